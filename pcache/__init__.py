@@ -1,0 +1,42 @@
+"""A disk-backed function result cache: `@cached` makes a call that was made before return its stored result."""
+
+from pcache.cache import Cache, cached, default_cache, disabled, refreshing
+from pcache.decorator import CachedFunction, CacheInfo
+from pcache.errors import (
+    ConfigError,
+    DamagedEntry,
+    DirectoryError,
+    ForeignEntry,
+    Miss,
+    PcacheError,
+    PcacheWarning,
+    SigningKeyError,
+    StoreWarning,
+    UnhashableArgument,
+    UnpicklableResult,
+    UnpicklableResultWarning,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Cache",
+    "CacheInfo",
+    "CachedFunction",
+    "ConfigError",
+    "DamagedEntry",
+    "DirectoryError",
+    "ForeignEntry",
+    "Miss",
+    "PcacheError",
+    "PcacheWarning",
+    "SigningKeyError",
+    "StoreWarning",
+    "UnhashableArgument",
+    "UnpicklableResult",
+    "UnpicklableResultWarning",
+    "cached",
+    "default_cache",
+    "disabled",
+    "refreshing",
+]

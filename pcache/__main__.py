@@ -1,0 +1,5 @@
+"""`python -m pcache`: the command line."""
+
+from pcache.cli import main
+
+main()

@@ -1,0 +1,260 @@
+"""A cache: a directory with its settings and keys, the functions cached in it, and its upkeep."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+from pcache import reducers  # noqa: F401 - registers how arrays and frames are written in keys
+from pcache.config import resolve
+from pcache.decorator import CachedFunction, make_options
+from pcache.errors import ConfigError
+from pcache.flow import Flow, mode
+from pcache.store import Store
+from pcache.trust import KeySource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import timedelta
+
+    from pcache.reports import EntryInfo, FunctionStats, Removed, Stats, Verified
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Cache:
+    """Function results in one directory.
+
+    `location` is the directory, by default that of the settings. Sizes are bytes or text such as "20 GiB", durations
+    seconds, `timedelta` or text such as "2h30m". `signing_key` is base64 of 32 bytes, or several of which the first
+    signs. What is not given comes from the environment, the project file, the user file or the default
+    (`pcache config` shows which).
+
+    Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used. The directory itself is made by
+    the first result. Any number of threads, processes and `Cache` objects may share a directory, on one machine; on a
+    network file system a result may be computed twice.
+    """
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str] | None = None,
+        *,
+        max_size: int | str | None = None,
+        max_entries: int | None = None,
+        ttl: float | str | timedelta | None = None,
+        compression: str | int | None = None,
+        verify: str | None = None,
+        summaries: bool | None = None,
+        lock_timeout: float | str | timedelta | None = None,
+        read_only: bool | None = None,
+        signing_key: str | bytes | Iterable[str | bytes] | None = None,
+    ) -> None:
+        self._arguments: dict[str, Any] = {
+            "directory": None if location is None else os.path.abspath(os.path.expanduser(os.fspath(location))),
+            "max_size": max_size,
+            "max_entries": max_entries,
+            "ttl": ttl,
+            "compression": compression,
+            "verify": verify,
+            "summaries": summaries,
+            "lock_timeout": lock_timeout,
+            "read_only": read_only,
+        }
+        self._signing_key = signing_key
+        self.settings = resolve(**self._arguments)
+        keys = KeySource(signing_key, self.settings.key_file)
+        self.flow = Flow(self.settings, keys, Store(self.settings.directory))
+
+    @property
+    def location(self) -> str:
+        """The directory, as an absolute path."""
+        return self.settings.directory
+
+    def __repr__(self) -> str:
+        return f"Cache({self.location!r})"
+
+    def __reduce__(self) -> Any:
+        # A worker process needs the key that was given; one that was found is found there too.
+        return _restore, (self._arguments, self._signing_key)
+
+    @overload
+    def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+    @overload
+    def cached(
+        self,
+        /,
+        *,
+        ttl: float | str | timedelta | None = None,
+        version: object = None,
+        ignore: Iterable[str] = (),
+        key: Mapping[str, Callable[[Any], object]] | None = None,
+        depends_on: Iterable[object] = (),
+        strict: bool = False,
+        lock_timeout: float | str | timedelta | None = None,
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+    def cached(self, function: Any = None, /, **options: Any) -> Any:
+        """Cache a function's results here; use it with or without parentheses.
+
+        `ttl` limits their age; `version` is any value whose change leaves old results behind; `ignore` names parameters
+        that do not matter; `key` replaces an argument by a function of it; `depends_on` lists what else results depend
+        on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout` limits how long a
+        call waits for another process that computes the same.
+
+        >>> import tempfile
+        >>> cache = Cache(tempfile.mkdtemp())
+        >>> @cache.cached
+        ... def square(n: int) -> int:
+        ...     print("computing")
+        ...     return n * n
+        >>> square(3), square(n=3)
+        computing
+        (9, 9)
+        """
+        if function is None:
+            return lambda decorated: self._wrap(decorated, options)
+        return self._wrap(function, options)
+
+    def cache(self, func: Callable[..., Any] | None = None, ignore: Iterable[str] = (), **_unused: Any) -> Any:
+        """As joblib's `Memory.cache`, so that scikit-learn takes a cache as `memory=`; other options have no effect."""
+        return self.cached(ignore=ignore or ()) if func is None else self._wrap(func, {"ignore": ignore or ()})
+
+    def _wrap(self, function: Any, options: Mapping[str, Any]) -> Any:
+        if isinstance(function, (staticmethod, classmethod)):
+            return type(function)(self._wrap(function.__func__, options))
+        if not callable(function):
+            raise ConfigError(
+                f"cached takes a function, not {function!r}; options are given by name, as in cached(ttl='7d')",
+                setting="function",
+                value=function,
+            )
+        made = make_options(**options)
+        defaults = {
+            name: value for name in ("ttl", "lock_timeout") if (value := getattr(self.settings, name)) is not None
+        }
+        missing = {name: value for name, value in defaults.items() if getattr(made, name) is None}
+        return CachedFunction(function, self, made._replace(**missing))
+
+    # Upkeep: the reports and the code that makes them are loaded when first asked for
+
+    def stats(self) -> Stats:
+        """Entries and bytes in all and by function, and what is being computed. Reads names and sizes only."""
+        from pcache import upkeep
+
+        return upkeep.stats(self)
+
+    def functions(self) -> Iterator[FunctionStats]:
+        """The cached functions, the one with the most bytes first."""
+        return iter(self.stats().functions)
+
+    def entries(self, function: CachedFunction[..., Any] | str | None = None) -> Iterator[EntryInfo]:
+        """The entries, of one function (or those whose name matches a pattern) or of all, the latest used first."""
+        from pcache import upkeep
+
+        return upkeep.entries(self, function)
+
+    def evict(
+        self,
+        *,
+        max_size: int | str | None = None,
+        max_entries: int | None = None,
+        max_age: float | str | timedelta | None = None,
+        function: CachedFunction[..., Any] | str | None = None,
+        dry_run: bool = False,
+    ) -> Removed:
+        """Remove the least recently used entries until the limits are met; without any, those of the settings."""
+        from pcache import upkeep
+
+        return upkeep.evict(self, max_size, max_entries, max_age, function, dry_run=dry_run)
+
+    def clear(self, function: CachedFunction[..., Any] | str | None = None, *, dry_run: bool = False) -> Removed:
+        """Remove the entries of one function, or of those whose name matches a pattern, or all."""
+        from pcache import upkeep
+
+        return upkeep.clear(self, function, dry_run=dry_run)
+
+    def verify(self, *, repair: bool = False) -> Verified:
+        """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""
+        from pcache import upkeep
+
+        return upkeep.verify(self, repair=repair)
+
+
+def _restore(arguments: dict[str, Any], signing_key: Any) -> Cache:
+    given = dict(arguments)
+    return Cache(given.pop("directory"), signing_key=signing_key, **given)
+
+
+_default: dict[tuple[Any, ...], Cache] = {}
+
+
+def default_cache() -> Cache:
+    """The cache of the settings in force here and now; the same object as long as they do not change."""
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("PCACHE_")))
+    try:
+        where: object = os.getcwd()
+    except OSError:
+        where = None
+    state = (
+        environment,
+        where,
+        os.environ.get("HOME"),
+        os.environ.get("XDG_CACHE_HOME"),
+        os.environ.get("XDG_CONFIG_HOME"),
+    )
+    if state not in _default:
+        _default[state] = Cache()
+    return _default[state]
+
+
+@overload
+def cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+@overload
+def cached(
+    *,
+    ttl: float | str | timedelta | None = None,
+    version: object = None,
+    ignore: Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], object]] | None = None,
+    depends_on: Iterable[object] = (),
+    strict: bool = False,
+    lock_timeout: float | str | timedelta | None = None,
+    cache: Cache | None = None,
+) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+def cached(function: Any = None, /, *, cache: Cache | None = None, **options: Any) -> Any:
+    """Cache a function's results on disk, in the default cache or in `cache`; options as for `Cache.cached`.
+
+    >>> import tempfile
+    >>> @cached(cache=Cache(tempfile.mkdtemp()), ignore=["verbose"])
+    ... def area(width: float, height: float, verbose: bool = False) -> float:
+    ...     return width * height
+    >>> area(3, 4), area(3, height=4, verbose=True), area.cache_info().hits
+    (12, 12, 1)
+    """
+    chosen = cache if cache is not None else default_cache()
+    if not isinstance(chosen, Cache):
+        raise ConfigError(f"cache= takes a pcache.Cache, not {cache!r}", setting="cache", value=cache)
+    if function is None:
+        return lambda decorated: chosen._wrap(decorated, options)
+    return chosen._wrap(function, options)
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Call the functions themselves inside of this context: nothing is looked up and nothing stored."""
+    token = mode.set("disabled")
+    try:
+        yield
+    finally:
+        mode.reset(token)
+
+
+@contextmanager
+def refreshing() -> Iterator[None]:
+    """Compute every call made inside of this context anew, and replace the stored results."""
+    token = mode.set("refreshing")
+    try:
+        yield
+    finally:
+        mode.reset(token)

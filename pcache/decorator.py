@@ -1,0 +1,402 @@
+"""A cached function: what `@cached` makes of a function.
+
+It keeps the function's signature, docstring and name, adds the calls of the table in `docs/design.md`, and can be
+pickled. How a result is looked up and stored is `flow`'s affair.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
+
+from blake3 import blake3
+
+from pcache import fingerprint
+from pcache.culprit import attempt
+from pcache.errors import ConfigError, Miss, PcacheWarning, UnhashableArgument
+from pcache.flow import Job, mode
+from pcache.keys import digest, encode, module_name, register_reducer, unhashable_call
+from pcache.notices import warn_once
+from pcache.reader import Address
+from pcache.signature import make_binder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pcache.cache import Cache
+    from pcache.registry import FunctionVersion
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+_FUNCTION_ID_BYTES = 8
+_FUNCTION_CONTEXT = b"pcache function 1\x00"
+_KEY_CONTEXT = b"pcache key 1\x00"
+
+
+class CacheInfo(NamedTuple):
+    """As functools' one: hits and misses of this process, the limit of entries, the entries of this version."""
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    currsize: int
+
+
+class Options(NamedTuple):
+    """What the decorator was given; durations in seconds."""
+
+    ttl: float | None = None
+    version: object = None
+    ignore: tuple[str, ...] = ()
+    key: Mapping[str, Callable[[Any], object]] = {}
+    depends_on: tuple[object, ...] = ()
+    strict: bool = False
+    lock_timeout: float | None = None
+
+
+class Version(NamedTuple):
+    """The code version of a function that is running, as names and keys need it."""
+
+    function_id: bytes
+    hex_id: str
+    facts: FunctionVersion
+
+
+class _Call(NamedTuple):
+    """One call of a cached function: its arguments, those that count, and where its entry lies."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    values: tuple[Any, ...]
+    address: Address
+
+
+class CachedFunction(Generic[P, R]):
+    """A function whose results are stored on disk.
+
+    Safe for threads, processes and forks: one of those that need the same missing result computes it, the others wait.
+    On network file systems each computes for itself. A hit returns a fresh object at every call, so callers may change
+    what they get.
+    """
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, function: Callable[P, R], cache: Cache, options: Options) -> None:
+        functools.update_wrapper(self, function)
+        self.__wrapped__ = function
+        self._cache = cache
+        self._flow = cache.flow
+        self._options = options
+        self._binder = make_binder(function, ignore=options.ignore, key_functions=options.key)
+        self._bind = self._binder.bind
+        self._label = getattr(function, "__qualname__", None) or type(function).__qualname__
+        self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
+        self._refresh = cache.settings.refresh
+        self._entries = cache.flow.store.entries
+        self._version: Version | None = None
+        self._prefix = b""
+        self._captured: tuple[Any, ...] | None = None
+        self._has_closure = bool(getattr(function, "__closure__", None))
+        self._hits = self._misses = 0
+        self._extra = self._digest_of_options()
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        asked = mode.get()
+        if self._flow.passive or asked == "disabled":
+            return self.__wrapped__(*args, **kwargs)
+        try:
+            values = self._bind(*args, **kwargs)
+        except UnhashableArgument:
+            raise
+        except TypeError:  # the call does not fit the signature: let Python say so
+            return self.__wrapped__(*args, **kwargs)
+        address = self._address(values)
+        if asked == "refreshing" or self._refresh:
+            return self._compute(_Call(args, kwargs, values, address), Miss("refreshed"), time.time_ns())
+        try:
+            value: R = self._flow.look_up(address).value
+        except Miss as miss:
+            return self._compute(_Call(args, kwargs, values, address), miss)
+        self._hits += 1
+        return value
+
+    def _address(self, values: tuple[Any, ...]) -> Address:
+        """Where the entry of a call lies, and what it must say."""
+        version = self._version or self._find_version()
+        if self._has_closure:
+            self._follow_closure(version)
+        key, error = attempt(digest, self._prefix, values)
+        if error is not None:
+            raise unhashable_call(self._label, self._binder.names, values, error) from error
+        name = key.hex()
+        path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
+        return Address(path, key, version.function_id, self._ttl_ns)
+
+    def _compute(self, call: _Call, miss: Miss, since_ns: int = 0) -> R:
+        self._misses += 1
+        result: R = self._flow.compute(self._job(call, since_ns), miss)
+        return result
+
+    def _job(self, call: _Call, since_ns: int = 0) -> Job:
+        def summary() -> str:
+            from pcache.summary import summarize  # late for start-up time: a hit summarizes nothing
+
+            return summarize(self._binder.names, call.values)
+
+        return Job(
+            call.address,
+            self.__wrapped__,
+            call.args,
+            call.kwargs,
+            (self._version or self._find_version()).facts,
+            summary,
+            self._options.strict,
+            self._options.lock_timeout,
+            since_ns,
+        )
+
+    def _find_version(self) -> Version:
+        """Find out which code runs; once per function and process."""
+        from pcache.registry import describe  # late for start-up time: decorating needs no version
+
+        function = self.__wrapped__
+        code = fingerprint.of_callable(function)
+        name = f"{module_name(function)}:{self._label}"
+        content = (name, code, self._binder.source, self._extra)
+        function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
+        file = getattr(getattr(function, "__code__", None), "co_filename", "")
+        version = "" if self._options.version is None else repr(self._options.version)[:80]
+        facts = describe(function_id.hex(), name, file, code.hex(), version)
+        self._prefix = _KEY_CONTEXT + function_id
+        self._version = Version(function_id, facts.function_id, facts)
+        return self._version
+
+    def _digest_of_options(self) -> bytes:
+        """What of the options decides results: `version`, `depends_on` and the code of the `key` functions."""
+        key_functions = sorted(self._options.key.items())
+        content = (self._options.version, self._options.depends_on, key_functions)
+        digest, error = attempt(lambda: blake3(b"".join(encode(content))).digest())
+        if error is not None:
+            raise ConfigError(
+                f"version=, depends_on= and key= of {self._label} take functions, classes and plain values: {error}",
+                setting="depends_on",
+                value=content,
+            ) from error
+        return digest  # type: ignore[no-any-return]
+
+    def _follow_closure(self, version: Version) -> None:
+        """Take what the function captures into the key, anew when another object was captured since.
+
+        What has no key, such as a lock, counts by identity: nothing is shared with other processes, nothing mixed up.
+        """
+        captured = fingerprint.captured_values(self.__wrapped__, self)
+        known = self._captured
+        if known is not None and len(captured) == len(known) and all(map(operator.is_, captured, known)):
+            return
+        parts = []
+        for value in captured:
+            chunks, error = attempt(encode, value)
+            if error is not None:
+                chunks = [_process_token(), id(value).to_bytes(8, "little")]
+                warn_once(
+                    (version.hex_id, "closure"),
+                    f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found"
+                    " again only by this process. If it does not affect them, pass it as an argument with ignore=.",
+                    PcacheWarning,
+                )
+            parts.append(blake3(b"".join(chunks)).digest())
+        self._captured = captured  # keeps the objects alive, so that no other can have their identity
+        self._prefix = _KEY_CONTEXT + version.function_id + blake3(b"".join(parts)).digest()
+
+    # The calls of a cached function
+
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call, 40 hexadecimal digits."""
+        return self._call(args, kwargs).address.key.hex()
+
+    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether this call has a live entry."""
+        call = self._call(args, kwargs)
+        try:
+            self._flow.look_up(call.address)
+        except Miss:
+            return False
+        return True
+
+    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
+        call = self._call(args, kwargs)
+        value: R = self._flow.look_up(call.address).value
+        return value
+
+    def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Store `result` as that of this call; return whether it could be stored."""
+        return self._flow.put(self._job(self._call(args, kwargs)), result)
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, replace its stored result and return it."""
+        return self._compute(self._call(args, kwargs), Miss("refreshed"), time.time_ns())
+
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Drop the stored result of this call; return whether there was one."""
+        return self._flow.store.delete(self._call(args, kwargs).address.path)
+
+    def cache_info(self) -> CacheInfo:
+        """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
+        stored = sum(item.function_id == self.function_id for item in self._flow.store.scan())
+        return CacheInfo(self._hits, self._misses, self._cache.settings.max_entries, stored)
+
+    def cache_clear(self) -> None:
+        """Remove all stored results of this function, of every version of it, and reset the counters."""
+        self._cache.clear(self)
+        self._hits = self._misses = 0
+
+    def cache_parameters(self) -> dict[str, object]:
+        """Return what the decorator was given, and where results are stored."""
+        return {
+            **self._options._asdict(),
+            "maxsize": self._cache.settings.max_entries,
+            "location": self._cache.location,
+        }
+
+    @property
+    def function_id(self) -> str:
+        """The id of this function's running code version, 16 hexadecimal digits."""
+        return (self._version or self._find_version()).hex_id
+
+    @property
+    def name(self) -> str:
+        """`module:qualified.name`, as the command line shows it."""
+        return (self._version or self._find_version()).facts.name
+
+    def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> _Call:
+        values = self._bind(*args, **kwargs)
+        return _Call(args, kwargs, values, self._address(values))
+
+    # Being a function
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> CachedMethod[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else CachedMethod(self, instance)
+
+    def __reduce__(self) -> Any:
+        if _found_by_name(self):
+            return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
+        return _rebuild, (self.__wrapped__, self._cache, self._options)
+
+    def __repr__(self) -> str:
+        return f"<cached {self._label} in {self._cache.location}>"
+
+
+class CachedMethod(Generic[P, R]):
+    """A cached function bound to an instance, whose pickled state is part of every key."""
+
+    def __init__(self, function: CachedFunction[..., R], instance: object) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call, 40 hexadecimal digits."""
+        return self.__func__.key(self.__self__, *args, **kwargs)
+
+    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether this call has a live entry."""
+        return self.__func__.exists(self.__self__, *args, **kwargs)
+
+    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
+        return self.__func__.get(self.__self__, *args, **kwargs)
+
+    def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Store `result` as that of this call; return whether it could be stored."""
+        return self.__func__.put(result, self.__self__, *args, **kwargs)
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, replace its stored result and return it."""
+        return self.__func__.refresh(self.__self__, *args, **kwargs)
+
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Drop the stored result of this call; return whether there was one."""
+        return self.__func__.invalidate(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__func__, name)  # cache_info, __name__, __doc__ and the like
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.__self__, self.__func__.__name__)  # type: ignore[attr-defined]  # set by update_wrapper
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CachedMethod) and (self.__func__, self.__self__) == (other.__func__, other.__self__)
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+
+@functools.cache
+def _token_of(_pid: int) -> bytes:
+    return os.urandom(16)
+
+
+def _process_token() -> bytes:
+    """Bytes that no other process has, a forked child included."""
+    return _token_of(os.getpid())
+
+
+def _found_by_name(function: CachedFunction[..., Any]) -> bool:
+    """Whether unpickling a reference by module and name would find this very object."""
+    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
+    for part in getattr(function, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    return found is function
+
+
+def _rebuild(function: Callable[P, R], cache: Cache, options: Options) -> CachedFunction[P, R]:
+    return CachedFunction(function, cache, options)
+
+
+def make_options(
+    *,
+    ttl: Any = None,
+    version: object = None,
+    ignore: Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], object]] | None = None,
+    depends_on: Iterable[object] = (),
+    strict: bool = False,
+    lock_timeout: Any = None,
+) -> Options:
+    """Return the decorator's options in base units; raises `ConfigError`."""
+    from pcache.units import parse_duration
+
+    if isinstance(ignore, str):
+        ignore = (ignore,)
+    return Options(
+        None if ttl is None else parse_duration(ttl),
+        version,
+        tuple(ignore),
+        dict(key or {}),
+        tuple(depends_on),
+        strict,
+        None if lock_timeout is None else parse_duration(lock_timeout),
+    )
+
+
+def _as_function(function: CachedFunction[..., Any], _encoder: object) -> object:
+    return function.__wrapped__
+
+
+register_reducer(CachedFunction, _as_function)

@@ -1,0 +1,124 @@
+"""The exceptions and warnings of pcache, each carrying its evidence.
+
+A message says what happened, to what, and what to do about it. The evidence is kept as attributes too, so that
+programs and tests never parse a message. Nothing here knows how an error comes about.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    MissReason = Literal["absent", "expired", "damaged", "foreign", "unloadable", "refreshed"]
+
+
+class PcacheError(Exception):
+    """The base of every exception that pcache raises."""
+
+
+class ConfigError(PcacheError, ValueError):
+    """A setting or a decorator option cannot be used.
+
+    `setting` is its name, `value` what was given, `origin` where it came from ("argument", an environment variable, a
+    file).
+    """
+
+    def __init__(self, message: str, *, setting: str = "", value: object = None, origin: str = "argument") -> None:
+        super().__init__(message)
+        self.setting = setting
+        self.value = value
+        self.origin = origin
+
+
+class DirectoryError(PcacheError, OSError):
+    """A cache directory is refused. `path` is the offending path, `reason` a short word for it."""
+
+    def __init__(self, message: str, *, path: str, reason: str) -> None:
+        super().__init__(message)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SigningKeyError(PcacheError, ValueError):
+    """A signing key cannot be read or is malformed. `source` says where it came from; never the key itself."""
+
+    def __init__(self, message: str, *, source: str) -> None:
+        super().__init__(message)
+        self.source = source
+
+
+class UnhashableArgument(PcacheError, TypeError):
+    """An argument has no key, so the call can be neither looked up nor stored.
+
+    The only exception that a cached call adds to those of the function itself. `function` and `parameter` are names,
+    `type_name` the type of the object that has no key and `path` where it sits, such as `config.db.lock`.
+    """
+
+    def __init__(self, message: str, *, function: str, parameter: str, type_name: str, path: str) -> None:
+        super().__init__(message)
+        self.function = function
+        self.parameter = parameter
+        self.type_name = type_name
+        self.path = path
+
+
+class UnpicklableResult(PcacheError, TypeError):
+    """A result cannot be pickled and the function was declared `strict=True`. `path` names the part at fault."""
+
+    def __init__(self, message: str, *, function: str, path: str, type_name: str) -> None:
+        super().__init__(message)
+        self.function = function
+        self.path = path
+        self.type_name = type_name
+
+
+class Miss(PcacheError, LookupError):
+    """There is no usable stored result. `reason` is one of the six words of `MissReason`, `detail` the evidence."""
+
+    def __init__(self, reason: MissReason, *, key: str = "", detail: str = "") -> None:
+        super().__init__(f"no stored result: {reason}" + (f" ({detail})" if detail else ""))
+        self.reason: MissReason = reason
+        self.key = key
+        self.detail = detail
+
+
+class EntryError(PcacheError):
+    """The bytes of an entry cannot be used. `reason` is the miss they turn into, `detail` the check that failed."""
+
+    reason: MissReason = "damaged"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(f"{self.reason}: {detail}")
+        self.detail = detail
+
+
+class DamagedEntry(EntryError):
+    """The bytes are not those that were written: some check of length, tag, digest or identity failed."""
+
+
+class ForeignEntry(EntryError):
+    """The header is intact, but a signing key that is not ours wrote it."""
+
+    reason: MissReason = "foreign"
+
+
+class ExpiredEntry(EntryError):
+    """The entry is intact and too old."""
+
+    reason: MissReason = "expired"
+
+
+class PcacheWarning(UserWarning):
+    """The base of every warning that pcache gives."""
+
+
+class UnpicklableResultWarning(PcacheWarning):
+    """A result cannot be stored because it cannot be pickled. Given once per function."""
+
+
+class StoreWarning(PcacheWarning):
+    """Results cannot be written for now (full disk, no rights, ...). Given once per cause."""

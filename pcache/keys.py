@@ -1,0 +1,298 @@
+"""Canonical pickle, and the key that is its digest.
+
+A plain pickle is no key: its memo makes the bytes depend on object identity, sets iterate in hash-seed order, arrays
+drag their base buffers along. The encoding here depends on a value's types, content and order alone, so equal values
+have equal keys in every process and under every hash seed, and different values have different ones.
+
+Three passes, each tried only when the one before cannot be trusted:
+
+1. the C pickler with its memo off (`fast`). No Python code runs for builtin types;
+2. when the bytes may hold a set opcode, again with a hook that sees every object and writes sets in sorted order;
+3. when the value contains itself, or repeats a part so often that spelling it out explodes, with the memo on. Keys are
+   then finer than equality: two equal values that share their parts differently have different keys.
+
+Which pass is taken depends on the value alone. Values that are not what their default pickle says (arrays, frames,
+functions, classes) are written by the reducers of a registry, found by type or, so that no library is imported for it,
+by type name.
+"""
+
+from __future__ import annotations
+
+import pickle
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.culprit import attempt, find_culprit
+from pcache.errors import UnhashableArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    Reducer = Callable[[Any, "Encoder"], object]
+
+KEY_SIZE = 20
+_PROTOCOL = 5
+_EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
+_SPELLED_OUT_LIMIT = 16 << 20  # bytes of stream after which repeated parts are suspected
+_SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
+_MAX_DEPTH = 200  # sets and functions inside each other
+_MAX_NESTED = 1_000_000  # sets' members and functions' captured values in one argument list, repeated ones each time
+_NO_LIMIT = 1 << 62
+_SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
+
+
+class _TooLong(Exception):
+    """The stream has outgrown its limit."""
+
+
+class _Output:
+    """The file a pickler writes to: keeps the chunks, counts, and stops at a limit."""
+
+    __slots__ = ("chunks", "limit", "size")
+
+    def __init__(self, limit: int) -> None:
+        self.chunks: list[Any] = []
+        self.size = 0
+        self.limit = limit
+
+    def write(self, chunk: Any) -> None:
+        self.size += len(chunk)
+        if self.size > self.limit:
+            raise _TooLong
+        self.chunks.append(chunk)
+
+
+class _Nesting:
+    """What is being encoded around a value: the ids of the sets and functions it is in, and how many there were."""
+
+    __slots__ = ("count", "ids")
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.count = 0
+
+
+class Encoder(pickle.Pickler):
+    """The first pass."""
+
+    def __init__(self, nesting: _Nesting | None = None, limit: int = _SPELLED_OUT_LIMIT, *, memo: bool = False) -> None:
+        self.output = _Output(limit)
+        self.buffers: list[pickle.PickleBuffer] = []
+        self.nesting = nesting or _Nesting()
+        # list.append returns None: the buffer goes out of band
+        super().__init__(self.output, _PROTOCOL, buffer_callback=self.buffers.append)
+        self.fast = not memo
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Write objects of registered types, and those that define `__pcache_key__`, as what they mean."""
+        if obj is canonical:
+            return NotImplemented
+        cls = type(obj)
+        try:
+            reducer = _resolved[cls]
+        except KeyError:
+            reducer = _resolve(cls)
+        if reducer is None:
+            return NotImplemented
+        content = reducer(obj, self)
+        return content if content is NotImplemented else (canonical, (type_name(cls), content))
+
+    def nested(self, value: object, owner: object) -> bytes:
+        """Encode a part of `owner` by itself.
+
+        Ends for every value: a set or function that is reached again inside itself is written as its depth, and what
+        branches without end is given up with `RecursionError`.
+        """
+        nesting = self.nesting
+        nesting.count += 1
+        if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_NESTED:
+            raise RecursionError("sets or functions contain each other too deeply or too often")
+        nesting.ids.append(id(owner))
+        try:
+            return b"".join(encode(value, nesting))
+        finally:
+            nesting.ids.pop()
+
+    def depth_of(self, owner: object) -> int | None:
+        """How deep `owner` is in what is being encoded, None if it is not."""
+        ids = self.nesting.ids
+        return ids.index(id(owner)) if id(owner) in ids else None
+
+    def set_content(self, members: Iterable[Any], owner: object) -> tuple[Any, ...]:
+        """The members of a set in an order that no hash seed changes."""
+        if (depth := self.depth_of(owner)) is not None:
+            return ("cycle", depth)
+        members = list(members)
+        kinds = set(map(type, members))
+        if len(kinds) == 1 and kinds <= _SORTABLE:
+            return ("sorted", sorted(members))
+        return ("encoded", sorted(self.nested(member, owner) for member in members))
+
+
+class _SetEncoder(Encoder):
+    """The second and third pass: sees every object, and writes exact sets as persistent ids."""
+
+    def persistent_id(self, obj: Any) -> Any:
+        cls = type(obj)
+        if cls is set or cls is frozenset:
+            return (cls.__name__, self.set_content(obj, obj))
+        return None
+
+
+_spare: list[Encoder] = []  # making a pickler costs 1 us, using one again 0.4 us; list.pop and append are atomic
+
+
+def encode(value: object, nesting: _Nesting | None = None) -> Sequence[Any]:
+    """Return the canonical encoding of `value` as chunks of bytes.
+
+    Raises whatever the pickle hooks of `value` raise, `RecursionError` for what is nested too deeply.
+    """
+    try:
+        encoder = Encoder(nesting) if nesting is not None else _spare.pop()
+    except IndexError:
+        encoder = Encoder()
+    try:
+        encoder.dump(value)
+    except (ValueError, RecursionError):  # what the C pickler says of cyclic values
+        return _encode_with(_SetEncoder(nesting, _NO_LIMIT, memo=True), value)
+    except _TooLong:
+        return _encode_long(value, nesting)
+    chunks = encoder.output.chunks
+    for chunk in chunks:
+        if _EMPTY_SET in chunk or _FROZENSET in chunk:
+            return _encode_with(_SetEncoder(nesting, _NO_LIMIT), value)
+    if len(chunks) == 1 and not encoder.buffers and nesting is None:
+        # Only here is nothing left in the encoder that outlives the call.
+        encoder.output.chunks = []
+        encoder.output.size = 0
+        encoder.nesting.count = 0
+        _spare.append(encoder)
+        return chunks
+    return _with_buffers(encoder)
+
+
+def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
+    encoder.dump(value)
+    return _with_buffers(encoder)
+
+
+def _encode_long(value: object, nesting: _Nesting | None) -> Sequence[Any]:
+    """A value of more than 16 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
+    try:
+        return _encode_with(_SetEncoder(nesting, _SPELLED_OUT_LIMIT // _SHARING_FACTOR, memo=True), value)
+    except _TooLong:
+        return _encode_with(_SetEncoder(nesting, _NO_LIMIT), value)
+
+
+def _with_buffers(encoder: Encoder) -> Sequence[Any]:
+    """The chunks of the stream, then length and digest of each out-of-band buffer, hashed where it lies."""
+    chunks: list[Any] = encoder.output.chunks
+    for buffer in encoder.buffers:
+        raw = buffer.raw()
+        chunks.append(raw.nbytes.to_bytes(8, "little") + blake3(raw).digest())
+    return chunks
+
+
+def digest(prefix: bytes, value: object) -> bytes:
+    """Return the key of `value`, 20 bytes; `prefix` keeps the keys of different functions apart."""
+    chunks = encode(value)
+    if len(chunks) == 1:
+        return blake3(prefix + chunks[0]).digest(KEY_SIZE)
+    hasher = blake3(prefix)
+    for chunk in chunks:
+        hasher.update(chunk)
+    return hasher.digest(KEY_SIZE)
+
+
+def unhashable_call(
+    function: str, names: Sequence[str], values: Sequence[object], error: Exception
+) -> UnhashableArgument:
+    """The exception for a call whose key failed with `error`: finds the parameter, and the path inside it."""
+    for name, value in zip(names, values, strict=False):
+        _, failure = attempt(encode, value)
+        if failure is not None:
+            return _unhashable(function, name, value, failure)
+    return _unhashable(function, "arguments", values, error)
+
+
+def _unhashable(function: str, name: str, value: object, error: Exception) -> UnhashableArgument:
+    """The exception for one argument that has no key, with the part at fault and the ways out."""
+    culprit = find_culprit(value, name, encode, error)
+    why = (
+        "it is nested too deeply"
+        if isinstance(error, RecursionError)
+        else f"{culprit.path} is a {culprit.type_name}: {culprit.error}"
+    )
+    return UnhashableArgument(
+        f"{function}: argument {name!r} has no key: {why}. If it does not affect the result, leave it out with"
+        f" ignore=[{name!r}]; otherwise say what matters with key={{{name!r}: function_of_it}} or a"
+        " __pcache_key__ method on its class.",
+        function=function,
+        parameter=name,
+        type_name=culprit.type_name,
+        path=culprit.path,
+    )
+
+
+def canonical(type_name: str, content: object) -> None:
+    """The callable that a reduced object's encoding names. Its name is part of every key; it is never called."""
+
+
+def type_name(cls: type) -> str:
+    """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
+    return f"{module_name(cls)}.{cls.__qualname__}"
+
+
+def module_name(obj: Any) -> str:
+    """The module of a function or class; workers of a process pool see `__main__` under another name."""
+    name = getattr(obj, "__module__", None) or ""
+    return "__main__" if name == "__mp_main__" else name
+
+
+# What decides how objects of a type are written: by the type itself, or by its full name for libraries that may not be
+# imported yet. `_resolved` remembers the outcome for each exact type.
+_by_type: dict[type, Reducer] = {}
+_by_name: dict[str, Reducer] = {}
+_resolved: dict[type, Reducer | None] = {}
+
+
+def register_reducer(target: type | str, reducer: Reducer) -> None:
+    """Have `reducer(obj, encoder)` give what stands for objects of `target` in keys.
+
+    A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class. A reducer returns any value
+    that has a key, or NotImplemented for "as pickle does".
+    """
+    if isinstance(target, str):
+        _by_name[target] = reducer
+    else:
+        _by_type[target] = reducer
+    _resolved.clear()
+
+
+def _resolve(cls: type) -> Reducer | None:
+    reducer: Reducer | None
+    if callable(getattr(cls, "__pcache_key__", None)):
+        reducer = _own_key
+    else:
+        reducer = _by_name.get(f"{cls.__module__}.{cls.__qualname__}")
+    if reducer is None:
+        reducer = next((_by_type[base] for base in cls.__mro__ if base in _by_type), None)
+    _resolved[cls] = reducer
+    return reducer
+
+
+def _own_key(obj: Any, _encoder: Encoder) -> object:
+    return obj.__pcache_key__()
+
+
+def _set_subclass(obj: Any, encoder: Encoder) -> object:
+    """Subclasses of set reduce to a list in iteration order, unless they say otherwise."""
+    cls: Any = type(obj)
+    if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ not in (set.__reduce__, frozenset.__reduce__):
+        return NotImplemented
+    return (cls, encoder.set_content(obj, obj), getattr(obj, "__dict__", None))
+
+
+register_reducer(set, _set_subclass)
+register_reducer(frozenset, _set_subclass)

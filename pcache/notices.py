@@ -1,0 +1,44 @@
+"""What users are told without being asked: warnings given once, and log lines. Neither ever stops a call."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+from pcache.errors import PcacheWarning
+
+_given: set[object] = set()
+
+
+def log(message: str, *args: object) -> None:
+    """Log to the logger "pcache" as a warning."""
+    import logging  # late for start-up time: most processes never have anything to say
+
+    logging.getLogger("pcache").warning(message, *args)
+
+
+def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> None:
+    """Warn, unless a warning for the same cause was given in this process.
+
+    Where warnings are turned into errors the message is logged: the caller of a cached function gets its result.
+    """
+    if cause in _given:
+        return
+    _given.add(cause)
+    try:
+        warnings.warn(message, category, stacklevel=_stacklevel())
+    except PcacheWarning:
+        log("%s", message)
+
+
+def _stacklevel() -> int:
+    """How far up the first caller outside of this package is."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pcache":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def forget() -> None:
+    """Give every warning again."""
+    _given.clear()

@@ -1,0 +1,68 @@
+"""Between a Python value and the parts of an entry: a protocol-5 pickle stream and its out-of-band buffers.
+
+Loading runs code that the pickle names, so it only ever sees bytes whose tag was checked.
+"""
+
+from __future__ import annotations
+
+import functools
+import pickle
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.culprit import Culprit, attempt, find_culprit
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PROTOCOL = 5
+
+
+class Payload(NamedTuple):
+    """A pickled value; the buffers still lie in the value's own memory."""
+
+    stream: bytes
+    buffers: list[memoryview]
+
+
+def dump(value: object) -> Payload:
+    """Pickle `value`; raises whatever its pickle hooks raise.
+
+    Buffers that are not contiguous in memory stay in the stream.
+    """
+    buffers: list[memoryview] = []
+
+    def take(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            buffers.append(buffer.raw())
+        except BufferError:  # not contiguous: true means "in band"
+            return True
+        return False
+
+    return Payload(pickle.dumps(value, PROTOCOL, buffer_callback=take), buffers)
+
+
+# Called through `attempt` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
+load: Callable[[Any], Any] = pickle.loads
+
+
+def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
+    """`load` for a stream whose buffers are out of band."""
+    return functools.partial(pickle.loads, buffers=buffers)
+
+
+def load_again(loader: Callable[[Any], Any], stream: Any, error: Exception) -> tuple[Any, Exception | None]:
+    """Try a failed load once more when its cause can be mended.
+
+    A worker process that was spawned sees `__main__` as `__mp_main__` and writes that into the pickles of its classes.
+    `import multiprocessing` makes the alias, but a plain script may never import it.
+    """
+    if not (isinstance(error, ModuleNotFoundError) and error.name == "__mp_main__") or "__mp_main__" in sys.modules:
+        return None, error
+    sys.modules["__mp_main__"] = sys.modules["__main__"]
+    return attempt(loader, stream)
+
+
+def culprit_of(value: object, error: Exception) -> Culprit:
+    """Which part of a result cannot be pickled; paths start with "result"."""
+    return find_culprit(value, "result", dump, error)

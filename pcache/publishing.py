@@ -1,0 +1,54 @@
+"""From a computed result to the bytes of its entry."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from pcache import entry
+from pcache.compression import compress_buffer, compress_stream
+from pcache.culprit import attempt
+from pcache.payload import Payload, dump
+from pcache.summary import summarize_value
+
+if TYPE_CHECKING:
+    from pcache.config import Settings
+    from pcache.flow import Job
+    from pcache.trust import Keyring
+
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+__all__ = ["dump", "encode"]
+
+
+def encode(payload: Payload, result: object, job: Job, cost_ns: int, settings: Settings, keyring: Keyring) -> list[Any]:
+    """Return the entry of a result as pieces, each part compressed where that pays."""
+    created_ns = time.time_ns()
+    ttl_ns = job.address.ttl_ns
+    facts = entry.Facts(
+        key=job.address.key,
+        function_id=job.address.function_id,
+        created_ns=created_ns,
+        expires_ns=entry.NEVER if ttl_ns is None else min(created_ns + ttl_ns, entry.NEVER),
+        cost_ns=cost_ns,
+    )
+    stream = compress_stream(payload.stream, settings.compression)
+    buffers = [compress_buffer(buffer, settings.compression) for buffer in payload.buffers]
+    meta, _ = attempt(_meta, result, job, settings)  # asks objects for their shape: user code, which may fail
+    return entry.encode(facts, meta or b"{}", stream, buffers, keyring)
+
+
+def _meta(result: object, job: Job, settings: Settings) -> bytes:
+    meta = {
+        "function": job.name,
+        "type": type(result).__qualname__,
+        "python": _PYTHON,
+        "pid": os.getpid(),
+    }
+    if settings.summaries:
+        meta["arguments"] = job.summary()
+        meta["result"] = summarize_value(result)
+    return json.dumps(meta).encode()

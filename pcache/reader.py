@@ -1,0 +1,254 @@
+"""An entry's file, read or mapped, checked, and turned back into a value.
+
+Small files are read in one go. A large pickle stream is read into a buffer that is used again, since fresh pages cost
+more than the bytes in them. Large raw buffers are mapped copy-on-write: the caller gets an ordinary writable array,
+nothing is copied, and changes stay in its process.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import sys
+import weakref
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache import entry
+from pcache.compression import RAW
+from pcache.culprit import attempt
+from pcache.errors import DamagedEntry, EntryError, Miss
+from pcache.payload import load, load_again, load_with
+from pcache.trust import SAFE_FLAGS, our_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcache.entry import BufferRow, Header
+    from pcache.trust import Keyring
+
+_READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
+_SMALL_FILE = 64 << 10
+_MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
+_KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would sit in memory for ever
+_KEPT_BUFFERS = 4
+# Before 3.13 each Python mmap keeps a file descriptor; from then on only the kernel's 65,530 maps are a limit.
+_MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
+_MAX_VERIFIED = 8192
+
+_live_maps: set[weakref.ref[mmap.mmap]] = set()
+_spare_buffers: list[bytearray] = []
+_verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, mtime_ns of files whose buffers were checked
+
+
+class Address(NamedTuple):
+    """Which entry is asked for: where it lies, what it must say, and how old it may be (None: any age)."""
+
+    path: str
+    key: bytes
+    function_id: bytes
+    ttl_ns: int | None
+
+
+class Loaded(NamedTuple):
+    """A stored result, with what its file says of it."""
+
+    value: Any
+    header: Header
+    mtime_ns: int
+
+
+_new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(...)` makes
+
+
+def open_entry(path: str) -> tuple[int, os.stat_result]:
+    """Open an entry's file and return its descriptor and status.
+
+    Raises `Miss` for what is not there, and for what is there and is not a file of ours.
+    """
+    try:
+        fd = os.open(path, _READ_FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Miss("absent") from None
+    except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
+        raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Miss("damaged", detail="it is not a regular file")
+        if status.st_uid != our_uid():
+            raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, status
+
+
+def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> Loaded:
+    """Return the value of an entry, checked in a fixed order before anything is unpickled; raises `Miss`.
+
+    `verify` says when the buffers of large arrays are checked: "once" per file and process, "always" or, for "stream",
+    never.
+    """
+    fd, status = open_entry(address.path)
+    try:
+        size = status.st_size
+        if size <= _SMALL_FILE:
+            data = os.read(fd, size)
+            if len(data) != size:
+                raise DamagedEntry("it was cut short while being read")
+            header = entry.read_header(data, size)
+            if header.n_buffers:
+                data = data[: header.head_length]
+            entry.authenticate(data, header, keyring)
+            return _load(fd, status, data, header, address, now_ns, verify)
+        header = entry.read_header(os.pread(fd, entry.META_AT, 0), size)
+        buffer = _take_buffer(header.head_length)
+        try:
+            with memoryview(buffer) as view, view[: header.head_length] as head:
+                _read_into(fd, head, 0)
+                entry.authenticate(head, header, keyring)
+                return _load(fd, status, head, header, address, now_ns, verify)
+        finally:
+            _give_back(buffer)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    except OSError as error:
+        raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def _load(
+    fd: int, status: os.stat_result, head: Any, header: Header, address: Address, now_ns: int, verify: str
+) -> Loaded:
+    """Unpickle an authentic entry, if it is the one asked for."""
+    entry.check_wanted(header, address.key, address.function_id, now_ns, address.ttl_ns)
+    stream = entry.stream_of(head, header)
+    try:
+        loader = load
+        if header.n_buffers:
+            loader = load_with(_buffers(fd, status, entry.table_of(head, header, status.st_size), header, verify))
+        value, error = attempt(loader, stream)
+        if error is not None:
+            value, error = load_again(loader, stream, error)
+    finally:
+        if isinstance(stream, memoryview):
+            stream.release()  # the buffer it lies in is used again
+    if error is not None:
+        raise Miss("unloadable", detail=f"{type(error).__name__}: {error}") from error
+    return _new(Loaded, (value, header, status.st_mtime_ns))
+
+
+def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str) -> list[Any]:
+    """The buffers of an entry, each a writable view: mapped where that pays, read and unpacked elsewhere."""
+    mappable = [row.codec == RAW and row.length >= _MAP_MIN for row in rows]
+    mapped = _map(fd, status.st_size) if any(mappable) else None
+    whole = memoryview(mapped) if mapped is not None else None
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    known = verify == "stream" or (verify == "once" and identity in _verified)
+    if not known:
+        for start, end in entry.paddings(header, rows):
+            entry.check_padding(os.pread(fd, end - start, start))
+    buffers: list[Any] = []
+    for row, in_map in zip(rows, mappable, strict=True):
+        if in_map and whole is not None:
+            view = whole[row.offset : row.offset + row.length]
+            if not known:
+                entry.check_buffer(row, view)
+            buffers.append(entry.unpack_buffer(row, view))
+        else:
+            buffers.append(_read_buffer(fd, row))
+    if mapped is not None and not known:
+        _drop_pages(mapped)
+        if len(_verified) >= _MAX_VERIFIED:
+            _verified.clear()
+        _verified.add(identity)
+    return buffers
+
+
+def _read_buffer(fd: int, row: BufferRow) -> bytearray:
+    """One buffer in memory of its own, always checked: the bytes have just been read."""
+    stored = bytearray(row.length)
+    _read_into(fd, memoryview(stored), row.offset)
+    entry.check_buffer(row, stored)
+    raw = entry.unpack_buffer(row, stored)
+    return raw if isinstance(raw, bytearray) else bytearray(raw)
+
+
+def _map(fd: int, size: int) -> mmap.mmap | None:
+    """Map a file copy-on-write; None when too many maps are alive, or the system has no more."""
+    if len(_live_maps) >= _MAX_MAPS:
+        return None
+    try:
+        if sys.version_info >= (3, 13):
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
+        else:
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+    except OSError:
+        return None  # no maps, descriptors or address space left: the buffers are read instead
+    _live_maps.add(weakref.ref(mapped, _live_maps.discard))
+    return mapped
+
+
+def _drop_pages(mapped: mmap.mmap) -> None:
+    """Give back the memory that checking the digests touched; unchanged pages come back from the file when needed."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _read_into(fd: int, view: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(view):
+        count = os.preadv(fd, [view[done:]], offset + done)
+        if count == 0:
+            raise DamagedEntry("it was cut short while being read")
+        done += count
+
+
+def _take_buffer(size: int) -> bytearray:
+    """A buffer of at least `size` bytes that nobody else uses; unpickling may read another entry meanwhile."""
+    try:
+        buffer = _spare_buffers.pop()
+    except IndexError:
+        return bytearray(size)
+    return buffer if len(buffer) >= size else bytearray(size)
+
+
+def _give_back(buffer: bytearray) -> None:
+    if len(buffer) <= _KEPT_BUFFER and len(_spare_buffers) < _KEPT_BUFFERS:
+        _spare_buffers.append(buffer)
+
+
+class Inspection(NamedTuple):
+    """What an entry's file says, its tag checked; nothing was unpickled."""
+
+    header: Header
+    meta: Mapping[str, Any]
+    stream: bytes
+    rows: list[BufferRow]
+
+
+def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False) -> Inspection:
+    """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`."""
+    fd, status = open_entry(path)
+    try:
+        size = status.st_size
+        header = entry.read_header(os.pread(fd, entry.META_AT, 0), size)
+        data = memoryview(bytearray(header.head_length))
+        _read_into(fd, data, 0)
+        entry.authenticate(data, header, keyring)
+        rows = entry.table_of(data, header, size)
+        stream = bytes(entry.stream_of(data, header))
+        if buffers:
+            for start, end in entry.paddings(header, rows):
+                entry.check_padding(os.pread(fd, end - start, start))
+            for row in rows:
+                _read_buffer(fd, row)
+        return Inspection(header, entry.meta_of(data, header), stream, rows)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    except OSError as error:
+        raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)

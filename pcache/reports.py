@@ -1,0 +1,107 @@
+"""What a cache says of itself: frozen records, in base units (bytes, seconds, seconds since 1970)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `clear`, `evict` or `verify` removed, or with `dry_run` would remove."""
+
+    entries: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionStats:
+    """One cached function, all its code versions together. `name` is "?" for results whose function is not known."""
+
+    name: str
+    function_ids: tuple[str, ...]
+    entries: int
+    bytes: int
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A computation under way: its function, and the process that computes it."""
+
+    function: str
+    host: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """A cache directory at a glance; nothing but names and sizes was read."""
+
+    location: str
+    entries: int
+    bytes: int
+    max_size: int
+    max_entries: int | None
+    functions: tuple[FunctionStats, ...]
+    in_flight: tuple[InFlight, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryInfo:
+    """One entry, as its authenticated header and meta part describe it; `problem` says why they cannot be read."""
+
+    key: str
+    function_id: str
+    function: str
+    arguments: str
+    result: str
+    result_type: str
+    size: int
+    created: float
+    used: float
+    expires: float | None
+    cost: float
+    python: str
+    path: str
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferInfo:
+    """One out-of-band buffer of an entry: bytes as stored and as used, and whether it is compressed."""
+
+    length: int
+    raw_length: int
+    compressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDetails:
+    """One entry in depth. `imports` are the names that unpickling it would import; nothing was unpickled."""
+
+    info: EntryInfo
+    stream_length: int
+    stream_raw_length: int
+    buffers: tuple[BufferInfo, ...]
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An entry that is not usable: where it lies, the miss it is, and the check that failed."""
+
+    path: str
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The outcome of checking every tag and digest. `leftovers` counts claim files of killed processes."""
+
+    checked: int
+    bytes: int
+    problems: tuple[Problem, ...]
+    leftovers: int
+    removed: Removed

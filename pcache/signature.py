@@ -1,0 +1,200 @@
+"""A call's arguments in one canonical form.
+
+`f(1)`, `f(x=1)` and, where 2 is the default of `y`, `f(1, 2)` are the same call. A binder is compiled once per
+function: a function with the same parameters that returns the tuple of their values. Python's own call machinery then
+does the binding (0.15 us, where `inspect.Signature.bind` takes 3.1 us). Nothing here knows what a key is.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.errors import ConfigError, UnhashableArgument
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+_VARARGS = 0x04
+_VARKEYWORDS = 0x08
+_KINDS = {
+    "POSITIONAL_ONLY": "/",
+    "POSITIONAL_OR_KEYWORD": "",
+    "VAR_POSITIONAL": "*",
+    "KEYWORD_ONLY": "k",
+    "VAR_KEYWORD": "**",
+}
+
+
+class Parameter(NamedTuple):
+    """One parameter of a function; `kind` is the prefix of its group: "/", "", "*", "k" (keyword-only) or "**"."""
+
+    name: str
+    kind: str
+    has_default: bool
+
+
+class Binder(NamedTuple):
+    """`bind(*args, **kwargs)` returns one value per name of `names`; `source` is all that decides what it drops."""
+
+    bind: Callable[..., tuple[Any, ...]]
+    names: tuple[str, ...]
+    source: str
+
+
+def make_binder(
+    function: Callable[..., Any],
+    *,
+    ignore: Iterable[str] = (),
+    key_functions: Mapping[str, Callable[[Any], object]] | None = None,
+) -> Binder:
+    """Compile the binder of `function`.
+
+    `ignore` names parameters that play no part, `key_functions` replaces a parameter's value by that of a function of
+    it. Where the function takes `**options`, both may name single options. Unknown names raise `ConfigError`. The
+    binder raises `TypeError` for a call that does not fit and `UnhashableArgument` when a key function fails.
+    """
+    parameters, defaults, keyword_defaults = _parameters(function)
+    ignored = frozenset([ignore] if isinstance(ignore, str) else ignore)
+    replaced = dict(key_functions or {})
+    label = getattr(function, "__qualname__", repr(function))
+    _check_names(label, parameters, ignored, "ignore")
+    _check_names(label, parameters, replaced, "key")
+    for name, replacement in replaced.items():
+        if not callable(replacement):
+            raise ConfigError(
+                f"key={{{name!r}: ...}} of {label} takes a function of the argument, not {replacement!r}",
+                setting="key",
+                value=replacement,
+            )
+    kept = [parameter for parameter in parameters if parameter.name not in ignored]
+    source = _source(parameters, kept, ignored, replaced)
+    named = {parameter.name for parameter in parameters}
+    namespace: dict[str, Any] = {
+        "_pcache_default": None,
+        "_pcache_options": _option_sorter(
+            label, ignored - named, {k: v for k, v in replaced.items() if k not in named}
+        ),
+    }
+    for name, replacement in replaced.items():
+        namespace[f"_pcache_key_{name}"] = _guarded(label, name, replacement)
+    exec(source, namespace)  # noqa: S102 - the text holds parameter names of an existing function and nothing else
+    bind = namespace["bind"]
+    bind.__defaults__ = defaults
+    bind.__kwdefaults__ = keyword_defaults
+    return Binder(bind, tuple(parameter.name for parameter in kept), source)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
+    """The parameters of `function`, and its defaults as a function object holds them."""
+    if not isinstance(function, FunctionType):
+        return _parameters_of_callable(function)
+    code = function.__code__
+    names = code.co_varnames
+    positional, keyword_only = code.co_argcount, code.co_kwonlyargcount
+    first_default = positional - len(function.__defaults__ or ())
+    parameters = [
+        Parameter(name, "/" if i < code.co_posonlyargcount else "", i >= first_default)
+        for i, name in enumerate(names[:positional])
+    ]
+    end = positional + keyword_only
+    if code.co_flags & _VARARGS:
+        parameters.append(Parameter(names[end], "*", False))
+    parameters += [Parameter(name, "k", name in (function.__kwdefaults__ or ())) for name in names[positional:end]]
+    if code.co_flags & _VARKEYWORDS:
+        parameters.append(Parameter(names[end + bool(code.co_flags & _VARARGS)], "**", False))
+    return parameters, function.__defaults__, function.__kwdefaults__
+
+
+def _parameters_of_callable(
+    function: Callable[..., Any],
+) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
+    """The same for builtins, partials, classes and callable objects; `(*args, **kwargs)` for those that do not tell."""
+    import inspect  # late for start-up time: plain functions do without it
+
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
+    parameters = [
+        Parameter(p.name, _KINDS[p.kind.name], p.default is not p.empty) for p in signature.parameters.values()
+    ]
+    given = [(p.kind.name, p.name, p.default) for p in signature.parameters.values() if p.default is not p.empty]
+    keyword_only = {name: default for kind, name, default in given if kind == "KEYWORD_ONLY"}
+    return parameters, tuple(default for kind, _, default in given if kind != "KEYWORD_ONLY"), keyword_only
+
+
+def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], option: str) -> None:
+    known = [parameter.name for parameter in parameters]
+    if any(parameter.kind == "**" for parameter in parameters):
+        return
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"{option}= names {name!r}, which is no parameter of {label}; it has {', '.join(known) or 'none'}",
+                setting=option,
+                value=name,
+            )
+
+
+def _source(
+    parameters: list[Parameter], kept: list[Parameter], ignored: frozenset[str], replaced: Mapping[str, object]
+) -> str:
+    """The binder's text. The defaults are set on the function afterwards, here they only say that there is one."""
+    head: list[str] = []
+    for i, (name, kind, has_default) in enumerate(parameters):
+        if kind == "k" and not any(p.kind in ("*", "k") for p in parameters[:i]):
+            head.append("*")
+        text = f"{kind}{name}" if kind in ("*", "**") else name
+        head.append(text + "=_pcache_default" * has_default)
+        if kind == "/" and (i + 1 == len(parameters) or parameters[i + 1].kind != "/"):
+            head.append("/")
+    values = [
+        f"_pcache_options({p.name})"
+        if p.kind == "**" and p.name not in replaced
+        else f"_pcache_key_{p.name}({p.name})"
+        if p.name in replaced
+        else p.name
+        for p in kept
+    ]
+    # The comment makes the text say which single options are dropped or replaced: it takes part in the function's id.
+    note = f"  # without {sorted(ignored)}, replacing {sorted(replaced)}"
+    return f"def bind({', '.join(head)}):{note}\n    return ({''.join(f'{value}, ' for value in values)})\n"
+
+
+def _option_sorter(
+    label: str, dropped: frozenset[str], replaced: Mapping[str, Callable[[Any], object]]
+) -> Callable[[dict[str, Any]], list[tuple[str, Any]]]:
+    """A function that puts `**options` in the order of their names, without the dropped ones."""
+    guards = {name: _guarded(label, name, function) for name, function in replaced.items()}
+    if not dropped and not guards:
+        return lambda options: sorted(options.items(), key=_name) if options else []
+
+    def options_in_order(options: dict[str, Any]) -> list[tuple[str, Any]]:
+        kept = sorted(name for name in options if name not in dropped)
+        return [(name, guards[name](options[name]) if name in guards else options[name]) for name in kept]
+
+    return options_in_order
+
+
+def _name(item: tuple[str, Any]) -> str:
+    return item[0]
+
+
+def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Let a failure of a key function say which one it was."""
+    from pcache.culprit import attempt  # late to keep this module free of it until a key function is declared
+
+    def replace(value: Any) -> object:
+        result, error = attempt(function, value)
+        if error is not None:
+            raise UnhashableArgument(
+                f"{label}: the key function of parameter {name!r} failed: {type(error).__name__}: {error}",
+                function=label,
+                parameter=name,
+                type_name=type(value).__name__,
+                path=name,
+            ) from error
+        return result
+
+    return replace

@@ -1,0 +1,244 @@
+"""The cache directory: where entries lie, how they come and go.
+
+    <root>/CACHEDIR.TAG .gitignore
+    <root>/v1/entries/<2 hex>/<function_id>-<key>[.claim]
+    <root>/v1/functions/<function_id>.json
+    <root>/v1/ledger/  <root>/v1/locks/
+
+Names are hexadecimal only, so a listing tells key and function without opening a file. Lookups take no lock and write
+nothing. Safe for any number of threads and processes: an entry appears by a rename and disappears by an unlink, so a
+reader sees a whole one or none. On a network file system no locks are taken; computations may then run twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pcache import claim as claims
+from pcache.errors import DirectoryError
+from pcache.mounts import is_network
+from pcache.reader import read_value
+from pcache.trust import SAFE_FLAGS, check_directory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pcache.claim import Claim
+    from pcache.reader import Address, Loaded
+    from pcache.trust import Keyring
+
+T = TypeVar("T")
+
+GENERATION = "v1"
+TAG_FILE = "CACHEDIR.TAG"
+_TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
+# This directory holds stored function results of pcache. It may be deleted at any time: results are computed again.
+# For the tag see https://bford.info/cachedir/
+"""
+_TAG_MARK = b"stored function results of pcache"
+_OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
+_SHARD = re.compile(r"[0-9a-f]{2}")
+_ENTRY = re.compile(r"([0-9a-f]{16})-([0-9a-f]{40})")
+_CLAIM = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
+_TOUCH_AFTER_NS = 3600 * 10**9  # recency is kept to the hour: a hit writes nothing else
+_PRIVATE_CLAIM_AGE = 24 * 3600  # seconds after which a claim that cannot be locked counts as a leftover
+
+
+class StoredFile(NamedTuple):
+    """One entry as a listing shows it; times are nanoseconds since 1970."""
+
+    function_id: str
+    key: str
+    size: int
+    used_ns: int
+    path: str
+
+
+class Store:
+    """The entries below one root. The root is made by the first write, and checked by the first read or write."""
+
+    def __init__(self, root: str, *, network: bool | None = None) -> None:
+        self.root = root
+        self.entries = os.path.join(root, GENERATION, "entries")
+        self.functions = os.path.join(root, GENERATION, "functions")
+        self._network = network
+        self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
+        self._checked_shards: set[str] = set()
+        check_root(root)
+
+    @property
+    def network(self) -> bool:
+        """Whether the root is on a network file system; found out by the first write."""
+        if self._network is None:
+            self._network = is_network(self.root)
+        return self._network
+
+    def path(self, function_id: str, key: str) -> str:
+        return f"{self.entries}/{key[:2]}/{function_id}-{key}"
+
+    def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
+        """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not ours."""
+        path = address.path
+        if path[self._shard_at] not in self._checked_shards:
+            self._check_shard(path[self._shard_at])
+        now_ns = time.time_ns()
+        loaded = read_value(address, keyring, now_ns, verify)
+        if now_ns - loaded.mtime_ns > _TOUCH_AFTER_NS:
+            self._touch(path)
+        return loaded
+
+    def _check_shard(self, shard: str) -> None:
+        """Refuse a shard that is a symbolic link, or that others can write to; looked at once per process."""
+        paths = [self.root, f"{self.root}/{GENERATION}", self.entries, f"{self.entries}/{shard}"]
+        if all(check_directory(path) for path in paths):
+            self._checked_shards.add(shard)
+
+    def _touch(self, path: str) -> None:
+        try:
+            os.utime(path, follow_symlinks=False)
+        except OSError:
+            pass  # a read-only or vanished file: its recency is lost, the result is not
+
+    def relook(self, path: str) -> None:
+        """Have a network file system notice a published entry: listing a directory renews what the client knows."""
+        if self.network:
+            try:
+                os.listdir(os.path.dirname(path))
+            except OSError:
+                pass  # the lookup that follows tells
+
+    def claim(self, path: str, owner: bytes) -> Claim | None:
+        """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
+        if self.network:
+            return self.private_claim(path, owner)
+        return self._claim_with(claims.try_claim, path, owner)
+
+    def private_claim(self, path: str, owner: bytes) -> Claim:
+        """A claim that excludes nobody and overwrites what is there."""
+        return self._claim_with(claims.private_claim, path, owner)
+
+    def _claim_with(self, take: Callable[[str, bytes], T], path: str, owner: bytes) -> T:
+        try:
+            return take(path, owner)
+        except FileNotFoundError:
+            self._make_shard(os.path.dirname(path))
+            return take(path, owner)
+
+    def _make_shard(self, shard: str) -> None:
+        make_root(self.root)
+        for folder in (self.entries, shard):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
+        check_directory(shard)
+
+    def delete(self, path: str) -> bool:
+        """Remove one entry; return whether it was there."""
+        return claims.unlink_if_there(path)
+
+    def scan(self) -> Iterator[StoredFile]:
+        """List all entries. What appears or disappears meanwhile may or may not be in the list."""
+        for item in self._files():
+            match = _ENTRY.fullmatch(item.name)
+            if match is not None and (status := _status(item)) is not None:
+                yield StoredFile(match[1], match[2], status.st_size, status.st_mtime_ns, item.path)
+
+    def claim_paths(self) -> Iterator[str]:
+        """List all claim files, held or left over."""
+        for item in self._files():
+            if _CLAIM.fullmatch(item.name):
+                yield item.path
+
+    def in_flight(self) -> Iterator[claims.Owner]:
+        """Who computes what at the moment."""
+        for path in self.claim_paths():
+            if (owner := claims.read_owner(path.removesuffix(claims.CLAIM_SUFFIX))) is not None and not owner.is_dead():
+                yield owner
+
+    def sweep(self) -> int:
+        """Remove the claims that killed processes left behind; return how many."""
+        removed = 0
+        for path in self.claim_paths():
+            try:
+                if path.endswith(claims.CLAIM_SUFFIX):
+                    removed += claims.remove_leftover(path)
+                elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
+                    removed += self.delete(path)
+            except OSError:
+                continue  # vanished, or not ours to remove: the next sweep will see
+        return removed
+
+    def _files(self) -> Iterator[os.DirEntry[str]]:
+        for shard in _listing(self.entries):
+            if _SHARD.fullmatch(shard.name) and shard.is_dir(follow_symlinks=False):
+                yield from _listing(shard.path)
+
+
+def _listing(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            return list(items)
+    except FileNotFoundError:
+        return []
+
+
+def _status(item: os.DirEntry[str]) -> os.stat_result | None:
+    try:
+        return item.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return None  # removed since it was listed
+
+
+def is_ours(root: str) -> bool:
+    """Whether a directory carries our tag."""
+    try:
+        fd = os.open(os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
+    except OSError:
+        return False
+    try:
+        return _TAG_MARK in os.read(fd, 4096)
+    finally:
+        os.close(fd)
+
+
+def check_root(root: str) -> bool:
+    """Return whether the root exists; raise `DirectoryError` when it cannot be a cache directory.
+
+    That is a file, a symbolic link, a directory of another user or one that others can write to, and any directory
+    with other things in it that does not carry our tag: nothing there may be mistaken for ours.
+    """
+    if not check_directory(root):
+        return False
+    if not is_ours(root) and (others := sorted(set(os.listdir(root)) - _OWN_NAMES)):
+        raise DirectoryError(
+            f"the directory {root} holds other things ({others[0]}, ...) and is no pcache directory; choose an empty or"
+            " a new one",
+            path=root,
+            reason="not ours",
+        )
+    return True
+
+
+def require_ours(root: str) -> bool:
+    """Return whether `root` exists; raise `DirectoryError` unless it carries our tag: nothing else is ever emptied."""
+    if not check_root(root):
+        return False
+    if not is_ours(root):
+        raise DirectoryError(f"{root} does not carry the tag of a pcache directory", path=root, reason="not ours")
+    return True
+
+
+def make_root(root: str) -> None:
+    """Make the root with its tag, unless it is there; safe against others who do the same."""
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    check_root(root)
+    for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
+        try:
+            fd = os.open(os.path.join(root, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+        except FileExistsError:
+            continue
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
