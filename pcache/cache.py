@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from pcache import reducers  # noqa: F401 - registers how arrays and frames are written in keys
 from pcache.config import resolve
-from pcache.decorator import CachedFunction, make_options
+from pcache.decorator import CachedFunction, Options, make_options
 from pcache.errors import ConfigError
 from pcache.flow import Flow, mode
 from pcache.store import Store
@@ -128,6 +128,12 @@ class Cache:
                 f"cached takes a function, not {function!r}; options are given by name, as in cached(ttl='7d')",
                 setting="function",
                 value=function,
+            )
+        if unknown := sorted(set(options) - set(Options._fields)):
+            raise ConfigError(
+                f"cached has no option {unknown[0]!r}; it has {', '.join(Options._fields)}",
+                setting=unknown[0],
+                value=options[unknown[0]],
             )
         made = make_options(**options)
         defaults = {

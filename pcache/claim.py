@@ -15,6 +15,7 @@ import functools
 import os
 import sys
 import threading
+import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 CLAIM_SUFFIX = ".claim"
 _MAX_OWNER = 4096  # bytes of an owner record
 
-_held: set[Claim] = set()
+# Weak, so that a claim which an interrupt left in nobody's hands is collected, and lets go.
+_held: weakref.WeakSet[Claim] = weakref.WeakSet()
 
 
 class Claim:
@@ -74,6 +76,9 @@ class Claim:
             pass  # a leftover: the next call for this key takes it over, `evict` and `clear` remove it
         finally:
             self.release()
+
+    def __del__(self) -> None:
+        self.abandon()
 
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""

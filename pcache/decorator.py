@@ -23,6 +23,7 @@ from pcache.keys import digest, encode, module_name, register_reducer, unhashabl
 from pcache.notices import warn_once
 from pcache.reader import Address
 from pcache.signature import make_binder
+from pcache.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,6 +36,7 @@ Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
 
+_new = tuple.__new__  # of a named tuple, without the Python call that `Address(...)` makes
 _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
 _KEY_CONTEXT = b"pcache key 1\x00"
@@ -137,7 +139,7 @@ class CachedFunction(Generic[P, R]):
             raise unhashable_call(self._label, self._binder.names, values, error) from error
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
-        return Address(path, key, version.function_id, self._ttl_ns)
+        return _new(Address, (path, key, version.function_id, self._ttl_ns))
 
     def _compute(self, call: _Call, miss: Miss, since_ns: int = 0) -> R:
         self._misses += 1
@@ -380,19 +382,24 @@ def make_options(
     lock_timeout: Any = None,
 ) -> Options:
     """Return the decorator's options in base units; raises `ConfigError`."""
-    from pcache.units import parse_duration
-
     if isinstance(ignore, str):
         ignore = (ignore,)
     return Options(
-        None if ttl is None else parse_duration(ttl),
+        _duration("ttl", ttl),
         version,
         tuple(ignore),
         dict(key or {}),
         tuple(depends_on),
         strict,
-        None if lock_timeout is None else parse_duration(lock_timeout),
+        _duration("lock_timeout", lock_timeout),
     )
+
+
+def _duration(option: str, value: Any) -> float | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except ConfigError as error:
+        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error
 
 
 def _as_function(function: CachedFunction[..., Any], _encoder: object) -> object:

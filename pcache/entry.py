@@ -146,8 +146,7 @@ def authenticate(head: Any, header: Header, keyring: Keyring) -> None:
         if blake3(head[HEADER_AT:_CHECK_AT]).digest(_CHECK_SIZE) == header.check:
             raise ForeignEntry(f"signed with the key {header.key_id.hex()}, which is not one of ours")
         raise DamagedEntry("the header does not match its check")
-    tag = blake3(memoryview(head)[HEADER_AT:], key=key).digest()
-    if not compare_digest(tag, bytes(head[_TAG_AT:HEADER_AT])):
+    if not compare_digest(blake3(head[HEADER_AT:], key=key).digest(), head[_TAG_AT:HEADER_AT]):
         raise DamagedEntry("the tag does not match")
 
 

@@ -1,0 +1,60 @@
+# Two commands to start with: `make demo` and `make test`. Each sets up all it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO_CACHE := build/demo-cache
+DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-all lint types doctest bench hunt clean help
+
+help:
+	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
+	@echo "make test      the tests"
+	@echo "make lint      ruff, formatting included"
+	@echo "make types     mypy, strict"
+	@echo "make test-all  the tests under every CPython >= 3.11 on this machine"
+	@echo "make bench     the benchmarks; writes benchmarks/results.md"
+	@echo "make hunt      the long search for faults: thousands of kills"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcache needs Python 3.11 or newer; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of packages: what a target needs is installed when its list changes.
+$(VENV)/%.stamp: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/demo.stamp
+	@mkdir -p build
+	@$(BIN)/pcache -C $(DEMO_CACHE) clear --yes
+	@printf '\n== first run: everything is computed ==\n\n'
+	@$(DEMO)
+	@printf '\n== second run: nothing is ==\n\n'
+	@$(DEMO)
+	@printf '\n== pcache stats ==\n\n'
+	@$(BIN)/pcache -C $(DEMO_CACHE) stats
+
+test: $(VENV)/test.stamp
+	$(PYTEST) -n 2
+
+test-all:
+	@PYTHON="$(PYTHON)" .ci/test-all
+
+lint: $(VENV)/lint.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The stubs of the tests' packages are needed to check tests/typing.
+types: $(VENV)/lint.stamp $(VENV)/test.stamp
+	$(BIN)/mypy
+
+bench: $(VENV)/test.stamp $(VENV)/peers.stamp
+	$(BIN)/python benchmarks/run.py
+
+hunt: $(VENV)/test.stamp
+	PCACHE_HUNT_ROUNDS=5000 $(PYTEST) -m hunt -p no:randomly --timeout 3600 tests
+
+clean:
+	rm -rf $(VENV) .venvs build .mypy_cache .ruff_cache .pytest_cache .hypothesis
