@@ -16,6 +16,7 @@ from pcache.errors import (
     UnpicklableResult,
     UnpicklableResultWarning,
 )
+from pcache.files import File
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "ConfigError",
     "DamagedEntry",
     "DirectoryError",
+    "File",
     "ForeignEntry",
     "Miss",
     "PcacheError",

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pcache import reducers  # noqa: F401 - registers how arrays and frames are written in keys
 from pcache.config import resolve
-from pcache.decorator import CachedFunction, Options, make_options
+from pcache.decorator import CachedFunction
 from pcache.errors import ConfigError
 from pcache.flow import Flow, mode
+from pcache.method import CachedClassMethod
+from pcache.options import Options, make_options
 from pcache.store import Store
 from pcache.trust import KeySource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
     from pcache.reports import EntryInfo, FunctionStats, Removed, Stats, Verified
@@ -52,7 +54,7 @@ class Cache:
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
-            "directory": None if location is None else os.path.abspath(os.path.expanduser(os.fspath(location))),
+            "directory": None if location is None else _absolute(os.fspath(location)),
             "max_size": max_size,
             "max_entries": max_entries,
             "ttl": ttl,
@@ -62,6 +64,8 @@ class Cache:
             "lock_timeout": lock_timeout,
             "read_only": read_only,
         }
+        if isinstance(signing_key, Iterator):
+            signing_key = list(signing_key)  # an iterator can be neither read twice nor pickled
         self._signing_key = signing_key
         self.settings = resolve(**self._arguments)
         keys = KeySource(signing_key, self.settings.key_file)
@@ -93,6 +97,7 @@ class Cache:
         depends_on: Iterable[object] = (),
         strict: bool = False,
         lock_timeout: float | str | timedelta | None = None,
+        code: Literal["deep", "own", "none"] = "deep",
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(self, function: Any = None, /, **options: Any) -> Any:
         """Cache a function's results here; use it with or without parentheses.
@@ -121,8 +126,10 @@ class Cache:
         return self.cached(ignore=ignore or ()) if func is None else self._wrap(func, {"ignore": ignore or ()})
 
     def _wrap(self, function: Any, options: Mapping[str, Any]) -> Any:
-        if isinstance(function, (staticmethod, classmethod)):
-            return type(function)(self._wrap(function.__func__, options))
+        if isinstance(function, classmethod):
+            return CachedClassMethod(self._wrap(function.__func__, options))
+        if isinstance(function, staticmethod):
+            return staticmethod(self._wrap(function.__func__, options))
         if not callable(function):
             raise ConfigError(
                 f"cached takes a function, not {function!r}; options are given by name, as in cached(ttl='7d')",
@@ -187,6 +194,17 @@ class Cache:
         return upkeep.verify(self, repair=repair)
 
 
+def _absolute(location: str) -> str:
+    expanded = os.path.expanduser(location)
+    if not location or (expanded == location and location.startswith("~")):
+        raise ConfigError(
+            f"the cache directory {location!r} is no path" + (": there is no such home" if location else ""),
+            setting="directory",
+            value=location,
+        )
+    return os.path.abspath(expanded)
+
+
 def _restore(arguments: dict[str, Any], signing_key: Any) -> Cache:
     given = dict(arguments)
     return Cache(given.pop("directory"), signing_key=signing_key, **given)
@@ -226,6 +244,7 @@ def cached(
     depends_on: Iterable[object] = (),
     strict: bool = False,
     lock_timeout: float | str | timedelta | None = None,
+    code: Literal["deep", "own", "none"] = "deep",
     cache: Cache | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def cached(function: Any = None, /, *, cache: Cache | None = None, **options: Any) -> Any:
@@ -246,21 +265,19 @@ def cached(function: Any = None, /, *, cache: Cache | None = None, **options: An
     return chosen._wrap(function, options)
 
 
-@contextmanager
-def disabled() -> Iterator[None]:
+class disabled:  # noqa: N801 - reads as a function: `with disabled():`
     """Call the functions themselves inside of this context: nothing is looked up and nothing stored."""
-    token = mode.set("disabled")
-    try:
-        yield
-    finally:
-        mode.reset(token)
+
+    _mode: Literal["disabled", "refreshing"] = "disabled"
+
+    def __enter__(self) -> None:
+        self._token = mode.set(self._mode)
+
+    def __exit__(self, *_: object) -> None:
+        mode.reset(self._token)
 
 
-@contextmanager
-def refreshing() -> Iterator[None]:
+class refreshing(disabled):  # noqa: N801
     """Compute every call made inside of this context anew, and replace the stored results."""
-    token = mode.set("refreshing")
-    try:
-        yield
-    finally:
-        mode.reset(token)
+
+    _mode = "refreshing"

@@ -11,6 +11,7 @@ of the descriptors, which leaves the parent's locks alone.
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import sys
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 CLAIM_SUFFIX = ".claim"
 _MAX_OWNER = 4096  # bytes of an owner record
@@ -34,13 +35,38 @@ _held: weakref.WeakSet[Claim] = weakref.WeakSet()
 class Claim:
     """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither."""
 
-    __slots__ = ("__weakref__", "entry_path", "fd", "path")
+    __slots__ = ("__weakref__", "_written", "entry_path", "fd", "identity", "path")
 
     def __init__(self, fd: int, path: str, entry_path: str) -> None:
         self.fd = fd
         self.path = path
         self.entry_path = entry_path
+        self.identity: tuple[int, int] | None = None
+        self._written = 0
         _held.add(self)
+
+    def is_in_place(self) -> bool:
+        """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
+        if self.identity is None:
+            ours = os.fstat(self.fd)
+            self.identity = (ours.st_ino, ours.st_dev)
+        return _identity(self.path) == self.identity
+
+    def sign(self, owner: bytes) -> None:
+        """Say who computes; only ever in a claim that is in place, since elsewhere its file may be an entry."""
+        try:
+            self._written = os.write(self.fd, owner)
+        except OSError:
+            os.unlink(self.path)  # a full disk: an empty claim must not stay
+            raise
+
+    def check_leftover(self) -> None:
+        """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`."""
+        status = os.fstat(self.fd)
+        if status.st_nlink > 1:
+            raise FileExistsError(errno.EEXIST, "the claim file has a second name", self.path)
+        if status.st_size:
+            os.ftruncate(self.fd, 0)
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool) -> int:
         """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
@@ -52,11 +78,11 @@ class Claim:
         if self.fd < 0:
             return 0
         size = _write_all(self.fd, pieces)
-        if os.fstat(self.fd).st_size > size:
-            os.ftruncate(self.fd, size)  # the owner record was longer
+        if self._written > size:
+            os.ftruncate(self.fd, size)
         if durable:
             os.fsync(self.fd)
-        if not _is_file_of(self.fd, self.path):
+        if not self.is_in_place():
             self.release()
             return 0  # somebody removed the claim file: an entry of theirs may stand there
         if replaces_nothing:
@@ -70,7 +96,7 @@ class Claim:
         if self.fd < 0:
             return
         try:
-            if _is_file_of(self.fd, self.path):
+            if self.is_in_place():
                 os.unlink(self.path)
         except OSError:
             pass  # a leftover: the next call for this key takes it over, `evict` and `clear` remove it
@@ -78,7 +104,10 @@ class Claim:
             self.release()
 
     def __del__(self) -> None:
-        self.abandon()
+        if self._written:
+            self.abandon()
+        else:
+            self.release()  # never ours: the file stays for whoever holds it
 
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""
@@ -89,25 +118,26 @@ class Claim:
 
 
 def _write_all(fd: int, pieces: Sequence[Any]) -> int:
-    os.lseek(fd, 0, os.SEEK_SET)
     total = 0
     for piece in pieces:
-        with memoryview(piece) as view, view.cast("B") as rest:
-            written = 0
-            while written < len(rest):
-                written += os.write(fd, rest[written:])
+        if isinstance(piece, bytes) and (written := os.pwrite(fd, piece, total)) == len(piece):
             total += written
+            continue
+        with memoryview(piece) as view, view.cast("B") as rest:
+            done = 0
+            while done < len(rest):
+                done += os.pwrite(fd, rest[done:], total + done)
+            total += done
     return total
 
 
-def _is_file_of(fd: int, path: str) -> bool:
-    """Whether `path` still names the file that `fd` has open."""
+def _identity(path: str) -> tuple[int, int] | None:
+    """Inode and device of a file, None where there is none."""
     try:
-        there = os.stat(path, follow_symlinks=False)
+        there = os.lstat(path)
     except FileNotFoundError:
-        return False
-    ours = os.fstat(fd)
-    return (there.st_ino, there.st_dev) == (ours.st_ino, ours.st_dev)
+        return None
+    return (there.st_ino, there.st_dev)
 
 
 def unlink_if_there(path: str) -> bool:
@@ -124,45 +154,53 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
-    from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
-
     path = entry_path + CLAIM_SUFFIX
     while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
+        claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
         try:
-            if not lock_descriptor(fd, blocking=False):
-                os.close(fd)
+            if not _locking()(claim.fd, blocking=False):
+                claim.release()
                 return None
-            if _is_file_of(fd, path):
-                os.write(fd, owner)
-                return Claim(fd, path, entry_path)
+            if claim.is_in_place():
+                claim.check_leftover()
+                claim.sign(owner)
+                return claim
+            claim.release()  # its owner published meanwhile: look for the new one
         except BaseException:
-            os.close(fd)
+            claim.release()
             raise
-        # Between our open and our lock the owner renamed or removed the file: look for the new one.
-        os.close(fd)
+
+
+@functools.cache
+def _locking() -> Callable[..., bool]:
+    from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
+
+    return lock_descriptor
 
 
 def private_claim(entry_path: str, owner: bytes) -> Claim:
     """A claim that excludes nobody, for network file systems, where locks cannot be relied upon."""
     path = f"{entry_path}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
-    os.write(fd, owner)
-    return Claim(fd, path, entry_path)
+    claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
+    try:
+        claim.sign(owner)
+    except BaseException:
+        claim.release()
+        raise
+    return claim
 
 
 def remove_leftover(path: str) -> bool:
     """Remove a claim file that nobody holds; return whether it is gone."""
-    from filelock import lock_descriptor  # late for start-up time
-
     try:
         fd = os.open(path, os.O_RDWR | SAFE_FLAGS)
     except FileNotFoundError:
         return True
     try:
-        if not lock_descriptor(fd, blocking=False):
+        if not _locking()(fd, blocking=False):
             return False
-        if _is_file_of(fd, path):
+        ours = os.fstat(fd)
+        if _identity(path) == (ours.st_ino, ours.st_dev):
             os.unlink(path)
         return True
     finally:
@@ -184,16 +222,14 @@ class Owner(NamedTuple):
 
 def owner_record(call: str) -> bytes:
     """What this process writes into the claims that it takes."""
+    return _owner_record(call, os.getpid())
+
+
+@functools.lru_cache(1024)
+def _owner_record(call: str, pid: int) -> bytes:
     import json  # late for start-up time: a hit takes no claim
 
-    return _process_record(os.getpid()) + json.dumps(call).encode() + b"}"
-
-
-@functools.cache
-def _process_record(pid: int) -> bytes:
-    import json  # late for start-up time
-
-    return json.dumps({"host": _host(), "pid": pid, "start": _start_of(pid)}).encode()[:-1] + b', "call": '
+    return json.dumps({"host": _host(), "pid": pid, "start": _start_of(pid), "call": call}).encode()
 
 
 def read_owner(entry_path: str) -> Owner | None:
@@ -207,7 +243,7 @@ def read_owner(entry_path: str) -> Owner | None:
     try:
         record = json.loads(os.read(fd, _MAX_OWNER))
         return Owner(str(record["host"]), int(record["pid"]), int(record["start"]), str(record["call"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # half written, or already the entry
     finally:
         os.close(fd)
@@ -247,12 +283,24 @@ def _start_of(pid: int) -> int:
 class Flight:
     """One computation of this process that other threads may wait for. `stored` says whether there is a result."""
 
-    __slots__ = ("done", "stored", "thread")
+    __slots__ = ("_busy", "stored", "thread")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self._busy = threading.Lock()  # held until the end; an Event takes 5 us to make
+        self._busy.acquire()
         self.stored = True
         self.thread = threading.get_ident()
+
+    def end(self) -> None:
+        """Let the waiting threads go on."""
+        self._busy.release()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait for the end; return whether it came in time."""
+        if not self._busy.acquire(timeout=-1 if seconds is None else seconds):
+            return False
+        self._busy.release()
+        return True
 
 
 class Flights:
@@ -280,7 +328,7 @@ class Flights:
         with self._lock:
             if self._by_path.get(entry_path) is flight:
                 del self._by_path[entry_path]
-        flight.done.set()
+        flight.end()
 
 
 flights = Flights()

@@ -22,6 +22,7 @@ _BUFFER_KEEPS = 0.5
 _PROBE = 64 << 10
 _PROBE_PIECES = 16
 _DEFAULT_LEVEL = 1
+_MAX_LENGTH = 1 << 48  # bytes
 
 
 class Part(NamedTuple):
@@ -69,6 +70,8 @@ def decompress(data: Any, codec: int, raw_length: int) -> bytes:
     """Return exactly `raw_length` bytes, or raise `DamagedEntry`. Never allocates more than that."""
     if codec != ZSTD:
         raise DamagedEntry(f"unknown codec {codec}")
+    if raw_length >= _MAX_LENGTH:
+        raise DamagedEntry("a part declares a length that no memory holds")
     zstd = _zstd()
     decompressor = zstd.ZstdDecompressor()
     try:

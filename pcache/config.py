@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError
+from pcache.folders import user_folder
 from pcache.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def _from_project() -> Iterator[Setting]:
 
 
 def _from_user_file() -> Iterator[Setting]:
-    directory = _platform_directory("user_config_dir")
+    directory = user_folder("config")
     path = os.path.join(directory, "config.toml") if directory else ""
     if path and (text := _read_trusted(path)):
         origin = f"user file {path}"
@@ -210,23 +211,12 @@ def _parse_toml(text: bytes, origin: str) -> dict[str, Any]:
 
 
 def _default_directory() -> str:
-    if directory := _platform_directory("user_cache_dir"):
+    if directory := user_folder("cache"):
         return directory
     import tempfile  # late for start-up time
 
     # A proposal only: whether the directory can be trusted is checked by whoever opens it.
     return os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")
-
-
-def _platform_directory(function: str) -> str | None:
-    """Return the user's directory for configuration or caches, None where there is no home."""
-    import platformdirs  # late for start-up time
-
-    try:
-        directory: str = getattr(platformdirs, function)("pcache", appauthor=False)
-    except RuntimeError:  # recent releases raise it without a home, older ones return a relative "~/..."
-        return None
-    return directory if os.path.isabs(directory) else None
 
 
 def _unusable(value: object, expected: str) -> ConfigError:

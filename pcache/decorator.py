@@ -20,15 +20,17 @@ from pcache.culprit import attempt
 from pcache.errors import ConfigError, Miss, PcacheWarning, UnhashableArgument
 from pcache.flow import Job, mode
 from pcache.keys import digest, encode, module_name, register_reducer, unhashable_call
+from pcache.method import CachedMethod
 from pcache.notices import warn_once
 from pcache.reader import Address
 from pcache.signature import make_binder
-from pcache.units import parse_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from pcache.cache import Cache
+    from pcache.fingerprint import Fingerprint
+    from pcache.options import Options
     from pcache.registry import FunctionVersion
 
 P = ParamSpec("P")
@@ -51,24 +53,14 @@ class CacheInfo(NamedTuple):
     currsize: int
 
 
-class Options(NamedTuple):
-    """What the decorator was given; durations in seconds."""
-
-    ttl: float | None = None
-    version: object = None
-    ignore: tuple[str, ...] = ()
-    key: Mapping[str, Callable[[Any], object]] = {}
-    depends_on: tuple[object, ...] = ()
-    strict: bool = False
-    lock_timeout: float | None = None
-
-
 class Version(NamedTuple):
     """The code version of a function that is running, as names and keys need it."""
 
     function_id: bytes
     hex_id: str
+    prefix: bytes  # of what its keys are digests of
     facts: FunctionVersion
+    fingerprint: Fingerprint
 
 
 class _Call(NamedTuple):
@@ -91,7 +83,10 @@ class CachedFunction(Generic[P, R]):
     __wrapped__: Callable[P, R]
 
     def __init__(self, function: Callable[P, R], cache: Cache, options: Options) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
+        for name, value in getattr(function, "__dict__", {}).items():
+            if not hasattr(type(self), name):  # the function's own `key` or `get` must not hide ours
+                setattr(self, name, value)
         self.__wrapped__ = function
         self._cache = cache
         self._flow = cache.flow
@@ -103,11 +98,10 @@ class CachedFunction(Generic[P, R]):
         self._refresh = cache.settings.refresh
         self._entries = cache.flow.store.entries
         self._version: Version | None = None
-        self._prefix = b""
-        self._captured: tuple[Any, ...] | None = None
+        self._captured: tuple[tuple[Any, ...], bytes] | None = None
         self._has_closure = bool(getattr(function, "__closure__", None))
         self._hits = self._misses = 0
-        self._extra = self._digest_of_options()
+        self.options_digest = self._digest_of_options()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         asked = mode.get()
@@ -117,26 +111,33 @@ class CachedFunction(Generic[P, R]):
             values = self._bind(*args, **kwargs)
         except UnhashableArgument:
             raise
-        except TypeError:  # the call does not fit the signature: let Python say so
+        except TypeError:
+            values = None
+        if values is None:  # the call does not fit the signature: let Python say so
             return self.__wrapped__(*args, **kwargs)
         address = self._address(values)
         if asked == "refreshing" or self._refresh:
             return self._compute(_Call(args, kwargs, values, address), Miss("refreshed"), time.time_ns())
         try:
             value: R = self._flow.look_up(address).value
-        except Miss as miss:
-            return self._compute(_Call(args, kwargs, values, address), miss)
-        self._hits += 1
-        return value
+        except Miss as error:
+            miss = error.with_traceback(None)  # whose frames would keep the arguments alive
+        else:
+            self._hits += 1
+            return value
+        # Outside of the handler: what the function raises has no context of ours.
+        return self._compute(_Call(args, kwargs, values, address), miss)
 
     def _address(self, values: tuple[Any, ...]) -> Address:
         """Where the entry of a call lies, and what it must say."""
-        version = self._version or self._find_version()
-        if self._has_closure:
-            self._follow_closure(version)
-        key, error = attempt(digest, self._prefix, values)
+        version = self._version
+        if version is None or not version.fingerprint.holds():
+            version = self._find_version()
+        prefix = self._prefix_with_captured(version) if self._has_closure else version.prefix
+        chunks, error = attempt(encode, values)
         if error is not None:
             raise unhashable_call(self._label, self._binder.names, values, error) from error
+        key = digest(prefix, chunks)
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
         return _new(Address, (path, key, version.function_id, self._ttl_ns))
@@ -169,53 +170,60 @@ class CachedFunction(Generic[P, R]):
         from pcache.registry import describe  # late for start-up time: decorating needs no version
 
         function = self.__wrapped__
-        code = fingerprint.of_callable(function)
+        found = fingerprint.of_callable(function, self._options.code, self._options.depends_on)
         name = f"{module_name(function)}:{self._label}"
-        content = (name, code, self._binder.source, self._extra)
+        content = (name, found.digest, self._binder.source, self.options_digest)
         function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
         file = getattr(getattr(function, "__code__", None), "co_filename", "")
         version = "" if self._options.version is None else repr(self._options.version)[:80]
-        facts = describe(function_id.hex(), name, file, code.hex(), version)
-        self._prefix = _KEY_CONTEXT + function_id
-        self._version = Version(function_id, facts.function_id, facts)
+        facts = describe(function_id.hex(), name, file, found.digest.hex(), version)
+        self._version = Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found)
         return self._version
 
     def _digest_of_options(self) -> bytes:
-        """What of the options decides results: `version`, `depends_on` and the code of the `key` functions."""
-        key_functions = sorted(self._options.key.items())
-        content = (self._options.version, self._options.depends_on, key_functions)
+        """What of the options decides results: `version` and the code of the `key` functions; checks `depends_on` too.
+
+        What `depends_on` names is looked at again when the first call finds out which code runs.
+        """
+        content = (self._options.version, sorted(self._options.key.items()))
         digest, error = attempt(lambda: blake3(b"".join(encode(content))).digest())
         if error is not None:
-            raise ConfigError(
-                f"version=, depends_on= and key= of {self._label} take functions, classes and plain values: {error}",
-                setting="depends_on",
-                value=content,
-            ) from error
+            raise ConfigError(f"version= and key= of {self._label}: {error}", setting="version") from error
+        for i, value in enumerate(self._options.depends_on):
+            _, error = attempt(fingerprint.of_callable, len, "none", (value,))
+            if error is not None:
+                raise ConfigError(
+                    f"depends_on= of {self._label}: item {i} is a {type(value).__qualname__} that cannot be digested"
+                    f" ({error}); it takes functions, classes, modules, paths of files and plain values",
+                    setting="depends_on",
+                    value=value,
+                ) from error
         return digest  # type: ignore[no-any-return]
 
-    def _follow_closure(self, version: Version) -> None:
-        """Take what the function captures into the key, anew when another object was captured since.
+    def _prefix_with_captured(self, version: Version) -> bytes:
+        """What the function captures is part of its keys, anew when another object was captured since.
 
         What has no key, such as a lock, counts by identity: nothing is shared with other processes, nothing mixed up.
         """
         captured = fingerprint.captured_values(self.__wrapped__, self)
         known = self._captured
-        if known is not None and len(captured) == len(known) and all(map(operator.is_, captured, known)):
-            return
-        parts = []
-        for value in captured:
-            chunks, error = attempt(encode, value)
-            if error is not None:
-                chunks = [_process_token(), id(value).to_bytes(8, "little")]
-                warn_once(
-                    (version.hex_id, "closure"),
-                    f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found"
-                    " again only by this process. If it does not affect them, pass it as an argument with ignore=.",
-                    PcacheWarning,
-                )
-            parts.append(blake3(b"".join(chunks)).digest())
-        self._captured = captured  # keeps the objects alive, so that no other can have their identity
-        self._prefix = _KEY_CONTEXT + version.function_id + blake3(b"".join(parts)).digest()
+        if known is None or len(captured) != len(known[0]) or not all(map(operator.is_, captured, known[0])):
+            digests = b"".join(self._digest_of_captured(value, version) for value in captured)
+            # The objects are kept alive, so that no other can have their identity.
+            known = self._captured = captured, blake3(digests).digest()
+        return version.prefix + known[1]
+
+    def _digest_of_captured(self, value: object, version: Version) -> bytes:
+        chunks, error = attempt(encode, value)
+        if error is None:
+            return blake3(b"".join(chunks)).digest()
+        warn_once(
+            (version.facts.name, "closure"),
+            f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found again only"
+            " by this process. If it does not affect them, pass it as an argument with ignore=.",
+            PcacheWarning,
+        )
+        return blake3(_process_token() + id(value).to_bytes(8, "little")).digest()
 
     # The calls of a cached function
 
@@ -247,8 +255,8 @@ class CachedFunction(Generic[P, R]):
         return self._compute(self._call(args, kwargs), Miss("refreshed"), time.time_ns())
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Drop the stored result of this call; return whether there was one."""
-        return self._flow.store.delete(self._call(args, kwargs).address.path)
+        """Drop the stored result of this call; return whether there was one that could be dropped."""
+        return not self._cache.settings.read_only and self._flow.store.delete(self._call(args, kwargs).address.path)
 
     def cache_info(self) -> CacheInfo:
         """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
@@ -302,53 +310,6 @@ class CachedFunction(Generic[P, R]):
         return f"<cached {self._label} in {self._cache.location}>"
 
 
-class CachedMethod(Generic[P, R]):
-    """A cached function bound to an instance, whose pickled state is part of every key."""
-
-    def __init__(self, function: CachedFunction[..., R], instance: object) -> None:
-        self.__func__ = function
-        self.__self__ = instance
-
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.__func__(self.__self__, *args, **kwargs)
-
-    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Return the key of this call, 40 hexadecimal digits."""
-        return self.__func__.key(self.__self__, *args, **kwargs)
-
-    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Whether this call has a live entry."""
-        return self.__func__.exists(self.__self__, *args, **kwargs)
-
-    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
-        return self.__func__.get(self.__self__, *args, **kwargs)
-
-    def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Store `result` as that of this call; return whether it could be stored."""
-        return self.__func__.put(result, self.__self__, *args, **kwargs)
-
-    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Compute this call anew, replace its stored result and return it."""
-        return self.__func__.refresh(self.__self__, *args, **kwargs)
-
-    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Drop the stored result of this call; return whether there was one."""
-        return self.__func__.invalidate(self.__self__, *args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__func__, name)  # cache_info, __name__, __doc__ and the like
-
-    def __reduce__(self) -> Any:
-        return getattr, (self.__self__, self.__func__.__name__)  # type: ignore[attr-defined]  # set by update_wrapper
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, CachedMethod) and (self.__func__, self.__self__) == (other.__func__, other.__self__)
-
-    def __hash__(self) -> int:
-        return hash((id(self.__func__), id(self.__self__)))
-
-
 @functools.cache
 def _token_of(_pid: int) -> bytes:
     return os.urandom(16)
@@ -369,37 +330,6 @@ def _found_by_name(function: CachedFunction[..., Any]) -> bool:
 
 def _rebuild(function: Callable[P, R], cache: Cache, options: Options) -> CachedFunction[P, R]:
     return CachedFunction(function, cache, options)
-
-
-def make_options(
-    *,
-    ttl: Any = None,
-    version: object = None,
-    ignore: Iterable[str] = (),
-    key: Mapping[str, Callable[[Any], object]] | None = None,
-    depends_on: Iterable[object] = (),
-    strict: bool = False,
-    lock_timeout: Any = None,
-) -> Options:
-    """Return the decorator's options in base units; raises `ConfigError`."""
-    if isinstance(ignore, str):
-        ignore = (ignore,)
-    return Options(
-        _duration("ttl", ttl),
-        version,
-        tuple(ignore),
-        dict(key or {}),
-        tuple(depends_on),
-        strict,
-        _duration("lock_timeout", lock_timeout),
-    )
-
-
-def _duration(option: str, value: Any) -> float | None:
-    try:
-        return None if value is None else parse_duration(value)
-    except ConfigError as error:
-        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error
 
 
 def _as_function(function: CachedFunction[..., Any], _encoder: object) -> object:

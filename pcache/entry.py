@@ -6,13 +6,15 @@ Little-endian. `docs/format.md` says the same in prose, and a test compares its 
     magic    = "PCACHE" 0x00 format
     tag      = keyed BLAKE3 over header, meta, stream and table, as stored
     header   = key(20) function_id(8) key_id(8) created_ns(8) expires_ns(8) cost_ns(8)
-               kind(1) codec(1) flags(2) meta_length(4) stream_length(8) stream_raw_length(8) n_buffers(4) check(4)
+               kind(1) codec(1) flags(2) meta_length(4) stream_length(8) stream_raw_length(8) n_buffers(4)
+               proof(8) check(4)
     table    = per buffer: offset(8) length(8) raw_length(8) codec(1) zero(7) digest(32)
     buffers  = each at a multiple of 64, zeros between them
 
 The head is what the tag covers: everything up to and including the table. A buffer has its own digest in the table, so
-that it can be mapped before it is read. `check` is a digest of the header alone, read only when the signing key is not
-ours: a header that is intact was written by somebody else (foreign), any other is damaged.
+that it can be mapped before it is read. `proof` is a short tag of the header alone: with it the lengths of a large
+entry are believed before memory is taken for it. `check` is a digest of header and proof without a key, read only when
+the signing key is not ours: a header that is intact was written by somebody else (foreign), any other is damaged.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from pcache.compression import RAW, Part, decompress
-from pcache.errors import DamagedEntry, ExpiredEntry, ForeignEntry
+from pcache.errors import DamagedEntry, EntryError, ExpiredEntry, ForeignEntry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 # History. 1: 2026, the first.
 FORMAT = 1
 MAGIC = b"PCACHE\x00" + bytes([FORMAT])
-HEADER = Struct("<20s8s8sqqqBBHIQQI4s")
+HEADER = Struct("<20s8s8sqqqBBHIQQI8s4s")
 TABLE_ROW = Struct("<QQQB7x32s")
 TAG_SIZE = 32
 ALIGNMENT = 64
@@ -44,8 +46,9 @@ NEVER = (1 << 63) - 1  # expires_ns of an entry without a ttl
 _TAG_AT = len(MAGIC)
 HEADER_AT = _TAG_AT + TAG_SIZE
 META_AT = HEADER_AT + HEADER.size
-_CHECK_SIZE = 4
+_PROOF_SIZE, _CHECK_SIZE = 8, 4
 _CHECK_AT = META_AT - _CHECK_SIZE
+_PROOF_AT = _CHECK_AT - _PROOF_SIZE
 _CLOCK_SKEW_NS = 60 * 10**9  # a creation time further in the future means that a clock was set back
 
 
@@ -65,6 +68,7 @@ class Header(NamedTuple):
     stream_length: int
     stream_raw_length: int
     n_buffers: int
+    proof: bytes
     check: bytes
 
     @property
@@ -110,7 +114,8 @@ def encode(facts: Facts, meta: bytes, stream: Part, buffers: Sequence[Part], key
         end += size
     fields = (*facts[:2], keyring.signing, *facts[2:], PICKLE, stream.codec, 0)
     lengths = (len(meta), len(stream.data), stream.raw_length, len(buffers))
-    header = HEADER.pack(*fields, *lengths, b"")[:-_CHECK_SIZE]
+    header = HEADER.pack(*fields, *lengths, b"", b"")[: -_PROOF_SIZE - _CHECK_SIZE]
+    header += blake3(header, key=keyring.signing_key).digest(_PROOF_SIZE)
     header += blake3(header).digest(_CHECK_SIZE)
     if len(stream.data) < ALIGNMENT << 10:
         head = b"".join((header, meta, stream.data, *rows))
@@ -143,26 +148,40 @@ def authenticate(head: Any, header: Header, keyring: Keyring) -> None:
     """Check the tag of a whole head; raises `DamagedEntry`, or `ForeignEntry` when an unknown signing key made it."""
     key = keyring.keys.get(header.key_id)
     if key is None:
-        if blake3(head[HEADER_AT:_CHECK_AT]).digest(_CHECK_SIZE) == header.check:
-            raise ForeignEntry(f"signed with the key {header.key_id.hex()}, which is not one of ours")
-        raise DamagedEntry("the header does not match its check")
+        raise _not_ours(head, header)
     if not compare_digest(blake3(head[HEADER_AT:], key=key).digest(), head[_TAG_AT:HEADER_AT]):
         raise DamagedEntry("the tag does not match")
 
 
-def check_wanted(header: Header, key: bytes, function_id: bytes, now_ns: int, ttl_ns: int | None) -> None:
-    """Check that an authentic entry is the one asked for, and young enough.
+def check_proof(start: Any, header: Header, keyring: Keyring) -> None:
+    """Check that a header is authentic before memory is taken for what it announces; raises as `authenticate` does."""
+    key = keyring.keys.get(header.key_id)
+    if key is None:
+        raise _not_ours(start, header)
+    if not compare_digest(blake3(start[HEADER_AT:_PROOF_AT], key=key).digest(_PROOF_SIZE), header.proof):
+        raise DamagedEntry("the header's proof does not match")
 
-    Raises `DamagedEntry` for an entry that stands under another's name, `ExpiredEntry` for what is older than the
-    reader's `ttl_ns`, or than its writer allowed.
-    """
+
+def _not_ours(start: Any, header: Header) -> EntryError:
+    """Why the key id of a header is unknown: somebody else's intact header, or damage."""
+    if blake3(start[HEADER_AT:_CHECK_AT]).digest(_CHECK_SIZE) == header.check:
+        return ForeignEntry(f"signed with the key {header.key_id.hex()}, which is not one of ours")
+    return DamagedEntry("the header does not match its check")
+
+
+def check_identity(header: Header, key: bytes, function_id: bytes) -> None:
+    """Raise `DamagedEntry` for an authentic entry that stands under another's name."""
     if header.key != key or header.function_id != function_id:
         raise DamagedEntry("it is the entry of another call")
     if header.kind != PICKLE:
         raise DamagedEntry(f"unknown kind {header.kind}")
-    created = header.created_ns
+
+
+def check_age(header: Header, now_ns: int, ttl_ns: int | None) -> None:
+    """Raise `ExpiredEntry` for what is older than the reader's `ttl_ns`, or than its writer allowed."""
     if ttl_ns is None and header.expires_ns == NEVER:
         return
+    created = header.created_ns
     if now_ns >= header.expires_ns or (ttl_ns is not None and now_ns - created >= ttl_ns):
         raise ExpiredEntry(f"made {(now_ns - created) / 1e9:.0f} s ago")
     if created > now_ns + _CLOCK_SKEW_NS:
@@ -231,6 +250,7 @@ def decode(data: Any, keyring: Keyring) -> tuple[Header, Mapping[str, Any], byte
     Raises `DamagedEntry` or `ForeignEntry` and nothing else. Identity and age are the caller's to check.
     """
     header = read_header(data, len(data))
+    check_proof(data, header, keyring)
     authenticate(data[: header.head_length], header, keyring)
     rows = table_of(data, header, len(data))
     for start, end in paddings(header, rows):

@@ -1,165 +1,116 @@
 """The code a function's result depends on, as a digest.
 
-Taken from code objects, not from source text: the text may have changed since the import, two lambdas share a line and
-a REPL has none. Comments, blank lines, line numbers, docstrings and file names play no part. Constants are canonical: a
-set literal in a body is a frozenset whose order changes with the hash seed. What a function captures (its closure) is
-part of each key instead, since it can change between two calls.
+From a function, the global names and module attributes that its code uses are followed into the functions, classes and
+plain constants of the user's own code, and so on. Installed packages count by version, the standard library by that of
+Python. What a function captures (its closure) is part of each key instead, since it can change between two calls.
 
-Fingerprints differ between Python versions, because bytecode does.
+Taken from what is loaded, not from source text: the text may have changed since the import, two lambdas share a line
+and a REPL has none. A fingerprint knows which names it looked at, and whether they still mean the same objects.
 """
 
 from __future__ import annotations
 
-import sys
-from opcode import EXTENDED_ARG, hasconst
-from types import CodeType, FunctionType
+import operator
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.culprit import attempt
+from pcache.codes import facts_of
 from pcache.keys import encode, module_name, register_reducer, type_name
+from pcache.provenance import is_user_code
+from pcache.walk import Walk, content_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from pcache.keys import Encoder
 
-_HAS_CONST = frozenset(hasconst)
-_MEMO_SIZE = 4096  # code objects and classes remembered; those made anew at each call must not pile up
-_code_digests: dict[CodeType, bytes] = {}
-_class_digests: dict[type, tuple[list[tuple[type, dict[str, Any]]], bytes]] = {}
-_CONSTANT_TYPES = (type(None), bool, int, float, complex, str, bytes, type(...), slice)
+_MEMO_SIZE = 4096  # functions and classes remembered; those made anew at each call must not pile up
 
 
-def code_digest(code: CodeType) -> bytes:
-    """Return the digest of what `code` does, 32 bytes; nested code counts."""
-    try:
-        return _code_digests[code]
-    except KeyError:
-        if len(_code_digests) >= _MEMO_SIZE:
-            _code_digests.clear()
-        result = _code_digests[code] = blake3(b"".join(encode(_code_content(code)))).digest()
-        return result
+class Fingerprint:
+    """A digest, its parts by name, and the names that it rests on.
 
-
-def _code_content(code: CodeType) -> tuple[Any, ...]:
-    """What decides the behaviour of a code object, in types that have a canonical encoding."""
-    return (
-        _instructions(code),
-        code.co_names,
-        code.co_varnames,
-        code.co_freevars,
-        code.co_cellvars,
-        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
-        code.co_flags & 0xFFFF,  # CO_HAS_DOCSTRING lies above
-        code.co_exceptiontable,
-    )
-
-
-def _instructions(code: CodeType) -> list[Any]:
-    """The bytecode, each constant in place of its index: a docstring takes an index and would shift the others."""
-    content: list[Any] = []
-    plain = bytearray()
-    argument = 0
-    body = code.co_code
-    for at in range(0, len(body), 2):
-        operation = body[at]
-        argument = argument << 8 | body[at + 1]
-        if operation == EXTENDED_ARG:
-            continue
-        if operation in _HAS_CONST:
-            content += (bytes(plain), operation, _constant(code.co_consts[argument]))
-            plain.clear()
-        else:
-            plain.append(operation)
-            plain += argument.to_bytes(4, "little")
-        argument = 0
-    content.append(bytes(plain))
-    return content
-
-
-def _constant(value: object) -> object:
-    if isinstance(value, CodeType):
-        return ("code", _code_content(value))
-    if isinstance(value, tuple):
-        return ("tuple", [_constant(item) for item in value])
-    return value
-
-
-def of_callable(function: Callable[..., Any]) -> bytes:
-    """Return the fingerprint of a function; of any other callable, the digest of its value as an argument."""
-    if isinstance(function, FunctionType):
-        return code_digest(function.__code__)
-    return blake3(b"".join(encode(function))).digest()
-
-
-def of_class(cls: type) -> bytes:
-    """Return the digest of what a class of the user defines: its methods, plain attributes, bases.
-
-    Computed anew when the class or one of its bases was changed since.
+    `parts` says for people and for `explain` what was found: each followed function, class and constant with its
+    digest, each package with its version.
     """
-    known = _class_digests.get(cls)
-    if known is not None:
-        snapshots, result = known
-        # Comparing dicts of identical values is an identity check for each (20 ns an attribute).
-        same, _ = attempt(all, (vars(base) == snapshot for base, snapshot in snapshots))
-        if same:
-            return result
-    if len(_class_digests) >= _MEMO_SIZE:
-        _class_digests.clear()
-    result = blake3(b"".join(encode(_class_content(cls, ())))).digest()
-    _class_digests[cls] = [(base, dict(vars(base))) for base in cls.__mro__ if is_user_code(base)], result
-    return result
 
+    __slots__ = ("_absent", "_cells", "_guards", "digest", "parts")
 
-def _class_content(cls: type, enclosing: tuple[type, ...]) -> tuple[Any, ...]:
-    members = [
-        (name, _member_content(member, (*enclosing, cls)))
-        for name, member in sorted(vars(cls).items())
-        if name not in _INCIDENTAL and not name.startswith("_abc_")
-    ]
-    bases = [
-        _class_content(base, (*enclosing, cls)) if is_user_code(base) and base not in enclosing else type_name(base)
-        for base in cls.__bases__
-    ]
-    return (type_name(cls), bases, members)
+    def __init__(self, digest: bytes, parts: dict[str, str], walk: Walk) -> None:
+        self.digest = digest
+        self.parts = parts
+        self._guards = [_guard(namespace, names) for namespace, names in walk.present.values()]
+        self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
+        self._cells = walk.cells
 
-
-# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
-_INCIDENTAL = frozenset(
-    "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
-    " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
-    " _value_repr_ __match_args__ __slotnames__".split()
-)
-
-
-def _member_content(member: object, enclosing: tuple[type, ...]) -> object:
-    """What one attribute of a class contributes; of values that are neither code nor plain, their type alone."""
-    if isinstance(member, (staticmethod, classmethod)):
-        return (type(member).__name__, _member_content(member.__func__, enclosing))
-    if isinstance(member, property):
-        return ("property", [_member_content(part, enclosing) for part in (member.fget, member.fset, member.fdel)])
-    if isinstance(member, FunctionType):
-        return ("function", code_digest(member.__code__), _plain(member.__defaults__), _plain(member.__kwdefaults__))
-    if isinstance(member, type):
-        return (
-            _class_content(member, enclosing) if is_user_code(member) and member not in enclosing else member.__name__
+    def holds(self) -> bool:
+        """Whether every name that was followed still means the same object (25 ns a name)."""
+        try:
+            for get, namespace, values in self._guards:
+                if not all(map(operator.is_, get(namespace), values)):
+                    return False
+        except KeyError:
+            return False
+        return not (self._absent and any(name in namespace for namespace, name in self._absent)) and not (
+            self._cells and any(content_of(cell) is not value for cell, value in self._cells)
         )
-    # Cached functions and functools wrappers keep the function in one attribute, cached_property in the other.
-    wrapped = getattr(member, "__wrapped__", None) or getattr(member, "func", None)
-    if isinstance(wrapped, FunctionType):
-        return ("wrapped", type_name(type(member)), _member_content(wrapped, enclosing))
-    return _plain(member)
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, (tuple, frozenset)):
-        parts = [_plain(part) for part in value]
-        return (type(value).__name__, parts if isinstance(value, tuple) else sorted(map(repr, parts)))
-    if isinstance(value, dict) and type(value) is dict:
-        return ("dict", [(_plain(key), _plain(item)) for key, item in value.items()])
-    return value if type(value) in _CONSTANT_TYPES else ("a", type_name(type(value)))
+def _guard(namespace: Mapping[str, Any], names: Iterable[str]) -> tuple[Callable[..., Any], Any, tuple[Any, ...]]:
+    ordered = sorted(names)
+    if len(ordered) == 1:
+        ordered *= 2  # itemgetter of one name returns no tuple
+    get = operator.itemgetter(*ordered)
+    return get, namespace, get(namespace)
+
+
+_known: dict[int, tuple[object, Fingerprint]] = {}
+
+
+def fingerprint_of(code: FunctionType | type) -> Fingerprint:
+    """The fingerprint of a function or class, computed anew when a name that it rests on was rebound."""
+    known = _known.get(id(code))
+    if known is not None and known[0] is code and known[1].holds():
+        return known[1]
+    if len(_known) >= _MEMO_SIZE:
+        _known.clear()
+    found = _follow(code)
+    _known[id(code)] = code, found
+    return found
+
+
+def _follow(code: FunctionType | type, depends_on: tuple[object, ...] = ()) -> Fingerprint:
+    walk = Walk()
+    return Fingerprint(walk.run(code, depends_on), walk.parts, walk)
+
+
+def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
+    """The fingerprint of what a decorator is given, and of what it was told that results depend on.
+
+    `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
+    by its value as an argument. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
+    """
+    if code == "deep" and isinstance(function, FunctionType):
+        return _follow(function, depends_on) if depends_on else fingerprint_of(function)
+    walk = Walk()
+    if code == "none":
+        own = b""
+    elif isinstance(function, FunctionType):
+        own = facts_of(function.__code__).digest
+    else:
+        own = blake3(b"".join(encode(function))).digest()
+    declared = [walk.declared(value, f"depends_on[{i}]") for i, value in enumerate(depends_on)]
+    walk.follow()
+    content = (own, declared, walk.contents)
+    return Fingerprint(blake3(b"".join(encode(content))).digest(), walk.parts, walk)
+
+
+def captured_values(function: Callable[..., Any], itself: object) -> tuple[Any, ...]:
+    """What the closure of `function` holds now, without the function's own name for recursion (`itself`)."""
+    cells = getattr(function, "__closure__", None) or ()
+    return tuple(value for cell in cells if (value := content_of(cell)) is not itself)
 
 
 def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
@@ -168,59 +119,20 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
         return NotImplemented
     if (depth := encoder.depth_of(function)) is not None:
         return ("cycle", depth)
-    captured = [_content_of(cell) for cell in function.__closure__ or ()]
+    captured = [content_of(cell) for cell in function.__closure__ or ()]
     return (
         module_name(function),
         function.__qualname__,
-        code_digest(function.__code__),
+        fingerprint_of(function).digest,
         encoder.nested((function.__defaults__, function.__kwdefaults__, captured), function),
     )
-
-
-def captured_values(function: Callable[..., Any], itself: object) -> tuple[Any, ...]:
-    """What the closure of `function` holds now, without the function's own name for recursion (`itself`)."""
-    cells = getattr(function, "__closure__", None) or ()
-    return tuple(value for cell in cells if (value := _content_of(cell)) is not itself)
-
-
-def _content_of(cell: Any) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return ("empty cell",)
 
 
 def _reduce_class(cls: type, _encoder: Encoder) -> object:
     """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
     if not is_user_code(cls) and "<" not in cls.__qualname__:
         return NotImplemented
-    return (type_name(cls), of_class(cls))
-
-
-_user_modules: dict[str, bool] = {}
-
-
-def is_user_code(obj: Any) -> bool:
-    """Whether a function or class lies outside the standard library and outside installed packages."""
-    name = getattr(obj, "__module__", None)
-    if not isinstance(name, str):
-        return False
-    try:
-        return _user_modules[name]
-    except KeyError:
-        verdict = _user_modules[name] = _is_user_module(name)
-        return verdict
-
-
-def _is_user_module(name: str) -> bool:
-    root = name.partition(".")[0]
-    if root in ("__main__", "__mp_main__"):
-        return True
-    if root in sys.stdlib_module_names or root == "pcache":
-        return False
-    path = getattr(sys.modules.get(name), "__file__", None) or ""
-    # Extension modules and modules without a file have no Python code of the user's.
-    return "site-packages" not in path and "dist-packages" not in path and path.endswith((".py", ".pyc"))
+    return (type_name(cls), fingerprint_of(cls).digest)
 
 
 register_reducer(FunctionType, _reduce_function)

@@ -74,17 +74,20 @@ class Flow:
         self.passive = settings.disable
         self._stopped_until = 0.0
         self._registered: set[str] = set()
-        if keys.path is None and keys.keyring is None:
+        self._not_private = False  # without a signing key, in a directory that others can change
+        if keys.keyring is None and not keys.has_place():
             attempt(self._ensure_keyring)  # no home: find out now whether the directory is private
 
     def look_up(self, address: Address) -> Loaded:
         """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""
-        keyring = self.keys.keyring
-        if keyring is None:
-            raise Miss("absent", detail="there is no signing key yet")
+        if self._not_private:
+            raise Miss("foreign", detail="there is no place for a signing key, and others can change the directory")
         try:
+            keyring = self.keys.keyring or self.keys.look()
+            if keyring is None:
+                raise Miss("absent", detail="there is no signing key yet")
             return self.store.read(address, keyring, self.settings.verify)
-        except DirectoryError as error:
+        except (DirectoryError, SigningKeyError) as error:
             self._refuse(error)
             raise Miss("foreign", detail=str(error)) from error
 
@@ -105,7 +108,7 @@ class Flow:
             if flight.thread == threading.get_ident():
                 return _run(job)  # recursion that lost its context variables
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not flight.done.wait(remaining) or not flight.stored:
+            if not flight.wait(remaining) or not flight.stored:
                 return _run(job)
             try:
                 return self._look_again(job).value
@@ -161,17 +164,17 @@ class Flow:
                     now - started,
                 )
             time.sleep(min(max((now - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
-            self.store.relook(job.address.path)
 
     def _found(self, job: Job, claim: Claim | None) -> Loaded | None:
         """Look again: another process may have published between our look and our claim."""
-        found = None
+        self.store.relook(job.address.path)
+        if not os.path.lexists(job.address.path):
+            return None  # mostly so, and cheaper than a lookup
         try:
             found = self._look_again(job)
         except Miss:
             return None
         except BaseException:
-            found = None
             if claim is not None:
                 claim.abandon()
             raise
@@ -237,9 +240,10 @@ class Flow:
         from pcache import registry  # late for start-up time: a hit registers nothing
 
         facts = job.version
-        if facts.function_id not in self._registered:
-            self._registered.add(facts.function_id)
+        # `clear`, of this process or another, removes the file of a function that goes on storing results.
+        if facts.function_id not in self._registered or not registry.exists(self.store.functions, facts.function_id):
             registry.write(self.store.functions, facts, keyring)
+            self._registered.add(facts.function_id)
 
     def _check_writing(self) -> None:
         if self.settings.read_only or time.monotonic() < self._stopped_until:
@@ -252,7 +256,7 @@ class Flow:
             if self.keys.ensure() is UNSIGNED:
                 check_private(self.store.root)
         except (DirectoryError, SigningKeyError) as error:
-            self.passive = True
+            self.passive = self._not_private = True
             self._refuse(error)
             raise _CannotWrite from error
 

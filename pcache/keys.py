@@ -39,6 +39,7 @@ _SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
 _MAX_DEPTH = 200  # sets and functions inside each other
 _MAX_NESTED = 1_000_000  # sets' members and functions' captured values in one argument list, repeated ones each time
 _NO_LIMIT = 1 << 62
+_UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
 
 
@@ -64,13 +65,17 @@ class _Output:
 
 
 class _Nesting:
-    """What is being encoded around a value: the ids of the sets and functions it is in, and how many there were."""
+    """What is being encoded around a value: the ids of the sets and functions it is in, and how many there were.
 
-    __slots__ = ("count", "ids")
+    `digests` keeps those of large contents by the id of their object, for a second pass over the same value.
+    """
+
+    __slots__ = ("count", "digests", "ids")
 
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.count = 0
+        self.digests: dict[int, tuple[object, str]] = {}
 
 
 class Encoder(pickle.Pickler):
@@ -105,7 +110,7 @@ class Encoder(pickle.Pickler):
         branches without end is given up with `RecursionError`.
         """
         nesting = self.nesting
-        nesting.count += 1
+        nesting.count = 0 if not nesting.ids else nesting.count + 1
         if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_NESTED:
             raise RecursionError("sets or functions contain each other too deeply or too often")
         nesting.ids.append(id(owner))
@@ -113,6 +118,13 @@ class Encoder(pickle.Pickler):
             return b"".join(encode(value, nesting))
         finally:
             nesting.ids.pop()
+
+    def digest_once(self, owner: object, compute: Callable[[], str]) -> str:
+        """The digest of a large content of `owner`, computed in the first pass only."""
+        digests = self.nesting.digests
+        if id(owner) not in digests:
+            digests[id(owner)] = owner, compute()  # keeps the owner alive, so that no other has its id
+        return digests[id(owner)][1]
 
     def depth_of(self, owner: object) -> int | None:
         """How deep `owner` is in what is being encoded, None if it is not."""
@@ -155,21 +167,33 @@ def encode(value: object, nesting: _Nesting | None = None) -> Sequence[Any]:
     try:
         encoder.dump(value)
     except (ValueError, RecursionError):  # what the C pickler says of cyclic values
-        return _encode_with(_SetEncoder(nesting, _NO_LIMIT, memo=True), value)
+        return _encode_with(_SetEncoder(encoder.nesting, _NO_LIMIT, memo=True), value)
     except _TooLong:
-        return _encode_long(value, nesting)
+        return _encode_long(value, encoder.nesting)
     chunks = encoder.output.chunks
     for chunk in chunks:
-        if _EMPTY_SET in chunk or _FROZENSET in chunk:
-            return _encode_with(_SetEncoder(nesting, _NO_LIMIT), value)
-    if len(chunks) == 1 and not encoder.buffers and nesting is None:
+        at = _opcodes_at(chunk)
+        if chunk.find(_EMPTY_SET, at) >= 0 or chunk.find(_FROZENSET, at) >= 0:
+            return _encode_with(_SetEncoder(encoder.nesting, _NO_LIMIT), value)
+    if encoder.buffers:
+        return _with_buffers(encoder)
+    if nesting is None:
         # Only here is nothing left in the encoder that outlives the call.
-        encoder.output.chunks = []
-        encoder.output.size = 0
-        encoder.nesting.count = 0
+        output = encoder.output
+        output.chunks = []
+        output.size = 0
+        encoder.nesting.digests.clear()
         _spare.append(encoder)
-        return chunks
-    return _with_buffers(encoder)
+    return chunks
+
+
+def _opcodes_at(chunk: Any) -> int:
+    """Where a chunk may hold opcodes: the length of a frame is none, nor is what a large string consists of."""
+    if chunk[:3] == b"\x80\x05\x95":  # protocol 5, frame
+        return 11
+    if chunk[:1] == b"\x95":
+        return 9
+    return 0 if len(chunk) < _UNFRAMED else len(chunk)
 
 
 def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
@@ -177,7 +201,7 @@ def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
     return _with_buffers(encoder)
 
 
-def _encode_long(value: object, nesting: _Nesting | None) -> Sequence[Any]:
+def _encode_long(value: object, nesting: _Nesting) -> Sequence[Any]:
     """A value of more than 16 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
     try:
         return _encode_with(_SetEncoder(nesting, _SPELLED_OUT_LIMIT // _SHARING_FACTOR, memo=True), value)
@@ -194,9 +218,8 @@ def _with_buffers(encoder: Encoder) -> Sequence[Any]:
     return chunks
 
 
-def digest(prefix: bytes, value: object) -> bytes:
-    """Return the key of `value`, 20 bytes; `prefix` keeps the keys of different functions apart."""
-    chunks = encode(value)
+def digest(prefix: bytes, chunks: Sequence[Any]) -> bytes:
+    """Return the key of an encoded value, 20 bytes; `prefix` keeps the keys of different functions apart."""
     if len(chunks) == 1:
         return blake3(prefix + chunks[0]).digest(KEY_SIZE)
     hasher = blake3(prefix)

@@ -32,6 +32,10 @@ _SMALL_FILE = 64 << 10
 _MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
 _KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would sit in memory for ever
 _KEPT_BUFFERS = 4
+_RECENT_SIZE = 4 << 20  # bytes of streams remembered
+_RECENT_STREAM = 8 << 10  # of one of them: larger ones take longer to unpickle than to read
+_RECENT_OVERHEAD = 500  # what Python keeps beside each of them, about
+_CLOCK_TICK_NS = 2 * 10**9  # the coarsest: FAT; ext4 has 4 ms
 # Before 3.13 each Python mmap keeps a file descriptor; from then on only the kernel's 65,530 maps are a limit.
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
 _MAX_VERIFIED = 8192
@@ -51,11 +55,59 @@ class Address(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A stored result, with what its file says of it."""
+    """A stored result, with what its file says of it; `stream` only where it is worth keeping."""
 
     value: Any
     header: Header
     mtime_ns: int
+    stream: bytes | None
+    identity: tuple[int, int, int]
+
+
+class Recent:
+    """The checked streams of small entries that this process has read, up to 4 MiB.
+
+    A call that is made again needs neither read nor tag, only a look whether its file is still the same one. Values are
+    unpickled anew each time. Safe for threads: every step is one operation on a dict.
+    """
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Loaded] = {}
+        self._size = 0
+
+    def again(self, address: Address, now_ns: int) -> Loaded | None:
+        """Return the result of an entry that was read before and has not been replaced since; raises `Miss`."""
+        known = self._loaded.get(address.path)
+        if known is None:
+            return None
+        try:
+            status = os.lstat(address.path)
+        except OSError:
+            return None  # gone: reading it says what there is to say
+        if (status.st_ino, status.st_size, status.st_mtime_ns) != known.identity:
+            return None
+        try:
+            entry.check_age(known.header, now_ns, address.ttl_ns)
+        except EntryError as error:
+            raise Miss(error.reason, detail=error.detail) from error
+        value, failure = attempt(load, known.stream)
+        if failure is not None:
+            return None  # reading it says what there is to say
+        return _new(Loaded, (value, known.header, known.mtime_ns, None, known.identity))
+
+    def keep(self, address: Address, loaded: Loaded, now_ns: int) -> None:
+        """Remember an entry that was just read.
+
+        Not one that was just written: a file that replaces it within a tick of the file system's clock may have its
+        inode, size and time.
+        """
+        if loaded.stream is None or now_ns - loaded.mtime_ns < _CLOCK_TICK_NS:
+            return
+        self._size += len(loaded.stream) + _RECENT_OVERHEAD
+        if self._size > _RECENT_SIZE:
+            self._loaded.clear()
+            self._size = 0
+        self._loaded[address.path] = _new(Loaded, (None, *loaded[1:]))
 
 
 _new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(...)` makes
@@ -102,7 +154,9 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
                 data = data[: header.head_length]
             entry.authenticate(data, header, keyring)
             return _load(fd, status, data, header, address, now_ns, verify)
-        header = entry.read_header(os.pread(fd, entry.META_AT, 0), size)
+        start = os.pread(fd, entry.META_AT, 0)
+        header = entry.read_header(start, size)
+        entry.check_proof(start, header, keyring)
         buffer = _take_buffer(header.head_length)
         try:
             with memoryview(buffer) as view, view[: header.head_length] as head:
@@ -115,6 +169,8 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
         raise Miss(error.reason, detail=error.detail) from error
     except OSError as error:
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
+    except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
+        raise Miss("damaged", detail="it claims more memory than there is") from error
     finally:
         os.close(fd)
 
@@ -123,7 +179,8 @@ def _load(
     fd: int, status: os.stat_result, head: Any, header: Header, address: Address, now_ns: int, verify: str
 ) -> Loaded:
     """Unpickle an authentic entry, if it is the one asked for."""
-    entry.check_wanted(header, address.key, address.function_id, now_ns, address.ttl_ns)
+    entry.check_identity(header, address.key, address.function_id)
+    entry.check_age(header, now_ns, address.ttl_ns)
     stream = entry.stream_of(head, header)
     try:
         loader = load
@@ -132,12 +189,15 @@ def _load(
         value, error = attempt(loader, stream)
         if error is not None:
             value, error = load_again(loader, stream, error)
+        small = not header.n_buffers and len(stream) <= _RECENT_STREAM
+        kept = bytes(stream) if small and error is None else None
     finally:
         if isinstance(stream, memoryview):
             stream.release()  # the buffer it lies in is used again
     if error is not None:
         raise Miss("unloadable", detail=f"{type(error).__name__}: {error}") from error
-    return _new(Loaded, (value, header, status.st_mtime_ns))
+    identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity))
 
 
 def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str) -> list[Any]:
@@ -185,7 +245,7 @@ def _map(fd: int, size: int) -> mmap.mmap | None:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
         else:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
-    except OSError:
+    except (OSError, ValueError):  # ValueError: the file was cut since its status was read
         return None  # no maps, descriptors or address space left: the buffers are read instead
     _live_maps.add(weakref.ref(mapped, _live_maps.discard))
     return mapped
@@ -234,7 +294,9 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False) -> Inspe
     fd, status = open_entry(path)
     try:
         size = status.st_size
-        header = entry.read_header(os.pread(fd, entry.META_AT, 0), size)
+        beginning = os.pread(fd, entry.META_AT, 0)
+        header = entry.read_header(beginning, size)
+        entry.check_proof(beginning, header, keyring)
         data = memoryview(bytearray(header.head_length))
         _read_into(fd, data, 0)
         entry.authenticate(data, header, keyring)
@@ -248,6 +310,8 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False) -> Inspe
         return Inspection(header, entry.meta_of(data, header), stream, rows)
     except EntryError as error:
         raise Miss(error.reason, detail=error.detail) from error
+    except MemoryError as error:
+        raise Miss("damaged", detail="it claims more memory than there is") from error
     except OSError as error:
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:

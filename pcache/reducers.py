@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20  # bytes of an array that are put in order at a time
 
 
-def _array(array: Any, _encoder: Encoder) -> object:
+def _array(array: Any, encoder: Encoder) -> object:
     """A numpy array by dtype, shape and content in C order."""
     dtype = array.dtype
     if dtype.names is not None:
@@ -26,7 +26,7 @@ def _array(array: Any, _encoder: Encoder) -> object:
         return (_dtype(dtype), array.shape, [array[name] for name in dtype.names])
     if dtype.hasobject or dtype.kind == "T":
         return (_dtype(dtype), array.shape, array.ravel().tolist())
-    return (_dtype(dtype), array.shape, _content_digest(array))
+    return (_dtype(dtype), array.shape, encoder.digest_once(array, lambda: _content_digest(array)))
 
 
 def _dtype(dtype: Any) -> object:
@@ -35,15 +35,15 @@ def _dtype(dtype: Any) -> object:
     return [(name, _dtype(dtype.fields[name][0]), dtype.fields[name][1]) for name in dtype.names]
 
 
-def _content_digest(array: Any) -> bytes:
-    """BLAKE3 of the elements in C order; in place where they lie so, else through blocks of about 1 MiB."""
+def _content_digest(array: Any) -> str:
+    """BLAKE3, in hexadecimal, of the elements in C order: in place, or where they lie otherwise block by block."""
     if array.flags.c_contiguous:
-        return blake3(array.reshape(-1).view("u1") if array.size else b"").digest()
+        return blake3(array.reshape(-1).view("u1") if array.size else b"").hexdigest()
     hasher = blake3()
     rows = max(1, _BLOCK // max(1, array.nbytes // len(array))) if array.ndim and len(array) else 1
     for start in range(0, len(array), rows):
         hasher.update(array[start : start + rows].tobytes())
-    return hasher.digest()
+    return hasher.hexdigest()
 
 
 def _scalar(scalar: Any, _encoder: Encoder) -> object:

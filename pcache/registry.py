@@ -5,7 +5,6 @@ Listings and clearing by function need names, and entries carry only ids. Losing
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.trust import SAFE_FLAGS
+from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"([0-9a-f]{16})\.json")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.json\.[0-9a-f]{8}")
 _MAX_SIZE = 1 << 20
+_TEMPORARY_AGE = 60  # seconds
 
 
 class FunctionVersion(NamedTuple):
@@ -46,9 +46,11 @@ def describe(function_id: str, name: str, file: str, fingerprint: str, version: 
 
 
 def write(folder: str, facts: FunctionVersion, keyring: Keyring) -> None:
-    """Write the file of a version that has none yet; it appears whole. Raises `OSError`."""
+    """Write the file of a version that has none of ours yet; it appears whole. Raises `OSError`."""
+    import json  # late for start-up time: a hit needs the facts only
+
     path = os.path.join(folder, f"{facts.function_id}.json")
-    if os.path.lexists(path):
+    if read(path, keyring) is not None:
         return
     os.makedirs(folder, mode=0o700, exist_ok=True)
     body = facts._asdict()
@@ -56,14 +58,25 @@ def write(folder: str, facts: FunctionVersion, keyring: Keyring) -> None:
     temporary = f"{path}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
-        os.write(fd, json.dumps(record, indent=1).encode())
+        write_all(fd, json.dumps(record, indent=1).encode())
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)  # a full disk: nothing half written stays
+        raise
     finally:
         os.close(fd)
-    os.rename(temporary, path)
+
+
+def exists(folder: str, function_id: str) -> bool:
+    """Whether a version has a file, of whatever content."""
+    return os.path.lexists(os.path.join(folder, f"{function_id}.json"))
 
 
 def read(path: str, keyring: Keyring) -> FunctionVersion | None:
     """The facts in one file; None when it is gone, damaged or signed by somebody else."""
+    import json  # late for start-up time
+
     try:
         fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
     except OSError:
@@ -75,7 +88,7 @@ def read(path: str, keyring: Keyring) -> FunctionVersion | None:
         if not compare_digest(_tag(record, key), tag):
             return None
         facts = FunctionVersion(**record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # half written, edited, or of another release
     finally:
         os.close(fd)
@@ -98,10 +111,21 @@ def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
     except OSError:
         return
     for name in names:
-        if pattern.fullmatch(name):
-            yield os.path.join(folder, name)
+        path = os.path.join(folder, name)
+        if pattern.fullmatch(name) and (not temporary or _is_old(path)):
+            yield path
+
+
+def _is_old(path: str) -> bool:
+    """Whether a file that takes a moment to write has been there for a minute: its writer was killed."""
+    try:
+        return time.time() - os.lstat(path).st_mtime > _TEMPORARY_AGE
+    except OSError:
+        return False  # renamed meanwhile
 
 
 def _tag(body: dict[str, Any], key: bytes) -> str:
+    import json  # late for start-up time
+
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return blake3(b"pcache function\x00" + text.encode(), key=key).hexdigest()

@@ -7,10 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What `clear`, `evict` or `verify` removed, or with `dry_run` would remove."""
+    """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove."""
 
     entries: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry that `clear` or `evict` would remove, as names and sizes tell."""
+
+    key: str
+    function: str
+    size: int
+    used: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +36,17 @@ class FunctionStats:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A computation under way: its function, and the process that computes it."""
+    """A computation under way: its function, the process that computes it, and since when (seconds since 1970)."""
 
     function: str
     host: str
     pid: int
+    since: float
 
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """A cache directory at a glance; nothing but names and sizes was read."""
+    """A cache directory at a glance, from names and sizes."""
 
     location: str
     entries: int
@@ -77,7 +88,10 @@ class BufferInfo:
 
 @dataclass(frozen=True, slots=True)
 class EntryDetails:
-    """One entry in depth. `imports` are the names that unpickling it would import; nothing was unpickled."""
+    """One entry in depth. `imports` are the names that unpickling it would import; nothing was unpickled.
+
+    Of an entry with a `problem` nothing is known but what `info` says.
+    """
 
     info: EntryInfo
     stream_length: int
@@ -98,7 +112,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The outcome of checking every tag and digest. `leftovers` counts claim files of killed processes."""
+    """The outcome of checking every tag and digest.
+
+    `leftovers` counts the claim files of killed processes that were removed; without `repair` none are looked for.
+    """
 
     checked: int
     bytes: int

@@ -80,6 +80,7 @@ def make_binder(
         namespace[f"_pcache_key_{name}"] = _guarded(label, name, replacement)
     exec(source, namespace)  # noqa: S102 - the text holds parameter names of an existing function and nothing else
     bind = namespace["bind"]
+    bind.__qualname__ = label  # what Python's words for a wrong call name
     bind.__defaults__ = defaults
     bind.__kwdefaults__ = keyword_defaults
     return Binder(bind, tuple(parameter.name for parameter in kept), source)

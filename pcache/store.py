@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache import claim as claims
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
-from pcache.reader import read_value
-from pcache.trust import SAFE_FLAGS, check_directory
+from pcache.reader import Recent, read_value
+from pcache.trust import SAFE_FLAGS, check_directory, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +68,7 @@ class Store:
         self._network = network
         self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
         self._checked_shards: set[str] = set()
+        self._recent = Recent()
         check_root(root)
 
     @property
@@ -82,10 +84,13 @@ class Store:
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not ours."""
         path = address.path
-        if path[self._shard_at] not in self._checked_shards:
-            self._check_shard(path[self._shard_at])
         now_ns = time.time_ns()
-        loaded = read_value(address, keyring, now_ns, verify)
+        loaded = self._recent.again(address, now_ns)
+        if loaded is None:
+            if path[self._shard_at] not in self._checked_shards:
+                self._check_shard(path[self._shard_at])
+            loaded = read_value(address, keyring, now_ns, verify)
+            self._recent.keep(address, loaded, now_ns)
         if now_ns - loaded.mtime_ns > _TOUCH_AFTER_NS:
             self._touch(path)
         return loaded
@@ -121,6 +126,9 @@ class Store:
         return self._claim_with(claims.private_claim, path, owner)
 
     def _claim_with(self, take: Callable[[str, bytes], T], path: str, owner: bytes) -> T:
+        shard = path[self._shard_at]
+        if shard not in self._checked_shards:
+            self._check_shard(shard)  # a refresh or a put comes here without a lookup
         try:
             return take(path, owner)
         except FileNotFoundError:
@@ -129,9 +137,9 @@ class Store:
 
     def _make_shard(self, shard: str) -> None:
         make_root(self.root)
-        for folder in (self.entries, shard):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-        check_directory(shard)
+        for folder in (os.path.dirname(self.entries), self.entries, shard):
+            make_folder(folder)
+            check_directory(folder)
 
     def delete(self, path: str) -> bool:
         """Remove one entry; return whether it was there."""
@@ -141,7 +149,7 @@ class Store:
         """List all entries. What appears or disappears meanwhile may or may not be in the list."""
         for item in self._files():
             match = _ENTRY.fullmatch(item.name)
-            if match is not None and (status := _status(item)) is not None:
+            if match is not None and (status := _status(item)) is not None and not stat.S_ISDIR(status.st_mode):
                 yield StoredFile(match[1], match[2], status.st_size, status.st_mtime_ns, item.path)
 
     def claim_paths(self) -> Iterator[str]:
@@ -221,24 +229,39 @@ def check_root(root: str) -> bool:
 
 
 def require_ours(root: str) -> bool:
-    """Return whether `root` exists; raise `DirectoryError` unless it carries our tag: nothing else is ever emptied."""
-    if not check_root(root):
+    """Return whether `root` holds anything; raise `DirectoryError` unless it has our tag: no other is emptied."""
+    # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
+    # making the directory just now.
+    filled = os.path.lexists(os.path.join(root, GENERATION))
+    if not check_root(root) or not filled:
         return False
     if not is_ours(root):
         raise DirectoryError(f"{root} does not carry the tag of a pcache directory", path=root, reason="not ours")
+    for folder in ("", "entries", "functions"):  # a link in their place would lead the removal elsewhere
+        check_directory(os.path.join(root, GENERATION, folder).rstrip(os.sep))
     return True
+
+
+def make_folder(path: str) -> None:
+    """Make a folder that only its owner can use, unless it is there. The mask of new files cannot widen that."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # another process was faster
 
 
 def make_root(root: str) -> None:
     """Make the root with its tag, unless it is there; safe against others who do the same."""
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    os.makedirs(os.path.dirname(root), exist_ok=True)
+    make_folder(root)
     check_root(root)
     for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
+        data = text.encode()
+        fd = os.open(os.path.join(root, name), os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
         try:
-            fd = os.open(os.path.join(root, name), os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
-        except FileExistsError:
-            continue
-        try:
-            os.write(fd, text.encode())
+            there = os.read(fd, len(data))
+            if there != data and data.startswith(there):  # new, or cut short by a full disk or a kill
+                os.lseek(fd, 0, os.SEEK_SET)
+                write_all(fd, data)
         finally:
             os.close(fd)

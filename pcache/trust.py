@@ -11,14 +11,16 @@ import binascii
 import errno
 import os
 import stat
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from pcache.errors import DirectoryError, SigningKeyError
+from pcache.folders import user_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
@@ -77,7 +79,7 @@ def parse_key(text: str | bytes, source: str) -> bytes:
     else:
         try:
             key = base64.b64decode(text.strip(), validate=True)
-        except (binascii.Error, ValueError):
+        except (binascii.Error, ValueError, AttributeError):  # AttributeError: neither text nor bytes
             key = b""
     if len(key) != KEY_BYTES:
         raise SigningKeyError(
@@ -89,7 +91,7 @@ def parse_key(text: str | bytes, source: str) -> bytes:
 
 def parse_keys(given: str | bytes | Iterable[str | bytes], source: str) -> list[bytes]:
     """Return the keys of one key, or of an iterable of keys of which the first signs."""
-    texts = [given] if isinstance(given, (str, bytes, bytearray)) else list(given)
+    texts = [given] if isinstance(given, (str, bytes, bytearray)) or not isinstance(given, Iterable) else list(given)
     if not texts:
         raise SigningKeyError(f"{source} holds no signing key; `pcache key new` makes one.", source=source)
     return [parse_key(text, source) for text in texts]
@@ -97,10 +99,8 @@ def parse_keys(given: str | bytes | Iterable[str | bytes], source: str) -> list[
 
 def default_key_path() -> str | None:
     """The file that holds the user's signing keys, or None when there is no home directory."""
-    import platformdirs  # late for start-up time: not needed when the key is given
-
-    folder = platformdirs.user_config_dir("pcache", appauthor=False)
-    return os.path.join(folder, "key") if os.path.isabs(folder) else None
+    folder = user_folder("config")
+    return None if folder is None else os.path.join(folder, "key")
 
 
 def read_key_file(path: str) -> list[bytes] | None:
@@ -139,6 +139,13 @@ def _check_key_file(path: str, status: os.stat_result) -> None:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
+    written = 0
+    while written < len(data):
+        written += os.write(fd, data[written:])
+
+
 def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -> bool:
     """Write `keys` to a file with mode 0600; return False when another process made it first.
 
@@ -149,7 +156,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
-        os.write(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
+        write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
         os.fsync(fd)  # a lost key makes every entry unreadable
         if replace:
             os.replace(temporary, path)
@@ -193,6 +200,19 @@ class KeySource:
         else:
             self.path, self.origin = default_key_path(), "your key file"
             self.keyring = self._read_own()
+
+    def look(self) -> Keyring | None:
+        """Return the keys; another process may have made the user's own meanwhile. Raises `SigningKeyError`."""
+        if self.keyring is None:
+            self.keyring = self._read_own()
+        return self.keyring
+
+    def has_place(self) -> bool:
+        """Whether the user's own key could be made, as far as can be told without making it."""
+        folder = os.path.dirname(self.path or "")
+        while folder and not os.path.lexists(folder):
+            folder = os.path.dirname(folder)
+        return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
 
     def _read_own(self) -> Keyring | None:
         keys = read_key_file(self.path) if self.path else None

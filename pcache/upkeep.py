@@ -6,20 +6,22 @@ unpickles a result.
 
 from __future__ import annotations
 
-import fnmatch
+import errno
+import itertools
 import os
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pcache import registry
-from pcache.decorator import CachedFunction
+from pcache.claim import CLAIM_SUFFIX, read_owner
 from pcache.entry import NEVER
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
-from pcache.reader import inspect_file
+from pcache.opcodes import UNKNOWN, imports_of
 from pcache.reports import (
     BufferInfo,
+    Candidate,
     EntryDetails,
     EntryInfo,
     FunctionStats,
@@ -29,28 +31,39 @@ from pcache.reports import (
     Stats,
     Verified,
 )
-from pcache.store import require_ours
+from pcache.selection import inspect_entry, listing, select, selected_ids
+from pcache.store import GENERATION, check_root, require_ours
 from pcache.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from pcache.cache import Cache
     from pcache.reader import Inspection
+    from pcache.selection import Selection
     from pcache.store import StoredFile
 
-    Selection = CachedFunction[..., Any] | str | None
-    Progress = Callable[[int, int], object]
+    Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
-UNKNOWN = "?"
+_LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
+_SHOWN = 5  # names or keys in a message
+_SHOWN_DIGITS = 12  # of such a key
+_FILE_ORDERS: Mapping[str, Callable[[StoredFile], tuple[int, str]]] = {
+    "used": lambda item: (-item.used_ns, item.key),
+    "size": lambda item: (-item.size, item.key),
+}
+_INFO_ORDERS: Mapping[str, Callable[[EntryInfo], tuple[float, str]]] = {
+    "age": lambda info: (info.created, info.key),
+    "cost": lambda info: (-info.cost, info.key),
+}
+SORTS = (*_FILE_ORDERS, *_INFO_ORDERS)
 
 
 def stats(cache: Cache) -> Stats:
     """Entries and bytes, in all and by function."""
-    store = cache.flow.store
-    names = _names(cache)
+    found, names = listing(cache)
     files: dict[str, list[StoredFile]] = defaultdict(list)
-    for item in store.scan():
+    for item in found:
         files[names.get(item.function_id, UNKNOWN)].append(item)
     functions = [
         FunctionStats(
@@ -65,81 +78,67 @@ def stats(cache: Cache) -> Stats:
     functions.sort(key=lambda function: (-function.bytes, function.name))
     return Stats(
         location=cache.location,
-        entries=sum(function.entries for function in functions),
-        bytes=sum(function.bytes for function in functions),
+        entries=len(found),
+        bytes=sum(item.size for item in found),
         max_size=cache.settings.max_size,
         max_entries=cache.settings.max_entries,
         functions=tuple(functions),
-        in_flight=tuple(InFlight(owner.call, owner.host.partition("/")[0], owner.pid) for owner in store.in_flight()),
+        in_flight=tuple(_in_flight(cache)),
     )
 
 
-def _names(cache: Cache) -> dict[str, str]:
-    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.keyring)
-    return {function_id: facts.name for function_id, facts in known.items()}
+def _in_flight(cache: Cache) -> Iterator[InFlight]:
+    for path in cache.flow.store.claim_paths():
+        owner = read_owner(path.removesuffix(CLAIM_SUFFIX))
+        if owner is None or owner.is_dead():
+            continue
+        try:
+            since = os.stat(path, follow_symlinks=False).st_mtime  # the record is written when the claim is taken
+        except OSError:
+            continue  # done meanwhile
+        yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, since)
 
 
-def selected_ids(cache: Cache, selection: Selection) -> set[str] | None:
-    """The function ids that a function, a name, a part of a name or a pattern such as `pkg.*` stands for; None for all.
+def entries(
+    cache: Cache, selection: Selection = None, *, sort: str = "used", limit: int | None = None
+) -> Iterator[EntryInfo]:
+    """The entries with what they say of themselves, the first `limit` of them in the order `sort`.
 
-    A cached function stands for all its versions. Raises `ConfigError` for a name that matches nothing.
+    That is the latest "used" first, the greatest "size", "age" or "cost" first; the last two read all entries.
     """
-    if selection is None:
-        return None
-    names = _names(cache)
-    if isinstance(selection, CachedFunction):
-        return {selection.function_id} | {i for i, name in names.items() if name == selection.name}
-    found = {i for i, name in names.items() if _matches(name, i, selection)}
-    if not found:
-        known = ", ".join(sorted(set(names.values()))[:5]) or "none"
-        raise ConfigError(
-            f"no cached function matches {selection!r}; known functions: {known}", setting="function", value=selection
-        )
-    return found
-
-
-def _matches(name: str, function_id: str, pattern: str) -> bool:
-    if any(char in pattern for char in "*?["):
-        return fnmatch.fnmatchcase(name, pattern)
-    return pattern in (name, name.partition(":")[2], name.partition(":")[0], function_id)
-
-
-def _select(files: Iterable[StoredFile], ids: set[str] | None) -> list[StoredFile]:
-    return [item for item in files if ids is None or item.function_id in ids]
-
-
-def entries(cache: Cache, selection: Selection) -> Iterator[EntryInfo]:
-    """The entries with what they say of themselves, the latest used first."""
-    found = _select(cache.flow.store.scan(), selected_ids(cache, selection))
-    found.sort(key=lambda item: item.used_ns, reverse=True)
-    names = _names(cache)
-    for item in found:
-        info = _info(cache, item, names.get(item.function_id, UNKNOWN))
-        if info is not None:
-            yield info
-
-
-def _inspect(cache: Cache, item: StoredFile, *, buffers: bool = False) -> Inspection:
-    keyring = cache.flow.keys.keyring
-    if keyring is None:
-        raise Miss("foreign", detail="there is no signing key here")
-    inspection = inspect_file(item.path, keyring, buffers=buffers)
-    if inspection.header.key.hex() != item.key or inspection.header.function_id.hex() != item.function_id:
-        raise Miss("damaged", detail="it is the entry of another key")
-    return inspection
+    files, names = listing(cache)
+    found = select(files, selected_ids(names, selection))
+    found.sort(key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
+    infos = (_info(cache, item, names.get(item.function_id, UNKNOWN)) for item in found)
+    there = (info for info in infos if info is not None)
+    return itertools.islice(sorted(there, key=_INFO_ORDERS[sort]) if sort in _INFO_ORDERS else there, limit)
 
 
 def _info(cache: Cache, item: StoredFile, name: str) -> EntryInfo | None:
     """What one entry says of itself; None when it was removed meanwhile."""
     try:
-        return _describe(item, name, _inspect(cache, item))
+        return _describe(item, name, inspect_entry(cache, item))
     except Miss as miss:
-        if miss.reason == "absent":
-            return None
-        problem = f"{miss.reason}: {miss.detail}"
+        return None if miss.reason == "absent" else _unreadable(item, name, miss)
+
+
+def _unreadable(item: StoredFile, name: str, miss: Miss) -> EntryInfo:
     used = item.used_ns / 1e9
     return EntryInfo(
-        item.key, item.function_id, name, "", "", "", item.size, used, used, None, 0.0, "", item.path, problem
+        item.key,
+        item.function_id,
+        name,
+        arguments="",
+        result="",
+        result_type="",
+        size=item.size,
+        created=used,
+        used=used,
+        expires=None,
+        cost=0.0,
+        python="",
+        path=item.path,
+        problem=f"{miss.reason}: {miss.detail}",
     )
 
 
@@ -164,51 +163,33 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
 
 def details(cache: Cache, key: str) -> EntryDetails:
     """Everything about the entry whose key starts with `key`; raises `Miss`, or `ConfigError` when several do."""
-    found = [item for item in cache.flow.store.scan() if item.key.startswith(key.lower())]
+    files, names = listing(cache)
+    found = sorted((item for item in files if item.key.startswith(key.lower())), key=lambda item: item.key)
     if len(found) > 1:
-        raise ConfigError(f"{len(found)} keys start with {key}; give more of it", setting="key", value=key)
+        some = ", ".join(item.key[: max(_SHOWN_DIGITS, len(key) + 4)] for item in found[:_SHOWN])
+        raise ConfigError(
+            f"{len(found)} keys start with {key!r:.80}; give more digits of one of {some}"
+            + (", ..." if len(found) > _SHOWN else ""),
+            setting="key",
+            value=key,
+        )
     if not found:
-        raise Miss("absent", key=key, detail=f"no key starts with {key}")
-    inspection = _inspect(cache, found[0], buffers=True)
+        raise Miss("absent", key=key, detail=f"no key starts with {key!r:.80}")
+    item = found[0]
+    name = names.get(item.function_id, UNKNOWN)
+    try:
+        inspection = inspect_entry(cache, item, buffers=True)
+    except Miss as miss:
+        if miss.reason == "absent":  # removed meanwhile
+            raise
+        return EntryDetails(_unreadable(item, name, miss), 0, 0, (), ())
     return EntryDetails(
-        info=_describe(found[0], UNKNOWN, inspection),
+        info=_describe(item, name, inspection),
         stream_length=inspection.header.stream_length,
         stream_raw_length=inspection.header.stream_raw_length,
         buffers=tuple(BufferInfo(row.length, row.raw_length, row.codec != 0) for row in inspection.rows),
         imports=tuple(imports_of(inspection.stream)),
     )
-
-
-def imports_of(stream: bytes) -> list[str]:
-    """The names that unpickling a stream would import, found without running any of it."""
-    import pickletools
-
-    names: set[str] = set()
-    texts: list[str] = []  # strings pushed so far: STACK_GLOBAL takes the last two
-    memo: list[str] = []
-    for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name == "STACK_GLOBAL" and len(texts) >= 2:  # noqa: PLR2004 - module and name
-            names.add(f"{texts[-2]}.{texts[-1]}")
-        elif opcode.name == "GLOBAL":
-            names.add(str(argument).replace(" ", "."))
-        elif opcode.name == "MEMOIZE":
-            memo.append(texts[-1] if texts else "")
-        elif "UNICODE" in opcode.name:
-            texts.append(str(argument))
-        elif opcode.name in ("BINGET", "LONG_BINGET") and isinstance(argument, int) and argument < len(memo):
-            texts.append(memo[argument])
-    return sorted(names)
-
-
-def _remove(cache: Cache, victims: list[StoredFile], *, dry_run: bool, progress: Progress | None = None) -> Removed:
-    entries_removed = bytes_removed = 0
-    for done, item in enumerate(victims, 1):
-        if dry_run or cache.flow.store.delete(item.path):
-            entries_removed += 1
-            bytes_removed += item.size
-        if progress is not None:
-            progress(done, len(victims))
-    return Removed(entries_removed, bytes_removed)
 
 
 def evict(
@@ -221,33 +202,42 @@ def evict(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove the least recently used entries until the limits are met."""
-    if not require_ours(cache.location):
+    """Remove the least recently used entries until the limits are met; without any, those of the settings."""
+    limits = limits_of(cache, max_size, max_entries, max_age)
+    if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
-    limits = Limits(
+    files, names = listing(cache)
+    victims = plan(select(files, selected_ids(names, selection)), limits, time.time_ns())
+    removed = _remove(cache, victims, dry_run=dry_run, progress=progress)
+    if not dry_run:
+        _sweep(cache)
+    return removed
+
+
+def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
+    """The limits that were given, else those of the settings; raises `ConfigError`."""
+    if max_size is None and max_entries is None and max_age is None:
+        return Limits(cache.settings.max_size, cache.settings.max_entries)
+    if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
+        max_entries = -1
+    if max_entries is not None and max_entries < 0:
+        raise ConfigError("max_entries is a whole number, 0 or more", setting="max_entries", value=max_entries)
+    return Limits(
         None if max_size is None else parse_size(max_size),
         max_entries,
         None if max_age is None else parse_duration(max_age),
     )
-    if limits == Limits():
-        limits = Limits(cache.settings.max_size, cache.settings.max_entries)
-    if limits.max_entries is not None and limits.max_entries < 0:
-        raise ConfigError("max_entries is a number of entries, 0 or more", setting="max_entries", value=max_entries)
-    found = _select(cache.flow.store.scan(), selected_ids(cache, selection))
-    removed = _remove(cache, plan(found, limits, time.time_ns()), dry_run=dry_run, progress=progress)
-    if not dry_run:
-        _sweep(cache)
-    return removed
 
 
 def clear(
     cache: Cache, selection: Selection = None, *, dry_run: bool = False, progress: Progress | None = None
 ) -> Removed:
     """Remove the entries of a function, or all; the root and what is not ours stay."""
-    if not require_ours(cache.location):
+    if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
-    ids = selected_ids(cache, selection)
-    removed = _remove(cache, _select(cache.flow.store.scan(), ids), dry_run=dry_run, progress=progress)
+    files, names = listing(cache)
+    ids = selected_ids(names, selection)
+    removed = _remove(cache, select(files, ids), dry_run=dry_run, progress=progress)
     if not dry_run:
         for path in list(registry.paths(cache.flow.store.functions)):
             if ids is None or os.path.basename(path).removesuffix(".json") in ids:
@@ -256,29 +246,83 @@ def clear(
     return removed
 
 
+def candidates(cache: Cache, selection: Selection = None, limits: Limits | None = None) -> list[Candidate]:
+    """The entries that `evict` with these limits, or `clear` without any, would remove now."""
+    if not _can_remove(cache, dry_run=True):
+        return []
+    files, names = listing(cache)
+    found = select(files, selected_ids(names, selection))
+    victims = found if limits is None else plan(found, limits, time.time_ns())
+    return [
+        Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9) for item in victims
+    ]
+
+
+def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
+    """Return whether there may be entries, in a cache that is not read-only; raise `DirectoryError` if it is not ours.
+
+    The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
+    """
+    if not check_root(cache.location) or not os.path.lexists(os.path.join(cache.location, GENERATION)):
+        return False
+    return require_ours(cache.location) and (dry_run or not cache.settings.read_only)
+
+
+def _remove(cache: Cache, victims: list[StoredFile], *, dry_run: bool, progress: Progress | None = None) -> Removed:
+    """Remove what can be removed; then raise the first `OSError`, if there was any."""
+    entries_removed = bytes_removed = 0
+    refusal: OSError | None = None
+    for done, item in enumerate(victims, 1):
+        try:
+            if dry_run or cache.flow.store.delete(item.path):
+                entries_removed += 1
+                bytes_removed += item.size
+        except OSError as error:
+            refusal = refusal or error
+        if progress is not None:
+            progress(done, len(victims))
+    if refusal is not None:
+        raise refusal
+    return Removed(entries_removed, bytes_removed)
+
+
 def _sweep(cache: Cache) -> int:
+    """Remove what killed processes left behind; return how many claims that were."""
     for path in registry.paths(cache.flow.store.functions, temporary=True):
-        cache.flow.store.delete(path)
+        try:
+            if time.time() - os.stat(path).st_mtime > _LEFT_BEHIND:
+                cache.flow.store.delete(path)
+        except OSError:
+            continue  # renamed by its writer meanwhile
     return cache.flow.store.sweep()
 
 
-def verify(cache: Cache, *, repair: bool = False, progress: Progress | None = None) -> Verified:
-    """Check every tag and digest; with `repair`, remove damaged entries and leftover claims."""
-    require_ours(cache.location)
+def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
+    """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
+
+    With `dry_run` as well, count them only.
+    """
+    repair = repair and _can_remove(cache, dry_run=dry_run)
     found = list(cache.flow.store.scan())
     problems, damaged = [], []
     checked = size = 0
     for done, item in enumerate(found, 1):
         try:
-            _inspect(cache, item, buffers=True)
+            inspect_entry(cache, item, buffers=True)
         except Miss as miss:
             if miss.reason != "absent":  # removed meanwhile
                 problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
-                damaged += [item] if miss.reason == "damaged" else []
+                damaged += [item] if _is_beyond_use(miss) else []
         checked += 1
         size += item.size
         if progress is not None:
             progress(done, len(found))
-    removed = _remove(cache, damaged, dry_run=False) if repair else Removed(0, 0)
-    leftovers = _sweep(cache) if repair else 0
+    removed = _remove(cache, damaged, dry_run=dry_run) if repair else Removed(0, 0)
+    leftovers = _sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
+
+
+def _is_beyond_use(miss: Miss) -> bool:
+    """Whether an entry's bytes were read and are wrong: one that cannot be opened now may be read again later."""
+    error = miss.__cause__
+    return miss.reason == "damaged" and (not isinstance(error, OSError) or error.errno == errno.ELOOP)

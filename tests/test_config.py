@@ -95,7 +95,7 @@ def give_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 def printed(script: str) -> list[str]:
     """Return the words that a new interpreter prints."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(  # noqa: S603 - our own interpreter and our own text
+    done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     return done.stdout.split()
@@ -159,7 +159,7 @@ def test_describe_lists_each_setting_with_its_origin(monkeypatch: pytest.MonkeyP
 def test_settings_can_be_pickled() -> None:
     """Settings travel to worker processes unchanged."""
     settings = resolve(max_size="2 MB", directory="results")
-    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - the bytes are our own
+    assert pickle.loads(pickle.dumps(settings)) == settings
 
 
 @pytest.mark.parametrize(

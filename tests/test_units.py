@@ -217,7 +217,7 @@ def test_importing_units_brings_no_datetime() -> None:
     """Start-up stays cheap: datetime is recognised when it is passed, never imported."""
     script = "import sys; before = set(sys.modules); import pcache.units; print(*set(sys.modules) - before)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(  # noqa: S603 - our own interpreter and our own text
+    done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
     assert "pcache.units" in done.stdout.split()

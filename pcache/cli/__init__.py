@@ -1,0 +1,37 @@
+"""The command line: parsing and printing only. What the commands do is in `upkeep` and `trust`.
+
+No command ever unpickles a result.
+"""
+
+from __future__ import annotations
+
+import click
+
+from pcache import __version__
+from pcache.cli import common, keys, look, upkeep
+from pcache.cli.completion import completion
+from pcache.cli.program import Program
+
+__all__ = ["main"]
+
+
+@click.group("pcache", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@common.cache_dir
+@click.version_option(__version__, message="pcache %(version)s")
+def main() -> None:
+    """Look into and look after a directory of stored function results.
+
+    \b
+    pcache stats                        what is there, by function
+    pcache ls --sort size --limit 10    the largest results
+    pcache evict --max-age 30d          drop what was not used for a month
+
+    Exits with 0 when all is well, with 1 when a problem was found or nothing matched, with 2 when the command line or
+    the configuration cannot be used.
+    """
+
+
+for command in (look.directory, look.stats, look.list_entries, look.show, look.config):
+    main.add_command(command)
+for command in (upkeep.clear, upkeep.evict, upkeep.verify, keys.key, completion):
+    main.add_command(command)

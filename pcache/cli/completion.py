@@ -1,0 +1,60 @@
+"""Tab completion: of function names and keys, and the script that teaches it to a shell."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from pcache.cli.common import open_cache
+from pcache.cli.output import clean
+from pcache.errors import PcacheError
+
+if TYPE_CHECKING:
+    from pcache.reports import Candidate
+
+_VARIABLE = "_PCACHE_COMPLETE"
+
+
+def complete_function(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of functions, without their module where that is enough: bash breaks words at a colon."""
+    names = {item.function for item in _entries(ctx)}
+    short = [name.partition(":")[2] for name in names]
+    known = {brief if short.count(brief) == 1 else name for name, brief in zip(names, short, strict=True) if brief}
+    if not any(name.startswith(incomplete) for name in known):
+        known = names
+    return [CompletionItem(clean(name)) for name in sorted(known) if name.startswith(incomplete)]
+
+
+def complete_key(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Whole keys; shells that show a text beside each get the function's name."""
+    found = [item for item in _entries(ctx) if item.key.startswith(incomplete.lower())]
+    return [CompletionItem(item.key, help=clean(item.function)) for item in sorted(found, key=lambda item: item.key)]
+
+
+def _entries(ctx: click.Context) -> list[Candidate]:
+    from pcache import upkeep  # late for start-up time
+
+    try:
+        with ctx.scope(cleanup=False):
+            return upkeep.candidates(open_cache())
+    except (click.ClickException, PcacheError, OSError):
+        return []  # nobody reads a message while completing; the command itself will say what is wrong
+
+
+@click.command(short_help="Print the script for tab completion.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print the script that makes a shell complete pcache's commands.
+
+    \b
+    eval "$(pcache completion bash)"      # in ~/.bashrc
+    eval "$(pcache completion zsh)"       # in ~/.zshrc
+    pcache completion fish > ~/.config/fish/completions/pcache.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise click.UsageError(f"There is no completion for {shell}")
+    click.echo(kind(ctx.find_root().command, {}, "pcache", _VARIABLE).source())

@@ -1,0 +1,315 @@
+"""Commands that look and change nothing: dir, stats, ls, show, config."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from pcache.cli import common
+from pcache.cli.completion import complete_function, complete_key
+from pcache.cli.output import (
+    NO_PLACE,
+    SHORT_KEY,
+    Column,
+    age,
+    brief,
+    clean,
+    say,
+    say_facts,
+    say_json,
+    say_table,
+)
+from pcache.cli.program import PROBLEM
+from pcache.errors import SigningKeyError
+from pcache.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcache.config import Setting, Settings
+    from pcache.reports import BufferInfo, EntryDetails, EntryInfo, Stats
+
+_SORTS = ("used", "size", "age", "cost")
+_MANY_BUFFERS = 8
+_ONE_PERCENT = 0.01
+_FUNCTION_COLUMNS = (
+    Column("Function", cut="start"),
+    Column("Entries", right=True),
+    Column("Size", right=True),
+    Column("Last used", right=True),
+)
+_RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
+_ENTRY_COLUMNS = (
+    Column("Key"),
+    Column("Function", cut="start"),
+    Column("Arguments", cut="end"),
+    Column("Size", right=True),
+    Column("Age", right=True),
+    Column("Cost", right=True),
+)
+
+
+@click.command("dir")
+@common.cache_dir
+def directory() -> None:
+    """Print the cache directory, whether it exists or not.
+
+    \b
+    pcache dir
+    du -sh "$(pcache dir)"
+    """
+    path = common.settings().directory
+    # A script gets the very bytes of the path.
+    click.echo(clean(path) if sys.stdout.isatty() else os.fsencode(path))
+
+
+@click.command(short_help="Show entries, bytes and limits, by function.")
+@common.cache_dir
+@common.as_json
+def stats(as_json: bool) -> None:
+    """Show entries, bytes and limits, by function, and what is being computed.
+
+    \b
+    pcache stats
+    pcache stats --json | jq '.functions[] | {name, bytes}'
+    """
+    from dataclasses import asdict  # late for start-up time
+
+    found = common.open_cache().stats()
+    if as_json:
+        say_json(asdict(found))
+        return
+    _say_stats(found)
+
+
+def _say_stats(found: Stats) -> None:
+    now = time.time()
+    if not found.entries and not os.path.isdir(found.location):
+        say(f"{clean(found.location)} does not exist yet: the first result makes it.")
+        return
+    share = found.bytes / found.max_size
+    most = "" if found.max_entries is None else f" of at most {found.max_entries:,}"
+    say_facts(
+        [
+            ("directory", found.location),
+            ("entries", f"{found.entries:,}{most}"),
+            ("size", f"{format_size(found.bytes)}, {_percent(share)} of {format_size(found.max_size)}"),
+        ]
+    )
+    if found.functions:
+        say()
+        say_table(
+            _FUNCTION_COLUMNS,
+            [
+                (item.name, f"{item.entries:,}", format_size(item.bytes), f"{age(item.last_used, now)} ago")
+                for item in found.functions
+            ],
+        )
+    if found.in_flight:
+        say()
+        say_table(
+            _RUNNING_COLUMNS,
+            [(item.function, age(item.since, now), f"{item.pid} on {item.host}") for item in found.in_flight],
+        )
+    if any(item.name == "?" for item in found.functions):
+        say("Entries of the function ? cannot be read here: `pcache verify` says why.", err=True)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= _ONE_PERCENT or not share else "less than 1%"
+
+
+@click.command("ls", short_help="List entries with arguments, size, age and cost.")
+@click.argument("pattern", required=False, shell_complete=complete_function)
+@common.cache_dir
+@common.as_json
+@click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True, help="What comes first.")
+@click.option("-l", "--limit", type=click.IntRange(min=1), metavar="N", help="List the first N only.")
+def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | None) -> None:
+    """List entries: the latest used, the largest, the oldest or the dearest first.
+
+    PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
+    since a result was computed, cost the time that took.
+
+    \b
+    pcache ls
+    pcache ls simulate --sort cost --limit 10
+    """
+    from dataclasses import asdict  # late for start-up time
+
+    from pcache import upkeep  # late for start-up time
+
+    cache, now = common.open_cache(), time.time()
+    found = list(upkeep.entries(cache, pattern, sort=sort, limit=limit))
+    if as_json:
+        say_json([{**asdict(info), "age": max(0.0, now - info.created)} for info in found])
+        return
+    if not found:
+        say(f"There are no entries in {clean(cache.location)}.", err=True)
+        return
+    digits = SHORT_KEY if sys.stdout.isatty() else None
+    say_table(
+        _ENTRY_COLUMNS,
+        [
+            (
+                info.key[:digits],
+                info.function,
+                info.problem or ("(expired) " if _is_expired(info, now) else "") + info.arguments,
+                format_size(info.size),
+                "" if info.problem else age(info.created, now),
+                "" if info.problem else brief(info.cost),
+            )
+            for info in found
+        ],
+    )
+
+
+def _is_expired(info: EntryInfo, now: float) -> bool:
+    return info.expires is not None and info.expires <= now
+
+
+@click.command(short_help="Show one entry without loading it.")
+@click.argument("key", shell_complete=complete_key)
+@common.cache_dir
+@common.as_json
+@click.pass_context
+def show(ctx: click.Context, key: str, as_json: bool) -> None:
+    """Show one entry: what it says of itself, and what loading it would import.
+
+    KEY is the beginning of a key, as long as no other key begins so. Nothing is unpickled, imported or executed. Exits
+    with 1 for an entry that cannot be used.
+
+    \b
+    pcache show 3fa8
+    pcache show 3fa8 --json
+    """
+    from dataclasses import asdict  # late for start-up time
+
+    from pcache import upkeep  # late for start-up time
+
+    found, now = upkeep.details(common.open_cache(), key), time.time()
+    if as_json:
+        report = asdict(found)
+        say_json({**report.pop("info"), "age": max(0.0, now - found.info.created), **report})
+    else:
+        _say_details(found, now)
+    if found.info.problem:
+        ctx.exit(PROBLEM)
+
+
+def _say_details(found: EntryDetails, now: float) -> None:
+    info = found.info
+    names = [("key", info.key), ("function", f"{info.function} (version {info.function_id})")]
+    size, used, file = ("size", format_size(info.size)), ("used", _when(info.used, now)), ("file", info.path)
+    if info.problem:
+        say_facts([*names, size, used, file, ("unusable", info.problem)])
+        return
+    say_facts(
+        [
+            *names,
+            ("arguments", info.arguments),
+            ("result", info.result),
+            ("type", info.result_type),
+            size,
+            ("computed", f"{_when(info.created, now)} by Python {info.python or '?'}"),
+            ("cost", format_duration(info.cost)),
+            used,
+            ("expires", _expiry(info, now)),
+            file,
+            ("pickle", _packed(found.stream_length, found.stream_raw_length)),
+            ("buffers", _buffers(found.buffers)),
+            ("imports", found.imports or "nothing"),
+        ]
+    )
+    if found.imports:
+        say("\nLoading this entry would import these names. Nothing was loaded or executed.")
+
+
+def _when(since: float, now: float) -> str:
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))} ({age(since, now)} ago)"
+
+
+def _expiry(info: EntryInfo, now: float) -> str:
+    if info.expires is None:
+        return "never"
+    if _is_expired(info, now):
+        return f"expired {age(info.expires, now)} ago"
+    return f"in {brief(float(round(info.expires - now)))}"
+
+
+def _packed(length: int, raw_length: int) -> str:
+    return format_size(length) + (f", unpacked {format_size(raw_length)}" if raw_length != length else "")
+
+
+def _buffers(buffers: Sequence[BufferInfo]) -> list[str]:
+    lines = [_packed(buffer.length, buffer.raw_length) for buffer in buffers[:_MANY_BUFFERS]]
+    if rest := buffers[_MANY_BUFFERS:]:
+        lines.append(f"and {len(rest):,} more, {format_size(sum(buffer.length for buffer in rest))}")
+    return lines
+
+
+@click.command(short_help="Show each setting and where it comes from.")
+@common.cache_dir
+@common.as_json
+@click.pass_context
+def config(ctx: click.Context, as_json: bool) -> None:
+    """Show each setting with its value and where that comes from.
+
+    The signing key is shown by its id. Exits with 1 when it cannot be used.
+
+    \b
+    pcache config
+    PCACHE_MAX_SIZE=5GiB pcache config --json
+    """
+    from pcache.config import describe  # late for start-up time
+
+    found = common.settings()
+    settings = [
+        setting._replace(origin="--cache-dir") if setting.origin == "argument" else setting
+        for setting in describe(found)
+    ]
+    key_id, origin, problem = _signing_key(found)
+    if as_json:
+        report: dict[str, object] = {
+            setting.name: {"value": setting.value, "origin": setting.origin} for setting in settings
+        }
+        say_json({**report, "signing_key": {"value": key_id, "origin": origin, "problem": problem}})
+    else:
+        rows = [(setting.name, _readable(setting), setting.origin) for setting in settings]
+        absent = "none yet: the first result makes it" if origin else f"none, {NO_PLACE}"
+        rows.append(("signing_key", problem or key_id or absent, origin))
+        say_table([Column("Setting"), Column("Value", cut="middle"), Column("Origin", cut="middle")], rows)
+    if problem:
+        ctx.exit(PROBLEM)
+
+
+def _signing_key(found: Settings) -> tuple[str | None, str, str]:
+    """The id of the key that signs, where the key comes from, and what is wrong with it."""
+    from pcache.trust import KeySource  # late for start-up time
+
+    try:
+        keys = KeySource(None, found.key_file)
+    except SigningKeyError as error:
+        return None, "", str(error)
+    if keys.keyring is None and keys.path is None:
+        return None, "", ""
+    origin = keys.origin + (f" {keys.path}" if keys.path else "")
+    return keys.keyring.signing.hex() if keys.keyring else None, origin, ""
+
+
+def _readable(setting: Setting) -> str:
+    """A setting's value as it could be written into a file of settings."""
+    value = setting.value
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if setting.name == "max_size":
+        return format_size(value)
+    if setting.name == "min_free":
+        return f"{100 * value:g}%"
+    return format_duration(value) if setting.name in ("ttl", "lock_timeout") else str(value)

@@ -1,0 +1,173 @@
+"""Commands that look after the directory: clear, evict, verify."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import click
+
+from pcache.cli import common
+from pcache.cli.completion import complete_function
+from pcache.cli.output import SHORT_KEY, Column, Progress, age, amount, clean, counted, say, say_json, say_table
+from pcache.cli.program import PROBLEM
+from pcache.units import format_size, parse_duration, parse_size
+
+if TYPE_CHECKING:
+    from pcache.reports import Candidate, Verified
+
+_MANY_ROWS = 40  # on a terminal; a pipe gets them all
+
+
+@click.command(short_help="Remove all entries, or those of a function.")
+@click.argument("function", required=False, shell_complete=complete_function)
+@common.cache_dir
+@common.dry_run
+@common.yes
+@common.as_json
+def clear(function: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove the entries of FUNCTION, or after a question all of them.
+
+    FUNCTION is a name with or without its module, a module, or a pattern such as 'stats:*'. The directory itself stays.
+    Programs that use the cache may go on meanwhile: they compute anew.
+
+    \b
+    pcache clear simulate --dry-run
+    pcache clear --yes
+    """
+    from pcache import upkeep  # late for start-up time
+
+    cache = common.open_to_remove(dry_run=dry_run)
+    if dry_run:
+        _say_candidates(upkeep.candidates(cache, function), "clear", as_json=as_json)
+        return
+    if function is None:
+        planned = upkeep.clear(cache, dry_run=True)
+        if planned.entries:
+            everything = f"remove all of {clean(cache.location)} ({amount(planned.entries, planned.bytes)})"
+            common.confirm(everything, yes=yes)
+    with Progress("clearing") as progress:
+        removed = upkeep.clear(cache, function, progress=progress)
+    if as_json:
+        say_json({"dry_run": False, "entries": removed.entries, "bytes": removed.bytes})
+    else:
+        say(f"Removed {amount(removed.entries, removed.bytes)}." if removed.entries else "There was nothing to clear.")
+
+
+@click.command(short_help="Remove the least recently used entries.")
+@common.cache_dir
+@click.option(
+    "--max-size", metavar="SIZE", callback=common.parsed_by(parse_size), help="What may stay, such as 500MB or '2 GiB'."
+)
+@click.option("--max-entries", type=click.IntRange(min=0), metavar="N", help="How many entries may stay.")
+@click.option(
+    "--max-age", metavar="AGE", callback=common.parsed_by(parse_duration), help="Time without use, such as 36h or 30d."
+)
+@click.option("--function", metavar="NAME", shell_complete=complete_function, help="Only entries of this function.")
+@common.dry_run
+@common.as_json
+def evict(
+    max_size: int | None,
+    max_entries: int | None,
+    max_age: float | None,
+    function: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove the least recently used entries until the limits are met.
+
+    Without a limit here those of the settings count. Use is known to the hour.
+
+    \b
+    pcache evict --max-size 2GiB --dry-run
+    pcache evict --max-age 30d --function simulate
+    """
+    from pcache import upkeep  # late for start-up time
+
+    cache = common.open_to_remove(dry_run=dry_run)
+    if dry_run:
+        limits = upkeep.limits_of(cache, max_size, max_entries, max_age)
+        _say_candidates(upkeep.candidates(cache, function, limits), "evict", as_json=as_json)
+        return
+    with Progress("evicting") as progress:
+        removed = upkeep.evict(cache, max_size, max_entries, max_age, function, progress=progress)
+    if as_json:
+        say_json({"dry_run": False, "entries": removed.entries, "bytes": removed.bytes})
+    else:
+        kept = "There was nothing to evict: the limits are met."
+        say(f"Removed {amount(removed.entries, removed.bytes)}." if removed.entries else kept)
+
+
+def _say_candidates(found: list[Candidate], verb: str, *, as_json: bool) -> None:
+    size, now = sum(item.size for item in found), time.time()
+    if as_json:
+        from dataclasses import asdict  # late for start-up time
+
+        candidates = [asdict(item) for item in found]
+        say_json({"dry_run": True, "entries": len(found), "bytes": size, "candidates": candidates})
+        return
+    if not found:
+        say(f"There is nothing to {verb}.")
+        return
+    say_table(
+        [Column("Key"), Column("Function", cut="start"), Column("Size", right=True), Column("Last used", right=True)],
+        [(item.key, item.function, format_size(item.size), f"{age(item.used, now)} ago") for item in found],
+        most=_MANY_ROWS,
+    )
+    say(f"\nWould remove {amount(len(found), size)}. Nothing was removed.")
+
+
+@click.command()
+@common.cache_dir
+@click.option("--repair", is_flag=True, help="Remove damaged entries, and what killed processes left behind.")
+@click.option("-n", "--dry-run", is_flag=True, help="With --repair: only say what it would remove.")
+@common.as_json
+@click.pass_context
+def verify(ctx: click.Context, repair: bool, dry_run: bool, as_json: bool) -> None:
+    """Check every byte of every entry. Nothing is unpickled.
+
+    Exits with 1 when entries are damaged, or foreign: signed with a key that is not here. Neither is ever loaded.
+
+    \b
+    pcache verify
+    pcache verify --repair
+    """
+    from pcache import upkeep  # late for start-up time
+
+    cache = common.open_to_remove(dry_run=dry_run or not repair)
+    with Progress("verifying") as progress:
+        found = upkeep.verify(cache, repair=repair, dry_run=dry_run, progress=progress)
+    if as_json:
+        from dataclasses import asdict  # late for start-up time
+
+        say_json({"dry_run": dry_run, **asdict(found)})
+    else:
+        _say_verified(found, repair=repair, dry_run=dry_run)
+    if found.problems:
+        ctx.exit(PROBLEM)
+
+
+def _say_verified(found: Verified, *, repair: bool, dry_run: bool) -> None:
+    checked, digits = amount(found.checked, found.bytes), SHORT_KEY if sys.stdout.isatty() else None
+    if found.problems:
+        say_table(
+            [Column("Key"), Column("Problem"), Column("Evidence", cut="end")],
+            [
+                (problem.key[:digits], problem.reason, problem.detail)
+                for problem in sorted(found.problems, key=lambda problem: (problem.reason, problem.key))
+            ],
+            most=_MANY_ROWS,
+        )
+        reasons = Counter(problem.reason for problem in found.problems)
+        summary = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
+        say(f"\nChecked {checked}: {summary}.")
+    else:
+        say(f"Checked {checked}: all are intact." if found.checked else "There was nothing to verify.")
+    if repair:
+        say(f"{'Would remove' if dry_run else 'Removed'} {amount(found.removed.entries, found.removed.bytes)}.")
+    elif any(problem.reason == "damaged" for problem in found.problems):
+        say("`pcache verify --repair` removes damaged entries.", err=True)
+    if found.leftovers:
+        say(f"Removed {counted(found.leftovers, 'leftover')} of killed processes.")

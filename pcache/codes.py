@@ -1,0 +1,163 @@
+"""What a code object does, and which names it uses.
+
+Comments, blank lines, line numbers, docstrings and file names play no part. Constants are canonical: a set literal in a
+body is a frozenset whose order changes with the hash seed. Digests differ between Python versions, as bytecode does.
+"""
+
+from __future__ import annotations
+
+import sys
+from opcode import EXTENDED_ARG, hasconst, opmap
+from types import CodeType
+from typing import NamedTuple
+
+from blake3 import blake3
+
+from pcache.keys import encode
+
+_HAS_CONST = frozenset(hasconst)
+_LOAD_GLOBAL = opmap["LOAD_GLOBAL"]  # its argument is twice the index of the name, plus a flag
+_LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in opmap)
+_STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
+_CACHE = opmap["CACHE"]
+_IMPORT_NAME = opmap["IMPORT_NAME"]
+_STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
+_LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
+# From 3.12 on LOAD_ATTR also loads methods, and says so in the lowest bit of its argument.
+_ATTRIBUTE_SHIFT = {opmap["LOAD_ATTR"]: int(sys.version_info >= (3, 12))}
+_CHANGING_METHODS = frozenset(
+    "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
+)
+_MEMO_SIZE = 4096  # code objects remembered; those made anew at each call must not pile up
+
+
+class CodeFacts(NamedTuple):
+    """A code object with the code nested in it.
+
+    `digest` stands for what it does; `global_names` are looked up in its module, without those that it changes
+    itself (a counter is no constant); `names` are all names it mentions, attributes too, `imports` the modules that
+    import statements in its body name, each with its level, and `changed` the global names that it changes.
+    """
+
+    digest: bytes
+    global_names: frozenset[str]
+    names: frozenset[str]
+    imports: frozenset[tuple[str, int]]
+    changed: frozenset[str]
+
+
+_known: dict[CodeType, CodeFacts] = {}
+
+
+def facts_of(code: CodeType) -> CodeFacts:
+    """Read a code object; remembered for the next time."""
+    try:
+        return _known[code]
+    except KeyError:
+        if len(_known) >= _MEMO_SIZE:
+            _known.clear()
+        facts = _known[code] = _read(code)
+        return facts
+
+
+def _read(code: CodeType) -> CodeFacts:
+    operations = _operations(code.co_code)
+    loaded, imports = _names_used(code, operations)
+    assigned = _names_changed(code, operations)
+    names = set(code.co_names)
+    for nested in (facts_of(value) for value in code.co_consts if isinstance(value, CodeType)):
+        loaded |= nested.global_names
+        names |= nested.names
+        imports |= nested.imports
+        assigned |= nested.changed
+    content = (
+        _instructions(code, operations),
+        code.co_names,
+        code.co_varnames,
+        code.co_freevars,
+        code.co_cellvars,
+        (code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
+        code.co_flags & 0xFFFF,  # CO_HAS_DOCSTRING lies above
+        code.co_exceptiontable,
+    )
+    digest = blake3(b"".join(encode(content))).digest()
+    return CodeFacts(digest, frozenset(loaded - assigned), frozenset(names), frozenset(imports), frozenset(assigned))
+
+
+def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[object]:
+    """The bytecode, each constant in place of its index."""
+    content: list[object] = []
+    plain = bytearray()
+    for operation, argument in operations:
+        if operation in _HAS_CONST:
+            content += (bytes(plain), operation, _constant(code.co_consts[argument]))
+            plain.clear()
+        else:
+            plain.append(operation)
+            plain += argument.to_bytes(4, "little")
+    content.append(bytes(plain))
+    return content
+
+
+def _global_name(code: CodeType, operation: int, argument: int) -> str | None:
+    """The name that an operation looks up in the module, if it does."""
+    if operation == _LOAD_GLOBAL:
+        return code.co_names[argument >> 1]
+    return code.co_names[argument] if operation in _LOAD_NAME else None
+
+
+def _names_used(code: CodeType, operations: list[tuple[int, int]]) -> tuple[set[str], set[tuple[str, int]]]:
+    """The global names that code loads, and what it imports."""
+    names: set[str] = set()
+    imports: set[tuple[str, int]] = set()
+    constants: list[object] = []  # an import statement loads its level and its names before
+    for operation, argument in operations:
+        if operation in _HAS_CONST:
+            constants.append(code.co_consts[argument])
+        elif (name := _global_name(code, operation, argument)) is not None:
+            names.add(name)
+        elif operation == _IMPORT_NAME:
+            level = constants[-2] if len(constants) > 1 else 0
+            imports.add((code.co_names[argument], level if isinstance(level, int) else 0))
+    return names, imports
+
+
+def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
+    """The global names that code assigns, or whose objects it changes in place: those are no constants."""
+    names: set[str] = set()
+    for at, (operation, argument) in enumerate(operations):
+        if operation in _STORE_GLOBAL:
+            names.add(code.co_names[argument])
+        if (name := _global_name(code, operation, argument)) is None:
+            continue
+        following = [operation for operation, _ in operations[at + 1 : at + 5]]
+        if following[:1] and following[0] in _LOAD_ATTRIBUTE:
+            attribute = operations[at + 1][1]
+            if code.co_names[attribute >> _ATTRIBUTE_SHIFT.get(following[0], 0)] in _CHANGING_METHODS:
+                names.add(name)
+        elif following[1:2] == [_STORE_SUBSCR] or following[1:3] == [_COPY, _COPY]:
+            names.add(name)  # TABLE[x] = ..., TABLE[x] += ...
+    return names
+
+
+def _operations(body: bytes) -> list[tuple[int, int]]:
+    """Operations with their whole arguments: a docstring takes an index among the constants and shifts the others."""
+    found = []
+    argument = 0
+    for at in range(0, len(body), 2):
+        operation = body[at]
+        if operation == _CACHE:
+            continue  # room for the interpreter's notes, always zero here
+        argument = argument << 8 | body[at + 1]
+        if operation != EXTENDED_ARG:
+            found.append((operation, argument))
+            argument = 0
+    return found
+
+
+def _constant(value: object) -> object:
+    if isinstance(value, CodeType):
+        return ("code", facts_of(value).digest)
+    if isinstance(value, tuple):
+        return ("tuple", [_constant(item) for item in value])
+    return value

@@ -1,0 +1,74 @@
+"""A cached function bound to an instance."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from pcache.decorator import CachedFunction
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class CachedMethod(Generic[P, R]):
+    """A cached function bound to an instance, whose pickled state is part of every key."""
+
+    def __init__(self, function: CachedFunction[..., R], instance: object) -> None:
+        self.__func__ = function
+        self.__self__ = instance
+        self.__doc__ = function.__doc__
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.__func__(self.__self__, *args, **kwargs)
+
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call, 40 hexadecimal digits."""
+        return self.__func__.key(self.__self__, *args, **kwargs)
+
+    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether this call has a live entry."""
+        return self.__func__.exists(self.__self__, *args, **kwargs)
+
+    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
+        return self.__func__.get(self.__self__, *args, **kwargs)
+
+    def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Store `result` as that of this call; return whether it could be stored."""
+        return self.__func__.put(result, self.__self__, *args, **kwargs)
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, replace its stored result and return it."""
+        return self.__func__.refresh(self.__self__, *args, **kwargs)
+
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Drop the stored result of this call; return whether there was one."""
+        return self.__func__.invalidate(self.__self__, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "__signature__":
+            import inspect  # loaded already by whoever asks for this
+
+            return inspect.signature(MethodType(self.__func__.__wrapped__, self.__self__))
+        return getattr(self.__func__, name)  # cache_info, __name__, __doc__ and the like
+
+    def __reduce__(self) -> Any:
+        return getattr, (self.__self__, self.__func__.__name__)  # type: ignore[attr-defined]  # set by update_wrapper
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CachedMethod) and self.__func__ is other.__func__ and self.__self__ is other.__self__
+
+    def __repr__(self) -> str:
+        return f"<bound {self.__func__!r} of {object.__repr__(self.__self__)}>"
+
+    def __hash__(self) -> int:
+        return hash((id(self.__func__), id(self.__self__)))
+
+
+class CachedClassMethod(classmethod):  # type: ignore[type-arg]  # its parameters are those of the function it holds
+    """A cached class method: from Python 3.13 on, `classmethod` itself would bind it without the extra calls."""
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return CachedMethod(self.__func__, type(instance) if owner is None else owner)  # type: ignore[arg-type]

@@ -1,0 +1,66 @@
+"""What a decorator is given, checked and in base units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.errors import ConfigError
+from pcache.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Options(NamedTuple):
+    """What the decorator was given; durations in seconds."""
+
+    ttl: float | None = None
+    version: object = None
+    ignore: tuple[str, ...] = ()
+    key: Mapping[str, Callable[[Any], object]] = {}
+    depends_on: tuple[object, ...] = ()
+    strict: bool = False
+    lock_timeout: float | None = None
+    code: str = "deep"
+
+
+def make_options(
+    *,
+    ttl: Any = None,
+    version: object = None,
+    ignore: Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], object]] | None = None,
+    depends_on: Iterable[object] = (),
+    strict: bool = False,
+    lock_timeout: Any = None,
+    code: str = "deep",
+) -> Options:
+    """Return the decorator's options in base units; raises `ConfigError`."""
+    if isinstance(ignore, str):
+        ignore = (ignore,)
+    for option, value, kind in (("ignore", ignore, "names"), ("depends_on", depends_on, "things")):
+        if not hasattr(value, "__iter__") or isinstance(value, type):
+            raise ConfigError(f"{option}= takes a list of {kind}, not {value!r:.80}", setting=option, value=value)
+    if key is not None and not hasattr(key, "items"):
+        raise ConfigError(
+            f"key= takes a dict of parameter names and functions, not {key!r:.80}", setting="key", value=key
+        )
+    if code not in ("deep", "own", "none"):
+        raise ConfigError(f"code= takes 'deep', 'own' or 'none', not {code!r}", setting="code", value=code)
+    return Options(
+        _duration("ttl", ttl),
+        version,
+        tuple(ignore),
+        dict(key or {}),
+        tuple(depends_on),
+        strict,
+        _duration("lock_timeout", lock_timeout),
+        code,
+    )
+
+
+def _duration(option: str, value: Any) -> float | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except ConfigError as error:
+        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error

@@ -1,0 +1,76 @@
+"""Whose code a module is: the user's, an installed package's, or Python's own.
+
+The user's code is followed into every function. A package counts by its version, the standard library by Python's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from typing import Any
+
+_INSTALLED = ("site-packages", "dist-packages")
+_user: dict[str, bool] = {}
+_versions: dict[str, str] = {}
+
+
+def is_user_code(obj: Any) -> bool:
+    """Whether a function or class lies outside of the standard library and of installed packages."""
+    name = getattr(obj, "__module__", None)
+    return isinstance(name, str) and is_user_module(name)
+
+
+def is_user_module(name: str) -> bool:
+    """The same for a module by name. A package installed in editable form is the user's."""
+    try:
+        return _user[name]
+    except KeyError:
+        verdict = _user[name] = _find_out(name)
+        return verdict
+
+
+def _find_out(name: str) -> bool:
+    root = name.partition(".")[0]
+    if root in ("__main__", "__mp_main__"):
+        return True
+    if root in sys.stdlib_module_names or root == "pcache":
+        return False
+    path = getattr(sys.modules.get(name), "__file__", None) or ""
+    return is_user_file(path)
+
+
+def is_user_file(path: str) -> bool:
+    """Whether a file is Python source of the user's. Extension modules have no Python code to follow."""
+    parts = path.replace("\\", "/").split("/")
+    return path.endswith((".py", ".pyc")) and not any(part in parts for part in _INSTALLED) and not _in_stdlib(path)
+
+
+def _in_stdlib(path: str) -> bool:
+    folder = sysconfig.get_path("stdlib")
+    return path.startswith(folder + os.sep)
+
+
+def package_of(name: str) -> tuple[str, str]:
+    """The top-level package of a module, and its version; that of Python for the standard library."""
+    root = name.partition(".")[0]
+    try:
+        return root, _versions[root]
+    except KeyError:
+        version = _versions[root] = _version_of(root)
+        return root, version
+
+
+def _version_of(root: str) -> str:
+    if root in sys.stdlib_module_names:
+        return ".".join(map(str, sys.version_info[:2]))
+    declared = getattr(sys.modules.get(root), "__version__", None)
+    if isinstance(declared, str):
+        return declared
+    from importlib import metadata  # late for start-up time: 20 ms, and most packages declare their version
+
+    names = metadata.packages_distributions().get(root, [root])
+    try:
+        return metadata.version(names[0])
+    except metadata.PackageNotFoundError:
+        return ""

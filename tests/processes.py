@@ -1,0 +1,114 @@
+"""Processes that talk with their test over pipes, and the values that the storage tests share.
+
+A child says where it is by a printed line and waits for a line of the test's, so nothing here depends on time.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pcache
+from pcache import entry
+from pcache.compression import Part, compress_buffer, compress_stream
+from pcache.payload import dump
+from pcache.trust import Keyring, make_keyring
+
+ROOT = Path(pcache.__file__).resolve().parent.parent
+KEY = bytes(range(32))
+RING = make_keyring([KEY])
+OTHER_RING = make_keyring([bytes(32)])
+FACTS = entry.Facts(bytes(range(20)), bytes(range(8)), 10**18, entry.NEVER, 5 * 10**9)
+
+# What scripts start with: a cache in the directory that is the first argument, and a way to talk.
+PRELUDE = """
+import os, sys
+from pcache import Cache
+def say(*words):
+    os.write(1, (" ".join(map(str, words)) + "\\n").encode())
+def hear():
+    return sys.stdin.readline()
+cache = Cache(sys.argv[1], signing_key=bytes(range(32)))
+"""
+
+
+class Block(bytearray):
+    """Bytes that pickle puts out of band, and that come back as a bytearray."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return bytearray, (pickle.PickleBuffer(self),)
+
+
+class Canary:
+    """A value that creates a file when it is unpickled."""
+
+    def __init__(self, path: object) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> Any:
+        return open, (self.path, "w")
+
+
+class Talker:
+    """A running script: `hear` reads the next line that it said, `say` sends it one."""
+
+    def __init__(self, script: str, *arguments: object) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", PRELUDE + script, *map(str, arguments)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        self.pid = self.process.pid
+
+    def hear(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, self.process.communicate()[1]
+        return line.strip()
+
+    def say(self, text: str = "") -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text + "\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()  # waits, and closes the pipes
+
+    def finish(self) -> list[str]:
+        """Wait for its end, which must be a good one; return the lines not heard yet."""
+        with self.process as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.close()
+            # Not `communicate`, which overlooks the lines that came along with the last one heard.
+            out, errors = process.stdout.read(), process.stderr.read()
+        assert process.returncode == 0, errors
+        return out.splitlines()
+
+
+def run(script: str, *arguments: object) -> list[str]:
+    """Run a script to its end and return the lines that it said."""
+    return Talker(script, *arguments).finish()
+
+
+def entry_bytes(
+    value: object, facts: entry.Facts = FACTS, ring: Keyring = RING, *, setting: str = "auto", meta: bytes = b"{}"
+) -> bytes:
+    """Return the bytes of the entry that holds a value."""
+    payload = dump(value)
+    buffers = [compress_buffer(buffer, setting) for buffer in payload.buffers]
+    return joined(facts, meta, compress_stream(payload.stream, setting), buffers, ring)
+
+
+def joined(facts: entry.Facts, meta: bytes, stream: Part, buffers: list[Part], ring: Keyring = RING) -> bytes:
+    return b"".join(bytes(piece) for piece in entry.encode(facts, meta, stream, buffers, ring))
+
+
+def claims_below(root: object) -> list[str]:
+    """The claim files in a cache directory."""
+    return sorted(path.name for path in Path(str(root)).rglob("*.claim*"))

@@ -1,0 +1,33 @@
+"""Scripts in processes of their own, for the tests in which a second process must find what a first one stored."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write(path: Path, text: str) -> Path:
+    """Write a script; its text may be indented like the test around it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def run(script: Path, *arguments: object, warnings: str = "error::UserWarning", **environment: str) -> list[str]:
+    """Run `python script.py` to its end and return the lines that it printed; warnings are errors there too."""
+    done = subprocess.run(
+        [sys.executable, "-W", warnings, str(script), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()

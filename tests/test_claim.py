@@ -1,0 +1,318 @@
+"""The right to compute one key: one holder, gone with its holder, and no litter."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pcache import claim
+from pcache.claim import Flights, owner_record, private_claim, read_owner, remove_leftover, try_claim
+from tests.processes import Talker, claims_below, run
+
+OWNER = owner_record("module:f")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "entry")
+
+
+def publish(held: claim.Claim, *pieces: bytes, replaces_nothing: bool = False) -> int:
+    return held.publish(pieces, durable=False, replaces_nothing=replaces_nothing)
+
+
+def test_one_holder(path: str) -> None:
+    """While one holds a claim another gets none; after publishing or abandoning it is free, and no file is left."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert try_claim(path, OWNER) is None
+    held.abandon()
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert publish(held, b"one", b"", b"two") == 6
+    assert Path(path).read_bytes() == b"onetwo"
+    again = try_claim(path, OWNER)
+    assert again is not None
+    again.abandon()
+    again.abandon()
+    assert os.listdir(Path(path).parent) == ["entry"]
+
+
+@pytest.mark.parametrize("replaces_nothing", [True, False])
+def test_publishing_replaces_what_is_there(path: str, replaces_nothing: bool) -> None:
+    """An entry that stands there is replaced; who has the old one open goes on reading it."""
+    Path(path).write_bytes(b"old")
+    with open(path, "rb") as reader:
+        held = try_claim(path, OWNER)
+        assert held is not None
+        publish(held, b"new", replaces_nothing=replaces_nothing)
+        assert reader.read() == b"old"
+    assert Path(path).read_bytes() == b"new"
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+
+
+def test_pieces_of_any_kind(path: str) -> None:
+    """Bytes, arrays of other item sizes and empty ones are written as the bytes that they are; the record is gone."""
+    held = try_claim(path, OWNER + b"x" * 1000)
+    assert held is not None
+    pieces = [b"a", memoryview(bytearray(b"bb")), memoryview(b"cccc").cast("I"), memoryview(b""), b"d"]
+    assert held.publish(pieces, durable=True, replaces_nothing=True) == 8
+    assert Path(path).read_bytes() == b"abbccccd"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lost_claim_publishes_nothing(path: str, replaced: bool) -> None:
+    """Whoever finds the claim file removed, or another in its place, leaves what is there alone."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    os.unlink(held.path)
+    other = try_claim(path, OWNER) if replaced else None
+    assert publish(held, b"lost") == 0
+    assert not os.path.exists(path)
+    if other is not None:
+        assert publish(other, b"won") == 3
+        assert Path(path).read_bytes() == b"won"
+    held.abandon()
+    assert claims_below(Path(path).parent) == []
+
+
+def test_a_leftover_is_taken_over(path: str) -> None:
+    """A claim file that nobody holds is no obstacle, and says who holds it from then on."""
+    Path(path + ".claim").write_bytes(os.urandom(5000))
+    held = try_claim(path, OWNER)
+    assert held is not None
+    owner = read_owner(path)
+    assert owner is not None
+    assert (owner.pid, owner.call, owner.is_dead()) == (os.getpid(), "module:f", False)
+    assert publish(held, b"entry") == 5
+    assert Path(path).read_bytes() == b"entry"
+
+
+def test_remove_leftover(path: str) -> None:
+    """A leftover is removed, a held claim is not."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert not remove_leftover(held.path)
+    held.release()
+    assert os.path.exists(held.path)
+    assert remove_leftover(held.path)
+    assert remove_leftover(held.path)
+    assert os.listdir(Path(path).parent) == []
+
+
+def claim_and_publish(path: str) -> None:
+    held = try_claim(path, OWNER)
+    assert held is not None
+    try:
+        publish(held, b"entry")
+    finally:
+        held.abandon()
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("elsewhere", path)])
+def test_what_is_no_claim_file(path: str, make: object) -> None:
+    """A directory or a link in a claim's place raises `OSError`, a FIFO when publishing; nothing hangs."""
+    make(path + ".claim")  # type: ignore[operator]
+    with pytest.raises(OSError):
+        claim_and_publish(path)
+    assert not os.path.exists(path)
+    assert not os.path.exists(Path(path).with_name("elsewhere"))
+
+
+def test_private_claims_exclude_nobody(path: str) -> None:
+    """On a network file system each writer has a file of its own, and the last rename wins."""
+    claims = [private_claim(path, OWNER) for _ in range(3)]
+    assert len({held.path for held in claims}) == 3
+    for number, held in enumerate(claims):
+        publish(held, b"%d" % number)
+    assert Path(path).read_bytes() == b"2"
+    assert os.listdir(Path(path).parent) == ["entry"]
+
+
+HOLDER = """
+from pcache.claim import owner_record, try_claim
+held = try_claim(sys.argv[2], owner_record("module:f"))
+say(held is not None)
+hear()
+"""
+
+
+def test_a_killed_holder_frees_its_claim(tmp_path: Path, path: str) -> None:
+    """The lock ends with its process; the file tells that its owner is dead, and is taken over at once."""
+    holder = Talker(HOLDER, tmp_path / "cache", path)
+    assert holder.hear() == "True"
+    assert try_claim(path, OWNER) is None
+    owner = read_owner(path)
+    assert owner is not None
+    assert (owner.pid, owner.is_dead()) == (holder.pid, False)
+    holder.kill()
+    assert owner.is_dead()
+    held = try_claim(path, OWNER)
+    assert held is not None
+    held.abandon()
+
+
+FULL = """
+import resource
+from pcache.claim import private_claim, try_claim
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+before = len(os.listdir("/proc/self/fd"))
+for take in (try_claim, private_claim):
+    try:
+        take(sys.argv[2], b"owner")
+    except OSError as error:
+        say(error.strerror)
+say(len(os.listdir("/proc/self/fd")) - before, *os.listdir(os.path.dirname(sys.argv[2])))
+"""
+
+
+def test_a_full_disk_leaves_neither_files_nor_descriptors(tmp_path: Path) -> None:
+    """A claim whose record cannot be written is not taken, not left behind and not kept open."""
+    (tmp_path / "shard").mkdir()
+    assert run(FULL, tmp_path / "cache", tmp_path / "shard" / "entry") == ["File too large"] * 2 + ["0"]
+
+
+RECORDS = [
+    "",
+    "{",
+    "[]",
+    "null",
+    "[" * 4096,
+    '{"a":' * 800,
+    '{"host": "h"}',
+    '{"host":"h","pid":"x","start":1,"call":""}',
+]
+RECORDS += ['{"host":"h","pid":1e999,"start":1,"call":""}', '{"host":"h","pid":[],"start":1,"call":""}', "9" * 4096]
+
+
+@pytest.mark.parametrize("text", RECORDS)
+def test_any_record_is_read_without_an_error(path: str, text: str) -> None:
+    """What stands in a claim file may be half written, an entry already, or somebody's joke."""
+    Path(path + ".claim").write_text(text)
+    assert read_owner(path) is None
+
+
+def test_owners(path: str) -> None:
+    """An owner is dead when its process is gone or another has its number; on another host nobody can tell."""
+    record = json.loads(OWNER)
+    owner = claim.Owner(**record)
+    assert not owner.is_dead()
+    assert owner._replace(start=owner.start + 1).is_dead()
+    assert owner._replace(pid=2**22 + 1).is_dead()
+    assert not owner._replace(pid=2**22 + 1, host="elsewhere/1").is_dead()
+    assert not claim.Owner(record["host"], 1, claim._start_of(1), "").is_dead()
+    assert read_owner(path) is None
+
+
+def test_a_zombie_is_dead(tmp_path: Path) -> None:
+    """An owner that ended and was not waited for holds nothing any more."""
+    child = Talker("say(os.getpid())\nhear()", tmp_path / "cache")
+    child.hear()
+    start = claim._start_of(child.pid)
+    os.kill(child.pid, 9)
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert start > 1
+    assert claim._start_of(child.pid) == 0
+    child.kill()
+
+
+FORK = """
+from pcache.claim import flights, owner_record, try_claim
+held = try_claim(sys.argv[2], owner_record("module:f"))
+flight, _ = flights.enter(sys.argv[2])
+child = os.fork()
+if child == 0:
+    size = held.publish([b"child"], durable=False, replaces_nothing=False)
+    say("child", held.fd, size, flights.enter(sys.argv[2])[1])
+    held.abandon()
+    os._exit(0)
+os.waitpid(child, 0)
+say("parent", try_claim(sys.argv[2], b""), flights.enter(sys.argv[2])[1])
+say(held.publish([b"parent"], durable=False, replaces_nothing=False))
+"""
+
+
+def test_a_fork_leaves_the_claim_to_the_parent(tmp_path: Path, path: str) -> None:
+    """A child holds nothing, can publish nothing and frees nothing of its parent's."""
+    assert run(FORK, tmp_path / "cache", path) == ["child -1 0 True", "parent None False", "6"]
+    assert Path(path).read_bytes() == b"parent"
+    assert os.listdir(Path(path).parent) == ["entry"]
+
+
+RACER = """
+from pcache.claim import owner_record, try_claim
+record = owner_record("module:f")
+say("ready")
+hear()
+inside = sys.argv[2] + ".inside"
+for turn in range(300):
+    held = try_claim(sys.argv[2], record)
+    if held is None:
+        continue
+    try:
+        os.mkdir(inside)  # fails when another holder is inside
+    except FileExistsError:
+        say("two holders")
+    os.rmdir(inside)
+    if turn % 3:
+        held.abandon()
+    else:
+        held.publish([record], durable=False, replaces_nothing=bool(turn % 2))
+say("done")
+"""
+
+
+def test_never_two_holders(tmp_path: Path, path: str) -> None:
+    """Six processes that take, publish and abandon one claim are never two inside of it, and leave none."""
+    racers = [Talker(RACER, tmp_path / "cache", path) for _ in range(6)]
+    for racer in racers:
+        racer.hear()
+    for racer in racers:
+        racer.say()
+    assert [racer.finish() for racer in racers] == [["done"]] * 6
+    assert claims_below(tmp_path) == []
+
+
+def test_flights() -> None:
+    """The first thread leads, the others get its flight, and after it left the next one leads."""
+    flights = Flights()
+    first, leads = flights.enter("path")
+    second, follows = flights.enter("path")
+    assert (leads, follows, first is second) == (True, False, True)
+    assert flights.enter("other")[1]
+    flights.leave("path", first)
+    assert second.wait(0)
+    assert flights.enter("path")[1]
+
+
+def test_a_flight_of_before_a_fork_ends_no_later_one() -> None:
+    """A flight that was forgotten by a reset does not end the one that took its place."""
+    flights = Flights()
+    old, _ = flights.enter("path")
+    flights.reset()
+    new, leads = flights.enter("path")
+    flights.leave("path", old)
+    assert leads
+    assert not new.wait(0)
+    assert flights.enter("path") == (new, False)
+
+
+def test_threads_lead_one_at_a_time() -> None:
+    """Of eight threads that enter together one leads."""
+    flights, barrier, leaders = Flights(), threading.Barrier(8), []
+
+    def enter() -> None:
+        barrier.wait()
+        leaders.append(flights.enter("path")[1])
+
+    threads = [threading.Thread(target=enter) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(leaders) == 1

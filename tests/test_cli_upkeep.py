@@ -1,0 +1,314 @@
+"""The command line where it removes: clear, evict, verify, and what they never touch."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+import pcache
+from pcache import Cache, upkeep
+from pcache.cli import main
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+DRY_RUNS = (
+    "clear -n",
+    "clear --dry-run double",
+    "clear -n --json",
+    "evict -n --max-size 0",
+    "evict --dry-run --max-entries 1 --json",
+    "evict -n --max-age 0",
+    "verify -n",
+    "verify --repair -n",
+)
+
+
+def double(n: Any) -> Any:
+    return n * 2
+
+
+def noise(n: int) -> bytes:
+    return os.urandom(n)
+
+
+def files(cache: Cache) -> dict[str, bytes]:
+    """Every file below a cache directory with its content."""
+    return {str(path): path.read_bytes() for path in Path(cache.location).rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """Four results of `double`, unused for 0 to 3 days, and a fresh large one of `noise`."""
+    cache = Cache(tmp_path / "cache")
+    for n in range(4):
+        cache.cached(double)(n)
+        path = next(info.path for info in cache.entries("double") if info.arguments == f"n={n}")
+        os.utime(path, (time.time() - n * 86400 - 10,) * 2)
+    cache.cached(noise)(5000)
+    return cache
+
+
+def run(cache: Cache, command: str) -> Result:
+    result = CliRunner().invoke(main, ["-C", cache.location, *command.split()])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def report(cache: Cache, command: str, exit_code: int = 0) -> Any:
+    result = run(cache, f"{command} --json")
+    assert result.exit_code == exit_code, result.output
+    return json.loads(result.stdout)
+
+
+def harm(cache: Cache, n: int) -> Path:
+    """Cut one byte off the entry of `double(n)`."""
+    path = next(Path(info.path) for info in cache.entries() if info.arguments == f"n={n}")
+    path.write_bytes(path.read_bytes()[:-1])
+    return path
+
+
+@pytest.mark.parametrize("command", DRY_RUNS)
+def test_a_dry_run_removes_nothing(cache: Cache, command: str) -> None:
+    """With -n nothing changes, not even a leftover claim goes, and it does not ask."""
+    harm(cache, 1)
+    shard = next(Path(cache.location, "v1", "entries").iterdir())
+    (shard / f"{'1' * 16}-{shard.name}{'2' * 38}.claim").write_text("{}")
+    before = files(cache)
+    assert run(cache, command).exit_code == (1 if "verify" in command else 0)
+    assert files(cache) == before
+
+
+@pytest.mark.parametrize("command", ["clear", "clear double", "evict --max-entries 2", "evict --max-age 36h"])
+def test_a_dry_run_tells_what_happens(cache: Cache, command: str) -> None:
+    """A dry run lists exactly those entries, and counts those bytes, that the command then removes."""
+    before = {info.key for info in cache.entries()}
+    planned = report(cache, f"{command} -n")
+    text = run(cache, f"{command} -n").stdout
+    done = report(cache, f"{command}{' -y' * ('clear' in command)}")
+    gone = before - {info.key for info in cache.entries()}
+    assert {candidate["key"] for candidate in planned["candidates"]} == gone
+    assert all(key in text for key in gone)
+    assert (planned["entries"], planned["bytes"]) == (done["entries"], done["bytes"])
+    assert (planned["dry_run"], done["dry_run"]) == (True, False)
+    assert sum(candidate["size"] for candidate in planned["candidates"]) == done["bytes"]
+
+
+# clear
+
+
+def test_clear_everything(cache: Cache) -> None:
+    """All entries go; the root, its tag and what is not ours stay."""
+    stranger = Path(cache.location, "v1", "entries", "notes.txt")
+    stranger.write_text("mine")
+    result = run(cache, "clear --yes")
+    assert (result.exit_code, result.stdout[:17]) == (0, "Removed 5 entries")
+    assert cache.stats().entries == 0
+    assert {"CACHEDIR.TAG", ".gitignore"} <= set(os.listdir(cache.location))
+    assert stranger.read_text() == "mine"
+
+
+def test_clear_everything_asks(cache: Cache) -> None:
+    """Where there is no terminal to ask on, it is refused with one sentence and exit code 2."""
+    result = run(cache, "clear")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "5 entries" in result.stderr
+    assert "--yes" in result.stderr
+    assert cache.stats().entries == 5
+
+
+def test_clear_of_one_function(cache: Cache) -> None:
+    """A name needs no confirmation, and others stay."""
+    assert run(cache, "clear double").stdout.startswith("Removed 4 entries, ")
+    assert [function.name for function in cache.functions()] == [f"{__name__}:noise"]
+    assert run(cache, "clear *:noi*").exit_code == 0
+    assert run(cache, "clear").stdout == "There was nothing to clear.\n"
+
+
+@pytest.mark.parametrize("name", ["duoble", "", "doubl", "[", "*nothing*"])
+def test_clear_of_an_unknown_name(cache: Cache, name: str) -> None:
+    """A name that matches nothing exits with 1, lists near ones and removes nothing; an empty one is not "all"."""
+    result = CliRunner().invoke(main, ["clear", name, "-C", cache.location])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{__name__}:double" in result.stderr
+    assert cache.stats().entries == 5
+
+
+@pytest.mark.parametrize("command", ["clear", "clear -y", "clear name", "evict", "evict --max-size 0", "verify"])
+def test_what_does_not_exist_needs_nothing(tmp_path: Path, command: str) -> None:
+    """Without a directory there is nothing to do, which is fine, and none is made."""
+    cache = Cache(tmp_path / "none")
+    result = run(cache, command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "nothing to" in result.stdout
+    assert not os.path.lexists(cache.location)
+
+
+def test_names_survive_a_clear_of_a_running_program(cache: Cache) -> None:
+    """A program that goes on after a clear keeps its functions' names in listings."""
+    function = cache.cached(double)
+    function(10)
+    run(cache, "clear -y")
+    function(11)
+    assert [found.name for found in cache.functions()] == [function.name]
+
+
+@pytest.mark.parametrize("command", ["clear -y", "evict --max-size 0", "verify --repair"])
+def test_a_read_only_cache_is_left_alone(cache: Cache, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PCACHE_READ_ONLY forbids removing, and is named."""
+    monkeypatch.setenv("PCACHE_READ_ONLY", "1")
+    before = files(cache)
+    result = run(cache, command)
+    assert result.exit_code == 2
+    assert "PCACHE_READ_ONLY" in result.stderr
+    assert files(cache) == before
+    assert run(cache, "verify").exit_code == 0
+
+
+# evict
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        ("--max-entries 2", ["n=5000", "n=0"]),
+        ("--max-entries 0", []),
+        ("--max-age 36h", ["n=5000", "n=0", "n=1"]),
+        ("--max-age 1d --max-entries 4", ["n=5000", "n=0"]),
+        ("--function double --max-entries 1", ["n=5000", "n=0"]),
+        ("--function noise --max-size 0", ["n=0", "n=1", "n=2", "n=3"]),
+        ("--max-size 5900", ["n=5000", "n=0", "n=1"]),
+        ("", ["n=5000", "n=0", "n=1", "n=2", "n=3"]),
+    ],
+)
+def test_evict_down_to_limits(cache: Cache, limits: str, left: list[str]) -> None:
+    """The least recently used entries go until each limit is met."""
+    assert run(cache, f"evict {limits}").exit_code == 0
+    assert [info.arguments for info in cache.entries()] == left
+
+
+def test_evict_down_to_the_settings(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without limits those of the settings count."""
+    monkeypatch.setenv("PCACHE_MAX_SIZE", str(cache.stats().bytes - 1))
+    assert run(cache, "evict").stdout.startswith("Removed 1 entry, ")
+    assert run(cache, "evict").stdout == "There was nothing to evict: the limits are met.\n"
+
+
+def test_evict_of_an_unknown_function(cache: Cache) -> None:
+    """A name that matches nothing exits with 1."""
+    result = run(cache, "evict --function nuise --max-size 0")
+    assert result.exit_code == 1
+    assert f"{__name__}:noise" in result.stderr
+
+
+# verify
+
+
+def test_verify_what_is_intact(cache: Cache) -> None:
+    """Without problems the exit code is 0 and everything was checked."""
+    stats = cache.stats()
+    found = report(cache, "verify")
+    assert (found["checked"], found["bytes"], found["problems"]) == (stats.entries, stats.bytes, [])
+    assert "all are intact" in run(cache, "verify").stdout
+    assert run(cache, "verify --repair").exit_code == 0
+
+
+def test_verify_finds_and_repairs_damage(cache: Cache) -> None:
+    """A damaged entry is named, exits with 1, and goes with --repair."""
+    path = harm(cache, 2)
+    (problem,) = report(cache, "verify", 1)["problems"]
+    assert (problem["path"], problem["reason"]) == (str(path), "damaged")
+    result = run(cache, "verify")
+    assert (result.exit_code, result.stderr) == (1, "`pcache verify --repair` removes damaged entries.\n")
+    assert path.name[-40:] in result.stdout
+    assert path.exists()
+    assert "Would remove 1 entry, " in run(cache, "verify --repair -n").stdout
+    assert "Removed 1 entry, " in run(cache, "verify --repair").stdout
+    assert not path.exists()
+    assert run(cache, "verify").exit_code == 0
+
+
+def test_verify_keeps_what_others_signed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries of another key are a problem, but not damage: repairing leaves them."""
+    monkeypatch.setenv("PCACHE_KEY", base64.b64encode(bytes(32)).decode())
+    result = run(cache, "verify --repair")
+    assert result.exit_code == 1
+    assert "5 foreign." in result.stdout
+    assert cache.stats().entries == 5
+
+
+def test_repair_keeps_what_only_cannot_be_opened(cache: Cache) -> None:
+    """An entry that the system does not open now may be good: it is a problem, and stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def starve(done: int, total: int) -> None:
+        """Leave no descriptor for any entry but the first."""
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0 if done < total else soft, hard))
+
+    try:
+        found = upkeep.verify(cache, repair=True, progress=starve)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert [problem.detail for problem in found.problems] == ["it cannot be opened: Too many open files"] * 4
+    assert found.removed.entries == 0
+    assert report(cache, "verify")["checked"] == 5
+
+
+def test_repair_counts_leftovers(cache: Cache) -> None:
+    """Claims that killed processes left go with --repair, and are counted."""
+    shard = next(Path(cache.location, "v1", "entries").iterdir())
+    claim = shard / f"{'1' * 16}-{shard.name}{'2' * 38}.claim"
+    claim.write_text("{}")
+    assert "Removed 1 leftover of killed processes." in run(cache, "verify --repair").stdout
+    assert not claim.exists()
+
+
+# While others work
+
+WORK = """
+import sys
+import pcache
+from pcache import Cache, upkeep
+cache = Cache(sys.argv[1])
+@cache.cached
+def square(n):
+    return [n * n] * 50
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(60):
+    for n in range(25):
+        assert square(n) == [n * n] * 50
+print(square.cache_info().misses)
+"""
+
+
+@pytest.mark.parametrize("command", ["clear --yes", "evict --max-entries 5", "verify --repair", "stats", "ls"])
+def test_others_may_work_meanwhile(tmp_path: Path, command: str) -> None:
+    """Four processes that read and write never notice a command but by having to compute again."""
+    cache = Cache(tmp_path / "cache")
+    environment = {**os.environ, "PYTHONPATH": str(Path(pcache.__file__).parent.parent)}
+    arguments = [sys.executable, "-c", WORK, cache.location]
+    pipe = subprocess.PIPE
+    workers = [
+        subprocess.Popen(arguments, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(4)
+    ]
+    assert [worker.stdout.readline() for worker in workers if worker.stdout] == ["ready\n"] * 4
+    for worker in workers:
+        assert worker.stdin is not None
+        print(file=worker.stdin, flush=True)
+    while any(worker.poll() is None for worker in workers):
+        result = run(cache, command)
+        assert result.exit_code == 0, result.output
+    ends = [worker.communicate() for worker in workers]
+    assert [errors for _, errors in ends] == [""] * 4
+    assert sum(int(misses) for misses, _ in ends) >= 25

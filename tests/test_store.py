@@ -1,0 +1,385 @@
+"""The directory: what is made in it, what is refused, what is listed and what is swept."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcache import Cache, DirectoryError, StoreWarning, notices
+from pcache.store import Store, is_ours
+from tests.processes import KEY, Talker, claims_below, run
+
+
+def double(n: int) -> int:
+    return 2 * n
+
+
+def cache_at(path: Path) -> Cache:
+    return Cache(path, signing_key=KEY)
+
+
+def address_in(cache: Cache, n: int = 1) -> Any:
+    return cache.cached(double)._call((n,), {}).address
+
+
+def tree(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o000, 0o077])
+def test_everything_is_private(tmp_path: Path, umask: int) -> None:
+    """Whatever the umask, directories have mode 0700 and files 0600, and the second call hits."""
+    old = os.umask(umask)
+    try:
+        cached = cache_at(tmp_path / "new" / "cache").cached(double)
+        assert cached(1) == cached(1) == 2
+    finally:
+        os.umask(old)
+    assert cached.cache_info()[:2] == (1, 1)
+    root = tmp_path / "new" / "cache"
+    for path in [root, *root.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+
+
+def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
+    """Nothing is made before the first result; then there are the tag, an ignore file and the entry."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    assert not cached.exists(1)
+    assert not (tmp_path / "cache").exists()
+    cached(1)
+    path = address_in(cache).path
+    shard = os.path.basename(os.path.dirname(path))
+    assert set(tree(tmp_path / "cache")) == {
+        *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
+        f"v1/entries/{shard}/{os.path.basename(path)}",
+        f"v1/functions/{cached.function_id}.json",
+    }
+    text = (tmp_path / "cache" / "CACHEDIR.TAG").read_text()
+    assert text.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
+    assert (tmp_path / "cache" / ".gitignore").read_text() == "*\n"
+
+
+def a_file(path: Path) -> None:
+    path.write_text("precious")
+
+
+def below_a_file(path: Path) -> None:
+    path.parent.rmdir()
+    path.parent.write_text("precious")
+
+
+def a_symlink(path: Path) -> None:
+    path.with_name("there").mkdir(mode=0o700)
+    path.symlink_to("there")
+
+
+def writable_by_others(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o707)
+
+
+def writable_by_the_group(path: Path) -> None:
+    path.mkdir()
+    path.chmod(0o770)
+
+
+def with_other_things(path: Path) -> None:
+    path.mkdir(mode=0o700)
+    (path / "thesis.tex").write_text("precious")
+
+
+def with_another_tag(path: Path) -> None:
+    with_other_things(path)
+    (path / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55\n# of another program\n")
+
+
+ROOTS = {
+    "file": (a_file, "is a file"),
+    "os": (below_a_file, "is below a file"),
+    "symlink": (a_symlink, "is a symbolic link"),
+    "writable by others": (writable_by_others, "run: chmod 700"),
+    "writable by others, the group": (writable_by_the_group, "run: chmod 700"),
+    "not ours": (with_other_things, "holds other things"),
+    "not ours, but tagged": (with_another_tag, "holds other things"),
+}
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_roots_that_are_refused(tmp_path: Path, name: str) -> None:
+    """What cannot be a cache directory is refused with the path and the way out, and left as it was."""
+    make, message = ROOTS[name]
+    root = tmp_path / "parent" / "root"
+    root.parent.mkdir(mode=0o700)
+    make(root)
+    before = tree(tmp_path)
+    with pytest.raises(DirectoryError, match=message) as caught:
+        cache_at(root)
+    assert caught.value.reason == name.partition(",")[0]
+    assert caught.value.path == str(root)
+    assert tree(tmp_path) == before
+
+
+def test_a_root_that_goes_bad_later(tmp_path: Path) -> None:
+    """When the directory becomes a file, or is swapped for a link, functions work and nothing is written there."""
+    notices.forget()
+    cache = cache_at(tmp_path / "cache")
+    (tmp_path / "there").mkdir(mode=0o700)
+    (tmp_path / "cache").symlink_to("there")
+    with pytest.warns(StoreWarning, match="is a symbolic link") as caught:
+        assert [cache.cached(double)(n) for n in (1, 1, 2)] == [2, 2, 4]
+    assert len(caught) == 1
+    assert tree(tmp_path / "there") == []
+
+
+@pytest.mark.parametrize("which", ["v1", "v1/entries", "shard"])
+@pytest.mark.parametrize("ask", ["call", "refresh", "put", "clear"])
+def test_links_inside_are_refused(tmp_path: Path, which: str, ask: str) -> None:
+    """A link in place of a directory of ours is neither read nor written nor cleared through; the function works."""
+    notices.forget()
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    folder = Path(address_in(cache).path).parent if which == "shard" else Path(cache.location, which)
+    folder.rename(tmp_path / "there")
+    folder.symlink_to(tmp_path / "there")
+    before = {path: path.read_bytes() for path in (tmp_path / "there").rglob("*") if path.is_file()}
+    cache = cache_at(tmp_path / "cache")  # which has looked at nothing yet
+    cached = cache.cached(double)
+    if ask == "clear":
+        try:
+            cache.clear()
+        except DirectoryError:
+            pass  # refusing is as good as finding nothing
+    else:
+        with pytest.warns(StoreWarning, match="symbolic link"):
+            assert {"call": cached, "refresh": cached.refresh, "put": lambda n: cached.put(5, n) or 2}[ask](1) == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "there").rglob("*") if path.is_file()} == before
+
+
+def test_a_shard_that_others_can_write_to_is_not_read(tmp_path: Path) -> None:
+    """An open shard is refused with a message that says how to close it."""
+    notices.forget()
+    cache_at(tmp_path / "cache").cached(double)(1)
+    cache = cache_at(tmp_path / "cache")
+    os.chmod(os.path.dirname(address_in(cache).path), 0o777)
+    with pytest.warns(StoreWarning, match="run: chmod 700"):
+        assert cache.cached(double)(1) == 2
+    assert cache.cached(double).cache_info().hits == 0
+
+
+CUT_TAG = """
+import resource
+from pcache import flow, notices
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), hard))
+import warnings; warnings.simplefilter("ignore")
+say(cache.cached(lambda n: 2 * n)(1))
+"""
+
+
+@pytest.mark.parametrize("size", [0, 20])
+def test_a_tag_that_was_cut_is_completed(tmp_path: Path, size: int) -> None:
+    """A disk that was full when the directory was made does not leave one that can never be cleared."""
+    assert run(CUT_TAG, tmp_path / "cache", size) == ["2"]
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    assert is_ours(cache.location)
+    assert cache.clear().entries == 1
+
+
+def test_clearing_needs_the_tag(tmp_path: Path) -> None:
+    """Without our tag nothing is removed; the root and what is not ours stay in any case."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    shard = Path(address_in(cache).path).parent
+    for stranger in (shard / "notes.txt", shard / ("A" * 16 + "-" + "b" * 40), Path(cache.location, "v1", "mine")):
+        stranger.write_text("precious")
+    tag = Path(cache.location, "CACHEDIR.TAG")
+    text = tag.read_text()
+    tag.unlink()
+    for remove in (cache.clear, lambda: cache.evict(max_entries=0), lambda: cache.verify(repair=True)):
+        with pytest.raises(DirectoryError, match="does not carry the tag"):
+            remove()
+    tag.write_text(text)
+    assert cache.clear().entries == 1
+    assert len(list(Path(cache.location).rglob("*"))) >= 6
+    assert (shard / "notes.txt").read_text() == "precious"
+
+
+def leftovers(cache: Cache) -> list[Path]:
+    """Claim files as killed processes leave them: empty, with a record, with half an entry, in another's shard."""
+    made = []
+    for number, content in enumerate((b"", b'{"host": "x"}', b"PCACHE\0\1" + os.urandom(5000))):
+        path = Path(cache.flow.store.path("f" * 16, f"{number:02d}" + "a" * 38) + ".claim")
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_bytes(content)
+        made.append(path)
+    return made
+
+
+@pytest.mark.parametrize("how", ["clear", "evict", "verify"])
+def test_leftover_claims_are_swept(tmp_path: Path, how: str) -> None:
+    """Claims that nobody holds go with `clear`, `evict` and `verify(repair=True)`; one that is held stays."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    leftovers(cache)
+    held = cache.flow.store.claim(cache.flow.store.path("f" * 16, "e" * 40), b"{}")
+    assert held is not None
+    old = Path(cache.flow.store.path("f" * 16, "d" * 40) + ".claim-0badcafe")
+    old.parent.mkdir(mode=0o700)
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
+    {"clear": cache.clear, "evict": cache.evict, "verify": lambda: cache.verify(repair=True)}[how]()
+    assert claims_below(cache.location) == [os.path.basename(held.path)]
+    held.abandon()
+
+
+def test_verify_without_repair_touches_nothing(tmp_path: Path) -> None:
+    """Looking only reports."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    made = leftovers(cache)
+    assert cache.verify().leftovers == 0
+    assert all(path.exists() for path in made)
+    assert cache.verify(repair=True).leftovers == 3
+
+
+def test_scan_lists_entries_only(tmp_path: Path) -> None:
+    """Names that are not of the pattern, claims, links and directories are no entries."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    for n in range(20):
+        cached(n)
+    leftovers(cache)
+    shard = Path(address_in(cache).path).parent
+    (shard / ("0" * 16 + "-" + "c" * 40)).mkdir()
+    (shard / ("0" * 16 + "-" + "c" * 39)).write_text("")
+    (shard / ("0" * 16 + "-" + "c" * 40 + "\n")).write_text("")
+    Path(cache.flow.store.entries, "zz").mkdir()
+    Path(cache.flow.store.entries, "file").write_text("")
+    found = list(cache.flow.store.scan())
+    assert {item.path for item in found} == {address_in(cache, n).path for n in range(20)}
+    assert all(item.size == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
+    assert list(Store(str(tmp_path / "nothing")).scan()) == []
+
+
+def test_results_put_within_a_tick_of_the_clock(tmp_path: Path) -> None:
+    """A result that replaced another at once is the one that is found, though inode, size and time may be the same."""
+    cache = cache_at(tmp_path / "cache")
+    cached, path = cache.cached(double), address_in(cache, 5).path
+    for _ in range(20):
+        cached.put(1, 5)
+        written = os.stat(path).st_mtime_ns
+        assert cached.get(5) == 1
+        cached.put(2, 5)
+        cached.put(3, 5)
+        os.utime(path, ns=(written, written))  # as with a clock of a few milliseconds, which many kernels have
+        assert cached.get(5) == 3
+
+
+TWO_PUTS = """
+from tests_double import double
+cached = cache.cached(double)
+while hear().strip():
+    cached.put(2, 5), cached.put(3, 5)
+    say("put")
+"""
+
+
+def test_results_that_another_process_put_within_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one process remembers of an entry never outlives its replacement by another one."""
+    (tmp_path / "tests_double.py").write_text("def double(n):\n    return 2 * n\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import tests_double  # type: ignore[import-not-found]
+
+    child = Talker(f"sys.path.insert(0, {str(tmp_path)!r})\n" + TWO_PUTS, tmp_path / "cache")
+    cached = cache_at(tmp_path / "cache").cached(tests_double.double)
+    for _ in range(300):
+        cached.put(1, 5)
+        assert cached.get(5) == 1
+        child.say("go")
+        assert child.hear() == "put"
+        assert cached.get(5) == 3
+    child.finish()
+
+
+def test_recency_is_kept_to_the_hour(tmp_path: Path) -> None:
+    """A hit touches an entry that was not used for an hour, and writes nothing to one that was."""
+    cache = cache_at(tmp_path / "cache")
+    cached, path = cache.cached(double), address_in(cache).path
+    cached(1)
+    recent = os.stat(path).st_mtime_ns - 3000 * 10**9
+    os.utime(path, ns=(recent, recent))
+    cached(1)
+    assert os.stat(path).st_mtime_ns == recent
+    os.utime(path, ns=(recent, recent - 1000 * 10**9))
+    cached(1)
+    assert os.stat(path).st_mtime_ns > recent + 2000 * 10**9
+
+
+IN_FLIGHT = """
+def slow(n):
+    say("computing")
+    hear()
+    return n
+cache.cached(slow)(1)
+"""
+
+
+def test_what_is_being_computed(tmp_path: Path) -> None:
+    """While a process computes, others see what and who; when it was killed they do not."""
+    child = Talker(IN_FLIGHT, tmp_path / "cache")
+    child.hear()
+    (flight,) = cache_at(tmp_path / "cache").stats().in_flight
+    assert (flight.function, flight.pid) == ("__main__:slow", child.pid)
+    child.kill()
+    assert cache_at(tmp_path / "cache").stats().in_flight == ()
+    assert cache_at(tmp_path / "cache").clear().entries == 0
+    assert claims_below(tmp_path / "cache") == []
+
+
+READ_ONLY = """
+import json, logging, warnings, filelock, backports.zstd
+from pcache import publishing, registry, payload, summary, notices
+def double(n):
+    return 2 * n
+cached = cache.cached(double)
+cached(1)
+for folder, _, _ in os.walk(sys.argv[1]):
+    os.chmod(folder, 0o500)
+if os.getuid() == 0:
+    for folder, _, files in os.walk(sys.argv[1]):
+        for name in [folder, *(os.path.join(folder, name) for name in files)]:
+            os.chown(name, 65534, 65534)
+    os.chmod(os.path.dirname(sys.argv[1]), 0o755)
+    root = os.open(sys.argv[1], os.O_RDONLY)
+    os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    say(cached(1), cached(2), cached(2), cached(3), cached.put(5, 5), cached.refresh(1), cached.cache_info()[:2])
+say(len(caught), caught[0].message)
+"""
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="the script loads backports.zstd before it gives up its rights")
+def test_a_read_only_directory(own_home: Path) -> None:
+    """Without the right to write, stored results hit, others are computed, and one warning says so."""
+    place = "/tmp" if os.getuid() == 0 else str(own_home)  # parents that an ordinary user may enter
+    import shutil
+    import tempfile
+
+    folder = tempfile.mkdtemp(dir=place)
+    try:
+        values, warning = run(READ_ONLY, os.path.join(folder, "cache"))
+    finally:
+        for path, _, _ in os.walk(folder):
+            os.chmod(path, 0o700)
+        shutil.rmtree(folder)
+    assert values == "2 4 4 6 False 2 (1, 5)"
+    assert warning.startswith("1 results cannot be stored in ")
+    assert "Permission denied" in warning

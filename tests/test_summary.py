@@ -1,0 +1,99 @@
+"""Calls in one line: short, and never the text of something big or secret to its class."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pcache.summary import summarize, summarize_value
+
+
+class Loud:
+    """Fails when anybody asks for its text."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("nobody's own text is asked for")
+
+    __str__ = __repr__
+
+
+class LoudNumber(int):
+    __repr__ = Loud.__repr__
+
+
+class Inner:
+    class Deep:
+        pass
+
+
+VALUES = [
+    (3, "3"),
+    (-2.5, "-2.5"),
+    (None, "None"),
+    (True, "True"),
+    (1j, "1j"),
+    ("a.csv", "'a.csv'"),
+    ("line\nline", "'line\\nline'"),
+    (b"\x00", "b'\\x00'"),
+    ("x" * 100, "'" + "x" * 36 + "..."),
+    (10**12, "1000000000000"),
+    (10**100, "int(...)"),
+    ([1, 2], "list(2)"),
+    ((), "tuple(0)"),
+    ({"a": 1}, "dict(1)"),
+    ({1, 2, 3}, "set(3)"),
+    (np.zeros((3, 4)), "ndarray(3 x 4)"),
+    (np.zeros(()), "ndarray()"),
+    (pd.DataFrame({"a": [1, 2]}), "DataFrame(2 x 1)"),
+    (len, "len"),
+    (Inner.Deep, "Inner.Deep"),
+    (Inner.Deep(), "Inner.Deep"),
+    (Loud(), "Loud"),
+    (LoudNumber(3), "LoudNumber"),
+]
+
+
+@pytest.mark.parametrize(("value", "text"), VALUES, ids=[text for _, text in VALUES])
+def test_values(value: Any, text: str) -> None:
+    """Plain values are shown as they are, others by type and size, and no `__repr__` of others is run."""
+    assert summarize_value(value) == text
+
+
+def test_calls() -> None:
+    """A call is its arguments by name, in their order."""
+    values = [3, "a.csv", np.zeros((1000, 6))]
+    assert summarize(["n", "path", "table"], values) == "n=3, path='a.csv', table=ndarray(1000 x 6)"
+    assert summarize([], []) == ""
+
+
+def test_long_calls_are_cut() -> None:
+    """A summary has at most 200 characters and says when it was cut."""
+    text = summarize([f"parameter_{i}" for i in range(100)], range(100))
+    assert len(text) == 200
+    assert text.startswith("parameter_0=0, parameter_1=1")
+    assert text.endswith("...")
+
+
+def test_big_values_take_no_time() -> None:
+    """Neither a number of a million digits nor a long list, deep or in itself, is spelled out."""
+    ring: list[Any] = [0] * 1_000_000
+    ring[0] = ring
+    started = time.perf_counter()
+    assert summarize_value(1 << 4_000_000) == "int(...)"
+    assert summarize_value(ring) == "list(1000000)"
+    assert len(summarize_value("x" * 50_000_000)) == 40
+    assert time.perf_counter() - started < 1
+
+
+@given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.integers())))
+def test_any_value_has_a_short_line(value: Any) -> None:
+    """A value's summary is one printable line of at most 40 characters."""
+    text = summarize_value(value)
+    assert 0 < len(text) <= 40
+    assert "\n" not in text

@@ -1,0 +1,623 @@
+"""Nothing is unpickled that was not signed with our key and is not the entry asked for."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pcache import Cache, DirectoryError, Miss, SigningKeyError, StoreWarning, entry, notices, registry, trust
+from pcache.entry import Facts
+from pcache.trust import UNSIGNED, Keyring, KeySource, key_id, key_to_text, make_keyring
+from tests.processes import KEY, OTHER_RING, RING, Canary, Talker, claims_below, entry_bytes, run
+
+ROOT_USER = pytest.mark.skipif(os.getuid() != 0, reason="only root can make it")
+TEXT = key_to_text(KEY)
+OLD = b"o" * 32
+
+
+def double(n: int) -> int:
+    return 2 * n
+
+
+def cache_at(path: Path, key: Any = KEY) -> Cache:
+    return Cache(path, signing_key=key)
+
+
+def address_in(cache: Cache, n: int = 1) -> Any:
+    return cache.cached(double)._call((n,), {}).address
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(os.lstat(path).st_mode)
+
+
+# The key
+
+
+def test_the_key_is_made_once(tmp_path: Path, own_home: Path) -> None:
+    """Eight processes that need the first key at the same time make one, private, and all their results are good."""
+    script = "from tests_double import double\nsay('ready')\nhear()\n"
+    script += "say(Cache(sys.argv[1]).cached(double)(int(sys.argv[2])))"
+    (tmp_path / "tests_double.py").write_text("def double(n):\n    return 2 * n\n")
+    # The prelude's own cache is given a key; this one finds the user's.
+    script = f"sys.path.insert(0, {str(tmp_path)!r})\n" + script
+    racers = [Talker(script, tmp_path / "cache", n) for n in range(8)]
+    assert [racer.hear() for racer in racers] == ["ready"] * 8
+    for racer in racers:
+        racer.say()
+    assert [racer.finish() for racer in racers] == [[str(2 * n)] for n in range(8)]
+    folder = own_home / "config" / "pcache"
+    assert os.listdir(folder) == ["key"]
+    assert (mode_of(folder), mode_of(folder / "key")) == (0o700, 0o600)
+    verified = Cache(tmp_path / "cache").verify()
+    assert (verified.checked, verified.problems) == (8, ())
+
+
+def test_a_lookup_makes_no_key(tmp_path: Path, own_home: Path) -> None:
+    """Without a key there is nothing to read, and looking makes none."""
+    cache = Cache(tmp_path / "cache")
+    with pytest.raises(Miss, match="absent"):
+        cache.cached(double).get(1)
+    assert not (own_home / "config").exists()
+    assert cache.cached(double)(1) == 2
+    assert (own_home / "config" / "pcache" / "key").exists()
+
+
+@pytest.mark.parametrize(
+    "given", [KEY, bytearray(KEY), TEXT, f" {TEXT}\n", [KEY, OLD], [TEXT, key_to_text(OLD)], (KEY,)]
+)
+def test_forms_of_a_key(tmp_path: Path, given: Any) -> None:
+    """A key is bytes or base64, alone or the first of several."""
+    cache = Cache(tmp_path / "cache", signing_key=given)
+    assert cache.flow.keys.ensure().signing == RING.signing
+    assert cache.cached(double)(4) == cache_at(tmp_path / "cache").cached(double).get(4) == 8
+
+
+def test_an_iterator_of_keys(tmp_path: Path) -> None:
+    """Keys may come from a generator, and the cache can still be sent to another process."""
+    import pickle
+
+    cache = Cache(tmp_path / "cache", signing_key=(key for key in (KEY, OLD)))
+    assert set(pickle.loads(pickle.dumps(cache)).flow.keys.ensure().keys) == {key_id(KEY), key_id(OLD)}
+
+
+def test_the_environment_gives_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PCACHE_KEY, then PCACHE_KEY_FILE, give the key; the argument comes before both."""
+    file = tmp_path / "key"
+    trust.write_key_file(str(file), [OLD])
+    monkeypatch.setenv("PCACHE_KEY_FILE", str(file))
+    assert KeySource(None, None).ensure().signing == key_id(OLD)
+    monkeypatch.setenv("PCACHE_KEY", f"{TEXT}, {key_to_text(OLD)}")
+    assert list(KeySource(None, None).ensure().keys) == [key_id(KEY), key_id(OLD)]
+    assert KeySource(b"n" * 32, None).ensure().signing == key_id(b"n" * 32)
+
+
+def test_rotation(tmp_path: Path) -> None:
+    """After a rotation old entries hit, new ones are signed by the first key, and without the old key old ones miss."""
+    cache_at(tmp_path / "cache", OLD).cached(double)(1)
+    rotated = cache_at(tmp_path / "cache", [KEY, OLD]).cached(double)
+    assert rotated.get(1) == rotated(1) == 2
+    rotated(2)
+    assert cache_at(tmp_path / "cache").cached(double).get(2) == 4
+    with pytest.raises(Miss, match="foreign"):
+        cache_at(tmp_path / "cache").cached(double).get(1)
+
+
+def test_a_rotated_key_keeps_the_names(tmp_path: Path) -> None:
+    """A function whose registry file is of a key that we no longer have is registered anew by its next result."""
+    cache_at(tmp_path / "cache", OLD).cached(double)(1)
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(2)
+    assert [function.name.partition(":")[2] for function in cache.functions()] == ["double"]
+
+
+BAD_KEYS: dict[str, Any] = {
+    "empty": "",
+    "no base64": "!" * 44,
+    "too short": base64.b64encode(b"secret-secret").decode(),
+    "too long": base64.b64encode(b"s" * 33).decode(),
+    "not ASCII": "ä" * 44,
+    "two in one": TEXT + TEXT,
+    "short bytes": b"secret",
+    "base64 as bytes": TEXT.encode(),
+    "none at all": [],
+    "one bad among good": [KEY, "secret"],
+    "a number": 42,
+    "numbers": [42],
+    "a list of nothing": [None],
+}
+
+
+@pytest.mark.parametrize("given", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_a_bad_key_is_refused_when_the_cache_is_made(tmp_path: Path, given: Any) -> None:
+    """What is no key raises `SigningKeyError` at construction, in a sentence or two without any of the key in it."""
+    with pytest.raises(SigningKeyError) as caught:
+        Cache(tmp_path / "cache", signing_key=given)
+    message = str(caught.value)
+    assert "\n" not in message
+    for text in [given] if isinstance(given, (str, bytes)) else list(given) if isinstance(given, list) else []:
+        assert not text or str(text) not in message
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("text", ["!", "secret", TEXT[:-4], f"{TEXT};{TEXT}", ","])
+def test_a_bad_key_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A bad PCACHE_KEY is named, and not shown."""
+    monkeypatch.setenv("PCACHE_KEY", text)
+    with pytest.raises(SigningKeyError, match=r"^PCACHE_KEY is not a signing key") as caught:
+        Cache(tmp_path / "cache")
+    assert text not in str(caught.value).replace("!", "") or text in "!,"
+    assert caught.value.source == "PCACHE_KEY"
+
+
+def with_text(text: str) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        path.write_text(text)
+        path.chmod(0o600)
+
+    return make
+
+
+def readable_by_group(path: Path) -> None:
+    with_text(TEXT)(path)
+    path.chmod(0o640)
+
+
+def of_another_user(path: Path) -> None:
+    with_text(TEXT)(path)
+    os.chown(path, 65534, -1)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        folder = os.open(path.parent, os.O_RDONLY)  # a socket's path may have 107 bytes only
+        server.bind(f"/proc/self/fd/{folder}/{path.name}")
+        os.close(folder)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "missing": (lambda path: None, "does not exist"),
+    "below a file": (lambda path: (path.parent.rmdir(), path.parent.write_text("")), "does not exist"),
+    "empty": (with_text(""), "holds no signing key"),
+    "blank": (with_text("\n \n"), "holds no signing key"),
+    "no key": (with_text("secret"), "is not a signing key"),
+    "one good, one bad line": (with_text(f"{TEXT}\nsecret\n"), "is not a signing key"),
+    "raw bytes": (lambda path: (path.write_bytes(KEY[::-1]), path.chmod(0o600)), "is not a signing key"),
+    "readable by the group": (readable_by_group, "can be read or written by others"),
+    "a directory": (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
+    "a FIFO": (lambda path: os.mkfifo(path, 0o600), "is not a regular file"),
+    "a socket": (a_socket, "cannot be read"),
+    "a loop of links": (lambda path: path.symlink_to(path), "cannot be read"),
+    "a dangling link": (lambda path: path.symlink_to(path.parent / "nothing"), "does not exist"),
+    "another user's": (of_another_user, "belongs to another user"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_key_file_is_refused_when_the_cache_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """What is no private key file raises `SigningKeyError`, which names the file and shows nothing of its content."""
+    if name == "another user's" and os.getuid() != 0:
+        pytest.skip("only root can give a file away")
+    make, expected = BAD_FILES[name]
+    path = tmp_path / "keys" / "key"
+    path.parent.mkdir()
+    make(path)
+    monkeypatch.setenv("PCACHE_KEY_FILE", str(path))
+    with pytest.raises(SigningKeyError, match=expected) as caught:
+        Cache(tmp_path / "cache")
+    message = str(caught.value)
+    assert caught.value.source == str(path)
+    assert str(path) in message
+    assert not any(secret in message.replace(str(path), "") for secret in ("secret", TEXT[:8], "\n"))
+
+
+@pytest.mark.parametrize("name", set(BAD_FILES) - {"missing", "below a file", "a dangling link", "another user's"})
+def test_a_bad_key_file_of_the_user_is_refused_too(tmp_path: Path, own_home: Path, name: str) -> None:
+    """The user's own key file, when it is there and bad, is neither replaced nor passed over."""
+    path = own_home / "config" / "pcache" / "key"
+    path.parent.mkdir(parents=True)
+    BAD_FILES[name][0](path)
+    with pytest.raises(SigningKeyError, match=BAD_FILES[name][1]):
+        Cache(tmp_path / "cache")
+
+
+@pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root reads every file")
+def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
+    """A key file without rights for its owner is refused with the system's word for it."""
+    path = tmp_path / "key"
+    with_text(TEXT)(path)
+    path.chmod(0)
+    script = """
+from pcache.trust import read_key_file
+from pcache.errors import SigningKeyError
+if os.getuid() == 0:
+    os.chmod(os.path.dirname(sys.argv[2]), 0o755); os.chown(sys.argv[2], 65534, -1)
+    folder = os.open(os.path.dirname(sys.argv[2]), os.O_RDONLY); os.fchdir(folder)
+    os.setresuid(65534, 65534, 65534)
+try:
+    read_key_file("key" if os.getuid() == 65534 else sys.argv[2])
+except SigningKeyError as error:
+    say(error)
+"""
+    (line,) = run(script, tmp_path / "cache", path)
+    assert "cannot be read (Permission denied)" in line
+
+
+# No place for a key
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the user's configuration directory one that cannot be made."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file" / "config"))
+
+
+@pytest.fixture
+def private() -> Iterator[Path]:
+    """A directory that nobody else can reach into, with all of its parents: temporary ones are below /tmp."""
+    for place in (os.path.expanduser(f"~{_login()}"), "/root", "/"):
+        try:
+            trust.check_private(place)
+            folder = Path(tempfile.mkdtemp(prefix=".pcache-test-", dir=place))
+        except (OSError, DirectoryError):
+            continue
+        yield folder
+        shutil.rmtree(folder)
+        return
+    pytest.skip("no private place on this machine")
+
+
+def _login() -> str:
+    import pwd
+
+    return pwd.getpwuid(os.getuid()).pw_name
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_without_a_key_a_private_directory_works(private: Path) -> None:
+    """With no place for a key, results are stored and found in a directory that only we can reach."""
+    cached = Cache(private / "cache").cached(double)
+    assert cached(1) == cached(1) == 2
+    assert cached.cache_info()[:2] == (1, 1)
+    again = Cache(private / "cache").cached(double)
+    assert again(1) == 2
+    again(1)
+    assert again.get(1) == 2
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_without_a_key_a_new_process_finds_results_at_once(private: Path) -> None:
+    """In the private mode a first call, `get` and a read-only cache find what was stored before."""
+    Cache(private / "cache").cached(double)(1)
+    assert Cache(private / "cache").cached(double).exists(1)
+    read_only = Cache(private / "cache", read_only=True).cached(double)
+    assert (read_only(1), read_only.cache_info().hits) == (2, 1)
+
+
+@pytest.fixture
+def open_parent(private: Path) -> Path:
+    """A directory below one that everybody can write to."""
+    parent = private / "open"
+    parent.mkdir()
+    parent.chmod(0o777)
+    return parent
+
+
+def doubled_in(root: Path, *numbers: int) -> tuple[list[int], Any]:
+    """The results of a function cached with the user's own key, if any, and the function."""
+    cached = Cache(root).cached(double)
+    return [cached(n) for n in numbers], cached
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_without_a_key_a_directory_below_an_open_one_is_not_written(open_parent: Path) -> None:
+    """Where others could swap the directory nothing is stored, one warning says why, and the function works."""
+    notices.forget()
+    with pytest.warns(StoreWarning, match="no place for a signing key") as caught:
+        assert doubled_in(open_parent / "cache", 1, 1, 2)[0] == [2, 2, 4]
+    assert len(caught) == 1
+    assert str(open_parent) in str(caught[0].message)
+    assert not (open_parent / "cache").exists()
+
+
+@pytest.mark.usefixtures("nowhere")
+@pytest.mark.parametrize("ask", ["call", "get", "exists", "refresh"])
+def test_without_a_key_a_directory_below_an_open_one_is_not_read(open_parent: Path, tmp_path: Path, ask: str) -> None:
+    """A planted entry that carries the tag of the private mode is not unpickled where others could have put it."""
+    address = cache_at(open_parent / "cache").cached(double)._call((1,), {}).address
+    plant(address.path, canary_entry(address, tmp_path, UNSIGNED))
+    with pytest.warns(StoreWarning):
+        _, cached = doubled_in(open_parent / "cache", 2)
+    if ask == "get":
+        with pytest.raises(Miss):
+            cached.get(1)
+    else:
+        assert {"call": cached, "exists": cached.exists, "refresh": cached.refresh}[ask](1) == 2 * (ask != "exists")
+    assert not (tmp_path / "executed").exists()
+
+
+# Planted entries
+
+
+def plant(path: str, data: bytes) -> None:
+    """Put a file where an entry would be, in directories as pcache makes them."""
+    folder = Path(path).parent
+    for parent in (folder.parent.parent.parent, folder.parent.parent, folder.parent, folder):
+        parent.mkdir(mode=0o700, exist_ok=True)
+    Path(path).write_bytes(data)
+
+
+def canary_entry(address: Any, tmp_path: Path, ring: Keyring = RING, **changes: Any) -> bytes:
+    facts = Facts(address.key, address.function_id, 10**18, entry.NEVER, 0)._replace(**changes)
+    return entry_bytes(Canary(tmp_path / "executed"), facts, ring)
+
+
+def edited(address: Any, tmp_path: Path) -> bytes:
+    """Our entry, in which the stream was replaced by one of the same length."""
+    payload = entry_bytes(Canary(tmp_path / "executed"))[entry.META_AT + 2 :]
+    good = bytearray(
+        entry_bytes(b"x" * (len(payload) - 18), Facts(address.key, address.function_id, 0, entry.NEVER, 0))
+    )
+    good[entry.META_AT + 2 :] = payload.ljust(len(good) - entry.META_AT - 2, b".")
+    return bytes(good)
+
+
+def retagged(address: Any, tmp_path: Path) -> bytes:
+    """An entry signed by another key that claims to be signed by ours."""
+    return canary_entry(address, tmp_path, Keyring(RING.signing, {RING.signing: b"a" * 32}))
+
+
+def downgraded(address: Any, tmp_path: Path, number: int) -> bytes:
+    data = bytearray(canary_entry(address, tmp_path))
+    data[7] = number
+    return bytes(data)
+
+
+PLANTED: dict[str, Callable[[Any, Path], bytes]] = {
+    "a bare pickle": lambda address, tmp: entry_bytes(Canary(tmp / "executed"))[entry.META_AT + 2 :],
+    "unsigned": lambda address, tmp: canary_entry(address, tmp, UNSIGNED),
+    "signed by another key": lambda address, tmp: canary_entry(address, tmp, OTHER_RING),
+    "signed by another key in our name": retagged,
+    "edited": edited,
+    "another call's, copied here": lambda address, tmp: canary_entry(address, tmp, key=b"k" * 20),
+    "another function's, renamed": lambda address, tmp: canary_entry(address, tmp, function_id=b"f" * 8),
+    "of format 0": lambda address, tmp: downgraded(address, tmp, 0),
+    "of format 2": lambda address, tmp: downgraded(address, tmp, 2),
+    "expired": lambda address, tmp: canary_entry(address, tmp, expires_ns=1),
+    "without its last byte": lambda address, tmp: canary_entry(address, tmp)[:-1],
+}
+
+
+def test_the_canary_sings(tmp_path: Path) -> None:
+    """The control: an authentic entry in its own place is unpickled, and the file appears."""
+    cache = cache_at(tmp_path / "cache")
+    address = address_in(cache)
+    plant(address.path, canary_entry(address, tmp_path))
+    cache.cached(double)(1).close()
+    assert (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_planted_entries_are_never_unpickled(tmp_path: Path, name: str) -> None:
+    """Whatever is wrong with an entry's bytes, it is not unpickled, and the call computes and stores its result."""
+    cache = cache_at(tmp_path / "cache")
+    cached, address = cache.cached(double), address_in(cache)
+    plant(address.path, PLANTED[name](address, tmp_path))
+    with pytest.raises(Miss):
+        cached.get(1)
+    assert cached(1) == cached(1) == cached.get(1) == 2
+    assert cached.cache_info()[:2] == (1, 1)
+    assert not (tmp_path / "executed").exists()
+    assert claims_below(cache.location) == []
+
+
+def as_symlink(path: Path, target: Path) -> None:
+    path.symlink_to(target)
+
+
+def as_chain(path: Path, target: Path) -> None:
+    path.with_name("chain").symlink_to(target)
+    path.symlink_to("chain")
+
+
+def as_foreign_file(path: Path, target: Path) -> None:
+    shutil.copy(target, path)
+    os.chown(path, 65534, -1)
+
+
+FILES: dict[str, Callable[[Path, Path], Any]] = {
+    "a symlink": as_symlink,
+    "a symlink to a symlink": as_chain,
+    "a FIFO": lambda path, target: os.mkfifo(path),
+    "a socket": lambda path, target: a_socket(path),
+    "a device": lambda path, target: os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 5)),
+    "a file of another user": as_foreign_file,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_entries_that_are_no_files_of_ours_are_never_read(tmp_path: Path, name: str) -> None:
+    """A link to an authentic entry of the very call, and what is no file at all, are misses and are replaced."""
+    if name in ("a device", "a file of another user") and os.getuid() != 0:
+        pytest.skip("only root can make it")
+    cache = cache_at(tmp_path / "cache")
+    cached, address = cache.cached(double), address_in(cache)
+    plant(address.path, b"")
+    os.unlink(address.path)
+    target = tmp_path / "authentic"
+    target.write_bytes(canary_entry(address, tmp_path))
+    FILES[name](Path(address.path), target)
+    assert cached(1) == cached(1) == cached.get(1) == 2
+    assert cached.cache_info()[:2] == (1, 1)
+    assert not (tmp_path / "executed").exists()
+    assert target.exists()
+
+
+def test_a_directory_in_an_entrys_place(tmp_path: Path) -> None:
+    """A directory under an entry's name costs that call its caching, and nobody an exception; `clear` gets past it."""
+    notices.forget()
+    cache = cache_at(tmp_path / "cache")
+    cached, address = cache.cached(double), address_in(cache)
+    cached(5)
+    os.makedirs(address.path, mode=0o700)
+    with pytest.warns(StoreWarning):
+        assert cached(1) == cached(1) == 2
+    assert claims_below(cache.location) == []
+    assert cache.verify(repair=True).removed.entries == cache.evict(max_entries=1).entries == 0
+    assert cache.clear().entries == 1
+
+
+def test_a_hard_link_is_the_entry_or_it_is_damaged(tmp_path: Path) -> None:
+    """A hard link to another call's entry is not this call's, and replacing it leaves the other one as it was."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    cached(2)
+    here, there = address_in(cache, 1).path, address_in(cache, 2).path
+    os.makedirs(os.path.dirname(here), mode=0o700, exist_ok=True)
+    os.link(there, here)
+    with pytest.raises(Miss, match="another call"):
+        cached.get(1)
+    assert (cached(1), cached.get(1), cached.get(2)) == (2, 2, 4)
+
+
+def test_a_hard_linked_claim_is_not_written_through(tmp_path: Path) -> None:
+    """A claim file that is a second name of some other file leaves that file as it is."""
+    notices.forget()
+    cache = cache_at(tmp_path / "cache")
+    cached, address = cache.cached(double), address_in(cache)
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    plant(address.path, b"")
+    os.link(precious, address.path + ".claim")
+    assert cached(1) == 2
+    assert precious.read_text() == "precious"
+
+
+def test_a_replayed_entry_of_another_root(tmp_path: Path) -> None:
+    """An entry of another cache with the same key is that call's result there as here, and nothing else's."""
+    one, two = cache_at(tmp_path / "one"), cache_at(tmp_path / "two")
+    one.cached(double)(1)
+    data = Path(address_in(one).path).read_bytes()
+    plant(address_in(two, 1).path, data)
+    plant(address_in(two, 2).path, data)
+    assert two.cached(double).get(1) == 2
+    with pytest.raises(Miss, match="another call"):
+        two.cached(double).get(2)
+
+
+AUDIT = """
+found = []
+watching = [False]
+def hook(event, arguments):
+    if watching[0] and event == "pickle.find_class":
+        found.append(arguments)
+sys.addaudithook(hook)
+sys.path.insert(0, os.environ["PYTHONPATH"])
+def double(n):
+    return 2 * n
+cached = cache.cached(double)
+cached(0)
+say(cached._call((1,), {}).address.path, cached._call((1,), {}).address.function_id.hex())
+while hear().strip():
+    watching[0] = True
+    value = cached(1)
+    cached.cache_info()
+    list(cache.entries()); cache.stats(); cache.verify()
+    watching[0] = False
+    say(value, len(found))
+"""
+
+
+def test_no_global_is_looked_up_for_planted_entries(tmp_path: Path) -> None:
+    """The interpreter itself reports no `pickle.find_class` for any of them, and one for the control."""
+    child = Talker(AUDIT, tmp_path / "cache")
+    path, function_id = child.hear().split()
+    address = address_in(cache_at(tmp_path / "cache"))._replace(
+        path=path, key=bytes.fromhex(path[-40:]), function_id=bytes.fromhex(function_id)
+    )
+    for make in PLANTED.values():
+        plant(path, make(address, tmp_path))
+        child.say("go")
+        assert child.hear() == "2 0"
+        os.unlink(path)
+    plant(path, canary_entry(address, tmp_path))
+    child.say("go")
+    assert child.hear().endswith("mode='w' encoding='UTF-8'> 1")
+    child.say("")
+    child.finish()
+    assert (tmp_path / "executed").exists()
+
+
+# The registry
+
+
+def forged(facts: registry.FunctionVersion, folder: Path, ring: Keyring) -> None:
+    registry.write(str(folder), facts, ring)
+
+
+def test_forged_registry_files_are_ignored(tmp_path: Path) -> None:
+    """A function's file of another key, or an edited or renamed one, gives no names."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    folder = Path(cache.flow.store.functions)
+    (file,) = folder.iterdir()
+    good = file.read_text()
+    forged(registry.describe("a" * 16, "evil:f", "", "", ""), folder, OTHER_RING)
+    (folder / f"{'b' * 16}.json").write_text(good)
+    for text in (
+        good.replace("double", "evil"),
+        good[:-5],
+        "",
+        "[]",
+        "{}",
+        "3",
+        '{"key_id": "00", "tag": ""}',
+        "[" * 10**5,
+    ):
+        file.write_text(text)
+        assert registry.read_all(str(folder), RING) == {}
+        assert "evil" not in repr(cache.stats())
+    file.write_text(good)
+    assert re.fullmatch(r".*:double", registry.read_all(str(folder), RING)[file.stem].name)
+
+
+def test_a_symlinked_registry_file_is_ignored(tmp_path: Path) -> None:
+    """A registry file is read only where it is one."""
+    forged(registry.describe("a" * 16, "module:f", "", "", ""), tmp_path / "there", RING)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / f"{'a' * 16}.json").symlink_to(tmp_path / "there" / f"{'a' * 16}.json")
+    os.mkfifo(tmp_path / "here" / f"{'b' * 16}.json")
+    os.mkdir(tmp_path / "here" / f"{'c' * 16}.json")
+    assert registry.read_all(str(tmp_path / "here"), RING) == {}
+    assert list(registry.read_all(str(tmp_path / "there"), RING)) == ["a" * 16]
+
+
+def test_the_key_id_tells_nothing_of_the_key() -> None:
+    """The id is a digest in a context of its own, and different for different keys."""
+    assert key_id(KEY) not in KEY
+    assert len({key_id(bytes([n]) * 32) for n in range(256)}) == 256
+    assert len(make_keyring([KEY, KEY]).keys) == 1
+    assert "KEY" not in repr(KeySource(KEY, None))
+
+
+@ROOT_USER
+def test_directories_of_others_are_refused(tmp_path: Path) -> None:
+    """A root that belongs to another user is refused when the cache is made, whatever its mode."""
+    (tmp_path / "cache").mkdir(mode=0o700)
+    os.chown(tmp_path / "cache", 65534, -1)
+    with pytest.raises(DirectoryError, match="belongs to another user") as caught:
+        cache_at(tmp_path / "cache")
+    assert caught.value.reason == "foreign"

@@ -1,0 +1,138 @@
+"""Only type-checked: what `cached` makes of functions. A `type: ignore` that is not needed fails the check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar, assert_type
+
+from pcache import Cache, CachedFunction, CacheInfo, cached, default_cache, disabled, refreshing
+
+T = TypeVar("T")
+cache = Cache("results", max_size="20 GiB", ttl=timedelta(days=1), signing_key=[b"", ""])
+
+
+@cached
+def bare(n: int, *, seed: int = 0) -> float:
+    return n + seed
+
+
+@cached()
+def empty(n: int) -> str:
+    return str(n)
+
+
+@cached(ttl="7d", ignore=["seed"], key={"n": abs}, version=2, depends_on=[len], strict=True, cache=cache)
+def optioned(n: int, *, seed: int = 0) -> list[int]:
+    return [n, seed]
+
+
+@cache.cached
+def on_cache(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache.cached(ttl=timedelta(hours=1), lock_timeout=5, version=("a", 1))
+def on_cache_optioned(*parts: str, **options: bool) -> tuple[str, ...]:
+    return parts
+
+
+@cached
+def generic(value: T) -> T:
+    return value
+
+
+@cached
+async def coroutine(n: int) -> int:
+    return n
+
+
+def calls() -> None:
+    """The call keeps its parameters and its result."""
+    assert_type(bare(1), float)
+    assert_type(bare(1, seed=2), float)
+    assert_type(empty(1), str)
+    assert_type(optioned(1, seed=2), list[int])
+    assert_type(on_cache(Path()), bytes)
+    assert_type(on_cache_optioned("a", "b", verbose=True), tuple[str, ...])
+    assert_type(bare.__wrapped__(1), float)
+
+
+def wrong_calls() -> None:
+    """What the function does not take is flagged."""
+    bare("1")  # type: ignore[arg-type]
+    bare()  # type: ignore[call-arg]
+    bare(1, 2)  # type: ignore[call-arg]
+    bare(1, sed=2)  # type: ignore[call-arg]
+    empty(n="x")  # type: ignore[arg-type]
+    on_cache_optioned("a", verbose="yes")  # type: ignore[arg-type]
+    assert_type(bare(1), int)  # type: ignore[assert-type]
+
+
+def other_calls() -> None:
+    """The calls of a cached function take the arguments of the call that they are about."""
+    assert_type(bare.key(1, seed=2), str)
+    assert_type(bare.exists(1), bool)
+    assert_type(bare.get(1, seed=2), float)
+    assert_type(bare.refresh(1), float)
+    assert_type(bare.invalidate(1), bool)
+    assert_type(bare.put(0.5, 1, seed=2), bool)
+    bare.get("1")  # type: ignore[arg-type]
+    bare.key()  # type: ignore[call-arg]
+    bare.exists(1, seeds=2)  # type: ignore[call-arg]
+    bare.put("x", 1)  # type: ignore[arg-type]
+    bare.put(0.5)  # type: ignore[call-arg]
+    bare.invalidate(1, 2)  # type: ignore[call-arg]
+
+
+def information() -> None:
+    """The counters have the fields of functools."""
+    info = bare.cache_info()
+    assert_type(info, CacheInfo)
+    assert_type(info.hits, int)
+    assert_type(info.maxsize, int | None)
+    assert_type(bare.cache_parameters(), dict[str, object])
+    assert_type(bare.function_id, str)
+    assert_type(bare.name, str)
+    bare.cache_clear()
+
+
+def plain(n: int, flag: bool = False) -> str:
+    return str(n)
+
+
+def applied() -> None:
+    """Decorators work as functions too."""
+    assert_type(cached(plain)(1, flag=True), str)
+    assert_type(cache.cached(plain)(1), str)
+    assert_type(cached(version=2)(plain).get(1), str)
+    keeps: Callable[[int, bool], str] = cached(plain)
+    keeps(1, True)
+    wrapped: CachedFunction[[int], str] = empty
+    wrapped(1)
+    wrapped("x")  # type: ignore[arg-type]
+
+
+def wrong_options() -> None:
+    """Options that do not exist, or of another type, are flagged."""
+    cached(tttl=3)  # type: ignore[call-overload]
+    cached(ttl=[1])  # type: ignore[call-overload]
+    cached("7d")  # type: ignore[call-overload]
+    cached(key={"n": 3})  # type: ignore[dict-item]
+    cached(ignore=[3])  # type: ignore[list-item]
+    cached(strict="yes")  # type: ignore[call-overload]
+    cached(cache="results")  # type: ignore[call-overload]
+    cache.cached(cache=cache)  # type: ignore[call-overload]
+    Cache("results", max_sise=1)  # type: ignore[call-arg]
+    Cache("results", max_entries="x")  # type: ignore[arg-type]
+
+
+def contexts() -> None:
+    with disabled(), refreshing():
+        assert_type(default_cache(), Cache)
+
+
+def for_scikit_learn(function: Callable[..., Any]) -> None:
+    cache.cache(function, ignore=["verbose"])(1, 2)
+    assert_type(cache.location, str)
