@@ -7,7 +7,7 @@ body is a frozenset whose order changes with the hash seed. Digests differ betwe
 from __future__ import annotations
 
 import sys
-from opcode import EXTENDED_ARG, hasconst, opmap
+from opcode import EXTENDED_ARG, hasconst, hasname, opmap
 from types import CodeType
 from typing import NamedTuple
 
@@ -16,6 +16,9 @@ from blake3 import blake3
 from pcache.keys import encode
 
 _HAS_CONST = frozenset(hasconst)
+_HAS_NAME = frozenset(hasname)
+_STORE_NAME = opmap["STORE_NAME"]
+_INCIDENTAL = frozenset(("__doc__", "__firstlineno__"))
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]  # its argument is twice the index of the name, plus a flag
 _LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in opmap)
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
@@ -23,8 +26,10 @@ _CACHE = opmap["CACHE"]
 _IMPORT_NAME = opmap["IMPORT_NAME"]
 _STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
 _LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
-# From 3.12 on LOAD_ATTR also loads methods, and says so in the lowest bit of its argument.
-_ATTRIBUTE_SHIFT = {opmap["LOAD_ATTR"]: int(sys.version_info >= (3, 12))}
+# How many flag bits an argument has below the index of its name.
+_NAME_SHIFT = {opmap["LOAD_GLOBAL"]: 1}
+if sys.version_info >= (3, 12):
+    _NAME_SHIFT |= {opmap["LOAD_ATTR"]: 1, opmap["LOAD_SUPER_ATTR"]: 2}
 _CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
 )
@@ -72,7 +77,6 @@ def _read(code: CodeType) -> CodeFacts:
         assigned |= nested.changed
     content = (
         _instructions(code, operations),
-        code.co_names,
         code.co_varnames,
         code.co_freevars,
         code.co_cellvars,
@@ -85,18 +89,33 @@ def _read(code: CodeType) -> CodeFacts:
 
 
 def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[object]:
-    """The bytecode, each constant in place of its index."""
+    """The bytecode, each constant and name in place of its index: a docstring takes one and would shift the others."""
     content: list[object] = []
     plain = bytearray()
-    for operation, argument in operations:
-        if operation in _HAS_CONST:
+    skip = 0
+    for at, (operation, argument) in enumerate(operations):
+        if skip:
+            skip -= 1
+        elif _is_incidental(code, operations[at + 1 : at + 2]):
+            skip = 1
+        elif operation in _HAS_CONST:
             content += (bytes(plain), operation, _constant(code.co_consts[argument]))
+            plain.clear()
+        elif operation in _HAS_NAME:
+            shift = _NAME_SHIFT.get(operation, 0)
+            flags = argument & ((1 << shift) - 1)
+            content += (bytes(plain), operation, flags, code.co_names[argument >> shift])
             plain.clear()
         else:
             plain.append(operation)
             plain += argument.to_bytes(4, "little")
     content.append(bytes(plain))
     return content
+
+
+def _is_incidental(code: CodeType, following: list[tuple[int, int]]) -> bool:
+    """Whether what follows makes a constant the docstring, or the line number, of a class whose body this is."""
+    return bool(following) and following[0][0] == _STORE_NAME and code.co_names[following[0][1]] in _INCIDENTAL
 
 
 def _global_name(code: CodeType, operation: int, argument: int) -> str | None:
@@ -133,7 +152,7 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> set[str
         following = [operation for operation, _ in operations[at + 1 : at + 5]]
         if following[:1] and following[0] in _LOAD_ATTRIBUTE:
             attribute = operations[at + 1][1]
-            if code.co_names[attribute >> _ATTRIBUTE_SHIFT.get(following[0], 0)] in _CHANGING_METHODS:
+            if code.co_names[attribute >> _NAME_SHIFT.get(following[0], 0)] in _CHANGING_METHODS:
                 names.add(name)
         elif following[1:2] == [_STORE_SUBSCR] or following[1:3] == [_COPY, _COPY]:
             names.add(name)  # TABLE[x] = ..., TABLE[x] += ...

@@ -7,12 +7,15 @@ failure down to the smallest part that still fails. It is slow, and only ever ru
 
 from __future__ import annotations
 
+from collections import deque
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MAX_DEPTH = 100  # levels of a path nobody reads to the end
+_MAX_FAILING = 100  # parts that are followed
 _MAX_CHILDREN = 100_000  # parts looked at per level
 
 
@@ -33,17 +36,26 @@ def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, Exception | 
 
 
 def find_culprit(value: object, name: str, operation: Callable[[object], object], error: Exception) -> Culprit:
-    """Return the smallest part of `value` on which `operation` fails; `name` is what the path starts with."""
-    path, failing, reason = name, value, error
-    for _ in range(_MAX_DEPTH):
+    """Return the smallest part of `value` on which `operation` fails; `name` is what the path starts with.
+
+    Where a part knows what it is a part of, both fail for the same reason: the search goes breadth first and ends at
+    the first part that fails while none of its own parts does.
+    """
+    seen = {id(value)}
+    waiting: list[tuple[str, object, Exception]] = [(name, value, error)]
+    for path, failing, reason in waiting:  # grows meanwhile
+        further = []
         for step, child in _children(failing):
             _, failure = attempt(operation, child)
             if failure is not None:
-                path, failing, reason = path + step, child, failure
-                break
-        else:
-            break
-    return Culprit(path, type(failing).__qualname__, _first_line(reason))
+                further.append((path + step, child, failure))
+        if not further:
+            return Culprit(path, type(failing).__qualname__, _first_line(reason))
+        for item in further:
+            if id(item[1]) not in seen and len(waiting) < _MAX_FAILING:
+                seen.add(id(item[1]))
+                waiting.append(item)
+    return Culprit(name, type(value).__qualname__, _first_line(error))
 
 
 def _first_line(error: Exception) -> str:
@@ -51,25 +63,38 @@ def _first_line(error: Exception) -> str:
     return text if len(text) <= 200 else text[:200] + "..."  # noqa: PLR2004 - a line of a message
 
 
-def _children(value: object) -> Iterator[tuple[str, object]]:
+def _children(value: Any) -> Iterator[tuple[str, object]]:
     """The direct parts of `value` that pickle would go into, each with its step of the path."""
+    if isinstance(value, (type, ModuleType)):
+        return
+    if isinstance(value, FunctionType):
+        for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
+            yield f" captured {name}", attempt(getattr, cell, "cell_contents")[0]
+        return
     if isinstance(value, dict):
-        pairs: Iterator[tuple[str, object]] = ((f"[{_short(key)}]", item) for key, item in value.items())
-        yield from _bounded(pairs)
+        yield from _bounded((f"[{_short(key)}]", item) for key, item in value.items())
         yield from _bounded((f" key {_short(key)}", key) for key in value)
-    elif isinstance(value, (list, tuple)):
+    elif isinstance(value, (list, tuple, deque)):
         yield from _bounded((f"[{i}]", item) for i, item in enumerate(value))
     elif isinstance(value, (set, frozenset)):
         yield from _bounded((f" member {_short(item)}", item) for item in value)
-    elif not isinstance(value, type):
-        state, _ = attempt(getattr, value, "__dict__", None)
-        for attribute, item in list((state or {}).items()):
-            yield f".{attribute}", item
-        for cls in type(value).__mro__:
-            for slot in _slots(cls):
-                item, error = attempt(getattr, value, slot)
-                if error is None and slot not in ("__dict__", "__weakref__"):
-                    yield f".{slot}", item
+    yield from _attributes(value)
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, object]]:
+    state = attempt(getattr, value, "__dict__", None)[0]
+    for attribute, item in list(state.items()) if isinstance(state, dict) else ():
+        yield f".{attribute}", item
+    for cls in type(value).__mro__:
+        for slot in _slots(cls):
+            private = slot.startswith("__") and not slot.endswith("__")
+            item, error = attempt(getattr, value, f"_{cls.__name__.lstrip('_')}{slot}" if private else slot)
+            if error is None and slot not in ("__dict__", "__weakref__"):
+                yield f".{slot}", item
+    if isinstance(value, (partial, BaseException)):
+        for attribute in ("func", "args", "keywords"):
+            if hasattr(value, attribute):
+                yield f".{attribute}", getattr(value, attribute)
 
 
 def _slots(cls: type) -> tuple[str, ...]:

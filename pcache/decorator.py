@@ -19,11 +19,12 @@ from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.errors import ConfigError, Miss, PcacheWarning, UnhashableArgument
 from pcache.flow import Job, mode
-from pcache.keys import digest, encode, module_name, register_reducer, unhashable_call
+from pcache.keys import digest, encode, module_name, register_reducer
 from pcache.method import CachedMethod
 from pcache.notices import warn_once
 from pcache.reader import Address
 from pcache.signature import make_binder
+from pcache.unhashable import unhashable_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,7 +11,7 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import operator
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _MEMO_SIZE = 4096  # functions and classes remembered; those made anew at each call must not pile up
 
 
+_REPLACEABLE = tuple(map(operator.attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))
+
+
 class Fingerprint:
     """A digest, its parts by name, and the names that it rests on.
 
@@ -36,7 +39,7 @@ class Fingerprint:
     digest, each package with its version.
     """
 
-    __slots__ = ("_absent", "_cells", "_guards", "digest", "parts")
+    __slots__ = ("_absent", "_cells", "_classes", "_functions", "_guards", "digest", "parts")
 
     def __init__(self, digest: bytes, parts: dict[str, str], walk: Walk) -> None:
         self.digest = digest
@@ -44,6 +47,10 @@ class Fingerprint:
         self._guards = [_guard(namespace, names) for namespace, names in walk.present.values()]
         self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
         self._cells = walk.cells
+        # Some tools, such as IPython's autoreload, put new code into old functions.
+        functions = [found for found in walk.queue if isinstance(found, FunctionType)]
+        self._functions = [(functions, get, list(map(get, functions))) for get in _REPLACEABLE]
+        self._classes = [(vars(found), len(vars(found))) for found in walk.queue if isinstance(found, type)]
 
     def holds(self) -> bool:
         """Whether every name that was followed still means the same object (25 ns a name)."""
@@ -51,7 +58,12 @@ class Fingerprint:
             for get, namespace, values in self._guards:
                 if not all(map(operator.is_, get(namespace), values)):
                     return False
+            for functions, part, found in self._functions:
+                if not all(map(operator.is_, map(part, functions), found)):
+                    return False
         except KeyError:
+            return False
+        if self._classes and any(len(members) != count for members, count in self._classes):
             return False
         return not (self._absent and any(name in namespace for namespace, name in self._absent)) and not (
             self._cells and any(content_of(cell) is not value for cell, value in self._cells)
@@ -117,15 +129,17 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     """A function as an argument: the user's by name, code, defaults and captured values, any other by name."""
     if function.__closure__ is None and not is_user_code(function) and "<" not in function.__qualname__:
         return NotImplemented
-    if (depth := encoder.depth_of(function)) is not None:
-        return ("cycle", depth)
-    captured = [content_of(cell) for cell in function.__closure__ or ()]
-    return (
-        module_name(function),
-        function.__qualname__,
-        fingerprint_of(function).digest,
-        encoder.nested((function.__defaults__, function.__kwdefaults__, captured), function),
-    )
+
+    def write() -> object:
+        captured = [content_of(cell) for cell in function.__closure__ or ()]
+        return (
+            module_name(function),
+            function.__qualname__,
+            fingerprint_of(function).digest,
+            encoder.nested((function.__defaults__, function.__kwdefaults__, captured)),
+        )
+
+    return encoder.part(function, write)
 
 
 def _reduce_class(cls: type, _encoder: Encoder) -> object:
@@ -135,5 +149,16 @@ def _reduce_class(cls: type, _encoder: Encoder) -> object:
     return (type_name(cls), fingerprint_of(cls).digest)
 
 
+def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
+    """A bound method by its function and its instance: two methods of a class can share a name."""
+    return (method.__func__, method.__self__)
+
+
+def _reduce_wrapper(wrapper: Any, _encoder: Encoder) -> object:
+    return wrapper.__wrapped__
+
+
 register_reducer(FunctionType, _reduce_function)
+register_reducer(MethodType, _reduce_method)
+register_reducer("functools._lru_cache_wrapper", _reduce_wrapper)
 register_reducer(type, _reduce_class)

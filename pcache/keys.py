@@ -23,21 +23,18 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.culprit import attempt, find_culprit
-from pcache.errors import UnhashableArgument
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     Reducer = Callable[[Any, "Encoder"], object]
 
 KEY_SIZE = 20
 _PROTOCOL = 5
 _EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
-_SPELLED_OUT_LIMIT = 16 << 20  # bytes of stream after which repeated parts are suspected
+_SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected
 _SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
 _MAX_DEPTH = 200  # sets and functions inside each other
-_MAX_NESTED = 1_000_000  # sets' members and functions' captured values in one argument list, repeated ones each time
+_MAX_IN_CYCLES = 20_000  # sets and functions written inside of cycles, where none can be written once for all
 _NO_LIMIT = 1 << 62
 _UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
@@ -45,6 +42,10 @@ _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose o
 
 class _TooLong(Exception):
     """The stream has outgrown its limit."""
+
+
+class _TooDeep(RecursionError):
+    """What is in a set or function is nested too deeply; trying it another way would take twice as long a level."""
 
 
 class _Output:
@@ -65,17 +66,24 @@ class _Output:
 
 
 class _Nesting:
-    """What is being encoded around a value: the ids of the sets and functions it is in, and how many there were.
+    """What is being encoded around a value, and what was encoded before it in the same call.
 
-    `digests` keeps those of large contents by the id of their object, for a second pass over the same value.
+    `ids` are those of the sets and functions that the value is in; `cycles` counts how often one of them was reached
+    again. `contents` and `digests` keep what was found out about a set, function or array, by its id.
     """
 
-    __slots__ = ("count", "digests", "ids")
+    __slots__ = ("contents", "count", "cycles", "digests", "ids")
 
     def __init__(self) -> None:
         self.ids: list[int] = []
-        self.count = 0
+        self.contents: dict[int, tuple[object, Any]] = {}
         self.digests: dict[int, tuple[object, str]] = {}
+        self.count = self.cycles = 0
+
+    def clear(self) -> None:
+        self.contents.clear()
+        self.digests.clear()
+        self.count = self.cycles = 0
 
 
 class Encoder(pickle.Pickler):
@@ -103,43 +111,51 @@ class Encoder(pickle.Pickler):
         content = reducer(obj, self)
         return content if content is NotImplemented else (canonical, (type_name(cls), content))
 
-    def nested(self, value: object, owner: object) -> bytes:
-        """Encode a part of `owner` by itself.
-
-        Ends for every value: a set or function that is reached again inside itself is written as its depth, and what
-        branches without end is given up with `RecursionError`.
-        """
-        nesting = self.nesting
-        nesting.count = 0 if not nesting.ids else nesting.count + 1
-        if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_NESTED:
-            raise RecursionError("sets or functions contain each other too deeply or too often")
-        nesting.ids.append(id(owner))
+    def nested(self, value: object) -> bytes:
+        """The digest of a value that is encoded by itself, inside of the set or function that `part` writes."""
         try:
-            return b"".join(encode(value, nesting))
+            return blake3(b"".join(encode(value, self.nesting))).digest()
+        except RecursionError as error:
+            raise _TooDeep(str(error)) from None
+
+    def part(self, owner: object, write: Callable[[], Any]) -> Any:
+        """What stands for a set or function; `write` makes it of digests.
+
+        Ends for every value: what is reached again inside of itself is written as its depth, what is met again
+        elsewhere is not written twice, and cycles that branch without end are given up with `RecursionError`.
+        """
+        nesting, key = self.nesting, id(owner)
+        if key in nesting.contents:
+            return nesting.contents[key][1]
+        if key in nesting.ids:
+            nesting.cycles += 1
+            return ("cycle", nesting.ids.index(key))
+        nesting.count += bool(nesting.cycles)
+        if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_IN_CYCLES:
+            raise _TooDeep("sets or functions contain each other too deeply or too often")
+        before = nesting.cycles
+        nesting.ids.append(key)
+        try:
+            content = write()
         finally:
             nesting.ids.pop()
+        if nesting.cycles == before:  # it names no depth, so it means the same everywhere
+            nesting.contents[key] = owner, content  # keeps the owner alive, so that no other has its id
+        return content
 
     def digest_once(self, owner: object, compute: Callable[[], str]) -> str:
         """The digest of a large content of `owner`, computed in the first pass only."""
         digests = self.nesting.digests
         if id(owner) not in digests:
-            digests[id(owner)] = owner, compute()  # keeps the owner alive, so that no other has its id
+            digests[id(owner)] = owner, compute()
         return digests[id(owner)][1]
 
-    def depth_of(self, owner: object) -> int | None:
-        """How deep `owner` is in what is being encoded, None if it is not."""
-        ids = self.nesting.ids
-        return ids.index(id(owner)) if id(owner) in ids else None
-
-    def set_content(self, members: Iterable[Any], owner: object) -> tuple[Any, ...]:
+    def set_content(self, members: Any) -> Any:
         """The members of a set in an order that no hash seed changes."""
-        if (depth := self.depth_of(owner)) is not None:
-            return ("cycle", depth)
-        members = list(members)
         kinds = set(map(type, members))
         if len(kinds) == 1 and kinds <= _SORTABLE:
             return ("sorted", sorted(members))
-        return ("encoded", sorted(self.nested(member, owner) for member in members))
+        return self.part(members, lambda: ("digests", sorted(self.nested(member) for member in members)))
 
 
 class _SetEncoder(Encoder):
@@ -148,7 +164,7 @@ class _SetEncoder(Encoder):
     def persistent_id(self, obj: Any) -> Any:
         cls = type(obj)
         if cls is set or cls is frozenset:
-            return (cls.__name__, self.set_content(obj, obj))
+            return (cls.__name__, self.set_content(obj))
         return None
 
 
@@ -166,8 +182,11 @@ def encode(value: object, nesting: _Nesting | None = None) -> Sequence[Any]:
         encoder = Encoder()
     try:
         encoder.dump(value)
-    except (ValueError, RecursionError):  # what the C pickler says of cyclic values
-        return _encode_with(_SetEncoder(encoder.nesting, _NO_LIMIT, memo=True), value)
+    except _TooDeep:
+        raise
+    except (ValueError, RecursionError, KeyError):
+        # What the C pickler says of cyclic values and, miscounting frozensets, also of more than 50 of those.
+        return _encode_suspected(value, encoder.nesting)
     except _TooLong:
         return _encode_long(value, encoder.nesting)
     chunks = encoder.output.chunks
@@ -182,7 +201,7 @@ def encode(value: object, nesting: _Nesting | None = None) -> Sequence[Any]:
         output = encoder.output
         output.chunks = []
         output.size = 0
-        encoder.nesting.digests.clear()
+        encoder.nesting.clear()
         _spare.append(encoder)
     return chunks
 
@@ -201,20 +220,36 @@ def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
     return _with_buffers(encoder)
 
 
-def _encode_long(value: object, nesting: _Nesting) -> Sequence[Any]:
-    """A value of more than 16 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
+def _encode_suspected(value: object, nesting: _Nesting) -> Sequence[Any]:
+    """A value that is cyclic or deep, or looks so."""
     try:
-        return _encode_with(_SetEncoder(nesting, _SPELLED_OUT_LIMIT // _SHARING_FACTOR, memo=True), value)
+        return _encode_with(_SetEncoder(nesting, _SPELLED_OUT_LIMIT), value)
+    except _TooDeep:
+        raise
     except _TooLong:
-        return _encode_with(_SetEncoder(nesting, _NO_LIMIT), value)
+        return _encode_long(value, nesting)
+    except (ValueError, RecursionError, KeyError):
+        return _encode_with(_SetEncoder(nesting, _NO_LIMIT, memo=True), value)
+
+
+def _encode_long(value: object, nesting: _Nesting) -> Sequence[Any]:
+    """A value of more than 8 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
+    shared = _SetEncoder(nesting, _NO_LIMIT, memo=True)
+    shared.dump(value)
+    try:
+        return _encode_with(_SetEncoder(nesting, max(_SPELLED_OUT_LIMIT, shared.output.size * _SHARING_FACTOR)), value)
+    except _TooLong:
+        return _with_buffers(shared)
 
 
 def _with_buffers(encoder: Encoder) -> Sequence[Any]:
-    """The chunks of the stream, then length and digest of each out-of-band buffer, hashed where it lies."""
+    """The chunks of the stream, then layout and digest of each out-of-band buffer, hashed where it lies."""
     chunks: list[Any] = encoder.output.chunks
     for buffer in encoder.buffers:
         raw = buffer.raw()
-        chunks.append(raw.nbytes.to_bytes(8, "little") + blake3(raw).digest())
+        with memoryview(buffer) as view:
+            layout = f"{raw.nbytes} {view.format} {view.shape}".encode()
+        chunks.append(layout + blake3(raw).digest())
     return chunks
 
 
@@ -226,36 +261,6 @@ def digest(prefix: bytes, chunks: Sequence[Any]) -> bytes:
     for chunk in chunks:
         hasher.update(chunk)
     return hasher.digest(KEY_SIZE)
-
-
-def unhashable_call(
-    function: str, names: Sequence[str], values: Sequence[object], error: Exception
-) -> UnhashableArgument:
-    """The exception for a call whose key failed with `error`: finds the parameter, and the path inside it."""
-    for name, value in zip(names, values, strict=False):
-        _, failure = attempt(encode, value)
-        if failure is not None:
-            return _unhashable(function, name, value, failure)
-    return _unhashable(function, "arguments", values, error)
-
-
-def _unhashable(function: str, name: str, value: object, error: Exception) -> UnhashableArgument:
-    """The exception for one argument that has no key, with the part at fault and the ways out."""
-    culprit = find_culprit(value, name, encode, error)
-    why = (
-        "it is nested too deeply"
-        if isinstance(error, RecursionError)
-        else f"{culprit.path} is a {culprit.type_name}: {culprit.error}"
-    )
-    return UnhashableArgument(
-        f"{function}: argument {name!r} has no key: {why}. If it does not affect the result, leave it out with"
-        f" ignore=[{name!r}]; otherwise say what matters with key={{{name!r}: function_of_it}} or a"
-        " __pcache_key__ method on its class.",
-        function=function,
-        parameter=name,
-        type_name=culprit.type_name,
-        path=culprit.path,
-    )
 
 
 def canonical(type_name: str, content: object) -> None:
@@ -277,17 +282,18 @@ def module_name(obj: Any) -> str:
 # imported yet. `_resolved` remembers the outcome for each exact type.
 _by_type: dict[type, Reducer] = {}
 _by_name: dict[str, Reducer] = {}
+_by_base_name: dict[str, Reducer] = {}
 _resolved: dict[type, Reducer | None] = {}
 
 
-def register_reducer(target: type | str, reducer: Reducer) -> None:
+def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool = False) -> None:
     """Have `reducer(obj, encoder)` give what stands for objects of `target` in keys.
 
-    A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class. A reducer returns any value
-    that has a key, or NotImplemented for "as pickle does".
+    A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class unless `subclasses` is set. A
+    reducer returns any value that has a key, or NotImplemented for "as pickle does".
     """
     if isinstance(target, str):
-        _by_name[target] = reducer
+        (_by_base_name if subclasses else _by_name)[target] = reducer
     else:
         _by_type[target] = reducer
     _resolved.clear()
@@ -299,8 +305,9 @@ def _resolve(cls: type) -> Reducer | None:
         reducer = _own_key
     else:
         reducer = _by_name.get(f"{cls.__module__}.{cls.__qualname__}")
-    if reducer is None:
-        reducer = next((_by_type[base] for base in cls.__mro__ if base in _by_type), None)
+    for base in cls.__mro__:
+        if reducer is None:
+            reducer = _by_type.get(base) or _by_base_name.get(f"{base.__module__}.{base.__qualname__}")
     _resolved[cls] = reducer
     return reducer
 
@@ -314,7 +321,7 @@ def _set_subclass(obj: Any, encoder: Encoder) -> object:
     cls: Any = type(obj)
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ not in (set.__reduce__, frozenset.__reduce__):
         return NotImplemented
-    return (cls, encoder.set_content(obj, obj), getattr(obj, "__dict__", None))
+    return (cls, encoder.set_content(obj), obj.__reduce__()[2])
 
 
 register_reducer(set, _set_subclass)

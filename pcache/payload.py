@@ -65,4 +65,6 @@ def load_again(loader: Callable[[Any], Any], stream: Any, error: Exception) -> t
 
 def culprit_of(value: object, error: Exception) -> Culprit:
     """Which part of a result cannot be pickled; paths start with "result"."""
+    if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
+        return Culprit("result", type(value).__qualname__, "it is nested too deeply")
     return find_culprit(value, "result", dump, error)

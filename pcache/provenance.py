@@ -64,7 +64,8 @@ def package_of(name: str) -> tuple[str, str]:
 def _version_of(root: str) -> str:
     if root in sys.stdlib_module_names:
         return ".".join(map(str, sys.version_info[:2]))
-    declared = getattr(sys.modules.get(root), "__version__", None)
+    # Not by getattr: a package may warn when it computes this.
+    declared = getattr(sys.modules.get(root), "__dict__", {}).get("__version__")
     if isinstance(declared, str):
         return declared
     from importlib import metadata  # late for start-up time: 20 ms, and most packages declare their version

@@ -6,6 +6,7 @@ by the names of their types and never imported from here.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -15,6 +16,7 @@ from pcache.keys import register_reducer
 if TYPE_CHECKING:
     from pcache.keys import Encoder
 
+_PADDED_LONG_DOUBLE = not hasattr(os, "uname") or os.uname().machine in ("x86_64", "i686")
 _BLOCK = 1 << 20  # bytes of an array that are put in order at a time
 
 
@@ -30,30 +32,33 @@ def _array(array: Any, encoder: Encoder) -> object:
 
 
 def _dtype(dtype: Any) -> object:
+    if dtype.subdtype is not None:
+        return (_dtype(dtype.subdtype[0]), dtype.subdtype[1])
     if dtype.names is None:
-        return dtype.str if dtype.kind not in "VT" or dtype.subdtype is None else (dtype.str, str(dtype.subdtype))
-    return [(name, _dtype(dtype.fields[name][0]), dtype.fields[name][1]) for name in dtype.names]
+        return dtype.str
+    return (dtype.itemsize, [(name, _dtype(dtype.fields[name][0]), dtype.fields[name][1]) for name in dtype.names])
 
 
 def _content_digest(array: Any) -> str:
     """BLAKE3, in hexadecimal, of the elements in C order: in place, or where they lie otherwise block by block."""
+    if array.dtype.char in "gG" and _PADDED_LONG_DOUBLE:
+        # Six of the sixteen bytes of an 80-bit float may hold anything.
+        parts = array.flatten().view("u1").reshape(-1, 16)
+        parts[:, 10:] = 0
+        return blake3(parts).hexdigest()
     if array.flags.c_contiguous:
         return blake3(array.reshape(-1).view("u1") if array.size else b"").hexdigest()
     hasher = blake3()
-    rows = max(1, _BLOCK // max(1, array.nbytes // len(array))) if array.ndim and len(array) else 1
-    for start in range(0, len(array), rows):
-        hasher.update(array[start : start + rows].tobytes())
+    raw = array.view(f"V{array.itemsize}").flat  # as bytes: other dtypes are put into the machine's order here
+    elements = max(1, _BLOCK // array.itemsize)
+    for start in range(0, array.size, elements):
+        hasher.update(raw[start : start + elements].tobytes())
     return hasher.hexdigest()
 
 
-def _scalar(scalar: Any, _encoder: Encoder) -> object:
-    """A numpy scalar by dtype and bytes."""
-    dtype = scalar.dtype
-    return (_dtype(dtype), scalar.item() if dtype.hasobject or dtype.names is not None else scalar.tobytes())
-
-
-def _dtype_itself(dtype: Any, _encoder: Encoder) -> object:
-    return _dtype(dtype)
+def _scalar(scalar: Any, encoder: Encoder) -> object:
+    """A numpy scalar by dtype and value: as an array without dimensions, which leaves padding out."""
+    return _array(scalar.reshape(()), encoder)
 
 
 def _frame(frame: Any, _encoder: Encoder) -> object:
@@ -67,40 +72,49 @@ def _series(series: Any, _encoder: Encoder) -> object:
 
 
 def _column(series: Any) -> object:
-    """The values of a column: the numpy array where there is one, else the extension array."""
-    dtype = series.dtype
-    return series.to_numpy() if type(dtype).__module__.startswith("numpy") else (str(dtype), series.array)
+    """The values of a column or index: the numpy array where there is one, else the extension array."""
+    return series.to_numpy() if type(series.dtype).__module__.startswith("numpy") else series.array
+
+
+def _extension_array(array: Any, _encoder: Encoder) -> object:
+    """An extension array of pandas by dtype and values; where one is missing, nothing below counts."""
+    dtype = str(array.dtype)
+    if dtype == "category":
+        return (dtype, array.ordered, array.categories, array.codes)
+    if hasattr(array, "asi8"):  # times, spans and periods
+        return (dtype, array.asi8)
+    if dtype.startswith("interval"):
+        return (dtype, array.left, array.right)
+    return (dtype, array.astype(object).tolist())
 
 
 def _index(index: Any, _encoder: Encoder) -> object:
-    """A pandas Index by its names and values. A RangeIndex says the same as the integers it stands for, in less."""
+    """A pandas Index by its kind, names and values. A RangeIndex is said in less than the integers it stands for."""
     kind = type(index).__name__
     if kind == "RangeIndex":
         return (kind, index.name, index.start, index.stop, index.step)
     if kind == "MultiIndex":
         return (kind, list(index.names), [index.get_level_values(i) for i in range(index.nlevels)])
-    return (kind, index.name, str(index.dtype), _index_values(index))
+    return (kind, index.name, str(index.dtype), getattr(index, "freqstr", None), _column(index))
 
 
-def _index_values(index: Any) -> object:
-    return index.to_numpy() if type(index.dtype).__module__.startswith("numpy") else index.array
+def _path(path: Any, _encoder: Encoder) -> object:
+    """A path by its text: from Python 3.13 on, its pickle remembers how it was put together."""
+    return str(path)
 
 
+for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
+    register_reducer(_name, _path, subclasses=True)
 for _name in ("numpy.ndarray", "numpy.memmap"):
     register_reducer(_name, _array)
-for _module in ("pandas", "pandas.core.frame"):
-    register_reducer(f"{_module}.DataFrame", _frame)
-for _module in ("pandas", "pandas.core.series"):
-    register_reducer(f"{_module}.Series", _series)
-for _module, _class in (
-    ("base", "Index"),
-    ("range", "RangeIndex"),
-    ("multi", "MultiIndex"),
-    ("datetimes", "DatetimeIndex"),
-    ("category", "CategoricalIndex"),
-):
-    register_reducer(f"pandas.core.indexes.{_module}.{_class}", _index)
-    register_reducer(f"pandas.{_class}", _index)
+for _name in ("pandas.DataFrame", "pandas.core.frame.DataFrame"):
+    register_reducer(_name, _frame)
+for _name in ("pandas.Series", "pandas.core.series.Series"):
+    register_reducer(_name, _series)
+for _name in ("pandas.Index", "pandas.core.indexes.base.Index"):
+    register_reducer(_name, _index, subclasses=True)
+for _name in ("pandas.api.extensions.ExtensionArray", "pandas.core.arrays.base.ExtensionArray"):
+    register_reducer(_name, _extension_array, subclasses=True)
 _SCALARS = (
     "bool_ bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 longdouble complex64"
     " complex128 clongdouble datetime64 timedelta64 str_ bytes_ void"

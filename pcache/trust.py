@@ -152,6 +152,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     The file appears whole or not at all: it is written under a private name and then linked, or with `replace`
     renamed, to its own.
     """
+    path = os.path.abspath(path)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
@@ -190,6 +191,7 @@ class KeySource:
             self.origin = "environment PCACHE_KEY"
             self.keyring = make_keyring(parse_keys(text.split(","), "PCACHE_KEY"))
         elif named := os.environ.get("PCACHE_KEY_FILE") or key_file:
+            named = os.path.expanduser(named)
             self.path, self.origin = named, "key file"
             keys = read_key_file(named)
             if keys is None:

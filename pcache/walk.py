@@ -34,7 +34,9 @@ _MISSING = object()
 _INCIDENTAL = frozenset(
     "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
     " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
-    " _value_repr_ __match_args__ __slotnames__ __abstractmethods__ _abc_impl".split()
+    " _value_repr_ __match_args__ __slotnames__ __abstractmethods__ _abc_impl"
+    # Of enums: the members say it, and combined flags add to it when they are first used.
+    " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
 )
 
 

@@ -217,8 +217,6 @@ def test_importing_units_brings_no_datetime() -> None:
     """Start-up stays cheap: datetime is recognised when it is passed, never imported."""
     script = "import sys; before = set(sys.modules); import pcache.units; print(*set(sys.modules) - before)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert "pcache.units" in done.stdout.split()
     assert not {"datetime", "decimal", "fractions"} & set(done.stdout.split())

@@ -1,0 +1,45 @@
+"""The exception for a call whose arguments have no key: which parameter, which part of it, and the ways out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pcache.culprit import Culprit, attempt, find_culprit
+from pcache.errors import UnhashableArgument
+from pcache.keys import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def unhashable_call(
+    function: str, names: Sequence[str], values: Sequence[object], error: Exception
+) -> UnhashableArgument:
+    """The exception for a call whose key failed with `error`: finds the parameter, and the path inside it."""
+    for name, value in zip(names, values, strict=False):
+        _, failure = attempt(encode, value)
+        if failure is not None:
+            return _unhashable(function, name, value, failure)
+    return _unhashable(function, "arguments", values, error)
+
+
+def _unhashable(function: str, name: str, value: object, error: Exception) -> UnhashableArgument:
+    """The exception for one argument that has no key, with the part at fault and the ways out."""
+    if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
+        culprit = Culprit(name, type(value).__qualname__, "")
+    else:
+        culprit = find_culprit(value, name, encode, error)
+    why = (
+        "it is nested too deeply"
+        if isinstance(error, RecursionError)
+        else f"{culprit.path} is a {culprit.type_name}: {culprit.error}"
+    )
+    return UnhashableArgument(
+        f"{function}: argument {name!r} has no key: {why}. If it does not affect the result, leave it out with"
+        f" ignore=[{name!r}]; otherwise say what matters with key={{{name!r}: function_of_it}} or a"
+        " __pcache_key__ method on its class.",
+        function=function,
+        parameter=name,
+        type_name=culprit.type_name,
+        path=culprit.path,
+    )
