@@ -48,7 +48,6 @@ LEGEND = f"""\
 
 # Cases in which pcache is known to be less than ok, with the mark that it gets, and why.
 KNOWN = {
-    "helper edited": (WRONG, "the fingerprint covers the function's own code, not yet that of the functions it calls"),
     "a generator as a result, called twice": (
         LOST,
         "a generator cannot be pickled; the caller gets it with a warning, and the next call computes again",
