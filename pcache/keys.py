@@ -34,7 +34,7 @@ _EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
 _SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected
 _SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
 _MAX_DEPTH = 200  # sets and functions inside each other
-_MAX_IN_CYCLES = 20_000  # sets and functions written inside of cycles, where none can be written once for all
+_MAX_IN_CYCLES = 2_000  # sets and functions written inside of cycles, where none can be written once for all
 _NO_LIMIT = 1 << 62
 _UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
@@ -130,7 +130,7 @@ class Encoder(pickle.Pickler):
         if key in nesting.ids:
             nesting.cycles += 1
             return ("cycle", nesting.ids.index(key))
-        nesting.count += bool(nesting.cycles)
+        nesting.count += bool(nesting.cycles and nesting.ids)
         if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_IN_CYCLES:
             raise _TooDeep("sets or functions contain each other too deeply or too often")
         before = nesting.cycles

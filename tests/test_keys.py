@@ -491,6 +491,12 @@ def test_graphs_whose_nodes_have_sets_of_nodes_end(size: int) -> None:
         assert size > 4
 
 
+def test_large_sets_beside_a_cycle_have_keys() -> None:
+    """What lies beside a cycle is not held against it, however much it is."""
+    beside = [{(i, j) for i in range(10)} for j in range(3000)]
+    assert key_of([key_values.ring(), beside]) == key_of([key_values.ring(), beside])
+
+
 def test_cyclic_arguments_of_a_call_end(cache: Cache) -> None:
     """A cached function takes them, and finds the result again for an equal one."""
     cached = cache.cached(len)
