@@ -34,7 +34,7 @@ _EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
 _SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected
 _SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
 _MAX_DEPTH = 200  # sets and functions inside each other
-_MAX_IN_CYCLES = 2_000  # sets and functions written inside of cycles, where none can be written once for all
+_MAX_IN_CYCLES = 5_000  # members written again, of sets in cycles, which cannot be written once for all
 _NO_LIMIT = 1 << 62
 _UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
@@ -72,16 +72,18 @@ class _Nesting:
     again. `contents` and `digests` keep what was found out about a set, function or array, by its id.
     """
 
-    __slots__ = ("contents", "count", "cycles", "digests", "ids")
+    __slots__ = ("contents", "count", "cycles", "digests", "ids", "written")
 
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.contents: dict[int, tuple[object, Any]] = {}
         self.digests: dict[int, tuple[object, str]] = {}
+        self.written: set[int] = set()
         self.count = self.cycles = 0
 
     def clear(self) -> None:
         self.contents.clear()
+        self.written.clear()
         self.digests.clear()
         self.count = self.cycles = 0
 
@@ -130,7 +132,9 @@ class Encoder(pickle.Pickler):
         if key in nesting.ids:
             nesting.cycles += 1
             return ("cycle", nesting.ids.index(key))
-        nesting.count += bool(nesting.cycles and nesting.ids)
+        if key in nesting.written:
+            nesting.count += len(owner) if isinstance(owner, (set, frozenset)) else 1
+        nesting.written.add(key)
         if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_IN_CYCLES:
             raise _TooDeep("sets or functions contain each other too deeply or too often")
         before = nesting.cycles

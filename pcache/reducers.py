@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pcache.keys import Encoder
 
 _PADDED_LONG_DOUBLE = not hasattr(os, "uname") or os.uname().machine in ("x86_64", "i686")
+_FOREIGN = 2  # numpy.dtype.isbuiltin of a type that another package brought
 _BLOCK = 1 << 20  # bytes of an array that are put in order at a time
 
 
@@ -35,7 +36,8 @@ def _dtype(dtype: Any) -> object:
     if dtype.subdtype is not None:
         return (_dtype(dtype.subdtype[0]), dtype.subdtype[1])
     if dtype.names is None:
-        return dtype.str
+        # Dtypes of other packages, such as float8 and int4, may share one text.
+        return (dtype.str, dtype.name) if dtype.isbuiltin == _FOREIGN else dtype.str
     return (dtype.itemsize, [(name, _dtype(dtype.fields[name][0]), dtype.fields[name][1]) for name in dtype.names])
 
 
