@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pcache.entry import BufferRow, Header
     from pcache.trust import Keyring
 
-_OUR_UID = our_uid()  # a process that becomes another user later finds no results, which is safe
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
 _MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
@@ -129,7 +128,7 @@ def open_entry(path: str) -> tuple[int, os.stat_result]:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Miss("damaged", detail="it is not a regular file")
-        if status.st_uid != _OUR_UID:
+        if status.st_uid != our_uid():
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
     except BaseException:
         os.close(fd)
