@@ -54,7 +54,8 @@ class Job(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     version: FunctionVersion
-    summary: Callable[[], str]
+    summary: Callable[[], dict[str, str]]
+    digests: Mapping[str, bytes]
     strict: bool
     lock_timeout: float | None
     since_ns: int  # only a result made later will do; 0 for any
@@ -242,7 +243,8 @@ class Flow:
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
         if facts.function_id not in self._registered or not registry.exists(self.store.functions, facts.function_id):
-            registry.write(self.store.functions, facts, keyring)
+            shown = facts if self.settings.summaries else registry.without_summaries(facts)
+            registry.write(self.store.functions, shown, keyring)
             self._registered.add(facts.function_id)
 
     def _check_writing(self) -> None:

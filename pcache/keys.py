@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Reducer = Callable[[Any, "Encoder"], object]
+    # What was hashed where it lies: by id and by how it was read, the object and its digest.
+    LargeContents = dict[tuple[int, str], tuple[object, str]]
 
 KEY_SIZE = 20
 _PROTOCOL = 5
@@ -69,22 +71,24 @@ class _Nesting:
     """What is being encoded around a value, and what was encoded before it in the same call.
 
     `ids` are those of the sets and functions that the value is in; `cycles` counts how often one of them was reached
-    again. `contents` and `digests` keep what was found out about a set, function or array, by its id.
+    again. `contents` and `digests` keep what was found out about a set, function or array, by its id. `limit` is that
+    of the stream, in bytes.
     """
 
-    __slots__ = ("contents", "count", "cycles", "digests", "ids", "written")
+    __slots__ = ("contents", "count", "cycles", "digests", "ids", "limit", "written")
 
     def __init__(self) -> None:
         self.ids: list[int] = []
         self.contents: dict[int, tuple[object, Any]] = {}
-        self.digests: dict[int, tuple[object, str]] = {}
+        self.digests: LargeContents = {}
         self.written: set[int] = set()
         self.count = self.cycles = 0
+        self.limit = _SPELLED_OUT_LIMIT
 
     def clear(self) -> None:
         self.contents.clear()
         self.written.clear()
-        self.digests.clear()
+        self.digests = {}  # the one before may be somebody else's by now
         self.count = self.cycles = 0
 
 
@@ -147,12 +151,12 @@ class Encoder(pickle.Pickler):
             nesting.contents[key] = owner, content  # keeps the owner alive, so that no other has its id
         return content
 
-    def digest_once(self, owner: object, compute: Callable[[], str]) -> str:
-        """The digest of a large content of `owner`, computed in the first pass only."""
-        digests = self.nesting.digests
-        if id(owner) not in digests:
-            digests[id(owner)] = owner, compute()
-        return digests[id(owner)][1]
+    def digest_once(self, owner: object, compute: Callable[[], str], how: str = "content") -> str:
+        """The digest of a large content of `owner`, computed once for all passes."""
+        digests, known = self.nesting.digests, (id(owner), how)
+        if known not in digests:
+            digests[known] = owner, compute()
+        return digests[known][1]
 
     def set_content(self, members: Any) -> Any:
         """The members of a set in an order that no hash seed changes."""
@@ -175,15 +179,34 @@ class _SetEncoder(Encoder):
 _spare: list[Encoder] = []  # making a pickler costs 1 us, using one again 0.4 us; list.pop and append are atomic
 
 
-def encode(value: object, nesting: _Nesting | None = None) -> Sequence[Any]:
-    """Return the canonical encoding of `value` as chunks of bytes.
+def nesting_with(large: LargeContents) -> _Nesting:
+    """For `encode`: what an earlier encoding has hashed already."""
+    nesting = _Nesting()
+    nesting.digests = large
+    return nesting
+
+
+def encode_short(value: object, large: LargeContents, limit: int) -> Sequence[Any] | None:
+    """As `encode`, but None for a stream of more than `limit` bytes; `large` is what an earlier encoding has hashed."""
+    nesting = nesting_with(large)
+    nesting.limit = limit
+    try:
+        return encode(value, nesting)
+    except _TooLong:
+        return None
+
+
+def encode(value: object, nesting: _Nesting | None = None, large: LargeContents | None = None) -> Sequence[Any]:
+    """Return the canonical encoding of `value` as chunks of bytes; note what it hashed on the way in `large`.
 
     Raises whatever the pickle hooks of `value` raise, `RecursionError` for what is nested too deeply.
     """
     try:
-        encoder = Encoder(nesting) if nesting is not None else _spare.pop()
+        encoder = Encoder(nesting, nesting.limit) if nesting is not None else _spare.pop()
     except IndexError:
         encoder = Encoder()
+    if large is not None:
+        encoder.nesting.digests = large
     try:
         encoder.dump(value)
     except _TooDeep:
@@ -192,6 +215,8 @@ def encode(value: object, nesting: _Nesting | None = None) -> Sequence[Any]:
         # What the C pickler says of cyclic values and, miscounting frozensets, also of more than 50 of those.
         return _encode_suspected(value, encoder.nesting)
     except _TooLong:
+        if encoder.nesting.limit < _SPELLED_OUT_LIMIT:
+            raise
         return _encode_long(value, encoder.nesting)
     chunks = encoder.output.chunks
     for chunk in chunks:
@@ -252,8 +277,12 @@ def _with_buffers(encoder: Encoder) -> Sequence[Any]:
     for buffer in encoder.buffers:
         raw = buffer.raw()
         with memoryview(buffer) as view:
-            layout = f"{raw.nbytes} {view.format} {view.shape}".encode()
-        chunks.append(layout + blake3(raw).digest())
+            layout = f"{raw.nbytes} {view.format} {view.shape}"
+            if view.obj is not None and memoryview(view.obj).nbytes == raw.nbytes:
+                content = encoder.digest_once(view.obj, blake3(raw).hexdigest, "raw")
+            else:  # a part of something larger
+                content = blake3(raw).hexdigest()
+        chunks.append(f"{layout} {content}".encode())
     return chunks
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from pcache.decorator import CachedFunction
+    from pcache.explanation import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +47,10 @@ class CachedMethod(Generic[P, R]):
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Drop the stored result of this call; return whether there was one."""
         return self.__func__.invalidate(self.__self__, *args, **kwargs)
+
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Say whether this call would hit, and what differs from the stored calls that are most like it."""
+        return self.__func__.explain(self.__self__, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name == "__signature__":

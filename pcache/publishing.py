@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pcache import entry
+from pcache.arguments import signed
 from pcache.compression import compress_buffer, compress_stream
 from pcache.culprit import attempt
 from pcache.payload import Payload, dump
@@ -37,16 +38,17 @@ def encode(payload: Payload, result: object, job: Job, cost_ns: int, settings: S
     )
     stream = compress_stream(payload.stream, settings.compression)
     buffers = [compress_buffer(buffer, settings.compression) for buffer in payload.buffers]
-    meta, _ = attempt(_meta, result, job, settings)  # asks objects for their shape: user code, which may fail
+    meta, _ = attempt(_meta, result, job, settings, keyring)  # asks objects for their shape: user code, which may fail
     return entry.encode(facts, meta or b"{}", stream, buffers, keyring)
 
 
-def _meta(result: object, job: Job, settings: Settings) -> bytes:
+def _meta(result: object, job: Job, settings: Settings, keyring: Keyring) -> bytes:
     meta = {
         "function": job.name,
         "type": type(result).__qualname__,
         "python": _PYTHON,
         "pid": os.getpid(),
+        "digests": signed(job.digests, keyring.signing_key),
     }
     if settings.summaries:
         meta["arguments"] = job.summary()

@@ -289,8 +289,11 @@ class Inspection(NamedTuple):
     rows: list[BufferRow]
 
 
-def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False) -> Inspection:
-    """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`."""
+def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: bool = True) -> Inspection:
+    """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`.
+
+    Without `stream` what may be long stays packed and is left out.
+    """
     fd, status = open_entry(path)
     try:
         size = status.st_size
@@ -301,13 +304,13 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False) -> Inspe
         _read_into(fd, data, 0)
         entry.authenticate(data, header, keyring)
         rows = entry.table_of(data, header, size)
-        stream = bytes(entry.stream_of(data, header))
+        unpacked = bytes(entry.stream_of(data, header)) if stream else b""
         if buffers:
             for start, end in entry.paddings(header, rows):
                 entry.check_padding(os.pread(fd, end - start, start))
             for row in rows:
                 _read_buffer(fd, row)
-        return Inspection(header, entry.meta_of(data, header), stream, rows)
+        return Inspection(header, entry.meta_of(data, header), unpacked, rows)
     except EntryError as error:
         raise Miss(error.reason, detail=error.detail) from error
     except MemoryError as error:

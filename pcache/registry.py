@@ -1,6 +1,8 @@
-"""What is known of each cached function version: one small authenticated file each, `<function_id>.json`.
+"""What is known of each cached function version: small authenticated files, named by the version's id.
 
-Listings and clearing by function need names, and entries carry only ids. Losing these files loses names, never results.
+`<function_id>.json` has its names and what its fingerprint consists of: listings and `explain` need them, entries carry
+only ids. Losing it loses names, never results. `<function_id>.adopted` names earlier versions whose results are
+those of this one as well; it lies apart so that a hit asks for a file that is mostly absent instead of reading JSON.
 """
 
 from __future__ import annotations
@@ -17,55 +19,91 @@ from blake3 import blake3
 from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pcache.trust import Keyring
 
 _NAME = re.compile(r"([0-9a-f]{16})\.json")
-_TEMPORARY = re.compile(r"[0-9a-f]{16}\.json\.[0-9a-f]{8}")
-_MAX_SIZE = 1 << 20
+_TEMPORARY = re.compile(r"[0-9a-f]{16}\.(json|adopted)\.[0-9a-f]{8}")
+_MAX_SIZE = 16 << 20
 _TEMPORARY_AGE = 60  # seconds
+_FUNCTION, _ADOPTED = b"pcache function\x00", b"pcache adopted\x00"  # one kind of file is never taken for the other
 
 
 class FunctionVersion(NamedTuple):
-    """One version of one cached function. `first_seen` is seconds since 1970."""
+    """One version of one cached function. `first_seen` is seconds since 1970.
+
+    `parameters` are those whose values count, in order. `parts` are what the fingerprint consists of, by label: a
+    digest, and what of it can be shown to people.
+    """
 
     function_id: str
     name: str
+    module: str
     file: str
     fingerprint: str
     version: str
     python: str
     first_seen: float
+    parameters: tuple[str, ...] = ()
+    parts: Mapping[str, tuple[str, str]] = {}
 
 
-def describe(function_id: str, name: str, file: str, fingerprint: str, version: str) -> FunctionVersion:
+class Adopted(NamedTuple):
+    """An earlier version whose results count; `added` has digests of what its missing parameters stand for, by name."""
+
+    function_id: str
+    added: Mapping[str, str]
+
+
+def describe(
+    function_id: str,
+    name: str,
+    *,
+    module: str = "",
+    file: str = "",
+    fingerprint: str = "",
+    version: str = "",
+    parameters: tuple[str, ...] = (),
+    parts: Mapping[str, tuple[str, str]] | None = None,
+) -> FunctionVersion:
     """The facts of a version first seen now, by this Python."""
     python = ".".join(map(str, sys.version_info[:3]))
-    return FunctionVersion(function_id, name, file, fingerprint, version, python, time.time())
+    return FunctionVersion(
+        function_id, name, module, file, fingerprint, version, python, time.time(), parameters, parts or {}
+    )
+
+
+def without_summaries(facts: FunctionVersion) -> FunctionVersion:
+    """The same without values that could be secrets."""
+    parts = {
+        label: (digest, "" if label.startswith(("constant ", "depends_on")) else shown)
+        for label, (digest, shown) in facts.parts.items()
+    }
+    return facts._replace(parts=parts)
 
 
 def write(folder: str, facts: FunctionVersion, keyring: Keyring) -> None:
     """Write the file of a version that has none of ours yet; it appears whole. Raises `OSError`."""
-    import json  # late for start-up time: a hit needs the facts only
-
     path = os.path.join(folder, f"{facts.function_id}.json")
-    if read(path, keyring) is not None:
-        return
-    os.makedirs(folder, mode=0o700, exist_ok=True)
-    body = facts._asdict()
-    record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key)}
-    temporary = f"{path}.{os.urandom(4).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
-    try:
-        write_all(fd, json.dumps(record, indent=1).encode())
-        os.rename(temporary, path)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)  # a full disk: nothing half written stays
-        raise
-    finally:
-        os.close(fd)
+    if read(path, keyring) is None:
+        _write_signed(path, facts._asdict(), keyring, _FUNCTION)
+
+
+def write_adopted(folder: str, function_id: str, adopted: Sequence[Adopted], keyring: Keyring) -> None:
+    """Have a version count the results of others as its own; replaces what it said before. Raises `OSError`."""
+    body = {"function_id": function_id, "adopted": [version._asdict() for version in adopted]}
+    _write_signed(os.path.join(folder, f"{function_id}.adopted"), body, keyring, _ADOPTED)
+
+
+def read_adopted(folder: str, function_id: str, keyring: Keyring | None) -> tuple[Adopted, ...]:
+    """The versions whose results a version counts as its own; none when its file is damaged or somebody else's."""
+    if keyring is None:
+        return ()
+    record = _read_signed(os.path.join(folder, f"{function_id}.adopted"), keyring, _ADOPTED)
+    if record is None or record.get("function_id") != function_id:
+        return ()
+    return tuple(Adopted(item["function_id"], item["added"]) for item in record["adopted"])
 
 
 def exists(folder: str, function_id: str) -> bool:
@@ -75,24 +113,15 @@ def exists(folder: str, function_id: str) -> bool:
 
 def read(path: str, keyring: Keyring) -> FunctionVersion | None:
     """The facts in one file; None when it is gone, damaged or signed by somebody else."""
-    import json  # late for start-up time
-
+    record = _read_signed(path, keyring, _FUNCTION)
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
-        return None
-    try:
-        record: dict[str, Any] = json.loads(os.read(fd, _MAX_SIZE))
-        key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
-        tag = record.pop("tag")
-        if not compare_digest(_tag(record, key), tag):
+        if record is None or os.path.basename(path) != f"{record['function_id']}.json":
             return None
-        facts = FunctionVersion(**record)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None  # half written, edited, or of another release
-    finally:
-        os.close(fd)
-    return facts if os.path.basename(path) == f"{facts.function_id}.json" else None
+        record["parameters"] = tuple(record["parameters"])
+        record["parts"] = {label: (digest, shown) for label, (digest, shown) in record["parts"].items()}
+        return FunctionVersion(**record)
+    except (KeyError, TypeError, ValueError):
+        return None  # of another release
 
 
 def read_all(folder: str, keyring: Keyring | None) -> dict[str, FunctionVersion]:
@@ -104,7 +133,7 @@ def read_all(folder: str, keyring: Keyring | None) -> dict[str, FunctionVersion]
 
 
 def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
-    """The registry's files; with `temporary` those that a killed process left behind."""
+    """The files of versions; with `temporary` those that a killed process left behind."""
     pattern = _TEMPORARY if temporary else _NAME
     try:
         names = os.listdir(folder)
@@ -124,8 +153,45 @@ def _is_old(path: str) -> bool:
         return False  # renamed meanwhile
 
 
-def _tag(body: dict[str, Any], key: bytes) -> str:
+def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: bytes) -> None:
+    import json  # late for start-up time: a hit needs the facts only
+
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
+    temporary = f"{path}.{os.urandom(4).hex()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+    try:
+        write_all(fd, json.dumps(record, indent=1).encode())
+        os.rename(temporary, path)
+    except BaseException:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)  # a full disk: nothing half written stays
+        raise
+    finally:
+        os.close(fd)
+
+
+def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
+    """What a file says; None when it is gone, damaged or signed by somebody else."""
+    try:
+        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
+    except OSError:
+        return None
+    import json  # late for start-up time
+
+    try:
+        record: dict[str, Any] = json.loads(os.read(fd, min(os.fstat(fd).st_size, _MAX_SIZE)))
+        key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
+        tag = record.pop("tag")
+        return record if compare_digest(_tag(record, key, context), tag) else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # half written, edited, or of another release
+    finally:
+        os.close(fd)
+
+
+def _tag(body: dict[str, Any], key: bytes, context: bytes) -> str:
     import json  # late for start-up time
 
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    return blake3(b"pcache function\x00" + text.encode(), key=key).hexdigest()
+    return blake3(context + text.encode(), key=key).hexdigest()

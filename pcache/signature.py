@@ -35,11 +35,15 @@ class Parameter(NamedTuple):
 
 
 class Binder(NamedTuple):
-    """`bind(*args, **kwargs)` returns one value per name of `names`; `source` is all that decides what it drops."""
+    """`bind(*args, **kwargs)` returns one value per name of `names`; `source` is all that decides what it drops.
+
+    `form` says what each value stands for: two binders of equal form make equal values of the same call.
+    """
 
     bind: Callable[..., tuple[Any, ...]]
     names: tuple[str, ...]
     source: str
+    form: tuple[str, ...]
 
 
 def make_binder(
@@ -83,7 +87,17 @@ def make_binder(
     bind.__qualname__ = label  # what Python's words for a wrong call name
     bind.__defaults__ = defaults
     bind.__kwdefaults__ = keyword_defaults
-    return Binder(bind, tuple(parameter.name for parameter in kept), source)
+    return Binder(bind, tuple(p.name for p in kept), source, tuple(_form(p, ignored - named, replaced) for p in kept))
+
+
+def _form(parameter: Parameter, dropped: frozenset[str], replaced: Mapping[str, object]) -> str:
+    """`x`, `*args`, `key(x)`, or `**options` with the single options that are dropped or replaced."""
+    text = parameter.kind * (parameter.kind in ("*", "**")) + parameter.name
+    if parameter.name in replaced:
+        return f"key({text})"
+    if parameter.kind == "**" and (dropped or replaced):
+        return f"{text} without {sorted(dropped)}, replacing {sorted(replaced)}"
+    return text
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:

@@ -1,21 +1,33 @@
-"""A call in one line, for people: never the repr of something big, and nobody's own `__repr__` is run."""
+"""A call and its values in short, for people: never the repr of something big, and nobody's own `__repr__` is run."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping
 
 _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
+_MOST = 50  # values of a call
 _PLAIN = (bool, int, float, complex, type(None))
 
 
-def summarize(names: Sequence[str], values: Sequence[Any]) -> str:
+def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
+    """The arguments of a call, each in at most 40 characters; the first 50 of them."""
+    return {name: summarize_value(value) for name, value in islice(zip(names, values, strict=False), _MOST)}
+
+
+def in_one_line(arguments: Mapping[str, str]) -> str:
     """`n=3, path='a.csv', table=DataFrame(1000 x 6)`, at most 200 characters."""
-    text = ", ".join(f"{name}={summarize_value(value)}" for name, value in zip(names, values, strict=False))
-    return _cut(text, _LINE)
+    return _cut(", ".join(f"{name}={text}" for name, text in arguments.items()), _LINE)
+
+
+def arguments_of(meta: Mapping[str, Any]) -> str:
+    """The arguments of a stored call in one line, from what its entry says of itself; empty where it does not."""
+    arguments = meta.get("arguments", "")
+    return in_one_line(arguments) if isinstance(arguments, dict) else str(arguments)
 
 
 def summarize_value(value: Any) -> str:

@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from pcache import registry
+from pcache import registry, removals
 from pcache.claim import CLAIM_SUFFIX, read_owner
 from pcache.entry import NEVER
 from pcache.errors import ConfigError, Miss
@@ -33,6 +33,7 @@ from pcache.reports import (
 )
 from pcache.selection import inspect_entry, listing, select, selected_ids
 from pcache.store import GENERATION, check_root, require_ours
+from pcache.summary import arguments_of
 from pcache.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
         key=item.key,
         function_id=item.function_id,
         function=str(meta.get("function", name)),
-        arguments=str(meta.get("arguments", "")),
+        arguments=arguments_of(meta),
         result=str(meta.get("result", "")),
         result_type=str(meta.get("type", "")),
         size=item.size,
@@ -208,7 +209,7 @@ def evict(
         return Removed(0, 0)
     files, names = listing(cache)
     victims = plan(select(files, selected_ids(names, selection)), limits, time.time_ns())
-    removed = _remove(cache, victims, dry_run=dry_run, progress=progress)
+    removed = _remove(cache, victims, "evicted", dry_run=dry_run, progress=progress)
     if not dry_run:
         _sweep(cache)
     return removed
@@ -237,7 +238,7 @@ def clear(
         return Removed(0, 0)
     files, names = listing(cache)
     ids = selected_ids(names, selection)
-    removed = _remove(cache, select(files, ids), dry_run=dry_run, progress=progress)
+    removed = _remove(cache, select(files, ids), "cleared", dry_run=dry_run, progress=progress)
     if not dry_run:
         for path in list(registry.paths(cache.flow.store.functions)):
             if ids is None or os.path.basename(path).removesuffix(".json") in ids:
@@ -268,22 +269,25 @@ def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
     return require_ours(cache.location) and (dry_run or not cache.settings.read_only)
 
 
-def _remove(cache: Cache, victims: list[StoredFile], *, dry_run: bool, progress: Progress | None = None) -> Removed:
+def _remove(
+    cache: Cache, victims: list[StoredFile], cause: str, *, dry_run: bool, progress: Progress | None = None
+) -> Removed:
     """Remove what can be removed; then raise the first `OSError`, if there was any."""
-    entries_removed = bytes_removed = 0
+    removed: list[StoredFile] = []
     refusal: OSError | None = None
     for done, item in enumerate(victims, 1):
         try:
             if dry_run or cache.flow.store.delete(item.path):
-                entries_removed += 1
-                bytes_removed += item.size
+                removed.append(item)
         except OSError as error:
             refusal = refusal or error
         if progress is not None:
             progress(done, len(victims))
+    if not dry_run:
+        removals.note(cache.location, (item.path for item in removed), cause)
     if refusal is not None:
         raise refusal
-    return Removed(entries_removed, bytes_removed)
+    return Removed(len(removed), sum(item.size for item in removed))
 
 
 def _sweep(cache: Cache) -> int:
@@ -317,7 +321,7 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
         size += item.size
         if progress is not None:
             progress(done, len(found))
-    removed = _remove(cache, damaged, dry_run=dry_run) if repair else Removed(0, 0)
+    removed = _remove(cache, damaged, "removed as damaged", dry_run=dry_run) if repair else Removed(0, 0)
     leftovers = _sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
 

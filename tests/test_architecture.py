@@ -24,10 +24,12 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 errors eviction files folders method mounts opcodes provenance reports summary
 culprit notices units compression trust
-config entry keys options payload registry claim
-reader reducers signature codes unhashable
+config entry keys options payload registry removals claim
+arguments differences reader reducers signature codes unhashable
 walk publishing
 fingerprint store flow
+captured versions explanation
+adoption calls
 decorator
 cache selection
 upkeep
@@ -160,7 +162,7 @@ def python_calls(function: object, *arguments: object) -> list[str]:
         if event not in ("call", "return"):
             return
         name = frame.f_code.co_name  # type: ignore[attr-defined]
-        if excluded or name in ("bind", "_address") or frame.f_code.co_filename.startswith("<pcache"):  # type: ignore[attr-defined]
+        if excluded or name in ("bind", "address") or frame.f_code.co_filename.startswith("<pcache"):  # type: ignore[attr-defined]
             excluded += 1 if event == "call" else -1
         elif event == "call":
             entered.append(name)
@@ -182,7 +184,7 @@ def test_the_calls_of_a_warm_hit(tmp_path: Path) -> None:
     cached = Cache(tmp_path / "cache", signing_key=KEY).cached(square)
     cached(3)
     cached(3)  # looks at the directories, once per process
-    os.utime(cached._call((3,), {}).address.path, (time.time() - 10,) * 2)  # not written just now
+    os.utime(cached._calls.of((3,), {}).address.path, (time.time() - 10,) * 2)  # not written just now
     reading = python_calls(cached, 3)
     assert "read_value" in reading
     assert len(reading) <= 15, reading
@@ -196,10 +198,10 @@ TRACED = """
 import time
 cached = cache.cached(lambda n: n + 1)
 cached(1), cached(2)
-cache.flow.store.read(cached._call((2,), {}).address, cache.flow.keys.keyring, "once")
+cache.flow.store.read(cached._calls.of((2,), {}).address, cache.flow.keys.keyring, "once")
 again = Cache(sys.argv[1], signing_key=bytes(range(32))).cached(cached.__wrapped__)
 again(2)
-os.utime(cached._call((1,), {}).address.path, (time.time() - 10,) * 2)  # not written just now
+os.utime(cached._calls.of((1,), {}).address.path, (time.time() - 10,) * 2)  # not written just now
 os.path.exists("/begin-of-hit")
 first = again(1)
 os.path.exists("/begin-of-hit")

@@ -15,7 +15,16 @@ from pcache import Cache, registry
 from pcache.registry import describe, paths, read, read_all, write
 from tests.processes import KEY, OTHER_RING, RING, Talker, run
 
-FACTS = describe("0" * 16, "module:f", "/a/file.py", "ab" * 32, "2")
+FACTS = describe(
+    "0" * 16,
+    "module:f",
+    module="module",
+    file="/a/file.py",
+    fingerprint="ab" * 32,
+    version="2",
+    parameters=("x", "*args"),
+    parts={"function module:f": ("ab" * 8, "/a/file.py"), "constant module:LIMIT": ("cd" * 8, "3")},
+)
 
 
 def stored(folder: Path) -> Path:
@@ -135,7 +144,7 @@ def test_names_come_back_after_a_clear(tmp_path: Path) -> None:
 RACER = """
 from pcache import registry
 from pcache.trust import make_keyring
-facts = registry.FunctionVersion("0" * 16, "module:f", "", "", "", "", float(sys.argv[2]))
+facts = registry.describe("0" * 16, "module:f")._replace(first_seen=float(sys.argv[2]))
 say("ready")
 hear()
 registry.write(sys.argv[1] + "/functions", facts, make_keyring([bytes(range(32))]))
@@ -159,7 +168,7 @@ import resource
 from pcache import registry
 from pcache.trust import make_keyring
 folder = sys.argv[1] + "/functions"
-facts = registry.describe("0" * 16, "module:f", "", "", "")
+facts = registry.describe("0" * 16, "module:f")
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
 try:

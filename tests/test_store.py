@@ -24,7 +24,7 @@ def cache_at(path: Path) -> Cache:
 
 
 def address_in(cache: Cache, n: int = 1) -> Any:
-    return cache.cached(double)._call((n,), {}).address
+    return cache.cached(double)._calls.of((n,), {}).address
 
 
 def tree(root: Path) -> list[str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.summary import summarize, summarize_value
+from pcache.summary import in_one_line, summarize, summarize_value
 
 
 class Loud:
@@ -68,13 +68,13 @@ def test_values(value: Any, text: str) -> None:
 def test_calls() -> None:
     """A call is its arguments by name, in their order."""
     values = [3, "a.csv", np.zeros((1000, 6))]
-    assert summarize(["n", "path", "table"], values) == "n=3, path='a.csv', table=ndarray(1000 x 6)"
-    assert summarize([], []) == ""
+    assert in_one_line(summarize(["n", "path", "table"], values)) == "n=3, path='a.csv', table=ndarray(1000 x 6)"
+    assert in_one_line(summarize([], [])) == ""
 
 
 def test_long_calls_are_cut() -> None:
     """A summary has at most 200 characters and says when it was cut."""
-    text = summarize([f"parameter_{i}" for i in range(100)], range(100))
+    text = in_one_line(summarize([f"parameter_{i}" for i in range(100)], range(100)))
     assert len(text) == 200
     assert text.startswith("parameter_0=0, parameter_1=1")
     assert text.endswith("...")

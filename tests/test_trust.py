@@ -34,7 +34,7 @@ def cache_at(path: Path, key: Any = KEY) -> Cache:
 
 
 def address_in(cache: Cache, n: int = 1) -> Any:
-    return cache.cached(double)._call((n,), {}).address
+    return cache.cached(double)._calls.of((n,), {}).address
 
 
 def mode_of(path: Path) -> int:
@@ -337,7 +337,7 @@ def test_without_a_key_a_directory_below_an_open_one_is_not_written(open_parent:
 @pytest.mark.parametrize("ask", ["call", "get", "exists", "refresh"])
 def test_without_a_key_a_directory_below_an_open_one_is_not_read(open_parent: Path, tmp_path: Path, ask: str) -> None:
     """A planted entry that carries the tag of the private mode is not unpickled where others could have put it."""
-    address = cache_at(open_parent / "cache").cached(double)._call((1,), {}).address
+    address = cache_at(open_parent / "cache").cached(double)._calls.of((1,), {}).address
     plant(address.path, canary_entry(address, tmp_path, UNSIGNED))
     with pytest.warns(StoreWarning):
         _, cached = doubled_in(open_parent / "cache", 2)
@@ -530,7 +530,7 @@ def double(n):
     return 2 * n
 cached = cache.cached(double)
 cached(0)
-say(cached._call((1,), {}).address.path, cached._call((1,), {}).address.function_id.hex())
+say(cached._calls.of((1,), {}).address.path, cached._calls.of((1,), {}).address.function_id.hex())
 while hear().strip():
     watching[0] = True
     value = cached(1)
@@ -575,7 +575,7 @@ def test_forged_registry_files_are_ignored(tmp_path: Path) -> None:
     folder = Path(cache.flow.store.functions)
     (file,) = folder.iterdir()
     good = file.read_text()
-    forged(registry.describe("a" * 16, "evil:f", "", "", ""), folder, OTHER_RING)
+    forged(registry.describe("a" * 16, "evil:f"), folder, OTHER_RING)
     (folder / f"{'b' * 16}.json").write_text(good)
     for text in (
         good.replace("double", "evil"),
@@ -596,7 +596,7 @@ def test_forged_registry_files_are_ignored(tmp_path: Path) -> None:
 
 def test_a_symlinked_registry_file_is_ignored(tmp_path: Path) -> None:
     """A registry file is read only where it is one."""
-    forged(registry.describe("a" * 16, "module:f", "", "", ""), tmp_path / "there", RING)
+    forged(registry.describe("a" * 16, "module:f"), tmp_path / "there", RING)
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / f"{'a' * 16}.json").symlink_to(tmp_path / "there" / f"{'a' * 16}.json")
     os.mkfifo(tmp_path / "here" / f"{'b' * 16}.json")

@@ -323,8 +323,11 @@ def test_evict_by_size(filled: Any) -> None:
     assert filled.evict(max_size=total).entries == 0
     assert filled.evict(max_size=total - 1) == Removed(1, total - filled.stats().bytes)
     assert not filled.large.exists(0)
-    assert filled.evict(max_size="1 KiB").entries == 1
-    assert filled.stats().bytes <= 1024
+    small = path_of(filled.small, 0).stat().st_size
+    assert filled.evict(max_size=total - small).entries == 0
+    left = filled.stats().bytes
+    assert filled.evict(max_size=left - 1).entries == 1
+    assert filled.stats().bytes < left
     assert filled.small.exists(2)
 
 

@@ -44,7 +44,7 @@ def work(signal_fd, seed):
             action(n)
 
 def claim_of(n):
-    return cached._call((n,), {}).address.path + ".claim"
+    return cached._calls.of((n,), {}).address.path + ".claim"
 
 for n in range(KEYS):
     cached(n)

@@ -1,0 +1,126 @@
+"""From the arguments of a call to its key, to the place of its entry, and to what a miss needs to know.
+
+One `Calls` for each cached function. Nothing here looks anything up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache import versions
+from pcache.captured import Captured
+from pcache.culprit import attempt
+from pcache.flow import Job
+from pcache.keys import digest, encode, nesting_with
+from pcache.reader import Address
+from pcache.signature import make_binder
+from pcache.unhashable import unhashable_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pcache.flow import Flow
+    from pcache.keys import LargeContents
+    from pcache.options import Options
+    from pcache.versions import Version
+
+_new = tuple.__new__  # of a named tuple, without the Python call that `Address(...)` makes
+
+
+class Call(NamedTuple):
+    """One call of a cached function: its arguments, those that count, and where its entry lies.
+
+    `large` has the digests of large contents, which are not computed again.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    values: tuple[Any, ...]
+    address: Address
+    large: LargeContents
+
+
+class Calls:
+    """The calls of one function, by the code version that runs. Safe for threads."""
+
+    def __init__(self, function: Callable[..., Any], itself: object, flow: Flow, options: Options) -> None:
+        self.binder = make_binder(function, ignore=options.ignore, key_functions=options.key)
+        self.label = getattr(function, "__qualname__", None) or type(function).__qualname__
+        self.options_digest = versions.digest_of_options(options, self.label)
+        self._function = function
+        self._flow = flow
+        self._options = options
+        self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
+        self._entries = flow.store.entries
+        self._captured = Captured(function, itself, self.label) if getattr(function, "__closure__", None) else None
+        self._version: Version | None = None
+
+    @property
+    def version(self) -> Version:
+        """The version that ran at the last call."""
+        return self._version or self.find_version()
+
+    def find_version(self) -> Version:
+        """Find out which code runs, and whose results count; once per function and process."""
+        from pcache import registry  # late for start-up time: decorating needs no version
+
+        found = versions.find(self._function, self.label, self._options, self.options_digest, self.binder)
+        keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
+        adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
+        self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
+        return self._version
+
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Bind arguments; raises `TypeError` for those that do not fit, and `UnhashableArgument`."""
+        values = self.binder.bind(*args, **kwargs)
+        large: LargeContents = {}
+        return Call(args, kwargs, values, self.address(values, large), large)
+
+    def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
+        """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
+        version = self._version
+        if version is None or not version.fingerprint.holds():
+            version = self.find_version()
+        prefix = version.prefix + self._captured.digest() if self._captured else version.prefix
+        chunks, error = attempt(encode, values, None, large)
+        if error is not None:
+            raise unhashable_call(self.label, self.binder.names, values, error) from error
+        key = digest(prefix, chunks)
+        name = key.hex()
+        path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
+        return _new(Address, (path, key, version.function_id, self._ttl_ns))
+
+    def earlier(self, call: Call) -> Iterator[Address]:
+        """Where adopted versions would have stored the result of a call."""
+        for earlier in self.version.continued:
+            values = versions.values_before(call.values, earlier)
+            if values is not None:
+                prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
+                key = digest(prefix, encode(values, nesting_with(call.large)))
+                path = self._flow.store.path(earlier.hex_id, key.hex())
+                yield Address(path, key, earlier.function_id, self._ttl_ns)
+
+    def job(self, call: Call, since_ns: int = 0) -> Job:
+        """What computing a call takes. Made before the function runs, which may change its arguments."""
+        from pcache.arguments import digests_of  # late for start-up time: a hit tells nothing
+
+        def summary() -> dict[str, str]:
+            from pcache.summary import summarize  # late for start-up time
+
+            return summarize(self.binder.names, call.values)
+
+        digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
+        if self._captured:
+            digests["captured values"] = self._captured.digest()
+        return Job(
+            call.address,
+            self._function,
+            call.args,
+            call.kwargs,
+            self.version.facts,
+            summary,
+            digests,
+            self._options.strict,
+            self._options.lock_timeout,
+            since_ns,
+        )

@@ -1,0 +1,64 @@
+"""What a function captures is part of its keys: its closure can change between two calls."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.culprit import attempt
+from pcache.errors import PcacheWarning
+from pcache.fingerprint import captured_values
+from pcache.keys import encode
+from pcache.notices import warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Captured:
+    """The captured values of a function as a digest, encoded anew when another object was captured since.
+
+    What has no key, such as a lock, counts by identity: nothing is shared with other processes, nothing mixed up.
+    `itself` is the function's own name for recursion, and plays no part.
+    """
+
+    def __init__(self, function: Callable[..., Any], itself: object, label: str) -> None:
+        self._function = function
+        self._itself = itself
+        self._label = label
+        self._known: tuple[tuple[Any, ...], bytes] | None = None
+
+    def digest(self) -> bytes:
+        """The digest of what is captured now."""
+        values = captured_values(self._function, self._itself)
+        known = self._known
+        if known is None or len(values) != len(known[0]) or not all(map(operator.is_, values, known[0])):
+            # The objects are kept alive, so that no other can have their identity.
+            known = self._known = values, blake3(b"".join(map(self._digest_of, values))).digest()
+        return known[1]
+
+    def _digest_of(self, value: object) -> bytes:
+        chunks, error = attempt(encode, value)
+        if error is None:
+            return blake3(b"".join(chunks)).digest()
+        warn_once(
+            (self._function.__module__, self._label, "closure"),
+            f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found again only"
+            " by this process. If it does not affect them, pass it as an argument with ignore=.",
+            PcacheWarning,
+        )
+        return blake3(_process_token() + id(value).to_bytes(8, "little")).digest()
+
+
+@functools.cache
+def _token_of(_pid: int) -> bytes:
+    return os.urandom(16)
+
+
+def _process_token() -> bytes:
+    """Bytes that no other process has, a forked child included."""
+    return _token_of(os.getpid())

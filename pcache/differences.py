@@ -1,0 +1,135 @@
+"""What differs between two versions of a function, or between two calls, in words for people."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pcache.registry import FunctionVersion
+
+# The kinds in the order in which they are told. Those of parts of a fingerprint are what their labels start with.
+KINDS = (
+    "argument",
+    "captured",
+    "name",
+    "parameters",
+    "version",
+    "python",
+    "function",
+    "class",
+    "constant",
+    "depends_on",
+    "file",
+    "key",
+    "package",
+)
+_CODE = ("function", "class")
+_WORDS = {
+    "version": "version=",
+    "python": "Python",
+    "depends_on": "what depends_on= names,",
+    "key": "the key function of",
+    "captured": "captured values",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing that differs: a `kind` of `KINDS`, its name, and what it was and is, as far as that can be shown.
+
+    `change` is "changed", "added", "removed", or "unknown" for long text that was not compared.
+    """
+
+    kind: str
+    name: str
+    change: str
+    before: str = ""
+    now: str = ""
+
+    def __str__(self) -> str:
+        subject = f"{_WORDS.get(self.kind, self.kind)} {self.name}".rstrip()
+        if self.change == "unknown":
+            return f"{subject} is too long to be compared: {self.now}"
+        if self.kind in _CODE or self.kind in ("file", "key"):
+            where = self.now or self.before
+            place = f" ({os.path.basename(where)})" if where and self.kind in _CODE else ""
+            return f"{subject} {_EDITED[self.change]}{place}"
+        if self.change == "added":
+            return f"{subject} is new: {self.now}" if self.now else f"{subject} is new"
+        if self.change == "removed":
+            return f"{subject} is gone; it was {self.before}" if self.before else f"{subject} is gone"
+        if self.before == self.now:
+            return f"{subject}: {self.now}, with other content" if self.now else f"{subject} changed"
+        return f"{subject}: {self.before or '?'} -> {self.now or '?'}"
+
+
+_EDITED = {"changed": "was edited", "added": "is used now", "removed": "is not used any more"}
+
+
+def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Difference, ...]:
+    """What makes two code versions different: names, options, and the parts of their fingerprints."""
+    found = [
+        Difference(kind, "", "changed", old, new)
+        for kind, old, new in (
+            ("name", before.name, now.name),
+            ("parameters", _listed(before), _listed(now)),
+            ("version", before.version, now.version),
+            ("python", before.python, now.python),
+        )
+        if old != new and not (kind == "python" and _minor(old) == _minor(new))
+    ]
+    # Bytecode differs between Python's versions: all code would.
+    skipped = _CODE if any(difference.kind == "python" for difference in found) else ()
+    found += [part for part in _of_parts(before.parts, now.parts) if part.kind not in skipped]
+    return tuple(sorted(found, key=lambda difference: (KINDS.index(difference.kind), difference.name)))
+
+
+def _of_parts(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str, str]]) -> Iterator[Difference]:
+    for label in sorted(before.keys() | now.keys()):
+        old, new = before.get(label), now.get(label)
+        kind, _, name = label.partition(" ")
+        if kind not in KINDS:
+            kind, name = "depends_on", label.removeprefix("depends_on")
+        if old is None and new is not None:
+            yield Difference(kind, name, "added", now=new[1])
+        elif new is None and old is not None:
+            yield Difference(kind, name, "removed", old[1])
+        elif old is not None and new is not None and old[0] != new[0]:
+            yield Difference(kind, name, "changed", old[1], new[1])
+
+
+def _listed(version: FunctionVersion) -> str:
+    return f"({', '.join(version.parameters)})"
+
+
+def _minor(python: str) -> list[str]:
+    return python.split(".")[:2]
+
+
+def of_arguments(
+    before: Mapping[str, str], now: Mapping[str, str], shown_before: Mapping[str, str], shown_now: Mapping[str, str]
+) -> tuple[Difference, ...]:
+    """What makes two calls different, by digests of their arguments; empty ones were too long to be made."""
+    found = []
+    for name in now.keys() | before.keys():
+        old, new = before.get(name), now.get(name)
+        if old == new and old != "":
+            continue
+        kind = "captured" if name == CAPTURED else "argument"
+        shown = shown_before.get(name, ""), shown_now.get(name, "")
+        if old is None or new is None:
+            change = "added" if old is None else "removed"
+        elif not old and not new:
+            change = "unknown" if shown[0] == shown[1] else "changed"
+        else:
+            change = "changed"
+        found.append(Difference(kind, "" if kind == "captured" else name, change, *shown))
+    order = list(now)
+    return tuple(sorted(found, key=lambda item: (item.kind, order.index(item.name) if item.name in now else 0)))
+
+
+CAPTURED = "captured values"  # among the digests of arguments

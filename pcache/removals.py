@@ -1,0 +1,71 @@
+"""Which entries were removed, when and why: `explain` tells by this that a result was evicted and not lost.
+
+A file of fixed-size records beside the counters, appended to by whoever removes. It is not signed and nothing but a
+sentence rests on it; losing it loses that sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.trust import SAFE_FLAGS, write_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_RECORD = struct.Struct("<28sqB3x")  # function id and key, seconds since 1970, cause
+_MAX_SIZE = 4 << 20  # bytes, about 100,000 removals; the file before it is kept too
+_CAUSES = ("evicted", "cleared", "invalidated", "removed as damaged")
+
+
+class Removal(NamedTuple):
+    """When an entry was removed (seconds since 1970), and by what: a word that fits after "it was"."""
+
+    when: float
+    cause: str
+
+
+def path_below(root: str) -> str:
+    return os.path.join(root, "v1", "ledger", "removed")
+
+
+def note(root: str, paths: Iterable[str], cause: str) -> None:
+    """Remember that entries were removed. Failing to is silent."""
+    now, number = int(time.time()), _CAUSES.index(cause)
+    names = (os.path.basename(path).replace("-", "") for path in paths)
+    records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
+    if not records:
+        return
+    path = path_below(root)
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        try:
+            write_all(fd, records[-_MAX_SIZE:])
+            full = os.fstat(fd).st_size > _MAX_SIZE
+        finally:
+            os.close(fd)
+        if full:
+            os.replace(path, f"{path}.1")
+    except OSError:
+        pass  # a full or read-only disk: what was removed stays removed
+
+
+def last(root: str, function_id: str, key: str) -> Removal | None:
+    """The latest removal of an entry, as far as it is remembered."""
+    name = bytes.fromhex(function_id + key)
+    for path in (path_below(root), f"{path_below(root)}.1"):
+        try:
+            fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
+        except OSError:
+            continue
+        with os.fdopen(fd, "rb") as file:
+            data = file.read(2 * _MAX_SIZE)
+        at = data.rfind(name)
+        if at >= 0 and at + _RECORD.size <= len(data):
+            _, when, number = _RECORD.unpack_from(data, at)
+            return Removal(float(when), _CAUSES[number % len(_CAUSES)])
+    return None

@@ -1,0 +1,129 @@
+"""Which code version of a function is running, and which earlier ones it continues.
+
+A version is what a function's name, fingerprint, parameters and options make of it; keys are made with its id. A
+version that has adopted others finds their results too: under the ids that these were stored with.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from blake3 import blake3
+
+from pcache import fingerprint
+from pcache.culprit import attempt
+from pcache.errors import ConfigError
+from pcache.keys import encode, module_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pcache.fingerprint import Fingerprint
+    from pcache.options import Options
+    from pcache.registry import Adopted, FunctionVersion
+    from pcache.signature import Binder
+
+_FUNCTION_ID_BYTES = 8
+_FUNCTION_CONTEXT = b"pcache function 1\x00"
+_KEY_CONTEXT = b"pcache key 1\x00"
+_SHOWN_VERSION = 80  # characters
+
+
+class Version(NamedTuple):
+    """The code version of a function that is running, as names and keys need it."""
+
+    function_id: bytes
+    hex_id: str
+    prefix: bytes  # of what its keys are digests of
+    facts: FunctionVersion
+    fingerprint: Fingerprint
+    continued: tuple[Continued, ...]
+
+
+class Continued(NamedTuple):
+    """An earlier version whose results count as those of this one.
+
+    `added` are the positions of values that its calls did not have, each with the digest of what they stand for.
+    """
+
+    function_id: bytes
+    hex_id: str
+    prefix: bytes
+    added: tuple[tuple[int, str], ...]
+
+
+def find(function: Callable[..., Any], label: str, options: Options, options_digest: bytes, binder: Binder) -> Version:
+    """Find out which code runs; once per function and process. What it continues is not looked up."""
+    from pcache.registry import describe  # late for start-up time: decorating needs no version
+
+    found = fingerprint.of_callable(function, options.code, options.depends_on)
+    name = f"{module_name(function)}:{label}"
+    content = (name, found.digest, binder.source, options_digest)
+    function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
+    facts = describe(
+        function_id.hex(),
+        name,
+        module=module_name(function),
+        file=_absolute(getattr(getattr(function, "__code__", None), "co_filename", "")),
+        fingerprint=found.digest.hex(),
+        version="" if options.version is None else repr(options.version)[:_SHOWN_VERSION],
+        parameters=binder.form,
+        parts={
+            **{label: (part, "") for label, part in found.parts.items()},
+            **{f"key {name}": _part(value) for name, value in options.key.items()},
+        },
+    )
+    return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, ())
+
+
+def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:
+    """What the registry says of adopted versions, as keys need it; nothing for those that do not fit the parameters."""
+    for version in adopted:
+        if set(version.added) <= set(binder.names):
+            function_id = bytes.fromhex(version.function_id)
+            added = tuple((binder.names.index(name), digest) for name, digest in version.added.items())
+            yield Continued(function_id, version.function_id, _KEY_CONTEXT + function_id, added)
+
+
+def values_before(values: tuple[Any, ...], version: Continued) -> tuple[Any, ...] | None:
+    """The values of a call as an earlier version had them; None for a call that it could not be given."""
+    if any(value_digest(values[at]) != digest for at, digest in version.added):
+        return None
+    added = {at for at, _ in version.added}
+    return tuple(value for at, value in enumerate(values) if at not in added)
+
+
+def value_digest(value: object) -> str:
+    """The digest of a plain value in hexadecimal; raises what its pickle hooks raise."""
+    return blake3(b"".join(encode(value))).hexdigest()
+
+
+def digest_of_options(options: Options, label: str) -> bytes:
+    """What of the options decides results: `version` and the code of the `key` functions; checks `depends_on` too.
+
+    What `depends_on` names is looked at again when the first call finds out which code runs. Raises `ConfigError`.
+    """
+    content = (options.version, sorted(options.key.items()))
+    digest, error = attempt(lambda: blake3(b"".join(encode(content))).digest())
+    if error is not None:
+        raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
+    for i, value in enumerate(options.depends_on):
+        _, error = attempt(fingerprint.of_callable, len, "none", (value,))
+        if error is not None:
+            raise ConfigError(
+                f"depends_on= of {label}: item {i} is a {type(value).__qualname__} that cannot be digested"
+                f" ({error}); it takes functions, classes, modules, paths of files and plain values",
+                setting="depends_on",
+                value=value,
+            ) from error
+    return digest  # type: ignore[no-any-return]
+
+
+def _part(value: object) -> tuple[str, str]:
+    return value_digest(value)[:16], ""
+
+
+def _absolute(file: str) -> str:
+    """The file of code, which Python names as it was started; names such as `<stdin>` stay."""
+    return os.path.abspath(file) if file and not file.startswith("<") else file
