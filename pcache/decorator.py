@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import operator
 import os
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
@@ -19,7 +18,8 @@ from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.errors import ConfigError, Miss, PcacheWarning, UnhashableArgument
 from pcache.flow import Job, mode
-from pcache.keys import digest, encode, module_name, register_reducer
+from pcache.home import home_of, names_itself
+from pcache.keys import digest, encode, register_reducer
 from pcache.method import CachedMethod
 from pcache.notices import warn_once
 from pcache.reader import Address
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.fingerprint import Fingerprint
+    from pcache.home import Home
     from pcache.options import Options
     from pcache.registry import FunctionVersion
 
@@ -62,6 +63,7 @@ class Version(NamedTuple):
     prefix: bytes  # of what its keys are digests of
     facts: FunctionVersion
     fingerprint: Fingerprint
+    home: Home
 
 
 class _Call(NamedTuple):
@@ -141,7 +143,7 @@ class CachedFunction(Generic[P, R]):
         key = digest(prefix, chunks)
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
-        return _new(Address, (path, key, version.function_id, self._ttl_ns))
+        return _new(Address, (path, key, version.function_id, self._ttl_ns, version.home))
 
     def _compute(self, call: _Call, miss: Miss, since_ns: int = 0) -> R:
         self._misses += 1
@@ -172,13 +174,14 @@ class CachedFunction(Generic[P, R]):
 
         function = self.__wrapped__
         found = fingerprint.of_callable(function, self._options.code, self._options.depends_on)
-        name = f"{module_name(function)}:{self._label}"
+        home = home_of(function)
+        name = f"{home.name}:{self._label}"
         content = (name, found.digest, self._binder.source, self.options_digest)
         function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
         file = getattr(getattr(function, "__code__", None), "co_filename", "")
         version = "" if self._options.version is None else repr(self._options.version)[:80]
         facts = describe(function_id.hex(), name, file, found.digest.hex(), version)
-        self._version = Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found)
+        self._version = Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home)
         return self._version
 
     def _digest_of_options(self) -> bytes:
@@ -303,7 +306,7 @@ class CachedFunction(Generic[P, R]):
         return self if instance is None else CachedMethod(self, instance)
 
     def __reduce__(self) -> Any:
-        if _found_by_name(self):
+        if names_itself(self):
             return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
         return _rebuild, (self.__wrapped__, self._cache, self._options)
 
@@ -319,14 +322,6 @@ def _token_of(_pid: int) -> bytes:
 def _process_token() -> bytes:
     """Bytes that no other process has, a forked child included."""
     return _token_of(os.getpid())
-
-
-def _found_by_name(function: CachedFunction[..., Any]) -> bool:
-    """Whether unpickling a reference by module and name would find this very object."""
-    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
-    for part in getattr(function, "__qualname__", "").split("."):
-        found = getattr(found, part, None)
-    return found is function
 
 
 def _rebuild(function: Callable[P, R], cache: Cache, options: Options) -> CachedFunction[P, R]:
