@@ -88,7 +88,7 @@ class Calls:
         key = digest(prefix, chunks)
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
-        return _new(Address, (path, key, version.function_id, self._ttl_ns))
+        return _new(Address, (path, key, version.function_id, self._ttl_ns, version.home))
 
     def earlier(self, call: Call) -> Iterator[Address]:
         """Where adopted versions would have stored the result of a call."""
@@ -98,7 +98,7 @@ class Calls:
                 prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
                 key = digest(prefix, encode(values, nesting_with(call.large)))
                 path = self._flow.store.path(earlier.hex_id, key.hex())
-                yield Address(path, key, earlier.function_id, self._ttl_ns)
+                yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
 
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""

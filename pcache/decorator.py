@@ -7,13 +7,13 @@ pickled. How a result is looked up and stored is `flow`'s affair.
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from pcache.calls import Call, Calls
 from pcache.errors import Miss, UnhashableArgument
 from pcache.flow import mode
+from pcache.home import names_itself
 from pcache.keys import register_reducer
 from pcache.method import CachedMethod
 
@@ -260,20 +260,12 @@ class CachedFunction(Generic[P, R]):
         return self if instance is None else CachedMethod(self, instance)
 
     def __reduce__(self) -> Any:
-        if _found_by_name(self):
+        if names_itself(self):
             return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
         return _rebuild, (self.__wrapped__, self._cache, self._options)
 
     def __repr__(self) -> str:
         return f"<cached {self._calls.label} in {self._cache.location}>"
-
-
-def _found_by_name(function: CachedFunction[..., Any]) -> bool:
-    """Whether unpickling a reference by module and name would find this very object."""
-    found: Any = sys.modules.get(getattr(function, "__module__", None) or "")
-    for part in getattr(function, "__qualname__", "").split("."):
-        found = getattr(found, part, None)
-    return found is function
 
 
 def _rebuild(function: Callable[P, R], cache: Cache, options: Options) -> CachedFunction[P, R]:

@@ -91,13 +91,14 @@ class BufferRow(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What an entry says of itself: whose result it is, when it was made and what that cost."""
+    """What an entry says of itself: whose result it is, when it was made, what that cost, and the marks of `home`."""
 
     key: bytes
     function_id: bytes
     created_ns: int
     expires_ns: int
     cost_ns: int
+    flags: int = 0
 
 
 def encode(facts: Facts, meta: bytes, stream: Part, buffers: Sequence[Part], keyring: Keyring) -> list[Any]:
@@ -112,7 +113,7 @@ def encode(facts: Facts, meta: bytes, stream: Part, buffers: Sequence[Part], key
         rows.append(TABLE_ROW.pack(end, size, part.raw_length, part.codec, blake3(part.data).digest()))
         bodies += (bytes(padding), part.data)
         end += size
-    fields = (*facts[:2], keyring.signing, *facts[2:], PICKLE, stream.codec, 0)
+    fields = (*facts[:2], keyring.signing, *facts[2:5], PICKLE, stream.codec, facts.flags)
     lengths = (len(meta), len(stream.data), stream.raw_length, len(buffers))
     header = HEADER.pack(*fields, *lengths, b"", b"")[: -_PROOF_SIZE - _CHECK_SIZE]
     header += blake3(header, key=keyring.signing_key).digest(_PROOF_SIZE)

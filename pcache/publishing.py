@@ -12,6 +12,7 @@ from pcache import entry
 from pcache.arguments import signed
 from pcache.compression import compress_buffer, compress_stream
 from pcache.culprit import attempt
+from pcache.home import flags_of
 from pcache.payload import Payload, dump
 from pcache.summary import summarize_value
 
@@ -35,6 +36,7 @@ def encode(payload: Payload, result: object, job: Job, cost_ns: int, settings: S
         created_ns=created_ns,
         expires_ns=entry.NEVER if ttl_ns is None else min(created_ns + ttl_ns, entry.NEVER),
         cost_ns=cost_ns,
+        flags=flags_of(payload.stream, job.address.home),
     )
     stream = compress_stream(payload.stream, settings.compression)
     buffers = [compress_buffer(buffer, settings.compression) for buffer in payload.buffers]

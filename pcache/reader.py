@@ -18,6 +18,7 @@ from pcache import entry
 from pcache.compression import RAW
 from pcache.culprit import attempt
 from pcache.errors import DamagedEntry, EntryError, Miss
+from pcache.home import means_the_same
 from pcache.payload import load, load_again, load_with
 from pcache.trust import SAFE_FLAGS, our_uid
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pcache.entry import BufferRow, Header
+    from pcache.home import Home
     from pcache.trust import Keyring
 
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
@@ -46,12 +48,13 @@ _verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, mtime_
 
 
 class Address(NamedTuple):
-    """Which entry is asked for: where it lies, what it must say, and how old it may be (None: any age)."""
+    """Which entry is asked for: where it lies, what it must say, how old it may be (None: any age), and who asks."""
 
     path: str
     key: bytes
     function_id: bytes
     ttl_ns: int | None
+    home: Home | None = None
 
 
 class Loaded(NamedTuple):
@@ -90,6 +93,8 @@ class Recent:
             entry.check_age(known.header, now_ns, address.ttl_ns)
         except EntryError as error:
             raise Miss(error.reason, detail=error.detail) from error
+        if known.header.flags and not means_the_same(known.header.flags, known.stream, address.home):
+            return None
         value, failure = attempt(load, known.stream)
         if failure is not None:
             return None  # reading it says what there is to say
@@ -183,6 +188,8 @@ def _load(
     entry.check_age(header, now_ns, address.ttl_ns)
     stream = entry.stream_of(head, header)
     try:
+        if header.flags and not means_the_same(header.flags, stream, address.home):
+            raise Miss("unloadable", detail="it names classes of its module, which is another one here")
         loader = load
         if header.n_buffers:
             loader = load_with(_buffers(fd, status, entry.table_of(head, header, status.st_size), header, verify))

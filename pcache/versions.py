@@ -14,12 +14,14 @@ from blake3 import blake3
 from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
+from pcache.home import home_of
 from pcache.keys import encode, module_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pcache.fingerprint import Fingerprint
+    from pcache.home import Home
     from pcache.options import Options
     from pcache.registry import Adopted, FunctionVersion
     from pcache.signature import Binder
@@ -38,6 +40,7 @@ class Version(NamedTuple):
     prefix: bytes  # of what its keys are digests of
     facts: FunctionVersion
     fingerprint: Fingerprint
+    home: Home
     continued: tuple[Continued, ...]
 
 
@@ -58,7 +61,8 @@ def find(function: Callable[..., Any], label: str, options: Options, options_dig
     from pcache.registry import describe  # late for start-up time: decorating needs no version
 
     found = fingerprint.of_callable(function, options.code, options.depends_on)
-    name = f"{module_name(function)}:{label}"
+    home = home_of(function)
+    name = f"{home.name}:{label}"
     content = (name, found.digest, binder.source, options_digest)
     function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
     facts = describe(
@@ -74,7 +78,7 @@ def find(function: Callable[..., Any], label: str, options: Options, options_dig
             **{f"key {name}": _part(value) for name, value in options.key.items()},
         },
     )
-    return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, ())
+    return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home, ())
 
 
 def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:

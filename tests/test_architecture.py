@@ -25,6 +25,7 @@ ORDER = """
 errors eviction files folders method mounts opcodes provenance reports summary
 culprit notices units compression trust
 config entry keys options payload registry removals claim
+home
 arguments differences reader reducers signature codes unhashable
 walk publishing
 fingerprint store flow

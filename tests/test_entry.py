@@ -25,7 +25,7 @@ SECOND = 10**9
 
 times = st.integers(0, entry.NEVER)
 facts_of_entries = st.builds(
-    Facts, st.binary(min_size=20, max_size=20), st.binary(min_size=8, max_size=8), *[times] * 3
+    Facts, st.binary(min_size=20, max_size=20), st.binary(min_size=8, max_size=8), *[times] * 3, st.integers(0, 65535)
 )
 texts = st.text("aß\0", max_size=9)
 metas = st.dictionaries(texts, st.integers() | texts, max_size=3)
@@ -47,7 +47,7 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
     parts = [compress_buffer(memoryview(buffer), setting) for buffer in buffers]
     data = joined(facts, json.dumps(meta).encode(), compress_stream(stream, setting), parts)
     header, found_meta, found_stream, found_buffers = decode(data, RING)
-    assert header[:2] + header[3:6] == facts
+    assert (*header[:2], *header[3:6], header.flags) == facts
     assert header.key_id == RING.signing
     assert (found_meta, found_stream, [bytes(buffer) for buffer in found_buffers]) == (meta, stream, buffers)
     assert all(row.offset % 64 == 0 for row in entry.table_of(data, header, len(data)))

@@ -381,7 +381,7 @@ def test_a_script_run_twice_hits(tmp_path: Path) -> None:
     first = run(script, PYTHONHASHSEED="1")
     assert run(script, PYTHONHASHSEED="2") == first
     (tmp_path / "elsewhere").mkdir()
-    assert run(script.rename(tmp_path / "elsewhere" / "renamed.py")) == first
+    assert run(script.rename(tmp_path / "elsewhere" / script.name)) == first
 
 
 def test_scripts_do_not_mix(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_a_file_of_another_user_is_foreign(path: Path) -> None:
 def test_a_huge_sparse_file_is_a_miss(path: Path) -> None:
     """A header that claims terabytes, in a file that has them as holes, is damaged and takes no memory."""
     lengths = (0, 8 << 40, 8 << 40, 0)
-    header = entry.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:], 0, 0, 0, *lengths, b"12345678", b"abcd")
+    header = entry.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:5], 0, 0, 0, *lengths, b"12345678", b"abcd")
     path.write_bytes(entry.MAGIC + bytes(32) + header)
     try:
         os.truncate(path, entry.META_AT + (8 << 40))

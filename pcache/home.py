@@ -1,0 +1,100 @@
+"""The module that a function is at home in, however the program was started.
+
+`python script.py` runs as `__main__` what others import as `script`, and a pool's workers see it as `__mp_main__`. The
+function's name is the same in all of them, so they share results. What pickle knows by name is not: a `__main__.Point`
+is the class of the program that runs, and `script.Point` another one. Where the function's code mentions the class, its
+fingerprint keeps them apart. A class that no analysis sees is why entries are marked here, and looked at when read.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.keys import module_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_MAIN = ("__main__", "__mp_main__")
+_MISSING = object()
+SHARED, MADE_BY_MAIN, MADE_BY_IMPORT = 0, 1, 2  # flags of an entry
+
+
+class Home(NamedTuple):
+    """Where a function comes from: `name` is that of its module as an import says it, `namespace` the module's names.
+
+    `namespace` is None for what is no plain function of the module it names, such as one that a decorator made.
+    """
+
+    name: str
+    is_main: bool
+    namespace: Mapping[str, Any] | None
+
+
+def home_of(function: Callable[..., Any]) -> Home:
+    """Find the home of a function; notebooks, REPLs and `python -c` stay `__main__`."""
+    module = module_name(function)
+    is_main = module == "__main__"
+    names = getattr(function, "__globals__", {})
+    own = names.get("__name__")
+    if own != module and not (is_main and own in _MAIN):
+        return Home(module, is_main, None)
+    file = names.get("__file__")
+    if is_main and isinstance(file, str) and file.endswith(".py"):
+        stem = os.path.basename(file).removesuffix(".py")
+        package = names.get("__package__")
+        module = f"{package}.{stem}" if package else stem
+    return Home(module, is_main, names)
+
+
+def flags_of(stream: bytes, home: Home | None) -> int:
+    """The mark of an entry: whether its pickle names the function's own module, and how that was loaded."""
+    if home is None or home.namespace is None:
+        return SHARED
+    if home.is_main:
+        return MADE_BY_MAIN if any(_names(stream, module) for module in _MAIN) else SHARED
+    return MADE_BY_IMPORT if _names(stream, home.name) else SHARED
+
+
+def _names(stream: bytes, module: str) -> bool:
+    """Whether a pickle, or one of an older protocol inside of it, may name a module. Data that looks so counts too."""
+    name = module.encode()
+    return b"\x8c" + bytes([len(name) & 0xFF]) + name in stream or b"c" + name + b"\n" in stream
+
+
+def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
+    """Whether what a marked entry's pickle finds in its module is what the function finds in its own.
+
+    True in the program that made it, since there both are one module. Nothing is imported: that would run a script.
+    """
+    if home is None or home.namespace is None or flags not in (MADE_BY_MAIN, MADE_BY_IMPORT):
+        return False
+    module = "__main__" if flags == MADE_BY_MAIN else home.name
+    loaded = getattr(sys.modules.get(module), "__dict__", {})
+    if loaded is home.namespace:
+        return True
+    from pcache.opcodes import imports_of  # late for start-up time: the program that made an entry needs no look at it
+
+    names = set()
+    for imported in imports_of(bytes(stream)):
+        for prefix in _MAIN if flags == MADE_BY_MAIN else (module,):
+            if imported.startswith(f"{prefix}."):
+                names.add(imported[len(prefix) + 1 :].partition(".")[0])
+    return bool(names) and all(loaded.get(name, _MISSING) is home.namespace.get(name) for name in names)
+
+
+def names_itself(obj: Any) -> bool:
+    """Whether a pickle of `obj` can refer to it by name; to be asked by its `__reduce__`.
+
+    Not where cloudpickle pickles for processes in which `__main__` is another program: it writes functions of
+    `__main__` by value, and must be given one. Plain pickle can only write their names.
+    """
+    found: Any = sys.modules.get(getattr(obj, "__module__", None) or "")
+    for part in getattr(obj, "__qualname__", "").split("."):
+        found = getattr(found, part, None)
+    if found is not obj or module_name(obj) != "__main__":
+        return found is obj
+    pickler = sys._getframe(2).f_globals.get("__name__")  # of `dump`, since the rest of a pickler is C
+    return not str(pickler).endswith("cloudpickle.cloudpickle")
