@@ -25,8 +25,9 @@ ORDER = """
 errors eviction files folders method mounts opcodes provenance reports summary
 culprit notices units compression trust
 config entry keys options payload registry claim
-reader reducers signature codes unhashable
-walk publishing
+reader reducers signature codes parts sources unhashable
+values publishing
+walk
 fingerprint store flow
 decorator
 cache selection
