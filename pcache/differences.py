@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 KINDS = (
     "argument",
     "captured",
-    "name",
+    "identity",
     "parameters",
     "version",
     "python",
     "function",
     "class",
     "constant",
+    "name",
     "depends_on",
     "file",
     "key",
@@ -29,11 +30,13 @@ KINDS = (
 )
 _CODE = ("function", "class")
 _WORDS = {
+    "identity": "its name",
     "version": "version=",
     "python": "Python",
     "depends_on": "what depends_on= names,",
     "key": "the key function of",
     "captured": "captured values",
+    "name": "what is meant by",
 }
 
 
@@ -75,7 +78,7 @@ def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Differen
     found = [
         Difference(kind, "", "changed", old, new)
         for kind, old, new in (
-            ("name", before.name, now.name),
+            ("identity", before.name, now.name),
             ("parameters", _listed(before), _listed(now)),
             ("version", before.version, now.version),
             ("python", before.python, now.python),

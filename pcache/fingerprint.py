@@ -18,7 +18,9 @@ from blake3 import blake3
 
 from pcache.codes import facts_of
 from pcache.keys import encode, module_name, register_reducer, type_name
+from pcache.parts import Part, name_of
 from pcache.provenance import is_user_code
+from pcache.summary import summarize_value
 from pcache.walk import Walk, content_of
 
 if TYPE_CHECKING:
@@ -35,22 +37,22 @@ _REPLACEABLE = tuple(map(operator.attrgetter, ("__code__", "__defaults__", "__kw
 class Fingerprint:
     """A digest, its parts by name, and the names that it rests on.
 
-    `parts` says for people and for `explain` what was found: each followed function, class and constant with its
-    digest, each package with its version.
+    `parts` says for people and for `explain` what was found, by label: `function helpers:clean`, `class models:Model`,
+    `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
     """
 
     __slots__ = ("_absent", "_cells", "_classes", "_functions", "_guards", "digest", "parts")
 
-    def __init__(self, digest: bytes, parts: dict[str, str], walk: Walk) -> None:
+    def __init__(self, digest: bytes, parts: dict[str, Part], walk: Walk) -> None:
         self.digest = digest
         self.parts = parts
         self._guards = [_guard(namespace, names) for namespace, names in walk.present.values()]
         self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
         self._cells = walk.cells
         # Some tools, such as IPython's autoreload, put new code into old functions.
-        functions = [found for found in walk.queue if isinstance(found, FunctionType)]
+        functions = [found for found, _, _ in walk.queue if isinstance(found, FunctionType)]
         self._functions = [(functions, get, list(map(get, functions))) for get in _REPLACEABLE]
-        self._classes = [(vars(found), len(vars(found))) for found in walk.queue if isinstance(found, type)]
+        self._classes = [(vars(found), len(vars(found))) for found, _, _ in walk.queue if isinstance(found, type)]
 
     def holds(self) -> bool:
         """Whether every name that was followed still means the same object (25 ns a name)."""
@@ -95,7 +97,7 @@ def fingerprint_of(code: FunctionType | type) -> Fingerprint:
 
 def _follow(code: FunctionType | type, depends_on: tuple[object, ...] = ()) -> Fingerprint:
     walk = Walk()
-    return Fingerprint(walk.run(code, depends_on), walk.parts, walk)
+    return Fingerprint(walk.run(code, depends_on), walk.parts.parts, walk)
 
 
 def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
@@ -108,15 +110,15 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
         return _follow(function, depends_on) if depends_on else fingerprint_of(function)
     walk = Walk()
     if code == "none":
-        own = b""
+        pass
     elif isinstance(function, FunctionType):
-        own = facts_of(function.__code__).digest
+        walk.parts.add(
+            f"function {name_of(function)}", facts_of(function.__code__).digest, function.__code__.co_filename
+        )
     else:
         own = blake3(b"".join(encode(function))).digest()
-    declared = [walk.declared(value, f"depends_on[{i}]") for i, value in enumerate(depends_on)]
-    walk.follow()
-    content = (own, declared, walk.contents)
-    return Fingerprint(blake3(b"".join(encode(content))).digest(), walk.parts, walk)
+        walk.parts.add("callable", own, summarize_value(function))
+    return Fingerprint(walk.run(None, depends_on), walk.parts.parts, walk)
 
 
 def captured_values(function: Callable[..., Any], itself: object) -> tuple[Any, ...]:
@@ -130,6 +132,9 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     if function.__closure__ is None and not is_user_code(function) and "<" not in function.__qualname__:
         return NotImplemented
 
+    if encoder.nesting.follow is not None:
+        return encoder.nesting.follow(function)
+
     def write() -> object:
         captured = [content_of(cell) for cell in function.__closure__ or ()]
         return (
@@ -142,10 +147,12 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     return encoder.part(function, write)
 
 
-def _reduce_class(cls: type, _encoder: Encoder) -> object:
+def _reduce_class(cls: type, encoder: Encoder) -> object:
     """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
     if not is_user_code(cls) and "<" not in cls.__qualname__:
         return NotImplemented
+    if encoder.nesting.follow is not None:
+        return encoder.nesting.follow(cls)
     return (type_name(cls), fingerprint_of(cls).digest)
 
 

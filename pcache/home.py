@@ -41,12 +41,18 @@ def home_of(function: Callable[..., Any]) -> Home:
     own = names.get("__name__")
     if own != module and not (is_main and own in _MAIN):
         return Home(module, is_main, None)
-    file = names.get("__file__")
-    if is_main and isinstance(file, str) and file.endswith(".py"):
-        stem = os.path.basename(file).removesuffix(".py")
-        package = names.get("__package__")
-        module = f"{package}.{stem}" if package else stem
-    return Home(module, is_main, names)
+    return Home(import_name(names), is_main, names)
+
+
+def import_name(namespace: Mapping[str, Any]) -> str:
+    """The name of a module as an import says it, by its names; that of a notebook or REPL is `__main__`."""
+    name, file = str(namespace.get("__name__", "")), namespace.get("__file__")
+    if name not in _MAIN:
+        return name
+    if not isinstance(file, str) or not file.endswith(".py"):
+        return "__main__"
+    stem, package = os.path.basename(file).removesuffix(".py"), namespace.get("__package__")
+    return f"{package}.{stem}" if package else stem
 
 
 def flags_of(stream: bytes, home: Home | None) -> int:

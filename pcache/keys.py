@@ -67,17 +67,19 @@ class _Output:
         self.chunks.append(chunk)
 
 
-class _Nesting:
+class Nesting:
     """What is being encoded around a value, and what was encoded before it in the same call.
 
     `ids` are those of the sets and functions that the value is in; `cycles` counts how often one of them was reached
     again. `contents` and `digests` keep what was found out about a set, function or array, by its id. `limit` is that
-    of the stream, in bytes.
+    of the stream, in bytes. `follow` says what stands for a function or class where fingerprints already follow it: a
+    fingerprint in itself would not end.
     """
 
-    __slots__ = ("contents", "count", "cycles", "digests", "ids", "limit", "written")
+    __slots__ = ("contents", "count", "cycles", "digests", "follow", "ids", "limit", "written")
 
-    def __init__(self) -> None:
+    def __init__(self, follow: Callable[[Any], object] | None = None) -> None:
+        self.follow = follow
         self.ids: list[int] = []
         self.contents: dict[int, tuple[object, Any]] = {}
         self.digests: LargeContents = {}
@@ -95,10 +97,10 @@ class _Nesting:
 class Encoder(pickle.Pickler):
     """The first pass."""
 
-    def __init__(self, nesting: _Nesting | None = None, limit: int = _SPELLED_OUT_LIMIT, *, memo: bool = False) -> None:
+    def __init__(self, nesting: Nesting | None = None, limit: int = _SPELLED_OUT_LIMIT, *, memo: bool = False) -> None:
         self.output = _Output(limit)
         self.buffers: list[pickle.PickleBuffer] = []
-        self.nesting = nesting or _Nesting()
+        self.nesting = nesting or Nesting()
         # list.append returns None: the buffer goes out of band
         super().__init__(self.output, _PROTOCOL, buffer_callback=self.buffers.append)
         self.fast = not memo
@@ -179,9 +181,9 @@ class _SetEncoder(Encoder):
 _spare: list[Encoder] = []  # making a pickler costs 1 us, using one again 0.4 us; list.pop and append are atomic
 
 
-def nesting_with(large: LargeContents) -> _Nesting:
+def nesting_with(large: LargeContents) -> Nesting:
     """For `encode`: what an earlier encoding has hashed already."""
-    nesting = _Nesting()
+    nesting = Nesting()
     nesting.digests = large
     return nesting
 
@@ -196,7 +198,7 @@ def encode_short(value: object, large: LargeContents, limit: int) -> Sequence[An
         return None
 
 
-def encode(value: object, nesting: _Nesting | None = None, large: LargeContents | None = None) -> Sequence[Any]:
+def encode(value: object, nesting: Nesting | None = None, large: LargeContents | None = None) -> Sequence[Any]:
     """Return the canonical encoding of `value` as chunks of bytes; note what it hashed on the way in `large`.
 
     Raises whatever the pickle hooks of `value` raise, `RecursionError` for what is nested too deeply.
@@ -249,7 +251,7 @@ def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
     return _with_buffers(encoder)
 
 
-def _encode_suspected(value: object, nesting: _Nesting) -> Sequence[Any]:
+def _encode_suspected(value: object, nesting: Nesting) -> Sequence[Any]:
     """A value that is cyclic or deep, or looks so."""
     try:
         return _encode_with(_SetEncoder(nesting, _SPELLED_OUT_LIMIT), value)
@@ -261,7 +263,7 @@ def _encode_suspected(value: object, nesting: _Nesting) -> Sequence[Any]:
         return _encode_with(_SetEncoder(nesting, _NO_LIMIT, memo=True), value)
 
 
-def _encode_long(value: object, nesting: _Nesting) -> Sequence[Any]:
+def _encode_long(value: object, nesting: Nesting) -> Sequence[Any]:
     """A value of more than 8 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
     shared = _SetEncoder(nesting, _NO_LIMIT, memo=True)
     shared.dump(value)

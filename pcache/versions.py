@@ -74,8 +74,8 @@ def find(function: Callable[..., Any], label: str, options: Options, options_dig
         version="" if options.version is None else repr(options.version)[:_SHOWN_VERSION],
         parameters=binder.form,
         parts={
-            **{label: (part, "") for label, part in found.parts.items()},
-            **{f"key {name}": _part(value) for name, value in options.key.items()},
+            **{label: (part.digest, _absolute(part.shown)) for label, part in found.parts.items()},
+            **{f"key {name}": (value_digest(value)[:16], "") for name, value in options.key.items()},
         },
     )
     return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home, ())
@@ -124,10 +124,6 @@ def digest_of_options(options: Options, label: str) -> bytes:
     return digest  # type: ignore[no-any-return]
 
 
-def _part(value: object) -> tuple[str, str]:
-    return value_digest(value)[:16], ""
-
-
 def _absolute(file: str) -> str:
     """The file of code, which Python names as it was started; names such as `<stdin>` stay."""
-    return os.path.abspath(file) if file and not file.startswith("<") else file
+    return os.path.abspath(file) if file.endswith(".py") and not os.path.isabs(file) else file

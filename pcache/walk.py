@@ -2,33 +2,32 @@
 
 Global names and module attributes that its code uses lead to the functions, classes and plain constants of the user's
 own code, and these further. Installed packages count by version, the standard library by that of Python.
+
+What is found has labels instead of a place in an order, so that an edit changes the parts that it touches and no other.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from functools import partial
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
-
-from blake3 import blake3
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import content_digest
-from pcache.keys import encode, module_name, type_name
-from pcache.provenance import is_user_code, is_user_file, is_user_module, package_of
+from pcache.home import import_name
+from pcache.keys import module_name, type_name
+from pcache.parts import Parts, digest_of, name_of, shown_name
+from pcache.provenance import is_user_code, is_user_module, package_of
+from pcache.sources import absolute_name, file_to_import, files_of
+from pcache.summary import summarize_value
+from pcache.values import SCALARS, Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_SCALARS = (type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range)
-_CONTAINERS = (tuple, list, dict, set, frozenset)
-# Modules whose objects are values: they count by what they hold, where other objects count by their class alone.
-_VALUE_MODULES = frozenset("builtins datetime decimal fractions ipaddress numpy pathlib re types uuid zoneinfo".split())
-_MAX_ITEMS = 1000
-_MAX_NESTED = 50
+_BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)
 _MISSING = object()
 # Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
 _INCIDENTAL = frozenset(
@@ -43,79 +42,52 @@ _INCIDENTAL = frozenset(
 class Walk:
     """One pass over all that a function or class depends on, breadth first.
 
-    Every function and class gets a number when it is first met; what refers to it names the number, so cycles end.
+    Every function and class gets a label when it is first met; what refers to it names the label, so cycles end.
     """
 
     def __init__(self) -> None:
-        self.numbers: dict[int, int] = {}
-        self.queue: list[Any] = []
-        self.contents: list[object] = []
-        self.parts: dict[str, str] = {}
+        self.parts = Parts()
+        self.values = Values(self.reference)
+        self.labels: dict[int, str] = {}  # of functions and classes, by id
+        self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
+        self.spaces: dict[int, str] = {}  # names of module namespaces, by id
+        self.noted: set[tuple[int, str, bool]] = set()
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object]] = []
         self.root: object = None
-        self.open: list[int] = []  # ids of the containers being written
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
-        """Follow a function or class, and what it was declared to depend on; return the digest of it all."""
+        """Follow a function or class, or none, and what it was declared to depend on; return the digest of it all."""
         self.root = root
-        self.number(root)
+        first = None if root is None else self.labelled(root, name_of(root))
         for i, declared in enumerate(depends_on):
-            self.contents.append(self.declared(declared, f"depends_on[{i}]"))
-        self.follow()
-        return blake3(b"".join(encode(self.contents))).digest()
+            self.declared(declared, f"depends_on[{i}]")
+        for found, label, path in self.queue:  # grows meanwhile
+            if isinstance(found, type):
+                self.class_part(found, label, path)
+            else:
+                self.function_part(found, label, path)
+        self.note_absent()
+        return digest_of((first, self.parts.digest()))
 
-    def follow(self) -> None:
-        """Write what is in the queue, which grows meanwhile."""
-        for found in self.queue:
-            content = self.class_content(found) if isinstance(found, type) else self.function_content(found)
-            digest = blake3(b"".join(encode(content))).digest()
-            self.contents.append(digest)
-            label = f"{module_name(found)}:{found.__qualname__}"
-            self.parts[label] = digest.hex()[:16]
+    def labelled(self, found: Any, path: str) -> str:
+        """The label of a function or class; what was made inside of a function is told apart by where it was met."""
+        label = self.labels.get(id(found))
+        if label is None:
+            name = name_of(found)
+            local = "<" in name and path != name
+            kind = "class" if isinstance(found, type) else "function"
+            label = self.labels[id(found)] = self.parts.unique(f"{kind} {name} ({path})" if local else f"{kind} {name}")
+            self.queue.append((found, label, path if local else name))
+        return label
 
-    def number(self, found: Any) -> tuple[str, int]:
-        if id(found) not in self.numbers:
-            self.numbers[id(found)] = len(self.queue)
-            self.queue.append(found)
-        return ("code", self.numbers[id(found)])
-
-    def function_content(self, function: FunctionType) -> object:
-        facts = facts_of(function.__code__)
-        names = function.__globals__
-        used: list[tuple[str, object]] = []
-        for name in sorted(facts.global_names):
-            value = self.look(names, name)
-            if value is not _MISSING:
-                used.append((name, self.reference(value, name)))
-                used += self.attributes(value, name, facts.names)
-        for name, level in sorted(facts.imports):
-            used.append((f"import {name}", self.imported(name, level, names)))
-        if function is not self.root:
-            # The root's defaults are bound arguments, and what it captures is part of each key.
-            for defaults in (function.__defaults__, function.__kwdefaults__):
-                used.append(("defaults", defaults and self.reference(defaults, f"{function.__qualname__} defaults")))
-            for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-                value = content_of(cell)
-                self.cells.append((cell, value))
-                used.append((f"captured {name}", self.reference(value, name)))
-        return ("function", facts.digest, used)
-
-    def declared(self, value: object, label: str) -> object:
-        """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
-        if isinstance(value, ModuleType) and is_user_module(value.__name__):
-            return (value.__name__, self.files(_sources(value), label))
-        if isinstance(value, os.PathLike):
-            return self.files([os.fspath(value)], label)
-        if callable(value) or isinstance(value, ModuleType):
-            return self.reference(value, label)
-        return blake3(b"".join(encode(value))).digest()
-
-    def files(self, paths: list[str], label: str) -> list[bytes]:
-        digests = [content_digest(path) for path in paths]
-        self.parts[f"file {label}"] = blake3(b"".join(digests)).hexdigest()[:16]
-        return digests
+    def space(self, namespace: Mapping[str, Any]) -> str:
+        """The name of a module by its namespace."""
+        known = self.spaces.get(id(namespace))
+        if known is None:
+            known = self.spaces[id(namespace)] = self.parts.unique(import_name(namespace))
+        return known
 
     def look(self, namespace: Mapping[str, Any], name: str) -> object:
         """The value of a name, with a guard; builtins count by Python's version alone."""
@@ -123,141 +95,135 @@ class Walk:
         table.setdefault(id(namespace), (namespace, set()))[1].add(name)
         return namespace.get(name, _MISSING)
 
-    def attributes(self, value: object, path: str, names: frozenset[str]) -> list[tuple[str, object]]:
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
+        """Look up a name and note what it means; the content of what the code itself changes is no constant."""
+        value = self.look(namespace, name)
+        changed = changed and type(value) not in SCALARS and not isinstance(value, _BY_REFERENCE)
+        if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
+            self.noted.add((id(namespace), name, changed))
+            self.note(type(value) if changed else value, path)
+        return value
+
+    def note(self, value: object, path: str) -> None:
+        """Note what a name means, unless that bears the name itself."""
+        token = self.reference(value, path)
+        if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
+            return
+        if isinstance(value, ModuleType) and path.endswith(f":{value.__name__}"):
+            return
+        kind = "name" if isinstance(value, _BY_REFERENCE) else "constant"
+        shown = shown_name(token) if kind == "name" else attempt(summarize_value, value)[0] or ""
+        self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
+
+    def note_absent(self) -> None:
+        """A name that is gone, where what it meant is still used by another name: its label does not say so."""
+        for namespace, names in self.absent.values():
+            for path in [f"{self.space(namespace)}:{name}" for name in sorted(names)]:
+                if f"function {path}" in self.parts or f"class {path}" in self.parts:
+                    self.parts.add(self.parts.unique(f"name {path}"), digest_of("absent"), "")
+
+    def function_part(self, function: FunctionType, label: str, path: str) -> None:
+        """A function by its own code; what its names mean, its defaults and what it captures are parts of their own."""
+        code, names = function.__code__, function.__globals__
+        facts = facts_of(code)
+        self.parts.add(label, facts.digest, code.co_filename)
+        space = self.space(names)
+        for name in sorted(facts.global_names):
+            value = self.bind(names, name, f"{space}:{name}")
+            self.attributes(value, facts.names, set())
+        for name, level in sorted(facts.imports):
+            self.imported(name, level, names)
+        if function is self.root:
+            return  # its defaults are bound arguments, and what it captures is part of each key
+        defaults = function.__defaults__ or ()
+        positional = code.co_varnames[: code.co_argcount]
+        for name, default in zip(positional[len(positional) - len(defaults) :], defaults, strict=False):
+            self.note(default, f"{path}({name})")
+        for name, default in sorted((function.__kwdefaults__ or {}).items()):
+            self.note(default, f"{path}({name})")
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+            if name == "__class__":
+                self.reference(self.captured(cell), path)
+            else:
+                self.note(self.captured(cell), f"{path}({name})")
+
+    def captured(self, cell: CellType) -> object:
+        value = content_of(cell)
+        self.cells.append((cell, value))
+        return value
+
+    def attributes(self, value: object, names: frozenset[str], seen: set[int]) -> None:
         """What the code may use of a module of the user's: all attributes whose names it mentions."""
-        if not isinstance(value, ModuleType) or not is_user_module(value.__name__):
-            return []
-        used: list[tuple[str, object]] = []
-        for name in sorted(names & vars(value).keys()):
-            attribute = self.look(vars(value), name)
-            used.append((f"{path}.{name}", self.reference(attribute, f"{path}.{name}")))
-            if attribute is not value and f"{path}.".count(".") < 10:  # noqa: PLR2004 - modules can name each other
-                used += self.attributes(attribute, f"{path}.{name}", names)
-        return used
+        if not isinstance(value, ModuleType) or not is_user_module(value.__name__) or id(value) in seen:
+            return
+        seen.add(id(value))
+        namespace = vars(value)
+        space = self.space(namespace)
+        for name in sorted(names & namespace.keys()):
+            self.attributes(self.bind(namespace, name, f"{space}:{name}"), names, seen)
 
-    def imported(self, name: str, level: int, names: Mapping[str, Any]) -> object:
-        """A module imported by the function's body: the user's by its file, since it may not be loaded yet."""
-        if level:
-            package = str(names.get("__package__") or "").split(".")
-            name = ".".join([*package[: len(package) - level + 1], *([name] if name else [])])
-        root = name.partition(".")[0]
-        if not root or root in sys.stdlib_module_names:
-            return self.package(root or "builtins")
-        from importlib.util import find_spec  # late for start-up time: imports inside of functions are rare
-
-        spec, _ = attempt(find_spec, name)
-        path = getattr(spec, "origin", None) or ""
-        if not is_user_file(path) or not os.path.isfile(path):
-            return self.package(root)
-        return self.files([path], f"of import {name}")
-
-    def class_content(self, cls: type) -> object:
+    def class_part(self, cls: type, label: str, path: str) -> None:
+        """A class by its bases and what its members are; constants among them are parts of their own."""
         members = vars(cls)
-        names = [name for name in sorted(members) if name not in _INCIDENTAL]
-        for name in members:
-            if name not in _INCIDENTAL:
-                self.look(members, name)
-        content = [(name, self.reference(members[name], f"{cls.__qualname__}.{name}")) for name in names]
-        return ("class", type_name(cls), [self.reference(base, base.__name__) for base in cls.__bases__], content)
+        held: list[object] = [type_name(cls), self.reference(type(cls), path)]
+        held += [self.reference(base, path) for base in cls.__bases__]
+        for name in sorted(members.keys() - _INCIDENTAL):
+            value = self.look(members, name)
+            if isinstance(value, _BY_REFERENCE) or hasattr(type(value), "__get__"):
+                held.append((name, self.reference(value, f"{path}.{name}")))
+            else:
+                held.append(name)
+                self.note(value, f"{path}.{name}")
+        self.parts.add(label, digest_of(held), "")
 
-    def package(self, module: str) -> object:
-        name, version = package_of(module)
-        self.parts[f"package {name}"] = version
-        return ("package", name, version)
+    def package(self, module: str, name: str = "") -> object:
+        """Something in an installed package, or in the standard library, whose version is that of Python."""
+        package, version = package_of(module)
+        label = "package " + ("python" if package in sys.stdlib_module_names else package)
+        if label not in self.parts:
+            self.parts.add(label, digest_of(version), version)
+        return ("package", module, name)
 
-    def reference(self, value: Any, label: str) -> object:
-        """How something that code uses is written: the user's code by number, packages by version, values by value."""
+    def imported(self, name: str, level: int, names: Mapping[str, Any]) -> None:
+        """A module imported by the function's body: the user's by its file, since it may not be loaded yet."""
+        name = absolute_name(name, level, str(names.get("__package__") or ""))
+        root = name.partition(".")[0]
+        path = "" if not root or root in sys.stdlib_module_names else file_to_import(name)
+        if path:
+            self.file(f"import {name}", path)
+        else:
+            self.package(root or "builtins")
+
+    def file(self, name: str, path: str) -> None:
+        if (label := f"file {name}") not in self.parts:
+            self.parts.add(label, content_digest(path), path)
+
+    def declared(self, value: object, label: str) -> None:
+        """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
+        if isinstance(value, ModuleType) and is_user_module(value.__name__):
+            self.parts.add(label, digest_of(value.__name__), value.__name__)
+            for name, path in files_of(value):
+                self.file(name, path)
+        elif isinstance(value, os.PathLike):
+            self.file(label, os.fspath(value))
+        elif callable(value) or isinstance(value, ModuleType):
+            token = self.reference(value, label)
+            self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))
+        else:
+            self.parts.add(label, digest_of(value), summarize_value(value))
+
+    def reference(self, value: Any, path: str) -> object:
+        """What stands for something that code uses: labels for the user's code, values for the rest."""
         cls = type(value)
         if cls is FunctionType or isinstance(value, type):
             if is_user_code(value) or not module_name(value):
-                return self.number(value)
-            return (self.package(module_name(value)), value.__qualname__)
+                return self.labelled(value, path)
+            return self.package(module_name(value), value.__qualname__)
         if isinstance(value, ModuleType):
             return ("module", value.__name__) if is_user_module(value.__name__) else self.package(value.__name__)
-        if cls in _SCALARS:
-            return self.constant(value, label)
-        if cls in _CONTAINERS:
-            return self.container(value, label)
-        return self.wrapper(value, label)
-
-    def container(self, value: Any, label: str) -> object:
-        """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
-        if id(value) in self.open or len(self.open) > _MAX_NESTED:
-            return ("cycle",)
-        if len(value) > _MAX_ITEMS:
-            return self.constant(value, label)
-        self.open.append(id(value))
-        try:
-            if isinstance(value, dict):
-                return ("dict", [[self.reference(part, label) for part in item] for item in value.items()])
-            items = [self.reference(item, label) for item in value]
-        finally:
-            self.open.pop()
-        if isinstance(value, (set, frozenset)):
-            return (type(value).__name__, sorted(b"".join(encode(item)) for item in items))
-        return (type(value).__name__, items)
-
-    def constant(self, value: object, label: str) -> object:
-        chunks, error = attempt(encode, value)
-        if error is not None:
-            return ("object", type_name(type(value)))
-        digest = blake3(b"".join(chunks)).digest(16)
-        self.parts[f"value {label}"] = digest.hex()
-        return ("value", digest)
-
-    def wrapper(self, value: Any, label: str) -> object:
-        """Descriptors, partials, decorated functions and other objects."""
-        cls = type(value)
-        if isinstance(value, (staticmethod, classmethod)):
-            return (cls.__name__, self.reference(value.__func__, label))
-        if isinstance(value, property):
-            return ("property", [self.reference(part, label) for part in (value.fget, value.fset, value.fdel)])
-        if isinstance(value, partial):
-            parts = [self.reference(part, label) for part in (value.func, value.args, value.keywords)]
-            return ("partial", parts)
-        if isinstance(value, MethodType):
-            return ("method", self.reference(value.__func__, label), self.reference(value.__self__, label))
         if isinstance(value, BuiltinFunctionType):
-            return (self.package(module_name(value) or "builtins"), value.__qualname__)
-        # Cached functions and functools wrappers keep the function in one attribute, cached_property in the other.
-        wrapped = _attribute(value, "__wrapped__") or _attribute(value, "func")
-        own = module_name(cls).partition(".")[0]
-        if isinstance(wrapped, FunctionType):
-            kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, label)
-            return ("wrapper", kind, self.reference(wrapped, label))
-        if own in _VALUE_MODULES:
-            return self.constant(value, label)
-        return (self.reference(cls, label), [self.reference(part, label) for part in _record_parts(value)])
-
-
-def _sources(module: ModuleType) -> list[str]:
-    """The Python files of a module: its own, and for a package all below its folder."""
-    own = getattr(module, "__file__", None) or ""
-    if os.path.basename(own) != "__init__.py":
-        return [own]
-    return sorted(
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(os.path.dirname(own))
-        for name in names
-        if name.endswith(".py")
-    )
-
-
-def _record_parts(value: Any) -> list[object]:
-    """What enum members, named tuples and frozen dataclasses hold: that is what they are. Nothing for other objects."""
-    cls = type(value)
-    if hasattr(cls, "_member_map_"):
-        return [_attribute(value, "_name_"), _attribute(value, "_value_")]
-    if isinstance(value, tuple) and hasattr(cls, "_fields"):
-        return list(value)
-    if _attribute(_attribute(cls, "__dataclass_params__"), "frozen"):
-        return [_attribute(value, name) for name in cls.__dataclass_fields__]
-    return []
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """An attribute of an object that may compute, or refuse, any of them."""
-    return attempt(getattr, value, name, None)[0]
+            return self.package(module_name(value) or "builtins", value.__qualname__)
+        return self.values.token(value, path)
 
 
 def content_of(cell: Any) -> object:

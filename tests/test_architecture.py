@@ -26,8 +26,9 @@ errors eviction files folders method mounts opcodes provenance reports summary
 culprit notices units compression trust
 config entry keys options payload registry removals claim
 home
-arguments differences reader reducers signature codes unhashable
-walk publishing
+arguments differences reader reducers signature codes parts sources unhashable
+values publishing
+walk
 fingerprint store flow
 captured versions explanation
 adoption calls
