@@ -150,7 +150,8 @@ class Adopter(NamedTuple):
         hint = ""
         if set(before) < set(now):
             values = ", ".join(f"{name!r}: ..." for name in new)
-            hint = f"; if it did then what it does now for some value, say so: added={{{values}}}"
+            option = f"--added {new[0]}=..."
+            hint = f"; if it did then what it does now for some value, say so with added={{{values}}} or {option}"
         return self._refusal(
             f"its parameters are ({', '.join(now)}) and were ({', '.join(before)}), so calls do not carry over{hint}",
             "added",

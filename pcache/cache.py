@@ -153,9 +153,9 @@ class Cache:
 
     def stats(self) -> Stats:
         """Entries and bytes in all and by function, and what is being computed. Reads names and sizes only."""
-        from pcache import upkeep
+        from pcache import listings
 
-        return upkeep.stats(self)
+        return listings.stats(self)
 
     def functions(self) -> Iterator[FunctionStats]:
         """The cached functions, the one with the most bytes first."""
@@ -163,9 +163,9 @@ class Cache:
 
     def entries(self, function: CachedFunction[..., Any] | str | None = None) -> Iterator[EntryInfo]:
         """The entries, of one function (or those whose name matches a pattern) or of all, the latest used first."""
-        from pcache import upkeep
+        from pcache import listings
 
-        return upkeep.entries(self, function)
+        return listings.entries(self, function)
 
     def evict(
         self,
@@ -181,11 +181,21 @@ class Cache:
 
         return upkeep.evict(self, max_size, max_entries, max_age, function, dry_run=dry_run)
 
-    def clear(self, function: CachedFunction[..., Any] | str | None = None, *, dry_run: bool = False) -> Removed:
-        """Remove the entries of one function, or of those whose name matches a pattern, or all."""
+    def clear(
+        self,
+        function: CachedFunction[..., Any] | str | None = None,
+        *,
+        superseded: bool = False,
+        dry_run: bool = False,
+    ) -> Removed:
+        """Remove the entries of one function, or of those whose name matches a pattern, or all.
+
+        With `superseded` only those of code versions that the files on disk do not have any more. Nothing is imported:
+        the files are compiled and compared. Versions from notebooks, or made by another Python, stay.
+        """
         from pcache import upkeep
 
-        return upkeep.clear(self, function, dry_run=dry_run)
+        return upkeep.clear(self, function, superseded=superseded, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
         """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""

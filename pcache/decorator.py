@@ -238,6 +238,12 @@ class CachedFunction(Generic[P, R]):
             "location": self._cache.location,
         }
 
+    def in_cache(self, cache: Cache) -> CachedFunction[P, R]:
+        """The same function with its results in another cache."""
+        return (
+            self if cache.location == self._cache.location else CachedFunction(self.__wrapped__, cache, self._options)
+        )
+
     @property
     def function_id(self) -> str:
         """The id of this function's running code version, 16 hexadecimal digits."""

@@ -76,7 +76,7 @@ _EDITED = {"changed": "was edited", "added": "is used now", "removed": "is not u
 def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Difference, ...]:
     """What makes two code versions different: names, options, and the parts of their fingerprints."""
     found = [
-        Difference(kind, "", "changed", old, new)
+        Difference(kind, "", "changed" if old and new else "added" if new else "removed", old, new)
         for kind, old, new in (
             ("identity", before.name, now.name),
             ("parameters", _listed(before), _listed(now)),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pcache.trust import Keyring
 
-_NAME = re.compile(r"([0-9a-f]{16})\.json")
+_NAME = re.compile(r"[0-9a-f]{16}\.(json|adopted)")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.(json|adopted)\.[0-9a-f]{8}")
 _MAX_SIZE = 16 << 20
 _TEMPORARY_AGE = 60  # seconds

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pcache.differences import Difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,27 @@ class FunctionStats:
     entries: int
     bytes: int
     last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One code version of a cached function.
+
+    `superseded` says why the code on disk is another one; it is empty where it is the same, or where that cannot be
+    told. `adopted` are the ids of versions whose results count as this one's, `differences` those from the version seen
+    before.
+    """
+
+    function: str
+    function_id: str
+    first_seen: float
+    python: str
+    file: str
+    entries: int
+    bytes: int
+    superseded: str
+    adopted: tuple[str, ...]
+    differences: tuple[Difference, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,14 +34,15 @@ captured versions explanation
 adoption calls
 decorator
 cache selection
-upkeep
+superseded
+listings upkeep loading
 __init__
 cli
 __main__
 """
 RANK = {name: rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-# upkeep is loaded when somebody looks after a cache, and takes one; cache only hands its calls over.
-LATE_AND_KNOWN = {("cache", "upkeep")}
+# Loaded when somebody looks after a cache, and take one; cache only hands its calls over.
+LATE_AND_KNOWN = {("cache", "upkeep"), ("cache", "listings")}
 
 
 def modules() -> dict[str, list[Path]]:

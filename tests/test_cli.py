@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import pcache
-from pcache import Cache, upkeep
+from pcache import Cache, listings
 from pcache.cli import look, main
 from pcache.cli.output import clean
 from pcache.opcodes import imports_of
@@ -360,13 +360,13 @@ def test_ls_sorts_and_limits(cache: Cache) -> None:
     function = cache.cached(wait)
     for n in (2, 1, 3):
         function(n)
-        path = Path(upkeep.details(cache, function.key(n)).info.path)
+        path = Path(listings.details(cache, function.key(n)).info.path)
         os.utime(path, (time.time() - 100 * n,) * 2)
     for sort, expected in {"used": [1, 2, 3], "size": [1, 2, 3], "age": [2, 1, 3], "cost": [3, 2, 1]}.items():
         found = [entry["arguments"] for entry in report("ls", "-C", cache.location, "--sort", sort)]
         assert found == [f"n={n}" for n in expected], sort
         assert [e["arguments"] for e in report("ls", "-C", cache.location, "--sort", sort, "-l", 2)] == found[:2]
-    assert look._SORTS == upkeep.SORTS
+    assert look._SORTS == listings.SORTS
 
 
 def test_ls_of_nothing(cache: Cache) -> None:

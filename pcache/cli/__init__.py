@@ -1,4 +1,4 @@
-"""The command line: parsing and printing only. What the commands do is in `upkeep` and `trust`.
+"""The command line: parsing and printing only. What the commands do is in `listings`, `upkeep` and `trust`.
 
 No command ever unpickles a result.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from pcache import __version__
-from pcache.cli import common, keys, look, upkeep
+from pcache.cli import common, keys, look, upkeep, why
 from pcache.cli.completion import completion
 from pcache.cli.program import Program
 
@@ -32,6 +32,8 @@ def main() -> None:
 
 
 for command in (look.directory, look.stats, look.list_entries, look.show, look.config):
+    main.add_command(command)
+for command in (why.explain, why.adopt):
     main.add_command(command)
 for command in (upkeep.clear, upkeep.evict, upkeep.verify, keys.key, completion):
     main.add_command(command)

@@ -141,10 +141,10 @@ def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | Non
     """
     from dataclasses import asdict  # late for start-up time
 
-    from pcache import upkeep  # late for start-up time
+    from pcache import listings  # late for start-up time
 
     cache, now = common.open_cache(), time.time()
-    found = list(upkeep.entries(cache, pattern, sort=sort, limit=limit))
+    found = list(listings.entries(cache, pattern, sort=sort, limit=limit))
     if as_json:
         say_json([{**asdict(info), "age": max(0.0, now - info.created)} for info in found])
         return
@@ -189,9 +189,9 @@ def show(ctx: click.Context, key: str, as_json: bool) -> None:
     """
     from dataclasses import asdict  # late for start-up time
 
-    from pcache import upkeep  # late for start-up time
+    from pcache import listings  # late for start-up time
 
-    found, now = upkeep.details(common.open_cache(), key), time.time()
+    found, now = listings.details(common.open_cache(), key), time.time()
     if as_json:
         report = asdict(found)
         say_json({**report.pop("info"), "age": max(0.0, now - found.info.created), **report})

@@ -93,6 +93,30 @@ def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]]) -> None:
             say(f"{first:<{indent}}{line}")
 
 
+def say_tree(lines: Iterable[tuple[int, str]]) -> None:
+    """Print lines below each other by their depth: as a tree on a terminal, indented in a pipe."""
+    if _terminal_width() is None:
+        for depth, text in lines:
+            say("  " * depth + clean(text))
+        return
+    from rich.console import Console  # late for start-up time
+    from rich.text import Text
+    from rich.tree import Tree
+
+    branches: list[Tree] = []
+    roots: list[Tree] = []
+    for depth, text in lines:
+        tree = Tree(Text(clean(text), style="bold" if depth == 0 and _styled() else ""))
+        del branches[depth:]
+        if branches:
+            branches[-1].children.append(tree)
+        else:
+            roots.append(tree)
+        branches.append(tree)
+    for root in roots:
+        Console(no_color=not _styled()).print(root)
+
+
 def counted(number: int, thing: str) -> str:
     """`1 entry`, `1,234 entries`."""
     if number != 1:

@@ -24,10 +24,11 @@ _MANY_ROWS = 40  # on a terminal; a pipe gets them all
 @click.command(short_help="Remove all entries, or those of a function.")
 @click.argument("function", required=False, shell_complete=complete_function)
 @common.cache_dir
+@click.option("--superseded", is_flag=True, help="Only versions that the code on disk does not have any more.")
 @common.dry_run
 @common.yes
 @common.as_json
-def clear(function: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def clear(function: str | None, superseded: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove the entries of FUNCTION, or after a question all of them.
 
     FUNCTION is a name with or without its module, a module, or a pattern such as 'stats:*'. The directory itself stays.
@@ -35,21 +36,23 @@ def clear(function: str | None, dry_run: bool, yes: bool, as_json: bool) -> None
 
     \b
     pcache clear simulate --dry-run
+    pcache clear --superseded
     pcache clear --yes
     """
     from pcache import upkeep  # late for start-up time
 
     cache = common.open_to_remove(dry_run=dry_run)
     if dry_run:
-        _say_candidates(upkeep.candidates(cache, function), "clear", as_json=as_json)
+        _say_candidates(upkeep.candidates(cache, function, superseded=superseded), "clear", as_json=as_json)
         return
-    if function is None:
-        planned = upkeep.clear(cache, dry_run=True)
+    if function is None or superseded:
+        planned = upkeep.clear(cache, function, superseded=superseded, dry_run=True)
         if planned.entries:
-            everything = f"remove all of {clean(cache.location)} ({amount(planned.entries, planned.bytes)})"
-            common.confirm(everything, yes=yes)
+            what = "the superseded results" if superseded else "all"
+            size = amount(planned.entries, planned.bytes)
+            common.confirm(f"remove {what} of {function or clean(cache.location)} ({size})", yes=yes)
     with Progress("clearing") as progress:
-        removed = upkeep.clear(cache, function, progress=progress)
+        removed = upkeep.clear(cache, function, superseded=superseded, progress=progress)
     if as_json:
         say_json({"dry_run": False, "entries": removed.entries, "bytes": removed.bytes})
     else:

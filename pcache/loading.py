@@ -1,0 +1,105 @@
+"""Finding a cached function by its name, for the command line: its module is imported, as a program would.
+
+A function of a script is found as a pool's worker finds it: the script runs with `__name__` set to `__mp_main__`, so
+that what stands below `if __name__ == "__main__":` does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from contextlib import redirect_stdout
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache import registry
+from pcache.culprit import attempt
+from pcache.decorator import CachedFunction
+from pcache.errors import ConfigError
+from pcache.method import CachedMethod
+from pcache.selection import selected_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcache.cache import Cache
+    from pcache.registry import FunctionVersion
+
+
+def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
+    """Import the function that a name or pattern stands for, as one that is cached in `cache`.
+
+    A name that no stored version has must be written `module:function`. What the module prints goes to standard error.
+    Raises `ConfigError` for what cannot be found or is no cached function, and for modules that cannot be imported.
+    """
+    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+    latest = _latest(known, name)
+    full_name = name if latest is None else latest.name
+    module_name, _, qualname = full_name.partition(":")
+    if not qualname or "<" in qualname:
+        raise _refusal(
+            full_name, "it cannot be imported by name; call explain() or adopt() of the function where it is"
+        )
+    with redirect_stdout(sys.stderr):
+        module, error = attempt(_import, module_name, latest)
+    if isinstance(error, ConfigError):
+        raise error
+    if error is not None:
+        raise _refusal(full_name, f"importing {module_name} failed: {type(error).__name__}: {error}") from error
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    found = found.__func__ if isinstance(found, CachedMethod) else found
+    if not isinstance(found, CachedFunction):
+        what = "there is no such function" if found is None else "it is no cached function"
+        raise _refusal(full_name, what)
+    return found.in_cache(cache)
+
+
+def _latest(known: Mapping[str, FunctionVersion], name: str) -> FunctionVersion | None:
+    """The version seen first most recently; None for a name in full that no version has."""
+    try:
+        ids = selected_ids({i: version.name for i, version in known.items()}, name) or set()
+    except ConfigError:
+        if ":" not in name:
+            raise
+        return None
+    versions = sorted((known[i] for i in ids), key=lambda version: version.first_seen)
+    names = sorted({version.name for version in versions})
+    if len(names) > 1:
+        raise ConfigError(f"{name!r:.80} stands for several functions: {', '.join(names)}", setting="function")
+    return versions[-1]
+
+
+def _import(name: str, version: FunctionVersion | None) -> ModuleType:
+    """Import a module by name, from the current directory or from where it was when its results were stored."""
+    file = version.file if version is not None else ""
+    places = [os.getcwd()]
+    if file.endswith(".py"):
+        root = os.path.dirname(file)
+        for _ in range(name.count(".") + (os.path.basename(file) == "__init__.py")):
+            root = os.path.dirname(root)
+        places.append(root)
+    sys.path[:0] = [place for place in places if place not in sys.path]
+    if version is None or version.module != "__main__":
+        return importlib.import_module(name)
+    if not os.path.isfile(file):
+        raise _refusal(version.name, "it comes from a notebook or a prompt; call explain() or adopt() of it there")
+    return _run_as_worker(name, file)
+
+
+def _run_as_worker(name: str, file: str) -> ModuleType:
+    with open(file, "rb") as source:
+        code = compile(source.read(), file, "exec", dont_inherit=True)
+    module = ModuleType("__mp_main__")
+    module.__file__ = file
+    module.__package__ = name.rpartition(".")[0] or None
+    # Stored results name the classes of the script as those of `__main__`.
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    exec(code, vars(module))  # noqa: S102 - the script whose function was asked for
+    return module
+
+
+def _refusal(name: str, why: str) -> ConfigError:
+    return ConfigError(f"cannot load {name}: {why}", setting="function", value=name)

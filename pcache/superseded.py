@@ -1,0 +1,86 @@
+"""Which stored code versions the code on disk still has.
+
+Files are compiled, never run: a version is superseded when a function that its fingerprint follows is not in its file
+any more as it was, or the file is gone. What cannot be told that way counts as current: code without a file (notebooks,
+prompts), code of another Python, whose bytecode differs, and versions whose files are unchanged but whose constants or
+packages are not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from pcache import registry
+from pcache.codes import facts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType
+
+    from pcache.cache import Cache
+    from pcache.registry import FunctionVersion
+
+_FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` is what has no file to stay in
+_Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
+
+
+def superseded(cache: Cache) -> dict[str, str]:
+    """The ids of superseded versions, each with a sentence that says why.
+
+    A version that a current one has adopted is none.
+    """
+    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+    files: dict[str, _Codes | None] = {}
+    found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files))}
+    keyring = cache.flow.keys.look()
+    for function_id in known.keys() - found.keys():
+        for adopted in registry.read_adopted(cache.flow.store.functions, function_id, keyring):
+            found.pop(adopted.function_id, None)
+    return found
+
+
+def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> str:
+    """What of a version the code on disk does not have; empty when it has it all, or that cannot be told."""
+    if version.python.split(".")[:2] != [str(part) for part in sys.version_info[:2]]:
+        return ""
+    for label, (digest, file) in version.parts.items():
+        match = _FUNCTION.match(label)
+        if match is None or not file.endswith(".py") or not os.path.isabs(file):
+            continue
+        if file not in files:
+            files[file] = _codes_in(file)
+        codes = files[file]
+        if codes is None:
+            if not os.path.exists(file):
+                return f"{file} is gone"
+        elif digest not in codes.get(match[1], ()):
+            if match[1] in codes:
+                return f"{match[1]} was edited in {file}"
+            # Somebody may have given a function another name than its code has; not the cached one, as a rule.
+            if label == f"function {version.name}" or not any(digest in found for found in codes.values()):
+                return f"{match[1]} is not there any more in {file}"
+    return ""
+
+
+def _codes_in(file: str) -> _Codes | None:
+    """The code in a file, for each degree of optimization; None for one that cannot be read or compiled."""
+    codes: _Codes = {}
+    try:
+        with open(file, "rb") as opened:
+            source = opened.read()
+        for degree in (0, 1, 2):
+            for code in _nested(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
+                codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
+    except (OSError, SyntaxError, ValueError, RecursionError):
+        return None
+    return codes
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, type(code)):
+            yield constant
+            yield from _nested(constant)

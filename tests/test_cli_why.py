@@ -1,0 +1,294 @@
+"""`pcache explain` and `pcache adopt`, on real scripts and modules."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.running import ROOT, run, write
+
+SCRIPT = """
+import helpers
+from pcache import cached
+
+class Point:
+    def __init__(self, x):
+        self.x = x
+
+@cached
+def simulate(n, seed=0):
+    print("computing")
+    return helpers.clean(n) + seed
+
+@cached
+def point(n):
+    return Point(n)
+
+def maker():
+    @cached
+    def local(n):
+        return n
+    return local
+
+print("the script runs")
+if __name__ == "__main__":
+    print(simulate(1), simulate(2, seed=5), point(3).x, maker()(4))
+"""
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+class Project:
+    """A folder with a script and its cache, and the program run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            "PCACHE_DIR": str(folder / "cache"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "PYTHONPATH": str(ROOT),
+        }
+        write(folder / "helpers.py", "def clean(x):\n    return x + 1\n")
+        write(folder / "script.py", SCRIPT)
+
+    def run(self) -> list[str]:
+        return run(self.folder / "script.py", **self.environment)
+
+    def edit(self, file: str, before: str, after: str) -> None:
+        text = (self.folder / file).read_text()
+        assert before in text
+        (self.folder / file).write_text(text.replace(before, after))
+
+    def pcache(self, *arguments: str, cwd: Path | None = None) -> Outcome:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "pcache", *arguments],
+            env={**os.environ, **self.environment},
+            cwd=cwd or self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            input="",
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path / "project")
+    made.run()
+    return made
+
+
+# explain
+
+
+def test_a_hit(project: Project) -> None:
+    """A call that would hit exits with 0; what the script prints when it is imported does not get in between."""
+    outcome = project.pcache("explain", "simulate(1)")
+    assert (outcome.code, outcome.out) == (0, "simulate(n=1, seed=0): hit\n")
+    assert outcome.err == "the script runs\n"
+
+
+def test_forms_of_a_call(project: Project) -> None:
+    """A call may be written as in Python, with the module or without; it works from any directory."""
+    for call in ("simulate(2, 5)", "script:simulate(n=2, seed=5)", " simulate ( 2 , seed = 5 )"):
+        assert project.pcache("explain", call, cwd=Path("/")).code == 0
+
+
+def test_a_miss(project: Project) -> None:
+    """A call that would miss exits with 1 and says what differs from the nearest stored call."""
+    outcome = project.pcache("explain", "simulate(2, seed=6)")
+    assert outcome.code == 1
+    assert outcome.out.splitlines()[0] == "simulate(n=2, seed=6): miss, absent"
+    assert outcome.out.splitlines()[-1] == "    argument seed: 5 -> 6"
+
+
+def test_edited_code(project: Project) -> None:
+    """An edit since the call was stored is named, with the way to keep the results."""
+    project.edit("helpers.py", "x + 1", "1 + x")
+    lines = project.pcache("explain", "simulate(1)").out.splitlines()
+    assert "    function helpers:clean was edited (helpers.py)" in lines
+    assert "pcache adopt" in lines[-1]
+
+
+def test_results_that_name_the_script(project: Project) -> None:
+    """A stored instance of a class of the script is found as the script finds it."""
+    assert project.pcache("explain", "point(3)").code == 0
+
+
+def test_explain_as_json(project: Project) -> None:
+    """Programs get everything as JSON, in base units."""
+    report = json.loads(project.pcache("explain", "simulate(3)", "--json").out)
+    assert (report["hit"], report["reason"], report["function"]) == (False, "absent", "script:simulate")
+    (difference,) = report["nearest"][0]["differences"]
+    assert difference == {"kind": "argument", "name": "n", "change": "changed", "before": "1", "now": "3"}
+
+
+def test_versions(project: Project) -> None:
+    """Without arguments nothing is imported: versions are listed with what was edited between them."""
+    project.edit("helpers.py", "x + 1", "1 + x")
+    project.run()
+    project.edit("helpers.py", "1 + x", "x + 7")
+    outcome = project.pcache("explain", "simulate")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    lines = outcome.out.splitlines()
+    assert lines[0] == "script:simulate"
+    assert sum("superseded: clean was edited in " in line for line in lines) == 2
+    assert sum(line == "    function helpers:clean was edited (helpers.py)" for line in lines) == 1
+    found = json.loads(project.pcache("explain", "simulate", "--json").out)
+    assert [version["entries"] for version in found] == [2, 2]
+    assert found[0]["first_seen"] > found[1]["first_seen"]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "words"),
+    [
+        ("simulate(1", 2, "must be Python literals"),
+        ("simulate(n)", 2, "must be Python literals"),
+        ("simulate(*[1])", 2, "must be Python literals"),
+        ("simulate(**{})", 2, "must be Python literals"),
+        ("simulate(1); print(2)", 2, "must be Python literals"),
+        ("simulate(__import__('os').system('x'))", 2, "must be Python literals"),
+        ("simulat(1)", 1, "the nearest name is script:simulate"),
+        ("simulat", 1, "the nearest name is script:simulate"),
+        ("script(1)", 1, "stands for several functions: script:"),
+        ("script:Point(1)", 1, "no cached function"),
+        ("script:nothing(1)", 1, "there is no such function"),
+        ("nothing:f(1)", 1, "importing nothing failed: ModuleNotFoundError"),
+        ("script:maker.<locals>.local(4)", 1, "cannot be imported by name"),
+    ],
+)
+def test_wrong_calls(project: Project, call: str, code: int, words: str) -> None:
+    """What cannot be read or found is said in one sentence, without a traceback."""
+    outcome = project.pcache("explain", call)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert words in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_wrong_arguments(project: Project) -> None:
+    """Arguments that do not fit the function are said to be."""
+    outcome = project.pcache("explain", "simulate(1, 2, 3)")
+    assert outcome.code == 2
+    assert "simulate() takes from 1 to 2 positional arguments but 3 were given" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_script_that_fails(project: Project) -> None:
+    """A module that cannot be imported says why."""
+    project.edit("script.py", "import helpers", "import helpers, nowhere_to_be_found")
+    outcome = project.pcache("explain", "simulate(1)")
+    assert outcome.code == 1
+    assert "importing script failed: ModuleNotFoundError" in outcome.err
+
+
+def test_a_function_of_a_notebook(project: Project) -> None:
+    """What has no file cannot be imported; the way out is named."""
+    text = "from pcache import cached\n@cached\ndef free(n):\n    return n\nfree(1)\n"
+    subprocess.run(
+        [sys.executable, "-c", text], env={**os.environ, **project.environment}, check=True, cwd=project.folder
+    )
+    outcome = project.pcache("explain", "free(1)")
+    assert outcome.code == 1
+    assert "a notebook or a prompt" in outcome.err
+
+
+def test_functions_of_packages(project: Project) -> None:
+    """A function of a package's module, run with -m or imported, is found with its relative imports."""
+    package = project.folder / "pkg"
+    write(package / "__init__.py", "")
+    write(package / "base.py", "STEP = 2\n")
+    write(
+        package / "work.py",
+        "from pcache import cached\nfrom .base import STEP\n@cached\ndef walk(n):\n    return n * STEP\n"
+        "if __name__ == '__main__':\n    walk(3)\n",
+    )
+    environment = {**os.environ, **project.environment}
+    subprocess.run([sys.executable, "-m", "pkg.work"], env=environment, check=True, cwd=project.folder)
+    assert project.pcache("explain", "walk(3)", cwd=Path("/")).out == "walk(n=3): hit\n"
+    subprocess.run(
+        [sys.executable, "-c", "import pkg.work; pkg.work.walk(4)"], env=environment, check=True, cwd=project.folder
+    )
+    assert project.pcache("explain", "walk(4)", cwd=Path("/")).code == 0
+
+
+# adopt
+
+
+def test_adopt(project: Project) -> None:
+    """After a neutral edit `adopt` lists what changed, and the script computes nothing."""
+    project.edit("helpers.py", "x + 1", "1 + x")
+    outcome = project.pcache("adopt", "simulate", "--yes")
+    assert outcome.code == 0
+    assert outcome.out.splitlines()[1:] == ["  function helpers:clean was edited (helpers.py)", "Adopted."]
+    assert project.run() == ["the script runs", "2 8 3 4"]
+
+
+def test_nothing_is_adopted_without_a_yes(project: Project) -> None:
+    """Where nobody can be asked, and with --dry-run, the list is all."""
+    project.edit("helpers.py", "x + 1", "1 + x")
+    outcome = project.pcache("adopt", "simulate")
+    assert outcome.code == 2
+    assert "say --yes" in outcome.err
+    outcome = project.pcache("adopt", "simulate", "-n")
+    assert outcome.code == 0
+    assert "helpers:clean was edited" in outcome.out
+    assert outcome.out.endswith("Nothing was changed.\n")
+    assert "computing" in project.run()
+
+
+def test_a_new_parameter(project: Project) -> None:
+    """`--added` says what a new parameter stands for in earlier calls; without it adopting is refused."""
+    project.edit("script.py", "seed=0)", "seed=0, method='exact')")
+    outcome = project.pcache("adopt", "simulate", "-y")
+    assert outcome.code == 2
+    assert "added={'method': ...} or --added method=..." in outcome.err
+    for wrong in ("method", "method=exact", "=3"):
+        assert project.pcache("adopt", "simulate", "-y", "--added", wrong).code == 2
+    outcome = project.pcache("adopt", "simulate", "-y", "--added", "method='exact'", "--json")
+    report = json.loads(outcome.out)
+    assert (report["done"], report["entries"], report["added"]) == (True, 2, {"method": "'exact'"})
+    assert project.run() == ["the script runs", "2 8 3 4"]
+
+
+def test_a_chosen_version(project: Project) -> None:
+    """`--from` takes the beginning of an id that `explain` lists."""
+    (first,) = json.loads(project.pcache("explain", "simulate", "--json").out)
+    project.edit("helpers.py", "x + 1", "x + 100")
+    project.run()
+    project.edit("helpers.py", "x + 100", "1 + x")
+    assert project.pcache("adopt", "simulate", "-y", "--from", "zz").code == 2
+    assert project.pcache("adopt", "simulate", "-y", "--from", first["function_id"][:8]).code == 0
+    assert project.run() == ["the script runs", "2 8 3 4"]
+    assert first["function_id"] in project.pcache("explain", "simulate").out
+
+
+def test_adopt_in_a_read_only_cache(project: Project) -> None:
+    """A read-only cache is not changed."""
+    project.edit("helpers.py", "x + 1", "1 + x")
+    project.environment["PCACHE_READ_ONLY"] = "1"
+    outcome = project.pcache("adopt", "simulate", "-y")
+    assert outcome.code == 2
+    assert "read-only" in outcome.err
+
+
+def test_clear_superseded(project: Project) -> None:
+    """`clear --superseded` asks, and removes what the code on disk does not have any more."""
+    assert project.pcache("clear", "--superseded").out == "There was nothing to clear.\n"
+    project.edit("helpers.py", "x + 1", "x + 2")
+    assert "Would remove 2 entries" in project.pcache("clear", "--superseded", "-n").out
+    assert project.pcache("clear", "--superseded").code == 2
+    assert project.pcache("clear", "--superseded", "-y").out.startswith("Removed 2 entries")
+    assert json.loads(project.pcache("stats", "--json").out)["entries"] == 2
