@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 from opcode import EXTENDED_ARG, hasconst, hasname, opmap
 from types import CodeType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from pcache.keys import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _HAS_CONST = frozenset(hasconst)
 _HAS_NAME = frozenset(hasname)
@@ -24,7 +27,7 @@ _LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
 _CACHE = opmap["CACHE"]
 _IMPORT_NAME = opmap["IMPORT_NAME"]
-_STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
+_STORE_SUBSCR, _STORE_ATTRIBUTE, _COPY = opmap["STORE_SUBSCR"], opmap["STORE_ATTR"], opmap["COPY"]
 _LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
 # How many flag bits an argument has below the index of its name.
 _NAME_SHIFT = {opmap["LOAD_GLOBAL"]: 1}
@@ -41,7 +44,8 @@ class CodeFacts(NamedTuple):
 
     `digest` stands for what it does; `global_names` are looked up in its module, without those that it changes
     itself (a counter is no constant); `names` are all names it mentions, attributes too, `imports` the modules that
-    import statements in its body name, each with its level, and `changed` the global names that it changes.
+    import statements in its body name, each with its level, and `changed` the global names that it changes. `texts` are
+    constants that could be names: `getattr` and `globals` look some of them up.
     """
 
     digest: bytes
@@ -49,6 +53,7 @@ class CodeFacts(NamedTuple):
     names: frozenset[str]
     imports: frozenset[tuple[str, int]]
     changed: frozenset[str]
+    texts: frozenset[str]
 
 
 _known: dict[CodeType, CodeFacts] = {}
@@ -70,11 +75,13 @@ def _read(code: CodeType) -> CodeFacts:
     loaded, imports = _names_used(code, operations)
     assigned = _names_changed(code, operations)
     names = set(code.co_names)
+    texts = set(_texts(code.co_consts))
     for nested in (facts_of(value) for value in code.co_consts if isinstance(value, CodeType)):
         loaded |= nested.global_names
         names |= nested.names
         imports |= nested.imports
         assigned |= nested.changed
+        texts |= nested.texts
     content = (
         _instructions(code, operations),
         code.co_varnames,
@@ -85,7 +92,23 @@ def _read(code: CodeType) -> CodeFacts:
         code.co_exceptiontable,
     )
     digest = blake3(b"".join(encode(content))).digest()
-    return CodeFacts(digest, frozenset(loaded - assigned), frozenset(names), frozenset(imports), frozenset(assigned))
+    return CodeFacts(
+        digest,
+        frozenset(loaded - assigned),
+        frozenset(names),
+        frozenset(imports),
+        frozenset(assigned),
+        frozenset(texts),
+    )
+
+
+def _texts(constants: Iterable[object]) -> Iterator[str]:
+    """The constants that could be names, also inside of tuples and sets."""
+    for value in constants:
+        if isinstance(value, str) and value.isidentifier():
+            yield value
+        elif isinstance(value, (tuple, frozenset)):
+            yield from _texts(value)
 
 
 def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[object]:
@@ -154,6 +177,8 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> set[str
             attribute = operations[at + 1][1]
             if code.co_names[attribute >> _NAME_SHIFT.get(following[0], 0)] in _CHANGING_METHODS:
                 names.add(name)
+        elif following[:1] == [_STORE_ATTRIBUTE] or (following[:1] == [_COPY] and following[1] in _LOAD_ATTRIBUTE):
+            names.add(name)  # STATE.x = ..., STATE.x += ...
         elif following[1:2] == [_STORE_SUBSCR] or following[1:3] == [_COPY, _COPY]:
             names.add(name)  # TABLE[x] = ..., TABLE[x] += ...
     return names

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -18,6 +19,7 @@ from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import content_digest
 from pcache.keys import encode, module_name, type_name
+from pcache.payload import dump
 from pcache.provenance import is_user_code, is_user_file, is_user_module, package_of
 
 if TYPE_CHECKING:
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
 _SCALARS = (type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range)
 _CONTAINERS = (tuple, list, dict, set, frozenset)
-# Modules whose objects are values: they count by what they hold, where other objects count by their class alone.
-_VALUE_MODULES = frozenset("builtins datetime decimal fractions ipaddress numpy pathlib re types uuid zoneinfo".split())
+# Modules whose objects are values: they count as they do in arguments. Other objects are taken apart.
+_VALUE_MODULES = frozenset(
+    "builtins datetime decimal fractions ipaddress numpy pandas pathlib polars re types uuid zoneinfo".split()
+)
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 _MISSING = object()
@@ -55,7 +59,8 @@ class Walk:
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object]] = []
         self.root: object = None
-        self.open: list[int] = []  # ids of the containers being written
+        self.open: list[int] = []  # ids of the containers and objects being written
+        self.picklable = False  # what is being written: it was tried
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
         """Follow a function or class, and what it was declared to depend on; return the digest of it all."""
@@ -85,11 +90,13 @@ class Walk:
         facts = facts_of(function.__code__)
         names = function.__globals__
         used: list[tuple[str, object]] = []
-        for name in sorted(facts.global_names):
+        by_text = facts.texts & names.keys() if "globals" in facts.names else frozenset()
+        attributes = facts.names | facts.texts if "getattr" in facts.names else facts.names
+        for name in sorted(facts.global_names | by_text):
             value = self.look(names, name)
             if value is not _MISSING:
                 used.append((name, self.reference(value, name)))
-                used += self.attributes(value, name, facts.names)
+                used += self.attributes(value, name, attributes)
         for name, level in sorted(facts.imports):
             used.append((f"import {name}", self.imported(name, level, names)))
         if function is not self.root:
@@ -217,6 +224,8 @@ class Walk:
             return ("partial", parts)
         if isinstance(value, MethodType):
             return ("method", self.reference(value.__func__, label), self.reference(value.__self__, label))
+        if isinstance(value, MappingProxyType):
+            return ("mappingproxy", self.container(dict(value), label))
         if isinstance(value, BuiltinFunctionType):
             return (self.package(module_name(value) or "builtins"), value.__qualname__)
         # Cached functions and functools wrappers keep the function in one attribute, cached_property in the other.
@@ -225,9 +234,26 @@ class Walk:
         if isinstance(wrapped, FunctionType):
             kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, label)
             return ("wrapper", kind, self.reference(wrapped, label))
-        if own in _VALUE_MODULES:
+        if own in _VALUE_MODULES or callable(_attribute(cls, "__pcache_key__")):
             return self.constant(value, label)
-        return (self.reference(cls, label), [self.reference(part, label) for part in _record_parts(value)])
+        return (self.reference(cls, label), self.state(value, label))
+
+    def state(self, value: Any, label: str) -> object:
+        """What an object holds, as pickle would take it apart.
+
+        Nothing, where an object of a package cannot be pickled: a lock, a connection or a pool is no constant.
+        """
+        if id(value) in self.open or len(self.open) > _MAX_NESTED:
+            return ("cycle",)
+        before = self.picklable
+        own = is_user_code(type(value))
+        self.picklable = before or not (own or attempt(dump, value)[1])
+        self.open.append(id(value))
+        try:
+            return [self.reference(part, label) for part in (_parts(value) if own or self.picklable else ())]
+        finally:
+            self.open.pop()
+            self.picklable = before
 
 
 def _sources(module: ModuleType) -> list[str]:
@@ -243,8 +269,8 @@ def _sources(module: ModuleType) -> list[str]:
     )
 
 
-def _record_parts(value: Any) -> list[object]:
-    """What enum members, named tuples and frozen dataclasses hold: that is what they are. Nothing for other objects."""
+def _parts(value: Any) -> list[object]:
+    """What enum members, named tuples and frozen dataclasses hold; other objects as pickle takes them apart."""
     cls = type(value)
     if hasattr(cls, "_member_map_"):
         return [_attribute(value, "_name_"), _attribute(value, "_value_")]
@@ -252,7 +278,11 @@ def _record_parts(value: Any) -> list[object]:
         return list(value)
     if _attribute(_attribute(cls, "__dataclass_params__"), "frozen"):
         return [_attribute(value, name) for name in cls.__dataclass_fields__]
-    return []
+    if cls.__module__.partition(".")[0] == "pcache":
+        return []
+    reduced, _ = attempt(value.__reduce_ex__, 4)
+    parts = reduced if isinstance(reduced, tuple) else (reduced,)
+    return [list(part) if isinstance(part, Iterator) else part for part in parts]
 
 
 def _attribute(value: Any, name: str) -> Any:
