@@ -37,9 +37,9 @@ SCRIPT = """
         print("computing")
         return Point(n)
     @cache.cached
-    def hidden(n):
+    def hidden(n, name="Point"):
         print("computing")
-        return [globals()["Point"](n)]
+        return [globals()[name](n)]
     @cache.cached
     def returned(name):
         print("computing")
