@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 from opcode import EXTENDED_ARG, hasconst, hasname, opmap
 from types import CodeType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from pcache.keys import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HAS_CONST = frozenset(hasconst)
 _HAS_NAME = frozenset(hasname)
@@ -24,7 +27,9 @@ _LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
 _CACHE = opmap["CACHE"]
 _IMPORT_NAME = opmap["IMPORT_NAME"]
+_LOAD_SMALL_INT = opmap.get("LOAD_SMALL_INT")  # from 3.14 on: the number itself
 _STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
+_STORE_ATTRIBUTE = frozenset((opmap["STORE_ATTR"], opmap["DELETE_ATTR"]))
 _LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
 # How many flag bits an argument has below the index of its name.
 _NAME_SHIFT = {opmap["LOAD_GLOBAL"]: 1}
@@ -33,22 +38,28 @@ if sys.version_info >= (3, 12):
 _CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
 )
+# Where code calls one of these, texts in it may be names of attributes, or of globals.
+_REFLECTION = frozenset("getattr vars attrgetter methodcaller __dict__".split())
 _MEMO_SIZE = 4096  # code objects remembered; those made anew at each call must not pile up
 
 
 class CodeFacts(NamedTuple):
     """A code object with the code nested in it.
 
-    `digest` stands for what it does; `global_names` are looked up in its module, without those that it changes
-    itself (a counter is no constant); `names` are all names it mentions, attributes too, `imports` the modules that
-    import statements in its body name, each with its level, and `changed` the global names that it changes.
+    `digest` stands for what it does; `global_names` are looked up in its module, without those that it assigns itself
+    (a counter is no constant); `names` are all names it mentions, attributes too, and `imports` what import statements
+    in its body name: module, level, names taken from it. `assigned` and `changed` are the global names, and attributes
+    of such (`state.count`), that it assigns, or whose objects it changes in place. `counters` are the attributes, of
+    whatever object, that it adds to.
     """
 
     digest: bytes
     global_names: frozenset[str]
     names: frozenset[str]
-    imports: frozenset[tuple[str, int]]
+    imports: frozenset[tuple[str, int, tuple[str, ...]]]
+    assigned: frozenset[str]
     changed: frozenset[str]
+    counters: frozenset[str]
 
 
 _known: dict[CodeType, CodeFacts] = {}
@@ -68,13 +79,19 @@ def facts_of(code: CodeType) -> CodeFacts:
 def _read(code: CodeType) -> CodeFacts:
     operations = _operations(code.co_code)
     loaded, imports = _names_used(code, operations)
-    assigned = _names_changed(code, operations)
+    assigned, changed, counters = _names_changed(code, operations)
     names = set(code.co_names)
     for nested in (facts_of(value) for value in code.co_consts if isinstance(value, CodeType)):
         loaded |= nested.global_names
         names |= nested.names
         imports |= nested.imports
-        assigned |= nested.changed
+        assigned |= nested.assigned
+        changed |= nested.changed
+        counters |= nested.counters
+    if names & _REFLECTION:
+        names.update(_texts(code))
+    if "globals" in names:
+        loaded.update(_texts(code))
     content = (
         _instructions(code, operations),
         code.co_varnames,
@@ -85,7 +102,24 @@ def _read(code: CodeType) -> CodeFacts:
         code.co_exceptiontable,
     )
     digest = blake3(b"".join(encode(content))).digest()
-    return CodeFacts(digest, frozenset(loaded - assigned), frozenset(names), frozenset(imports), frozenset(assigned))
+    return CodeFacts(
+        digest,
+        frozenset(loaded - assigned),
+        frozenset(names),
+        frozenset(imports),
+        frozenset(assigned),
+        frozenset(changed),
+        frozenset(counters),
+    )
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The identifiers among the constants of code that looks attributes up by text."""
+    if isinstance(value, str):
+        yield from (part for part in value.split(".") if part.isidentifier())
+    elif isinstance(value, (tuple, frozenset, CodeType)):
+        for item in value.co_consts if isinstance(value, CodeType) else value:
+            yield from _texts(item)
 
 
 def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[object]:
@@ -125,38 +159,63 @@ def _global_name(code: CodeType, operation: int, argument: int) -> str | None:
     return code.co_names[argument] if operation in _LOAD_NAME else None
 
 
-def _names_used(code: CodeType, operations: list[tuple[int, int]]) -> tuple[set[str], set[tuple[str, int]]]:
+def _attribute_name(code: CodeType, operation: int, argument: int) -> str:
+    return code.co_names[argument >> _NAME_SHIFT.get(operation, 0)]
+
+
+def _names_used(
+    code: CodeType, operations: list[tuple[int, int]]
+) -> tuple[set[str], set[tuple[str, int, tuple[str, ...]]]]:
     """The global names that code loads, and what it imports."""
     names: set[str] = set()
-    imports: set[tuple[str, int]] = set()
-    constants: list[object] = []  # an import statement loads its level and its names before
+    imports: set[tuple[str, int, tuple[str, ...]]] = set()
+    constants: list[object] = [0, None]  # an import statement loads its level and its names before
     for operation, argument in operations:
         if operation in _HAS_CONST:
             constants.append(code.co_consts[argument])
+        elif operation == _LOAD_SMALL_INT:
+            constants.append(argument)
         elif (name := _global_name(code, operation, argument)) is not None:
             names.add(name)
         elif operation == _IMPORT_NAME:
-            level = constants[-2] if len(constants) > 1 else 0
-            imports.add((code.co_names[argument], level if isinstance(level, int) else 0))
+            level, taken = constants[-2:]
+            level = level if isinstance(level, int) else 0
+            imports.add((code.co_names[argument], level, taken if isinstance(taken, tuple) else ()))
     return names, imports
 
 
-def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> set[str]:
-    """The global names that code assigns, or whose objects it changes in place: those are no constants."""
-    names: set[str] = set()
+def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[set[str], set[str], set[str]]:
+    """The global names that code assigns, those whose objects it changes in place, and the attributes it adds to."""
+    assigned: set[str] = set()
+    changed: set[str] = set()
+    counters: set[str] = set()
     for at, (operation, argument) in enumerate(operations):
+        following = operations[at + 1 : at + 5]
         if operation in _STORE_GLOBAL:
-            names.add(code.co_names[argument])
+            assigned.add(code.co_names[argument])
+        elif operation == _COPY and following and following[0][0] in _LOAD_ATTRIBUTE:
+            counters.add(_attribute_name(code, *following[0]))  # self.count += ...
         if (name := _global_name(code, operation, argument)) is None:
             continue
-        following = [operation for operation, _ in operations[at + 1 : at + 5]]
-        if following[:1] and following[0] in _LOAD_ATTRIBUTE:
-            attribute = operations[at + 1][1]
-            if code.co_names[attribute >> _NAME_SHIFT.get(following[0], 0)] in _CHANGING_METHODS:
-                names.add(name)
-        elif following[1:2] == [_STORE_SUBSCR] or following[1:3] == [_COPY, _COPY]:
-            names.add(name)  # TABLE[x] = ..., TABLE[x] += ...
-    return names
+        if following and following[0][0] == _COPY:
+            following = following[1:]  # state.count += ...
+            if following[0][0] in _LOAD_ATTRIBUTE:
+                assigned.add(f"{name}.{_attribute_name(code, *following[0])}")
+        if following and following[0][0] in _STORE_ATTRIBUTE:
+            assigned.add(f"{name}.{_attribute_name(code, *following[0])}")
+        if _is_changed(code, following):
+            changed.add(name)
+        if following and following[0][0] in _LOAD_ATTRIBUTE and _is_changed(code, operations[at + 2 : at + 6]):
+            changed.add(f"{name}.{_attribute_name(code, *following[0])}")
+    return assigned, changed, counters
+
+
+def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
+    """Whether operations change, in place, the object that was loaded before them."""
+    kinds = [operation for operation, _ in following]
+    if kinds[:1] and kinds[0] in _LOAD_ATTRIBUTE:
+        return _attribute_name(code, *following[0]) in _CHANGING_METHODS
+    return kinds[1:2] == [_STORE_SUBSCR] or kinds[1:3] == [_COPY, _COPY]  # TABLE[x] = ..., TABLE[x] += ...
 
 
 def _operations(body: bytes) -> list[tuple[int, int]]:

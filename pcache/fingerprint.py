@@ -41,7 +41,7 @@ class Fingerprint:
     `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
     """
 
-    __slots__ = ("_absent", "_cells", "_classes", "_functions", "_guards", "digest", "parts")
+    __slots__ = ("_absent", "_cells", "_functions", "_guards", "_sized", "digest", "parts")
 
     def __init__(self, digest: bytes, parts: dict[str, Part], walk: Walk) -> None:
         self.digest = digest
@@ -52,7 +52,8 @@ class Fingerprint:
         # Some tools, such as IPython's autoreload, put new code into old functions.
         functions = [found for found, _, _ in walk.queue if isinstance(found, FunctionType)]
         self._functions = [(functions, get, list(map(get, functions))) for get in _REPLACEABLE]
-        self._classes = [(vars(found), len(vars(found))) for found, _, _ in walk.queue if isinstance(found, type)]
+        classes = [vars(found) for found, _, _ in walk.queue if isinstance(found, type)]
+        self._sized = [(members, len(members)) for members in (*classes, *walk.sized)]
 
     def holds(self) -> bool:
         """Whether every name that was followed still means the same object (25 ns a name)."""
@@ -65,7 +66,7 @@ class Fingerprint:
                     return False
         except KeyError:
             return False
-        if self._classes and any(len(members) != count for members, count in self._classes):
+        if self._sized and any(len(members) != count for members, count in self._sized):
             return False
         return not (self._absent and any(name in namespace for namespace, name in self._absent)) and not (
             self._cells and any(content_of(cell) is not value for cell, value in self._cells)

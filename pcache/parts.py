@@ -35,8 +35,10 @@ class Parts:
     def __contains__(self, label: str) -> bool:
         return label in self.parts
 
-    def unique(self, label: str) -> str:
-        """Take a label; one that is taken gets a number, `(2)` or more."""
+    def unique(self, label: str, path: str = "") -> str:
+        """Take a label; one that is taken gets the path, where there is one, and then a number, `(2)` or more."""
+        if path and label in self._taken:
+            label = f"{label} ({path})"
         wanted, count = label, 1
         while label in self._taken:
             count += 1

@@ -10,6 +10,8 @@ import sys
 import sysconfig
 from typing import Any
 
+from pcache.files import content_digest
+
 _INSTALLED = ("site-packages", "dist-packages")
 _user: dict[str, bool] = {}
 _versions: dict[str, str] = {}
@@ -26,29 +28,36 @@ def is_user_module(name: str) -> bool:
     try:
         return _user[name]
     except KeyError:
-        verdict = _user[name] = _find_out(name)
+        verdict = _find_out(name)
+        if name in sys.modules:
+            _user[name] = verdict
         return verdict
 
 
 def _find_out(name: str) -> bool:
-    root = name.partition(".")[0]
+    """Where nothing tells (modules made by hand, or loaded without being registered), code is followed."""
+    root, dot, _ = name.partition(".")
     if root in ("__main__", "__mp_main__"):
         return True
     if root in sys.stdlib_module_names or root == "pcache":
         return False
-    path = getattr(sys.modules.get(name), "__file__", None) or ""
-    return is_user_file(path)
+    members = getattr(sys.modules.get(name), "__dict__", {})
+    path = members.get("__file__")
+    if isinstance(path, str):
+        return is_user_file(path)
+    if dot:
+        return is_user_module(name.rpartition(".")[0])
+    return not any(_is_installed(folder) for folder in members.get("__path__", ()))
 
 
 def is_user_file(path: str) -> bool:
     """Whether a file is Python source of the user's. Extension modules have no Python code to follow."""
+    return path.endswith((".py", ".pyc")) and not _is_installed(path)
+
+
+def _is_installed(path: str) -> bool:
     parts = path.replace("\\", "/").split("/")
-    return path.endswith((".py", ".pyc")) and not any(part in parts for part in _INSTALLED) and not _in_stdlib(path)
-
-
-def _in_stdlib(path: str) -> bool:
-    folder = sysconfig.get_path("stdlib")
-    return path.startswith(folder + os.sep)
+    return any(part in parts for part in _INSTALLED) or path.startswith(sysconfig.get_path("stdlib") + os.sep)
 
 
 def package_of(name: str) -> tuple[str, str]:
@@ -74,4 +83,6 @@ def _version_of(root: str) -> str:
     try:
         return metadata.version(names[0])
     except metadata.PackageNotFoundError:
-        return ""
+        # An extension module that was built beside the program.
+        path = getattr(sys.modules.get(root), "__dict__", {}).get("__file__")
+        return content_digest(path).hex()[:16] if path and os.path.isfile(path) else ""

@@ -1,39 +1,95 @@
-"""Files that hold the code of modules: what is imported by a function's body may not be loaded yet."""
+"""The code of modules, read from their files: what a function's body imports may not be loaded yet."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.codes import facts_of
 from pcache.culprit import attempt
+from pcache.files import content_digest
 from pcache.provenance import is_user_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
+    Import = tuple[str, int, tuple[str, ...]]
 
-def files_of(module: ModuleType) -> list[tuple[str, str]]:
-    """The Python files of a module, by name: its own, and for a package all below its folder."""
+
+class Source(NamedTuple):
+    """A module of the user's, by its file. `digest` is that of its code, where it can be compiled."""
+
+    name: str
+    path: str
+    digest: bytes
+
+
+def files_of(module: ModuleType) -> list[Source]:
+    """The Python files of a module: its own, and for a package all below its folder."""
     own = getattr(module, "__file__", None) or ""
     if os.path.basename(own) != "__init__.py":
-        return [(f"{module.__name__}.py", own)]
+        return [Source(f"{module.__name__}.py", own, content_digest(own))]
     top = os.path.dirname(own)
     found = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names if name.endswith(".py")]
-    return [(f"{module.__name__}/{os.path.relpath(path, top)}", path) for path in sorted(found)]
+    return [
+        Source(f"{module.__name__}/{os.path.relpath(path, top)}", path, content_digest(path)) for path in sorted(found)
+    ]
 
 
-def file_to_import(name: str) -> str:
-    """The file of a module of the user's that may not be loaded yet; empty for any other."""
-    from importlib.util import find_spec  # late for start-up time: imports inside of functions are rare
+def imported(imports: Iterable[Import], package: str) -> tuple[list[Source], list[str]]:
+    """What import statements load: modules of the user's, with those that these import, and top-level names of others.
 
-    spec, _ = attempt(find_spec, name)
+    Nothing is imported to find out.
+    """
+    sources: list[Source] = []
+    others: set[str] = set()
+    waiting = [name for one in sorted(imports) for name in _candidates(*one, package)]
+    seen: set[str] = set()
+    for name in waiting:  # grows meanwhile
+        if name in seen:
+            continue
+        seen.add(name)
+        path = _file_of(name)
+        if path:
+            digest, further = _read(name, path)
+            sources.append(Source(name, path, digest))
+            waiting += further
+        elif "." not in name:
+            others.add(name)
+    return sources, sorted(others)
+
+
+def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> list[str]:
+    """The modules that an import statement may load: packages on the way, and what it takes from the last of them."""
+    if level:
+        above = package.split(".")
+        name = ".".join([*above[: len(above) - level + 1], *([name] if name else [])])
+    steps = name.split(".")
+    return [".".join(steps[: i + 1]) for i in range(len(steps))] + [f"{name}.{item}" for item in taken if item != "*"]
+
+
+def _file_of(name: str) -> str:
+    """The file of a module of the user's; empty for any other, and where there is none."""
+    from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
+    from importlib.util import find_spec
+
+    root, *steps = name.split(".")
+    spec, _ = attempt(find_spec, root)
+    for step in steps:
+        if spec is None or spec.submodule_search_locations is None:
+            return ""
+        spec, _ = attempt(PathFinder.find_spec, f"{spec.name}.{step}", spec.submodule_search_locations)
     path = getattr(spec, "origin", None) or ""
     return path if is_user_file(path) and os.path.isfile(path) else ""
 
 
-def absolute_name(name: str, level: int, package: str) -> str:
-    """The full name of what an import statement names; `level` counts its leading dots."""
-    if not level:
-        return name
-    above = package.split(".")
-    return ".".join([*above[: len(above) - level + 1], *([name] if name else [])])
+def _read(name: str, path: str) -> tuple[bytes, list[str]]:
+    """The digest of a module's code, and the modules that it may load."""
+    with open(path, "rb") as file:
+        code, error = attempt(compile, file.read(), path, "exec")
+    if error is not None:
+        return content_digest(path), []
+    facts = facts_of(code)
+    package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
+    return facts.digest, [found for one in sorted(facts.imports) for found in _candidates(*one, package)]

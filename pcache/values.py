@@ -5,23 +5,30 @@ Functions, classes and modules in them are written by whoever follows these.
 
 from __future__ import annotations
 
+import sys
 from functools import partial, partialmethod
-from types import FunctionType, MethodType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.keys import Nesting, encode, module_name
 from pcache.parts import digest_of
+from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
+_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
 _CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
-# Modules whose objects are values: they count by what they hold, where other objects count by their class alone.
-_VALUE_MODULES = frozenset("builtins datetime decimal fractions ipaddress numpy pathlib re types uuid zoneinfo".split())
+# Of the standard library, objects of these modules are values: they count by what they hold. The state of others is
+# not what a program wrote (`os.environ`), or has no key (locks): these count by their class, as `logging.Logger` does.
+_VALUE_MODULES = frozenset(
+    "array builtins collections datetime decimal fractions functools ipaddress operator pathlib re string types typing"
+    " uuid zoneinfo".split()
+)
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 
@@ -40,7 +47,7 @@ class Values:
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
         cls = type(value)
-        if cls in SCALARS:
+        if cls in _SCALARS:
             return ("value", blake3(b"".join(encode(value))).digest(16))
         if cls in _CONTAINERS:
             return self.container(value, path)
@@ -50,6 +57,8 @@ class Values:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
             return self.constant(value, path)
+        if isinstance(value, (tuple, list)) and all(type(item) in _SCALARS for item in value):
+            return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
             if isinstance(value, dict):
@@ -85,34 +94,65 @@ class Values:
         if isinstance(value, (staticmethod, classmethod)):
             return (cls.__name__, self.reference(value.__func__, path))
         if isinstance(value, property):
-            return ("property", [self.reference(part, path) for part in (value.fget, value.fset, value.fdel)])
+            places = zip((value.fget, value.fset, value.fdel), ("", ".setter", ".deleter"), strict=True)
+            return (cls.__name__, [self.reference(part, path + place) for part, place in places])
         if isinstance(value, (partial, partialmethod)):
             parts = (value.func, value.args, value.keywords)
             return (cls.__name__, [self.reference(part, path) for part in parts])
         if isinstance(value, MethodType):
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
-        # Cached functions and functools wrappers keep the function in one attribute, cached_property in the other.
+        if isinstance(value, MappingProxyType):
+            return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
+        if is_user_code(cls):
+            return self.instance(value, path)
+        # Cached functions and functools wrappers keep the function in one attribute, others of functools in the other.
         wrapped = _attribute(value, "__wrapped__") or _attribute(value, "func")
         own = module_name(cls).partition(".")[0]
         if isinstance(wrapped, FunctionType):
             kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, path)
-            return ("wrapper", kind, self.reference(wrapped, path))
-        if own in _VALUE_MODULES:
-            return self.constant(value, path)
-        kind = self.reference(cls, path)
-        return ("object", kind, self.nested(value, lambda: [self.reference(x, path) for x in _record_parts(value)]))
+            dispatched = self.reference(_attribute(value, "dispatcher"), path)
+            return ("wrapper", kind, self.reference(wrapped, path), dispatched)
+        if own == "pcache" or (own in sys.stdlib_module_names and own not in _VALUE_MODULES):
+            return ("object", self.reference(cls, path))
+        return self.constant(value, path)
+
+    def instance(self, value: Any, path: str) -> object:
+        """An instance of a class of the user's by its class and by what pickle would take of it, part by part.
+
+        What methods of the class count up says how often they ran. A part that has no key counts by its class.
+        """
+        kind = self.reference(type(value), path)
+        if hasattr(type(value), "_member_map_"):
+            return ("member", kind, _attribute(value, "_name_"), self.reference(_attribute(value, "_value_"), path))
+        if hasattr(type(value), "__pcache_key__") or len(self._open) > _MAX_NESTED:
+            return ("object", kind, self.constant(value, path))
+        return ("object", kind, self.nested(value, lambda: self.state(value, path)))
+
+    def state(self, value: Any, path: str) -> object:
+        reduced, error = attempt(value.__reduce_ex__, 4)
+        if error is not None or not isinstance(reduced, tuple):
+            reduced = (None, (), _attribute(value, "__dict__"))
+        make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        written = [self.reference(part, path) for part in (make, list(arguments))]
+        for part in state if isinstance(state, tuple) else (state,):
+            if type(part) is dict:
+                counters = _counters(type(value))
+                kept = {key: item for key, item in part.items() if not (key in counters and type(item) in (int, float))}
+                written.append([(key, self.reference(kept[key], f"{path}.{key}")) for key in sorted(kept, key=str)])
+            else:
+                written.append(self.reference(part, path))
+        written.append(self.reference([list(items or ()), [list(pair) for pair in pairs or ()]], path))
+        return written
 
 
-def _record_parts(value: Any) -> list[object]:
-    """What enum members, named tuples and frozen dataclasses hold: that is what they are. Nothing for other objects."""
-    cls = type(value)
-    if hasattr(cls, "_member_map_"):
-        return [_attribute(value, "_name_"), _attribute(value, "_value_")]
-    if isinstance(value, tuple) and hasattr(cls, "_fields"):
-        return list(value)
-    if _attribute(_attribute(cls, "__dataclass_params__"), "frozen"):
-        return [_attribute(value, name) for name in cls.__dataclass_fields__]
-    return []
+def is_plain(value: object) -> bool:
+    return type(value) in _SCALARS or type(value) in _CONTAINERS
+
+
+def _counters(cls: type) -> frozenset[str]:
+    """The attributes that methods of a class count up."""
+    functions = [member for base in cls.__mro__ for member in vars(base).values() if isinstance(member, FunctionType)]
+    return frozenset().union(*(facts_of(function.__code__).counters for function in functions))
 
 
 def _attribute(value: Any, name: str) -> Any:

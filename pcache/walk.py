@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import os
 import sys
-from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
+from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pcache.codes import facts_of
+from pcache.codes import CodeFacts, facts_of
 from pcache.culprit import attempt
 from pcache.files import content_digest
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
-from pcache.sources import absolute_name, file_to_import, files_of
+from pcache.sources import files_of, imported
 from pcache.summary import summarize_value
-from pcache.values import SCALARS, Values
+from pcache.values import Values, is_plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -33,10 +33,12 @@ _MISSING = object()
 _INCIDENTAL = frozenset(
     "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
     " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
-    " _value_repr_ __match_args__ __slotnames__ __abstractmethods__ _abc_impl"
+    " _value_repr_ __slotnames__ _abc_impl"
     # Of enums: the members say it, and combined flags add to it when they are first used.
     " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
 )
+# What a module is called is said by labels; workers of a process pool see `__main__` under another name.
+_OWN_NAME = frozenset(("__name__", "__doc__"))
 
 
 class Walk:
@@ -55,6 +57,7 @@ class Walk:
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object]] = []
+        self.sized: list[Mapping[Any, Any]] = []  # what counts with all its keys
         self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -76,10 +79,11 @@ class Walk:
         label = self.labels.get(id(found))
         if label is None:
             name = name_of(found)
-            local = "<" in name and path != name
+            own = "<" not in name or path == name
             kind = "class" if isinstance(found, type) else "function"
-            label = self.labels[id(found)] = self.parts.unique(f"{kind} {name} ({path})" if local else f"{kind} {name}")
-            self.queue.append((found, label, path if local else name))
+            wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
+            label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
+            self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
     def space(self, namespace: Mapping[str, Any]) -> str:
@@ -96,9 +100,9 @@ class Walk:
         return namespace.get(name, _MISSING)
 
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
-        """Look up a name and note what it means; the content of what the code itself changes is no constant."""
+        """Look up a name and note what it means; a table that the code itself changes is no constant."""
         value = self.look(namespace, name)
-        changed = changed and type(value) not in SCALARS and not isinstance(value, _BY_REFERENCE)
+        changed = changed and not isinstance(value, _BY_REFERENCE) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
             self.note(type(value) if changed else value, path)
@@ -112,7 +116,8 @@ class Walk:
         if isinstance(value, ModuleType) and path.endswith(f":{value.__name__}"):
             return
         kind = "name" if isinstance(value, _BY_REFERENCE) else "constant"
-        shown = shown_name(token) if kind == "name" else attempt(summarize_value, value)[0] or ""
+        shown = shown_name(token) if kind == "name" else ""
+        shown = shown or attempt(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
 
     def note_absent(self) -> None:
@@ -128,11 +133,12 @@ class Walk:
         facts = facts_of(code)
         self.parts.add(label, facts.digest, code.co_filename)
         space = self.space(names)
-        for name in sorted(facts.global_names):
-            value = self.bind(names, name, f"{space}:{name}")
-            self.attributes(value, facts.names, set())
-        for name, level in sorted(facts.imports):
-            self.imported(name, level, names)
+        for name in sorted(facts.global_names - _OWN_NAME):
+            path_of_name = f"{space}:{name}"
+            value = self.bind(names, name, path_of_name, changed=name in facts.changed)
+            self.attributes(value, path_of_name, name, facts, set())
+        if facts.imports:
+            self.imports(facts.imports, str(names.get("__package__") or ""))
         if function is self.root:
             return  # its defaults are bound arguments, and what it captures is part of each key
         defaults = function.__defaults__ or ()
@@ -152,15 +158,23 @@ class Walk:
         self.cells.append((cell, value))
         return value
 
-    def attributes(self, value: object, names: frozenset[str], seen: set[int]) -> None:
-        """What the code may use of a module of the user's: all attributes whose names it mentions."""
-        if not isinstance(value, ModuleType) or not is_user_module(value.__name__) or id(value) in seen:
+    def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
+        """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
+        if isinstance(value, ModuleType) and is_user_module(value.__name__):
+            path, dot, wanted = self.space(vars(value)), ":", facts.names | {"__getattr__"}
+        elif isinstance(value, FunctionType):
+            dot, wanted = ".", facts.names - {"__wrapped__"}
+        else:
+            return
+        if id(value) in seen:
             return
         seen.add(id(value))
-        namespace = vars(value)
-        space = self.space(namespace)
-        for name in sorted(names & namespace.keys()):
-            self.attributes(self.bind(namespace, name, f"{space}:{name}"), names, seen)
+        members = vars(value)
+        for found in sorted((wanted & members.keys()) - _OWN_NAME):
+            dotted = f"{name}.{found}"
+            if dotted not in facts.assigned:
+                attribute = self.bind(members, found, path + dot + found, changed=dotted in facts.changed)
+                self.attributes(attribute, path + dot + found, dotted, facts, seen)
 
     def class_part(self, cls: type, label: str, path: str) -> None:
         """A class by its bases and what its members are; constants among them are parts of their own."""
@@ -184,28 +198,24 @@ class Walk:
             self.parts.add(label, digest_of(version), version)
         return ("package", module, name)
 
-    def imported(self, name: str, level: int, names: Mapping[str, Any]) -> None:
-        """A module imported by the function's body: the user's by its file, since it may not be loaded yet."""
-        name = absolute_name(name, level, str(names.get("__package__") or ""))
-        root = name.partition(".")[0]
-        path = "" if not root or root in sys.stdlib_module_names else file_to_import(name)
-        if path:
-            self.file(f"import {name}", path)
-        else:
-            self.package(root or "builtins")
-
-    def file(self, name: str, path: str) -> None:
-        if (label := f"file {name}") not in self.parts:
-            self.parts.add(label, content_digest(path), path)
+    def imports(self, imports: Iterable[tuple[str, int, tuple[str, ...]]], package: str) -> None:
+        """Modules imported by a function's body: the user's by their files, since they may not be loaded yet."""
+        sources, others = imported(imports, package)
+        for name in others:
+            self.package(name)
+        for source in sources:
+            if (label := f"file import {source.name}") not in self.parts:
+                self.parts.add(label, source.digest, source.path)
 
     def declared(self, value: object, label: str) -> None:
         """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
         if isinstance(value, ModuleType) and is_user_module(value.__name__):
             self.parts.add(label, digest_of(value.__name__), value.__name__)
-            for name, path in files_of(value):
-                self.file(name, path)
+            for source in files_of(value):
+                if (name := f"file {source.name}") not in self.parts:
+                    self.parts.add(name, source.digest, source.path)
         elif isinstance(value, os.PathLike):
-            self.file(label, os.fspath(value))
+            self.parts.add(f"file {label}", content_digest(os.fspath(value)), os.fspath(value))
         elif callable(value) or isinstance(value, ModuleType):
             token = self.reference(value, label)
             self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))
@@ -214,16 +224,35 @@ class Walk:
 
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
-        cls = type(value)
-        if cls is FunctionType or isinstance(value, type):
+        if isinstance(value, FunctionType):
+            module = name_of(value).partition(":")[0]
+            if not module or is_user_module(module):
+                return self.labelled(value, path)
+            token = self.package(module, value.__qualname__)
+            return ("held", token, self.held(value, path)) if value.__closure__ else token
+        if isinstance(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
             return self.package(module_name(value), value.__qualname__)
         if isinstance(value, ModuleType):
             return ("module", value.__name__) if is_user_module(value.__name__) else self.package(value.__name__)
         if isinstance(value, BuiltinFunctionType):
-            return self.package(module_name(value) or "builtins", value.__qualname__)
+            token = self.package(module_name(value) or "builtins", value.__qualname__)
+            return ("held", token, self.reference(value.__self__, path)) if is_plain(value.__self__) else token
         return self.values.token(value, path)
+
+    def held(self, function: FunctionType, path: str) -> object:
+        """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
+        registry = vars(function).get("registry")
+        if not isinstance(registry, MappingProxyType):
+            cells = function.__closure__ or ()
+            return self.values.nested(function, lambda: [self.reference(self.captured(cell), path) for cell in cells])
+        self.sized.append(registry)
+        implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
+        return [
+            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{cls.__qualname__}]"))
+            for cls, found in implementations
+        ]
 
 
 def content_of(cell: Any) -> object:

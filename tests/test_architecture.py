@@ -22,12 +22,12 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-errors eviction files folders method mounts opcodes provenance reports summary
-culprit notices units compression trust
+errors eviction files folders method mounts opcodes reports summary
+culprit notices provenance units compression trust
 config entry keys options payload registry removals claim
 home
-arguments differences reader reducers signature codes parts sources unhashable
-values publishing
+arguments differences reader reducers signature codes parts unhashable
+sources values publishing
 walk
 fingerprint store flow
 captured versions explanation

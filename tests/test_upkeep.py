@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from pcache import Cache, ConfigError, DirectoryError, Miss
+from pcache.listings import details
 from pcache.opcodes import imports_of
 from pcache.reports import Removed
-from pcache.upkeep import details
 from tests import zoo
 
 HOUR = 3600
