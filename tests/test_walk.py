@@ -311,7 +311,7 @@ def test_imports_inside_of_functions(tmp_path: Path) -> None:
 
 
 def test_scripts_under_other_names(tmp_path: Path) -> None:
-    """A script run by its file or by -m agrees on its functions, and texts without a file do; a renamed one does not."""
+    """A script run by its file and by -m agrees on its functions, and so do texts; a renamed one does not."""
     text = textwrap.dedent("""
     from pcache.fingerprint import fingerprint_of
     class Model:
