@@ -17,9 +17,10 @@ from blake3 import blake3
 
 from pcache import fingerprint
 from pcache.culprit import attempt
+from pcache.dispatch import register_reducer
 from pcache.errors import ConfigError, Miss, PcacheWarning, UnhashableArgument
 from pcache.flow import Job, mode
-from pcache.keys import digest, encode, module_name, register_reducer
+from pcache.keys import digest, encode, module_name
 from pcache.method import CachedMethod
 from pcache.notices import warn_once
 from pcache.reader import Address

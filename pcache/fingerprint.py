@@ -11,15 +11,18 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import operator
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from pcache.codes import facts_of
-from pcache.keys import encode, module_name, register_reducer, type_name
-from pcache.provenance import is_user_code
-from pcache.walk import Walk, content_of
+from pcache.culprit import attempt
+from pcache.dispatch import register_reducer
+from pcache.files import content_digest
+from pcache.keys import MODULES, encode, module_name, type_name
+from pcache.provenance import is_user_code, is_user_module, package_of
+from pcache.walk import Walk, content_of, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -154,6 +157,26 @@ def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
     return (method.__func__, method.__self__)
 
 
+def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
+    """A module: the user's by its source files and all that it holds now, a package's by name and version."""
+    name = MODULES.get(module.__name__, module.__name__)
+    if not is_user_module(module.__name__):
+        return (name, package_of(module.__name__))
+
+    def write() -> object:
+        members = []
+        for member, value in sorted(vars(module).items()):
+            if not (member.startswith("__") and member.endswith("__")):
+                digest, error = attempt(encoder.nested, value)
+                if isinstance(error, RecursionError):
+                    raise error
+                # What has no key, such as a lock, counts by its class and by the source that made it.
+                members.append((member, digest if error is None else type_name(type(value))))
+        return (name, [content_digest(path) for path in sources(module) if path], members)
+
+    return encoder.part(module, write)
+
+
 def _reduce_wrapper(wrapper: Any, _encoder: Encoder) -> object:
     return wrapper.__wrapped__
 
@@ -162,3 +185,4 @@ register_reducer(FunctionType, _reduce_function)
 register_reducer(MethodType, _reduce_method)
 register_reducer("functools._lru_cache_wrapper", _reduce_wrapper)
 register_reducer(type, _reduce_class)
+register_reducer(ModuleType, _reduce_module)

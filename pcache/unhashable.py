@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pcache.culprit import Culprit, attempt, find_culprit
+from pcache.dispatch import says_its_key
 from pcache.errors import UnhashableArgument
 from pcache.keys import encode
 
@@ -28,7 +29,7 @@ def _unhashable(function: str, name: str, value: object, error: Exception) -> Un
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         culprit = Culprit(name, type(value).__qualname__, "")
     else:
-        culprit = find_culprit(value, name, encode, error)
+        culprit = find_culprit(value, name, encode, error, says_its_key)
     why = (
         "it is nested too deeply"
         if isinstance(error, RecursionError)
@@ -36,10 +37,18 @@ def _unhashable(function: str, name: str, value: object, error: Exception) -> Un
     )
     return UnhashableArgument(
         f"{function}: argument {name!r} has no key: {why}. If it does not affect the result, leave it out with"
-        f" ignore=[{name!r}]; otherwise say what matters with key={{{name!r}: function_of_it}} or a"
-        " __pcache_key__ method on its class.",
+        f" ignore=[{name!r}]; otherwise say what matters: for this function with key={{{name!r}: function_of_it}}, for"
+        f" all of them with {_for_all_functions(culprit)}.",
         function=function,
         parameter=name,
         type_name=culprit.type_name,
         path=culprit.path,
     )
+
+
+def _for_all_functions(culprit: Culprit) -> str:
+    """Which of the two ways fits the class at fault: nobody can give a method to a class of Python's own."""
+    registering = f"register_key({f'{culprit.module}.{culprit.type_name}'!r}, function_of_it)"
+    if culprit.module == "builtins" or "<" in culprit.type_name:
+        return "a __pcache_key__ method on a class of yours that holds it"
+    return f"a __pcache_key__ method on its class, or pcache.{registering} for a class that is not yours"

@@ -105,7 +105,7 @@ class Walk:
     def declared(self, value: object, label: str) -> object:
         """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
         if isinstance(value, ModuleType) and is_user_module(value.__name__):
-            return (value.__name__, self.files(_sources(value), label))
+            return (value.__name__, self.files(sources(value), label))
         if isinstance(value, os.PathLike):
             return self.files([os.fspath(value)], label)
         if callable(value) or isinstance(value, ModuleType):
@@ -230,8 +230,8 @@ class Walk:
         return (self.reference(cls, label), [self.reference(part, label) for part in _record_parts(value)])
 
 
-def _sources(module: ModuleType) -> list[str]:
-    """The Python files of a module: its own, and for a package all below its folder."""
+def sources(module: ModuleType) -> list[str]:
+    """The Python files of a module: its own, and for a package all below its folder. A path may be empty."""
     own = getattr(module, "__file__", None) or ""
     if os.path.basename(own) != "__init__.py":
         return [own]

@@ -24,7 +24,8 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 errors eviction files folders method mounts opcodes provenance reports summary
 culprit notices units compression trust
-config entry keys options payload registry claim
+config dispatch entry options
+keys payload registry claim
 reader reducers signature codes unhashable
 walk publishing
 fingerprint store flow
