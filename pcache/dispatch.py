@@ -131,9 +131,10 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
     raise TypeError("reading an iterator uses it up, which a hit would not do; pass a list or tuple of its items")
 
 
-def says_its_key(value: object) -> bool:
-    """Whether a registered function or `__pcache_key__` stands for a value, so that its parts do not count."""
-    return _declared(type(value)) is not None
+def is_replaced(value: object) -> bool:
+    """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
+    reducer = resolve(type(value))
+    return reducer is not None and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
 
 
 def _declared(cls: type) -> Reducer | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pcache.culprit import Culprit, attempt, find_culprit
-from pcache.dispatch import says_its_key
+from pcache.dispatch import is_replaced
 from pcache.errors import UnhashableArgument
 from pcache.keys import encode
 
@@ -29,7 +29,7 @@ def _unhashable(function: str, name: str, value: object, error: Exception) -> Un
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         culprit = Culprit(name, type(value).__qualname__, "")
     else:
-        culprit = find_culprit(value, name, encode, error, says_its_key)
+        culprit = find_culprit(value, name, encode, error, is_replaced)
     why = (
         "it is nested too deeply"
         if isinstance(error, RecursionError)

@@ -157,7 +157,9 @@ class Walk:
         for name in members:
             if name not in _INCIDENTAL:
                 self.look(members, name)
-        content = [(name, self.reference(members[name], f"{cls.__qualname__}.{name}")) for name in names]
+        content = [
+            (name, self.reference(_lasting(name, members[name]), f"{cls.__qualname__}.{name}")) for name in names
+        ]
         return ("class", type_name(cls), [self.reference(base, base.__name__) for base in cls.__bases__], content)
 
     def package(self, module: str) -> object:
@@ -253,6 +255,31 @@ def _record_parts(value: Any) -> list[object]:
     if _attribute(_attribute(cls, "__dataclass_params__"), "frozen"):
         return [_attribute(value, name) for name in cls.__dataclass_fields__]
     return []
+
+
+def _lasting(name: str, member: Any) -> Any:
+    """A member of a class without what other packages leave in it that no second process would.
+
+    attrs writes a hash of a text into the `__hash__` that it makes, pydantic addresses of classes into its schemas.
+    """
+    if name == "__hash__" and isinstance(member, FunctionType) and member.__code__.co_filename.startswith("<attrs"):
+        return name
+    return _without_addresses(member) if name == "__pydantic_core_schema__" else member
+
+
+def _without_addresses(schema: Any) -> Any:
+    """References to classes, such as `module.Model:94039`, by their names."""
+    if type(schema) is list:
+        return [_without_addresses(part) for part in schema]
+    if type(schema) is not dict:
+        return schema
+    import re  # late for start-up time: few programs have pydantic's models
+
+    parts = {key: _without_addresses(part) for key, part in schema.items()}
+    for key in ("ref", "schema_ref"):
+        if isinstance(parts.get(key), str):
+            parts[key] = re.sub(r":\d+", "", parts[key])
+    return parts
 
 
 def _attribute(value: Any, name: str) -> Any:

@@ -31,6 +31,11 @@ def _array(array: Any, encoder: Encoder) -> object:
     return (_dtype(dtype), array.shape, encoder.digest_once(array, lambda: content_digest(array)))
 
 
+def _subclass(array: Any, encoder: Encoder) -> object:
+    """A matrix, record or text array as the array that it is: reshaping and indexing them mean something else."""
+    return _array(array.view(sys.modules["numpy"].ndarray), encoder)
+
+
 def _dtype(dtype: Any) -> object:
     if dtype.metadata is not None:
         return ("metadata", dict(dtype.metadata), _kind(dtype))
@@ -96,8 +101,10 @@ def _rest(array: Any) -> object:
 
 register_reducer("numpy.ma.MaskedArray", _masked)
 register_reducer("numpy.ma.core.MaskedArray", _masked)
-for _name in "ndarray memmap matrix rec.recarray recarray char.chararray".split():
-    register_reducer(f"numpy.{_name}", _array)
+for _name in ("numpy.ndarray", "numpy.memmap"):
+    register_reducer(_name, _array)
+for _name in ("numpy.matrix", "numpy.rec.recarray", "numpy.recarray", "numpy.char.chararray"):
+    register_reducer(_name, _subclass)
 _SCALARS = (
     "bool_ bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 longlong ulonglong float16 float32 float64 longdouble"
     " complex64 complex128 clongdouble datetime64 timedelta64 str_ bytes_ void"

@@ -51,7 +51,7 @@ def _feed(hasher: Any, series: Any) -> None:
         kind = "String"
     if kind == "String":
         _write(hasher, series.str.len_bytes())
-        hasher.update("".join(series.to_list()).encode())
+        hasher.update((series.str.join("").item() if len(series) else "").encode())
     elif kind == "Binary":
         _write(hasher, series.bin.size())
         hasher.update(b"".join(series.to_list()))
