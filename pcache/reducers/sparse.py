@@ -1,7 +1,7 @@
 """scipy.sparse: matrices and arrays by format, dtype, shape and entries.
 
-The order in which entries are stored is layout and does not count; stored zeros and repeated entries do. The argument
-is left as it is, its flags included.
+The order in which entries are stored and the width of indices, which depend on how a matrix came about, are layout and
+do not count; stored zeros and repeated entries do. The argument is left as it is, its flags included.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ def _compressed(matrix: Any, _encoder: Encoder) -> object:
     twin = type(matrix)(parts, shape=matrix.shape)
     if not twin.has_sorted_indices:
         twin = twin.sorted_indices()
-    return (matrix.shape, twin.data, twin.indices, twin.indptr)
+    return (matrix.shape, twin.data, _places(twin.indices), _places(twin.indptr))
+
+
+def _places(indices: Any) -> Any:
+    return indices.astype("int64", copy=False)
 
 
 def _coordinates(matrix: Any, _encoder: Encoder) -> object:
     numpy: Any = sys.modules["numpy"]
     coords = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)  # older scipy
     order = numpy.lexsort(coords[::-1])
-    return (matrix.shape, [axis[order] for axis in coords], matrix.data[order])
+    return (matrix.shape, [_places(axis[order]) for axis in coords], matrix.data[order])
 
 
 def _diagonals(matrix: Any, _encoder: Encoder) -> object:
@@ -42,7 +46,7 @@ def _diagonals(matrix: Any, _encoder: Encoder) -> object:
     inside = (rows >= 0) & (rows < matrix.shape[0]) & (rows + offsets[:, None] < matrix.shape[1])
     data = matrix.data[order]
     data[~inside] = 0
-    return (matrix.shape, offsets, data)
+    return (matrix.shape, _places(offsets), data)
 
 
 def _by_rows(matrix: Any, encoder: Encoder) -> object:
