@@ -11,6 +11,7 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import operator
+import sys
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -158,10 +159,16 @@ def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
 
 
 def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
-    """A module: the user's by its source files and all that it holds now, a package's by name and version."""
+    """A module: the user's by its source files and all that it holds now, a package's by name and version.
+
+    One without a file, or that is not what its name imports, can hold anything and counts like the user's.
+    """
     name = MODULES.get(module.__name__, module.__name__)
-    if not is_user_module(module.__name__):
-        return (name, package_of(module.__name__))
+    root = name.partition(".")[0]
+    made_here = sys.modules.get(module.__name__) is not module
+    nowhere = getattr(module, "__file__", None) is None and root not in sys.stdlib_module_names
+    if not (is_user_module(module.__name__) or made_here or nowhere):
+        return (name, package_of(root))
 
     def write() -> object:
         members = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pickle import PickleBuffer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def _memory(view: memoryview, encoder: Encoder) -> object:
         raise TypeError("its elements are references to objects")
 
     def digest() -> str:
-        return blake3(view if view.c_contiguous else view.tobytes()).hexdigest()
+        return blake3(PickleBuffer(view).raw() if view.c_contiguous else view.tobytes()).hexdigest()
 
     return (view.format, view.shape, view.readonly, encoder.digest_once(view, digest))
 
