@@ -35,7 +35,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, UnhashableArgument, dispatch
+from pcache import Cache, UnhashableArgument
 from pcache.dispatch import register_reducer
 from pcache.keys import encode
 from tests import key_values
@@ -1055,19 +1055,7 @@ class ForeignSub(Foreign):
     """A subclass of it."""
 
 
-@pytest.fixture
-def registry() -> Any:
-    """Leave the registry as it was."""
-    tables: tuple[dict[Any, Any], ...] = (dispatch._registered, dispatch._by_type, dispatch._by_name)
-    saved = [dict(table) for table in tables]
-    yield
-    for table, content in zip(tables, saved, strict=True):
-        table.clear()
-        table.update(content)
-    dispatch.resolved.clear()
-
-
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("registrations")
 def test_registered_reducers_by_type_and_name() -> None:
     """A registered type covers its subclasses, which stay different; a name only the class itself."""
     with pytest.raises(TypeError):
@@ -1080,7 +1068,7 @@ def test_registered_reducers_by_type_and_name() -> None:
     assert key_of(ForeignSub("a")) == key_of(ForeignSub("a")) != key_of(Foreign("a"))
 
 
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("registrations")
 def test_a_reducer_may_decline() -> None:
     """NotImplemented means: as pickle does."""
     before = key_of(Node(a=1))
