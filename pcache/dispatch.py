@@ -31,7 +31,8 @@ _by_type: dict[type, Reducer] = {}
 _by_name: dict[str, Reducer] = {}
 _by_base_name: dict[str, Reducer] = {}
 _libraries: dict[str, str] = {}  # top-level package: the module with its reducers
-_ITERATORS = frozenset(("builtins", "itertools", "_collections", "array"))  # modules whose iterators are nothing else
+# Modules whose iterators are nothing but that.
+_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
 
 
 @overload

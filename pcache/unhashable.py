@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from pcache.culprit import Culprit, attempt, find_culprit
@@ -47,8 +48,11 @@ def _unhashable(function: str, name: str, value: object, error: Exception) -> Un
 
 
 def _for_all_functions(culprit: Culprit) -> str:
-    """Which of the two ways fits the class at fault: nobody can give a method to a class of Python's own."""
-    registering = f"register_key({f'{culprit.module}.{culprit.type_name}'!r}, function_of_it)"
-    if culprit.module == "builtins" or "<" in culprit.type_name:
-        return "a __pcache_key__ method on a class of yours that holds it"
-    return f"a __pcache_key__ method on its class, or pcache.{registering} for a class that is not yours"
+    """Which class should say what counts: that of the culprit, or of what holds it where it is one of Python's own."""
+    if culprit.module.partition(".")[0] in sys.stdlib_module_names:
+        return (
+            "a __pcache_key__ method on the class that holds it, or pcache.register_key(its_class, function_of_it)"
+            " if it is not yours"
+        )
+    name = f"{culprit.module}.{culprit.type_name}"
+    return f"a __pcache_key__ method on its class, or pcache.register_key({name!r}, function_of_it) if it is not yours"

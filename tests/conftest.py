@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,8 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture
 def registrations() -> Iterator[None]:
     """Leave what was said of keys as it was."""
+    for module in dispatch._libraries.values():  # what they register stays
+        importlib.import_module(module)
     tables: tuple[dict[Any, Any], ...] = (dispatch._registered, dispatch._by_type, dispatch._by_name)
     saved = [dict(table) for table in tables]
     yield
