@@ -287,9 +287,7 @@ def test_the_ways_out_that_fit(cache: Cache) -> None:
     with pytest.raises(UnhashableArgument) as caught:
         cache.cached(fetch)({"db": Connection()})
     assert "config['db'].lock is a lock" in str(caught.value)
-    assert "a __pcache_key__ method on the class that holds it, or pcache.register_key(its_class," in str(
-        caught.value
-    )
+    assert "a __pcache_key__ method on the class that holds it, or pcache.register_key(its_class," in str(caught.value)
 
 
 def test_following_the_message_helps(cache: Cache) -> None:
