@@ -2,6 +2,7 @@
 
 from pcache.cache import Cache, cached, default_cache, disabled, refreshing
 from pcache.decorator import CachedFunction, CacheInfo
+from pcache.dispatch import register_key
 from pcache.errors import (
     ConfigError,
     DamagedEntry,
@@ -41,4 +42,5 @@ __all__ = [
     "default_cache",
     "disabled",
     "refreshing",
+    "register_key",
 ]

@@ -25,6 +25,7 @@ class Culprit(NamedTuple):
     path: str
     type_name: str
     error: str
+    module: str = ""  # of the type
 
 
 def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
@@ -35,8 +36,16 @@ def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, Exception | 
         return None, error
 
 
-def find_culprit(value: object, name: str, operation: Callable[[object], object], error: Exception) -> Culprit:
+def find_culprit(
+    value: object,
+    name: str,
+    operation: Callable[[object], object],
+    error: Exception,
+    whole: Callable[[object], bool] = lambda _: False,
+) -> Culprit:
     """Return the smallest part of `value` on which `operation` fails; `name` is what the path starts with.
+
+    What is `whole` is not looked into: something else stands for it.
 
     Where a part knows what it is a part of, both fail for the same reason: the search goes breadth first and ends at
     the first part that fails while none of its own parts does.
@@ -45,12 +54,12 @@ def find_culprit(value: object, name: str, operation: Callable[[object], object]
     waiting: list[tuple[str, object, Exception]] = [(name, value, error)]
     for path, failing, reason in waiting:  # grows meanwhile
         further = []
-        for step, child in _children(failing):
+        for step, child in () if whole(failing) else _children(failing):
             _, failure = attempt(operation, child)
             if failure is not None:
                 further.append((path + step, child, failure))
         if not further:
-            return Culprit(path, type(failing).__qualname__, _first_line(reason))
+            return Culprit(path, type(failing).__qualname__, _first_line(reason), str(type(failing).__module__))
         for item in further:
             if id(item[1]) not in seen and len(waiting) < _MAX_FAILING:
                 seen.add(id(item[1]))

@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from pcache.calls import Call, Calls
+from pcache.dispatch import register_reducer
 from pcache.errors import Miss, UnhashableArgument
 from pcache.flow import mode
 from pcache.home import names_itself
-from pcache.keys import register_reducer
 from pcache.method import CachedMethod
 
 if TYPE_CHECKING:

@@ -11,15 +11,19 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import operator
-from types import FunctionType, MethodType
+import sys
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from pcache.codes import facts_of
-from pcache.keys import encode, module_name, register_reducer, type_name
+from pcache.culprit import attempt
+from pcache.dispatch import register_reducer
+from pcache.keys import MODULES, encode, module_name, type_name
 from pcache.parts import Part, name_of
-from pcache.provenance import is_user_code
+from pcache.provenance import is_user_code, is_user_module, package_of
+from pcache.sources import files_of
 from pcache.summary import summarize_value
 from pcache.walk import Walk, content_of
 
@@ -162,6 +166,32 @@ def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
     return (method.__func__, method.__self__)
 
 
+def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
+    """A module: the user's by its source files and all that it holds now, a package's by name and version.
+
+    One without a file, or that is not what its name imports, can hold anything and counts like the user's.
+    """
+    name = MODULES.get(module.__name__, module.__name__)
+    root = name.partition(".")[0]
+    made_here = sys.modules.get(module.__name__) is not module
+    nowhere = getattr(module, "__file__", None) is None and root not in sys.stdlib_module_names
+    if not (is_user_module(module.__name__) or made_here or nowhere):
+        return (name, package_of(root))
+
+    def write() -> object:
+        members = []
+        for member, value in sorted(vars(module).items()):
+            if not (member.startswith("__") and member.endswith("__")):
+                digest, error = attempt(encoder.nested, value)
+                if isinstance(error, RecursionError):
+                    raise error
+                # What has no key, such as a lock, counts by its class and by the source that made it.
+                members.append((member, digest if error is None else type_name(type(value))))
+        return (name, [source.digest for source in files_of(module)], members)
+
+    return encoder.part(module, write)
+
+
 def _reduce_wrapper(wrapper: Any, _encoder: Encoder) -> object:
     return wrapper.__wrapped__
 
@@ -170,3 +200,4 @@ register_reducer(FunctionType, _reduce_function)
 register_reducer(MethodType, _reduce_method)
 register_reducer("functools._lru_cache_wrapper", _reduce_wrapper)
 register_reducer(type, _reduce_class)
+register_reducer(ModuleType, _reduce_module)

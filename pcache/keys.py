@@ -12,8 +12,7 @@ Three passes, each tried only when the one before cannot be trusted:
    then finer than equality: two equal values that share their parts differently have different keys.
 
 Which pass is taken depends on the value alone. Values that are not what their default pickle says (arrays, frames,
-functions, classes) are written by the reducers of a registry, found by type or, so that no library is imported for it,
-by type name.
+functions, classes) are written by the reducers that `dispatch` finds.
 """
 
 from __future__ import annotations
@@ -23,10 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.dispatch import register_reducer, resolve, resolved
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    Reducer = Callable[[Any, "Encoder"], object]
     # What was hashed where it lies: by id and by how it was read, the object and its digest.
     LargeContents = dict[tuple[int, str], tuple[object, str]]
 
@@ -39,6 +39,7 @@ _MAX_DEPTH = 200  # sets and functions inside each other
 _MAX_IN_CYCLES = 5_000  # members written again, of sets in cycles, which cannot be written once for all
 _NO_LIMIT = 1 << 62
 _UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
+MODULES = {"__mp_main__": "__main__", "pathlib._local": "pathlib"}  # in workers of a process pool; in Python 3.13
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
 
 
@@ -111,9 +112,9 @@ class Encoder(pickle.Pickler):
             return NotImplemented
         cls = type(obj)
         try:
-            reducer = _resolved[cls]
+            reducer = resolved[cls]
         except KeyError:
-            reducer = _resolve(cls)
+            reducer = resolve(cls)
         if reducer is None:
             return NotImplemented
         content = reducer(obj, self)
@@ -308,47 +309,9 @@ def type_name(cls: type) -> str:
 
 
 def module_name(obj: Any) -> str:
-    """The module of a function or class; workers of a process pool see `__main__` under another name."""
+    """The module of a function or class, under the name that it has in every process and version of Python."""
     name = getattr(obj, "__module__", None) or ""
-    return "__main__" if name == "__mp_main__" else name
-
-
-# What decides how objects of a type are written: by the type itself, or by its full name for libraries that may not be
-# imported yet. `_resolved` remembers the outcome for each exact type.
-_by_type: dict[type, Reducer] = {}
-_by_name: dict[str, Reducer] = {}
-_by_base_name: dict[str, Reducer] = {}
-_resolved: dict[type, Reducer | None] = {}
-
-
-def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool = False) -> None:
-    """Have `reducer(obj, encoder)` give what stands for objects of `target` in keys.
-
-    A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class unless `subclasses` is set. A
-    reducer returns any value that has a key, or NotImplemented for "as pickle does".
-    """
-    if isinstance(target, str):
-        (_by_base_name if subclasses else _by_name)[target] = reducer
-    else:
-        _by_type[target] = reducer
-    _resolved.clear()
-
-
-def _resolve(cls: type) -> Reducer | None:
-    reducer: Reducer | None
-    if callable(getattr(cls, "__pcache_key__", None)):
-        reducer = _own_key
-    else:
-        reducer = _by_name.get(f"{cls.__module__}.{cls.__qualname__}")
-    for base in cls.__mro__:
-        if reducer is None:
-            reducer = _by_type.get(base) or _by_base_name.get(f"{base.__module__}.{base.__qualname__}")
-    _resolved[cls] = reducer
-    return reducer
-
-
-def _own_key(obj: Any, _encoder: Encoder) -> object:
-    return obj.__pcache_key__()
+    return MODULES.get(name, name)
 
 
 def _set_subclass(obj: Any, encoder: Encoder) -> object:

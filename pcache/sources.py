@@ -28,6 +28,8 @@ class Source(NamedTuple):
 def files_of(module: ModuleType) -> list[Source]:
     """The Python files of a module: its own, and for a package all below its folder."""
     own = getattr(module, "__file__", None) or ""
+    if not own:
+        return []
     if os.path.basename(own) != "__init__.py":
         return [Source(f"{module.__name__}.py", own, content_digest(own))]
     top = os.path.dirname(own)

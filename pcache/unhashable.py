@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from pcache.culprit import Culprit, attempt, find_culprit
+from pcache.dispatch import is_replaced
 from pcache.errors import UnhashableArgument
 from pcache.keys import encode
 
@@ -28,7 +30,7 @@ def _unhashable(function: str, name: str, value: object, error: Exception) -> Un
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         culprit = Culprit(name, type(value).__qualname__, "")
     else:
-        culprit = find_culprit(value, name, encode, error)
+        culprit = find_culprit(value, name, encode, error, is_replaced)
     why = (
         "it is nested too deeply"
         if isinstance(error, RecursionError)
@@ -36,10 +38,21 @@ def _unhashable(function: str, name: str, value: object, error: Exception) -> Un
     )
     return UnhashableArgument(
         f"{function}: argument {name!r} has no key: {why}. If it does not affect the result, leave it out with"
-        f" ignore=[{name!r}]; otherwise say what matters with key={{{name!r}: function_of_it}} or a"
-        " __pcache_key__ method on its class.",
+        f" ignore=[{name!r}]; otherwise say what matters: for this function with key={{{name!r}: function_of_it}}, for"
+        f" all of them with {_for_all_functions(culprit)}.",
         function=function,
         parameter=name,
         type_name=culprit.type_name,
         path=culprit.path,
     )
+
+
+def _for_all_functions(culprit: Culprit) -> str:
+    """Which class should say what counts: that of the culprit, or of what holds it where it is one of Python's own."""
+    if culprit.module.partition(".")[0] in sys.stdlib_module_names:
+        return (
+            "a __pcache_key__ method on the class that holds it, or pcache.register_key(its_class, function_of_it)"
+            " if it is not yours"
+        )
+    name = f"{culprit.module}.{culprit.type_name}"
+    return f"a __pcache_key__ method on its class, or pcache.register_key({name!r}, function_of_it) if it is not yours"

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pcache import dispatch
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -21,3 +25,17 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     for name in [name for name in os.environ if name.startswith("PCACHE_")]:
         monkeypatch.delenv(name)
     return home
+
+
+@pytest.fixture
+def registrations() -> Iterator[None]:
+    """Leave what was said of keys as it was."""
+    for module in dispatch._libraries.values():  # what they register stays
+        importlib.import_module(module)
+    tables: tuple[dict[Any, Any], ...] = (dispatch._registered, dispatch._by_type, dispatch._by_name)
+    saved = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, saved, strict=True):
+        table.clear()
+        table.update(content)
+    dispatch.resolved.clear()

@@ -5,6 +5,7 @@ Run as a script, it prints the keys of `seed_values()`, or of the golden express
 
 from __future__ import annotations
 
+import array
 import collections
 import dataclasses
 import datetime as dt
@@ -12,12 +13,18 @@ import decimal
 import enum
 import fractions
 import functools
+import http
+import importlib
+import ipaddress
 import json
 import math
 import operator
 import pathlib
+import re
 import sys
+import types
 import uuid
+import zoneinfo
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +56,16 @@ def cyclic_dict() -> dict[str, Any]:
     return made
 
 
+class Late:
+    """A module that is imported when something of it is used."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(importlib.import_module(self.name), attribute)
+
+
 NAMES: dict[str, Any] = {
     "cyclic_list": cyclic_list,
     "cyclic_dict": cyclic_dict,
@@ -63,6 +80,20 @@ NAMES: dict[str, Any] = {
     "operator": operator,
     "uuid": uuid,
     "np": np,
+    "Fraction": fractions.Fraction,
+    "PurePosixPath": pathlib.PurePosixPath,
+    "PureWindowsPath": pathlib.PureWindowsPath,
+    "ZoneInfo": zoneinfo.ZoneInfo,
+    "re": re,
+    "http": http,
+    "ip_address": ipaddress.ip_address,
+    "array": array.array,
+    "SimpleNamespace": types.SimpleNamespace,
+    "MappingProxyType": types.MappingProxyType,
+    "ChainMap": collections.ChainMap,
+    "UserDict": collections.UserDict,
+    "sparse": Late("scipy.sparse"),
+    "Image": Late("PIL.Image"),
 }
 
 

@@ -24,7 +24,8 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 errors eviction files folders method mounts opcodes reports summary
 culprit notices provenance units compression trust
-config entry keys options payload registry removals claim
+config dispatch entry options
+keys payload registry removals claim
 home
 arguments differences reader reducers signature codes parts unhashable
 sources values publishing

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, assert_type
 
-from pcache import Cache, CachedFunction, CacheInfo, cached, default_cache, disabled, refreshing
+from pcache import Cache, CachedFunction, CacheInfo, cached, default_cache, disabled, refreshing, register_key
 
 T = TypeVar("T")
 cache = Cache("results", max_size="20 GiB", ttl=timedelta(days=1), signing_key=[b"", ""])
@@ -136,3 +136,18 @@ def contexts() -> None:
 def for_scikit_learn(function: Callable[..., Any]) -> None:
     cache.cache(function, ignore=["verbose"])(1, 2)
     assert_type(cache.location, str)
+
+
+def length(text: str) -> int:
+    return len(text)
+
+
+def registrations() -> None:
+    """A registered function takes what it is registered for, and stays what it is."""
+    assert_type(register_key(str, length)("x"), int)
+    assert_type(register_key(str)(length)("x"), int)
+    register_key("psycopg.Connection", lambda connection: connection.info.dsn)
+    register_key("psycopg.Connection")(length)
+    register_key(bytes, length)  # type: ignore[arg-type]
+    register_key(bytes)(length)  # type: ignore[arg-type]
+    register_key(3, length)  # type: ignore[call-overload]

@@ -1,246 +1,25 @@
-"""Arrays and frames in keys: what they hold counts, how they came about does not."""
+"""pandas in keys: what a frame holds counts, how it came about does not."""
 
 from __future__ import annotations
 
 import pickle
+import tracemalloc
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from pcache import reducers
+from tests.alike import Groups, check
 from tests.key_values import key_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
-
-assert reducers
-
-DTYPES = "? i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 c8 c16 >i4 >f8 >c16 >M8[s] M8[ns] M8[D] m8[us] U3 >U3 S3 V5 g G O".split()
-
-
-def example(dtype: str, shape: tuple[int, ...] = (4, 3)) -> Any:
-    """An array of distinct values."""
-    count = int(np.prod(shape))
-    if dtype.startswith("V"):
-        return np.arange(count * 5, dtype="u1").view(dtype).reshape(shape)
-    return np.arange(count).astype("?" if dtype == "?" else dtype).reshape(shape)
-
-
-# Arrays
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_layout_does_not_matter(dtype: str) -> None:
-    """C and Fortran order, strides, views, reversed and read-only copies of one content have one key."""
-    array = example(dtype)
-    wide = np.zeros((8, 9), dtype=array.dtype)
-    wide[::2, ::3] = array
-    double = np.zeros((8, 3), dtype=array.dtype)
-    double[4:] = array
-    frozen = array.copy()
-    frozen.flags.writeable = False
-    twins = [
-        array.copy(),
-        np.asfortranarray(array),
-        array.T.copy().T,
-        wide[::2, ::3],
-        array[::-1].copy()[::-1],
-        double[4:],
-        frozen,
-        array if dtype.startswith(">") else pickle.loads(pickle.dumps(array)),  # pickle brings the machine's order
-        np.broadcast_to(array, (2, 4, 3))[1],
-    ]
-    assert {key_of(twin) for twin in twins} == {key_of(array)}
-
-
-def test_dtypes_shapes_and_types_count() -> None:
-    """Arrays of other dtypes, byte orders and shapes differ from each other, from lists and from scalars."""
-    arrays = [np.zeros(3, dtype=dtype) for dtype in DTYPES]
-    arrays += [np.zeros(shape) for shape in ((3, 1), (1, 3), (1, 1, 3), (0,), (0, 3), (3, 0), (), (2,), (4,))]
-    others = [[0.0, 0.0, 0.0], (0.0,) * 3, np.float64(0), 0.0, np.zeros(3).tobytes(), np.zeros(3).view(np.recarray)]
-    assert len({key_of(value) for value in [*arrays, *others]}) == len(arrays) + len(others)
-
-
-@given(
-    hnp.arrays(
-        dtype=st.sampled_from(["i4", "f8", "u1", "?", "c8", "M8[s]", "U2"]),
-        shape=hnp.array_shapes(max_dims=3, max_side=4),
-    ),
-    st.data(),
-)
-@settings(deadline=None)
-def test_every_element_counts(array: Any, data: st.DataObject) -> None:
-    """Changing one element changes the key, and changing it back restores it."""
-    changed = array.copy()
-    position = tuple(data.draw(st.integers(0, side - 1)) for side in array.shape)
-    changed[position] = data.draw(hnp.from_dtype(array.dtype))
-    assert (key_of(changed) == key_of(array)) == (changed.tobytes() == array.tobytes())
-    changed[position] = array[position]
-    assert key_of(changed) == key_of(array)
-
-
-@given(
-    hnp.arrays(
-        dtype=st.sampled_from(["i2", "f4", "O"]),
-        shape=hnp.array_shapes(min_dims=2, max_dims=3, max_side=5),
-        elements=st.integers(0, 9),
-    ),
-    st.data(),
-)
-@settings(deadline=None)
-def test_views_have_the_keys_of_their_copies(array: Any, data: st.DataObject) -> None:
-    """Any slice or transposition has the key of a contiguous copy."""
-    index = data.draw(hnp.basic_indices(array.shape))
-    for view in (array[index], array.T, np.moveaxis(array, 0, -1)):
-        assert key_of(view) == key_of(np.array(view)) if isinstance(view, np.ndarray) else True
-
-
-def test_large_arrays_in_any_layout() -> None:
-    """Blocks in which strided arrays are read leave no trace, and every block counts."""
-    for shape in ((3, 500_000), (500_000, 3), (2, 2, 400_000), (1_500_001,)):
-        array = np.arange(int(np.prod(shape)), dtype="f8").reshape(shape)
-        padded = np.zeros((*shape[:-1], shape[-1] * 2))
-        padded[..., ::2] = array
-        for twin in (np.asfortranarray(array), padded[..., ::2]):
-            assert key_of(twin) == key_of(array)
-        padded[..., ::2].reshape(-1)[-1] = 0
-        padded[(-1,) * (len(shape) - 1)][-2] = -1
-        assert key_of(padded[..., ::2]) != key_of(array)
-
-
-def test_special_floats() -> None:
-    """NaN equals itself; the zeros, the infinities and NaNs of other bits differ."""
-    assert key_of(np.array([np.nan])) == key_of(np.array([np.nan]))
-    other_nan = np.array([0x7FF8000000000001], dtype="u8").view("f8")
-    values = [np.array([v]) for v in (0.0, -0.0, np.inf, -np.inf, np.nan)] + [other_nan]
-    assert len({key_of(value) for value in values}) == 6
-    assert key_of(np.array(["NaT"], dtype="M8[s]")) != key_of(np.array(["NaT"], dtype="m8[s]"))
-
-
-def test_object_arrays() -> None:
-    """Objects count by value, type and place; sets in them by content."""
-    array = np.array([[1, "a"], [None, {"x", "y"}]], dtype=object)
-    assert key_of(array) == key_of(np.asfortranarray(array)) == key_of(np.array(array.tolist(), dtype=object))
-    for place, value in (((0, 0), True), ((0, 1), "b"), ((1, 0), 0), ((1, 1), {"x"})):
-        changed = array.copy()
-        changed[place] = value
-        assert key_of(changed) != key_of(array)
-
-
-RECORD = np.dtype([("a", "i1"), ("b", "f8"), ("c", "U2")], align=True)
-
-
-def test_padding_of_structured_arrays_is_no_content() -> None:
-    """The bytes between fields may hold anything; fields, names, offsets and size count."""
-    clean = np.zeros(3, dtype=RECORD)
-    garbage = np.full(3 * RECORD.itemsize, 0xAB, dtype="u1").view(RECORD)
-    for name in RECORD.names or ():
-        garbage[name] = clean[name]
-    assert clean.tobytes() != garbage.tobytes()
-    assert key_of(clean) == key_of(garbage) == key_of(garbage[::-1])
-    assert key_of(clean[0]) == key_of(garbage[0])
-    changed = clean.copy()
-    changed["c"][1] = "z"
-    assert key_of(changed) != key_of(clean)
-
-
-def test_structured_dtypes_count() -> None:
-    """Field names, types, order, offsets, nesting and size all tell structured arrays apart."""
-    layouts: list[Any] = [
-        [("a", "i4"), ("b", "i4")],
-        [("b", "i4"), ("a", "i4")],
-        [("a", "i4"), ("c", "i4")],
-        [("a", "i4"), ("b", "u4")],
-        [("a", "i4"), ("b", "i4", (1,))],
-        [("a", "i4"), ("b", [("x", "i4")])],
-        {"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [0, 8]},
-        {"names": ["a", "b"], "formats": ["i4", "i4"], "offsets": [4, 0]},
-        {"names": ["a", "b"], "formats": ["i4", "i4"], "itemsize": 16},
-        {"names": ["a", "b"], "formats": ["i4", "i4"], "itemsize": 24},
-    ]
-    assert len({key_of(np.zeros(2, dtype=np.dtype(layout))) for layout in layouts}) == len(layouts)
-
-
-@pytest.mark.skipif(np.dtype("g").itemsize < 16 or np.finfo("g").nmant != 63, reason="no padded extended precision")
-def test_padding_of_extended_precision_is_no_content() -> None:
-    """The six bytes beside an 80-bit float may hold anything."""
-    one = np.array([1, 2], dtype="g") / 3
-    raw = one.view("u1").copy()
-    raw[10:16] = raw[26:32] = 0xAB
-    other = raw.view("g")
-    assert (one == other).all()
-    assert key_of(one) == key_of(other) != key_of(one + np.finfo("g").eps)
-    assert key_of(one[0]) == key_of(other[0])
-    assert key_of(one.astype("G")) == key_of(raw.view("G").view("g").astype("G"))
-
-
-def test_memory_maps(tmp_path: Path) -> None:
-    """A mapped array counts by its content, not by file, mode or offset."""
-    np.save(tmp_path / "a.npy", np.arange(10.0))
-    np.save(tmp_path / "b.npy", np.arange(10.0))
-    one, other = (np.load(tmp_path / name, mmap_mode=mode) for name, mode in (("a.npy", "r"), ("b.npy", "c")))
-    assert key_of(one) == key_of(other) != key_of(one[1:])
-    assert key_of(one[2:5]) == key_of(other[2:5])
-
-
-def test_scalars() -> None:
-    """Numpy's scalars count by type and value, and are no Python numbers."""
-    values = [np.dtype(dtype).type(1) for dtype in "? i1 u1 i2 u2 i4 u4 i8 u8 f2 f4 f8 g c8 c16 G".split()]
-    values += [np.float64(v) for v in (0.0, -0.0, 2.0, np.nan)] + [
-        np.str_("1"),
-        np.bytes_(b"1"),
-        1,
-        1.0,
-        True,
-        "1",
-        b"1",
-    ]
-    values += [
-        np.datetime64("2024-01-01"),
-        np.datetime64("2024-01-01", "s"),
-        np.datetime64("NaT", "s"),
-        np.timedelta64(1, "s"),
-    ]
-    assert len({key_of(value) for value in values}) == len(values)
-    assert all(key_of(value) == key_of(pickle.loads(pickle.dumps(value))) for value in values)
-
-
-def test_subclasses_and_masks() -> None:
-    """Record and masked arrays count as what they are."""
-    base = np.arange(6.0).reshape(2, 3)
-    made = [
-        base,
-        base.view(np.recarray),
-        np.ma.array(base),
-        np.ma.array(base, mask=base > 2),
-        np.ma.array(base, mask=base > 3),
-    ]
-    assert len({key_of(value) for value in made}) == 5
-    assert key_of(np.ma.array(base, mask=base > 2)) == key_of(np.ma.array(base.copy(), mask=base > 2))
-
-
-def test_dtypes_and_functions_of_numpy() -> None:
-    """Dtypes, universal functions and generators are arguments too."""
-    values = [np.dtype("f8"), np.dtype(">f8"), np.dtype("i8"), np.float64, np.sin, np.cos, np.sum, RECORD]
-    assert len({key_of(value) for value in values}) == len(values)
-    one, other = np.random.default_rng(1), np.random.default_rng(1)
-    assert key_of(one) == key_of(other) != key_of(np.random.default_rng(2))
-    other.random()
-    assert key_of(one) != key_of(other)
-
-
-# Frames
 
 TEXT_DTYPES = ["object", "str", "string", "string[python]", "string[pyarrow]", "category"]
 
@@ -469,35 +248,110 @@ def test_sets_in_columns() -> None:
     assert key_of(one) == key_of(other) != key_of(pd.DataFrame({"s": [set(words[:2]), 1]}))
 
 
-# Other libraries, which bring their own pickles
+class Located(pd.api.extensions.ExtensionArray):
+    """An extension array of another package, which knows more than its dtype says."""
+
+    def __init__(self, values: Any, system: str) -> None:
+        self.values, self.system = np.asarray(values), system
+
+    dtype = pd.api.extensions.ExtensionDtype()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, item: Any) -> Any:
+        return self.values[item] if isinstance(item, int) else Located(self.values[item], self.system)
 
 
-def test_polars() -> None:
-    """Equal frames and series of polars have equal keys, other values, names and dtypes others."""
-    frame = pl.DataFrame({"a": [1, 2, 3], "s": ["x", None, "z"]})
-    assert key_of(frame) == key_of(frame.clone()) == key_of(pl.concat([frame, frame])[:3])
-    other = [
-        frame.with_columns(a=pl.lit(1)),
-        frame.rename({"a": "b"}),
-        frame[:2],
-        frame.cast({"a": pl.Int32}),
-        frame["a"],
-    ]
-    assert len({key_of(value) for value in [frame, *other]}) == 6
+def test_extension_arrays_of_other_packages() -> None:
+    """They count by what pickle says of them: dtype and values may not be all."""
+    made = [Located([1, 2], "WGS 84"), Located([1, 2], "WGS 84"), Located([1, 2], "ETRS89"), Located([1, 3], "WGS 84")]
+    assert key_of(made[0]) == key_of(made[1])
+    assert len({key_of(array) for array in made}) == 3
 
 
-def test_arrow() -> None:
-    """Equal tables of pyarrow have equal keys, and other values others."""
-    made = pa.table({"a": [1, 2, 3], "s": ["x", None, "z"]})
-    assert key_of(made) == key_of(pa.table({"a": [1, 2, 3], "s": ["x", None, "z"]}))
-    assert len({key_of(value) for value in (made, made.slice(1), made.rename_columns(["b", "s"]), made["a"])}) == 4
+def with_flags(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.set_flags(allows_duplicate_labels=False)
 
 
-def test_estimators() -> None:
-    """Parameters and fitted state of scikit-learn's estimators count."""
-    x, y = np.array([[0.0], [1.0], [2.0]]), np.array([0.0, 1.0, 2.0])
-    pipeline = make_pipeline(StandardScaler(), Ridge(alpha=2.0))
-    assert key_of(Ridge()) == key_of(Ridge()) != key_of(Ridge(alpha=2.0))
-    assert key_of(Ridge().fit(x, y)) == key_of(Ridge().fit(x.copy(), y)) != key_of(Ridge())
-    assert key_of(Ridge().fit(x, y)) != key_of(Ridge().fit(x, y + 1))
-    assert key_of(pipeline) == key_of(pickle.loads(pickle.dumps(pipeline))) != key_of(make_pipeline(Ridge(alpha=2.0)))
+def with_attrs(frame: pd.DataFrame, **attrs: Any) -> pd.DataFrame:
+    made = frame.copy()
+    made.attrs.update(attrs)
+    return made
+
+
+def missing_over(dtype: str, below: Any) -> Any:
+    """A masked extension array with any value below what is missing."""
+    array = pd.array([type(below)(1), below], dtype=dtype)
+    array[1] = pd.NA
+    return array
+
+
+def groups() -> Groups:
+    """Frames and series that are alike, and those that only look so."""
+    frame = pd.DataFrame({"a": [1, 2, 3], "b": [1.5, np.nan, 2.5], "c": [True, False, True], "s": ["x", None, "z"]})
+    blocks = pd.DataFrame(np.arange(6.0).reshape(3, 2), columns=["p", "q"])
+    arrow = pd.Series([1, None, 3], dtype="int64[pyarrow]")
+    texts = pd.Series(["a", None, "ccc"], dtype="string[pyarrow]")
+    lists = pd.Series([[1], None, [2, 3]], dtype=pd.ArrowDtype(pa.list_(pa.int64())))
+    multi = pd.MultiIndex.from_product([["a", "b"], [1, 2]])
+    return {
+        "frame": [frame, by_columns(frame), pickle.loads(pickle.dumps(frame)), pd.concat([frame[:1], frame[1:]])],
+        "without duplicates": [with_flags(frame), with_flags(by_columns(frame))],
+        "with attrs": [with_attrs(frame, unit="m"), with_attrs(by_columns(frame), unit="m")],
+        "with other attrs": [with_attrs(frame, unit="s")],
+        "one block": [
+            blocks,
+            by_columns(blocks),
+            pd.DataFrame({"p": [0.0, 2, 4], "q": [1.0, 3, 5]}),
+            blocks.T.copy().T,
+        ],
+        "fortran block": [pd.DataFrame(np.asfortranarray(np.arange(6.0).reshape(3, 2)), columns=["q", "p"])],
+        "series": [frame["a"], frame["a"].copy(), pd.concat([frame["a"][:1], frame["a"][1:]])],
+        "multi": [frame[:0].reindex(multi), by_columns(frame[:0].reindex(multi))],
+        "Int64": [missing_over("Int64", 2), missing_over("Int64", 9)],
+        "Int32": [missing_over("Int32", 2), missing_over("Int32", 9)],
+        "Float64": [missing_over("Float64", 2), missing_over("Float64", 9)],
+        "boolean": [missing_over("boolean", True), missing_over("boolean", False)],
+        "arrow": [arrow, pd.concat([arrow[:1], arrow[1:]]), pd.concat([arrow, arrow], ignore_index=True)[:3]],
+        "arrow texts": [
+            texts,
+            pd.concat([texts[:1], texts[1:]]),
+            pd.Series(["x", "a", None, "ccc"], dtype="string[pyarrow]")[1:].reset_index(drop=True),
+        ],
+        "arrow lists": [lists, pd.concat([lists[:2], lists[2:]])],
+        "category": [
+            pd.Series(["a", "b"], dtype="category"),
+            pd.Series(pd.Categorical(["b", "a", "b"], categories=["a", "b"]))[1:].reset_index(drop=True),
+        ],
+        "category in another order": [pd.Series(pd.Categorical(["a", "b"], categories=["b", "a"]))],
+        "ordered category": [pd.Series(pd.Categorical(["a", "b"], ordered=True))],
+        "interval": [pd.Series(pd.arrays.IntervalArray.from_breaks([0, 1, 2]))],
+        "timestamp": [
+            pd.Timestamp("2024-01-01", tz="Europe/Vienna"),
+            pd.Timestamp(datetime(2024, 1, 1, tzinfo=ZoneInfo.no_cache("Europe/Vienna"))).as_unit(
+                pd.Timestamp("2024-01-01").unit
+            ),
+        ],
+        "naive timestamp": [pd.Timestamp("2024-01-01")],
+        "not a time": [pd.NaT],
+        "missing": [pd.NA],
+    }
+
+
+def test_alike() -> None:
+    """Blocks, chunks and what lies below missing values do not count; flags, attrs and categories do."""
+    check(groups())
+
+
+def test_an_arrow_column_is_not_taken_apart() -> None:
+    """The key of a million numbers in an Arrow column is made of its buffers, not of a million objects."""
+    series = pd.Series(np.arange(1_000_000), dtype="int64[pyarrow]")
+    key_of(series[:1])
+    tracemalloc.start()
+    try:
+        key_of(series)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000

@@ -1,0 +1,187 @@
+"""Which function says what stands for an object in keys.
+
+Asked for in this order, along the bases of the object's class, the class itself first: what `register_key` was given,
+the class' own `__pcache_key__`, and then the reducers that pcache brings. Reducers for libraries are found by the names
+of types and live in modules that are loaded when an object of such a library is first met.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from pcache.culprit import attempt
+from pcache.errors import ConfigError
+from pcache.provenance import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.keys import Encoder
+
+    Reducer = Callable[[Any, Encoder], object]
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+# `resolved` remembers the outcome for each exact type.
+resolved: dict[type, Reducer | None] = {}
+_registered: dict[type | str, Reducer] = {}  # by users, the latest last
+_by_type: dict[type, Reducer] = {}
+_by_name: dict[str, Reducer] = {}
+_by_base_name: dict[str, Reducer] = {}
+_libraries: dict[str, str] = {}  # top-level package: the module with its reducers
+# Modules whose iterators are nothing but that.
+_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
+
+
+@overload
+def register_key(target: type[T]) -> Callable[[Callable[[T], K]], Callable[[T], K]]: ...
+@overload
+def register_key(target: str) -> Callable[[Callable[[Any], K]], Callable[[Any], K]]: ...
+@overload
+def register_key(target: type[T], function: Callable[[T], K]) -> Callable[[T], K]: ...
+@overload
+def register_key(target: str, function: Callable[[Any], K]) -> Callable[[Any], K]: ...
+def register_key(target: type | str, function: Callable[[Any], object] | None = None) -> Any:
+    """Have `function(value)` stand for values of a class, and of its subclasses, in the keys of all functions.
+
+    For classes that are not yours; in one of your own, define `__pcache_key__()`. `target` is the class, or its full
+    name, so that the library need not be imported for it. What the function returns must have a key itself. Its code is
+    part of the key, so that editing it computes anew. Without a function this is a decorator. Of two registrations for
+    one class the later counts; register before the first cached call. Raises `ConfigError` for anything but a class or
+    name, and a callable.
+
+    >>> import fractions, pcache
+    >>> @pcache.register_key(fractions.Fraction)
+    ... def rounded(value):
+    ...     return round(float(value), 6)
+    >>> _ = pcache.register_key("psycopg.Connection", lambda connection: connection.info.dsn)
+    """
+    if not isinstance(target, (type, str)):
+        raise ConfigError(
+            f"register_key() takes a class, or the full name of one such as 'psycopg.Connection', not {target!r:.80}",
+            setting="register_key",
+            value=target,
+        )
+    if isinstance(target, str) and not ("." in target and all(map(str.isidentifier, target.split(".")))):
+        raise ConfigError(
+            f"register_key({target!r}): give the full name of a class with its module, such as 'psycopg.Connection';"
+            " a class of the main program is passed itself",
+            setting="register_key",
+            value=target,
+        )
+    if function is None:
+        return lambda decorated: register_key(target, decorated)
+    if not callable(function):
+        raise ConfigError(
+            f"register_key({_title(target)}): {function!r:.80} is not callable; it takes a function of one value, which"
+            " returns what stands for it",
+            setting="register_key",
+            value=function,
+        )
+
+    def reduce(value: Any, _encoder: Encoder) -> object:
+        key, error = attempt(function, value)
+        if error is not None:
+            raise _failure(f"the function registered for {_title(target)}", error) from error
+        # The function is written with its code: two that say the same of different things must not be mixed up.
+        return _with_code_of(value, (function, key))
+
+    _registered.pop(target, None)
+    _registered[target] = reduce
+    resolved.clear()
+    return function
+
+
+def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool = False) -> None:
+    """Have `reducer(obj, encoder)` give what stands for objects of `target` in keys.
+
+    A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class unless `subclasses` is set. A
+    reducer returns any value that has a key, or NotImplemented for "as pickle does".
+    """
+    if isinstance(target, str):
+        (_by_base_name if subclasses else _by_name)[target] = reducer
+    else:
+        _by_type[target] = reducer
+    resolved.clear()
+
+
+def register_library(package: str, module: str) -> None:
+    """Have `module` loaded, which registers reducers, when an object of a class from `package` is first met."""
+    _libraries[package] = module
+
+
+def resolve(cls: type) -> Reducer | None:
+    """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
+    for base in cls.__mro__:
+        module = _libraries.get(str(base.__module__).partition(".")[0])
+        if module is not None:
+            __import__(module)
+    reducer = _declared(cls) or _by_name.get(_full_name(cls))
+    for base in cls.__mro__:
+        if reducer is None:
+            reducer = _by_type.get(base) or _by_base_name.get(_full_name(base))
+    if reducer is None and any(base.__module__ in _ITERATORS and hasattr(base, "__next__") for base in cls.__mro__):
+        reducer = _refuse_iterator
+    resolved[cls] = reducer
+    return reducer
+
+
+def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
+    raise TypeError("reading an iterator uses it up, which a hit would not do; pass a list or tuple of its items")
+
+
+def is_replaced(value: object) -> bool:
+    """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
+    reducer = resolve(type(value))
+    return reducer is not None and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
+
+
+def _declared(cls: type) -> Reducer | None:
+    """What users said of the nearest base of a class."""
+    own = callable(getattr(cls, "__pcache_key__", None))
+    for base in cls.__mro__:
+        for target, reducer in reversed(_registered.items()):
+            if target is base or target == _full_name(base) or (isinstance(target, str) and _found(target) is base):
+                return reducer
+        if own and "__pcache_key__" in vars(base):
+            return _own_key
+    return None
+
+
+def _own_key(obj: Any, _encoder: Encoder) -> object:
+    key, error = attempt(obj.__pcache_key__)
+    if error is not None:
+        raise _failure("its __pcache_key__", error) from error
+    return _with_code_of(obj, (key,))
+
+
+def _with_code_of(value: object, content: tuple[object, ...]) -> object:
+    """What was said of a value, with its class if that is the user's: a method of it may be what a function calls."""
+    cls = type(value)
+    return (cls, *content) if is_user_code(cls) or "<" in cls.__qualname__ else content
+
+
+def _failure(what: str, error: Exception) -> TypeError:
+    return TypeError(f"{what} raised {type(error).__name__}: {error}")
+
+
+def _full_name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _title(target: type | str) -> str:
+    return repr(target) if isinstance(target, str) else target.__qualname__
+
+
+def _found(name: str) -> object:
+    """What a full name means in the modules that are loaded: classes are often defined elsewhere than documented."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(parts[:count]))
+        if found is not None:
+            for part in parts[count:]:
+                found = getattr(found, part, None)
+            return found
+    return None

@@ -1,0 +1,22 @@
+"""How values that pickle does not write as what they mean are written in keys: by what they hold.
+
+A view and its copy, a table in one chunk and in ten, a frame and its reassembled twin have equal keys. One module per
+library, loaded when the first object of that library is met: pcache imports none of them. Reducers see every part of a
+value, must not change it, and hash what is large where it lies.
+"""
+
+from __future__ import annotations
+
+from pcache.dispatch import register_library
+from pcache.reducers import builtin  # noqa: F401 - registers those of Python's own types
+
+for _library, _module in {
+    "numpy": "arrays",
+    "pandas": "frames",
+    "polars": "polars",
+    "pyarrow": "arrow",
+    "scipy": "sparse",
+    "torch": "tensors",
+    "PIL": "images",
+}.items():
+    register_library(_library, f"{__name__}.{_module}")

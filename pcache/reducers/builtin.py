@@ -1,0 +1,55 @@
+"""Types of Python's own whose pickle says too much, too little, or nothing."""
+
+from __future__ import annotations
+
+import gc
+from pickle import PickleBuffer
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.dispatch import register_reducer
+
+if TYPE_CHECKING:
+    from pcache.keys import Encoder
+
+
+def _path(path: Any, _encoder: Encoder) -> object:
+    """A path by its text: from Python 3.13 on, its pickle remembers how it was put together."""
+    return str(path)
+
+
+def _zone(zone: Any, _encoder: Encoder) -> object:
+    """A time zone by its name; its pickle remembers whether it came from a cache. One without a name has no key."""
+    return NotImplemented if zone.key is None else zone.key
+
+
+def _memory(view: memoryview, encoder: Encoder) -> object:
+    """A memoryview by its elements in C order, not by the object below, of which it may be a part."""
+    if "O" in view.format:
+        raise TypeError("its elements are references to objects")
+
+    def digest() -> str:
+        return blake3(PickleBuffer(view).raw() if view.c_contiguous else view.tobytes()).hexdigest()
+
+    return (view.format, view.shape, view.readonly, encoder.digest_once(view, digest))
+
+
+def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Encoder) -> object:
+    """A read-only view of a mapping by that mapping, which is all that it refers to."""
+    return gc.get_referents(proxy)[0]
+
+
+def _dict_view(view: Any, _encoder: Encoder) -> object:
+    """`d.keys()`, `d.values()` and `d.items()` by the dict, which they give access to."""
+    return view.mapping
+
+
+for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
+    register_reducer(_name, _path, subclasses=True)
+register_reducer("zoneinfo.ZoneInfo", _zone)
+register_reducer(memoryview, _memory)
+register_reducer(MappingProxyType, _proxy)
+for _name in ("dict_keys", "dict_values", "dict_items"):
+    register_reducer(f"builtins.{_name}", _dict_view, subclasses=True)
