@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from pcache.keys import Encoder
 
 
-def _notes(matrix: Any) -> dict[str, object]:
-    """The attributes that a matrix was given."""
-    return {name: value for name, value in vars(matrix).items() if name[0] != "_" and name not in _OWN}
+def _notes(matrix: Any) -> list[object]:
+    """The attributes that a matrix was given, if any."""
+    notes = {name: value for name, value in vars(matrix).items() if name[0] != "_" and name not in _OWN}
+    return [notes] if notes else []
 
 
 def _compressed(matrix: Any, _encoder: Encoder) -> object:
@@ -31,7 +32,7 @@ def _compressed(matrix: Any, _encoder: Encoder) -> object:
     twin = type(matrix)(parts, shape=matrix.shape)
     if not twin.has_sorted_indices:
         twin = twin.sorted_indices()
-    return (matrix.shape, twin.data, _places(twin.indices), _places(twin.indptr), _notes(matrix))
+    return (matrix.shape, twin.data, _places(twin.indices), _places(twin.indptr), *_notes(matrix))
 
 
 def _places(indices: Any) -> Any:
@@ -42,7 +43,7 @@ def _coordinates(matrix: Any, _encoder: Encoder) -> object:
     numpy: Any = sys.modules["numpy"]
     coords = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)  # older scipy
     order = numpy.lexsort(coords[::-1])
-    return (matrix.shape, [_places(axis[order]) for axis in coords], matrix.data[order], _notes(matrix))
+    return (matrix.shape, [_places(axis[order]) for axis in coords], matrix.data[order], *_notes(matrix))
 
 
 def _diagonals(matrix: Any, _encoder: Encoder) -> object:
@@ -54,12 +55,12 @@ def _diagonals(matrix: Any, _encoder: Encoder) -> object:
     inside = (rows >= 0) & (rows < matrix.shape[0]) & (rows + offsets[:, None] < matrix.shape[1])
     data = matrix.data[order]
     data[~inside] = 0
-    return (matrix.shape, _places(offsets), data, _notes(matrix))
+    return (matrix.shape, _places(offsets), data, *_notes(matrix))
 
 
 def _by_rows(matrix: Any, encoder: Encoder) -> object:
     """LIL and DOK: lists and dicts of Python objects, whose types depend on how they were put in."""
-    return (matrix.dtype, _coordinates(matrix.tocoo(), encoder), _notes(matrix))
+    return (matrix.dtype, _coordinates(matrix.tocoo(), encoder), *_notes(matrix))
 
 
 for _format, _reducer in {
