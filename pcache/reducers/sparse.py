@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.dispatch import register_reducer
 
+# What scipy keeps on a matrix; all else was put there by somebody.
+_OWN = frozenset("maxprint indptr indices data coords row col offsets rows dtype has_canonical_format".split())
+
 if TYPE_CHECKING:
     from pcache.keys import Encoder
+
+
+def _notes(matrix: Any) -> list[object]:
+    """The attributes that a matrix was given, if any."""
+    notes = {name: value for name, value in vars(matrix).items() if name[0] != "_" and name not in _OWN}
+    return [notes] if notes else []
 
 
 def _compressed(matrix: Any, _encoder: Encoder) -> object:
@@ -23,7 +32,7 @@ def _compressed(matrix: Any, _encoder: Encoder) -> object:
     twin = type(matrix)(parts, shape=matrix.shape)
     if not twin.has_sorted_indices:
         twin = twin.sorted_indices()
-    return (matrix.shape, twin.data, _places(twin.indices), _places(twin.indptr))
+    return (matrix.shape, twin.data, _places(twin.indices), _places(twin.indptr), *_notes(matrix))
 
 
 def _places(indices: Any) -> Any:
@@ -34,7 +43,7 @@ def _coordinates(matrix: Any, _encoder: Encoder) -> object:
     numpy: Any = sys.modules["numpy"]
     coords = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)  # older scipy
     order = numpy.lexsort(coords[::-1])
-    return (matrix.shape, [_places(axis[order]) for axis in coords], matrix.data[order])
+    return (matrix.shape, [_places(axis[order]) for axis in coords], matrix.data[order], *_notes(matrix))
 
 
 def _diagonals(matrix: Any, _encoder: Encoder) -> object:
@@ -46,12 +55,12 @@ def _diagonals(matrix: Any, _encoder: Encoder) -> object:
     inside = (rows >= 0) & (rows < matrix.shape[0]) & (rows + offsets[:, None] < matrix.shape[1])
     data = matrix.data[order]
     data[~inside] = 0
-    return (matrix.shape, _places(offsets), data)
+    return (matrix.shape, _places(offsets), data, *_notes(matrix))
 
 
 def _by_rows(matrix: Any, encoder: Encoder) -> object:
     """LIL and DOK: lists and dicts of Python objects, whose types depend on how they were put in."""
-    return (matrix.dtype, _coordinates(matrix.tocoo(), encoder))
+    return (matrix.dtype, _coordinates(matrix.tocoo(), encoder), *_notes(matrix))
 
 
 for _format, _reducer in {

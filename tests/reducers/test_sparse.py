@@ -55,6 +55,11 @@ def diagonals(outside: float) -> Any:
     return sparse.dia_array((data, made.offsets[order]), shape=made.shape)
 
 
+def with_note(matrix: Any) -> Any:
+    matrix.note = "x"
+    return matrix
+
+
 def groups() -> Groups:
     """Matrices that are alike, and those that only look so."""
     made: Groups = {}
@@ -80,6 +85,7 @@ def groups() -> Groups:
         "small blocks": [sparse.bsr_array(np.ones((4, 4)), blocksize=(1, 1))],
         "empty": [sparse.csr_array((0, 3))],
         "vector": [sparse.csr_array(np.array([1.0, 0, 2])), sparse.csr_array(sparse.coo_array(np.array([1.0, 0, 2])))],
+        "with a note": [with_note(sparse.csr_array(DENSE)), with_note(unsorted(sparse.csr_array))],
         "dense": [DENSE],
     }
 
