@@ -105,6 +105,12 @@ def _path(path: Any, _encoder: Encoder) -> object:
     return str(path)
 
 
+def _pydantic_decorator(decorator: Any, _encoder: Encoder) -> object:
+    """A validator of a pydantic model, without the address of the model's class that it is found by."""
+    return (decorator.cls_var_name, decorator.func, decorator.shim, decorator.info)
+
+
+register_reducer("pydantic._internal._decorators.Decorator", _pydantic_decorator)
 for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
     register_reducer(_name, _path, subclasses=True)
 for _name in ("numpy.ndarray", "numpy.memmap"):
