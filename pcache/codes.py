@@ -31,6 +31,14 @@ _LOAD_SMALL_INT = opmap.get("LOAD_SMALL_INT")  # from 3.14 on: the number itself
 _STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
 _STORE_ATTRIBUTE = frozenset((opmap["STORE_ATTR"], opmap["DELETE_ATTR"]))
 _LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
+# Operations that load one object; some of 3.13 and later load two.
+_LOADS = frozenset(
+    opmap[name]
+    for name in (
+        "LOAD_CONST LOAD_DEREF LOAD_FAST LOAD_FAST_BORROW LOAD_FAST_CHECK LOAD_GLOBAL LOAD_NAME LOAD_SMALL_INT"
+    ).split()
+    if name in opmap
+)
 # How many flag bits an argument has below the index of its name.
 _NAME_SHIFT = {opmap["LOAD_GLOBAL"]: 1}
 if sys.version_info >= (3, 12):
@@ -125,31 +133,29 @@ def _texts(value: object) -> Iterator[str]:
 def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[object]:
     """The bytecode, each constant and name in place of its index: a docstring takes one and would shift the others."""
     content: list[object] = []
-    plain = bytearray()
-    skip = 0
+    skipped = _incidental_operations(code, operations)
     for at, (operation, argument) in enumerate(operations):
-        if skip:
-            skip -= 1
-        elif _is_incidental(code, operations[at + 1 : at + 2]):
-            skip = 1
-        elif operation in _HAS_CONST:
-            content += (bytes(plain), operation, _constant(code.co_consts[argument]))
-            plain.clear()
+        if operation in _HAS_CONST:
+            if at not in skipped:
+                content += (operation, _constant(code.co_consts[argument]))
         elif operation in _HAS_NAME:
-            shift = _NAME_SHIFT.get(operation, 0)
-            flags = argument & ((1 << shift) - 1)
-            content += (bytes(plain), operation, flags, code.co_names[argument >> shift])
-            plain.clear()
+            if at not in skipped:
+                shift = _NAME_SHIFT.get(operation, 0)
+                content += (operation | (argument & ((1 << shift) - 1)) << 8, code.co_names[argument >> shift])
         else:
-            plain.append(operation)
-            plain += argument.to_bytes(4, "little")
-    content.append(bytes(plain))
+            content.append(operation | argument << 8)
     return content
 
 
-def _is_incidental(code: CodeType, following: list[tuple[int, int]]) -> bool:
-    """Whether what follows makes a constant the docstring, or the line number, of a class whose body this is."""
-    return bool(following) and following[0][0] == _STORE_NAME and code.co_names[following[0][1]] in _INCIDENTAL
+def _incidental_operations(code: CodeType, operations: list[tuple[int, int]]) -> set[int]:
+    """Which operations make a constant the docstring, or the line number, of a class or module whose body this is."""
+    if _INCIDENTAL.isdisjoint(code.co_names):
+        return set()
+    found = set()
+    for at, (operation, argument) in enumerate(operations):
+        if operation == _STORE_NAME and code.co_names[argument] in _INCIDENTAL:
+            found |= {at - 1, at}
+    return found
 
 
 def _global_name(code: CodeType, operation: int, argument: int) -> str | None:
@@ -190,13 +196,13 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[s
     changed: set[str] = set()
     counters: set[str] = set()
     for at, (operation, argument) in enumerate(operations):
-        following = operations[at + 1 : at + 5]
         if operation in _STORE_GLOBAL:
             assigned.add(code.co_names[argument])
-        elif operation == _COPY and following and following[0][0] in _LOAD_ATTRIBUTE:
-            counters.add(_attribute_name(code, *following[0]))  # self.count += ...
+        elif operation == _COPY and operations[at + 1][0] in _LOAD_ATTRIBUTE:
+            counters.add(_attribute_name(code, *operations[at + 1]))  # self.count += ...
         if (name := _global_name(code, operation, argument)) is None:
             continue
+        following = operations[at + 1 : at + 5]
         if following and following[0][0] == _COPY:
             following = following[1:]  # state.count += ...
             if following[0][0] in _LOAD_ATTRIBUTE:
@@ -213,9 +219,12 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[s
 def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
     """Whether operations change, in place, the object that was loaded before them."""
     kinds = [operation for operation, _ in following]
-    if kinds[:1] and kinds[0] in _LOAD_ATTRIBUTE:
+    if not kinds:
+        return False
+    if kinds[0] in _LOAD_ATTRIBUTE:
         return _attribute_name(code, *following[0]) in _CHANGING_METHODS
-    return kinds[1:2] == [_STORE_SUBSCR] or kinds[1:3] == [_COPY, _COPY]  # TABLE[x] = ..., TABLE[x] += ...
+    # TABLE[x] = ..., TABLE[x] += ..., but not other[n + TABLE] = ...
+    return kinds[0] in _LOADS and (kinds[1:2] == [_STORE_SUBSCR] or kinds[1:3] == [_COPY, _COPY])
 
 
 def _operations(body: bytes) -> list[tuple[int, int]]:

@@ -74,13 +74,14 @@ class Nesting:
     `ids` are those of the sets and functions that the value is in; `cycles` counts how often one of them was reached
     again. `contents` and `digests` keep what was found out about a set, function or array, by its id. `limit` is that
     of the stream, in bytes. `follow` says what stands for a function or class where fingerprints already follow it: a
-    fingerprint in itself would not end.
+    fingerprint in itself would not end. `straight` values that contain themselves are given up.
     """
 
-    __slots__ = ("contents", "count", "cycles", "digests", "follow", "ids", "limit", "written")
+    __slots__ = ("contents", "count", "cycles", "digests", "follow", "ids", "limit", "straight", "written")
 
-    def __init__(self, follow: Callable[[Any], object] | None = None) -> None:
+    def __init__(self, follow: Callable[[Any], object] | None = None, *, straight: bool = False) -> None:
         self.follow = follow
+        self.straight = straight
         self.ids: list[int] = []
         self.contents: dict[int, tuple[object, Any]] = {}
         self.digests: LargeContents = {}
@@ -216,6 +217,8 @@ def encode(value: object, nesting: Nesting | None = None, large: LargeContents |
         raise
     except (ValueError, RecursionError, KeyError):
         # What the C pickler says of cyclic values and, miscounting frozensets, also of more than 50 of those.
+        if encoder.nesting.straight:
+            raise
         return _encode_suspected(value, encoder.nesting)
     except _TooLong:
         if encoder.nesting.limit < _SPELLED_OUT_LIMIT:

@@ -79,9 +79,12 @@ def _version_of(root: str) -> str:
         return declared
     from importlib import metadata  # late for start-up time: 20 ms, and most packages declare their version
 
-    names = metadata.packages_distributions().get(root, [root])
     try:
-        return metadata.version(names[0])
+        return metadata.version(root)
+    except metadata.PackageNotFoundError:
+        pass  # a distribution of another name holds it; looking for that one reads the records of all
+    try:
+        return metadata.version(metadata.packages_distributions().get(root, [root])[0])
     except metadata.PackageNotFoundError:
         # An extension module that was built beside the program.
         path = getattr(sys.modules.get(root), "__dict__", {}).get("__file__")

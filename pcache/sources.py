@@ -39,15 +39,14 @@ def files_of(module: ModuleType) -> list[Source]:
     ]
 
 
-def imported(imports: Iterable[Import], package: str) -> tuple[list[Source], list[str]]:
+def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[list[Source], list[str]]:
     """What import statements load: modules of the user's, with those that these import, and top-level names of others.
 
-    Nothing is imported to find out.
+    Nothing is imported to find out. Names in `seen` are left out, and others added to it.
     """
     sources: list[Source] = []
-    others: set[str] = set()
+    others: list[str] = []
     waiting = [name for one in sorted(imports) for name in _candidates(*one, package)]
-    seen: set[str] = set()
     for name in waiting:  # grows meanwhile
         if name in seen:
             continue
@@ -58,8 +57,8 @@ def imported(imports: Iterable[Import], package: str) -> tuple[list[Source], lis
             sources.append(Source(name, path, digest))
             waiting += further
         elif "." not in name:
-            others.add(name)
-    return sources, sorted(others)
+            others.append(name)
+    return sources, others
 
 
 def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> list[str]:
@@ -86,12 +85,19 @@ def _file_of(name: str) -> str:
     return path if is_user_file(path) and os.path.isfile(path) else ""
 
 
+_known: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
+
+
 def _read(name: str, path: str) -> tuple[bytes, list[str]]:
-    """The digest of a module's code, and the modules that it may load."""
-    with open(path, "rb") as file:
-        code, error = attempt(compile, file.read(), path, "exec")
-    if error is not None:
-        return content_digest(path), []
-    facts = facts_of(code)
-    package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
-    return facts.digest, [found for one in sorted(facts.imports) for found in _candidates(*one, package)]
+    """The digest of a module's code, and the modules that it may load; remembered while the file stays as it is."""
+    content = content_digest(path)
+    if (name, content) not in _known:
+        with open(path, "rb") as file:
+            code, error = attempt(compile, file.read(), path, "exec")
+        if error is not None:
+            return content, []
+        facts = facts_of(code)
+        package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
+        further = [found for one in sorted(facts.imports) for found in _candidates(*one, package)]
+        _known[name, content] = facts.digest, further
+    return _known[name, content]

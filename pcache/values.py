@@ -61,9 +61,10 @@ class Values:
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
+            # Copies: another thread may change it meanwhile.
             if isinstance(value, dict):
-                return [[self.reference(part, path) for part in item] for item in value.items()]
-            items = [self.reference(item, path) for item in value]
+                return [[self.reference(part, path) for part in item] for item in list(value.items())]
+            items = [self.reference(item, path) for item in list(value)]
             return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
 
         return self.nested(value, write)
@@ -81,9 +82,9 @@ class Values:
                 self._open.pop()
         return self._written[key][1]
 
-    def constant(self, value: object, path: str) -> object:
+    def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, its class."""
-        chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path)))
+        chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is not None:
             return ("object", self.reference(type(value), path))
         return ("value", blake3(b"".join(chunks)).digest(16))
@@ -114,7 +115,8 @@ class Values:
             return ("wrapper", kind, self.reference(wrapped, path), dispatched)
         if own == "pcache" or (own in sys.stdlib_module_names and own not in _VALUE_MODULES):
             return ("object", self.reference(cls, path))
-        return self.constant(value, path)
+        # What contains itself is the machinery of a framework rather than a value; it changes while it is used.
+        return self.constant(value, path, straight=own not in _VALUE_MODULES)
 
     def instance(self, value: Any, path: str) -> object:
         """An instance of a class of the user's by its class and by what pickle would take of it, part by part.

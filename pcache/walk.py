@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)
+_TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
 _MISSING = object()
 # Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
 _INCIDENTAL = frozenset(
     "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
     " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
     " _value_repr_ __slotnames__ _abc_impl"
+    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
+    " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
     # Of enums: the members say it, and combined flags add to it when they are first used.
     " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
 )
@@ -53,6 +57,7 @@ class Walk:
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
+        self.imported: set[str] = set()  # modules that functions import, by name
         self.noted: set[tuple[int, str, bool]] = set()
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
@@ -102,7 +107,7 @@ class Walk:
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
         """Look up a name and note what it means; a table that the code itself changes is no constant."""
         value = self.look(namespace, name)
-        changed = changed and not isinstance(value, _BY_REFERENCE) and not is_user_code(type(value))
+        changed = changed and isinstance(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
             self.note(type(value) if changed else value, path)
@@ -200,12 +205,11 @@ class Walk:
 
     def imports(self, imports: Iterable[tuple[str, int, tuple[str, ...]]], package: str) -> None:
         """Modules imported by a function's body: the user's by their files, since they may not be loaded yet."""
-        sources, others = imported(imports, package)
+        sources, others = imported(imports, package, self.imported)
         for name in others:
             self.package(name)
         for source in sources:
-            if (label := f"file import {source.name}") not in self.parts:
-                self.parts.add(label, source.digest, source.path)
+            self.parts.add(f"file import {source.name}", source.digest, source.path)
 
     def declared(self, value: object, label: str) -> None:
         """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""

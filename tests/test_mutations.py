@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -265,3 +269,26 @@ def test_docstrings_one_by_one() -> None:
                 node.body = [ast.parse('"""What it does."""').body[0], *kept]
                 assert print_of({**APP, name: ast.unparse(tree)}).digest == before, node.name
                 node.body = body
+
+
+SEEDED = """
+from tests.mutants import APP, print_of
+found = print_of(APP)
+print(found.digest.hex(), sorted((label, part.digest) for label, part in found.parts.items()))
+"""
+
+
+def test_every_process_agrees() -> None:
+    """Fingerprint and parts are the same in every process and under every hash seed."""
+    root = Path(__file__).parent.parent
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", SEEDED],
+            env={**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "12345")
+    }
+    assert len(runs) == 1

@@ -24,9 +24,10 @@ def print_of(monkeypatch: pytest.MonkeyPatch) -> Print:
 
     def make(text: str) -> Fingerprint:
         helpers, _, main = text.rpartition("# main\n")
+        for name in ("helpers", "demo"):
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
         for name, body in (("helpers", helpers), ("demo", main)):
-            module = ModuleType(name)
-            monkeypatch.setitem(sys.modules, name, module)
+            module: Any = sys.modules[name]
             exec(compile(textwrap.dedent(body), f"/nowhere/{name}.py", "exec"), vars(module))
         return fingerprint_of(module.entry)
 
@@ -38,6 +39,15 @@ FOLLOWED = {
     "a module's function called as what changes a list": (
         "def update(x): return x + {}\n# main\nimport helpers as h\ndef entry(x): return h.update(x)",
         "function helpers:update",
+    ),
+    "a number added to an index": ("N = {}\ndef entry(d, c): d[c + N] = 1", "constant demo:N"),
+    "a number added to an index of what is added to": ("N = {}\ndef entry(d, c): d[c + N] += 1", "constant demo:N"),
+    "a negative index": ("N = [{}]\ndef entry(d): d[-N] = 1", "constant demo:N"),
+    "what is stored": ("N = [{}]\ndef entry(d, i): d[i] = N", "constant demo:N"),
+    "what is stored in what is stored": ("N = [{}]\ndef entry(d, i): d.x[i] = d[i] = N", "constant demo:N"),
+    "a frame's method called as what changes a set": (
+        "import pandas\nTABLE = pandas.DataFrame(dict(a=[1, {}]))\ndef entry(x): return TABLE.add(x)",
+        "constant demo:TABLE",
     ),
     "a method called as what changes a list": (
         "class Sum:\n    def add(self, x): return x + {}\nTOTAL = Sum()\ndef entry(x): return TOTAL.add(x)",
@@ -72,6 +82,10 @@ FOLLOWED = {
     "a table": (
         "import pandas\nTABLE = pandas.DataFrame(dict(a=[1, {}]))\ndef entry(x): return TABLE",
         "constant demo:TABLE",
+    ),
+    "a package's object that holds a function": (
+        "import numpy\ndef one(x): return {}\nEACH = numpy.vectorize(one)\ndef entry(x): return EACH(x)",
+        "function demo:one",
     ),
     "an ordered dict of functions": (
         "import collections\ndef one(): return {}\nALL = collections.OrderedDict(one=one)\ndef entry(): return ALL",
@@ -145,6 +159,19 @@ FOLLOWED = {
         "def clean(x): return {}\n# main\nfrom helpers import *\ndef entry(x): return clean(x)",
         "function helpers:clean",
     ),
+    "a cached function": (
+        "import pcache\n@pcache.cached(version={})\ndef one(x): return x\ndef entry(x): return one(x)",
+        "constant demo:one",
+    ),
+    "the code of a cached function": (
+        "import pcache\n@pcache.cached\ndef one(x): return x + {}\ndef entry(x): return one(x)",
+        "function demo:one",
+    ),
+    "a function that two modules import in a circle": (
+        "import demo\ndef clean(x): return demo.entry(x) + {}\n# main\nimport helpers\n"
+        "def entry(x): return helpers.clean(x)",
+        "function helpers:clean",
+    ),
     "a compiled pattern": (
         "import re\nPATTERN = re.compile('a{{%d}}' % {})\ndef entry(x): return PATTERN.match(x)",
         "constant demo:PATTERN",
@@ -210,6 +237,20 @@ def test_objects_that_have_no_key(print_of: Print) -> None:
     assert before.parts["constant demo:REFUSING"] != other.parts["constant demo:REFUSING"]
 
 
+def test_objects_of_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, print_of: Print) -> None:
+    """They count by value; those that contain themselves are machinery and count by class."""
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    (folder / "a_package.py").write_text("class Thing:\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    text = "import a_package\nTHING = a_package.Thing()\nTHING.size = {}\nTHING.other = {}\ndef entry(): return THING"
+    values = [print_of(text.format(size, 1)).digest for size in (1, 1, 2)]
+    assert values[0] == values[1] != values[2]
+    machinery = [print_of(text.format(size, "[THING]")).digest for size in (1, 2)]
+    assert machinery[0] == machinery[1] not in values
+    del sys.modules["a_package"]
+
+
 def test_objects_that_contain_each_other_end(print_of: Print) -> None:
     """Instances in cycles, long chains of them, and lists that repeat their parts sixty levels deep."""
     found = print_of("""
@@ -241,6 +282,32 @@ def test_an_implementation_that_is_added_later(print_of: Print) -> None:
     after = fingerprint_of(module.entry)
     assert before.digest != after.digest
     assert after is fingerprint_of(module.entry)
+
+
+PYDANTIC = """
+import pydantic
+class Item(pydantic.BaseModel):
+    price: float = pydantic.Field(default=1.0, gt={0})
+    @pydantic.field_validator("price", mode="{1}")
+    @classmethod
+    def check(cls, value): return value * {2}
+    nested: list["Item"] = []
+ITEM = Item()
+def entry(): return ITEM
+"""
+
+
+def test_pydantic_models(print_of: Print) -> None:
+    """Fields, constraints and validators count; the addresses that a model keeps of classes do not."""
+    pytest.importorskip("pydantic")
+    edits = [(0, "after", 1), (0, "after", 1), (0.5, "after", 1), (0, "before", 1), (0, "after", 2)]
+    kept = []  # two classes have the same address only one after the other
+    digests = []
+    for values in edits:
+        digests.append(print_of(PYDANTIC.format(*values)).digest)
+        kept.append(sys.modules["demo"])
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 4
 
 
 def test_modules_that_nobody_registered() -> None:

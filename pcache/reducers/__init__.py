@@ -18,5 +18,6 @@ for _library, _module in {
     "scipy": "sparse",
     "torch": "tensors",
     "PIL": "images",
+    "pydantic": "models",
 }.items():
     register_library(_library, f"{__name__}.{_module}")
