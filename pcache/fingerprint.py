@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MEMO_SIZE = 4096  # functions and classes remembered; those made anew at each call must not pile up
 
 
-_REPLACEABLE = tuple(map(operator.attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))
+_DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
 
 
 class Fingerprint:
@@ -45,7 +45,7 @@ class Fingerprint:
     `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
     """
 
-    __slots__ = ("_absent", "_cells", "_functions", "_guards", "_sized", "digest", "parts")
+    __slots__ = ("_absent", "_cells", "_codes", "_defaults", "_guards", "_sized", "digest", "parts")
 
     def __init__(self, digest: bytes, parts: dict[str, Part], walk: Walk) -> None:
         self.digest = digest
@@ -55,7 +55,9 @@ class Fingerprint:
         self._cells = walk.cells
         # Some tools, such as IPython's autoreload, put new code into old functions.
         functions = [found for found, _, _ in walk.queue if isinstance(found, FunctionType)]
-        self._functions = [(functions, get, list(map(get, functions))) for get in _REPLACEABLE]
+        self._codes = functions, [function.__code__ for function in functions]
+        # Defaults that a function gets later do not matter: no call that there was left an argument out.
+        self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
         classes = [vars(found) for found, _, _ in walk.queue if isinstance(found, type)]
         self._sized = [(members, len(members)) for members in (*classes, *walk.sized)]
 
@@ -65,8 +67,11 @@ class Fingerprint:
             for get, namespace, values in self._guards:
                 if not all(map(operator.is_, get(namespace), values)):
                     return False
-            for functions, part, found in self._functions:
-                if not all(map(operator.is_, map(part, functions), found)):
+            functions, codes = self._codes
+            if [function.__code__ for function in functions] != codes:  # equal code does the same
+                return False
+            for get, functions, defaults in self._defaults:
+                if not all(map(operator.is_, map(get, functions), defaults)):
                     return False
         except KeyError:
             return False
@@ -75,6 +80,12 @@ class Fingerprint:
         return not (self._absent and any(name in namespace for namespace, name in self._absent)) and not (
             self._cells and any(content_of(cell) is not value for cell, value in self._cells)
         )
+
+
+def _with(get: Callable[[Any], Any], functions: list[FunctionType]) -> tuple[list[FunctionType], list[Any]]:
+    """The functions that have such defaults, and these."""
+    found = [function for function in functions if get(function)]
+    return found, list(map(get, found))
 
 
 def _guard(namespace: Mapping[str, Any], names: Iterable[str]) -> tuple[Callable[..., Any], Any, tuple[Any, ...]]:

@@ -188,6 +188,8 @@ class Walk:
         held += [self.reference(base, path) for base in cls.__bases__]
         for name in sorted(members.keys() - _INCIDENTAL):
             value = self.look(members, name)
+            if name == "__hash__" and isinstance(value, FunctionType) and _is_of_attrs(value):
+                continue
             if isinstance(value, _BY_REFERENCE) or hasattr(type(value), "__get__"):
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
@@ -257,6 +259,11 @@ class Walk:
             (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{cls.__qualname__}]"))
             for cls, found in implementations
         ]
+
+
+def _is_of_attrs(function: FunctionType) -> bool:
+    """Whether attrs made a method: into `__hash__` it writes the hash of a text, another one in each process."""
+    return function.__code__.co_filename.startswith("<attrs generated")
 
 
 def content_of(cell: Any) -> object:
