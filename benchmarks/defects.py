@@ -68,7 +68,10 @@ KNOWN = {
         "what `**kwargs` collects is sorted by name, so that calls which differ in nothing else share a result",
     ),
     BY_COMPUTED_NAME: (WRONG, "no analysis sees which name is meant; `depends_on=` says it"),
-    NEW_PARAMETER: (LOST, "a function with other parameters is another version, and computes again"),
+    NEW_PARAMETER: (
+        LOST,
+        "with other parameters it is another version, and computes again unless `adopt(added=...)` keeps its results",
+    ),
 }
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from pcache.reports import EntryInfo, FunctionStats, Removed, Stats, Verified
+    from pcache.reports import EntryInfo, FunctionStats, Removed, Stats, Verified, VersionInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -166,6 +166,15 @@ class Cache:
         from pcache import listings
 
         return listings.entries(self, function)
+
+    def versions(self, function: CachedFunction[..., Any] | str | None = None) -> list[VersionInfo]:
+        """The code versions of functions, those seen last first, each with what was edited since the one before.
+
+        Nothing is imported: what the code on disk has is told by compiling it.
+        """
+        from pcache import listings
+
+        return listings.versions(self, function)
 
     def evict(
         self,

@@ -174,7 +174,11 @@ def _advice(facts: FunctionVersion, nearest: Sequence[Nearby]) -> str:
     """What to do about a miss that only the code explains."""
     if not nearest or nearest[0].function_id == facts.function_id or _distance(nearest[0]):
         return ""
-    return "if that does not change results, keep them: `pcache adopt`, or adopt() of the function"
+    added = [item.name for item in nearest[0].differences if (item.kind, item.change) == ("argument", "added")]
+    if not added:
+        return "if that does not change results, keep them: `pcache adopt`, or adopt() of the function"
+    values = ", ".join(f"{name!r}: ..." for name in added)
+    return f"if earlier calls did what they do now for some value, keep their results: adopt(added={{{values}}})"
 
 
 def _header(flow: Flow, address: Address) -> Header | None:
@@ -219,7 +223,11 @@ def _nearest(question: Question) -> list[Nearby]:
 
 
 def _distance(nearby: Nearby) -> int:
-    return sum(difference.kind in ("argument", "captured") for difference in nearby.differences)
+    """How many arguments have another value; those that only one of the versions has are a matter of the code."""
+    return sum(
+        difference.kind in ("argument", "captured") and difference.change in ("changed", "unknown")
+        for difference in nearby.differences
+    )
 
 
 def _latest(flow: Flow, ids: Any, own: str) -> list[StoredFile]:

@@ -17,6 +17,7 @@ import pcache
 from pcache import Cache, UnhashableArgument, registry
 from pcache.claim import owner_record
 from tests.processes import KEY, OTHER_RING, RING
+from tests.running import run, write
 
 SOURCE = """
 LIMIT = 3
@@ -147,6 +148,35 @@ def test_other_options(made: Any) -> None:
     added = told(made(("seed=0", "seed=0, fast=False")).explain(1))
     assert "parameters: (n, seed, data) -> (n, seed, fast, data)" in added
     assert "argument fast is new: False" in added
+
+
+def test_a_new_parameter_is_a_matter_of_the_code(made: Any) -> None:
+    """A parameter that was added does not make calls differ; the way to keep their results is named."""
+    made()(1)
+    explanation = made(("seed=0", "seed=0, fast=False")).explain(1)
+    assert explanation.advice.endswith("adopt(added={'fast': ...})")
+    assert made(("seed=0", "seed=0, fast=False")).explain(2).advice == ""
+
+
+def test_another_version_of_a_package(tmp_path: Path) -> None:
+    """A package counts by its version, which is named when it changes."""
+    package = write(tmp_path / "site-packages" / "numbers_of_others.py", "__version__ = '1.4'\ndef one(): return 1\n")
+    script = write(
+        tmp_path / "script.py",
+        """
+        import sys
+        sys.path.append("site-packages")
+        import numbers_of_others
+        from pcache import Cache
+        @Cache("cache").cached
+        def f(n):
+            return n + numbers_of_others.one()
+        print(*f.explain(1).nearest[0].differences if len(sys.argv) > 1 else [f(1)], sep="; ")
+        """,
+    )
+    assert run(script) == ["2"]
+    package.write_text("__version__ = '2.0'\ndef one(): return 2\n")
+    assert run(script, "explain") == ["package numbers_of_others: 1.4 -> 2.0"]
 
 
 def test_another_python(made: Any, cache: Cache) -> None:

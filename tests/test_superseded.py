@@ -148,6 +148,18 @@ def test_versions_of_another_python(project: Path) -> None:
     assert superseded(cache) == {}
 
 
+def test_versions(project: Path) -> None:
+    """A cache lists its versions, those seen last first, with what was edited since the one before."""
+    edit(project / "helpers.py", "x + 1", "x + 2")
+    run(project / "script.py")
+    new, old = cache_of(project).versions("simulate")
+    assert (new.entries, old.entries) == (1, 1)
+    assert [str(difference) for difference in new.differences] == ["function helpers:clean was edited (helpers.py)"]
+    assert (new.superseded, old.superseded) == ("", f"clean was edited in {project / 'helpers.py'}")
+    assert (old.differences, new.adopted) == ((), ())
+    assert len(cache_of(project).versions()) == 3
+
+
 def test_clear(project: Path) -> None:
     """`clear(superseded=True)` removes the entries and names of superseded versions, and no others."""
     cache = cache_of(project)
