@@ -39,10 +39,13 @@ def _find_out(name: str) -> bool:
     root, dot, _ = name.partition(".")
     if root in ("__main__", "__mp_main__"):
         return True
-    if root in sys.stdlib_module_names or root == "pcache":
-        return False
     members = getattr(sys.modules.get(name), "__dict__", {})
     path = members.get("__file__")
+    if root in sys.stdlib_module_names:
+        # A module of the user's may bear such a name: `test.py`.
+        return isinstance(path, str) and is_user_file(path) and os.path.isfile(path)
+    if root == "pcache":
+        return False
     if isinstance(path, str):
         return is_user_file(path)
     if dot:

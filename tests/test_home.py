@@ -330,3 +330,27 @@ def test_results_of_a_wrapped_function_hit(tmp_path: Path) -> None:
     function = Cache(tmp_path / "cache").cached(wrapper)
     assert function.put(Record("a"))
     assert function.get() == Record("a")
+
+
+@pytest.mark.parametrize("how", ["script", "import"])
+def test_a_module_with_the_name_of_one_of_python(tmp_path: Path, how: str) -> None:
+    """Helpers in a user's `test.py` are followed, although the standard library has a module of that name."""
+    text = """
+    import sys
+    from pcache import Cache
+    def helper(n):
+        return n + 1
+    class Helper:
+        rate = 2
+    @Cache(sys.argv[1]).cached
+    def f(n):
+        return helper(n) * Helper.rate
+    print(f(1))
+    """
+    user = write(tmp_path / "user.py", "import test\n")
+    script = tmp_path / "test.py"
+    seen = []
+    for edit in (("", ""), ("n + 1", "n + 2"), ("rate = 2", "rate = 3")):
+        write(script, text.replace(*edit))
+        seen += run(script if how == "script" else user, tmp_path / "cache")
+    assert seen == ["4", "6", "6"]
