@@ -42,7 +42,7 @@ def _find_out(name: str) -> bool:
     members = getattr(sys.modules.get(name), "__dict__", {})
     path = members.get("__file__")
     if root in sys.stdlib_module_names:
-        # A module of the user's may bear such a name: `test.py`.
+        # A module of the user's may bear such a name: `colorsys.py`.
         return isinstance(path, str) and is_user_file(path) and os.path.isfile(path)
     if root == "pcache":
         return False

@@ -231,7 +231,7 @@ class Walk:
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
         if isinstance(value, FunctionType):
-            module = str(value.__globals__.get("__name__", ""))  # not by import: `test.py` is not of Python
+            module = str(value.__globals__.get("__name__", ""))  # not by import: `colorsys.py` is not of Python
             if not module or is_user_module(module):
                 return self.labelled(value, path)
             token = self.package(module, value.__qualname__)

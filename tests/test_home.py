@@ -334,7 +334,7 @@ def test_results_of_a_wrapped_function_hit(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", ["script", "import"])
 def test_a_module_with_the_name_of_one_of_python(tmp_path: Path, how: str) -> None:
-    """Helpers in a user's `test.py` are followed, although the standard library has a module of that name."""
+    """Helpers in a user's `colorsys.py` are followed, although the standard library has a module of that name."""
     text = """
     import sys
     from pcache import Cache
@@ -347,8 +347,8 @@ def test_a_module_with_the_name_of_one_of_python(tmp_path: Path, how: str) -> No
         return helper(n) * Helper.rate
     print(f(1))
     """
-    user = write(tmp_path / "user.py", "import test\n")
-    script = tmp_path / "test.py"
+    user = write(tmp_path / "user.py", "import colorsys\n")
+    script = tmp_path / "colorsys.py"
     seen = []
     for edit in (("", ""), ("n + 1", "n + 2"), ("rate = 2", "rate = 3")):
         write(script, text.replace(*edit))
