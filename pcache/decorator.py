@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pcache.adoption import Adoption
     from pcache.cache import Cache
-    from pcache.explanation import Explanation
+    from pcache.explanation import Explanation, Question
     from pcache.keys import LargeContents
     from pcache.options import Options
     from pcache.reader import Loaded
@@ -180,13 +180,19 @@ class CachedFunction(Generic[P, R]):
         >>> print(square.explain(4).nearest[0].differences[0])
         argument n: 3 -> 4
         """
-        from pcache.explanation import Question, explain  # late for start-up time: loads dataclasses
+        from pcache.explanation import explain  # late for start-up time: loads dataclasses
+
+        return explain(self.question(args, kwargs))
+
+    def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
+        """What `explain` is asked about a call."""
+        from pcache.explanation import Question  # late for start-up time
 
         call = self._calls.of(args, kwargs)
         job = self._calls.job(call)
         bypass = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
         earlier = tuple(self._calls.earlier(call))
-        return explain(Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass))
+        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
 
     def adopt(
         self,

@@ -1,7 +1,7 @@
 """Why a call hits or misses, and what differs from the calls that are stored.
 
 Told from what entries and the registry say of themselves, which is authenticated. Only the entry asked for is loaded,
-as a call would; the others are neither unpickled nor unpacked.
+as a call would, and not even that for the command line; the others are not unpacked.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pcache.claim import read_owner
 from pcache.differences import Difference, of_arguments, of_versions
 from pcache.entry import NEVER
 from pcache.errors import Miss
-from pcache.reader import inspect_file
+from pcache.reader import check_file, inspect_file
 from pcache.registry import read_all
 from pcache.summary import arguments_of, in_one_line
 from pcache.units import format_duration
@@ -96,6 +96,7 @@ class Question(NamedTuple):
     digests: Mapping[str, bytes]
     arguments: Mapping[str, str]
     bypass: str  # why the cache is not asked: "disabled", "refreshing" or ""
+    load: bool = True  # whether the entry is unpickled too, to find out whether it can be
 
 
 def explain(question: Question) -> Explanation:
@@ -128,12 +129,12 @@ def _look(question: Question) -> tuple[str, str, Header | None]:
     if question.bypass:
         return question.bypass, _BYPASSED[question.bypass], header
     try:
-        return "hit", "", flow.look_up(address).header
+        return "hit", "", _find(question, address)
     except Miss as miss:
         reason, detail = miss.reason, miss.detail
     for place in question.earlier:
         try:
-            adopted = flow.look_up(place).header
+            adopted = _find(question, place)
         except Miss:
             continue
         return "hit", f"stored by version {place.function_id.hex()}, which was adopted", adopted
@@ -148,6 +149,14 @@ _BYPASSED = {
     "disabled": "caching is off (disabled() or PCACHE_DISABLE): every call computes and nothing is stored",
     "refreshing": "refreshing (refreshing() or PCACHE_REFRESH): every call computes and replaces what is stored",
 }
+
+
+def _find(question: Question, address: Address) -> Header:
+    """The header of a usable entry; raises `Miss`."""
+    keyring = question.flow.keys.look()
+    if question.load or keyring is None:
+        return question.flow.look_up(address).header
+    return check_file(address, keyring, time.time_ns())
 
 
 def _expiry(header: Header, ttl_ns: int | None) -> str:

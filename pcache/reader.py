@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pcache.home import Home
     from pcache.trust import Keyring
 
+_OTHER_MODULE = "it names classes of its module, which is another one here"
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
 _MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
@@ -189,7 +190,7 @@ def _load(
     stream = entry.stream_of(head, header)
     try:
         if header.flags and not means_the_same(header.flags, stream, address.home):
-            raise Miss("unloadable", detail="it names classes of its module, which is another one here")
+            raise Miss("unloadable", detail=_OTHER_MODULE)
         loader = load
         if header.n_buffers:
             loader = load_with(_buffers(fd, status, entry.table_of(head, header, status.st_size), header, verify))
@@ -326,3 +327,17 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
+
+
+def check_file(address: Address, keyring: Keyring, now_ns: int) -> Header:
+    """Check all that a hit checks, short of unpickling, and return the header; raises `Miss`."""
+    inspection = inspect_file(address.path, keyring, buffers=True)
+    header = inspection.header
+    try:
+        entry.check_identity(header, address.key, address.function_id)
+        entry.check_age(header, now_ns, address.ttl_ns)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    if header.flags and not means_the_same(header.flags, inspection.stream, address.home):
+        raise Miss("unloadable", detail=_OTHER_MODULE)
+    return header

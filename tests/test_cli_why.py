@@ -127,6 +127,28 @@ def test_results_that_name_the_script(project: Project) -> None:
     assert project.pcache("explain", "point(3)").code == 0
 
 
+def test_nothing_is_unpickled(project: Project) -> None:
+    """The command line finds out that a call hits without loading its result."""
+    project.edit(
+        "script.py",
+        "def __init__(self, x):",
+        "def __setstate__(self, state):\n        print('loaded')\n        self.x = 3\n    def __init__(self, x):",
+    )
+    assert "loaded" not in project.run()
+    assert "loaded" in project.run()
+    outcome = project.pcache("explain", "point(3)")
+    assert (outcome.code, outcome.err) == (0, "the script runs\n")
+
+
+def test_a_damaged_entry(project: Project) -> None:
+    """What a hit would check is checked, and told."""
+    (path,) = [path for path in project.folder.rglob("*-*") if "point" in project.pcache("show", path.name[17:]).out]
+    path.write_bytes(path.read_bytes()[:-1])
+    outcome = project.pcache("explain", "point(3)")
+    assert outcome.code == 1
+    assert outcome.out.startswith("point(n=3): miss, damaged\n  there is an entry that cannot be used: ")
+
+
 def test_explain_as_json(project: Project) -> None:
     """Programs get everything as JSON, in base units."""
     report = json.loads(project.pcache("explain", "simulate(3)", "--json").out)

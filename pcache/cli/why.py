@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def explain(ctx: click.Context, target: str, as_json: bool) -> None:
     """Say whether a call would hit, if not why, and what differs from the stored calls that are most like it.
 
-    CALL is a function with arguments that are Python literals; its module is imported. Exits with 1 for a miss.
+    CALL is a function with arguments that are Python literals. Its module is imported to find out which code it has; no
+    result is loaded. Exits with 1 for a miss.
 
     With a function's name alone, nothing is imported: its code versions are listed, with what was edited between them,
     and which of them the code on disk does not have any more.
@@ -51,11 +52,12 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
         else:
             say_tree(_version_lines(found))
         return
-    from pcache.loading import load_function  # late for start-up time
+    from pcache.explanation import explain as explain_question  # late for start-up time
+    from pcache.loading import load_function
 
     function = load_function(cache, name)
     try:
-        explanation = function.explain(*call[0], **call[1])
+        explanation = explain_question(function.question(*call)._replace(load=False))
     except PcacheError:
         raise
     except TypeError as error:  # the arguments do not fit the function
@@ -68,7 +70,7 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
         ctx.exit(PROBLEM)
 
 
-def _parsed(target: str) -> tuple[str, tuple[list[Any], dict[str, Any]] | None]:
+def _parsed(target: str) -> tuple[str, tuple[tuple[Any, ...], dict[str, Any]] | None]:
     """The function's name, and the arguments if there are any: positional ones and those by name."""
     name, parenthesis, rest = target.partition("(")
     name = name.strip()
@@ -78,7 +80,7 @@ def _parsed(target: str) -> tuple[str, tuple[list[Any], dict[str, Any]] | None]:
         tree = ast.parse(f"call({rest}", mode="eval").body
         if not isinstance(tree, ast.Call) or any(keyword.arg is None for keyword in tree.keywords):
             raise ValueError
-        positional = [ast.literal_eval(value) for value in tree.args]
+        positional = tuple(ast.literal_eval(value) for value in tree.args)
         return name, (positional, {str(item.arg): ast.literal_eval(item.value) for item in tree.keywords})
     except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
         raise click.UsageError(
