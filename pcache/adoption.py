@@ -139,6 +139,11 @@ class Adopter(NamedTuple):
         found.sort(key=lambda version: version.first_seen)
         if not found:
             raise self._refusal("no earlier version of it has results here", "function")
+        adopted = registry.read_adopted(self.flow.store.functions, self.facts.function_id, self.flow.keys.look())
+        known_already = {version.function_id for version in adopted}
+        found = [version for version in found if version.function_id not in known_already]
+        if not found:
+            raise self._refusal("it has adopted all earlier versions that have results", "function")
         fitting = [version for version in found if self._fits(version, added)]
         if not fitting:
             raise self._misfit(found[-1])

@@ -77,13 +77,20 @@ class Explanation:
         yield 0, f"{self.function.partition(':')[2]}({self.arguments}): {outcome}"
         if self.detail:
             yield 1, self.detail
+        if self.created is not None and self.cost is not None:
+            until = "" if self.expires is None else f", expires {_moment(self.expires)}"
+            yield 1, f"made {_moment(self.created)} in {format_duration(self.cost)}{until}"
         for nearby in self.nearest:
-            made = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(nearby.created))
-            yield 1, f"near: {nearby.key[:8]} ({nearby.arguments}), made {made} in {format_duration(nearby.cost)}"
+            made = f"made {_moment(nearby.created)} in {format_duration(nearby.cost)}"
+            yield 1, f"near: {nearby.key[:8]} ({nearby.arguments}), {made}"
             for difference in nearby.differences:
                 yield 2, str(difference)
         if self.advice:
             yield 1, self.advice
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 class Question(NamedTuple):

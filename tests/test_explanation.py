@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -71,7 +72,9 @@ def test_a_hit(made: Any) -> None:
     assert before <= explanation.created <= time.time()
     assert explanation.cost >= 0
     assert explanation.nearest == ()
-    assert str(explanation) == "simulate(n=1, seed=0, data=None): hit"
+    first, second = str(explanation).splitlines()
+    assert first == "simulate(n=1, seed=0, data=None): hit"
+    assert re.fullmatch(r"  made \d{4}-\d\d-\d\d \d\d:\d\d:\d\d in [\d.]+ .?s", second)
 
 
 def test_nothing_stored(made: Any) -> None:
