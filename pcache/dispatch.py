@@ -81,6 +81,7 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
             value=function,
         )
 
+    @once_a_call
     def reduce(value: Any, _encoder: Encoder) -> object:
         key, error = attempt(function, value)
         if error is not None:
@@ -105,6 +106,15 @@ def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool =
     else:
         _by_type[target] = reducer
     resolved.clear()
+
+
+def once_a_call(reducer: Reducer) -> Reducer:
+    """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
+
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        return encoder.once(obj, lambda: reducer(obj, encoder), "reduced")
+
+    return reduce
 
 
 def register_library(package: str, module: str) -> None:
@@ -150,6 +160,7 @@ def _declared(cls: type) -> Reducer | None:
     return None
 
 
+@once_a_call
 def _own_key(obj: Any, _encoder: Encoder) -> object:
     key, error = attempt(obj.__pcache_key__)
     if error is not None:

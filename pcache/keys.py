@@ -18,7 +18,7 @@ functions, classes) are written by the reducers that `dispatch` finds.
 from __future__ import annotations
 
 import pickle
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from blake3 import blake3
 
@@ -27,8 +27,9 @@ from pcache.dispatch import register_reducer, resolve, resolved
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    # What was hashed where it lies: by id and by how it was read, the object and its digest.
-    LargeContents = dict[tuple[int, str], tuple[object, str]]
+    T = TypeVar("T")
+    # What was found out about large contents: by id and by how they were read, the object and its digest or parts.
+    LargeContents = dict[tuple[int, str], tuple[object, Any]]
 
 KEY_SIZE = 20
 _PROTOCOL = 5
@@ -72,19 +73,19 @@ class Nesting:
     """What is being encoded around a value, and what was encoded before it in the same call.
 
     `ids` are those of the sets and functions that the value is in; `cycles` counts how often one of them was reached
-    again. `contents` and `digests` keep what was found out about a set, function or array, by its id. `limit` is that
+    again. `contents` and `found` keep what was found out about a set, function or array, by its id. `limit` is that
     of the stream, in bytes. `follow` says what stands for a function or class where fingerprints already follow it: a
     fingerprint in itself would not end. `straight` values that contain themselves are given up.
     """
 
-    __slots__ = ("contents", "count", "cycles", "digests", "follow", "ids", "limit", "straight", "written")
+    __slots__ = ("contents", "count", "cycles", "follow", "found", "ids", "limit", "straight", "written")
 
     def __init__(self, follow: Callable[[Any], object] | None = None, *, straight: bool = False) -> None:
         self.follow = follow
         self.straight = straight
         self.ids: list[int] = []
         self.contents: dict[int, tuple[object, Any]] = {}
-        self.digests: LargeContents = {}
+        self.found: LargeContents = {}
         self.written: set[int] = set()
         self.count = self.cycles = 0
         self.limit = _SPELLED_OUT_LIMIT
@@ -92,7 +93,7 @@ class Nesting:
     def clear(self) -> None:
         self.contents.clear()
         self.written.clear()
-        self.digests = {}  # the one before may be somebody else's by now
+        self.found = {}  # the one before may be somebody else's by now
         self.count = self.cycles = 0
 
 
@@ -155,19 +156,19 @@ class Encoder(pickle.Pickler):
             nesting.contents[key] = owner, content  # keeps the owner alive, so that no other has its id
         return content
 
-    def digest_once(self, owner: object, compute: Callable[[], str], how: str = "content") -> str:
-        """The digest of a large content of `owner`, computed once for all passes."""
-        digests, known = self.nesting.digests, (id(owner), how)
-        if known not in digests:
-            digests[known] = owner, compute()
-        return digests[known][1]
+    def once(self, owner: object, compute: Callable[[], T], how: str = "content") -> T:
+        """What was computed of `owner`, once for all passes and encodings of a call. `how` tells computations apart."""
+        found, known = self.nesting.found, (id(owner), how)
+        if known not in found:
+            found[known] = owner, compute()  # keeps the owner alive, so that no other has its id
+        return cast("T", found[known][1])
 
     def set_content(self, members: Any) -> Any:
         """The members of a set in an order that no hash seed changes."""
         kinds = set(map(type, members))
         if len(kinds) == 1 and kinds <= _SORTABLE:
             return ("sorted", sorted(members))
-        return self.part(members, lambda: ("digests", sorted(self.nested(member) for member in members)))
+        return self.part(members, lambda: ("found", sorted(self.nested(member) for member in members)))
 
 
 class _SetEncoder(Encoder):
@@ -186,7 +187,7 @@ _spare: list[Encoder] = []  # making a pickler costs 1 us, using one again 0.4 u
 def nesting_with(large: LargeContents) -> Nesting:
     """For `encode`: what an earlier encoding has hashed already."""
     nesting = Nesting()
-    nesting.digests = large
+    nesting.found = large
     return nesting
 
 
@@ -210,7 +211,7 @@ def encode(value: object, nesting: Nesting | None = None, large: LargeContents |
     except IndexError:
         encoder = Encoder()
     if large is not None:
-        encoder.nesting.digests = large
+        encoder.nesting.found = large
     try:
         encoder.dump(value)
     except _TooDeep:
@@ -285,7 +286,7 @@ def _with_buffers(encoder: Encoder) -> Sequence[Any]:
         with memoryview(buffer) as view:
             layout = f"{raw.nbytes} {view.format} {view.shape}"
             if view.obj is not None and memoryview(view.obj).nbytes == raw.nbytes:
-                content = encoder.digest_once(view.obj, blake3(raw).hexdigest, "raw")
+                content = encoder.once(view.obj, lambda: blake3(raw).hexdigest(), "raw")  # noqa: B023 - called at once
             else:  # a part of something larger
                 content = blake3(raw).hexdigest()
         chunks.append(f"{layout} {content}".encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import sys
 import time
@@ -11,12 +12,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import blake3
 import numpy as np
+import pandas as pd
+import polars
+import pyarrow
 import pytest
+import scipy.sparse
 
 import pcache
-from pcache import Cache, UnhashableArgument, registry
+from pcache import Cache, UnhashableArgument, keys, registry
 from pcache.claim import owner_record
+from pcache.reducers import arrays, arrow, builtin
+from pcache.reducers import polars as polars_reducers
 from tests.processes import KEY, OTHER_RING, RING
 from tests.running import run, write
 
@@ -339,19 +347,68 @@ def test_the_digests_of_arguments_are_signed(made: Any, cache: Cache) -> None:
     assert len(signed(digests, RING.signing_key)["password"]) == 16
 
 
-def test_large_arrays_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A miss hashes an array for its key, and not again to tell which argument differs."""
-    import blake3
+class Counting:
+    """BLAKE3 that counts the bytes of what is not small."""
 
-    from pcache.reducers import arrays
+    bytes = 0
 
-    hashed: list[int] = []
+    def __init__(self, data: Any = b"", **options: Any) -> None:
+        self._hasher = blake3.blake3(**options)
+        self.update(data)
 
-    def counting(data: Any = b"", **options: Any) -> Any:
-        hashed.append(len(data))
-        return blake3.blake3(data, **options)
+    def update(self, data: Any) -> Counting:
+        size = memoryview(data).nbytes
+        Counting.bytes += size if size > 10_000 else 0
+        self._hasher.update(data)
+        return self
 
-    monkeypatch.setattr(arrays, "blake3", counting)
+    def digest(self, *size: int) -> bytes:
+        return self._hasher.digest(*size)
+
+    def hexdigest(self) -> str:
+        return self._hasher.hexdigest()
+
+
+NUMBERS = np.arange(100_000.0)
+LARGE: dict[str, Callable[[], object]] = {
+    "array": lambda: NUMBERS,
+    "transposed": lambda: NUMBERS.reshape(100, 1000).T,
+    "structured": lambda: np.zeros(50_000, "i8, f8"),
+    "masked": lambda: np.ma.masked_less(NUMBERS, 5),
+    "list of arrays": lambda: [NUMBERS, {"a": NUMBERS + 1}],
+    "frame": lambda: pd.DataFrame({"a": NUMBERS, "b": NUMBERS.astype(int), "c": pd.array(NUMBERS, "Float64")}),
+    "series": lambda: pd.Series(NUMBERS, index=NUMBERS),
+    "polars": lambda: polars.DataFrame({"a": NUMBERS, "b": ["text"] * 100_000}),
+    "arrow": lambda: pyarrow.table({"a": NUMBERS, "b": ["text"] * 100_000}),
+    "sparse": lambda: scipy.sparse.csr_matrix(NUMBERS.reshape(100, 1000)),
+    "memoryview": lambda: memoryview(NUMBERS),
+    "buffer": lambda: pickle.PickleBuffer(bytearray(800_000)),
+    "object with its own key": lambda: Keyed(NUMBERS),
+}
+
+
+class Keyed:
+    def __init__(self, numbers: Any) -> None:
+        self.numbers = numbers
+
+    def __pcache_key__(self) -> Any:
+        return self.numbers * 2
+
+
+@pytest.mark.parametrize("kind", LARGE)
+def test_large_contents_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A miss hashes what is large for its key, and not again to tell which argument differs."""
+    keys._spare.clear()
+    for module in (keys, arrays, arrow, builtin, polars_reducers):
+        monkeypatch.setattr(module, "blake3", Counting)
     simulate = made()
-    simulate(1, data=np.zeros(1_000_000))
-    assert hashed == [8_000_000]
+    simulate.key(0)
+    monkeypatch.setattr(Counting, "bytes", 0)
+    simulate.key(1, data=LARGE[kind]())
+    for_the_key = Counting.bytes
+    assert for_the_key >= 400_000
+    simulate.__wrapped__(1)
+    Counting.bytes = 0
+    call = simulate._calls.of((1,), {"data": LARGE[kind]()})
+    simulate._calls.job(call)
+    assert Counting.bytes == for_the_key

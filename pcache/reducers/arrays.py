@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.dispatch import register_reducer
+from pcache.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
     from pcache.keys import Encoder
@@ -25,12 +25,17 @@ def _array(array: Any, encoder: Encoder) -> object:
     dtype = array.dtype
     if dtype.names is not None:
         # Field by field: the padding between the fields of a structured array is not part of its value.
-        return (_dtype(dtype), array.shape, [array[name] for name in dtype.names])
+        return (
+            _dtype(dtype),
+            array.shape,
+            encoder.once(array, lambda: [array[name] for name in dtype.names], "fields"),
+        )
     if dtype.hasobject or dtype.kind == "T":
         return (_dtype(dtype), array.shape, array.ravel().tolist())
-    return (_dtype(dtype), array.shape, encoder.digest_once(array, lambda: content_digest(array)))
+    return (_dtype(dtype), array.shape, encoder.once(array, lambda: content_digest(array)))
 
 
+@once_a_call
 def _subclass(array: Any, encoder: Encoder) -> object:
     """A matrix, record or text array as the array that it is: reshaping and indexing them mean something else."""
     return _array(array.view(sys.modules["numpy"].ndarray), encoder)
@@ -77,6 +82,7 @@ def _scalar(scalar: Any, encoder: Encoder) -> object:
     return _array(scalar.reshape(()), encoder)
 
 
+@once_a_call
 def _masked(array: Any, _encoder: Encoder) -> object:
     """A masked array without what lies below its mask.
 

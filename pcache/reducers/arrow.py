@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.dispatch import register_reducer
+from pcache.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,14 +148,17 @@ def _column(kind: Any, chunks: Sequence[Any]) -> object:
     return (kind, column.content())
 
 
+@once_a_call
 def _array(array: Any, _encoder: Encoder) -> object:
     return _column(array.type, [array])
 
 
+@once_a_call
 def _chunked(array: Any, _encoder: Encoder) -> object:
     return _column(array.type, array.unify_dictionaries().chunks)
 
 
+@once_a_call
 def _table(table: Any, _encoder: Encoder) -> object:
     """A table or record batch by its schema, with the metadata in it, and its columns."""
     return (table.schema, table.num_rows, table.columns)

@@ -33,7 +33,7 @@ def _memory(view: memoryview, encoder: Encoder) -> object:
     def digest() -> str:
         return blake3(PickleBuffer(view).raw() if view.c_contiguous else view.tobytes()).hexdigest()
 
-    return (view.format, view.shape, view.readonly, encoder.digest_once(view, digest))
+    return (view.format, view.shape, view.readonly, encoder.once(view, digest))
 
 
 def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Encoder) -> object:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pcache.dispatch import register_reducer
+from pcache.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
     from pcache.keys import Encoder
 
 
+@once_a_call
 def _frame(frame: Any, _encoder: Encoder) -> object:
     columns = [_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
     return (frame.columns, frame.index, columns, *_labels(frame))
 
 
+@once_a_call
 def _series(series: Any, _encoder: Encoder) -> object:
     return (series.name, series.index, _column(series), *_labels(series))
 
@@ -28,6 +30,7 @@ def _column(series: Any) -> object:
     return series.to_numpy() if type(series.dtype).__module__.startswith("numpy") else series.array
 
 
+@once_a_call
 def _extension_array(array: Any, _encoder: Encoder) -> object:
     """An extension array of pandas by dtype and values; where one is missing, nothing below counts.
 
@@ -50,6 +53,7 @@ def _extension_array(array: Any, _encoder: Encoder) -> object:
     return (dtype, array.astype(object).tolist())
 
 
+@once_a_call
 def _index(index: Any, _encoder: Encoder) -> object:
     """A pandas Index by its kind, names and values. A RangeIndex is said in less than the integers it stands for."""
     kind = type(index).__name__

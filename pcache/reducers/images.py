@@ -26,7 +26,7 @@ def _image(image: Any, encoder: Encoder) -> object:
     image.load()
     palette = image.palette and (image.palette.mode, image.getpalette(image.palette.mode))
     tags = dict(getattr(image, "tag_v2", None) or {})
-    digest = encoder.digest_once(image, lambda: blake3(image.tobytes()).hexdigest())
+    digest = encoder.once(image, lambda: blake3(image.tobytes()).hexdigest())
     return (image.mode, image.size, palette, digest, dict(image.info), tags, getattr(image, "quantization", None))
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.dispatch import register_reducer
+from pcache.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
     from pcache.keys import Encoder
 
 
+@once_a_call
 def _frame(frame: Any, _encoder: Encoder) -> object:
     return (frame.shape, frame.get_columns())
 
@@ -24,7 +25,7 @@ def _frame(frame: Any, _encoder: Encoder) -> object:
 def _series(series: Any, encoder: Encoder) -> object:
     if type(series.dtype).__name__ == "Object":
         return (series.name, "Object", series.to_list())
-    return (series.name, series.dtype, len(series), encoder.digest_once(series, lambda: _digest(series)))
+    return (series.name, series.dtype, len(series), encoder.once(series, lambda: _digest(series)))
 
 
 def _lazy(_frame: object, _encoder: Encoder) -> object:

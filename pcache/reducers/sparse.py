@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pcache.dispatch import register_reducer
+from pcache.dispatch import once_a_call, register_reducer
 
 # What scipy keeps on a matrix; all else was put there by somebody.
 _OWN = frozenset("maxprint indptr indices data coords row col offsets rows dtype has_canonical_format".split())
@@ -24,6 +24,7 @@ def _notes(matrix: Any) -> list[object]:
     return [notes] if notes else []
 
 
+@once_a_call
 def _compressed(matrix: Any, _encoder: Encoder) -> object:
     """CSR, CSC and BSR: the indices of each row (or column) in order."""
     count = int(matrix.indptr[-1])  # there may be room for more
@@ -39,6 +40,7 @@ def _places(indices: Any) -> Any:
     return indices.astype("int64", copy=False)
 
 
+@once_a_call
 def _coordinates(matrix: Any, _encoder: Encoder) -> object:
     numpy: Any = sys.modules["numpy"]
     coords = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)  # older scipy
@@ -46,6 +48,7 @@ def _coordinates(matrix: Any, _encoder: Encoder) -> object:
     return (matrix.shape, [_places(axis[order]) for axis in coords], matrix.data[order], *_notes(matrix))
 
 
+@once_a_call
 def _diagonals(matrix: Any, _encoder: Encoder) -> object:
     """DIA: each diagonal without what its row of data holds outside of the matrix."""
     numpy: Any = sys.modules["numpy"]

@@ -34,7 +34,7 @@ def _elements(tensor: Any, encoder: Encoder) -> object:
         return (tensor.is_coalesced(), whole.indices(), whole.values())
     if tensor.layout != torch.strided:
         raise TypeError(f"tensors of layout {tensor.layout} are not known to pcache")
-    return encoder.digest_once(tensor, lambda: content_digest(_as_integers(tensor.cpu(), torch).numpy()))
+    return encoder.once(tensor, lambda: content_digest(_as_integers(tensor.cpu(), torch).numpy()))
 
 
 def _as_integers(tensor: Any, torch: Any) -> Any:
