@@ -168,7 +168,7 @@ class Encoder(pickle.Pickler):
         kinds = set(map(type, members))
         if len(kinds) == 1 and kinds <= _SORTABLE:
             return ("sorted", sorted(members))
-        return self.part(members, lambda: ("found", sorted(self.nested(member) for member in members)))
+        return self.part(members, lambda: ("digests", sorted(self.nested(member) for member in members)))
 
 
 class _SetEncoder(Encoder):
