@@ -60,8 +60,9 @@ def flags_of(stream: bytes, home: Home | None) -> int:
     if home is None or home.namespace is None:
         return SHARED
     if home.is_main:
-        return MADE_BY_MAIN if any(_names(stream, module) for module in _MAIN) else SHARED
-    return MADE_BY_IMPORT if _names(stream, home.name) else SHARED
+        named = b"main__" in stream and any(_names(stream, module) for module in _MAIN)
+        return MADE_BY_MAIN if named else SHARED
+    return MADE_BY_IMPORT if home.name.encode() in stream and _names(stream, home.name) else SHARED
 
 
 def _names(stream: bytes, module: str) -> bool:
