@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import registry
 from pcache.culprit import attempt
-from pcache.differences import Difference, of_versions
+from pcache.differences import Difference, are_apart, of_versions
 from pcache.errors import ConfigError
 from pcache.registry import Adopted
 from pcache.versions import value_digest
@@ -139,6 +139,11 @@ class Adopter(NamedTuple):
         found.sort(key=lambda version: version.first_seen)
         if not found:
             raise self._refusal("no earlier version of it has results here", "function")
+        # Another project's `script.py` may have a function of that name.
+        elsewhere, found = found, [version for version in found if not are_apart(version, self.facts)]
+        if not found:
+            file, function_id = elsewhere[-1].file, elsewhere[-1].function_id
+            raise self._refusal(f"its earlier results are of {file}; if that was moved, adopt {function_id}", "from")
         adopted = registry.read_adopted(self.flow.store.functions, self.facts.function_id, self.flow.keys.look())
         known_already = {version.function_id for version in adopted}
         found = [version for version in found if version.function_id not in known_already]

@@ -16,6 +16,7 @@ KINDS = (
     "argument",
     "captured",
     "identity",
+    "place",
     "parameters",
     "version",
     "python",
@@ -31,6 +32,7 @@ KINDS = (
 _CODE = ("function", "class")
 _WORDS = {
     "identity": "its name",
+    "place": "its file",
     "version": "version=",
     "python": "Python",
     "depends_on": "what depends_on= names,",
@@ -79,6 +81,7 @@ def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Differen
         Difference(kind, "", "changed" if old and new else "added" if new else "removed", old, new)
         for kind, old, new in (
             ("identity", before.name, now.name),
+            ("place", before.file, now.file if are_apart(before, now) else before.file),
             ("parameters", _listed(before), _listed(now)),
             ("version", before.version, now.version),
             ("python", before.python, now.python),
@@ -89,6 +92,12 @@ def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Differen
     skipped = _CODE if any(difference.kind == "python" for difference in found) else ()
     found += [part for part in _of_parts(before.parts, now.parts) if part.kind not in skipped]
     return tuple(sorted(found, key=lambda difference: (KINDS.index(difference.kind), difference.name)))
+
+
+def are_apart(one: FunctionVersion, other: FunctionVersion) -> bool:
+    """Whether two versions are of different files; code of notebooks and prompts has none to stay in."""
+    nowhere = any(version.name.startswith("__main__:") for version in (one, other))
+    return one.file != other.file and not nowhere
 
 
 def _of_parts(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str, str]]) -> Iterator[Difference]:

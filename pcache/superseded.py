@@ -2,8 +2,8 @@
 
 Files are compiled, never run: a version is superseded when a function that its fingerprint follows is not in its file
 any more as it was, or the file is gone. What cannot be told that way counts as current: code without a file (notebooks,
-prompts), code of another Python, whose bytecode differs, and versions whose files are unchanged but whose constants or
-packages are not.
+prompts) or whose folder is gone, code of another Python, whose bytecode differs, and versions whose files are unchanged
+but whose constants or packages are not.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> 
             files[file] = _codes_in(file)
         codes = files[file]
         if codes is None:
-            if not os.path.exists(file):
-                return f"{file} is gone"
+            if not os.path.exists(file) and os.path.isdir(os.path.dirname(file)):
+                return f"{file} is gone"  # with its folder it was moved rather, or is not mounted
         elif digest not in codes.get(match[1], ()):
             if match[1] in codes:
                 return f"{match[1]} was edited in {file}"

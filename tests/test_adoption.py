@@ -97,6 +97,33 @@ def test_other_processes_find_adopted_results(tmp_path: Path) -> None:
     assert run_script(write(folder / "script.py", text)) == ["8"]
 
 
+def test_another_project_with_functions_of_the_same_names(tmp_path: Path) -> None:
+    """Results of another folder's script are not offered; for a folder that was moved their id is named."""
+    text = """
+    import sys
+    from pcache import Cache, ConfigError
+    @Cache(sys.argv[1]).cached
+    def double(n):
+        return n * 2
+    try:
+        if len(sys.argv) > 2:
+            print(double.adopt(sys.argv[2] if sys.argv[2] != "latest" else None).differences[0])
+    except ConfigError as error:
+        print(error)
+    print(double(4), double.function_id)
+    """
+    cache = tmp_path / "cache"
+    ((result, other),) = [line.split() for line in run_script(write(tmp_path / "a" / "script.py", text), cache)]
+    mine = write(tmp_path / "b" / "script.py", text.replace("n * 2", "n * 3"))
+    refused, computed = run_script(mine, cache, "latest")
+    assert refused.endswith(
+        f"its earlier results are of {tmp_path / 'a' / 'script.py'}; if that was moved, adopt {other}"
+    )
+    assert (result, computed.split()[0]) == ("8", "12")
+    difference, _ = run_script(mine, cache, other)
+    assert difference == f"its file: {tmp_path / 'a' / 'script.py'} -> {mine}"
+
+
 def test_adopted_versions_bring_what_they_adopted(made: Any) -> None:
     """A chain of edits keeps the results of all its versions."""
     made()(1)

@@ -118,6 +118,22 @@ def test_a_file_that_is_gone(project: Path) -> None:
     assert superseded(cache) == {}
 
 
+def test_a_folder_that_was_moved(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Code whose whole folder is gone was moved: its results go on to count."""
+    moved = tmp_path_factory.mktemp("elsewhere") / "project"
+    cache = cache_of(project)
+    code = project / "code"
+    code.mkdir()
+    for name in ("script.py", "helpers.py"):
+        (project / name).rename(code / name)
+    assert len(superseded(cache)) == 2
+    edit(code / "script.py", 'Cache("cache"', f'Cache("{project / "cache"}"')
+    cache.clear()
+    run(code / "script.py")
+    code.rename(moved)
+    assert superseded(cache) == {}
+
+
 def test_nothing_is_run(project: Path) -> None:
     """Files are compiled only."""
     edit(project / "script.py", "print(simulate(1)", "print(2); print(simulate(1)")
