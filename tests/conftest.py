@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pcache import dispatch
+from pcache import Cache, dispatch, notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,3 +39,15 @@ def registrations() -> Iterator[None]:
         table.clear()
         table.update(content)
     dispatch.resolved.clear()
+
+
+@pytest.fixture(autouse=True)
+def _warnings_again() -> None:
+    """Have warnings that are given once be given again."""
+    notices.forget()
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    """An empty cache of the test's own."""
+    return Cache(tmp_path / "cache")

@@ -35,18 +35,7 @@ from pcache import (
     UnhashableArgument,
     UnpicklableResultWarning,
     cached,
-    notices,
 )
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
-@pytest.fixture(autouse=True)
-def _warnings_again() -> None:
-    notices.forget()
 
 
 def draw(n: int = 0, *, seed: object = None) -> bytes:

@@ -8,17 +8,11 @@ import inspect
 import os
 import pickle
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pcache import Cache, Miss, UnhashableArgument
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
 
 
 @pytest.fixture

@@ -23,11 +23,6 @@ from tests.running import run, write
 STARTS = ["spawn", "forkserver", "fork"] if sys.platform == "linux" else ["spawn"]
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
 # Plain pickle
 
 

@@ -21,21 +21,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, Miss, UnpicklableResult, UnpicklableResultWarning, notices
+from pcache import Cache, Miss, UnpicklableResult, UnpicklableResultWarning
 from tests import zoo
 from tests.running import run, write
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Cache:
-    return Cache(tmp_path / "cache")
-
-
-@pytest.fixture(autouse=True)
-def _warnings_again() -> None:
-    notices.forget()
 
 
 def files_of(cache: Cache) -> list[str]:
