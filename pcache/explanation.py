@@ -50,9 +50,9 @@ class Nearby:
 class Explanation:
     """What a call would find, and why.
 
-    `reason` is "hit", a miss' reason, "disabled" or "refreshing"; `detail` the evidence and `advice` what can be done,
-    as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's entry, if it
-    can be read. `nearest` are the stored calls of the function that differ least, at most three.
+    `reason` is "hit", a miss' reason, "disabled", "refreshing" or "uncached"; `detail` the evidence and `advice` what
+    can be done, as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's
+    entry, if it can be read. `nearest` are the stored calls of the function that differ least, at most three.
     """
 
     function: str
@@ -102,7 +102,7 @@ class Question(NamedTuple):
     earlier: Sequence[Address]
     digests: Mapping[str, bytes]
     arguments: Mapping[str, str]
-    bypass: str  # why the cache is not asked: "disabled", "refreshing" or ""
+    bypass: str  # why the cache is not asked: "disabled", "refreshing", "uncached" or ""
     load: bool = True  # whether the entry is unpickled too, to find out whether it can be
 
 
@@ -153,6 +153,7 @@ def _look(question: Question) -> tuple[str, str, Header | None]:
 
 
 _BYPASSED = {
+    "uncached": "it is a coroutine or a generator function, whose results cannot be stored: every call computes",
     "disabled": "caching is off (disabled() or PCACHE_DISABLE): every call computes and nothing is stored",
     "refreshing": "refreshing (refreshing() or PCACHE_REFRESH): every call computes and replaces what is stored",
 }
