@@ -191,7 +191,11 @@ def _advice(facts: FunctionVersion, nearest: Sequence[Nearby]) -> str:
     """What to do about a miss that only the code explains."""
     if not nearest or nearest[0].function_id == facts.function_id or _distance(nearest[0]):
         return ""
-    added = [item.name for item in nearest[0].differences if (item.kind, item.change) == ("argument", "added")]
+    differences = nearest[0].differences
+    added = [item.name for item in differences if (item.kind, item.change) == ("argument", "added")]
+    others = any((item.kind, item.change) == ("argument", "removed") for item in differences)
+    if others or (not added and any(item.kind == "parameters" for item in differences)):
+        return ""  # such versions cannot be adopted
     if not added:
         return "if that does not change results, keep them: `pcache adopt`, or adopt() of the function"
     values = ", ".join(f"{name!r}: ..." for name in added)

@@ -433,3 +433,14 @@ def test_what_is_never_stored(cache: Cache) -> None:
         explanation = function.explain(1)
         assert (explanation.hit, explanation.reason) == (False, "uncached")
         assert "every call computes" in explanation.detail
+
+
+def test_no_advice_to_adopt_what_cannot_be(made: Any) -> None:
+    """A version whose parameters went, or changed places, cannot be adopted, and adopting it is not advised."""
+    made()(1)
+    for edit in (("seed=0, data", "start=0, data"), ("n, *, seed=0", "seed=0, n=1")):
+        new = made(edit, ("+ seed", "+ 0"))
+        with pytest.raises(pcache.ConfigError):
+            new.adopt()
+        assert new.explain(n=1).advice == ""
+    assert made(ignore=["seed"]).explain(1).advice == ""
