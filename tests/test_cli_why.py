@@ -359,3 +359,21 @@ def test_a_decorated_function_of_a_script(project: Project) -> None:
     found = project.pcache("explain", "clean(1)")
     assert found.code == 1
     assert "cannot be imported by name" in found.err
+
+
+def test_a_script_with_dots_in_its_name(project: Project) -> None:
+    """They are no packages."""
+    text = "from pcache import cached\n@cached\ndef dotted(n):\n    return n\n"
+    text += "if __name__ == '__main__':\n    dotted(1)\n"
+    run(write(project.folder / "my-script.v2.py", text), **project.environment)
+    assert project.pcache("explain", "dotted(1)", cwd=Path("/")).out.startswith("dotted(n=1): hit\n")
+
+
+def test_a_script_that_reads_its_arguments(project: Project) -> None:
+    """It does not get those of pcache."""
+    text = "import sys\nfrom pcache import cached\nWORDS = sys.argv[1:]\n@cached\ndef listed(n):\n    return WORDS\n"
+    run(
+        write(project.folder / "listing.py", text + "if __name__ == '__main__':\n    listed(1)\n"),
+        **project.environment,
+    )
+    assert project.pcache("explain", "listed(1)").out.startswith("listed(n=1): hit\n")
