@@ -142,7 +142,10 @@ def _look(question: Question) -> tuple[str, str, Header | None]:
     for place in question.earlier:
         try:
             adopted = _find(question, place)
-        except Miss:
+        except Miss as miss:
+            if reason == "absent" != miss.reason:
+                what = f"the result of version {place.function_id.hex()}, which was adopted, cannot be used"
+                detail = f"{what}: {miss.detail or miss.reason}"
             continue
         return "hit", f"stored by version {place.function_id.hex()}, which was adopted", adopted
     if reason == "expired" and header is not None:
@@ -177,11 +180,13 @@ def _expiry(header: Header, ttl_ns: int | None) -> str:
 
 def _whereabouts(question: Question, *, stored: bool) -> str:
     """A sentence on why there is no entry."""
-    store, facts = question.flow.store, question.facts
+    store = question.flow.store
     owner = read_owner(question.address.path)
     if owner is not None and not owner.is_dead():
         return f"it is being computed now, by process {owner.pid} on {owner.host.partition('/')[0]}"
-    removal = removals.last(store.root, facts.function_id, question.address.key.hex())
+    places = (question.address, *question.earlier)
+    found = (removals.last(store.root, place.function_id.hex(), place.key.hex()) for place in places)
+    removal = max((removal for removal in found if removal is not None), default=None)
     if removal is not None:
         return f"it was {removal.cause} {format_duration(max(0.0, time.time() - removal.when))} ago"
     return "this call was not stored before" if stored else "no call of this function is stored"

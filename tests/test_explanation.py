@@ -444,3 +444,19 @@ def test_no_advice_to_adopt_what_cannot_be(made: Any) -> None:
             new.adopt()
         assert new.explain(n=1).advice == ""
     assert made(ignore=["seed"]).explain(1).advice == ""
+
+
+def test_adopted_results_that_are_gone(made: Any, cache: Cache) -> None:
+    """What became of an adopted result is told like that of an own one."""
+    made()(1), made()(2)
+    new = made(("clean(n)) + seed", "clean(n)) - -seed"))
+    new.adopt()
+    assert new.invalidate(1)
+    assert new.explain(1).detail.startswith("it was invalidated ")
+    path = next(item.path for item in cache.flow.store.scan())
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+    explanation = new.explain(2)
+    assert explanation.reason == "absent"
+    assert re.match("the result of version [0-9a-f]{16}, which was adopted, cannot be used: ", explanation.detail)
