@@ -129,8 +129,8 @@ def test_nothing_is_run(project: Path) -> None:
 def test_code_without_a_file(tmp_path: Path) -> None:
     """Functions of prompts and notebooks are never superseded."""
     cache = Cache(tmp_path / "cache", signing_key=KEY)
-    for file in ("<stdin>", "/tmp/ipykernel_1/2.py", "<ipython-input-3-abc>"):
-        names: dict[str, Any] = {"__name__": "__main__"}
+    for file in ("<stdin>", "made_by_a_template.py", "/tmp/ipykernel_1/2.py", "<ipython-input-3-abc>"):
+        names: dict[str, Any] = {"__name__": "templates" if "template" in file else "__main__"}
         exec(compile(f"def f(n):\n    return n, {file!r}", file, "exec"), names)
         cache.cached(names["f"])(1)
     assert superseded(cache) == {}
