@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pcache.signature import Binder
 
 
+_OF_CLASS = ("function", "class", "constant", "name")  # kinds of differences that change a class of the user's too
+
+
 @dataclass(frozen=True, slots=True)
 class Adoption:
     """What `adopt` takes over: the `entries` of version `adopted` of a function, for the version that runs.
@@ -79,6 +82,12 @@ class Adopter(NamedTuple):
         differences = tuple(
             difference for difference in of_versions(version, self.facts) if difference.kind != "parameters"
         )
+        if self._is_method() and any(difference.kind in _OF_CLASS for difference in differences):
+            raise self._refusal(
+                "it counts its instance with the code of the class, which was edited, so no earlier call would be"
+                " found; for the time to come, cache a function that the method calls, or say key={'self': ...}",
+                "function",
+            )
         return Adoption(
             self.facts.name,
             self.facts.function_id,
@@ -92,6 +101,8 @@ class Adopter(NamedTuple):
     def carry_out(self, plan: Adoption) -> None:
         """Have the running version find the adopted results, and those that the adopted version had adopted itself."""
         flow = self.flow
+        if flow.settings.read_only:
+            raise self._refusal("the cache is read-only", "read_only")
         keyring = flow.keys.ensure()
         folder = flow.store.functions
         added = {name: self._digest(name, value) for name, value in plan.added.items()}
@@ -105,13 +116,23 @@ class Adopter(NamedTuple):
         )
         registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring)
 
+    def _is_method(self) -> bool:
+        """Whether the first argument that counts is an instance, or the class, whose code the function is part of."""
+        return "." in self.facts.name.rpartition("<locals>.")[2] and self.facts.parameters[:1] in (("self",), ("cls",))
+
     def _digest(self, name: str, value: object) -> str:
         """The digest of what a parameter counts as."""
-        counted = self.key_functions[name](value) if name in self.key_functions else value
-        digest, error = attempt(value_digest, counted)
+        digest, error = attempt(lambda: value_digest(self._counted(name, value)))
         if error is not None:
             raise self._refusal(f"the value of added={{{name!r}: ...}} has no key ({error})", "added") from error
         return str(digest)
+
+    def _counted(self, name: str, value: Any) -> object:
+        """What a parameter's value counts as, as the binder makes it."""
+        if name in self.key_functions:
+            return self.key_functions[name](value)
+        form = self.facts.parameters[self.binder.names.index(name)]
+        return sorted(dict(value).items()) if form.startswith("**") else value
 
     def _fits(self, version: FunctionVersion, added: Mapping[str, Any]) -> bool:
         """Whether the calls of an earlier version are those of this one without the added parameters."""

@@ -30,6 +30,8 @@ class Captured:
         self._function = function
         self._itself = itself
         self._label = label
+        # Values come in the order of their names, which another version of the code may have changed.
+        self._names = b"".join(encode(getattr(getattr(function, "__code__", None), "co_freevars", ())))
         self._known: tuple[tuple[Any, ...], bytes] | None = None
 
     def digest(self) -> bytes:
@@ -38,7 +40,7 @@ class Captured:
         known = self._known
         if known is None or len(values) != len(known[0]) or not all(map(operator.is_, values, known[0])):
             # The objects are kept alive, so that no other can have their identity.
-            known = self._known = values, blake3(b"".join(map(self._digest_of, values))).digest()
+            known = self._known = values, blake3(self._names + b"".join(map(self._digest_of, values))).digest()
         return known[1]
 
     def _digest_of(self, value: object) -> bytes:

@@ -33,6 +33,9 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
+_NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
+
+
 class CacheInfo(NamedTuple):
     """As functools' one: hits and misses of this process, the limit of entries, the entries of this version."""
 
@@ -190,7 +193,9 @@ class CachedFunction(Generic[P, R]):
 
         call = self._calls.of(args, kwargs)
         job = self._calls.job(call)
-        bypass = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
+        bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
+        if getattr(getattr(self.__wrapped__, "__code__", None), "co_flags", 0) & _NO_RESULT:
+            bypass = "uncached"
         earlier = tuple(self._calls.earlier(call))
         return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
 

@@ -50,9 +50,9 @@ class Nearby:
 class Explanation:
     """What a call would find, and why.
 
-    `reason` is "hit", a miss' reason, "disabled" or "refreshing"; `detail` the evidence and `advice` what can be done,
-    as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's entry, if it
-    can be read. `nearest` are the stored calls of the function that differ least, at most three.
+    `reason` is "hit", a miss' reason, "disabled", "refreshing" or "uncached"; `detail` the evidence and `advice` what
+    can be done, as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's
+    entry, if it can be read. `nearest` are the stored calls of the function that differ least, at most three.
     """
 
     function: str
@@ -102,7 +102,7 @@ class Question(NamedTuple):
     earlier: Sequence[Address]
     digests: Mapping[str, bytes]
     arguments: Mapping[str, str]
-    bypass: str  # why the cache is not asked: "disabled", "refreshing" or ""
+    bypass: str  # why the cache is not asked: "disabled", "refreshing", "uncached" or ""
     load: bool = True  # whether the entry is unpickled too, to find out whether it can be
 
 
@@ -142,7 +142,10 @@ def _look(question: Question) -> tuple[str, str, Header | None]:
     for place in question.earlier:
         try:
             adopted = _find(question, place)
-        except Miss:
+        except Miss as miss:
+            if reason == "absent" != miss.reason:
+                what = f"the result of version {place.function_id.hex()}, which was adopted, cannot be used"
+                detail = f"{what}: {miss.detail or miss.reason}"
             continue
         return "hit", f"stored by version {place.function_id.hex()}, which was adopted", adopted
     if reason == "expired" and header is not None:
@@ -153,6 +156,7 @@ def _look(question: Question) -> tuple[str, str, Header | None]:
 
 
 _BYPASSED = {
+    "uncached": "it is a coroutine or a generator function, whose results cannot be stored: every call computes",
     "disabled": "caching is off (disabled() or PCACHE_DISABLE): every call computes and nothing is stored",
     "refreshing": "refreshing (refreshing() or PCACHE_REFRESH): every call computes and replaces what is stored",
 }
@@ -176,11 +180,13 @@ def _expiry(header: Header, ttl_ns: int | None) -> str:
 
 def _whereabouts(question: Question, *, stored: bool) -> str:
     """A sentence on why there is no entry."""
-    store, facts = question.flow.store, question.facts
+    store = question.flow.store
     owner = read_owner(question.address.path)
     if owner is not None and not owner.is_dead():
         return f"it is being computed now, by process {owner.pid} on {owner.host.partition('/')[0]}"
-    removal = removals.last(store.root, facts.function_id, question.address.key.hex())
+    places = (question.address, *question.earlier)
+    found = (removals.last(store.root, place.function_id.hex(), place.key.hex()) for place in places)
+    removal = max((removal for removal in found if removal is not None), default=None)
     if removal is not None:
         return f"it was {removal.cause} {format_duration(max(0.0, time.time() - removal.when))} ago"
     return "this call was not stored before" if stored else "no call of this function is stored"
@@ -190,7 +196,11 @@ def _advice(facts: FunctionVersion, nearest: Sequence[Nearby]) -> str:
     """What to do about a miss that only the code explains."""
     if not nearest or nearest[0].function_id == facts.function_id or _distance(nearest[0]):
         return ""
-    added = [item.name for item in nearest[0].differences if (item.kind, item.change) == ("argument", "added")]
+    differences = nearest[0].differences
+    added = [item.name for item in differences if (item.kind, item.change) == ("argument", "added")]
+    others = any((item.kind, item.change) == ("argument", "removed") for item in differences)
+    if others or (not added and any(item.kind == "parameters" for item in differences)):
+        return ""  # such versions cannot be adopted
     if not added:
         return "if that does not change results, keep them: `pcache adopt`, or adopt() of the function"
     values = ", ".join(f"{name!r}: ..." for name in added)

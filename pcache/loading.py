@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,8 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
     latest = _latest(known, name)
     full_name = name if latest is None else latest.name
     module_name, _, qualname = full_name.partition(":")
-    if not qualname or "<" in qualname:
+    made_elsewhere = module_name == "__main__" and latest is not None and os.path.isfile(latest.file)  # by a decorator
+    if not qualname or "<" in qualname or made_elsewhere:
         raise _refusal(
             full_name, "it cannot be imported by name; call explain() or adopt() of the function where it is"
         )
@@ -75,30 +76,51 @@ def _latest(known: Mapping[str, FunctionVersion], name: str) -> FunctionVersion 
 def _import(name: str, version: FunctionVersion | None) -> ModuleType:
     """Import a module by name, from the current directory or from where it was when its results were stored."""
     file = version.file if version is not None else ""
+    is_script = version is not None and version.module == "__main__"
+    package = _package_of(name, file) if is_script else name.rpartition(".")[0]
     places = [os.getcwd()]
     if file.endswith(".py"):
         root = os.path.dirname(file)
-        for _ in range(name.count(".") + (os.path.basename(file) == "__init__.py")):
+        depth = len(package.split(".")) if package else 0
+        for _ in range(depth + (os.path.basename(file) == "__init__.py")):
             root = os.path.dirname(root)
         places.append(root)
     sys.path[:0] = [place for place in places if place not in sys.path]
-    if version is None or version.module != "__main__":
-        return importlib.import_module(name)
-    if not os.path.isfile(file):
+    if version is None or not is_script:
+        return _import_module(name)
+    if not os.path.isabs(file) or not file.endswith(".py"):
         raise _refusal(version.name, "it comes from a notebook or a prompt; call explain() or adopt() of it there")
-    return _run_as_worker(name, file)
+    here = os.path.join(os.getcwd(), os.path.basename(file))  # of a script that was moved since
+    found = next((place for place in (file, here) if os.path.isfile(place)), None)
+    if found is None:
+        raise _refusal(version.name, f"its script {file} is gone; if it was moved, try again from its folder")
+    return _run_as_worker(package, found)
 
 
-def _run_as_worker(name: str, file: str) -> ModuleType:
+def _package_of(name: str, file: str) -> str:
+    """The package that a script was run in with `-m`; the file's own name may hold dots."""
+    return name.removesuffix(os.path.basename(file).removesuffix(".py")).removesuffix(".")
+
+
+def _run_as_worker(package: str, file: str) -> ModuleType:
     with open(file, "rb") as source:
         code = compile(source.read(), file, "exec", dont_inherit=True)
     module = ModuleType("__mp_main__")
     module.__file__ = file
-    module.__package__ = name.rpartition(".")[0] or None
+    module.__package__ = package or None
     # Stored results name the classes of the script as those of `__main__`.
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-    exec(code, vars(module))  # noqa: S102 - the script whose function was asked for
+    sys.argv = [file]  # ours are not for the script to read
+    with suppress(SystemExit):  # scripts may end so, when all their functions are there
+        exec(code, vars(module))  # noqa: S102 - the script whose function was asked for
     return module
+
+
+def _import_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except SystemExit as error:
+        raise _refusal(name, "it ends the program when it is imported") from error
 
 
 def _refusal(name: str, why: str) -> ConfigError:

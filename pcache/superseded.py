@@ -1,9 +1,10 @@
 """Which stored code versions the code on disk still has.
 
 Files are compiled, never run: a version is superseded when a function that its fingerprint follows is not in its file
-any more as it was, or the file is gone. What cannot be told that way counts as current: code without a file (notebooks,
-prompts) or whose folder is gone, code of another Python, whose bytecode differs, and versions whose files are unchanged
-but whose constants or packages are not.
+any more as it was, or the file is gone from its folder. What cannot be told that way counts as current: code without a
+file (notebooks, prompts), code whose whole folder is gone (moved, another machine's, on a disk that is not mounted),
+code of another Python, whose bytecode differs, what pytest rewrote, and versions whose files are unchanged but whose
+constants or packages are not.
 """
 
 from __future__ import annotations
@@ -48,14 +49,14 @@ def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> 
         return ""
     for label, (digest, file) in version.parts.items():
         match = _FUNCTION.match(label)
-        if match is None or not file.endswith(".py") or not os.path.isabs(file):
+        if match is None or not file.endswith(".py") or not os.path.isabs(file) or _is_rewritten(label, version):
             continue
         if file not in files:
             files[file] = _codes_in(file)
         codes = files[file]
         if codes is None:
-            if not os.path.exists(file) and os.path.isdir(os.path.dirname(file)):
-                return f"{file} is gone"  # with its folder it was moved rather, or is not mounted
+            if _is_gone(file):
+                return f"{file} is gone"
         elif digest not in codes.get(match[1], ()):
             if match[1] in codes:
                 return f"{match[1]} was edited in {file}"
@@ -63,6 +64,18 @@ def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> 
             if label == f"function {version.name}" or not any(digest in found for found in codes.values()):
                 return f"{match[1]} is not there any more in {file}"
     return ""
+
+
+def _is_rewritten(label: str, version: FunctionVersion) -> bool:
+    """Whether pytest rewrote the asserts of a function's module: what runs is not what its file says."""
+    module = label.removeprefix("function ").partition(":")[0]
+    return f"name {module}:@pytest_ar" in version.parts
+
+
+def _is_gone(file: str) -> bool:
+    """Whether a file was removed. If its folder is gone too, it may lie elsewhere: moved, unmounted, in an archive."""
+    there = os.path.exists(file) or os.path.exists(f"{file}c")  # `helpers.pyc` is imported without `helpers.py`
+    return not there and os.path.isdir(os.path.dirname(file))
 
 
 def _codes_in(file: str) -> _Codes | None:

@@ -125,5 +125,6 @@ def digest_of_options(options: Options, label: str) -> bytes:
 
 
 def _absolute(file: str) -> str:
-    """The file of code, which Python names as it was started; names such as `<stdin>` stay."""
-    return os.path.abspath(file) if file.endswith(".py") and not os.path.isabs(file) else file
+    """The file of code, which Python names as it was started; names such as `<stdin>`, or of no file, stay."""
+    is_relative = file.endswith(".py") and not os.path.isabs(file) and os.path.exists(file)
+    return os.path.abspath(file) if is_relative else file

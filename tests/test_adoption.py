@@ -343,3 +343,87 @@ def test_clear_forgets_adoptions(made: Any, cache: Cache) -> None:
     new.adopt()
     cache.clear()
     assert list(Path(cache.flow.store.functions).iterdir()) == []
+
+
+def test_renamed_captured_values(made: Any) -> None:
+    """Captured values count by name: a rename that puts them in another order mixes nothing up."""
+    factory = (
+        "def simulate(n, seed=0):\n    RUNS.append(n)\n    return scale(n) + seed\n",
+        "def make(a, b):\n    def simulate(n):\n        RUNS.append(n)\n        return n + a - b\n    return simulate\n"
+        "simulate = make(*PAIR)\n",
+    )
+    renamed = ("make(a, b)", "make(z, b)"), ("n + a", "n + z")
+    for pair in ((1, 2), (2, 1)):
+        made(factory, ("PAIR", repr(pair)))(10)
+    for pair in ((1, 2), (2, 1)):
+        new = made(factory, *renamed, ("PAIR", repr(pair)))
+        if pair == (1, 2):
+            new.adopt()
+        assert new(10) == 10 + pair[0] - pair[1]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "call"),
+    [
+        ("**options", {"options": {}}, {}),
+        ("**options", {"options": {"b": 2, "a": 1}}, {"a": 1, "b": 2}),
+        ("*more", {"more": ()}, {}),
+    ],
+)
+def test_new_parameters_for_any_number(made: Any, parameter: str, value: Any, call: Any) -> None:
+    """What `*args` and `**kwargs` collect can be declared as a program sees it."""
+    made()(1)
+    new = made(("seed=0", f"seed=0, {parameter}"))
+    new.adopt(added=value)
+    assert new.exists(1, **call)
+    assert not new.exists(1, c=3) if "**" in parameter else not new.exists(1, 0, 3)
+
+
+METHODS = """
+class Model:
+    rate = 2
+    def simulate(self, n):
+        return n * self.rate
+    @classmethod
+    def of_class(cls, n):
+        return n * cls.rate
+    @staticmethod
+    def of_none(n):
+        return n * 2
+"""
+
+
+def test_methods_whose_class_changed(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adopting for a method is refused where it would find nothing, and not where it would."""
+
+    def make(before: str = "", after: str = "", **options: Any) -> tuple[Any, Any, Any]:
+        module = ModuleType("station")
+        module.__file__ = "/nowhere/station.py"
+        monkeypatch.setitem(sys.modules, "station", module)
+        exec(compile(METHODS.replace(before, after), module.__file__, "exec"), vars(module))
+        cls = vars(module)["Model"]
+        cached = cache.cached(**options)
+        return cls(), *(cached(vars(cls)[name].__func__) for name in ("of_class", "of_none")), cached(cls.simulate)
+
+    model, of_class, of_none, simulate = make()
+    simulate(model, 1), of_class(type(model), 1), of_none(1)
+    model, of_class, of_none, simulate = make("n * ", "+n * ")
+    for method in (simulate, of_class):
+        with pytest.raises(ConfigError, match="counts its instance with the code of the class"):
+            method.adopt()
+    assert of_none.adopt().done
+    assert of_none.exists(1)
+    model, of_class, of_none, simulate = make(version=2)
+    assert simulate.adopt().done
+    assert simulate.exists(model, 1)
+
+
+def test_a_read_only_cache_adopts_nothing(made: Any, cache: Cache) -> None:
+    """Plans can be made in it, and nothing is written."""
+    made()(1)
+    new = Cache(cache.location, signing_key=KEY, read_only=True).cached(made(NEUTRAL).__wrapped__)
+    assert new.adopt(dry_run=True).entries == 1
+    before = sorted(Path(cache.flow.store.functions).iterdir())
+    with pytest.raises(ConfigError, match="read-only"):
+        new.adopt()
+    assert sorted(Path(cache.flow.store.functions).iterdir()) == before

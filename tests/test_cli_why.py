@@ -177,6 +177,8 @@ def test_versions(project: Project) -> None:
 @pytest.mark.parametrize(
     ("call", "code", "words"),
     [
+        ("simulate(1)(2)", 2, "must be Python literals"),
+        ("simulate(n=1, n=2)", 2, "must be Python literals"),
         ("simulate(1", 2, "must be Python literals"),
         ("simulate(n)", 2, "must be Python literals"),
         ("simulate(*[1])", 2, "must be Python literals"),
@@ -314,3 +316,64 @@ def test_clear_superseded(project: Project) -> None:
     assert project.pcache("clear", "--superseded").code == 2
     assert project.pcache("clear", "--superseded", "-y").out.startswith("Removed 2 entries")
     assert json.loads(project.pcache("stats", "--json").out)["entries"] == 2
+
+
+def test_a_script_that_ends_itself(project: Project) -> None:
+    """A script without a guard may end in `sys.exit()`; a module that does so is refused."""
+    text = "import sys\nfrom pcache import cached\n@cached\ndef ending(n):\n    return n\nending(1)\nsys.exit(3)\n"
+    script = write(project.folder / "ending.py", text.replace("(3)", "(0)"))
+    run(script, **project.environment)
+    script.write_text(text)
+    found = project.pcache("explain", "ending(1)")
+    assert (found.code, found.out.splitlines()[0]) == (0, "ending(n=1): hit")
+    write(project.folder / "module.py", text)
+    found = project.pcache("explain", "module:ending(1)")
+    assert (found.code, found.out) == (1, "")
+    assert "cannot load module" in found.err
+    assert "ends the program" in found.err
+
+
+def test_a_script_that_was_moved(project: Project) -> None:
+    """It is found in the current folder, and said to be gone elsewhere."""
+    project.run()
+    moved = project.folder / "moved"
+    moved.mkdir()
+    (project.folder / "script.py").rename(moved / "script.py")
+    (project.folder / "helpers.py").rename(moved / "helpers.py")
+    assert project.pcache("explain", "simulate(1)", cwd=moved).code == 0
+    found = project.pcache("explain", "simulate(1)")
+    assert found.code == 1
+    assert "script.py is gone" in found.err
+
+
+def test_a_decorated_function_of_a_script(project: Project) -> None:
+    """What a decorator of another module made has no module to be imported from."""
+    write(
+        project.folder / "tools.py",
+        "from functools import wraps\ndef traced(f):\n    @wraps(f)\n    def g(*a): return f(*a)\n    return g\n",
+    )
+    text = (
+        "from pcache import cached\nfrom tools import traced\n@cached\n@traced\ndef clean(n):\n    return n\nclean(1)\n"
+    )
+    run(write(project.folder / "decorated.py", text), **project.environment)
+    found = project.pcache("explain", "clean(1)")
+    assert found.code == 1
+    assert "cannot be imported by name" in found.err
+
+
+def test_a_script_with_dots_in_its_name(project: Project) -> None:
+    """They are no packages."""
+    text = "from pcache import cached\n@cached\ndef dotted(n):\n    return n\n"
+    text += "if __name__ == '__main__':\n    dotted(1)\n"
+    run(write(project.folder / "my-script.v2.py", text), **project.environment)
+    assert project.pcache("explain", "dotted(1)", cwd=Path("/")).out.startswith("dotted(n=1): hit\n")
+
+
+def test_a_script_that_reads_its_arguments(project: Project) -> None:
+    """It does not get those of pcache."""
+    text = "import sys\nfrom pcache import cached\nWORDS = sys.argv[1:]\n@cached\ndef listed(n):\n    return WORDS\n"
+    run(
+        write(project.folder / "listing.py", text + "if __name__ == '__main__':\n    listed(1)\n"),
+        **project.environment,
+    )
+    assert project.pcache("explain", "listed(1)").out.startswith("listed(n=1): hit\n")

@@ -412,3 +412,51 @@ def test_large_contents_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPat
     call = simulate._calls.of((1,), {"data": LARGE[kind]()})
     simulate._calls.job(call)
     assert Counting.bytes == for_the_key
+
+
+def test_what_is_never_stored(cache: Cache) -> None:
+    """Calls of generator and coroutine functions always compute, and are said to."""
+
+    @cache.cached
+    def generator(n: int) -> Any:
+        yield n
+
+    @cache.cached
+    async def coroutine(n: int) -> int:
+        return n
+
+    @cache.cached
+    async def both(n: int) -> Any:
+        yield n
+
+    for function in (generator, coroutine, both):
+        explanation = function.explain(1)
+        assert (explanation.hit, explanation.reason) == (False, "uncached")
+        assert "every call computes" in explanation.detail
+
+
+def test_no_advice_to_adopt_what_cannot_be(made: Any) -> None:
+    """A version whose parameters went, or changed places, cannot be adopted, and adopting it is not advised."""
+    made()(1)
+    for edit in (("seed=0, data", "start=0, data"), ("n, *, seed=0", "seed=0, n=1")):
+        new = made(edit, ("+ seed", "+ 0"))
+        with pytest.raises(pcache.ConfigError):
+            new.adopt()
+        assert new.explain(n=1).advice == ""
+    assert made(ignore=["seed"]).explain(1).advice == ""
+
+
+def test_adopted_results_that_are_gone(made: Any, cache: Cache) -> None:
+    """What became of an adopted result is told like that of an own one."""
+    made()(1), made()(2)
+    new = made(("clean(n)) + seed", "clean(n)) - -seed"))
+    new.adopt()
+    assert new.invalidate(1)
+    assert new.explain(1).detail.startswith("it was invalidated ")
+    path = next(item.path for item in cache.flow.store.scan())
+    with open(path, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"?")
+    explanation = new.explain(2)
+    assert explanation.reason == "absent"
+    assert re.match("the result of version [0-9a-f]{16}, which was adopted, cannot be used: ", explanation.detail)

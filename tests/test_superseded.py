@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from pcache import Cache, registry
 from pcache.superseded import superseded
 from tests.processes import KEY, RING
-from tests.running import run, write
+from tests.running import ROOT, run, write
 
 SCRIPT = """
 import helpers
@@ -144,8 +145,8 @@ def test_nothing_is_run(project: Path) -> None:
 def test_code_without_a_file(tmp_path: Path) -> None:
     """Functions of prompts and notebooks are never superseded."""
     cache = Cache(tmp_path / "cache", signing_key=KEY)
-    for file in ("<stdin>", "/tmp/ipykernel_1/2.py", "<ipython-input-3-abc>"):
-        names: dict[str, Any] = {"__name__": "__main__"}
+    for file in ("<stdin>", "made_by_a_template.py", "/tmp/ipykernel_1/2.py", "<ipython-input-3-abc>"):
+        names: dict[str, Any] = {"__name__": "templates" if "template" in file else "__main__"}
         exec(compile(f"def f(n):\n    return n, {file!r}", file, "exec"), names)
         cache.cached(names["f"])(1)
     assert superseded(cache) == {}
@@ -219,3 +220,53 @@ def test_optimized_code(project: Path) -> None:
     names = registry.read_all(cache.flow.store.functions, RING)
     assert [names[i].name for i in superseded(cache)] == ["script:simulate"]  # the one of the fixture
     assert len(names) == 4
+
+
+def test_a_folder_that_is_gone(project: Path, tmp_path: Path) -> None:
+    """Code that may lie elsewhere, with its folder, is not superseded: it was moved, or its disk is not mounted."""
+    cache = cache_of(project)
+    elsewhere = tmp_path / "elsewhere"
+    run(
+        write(
+            tmp_path / "code" / "moved.py",
+            SCRIPT.replace("import helpers", "import helpers2 as helpers").replace(
+                '"cache"', repr(str(tmp_path / "cache"))
+            ),
+        ),
+        PYTHONPATH=f"{ROOT}:{lib(tmp_path)}",
+    )
+    assert superseded(cache) == {}
+    (tmp_path / "code").rename(elsewhere)
+    assert superseded(cache) == {}
+
+
+def lib(folder: Path) -> Path:
+    """A folder with a helper that is there only as bytecode."""
+    source = write(folder / "lib" / "helpers2.py", HELPERS)
+    py_compile.compile(str(source), str(source) + "c", dfile=str(source))
+    source.unlink()
+    return source.parent
+
+
+def test_asserts_that_pytest_rewrote(tmp_path: Path) -> None:
+    """What runs under pytest is not what its file says, so nothing is told from it."""
+    test = """
+    from pcache import Cache
+    @Cache("cache", signing_key=bytes(range(32))).cached
+    def checked(n):
+        assert n > 0
+        return n
+    def test():
+        checked(1)
+    """
+    write(tmp_path / "test_it.py", test)
+    subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+    )
+    cache = cache_of(tmp_path)
+    assert len(registry.read_all(cache.flow.store.functions, RING)) == 1
+    assert superseded(cache) == {}

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def explain(ctx: click.Context, target: str, as_json: bool) -> None:
     """Say whether a call would hit, if not why, and what differs from the stored calls that are most like it.
 
-    CALL is a function with arguments that are Python literals. Its module is imported to find out which code it has; no
-    result is loaded. Exits with 1 for a miss.
+    CALL is a function with arguments that are Python literals. Its module is imported to find out which code it has (a
+    script runs, save for what stands below `if __name__ == "__main__":`); no result is loaded. Exits with 1 for a miss.
 
     With a function's name alone, nothing is imported: its code versions are listed, with what was edited between them,
     and which of them the code on disk does not have any more.
@@ -78,7 +78,11 @@ def _parsed(target: str) -> tuple[str, tuple[tuple[Any, ...], dict[str, Any]] | 
         return name, None
     try:
         tree = ast.parse(f"call({rest}", mode="eval").body
-        if not isinstance(tree, ast.Call) or any(keyword.arg is None for keyword in tree.keywords):
+        if (
+            not isinstance(tree, ast.Call)
+            or not isinstance(tree.func, ast.Name)  # f(1)(2)
+            or len({keyword.arg for keyword in tree.keywords} - {None}) < len(tree.keywords)  # f(**x), f(x=1, x=2)
+        ):
             raise ValueError
         positional = tuple(ast.literal_eval(value) for value in tree.args)
         return name, (positional, {str(item.arg): ast.literal_eval(item.value) for item in tree.keywords})
@@ -139,8 +143,8 @@ def _parse_added(_ctx: click.Context, param: click.Parameter, values: tuple[str,
 def adopt(function: str, earlier: str | None, added: dict[str, Any], dry_run: bool, yes: bool, as_json: bool) -> None:
     """Keep the results of an earlier version of FUNCTION, after an edit that does not change them.
 
-    Lists what was edited, and asks. The function's module is imported to find out which code it has now. The earlier
-    version keeps its results too.
+    Lists what was edited, and asks. The function's module is imported, as by `pcache explain`, to find out which code
+    it has now. The earlier version keeps its results too.
 
     \b
     pcache adopt simulate --dry-run
