@@ -78,7 +78,7 @@ class Explanation:
         if self.detail:
             yield 1, self.detail
         if self.created is not None and self.cost is not None:
-            until = "" if self.expires is None else f", expires {_moment(self.expires)}"
+            until = "" if self.expires is None or self.reason == "expired" else f", expires {_moment(self.expires)}"
             yield 1, f"made {_moment(self.created)} in {format_duration(self.cost)}{until}"
         for nearby in self.nearest:
             made = f"made {_moment(nearby.created)} in {format_duration(nearby.cost)}"
