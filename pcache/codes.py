@@ -22,6 +22,7 @@ _HAS_CONST = frozenset(hasconst)
 _HAS_NAME = frozenset(hasname)
 _STORE_NAME = opmap["STORE_NAME"]
 _INCIDENTAL = frozenset(("__doc__", "__firstlineno__"))
+_SET_IN_BODIES = _INCIDENTAL | {"__annotations__"}  # by class statements in functions: that is no look at them
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]  # its argument is twice the index of the name, plus a flag
 _LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in opmap)
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
@@ -31,6 +32,7 @@ _LOAD_SMALL_INT = opmap.get("LOAD_SMALL_INT")  # from 3.14 on: the number itself
 _STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
 _STORE_ATTRIBUTE = frozenset((opmap["STORE_ATTR"], opmap["DELETE_ATTR"]))
 _LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
+_ON_ATTRIBUTES = _LOAD_ATTRIBUTE | _STORE_ATTRIBUTE | {_COPY}
 # Operations that load one object; some of 3.13 and later load two.
 _LOADS = frozenset(
     opmap[name]
@@ -58,7 +60,8 @@ class CodeFacts(NamedTuple):
     (a counter is no constant); `names` are all names it mentions, attributes too, and `imports` what import statements
     in its body name: module, level, names taken from it. `assigned` and `changed` are the global names, and attributes
     of such (`state.count`), that it assigns, or whose objects it changes in place. `counters` are the attributes, of
-    whatever object, that it adds to.
+    whatever object, that it adds to. `handed` are the global names whose objects it does more with than to read or
+    set an attribute: a helper may be given them.
     """
 
     digest: bytes
@@ -68,6 +71,7 @@ class CodeFacts(NamedTuple):
     assigned: frozenset[str]
     changed: frozenset[str]
     counters: frozenset[str]
+    handed: frozenset[str]
 
 
 _known: dict[CodeType, CodeFacts] = {}
@@ -87,8 +91,10 @@ def facts_of(code: CodeType) -> CodeFacts:
 def _read(code: CodeType) -> CodeFacts:
     operations = _operations(code.co_code)
     loaded, imports = _names_used(code, operations)
-    assigned, changed, counters = _names_changed(code, operations)
-    names = set(code.co_names)
+    assigned, changed, counters, handed = _names_changed(code, operations)
+    names = set(code.co_names) - _SET_IN_BODIES
+    if len(names) < len(code.co_names):
+        names.update(_attribute_name(code, *one) for one in operations if one[0] in _LOAD_ATTRIBUTE)
     for nested in (facts_of(value) for value in code.co_consts if isinstance(value, CodeType)):
         loaded |= nested.global_names
         names |= nested.names
@@ -96,6 +102,7 @@ def _read(code: CodeType) -> CodeFacts:
         assigned |= nested.assigned
         changed |= nested.changed
         counters |= nested.counters
+        handed |= nested.handed
     if names & _REFLECTION:
         names.update(_texts(code))
     if "globals" in names:
@@ -118,6 +125,7 @@ def _read(code: CodeType) -> CodeFacts:
         frozenset(assigned),
         frozenset(changed),
         frozenset(counters),
+        frozenset(handed),
     )
 
 
@@ -190,11 +198,14 @@ def _names_used(
     return names, imports
 
 
-def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[set[str], set[str], set[str]]:
-    """The global names that code assigns, those whose objects it changes in place, and the attributes it adds to."""
+def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[set[str], set[str], set[str], set[str]]:
+    """The global names that code assigns, those whose objects it changes in place, the attributes it adds to, and the
+    global names of which it does not just read or set an attribute.
+    """
     assigned: set[str] = set()
     changed: set[str] = set()
     counters: set[str] = set()
+    handed: set[str] = set()
     for at, (operation, argument) in enumerate(operations):
         if operation in _STORE_GLOBAL:
             assigned.add(code.co_names[argument])
@@ -203,6 +214,8 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[s
         if (name := _global_name(code, operation, argument)) is None:
             continue
         following = operations[at + 1 : at + 5]
+        if not following or following[0][0] not in _ON_ATTRIBUTES:
+            handed.add(name)
         if following and following[0][0] == _COPY:
             following = following[1:]  # state.count += ...
             if following[0][0] in _LOAD_ATTRIBUTE:
@@ -213,7 +226,7 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[s
             changed.add(name)
         if following and following[0][0] in _LOAD_ATTRIBUTE and _is_changed(code, operations[at + 2 : at + 6]):
             changed.add(f"{name}.{_attribute_name(code, *following[0])}")
-    return assigned, changed, counters
+    return assigned, changed, counters, handed
 
 
 def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:

@@ -6,7 +6,9 @@ Functions, classes and modules in them are written by whoever follows these.
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from functools import partial, partialmethod
+from struct import Struct
 from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from blake3 import blake3
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
-from pcache.keys import Nesting, encode, module_name
+from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.parts import digest_of
 from pcache.provenance import is_user_code
 
@@ -23,12 +25,21 @@ if TYPE_CHECKING:
 
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
 _CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
-# Of the standard library, objects of these modules are values: they count by what they hold. The state of others is
-# not what a program wrote (`os.environ`), or has no key (locks): these count by their class, as `logging.Logger` does.
+# Of the standard library, objects of these modules are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
-    "array builtins collections datetime decimal fractions functools ipaddress operator pathlib re string types typing"
-    " uuid zoneinfo".split()
+    "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
+    " types typing uuid xml zoneinfo".split()
 )
+# The state of these is not what a program wrote (`os.environ`, the name of a parser is that of the script), is another
+# one in each process, or says how far a program has got: they count by their class, as what has no key does (locks).
+_MACHINERY = frozenset(
+    "_abc _asyncio _frozen_importlib _frozen_importlib_external _io _thread _weakref _weakrefset abc asyncio codecs"
+    " argparse.ArgumentParser concurrent contextlib ctypes.CDLL http importlib io itertools logging multiprocessing os"
+    " socket ssl subprocess.Popen sys tempfile threading tkinter unittest urllib.request warnings weakref"
+    " xmlrpc".split()
+)
+_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
+_BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 
@@ -113,8 +124,12 @@ class Values:
             kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, path)
             dispatched = self.reference(_attribute(value, "dispatcher"), path)
             return ("wrapper", kind, self.reference(wrapped, path), dispatched)
-        if own == "pcache" or (own in sys.stdlib_module_names and own not in _VALUE_MODULES):
+        if own == "pcache" or (own in sys.stdlib_module_names and _is_machinery(value)):
             return ("object", self.reference(cls, path))
+        if type_name(cls) in _NAMESPACES:
+            return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
+        if cls is Struct:  # has no key
+            return ("object", self.reference(cls, path), value.format)
         # What contains itself is the machinery of a framework rather than a value; it changes while it is used.
         return self.constant(value, path, straight=own not in _VALUE_MODULES)
 
@@ -147,13 +162,21 @@ class Values:
         return written
 
 
+def _is_machinery(value: object) -> bool:
+    """Whether an object of the standard library counts by its class alone; a plain value of a kind never does."""
+    module = module_name(type(value))
+    names = (module, module.partition(".")[0], f"{module}.{type(value).__qualname__}")
+    return not isinstance(value, (int, float, str, bytes, tuple, Enum)) and not _MACHINERY.isdisjoint(names)
+
+
 def is_plain(value: object) -> bool:
     return type(value) in _SCALARS or type(value) in _CONTAINERS
 
 
 def _counters(cls: type) -> frozenset[str]:
-    """The attributes that methods of a class count up."""
-    functions = [member for base in cls.__mro__ for member in vars(base).values() if isinstance(member, FunctionType)]
+    """The attributes that methods of a class count up, other than those that put an instance together."""
+    members = [item for base in cls.__mro__ for item in vars(base).items() if item[0] not in _BUILDERS]
+    functions = [member for _, member in members if isinstance(member, FunctionType)]
     return frozenset().union(*(facts_of(function.__code__).counters for function in functions))
 
 

@@ -19,6 +19,7 @@ from pcache.culprit import attempt
 from pcache.files import content_digest
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
+from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of, imported
@@ -63,6 +64,8 @@ class Walk:
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object]] = []
         self.sized: list[Mapping[Any, Any]] = []  # what counts with all its keys
+        self.facts: list[CodeFacts] = []
+        self.carried: dict[ModuleType, None] = {}  # modules of the user's that are used under names of other objects
         self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -71,11 +74,16 @@ class Walk:
         first = None if root is None else self.labelled(root, name_of(root))
         for i, declared in enumerate(depends_on):
             self.declared(declared, f"depends_on[{i}]")
-        for found, label, path in self.queue:  # grows meanwhile
+        done = 0
+        while done < len(self.queue):  # grows meanwhile
+            found, label, path = self.queue[done]
+            done += 1
             if isinstance(found, type):
                 self.class_part(found, label, path)
             else:
                 self.function_part(found, label, path)
+            if done == len(self.queue):
+                follow_mentions(self)
         self.note_absent()
         return digest_of((first, self.parts.digest()))
 
@@ -110,7 +118,10 @@ class Walk:
         changed = changed and isinstance(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
-            self.note(type(value) if changed else value, path)
+            if isinstance(value, ModuleType):
+                self.note_module(value, path)
+            else:
+                self.note(type(value) if changed else value, path)
         return value
 
     def note(self, value: object, path: str) -> None:
@@ -118,12 +129,16 @@ class Walk:
         token = self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
-        if isinstance(value, ModuleType) and path.endswith(f":{value.__name__}"):
-            return
         kind = "name" if isinstance(value, _BY_REFERENCE) else "constant"
         shown = shown_name(token) if kind == "name" else ""
         shown = shown or attempt(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
+
+    def note_module(self, module: ModuleType, path: str) -> None:
+        """Note which module a name means; what is used of it is followed by itself."""
+        token = self.module(module)
+        if not path.endswith(f":{module.__name__}"):
+            self.parts.add(self.parts.unique(f"name {path}"), digest_of(token), shown_name(token))
 
     def note_absent(self) -> None:
         """A name that is gone, where what it meant is still used by another name: its label does not say so."""
@@ -136,12 +151,15 @@ class Walk:
         """A function by its own code; what its names mean, its defaults and what it captures are parts of their own."""
         code, names = function.__code__, function.__globals__
         facts = facts_of(code)
+        self.facts.append(facts)
         self.parts.add(label, facts.digest, code.co_filename)
         space = self.space(names)
-        for name in sorted(facts.global_names - _OWN_NAME):
+        for name in sorted(facts.global_names - {"__name__"}):
             path_of_name = f"{space}:{name}"
             value = self.bind(names, name, path_of_name, changed=name in facts.changed)
             self.attributes(value, path_of_name, name, facts, set())
+            if isinstance(value, ModuleType) and name in facts.handed:
+                self.reference(value, path_of_name)
         if facts.imports:
             self.imports(facts.imports, str(names.get("__package__") or ""))
         if function is self.root:
@@ -186,6 +204,8 @@ class Walk:
         members = vars(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
         held += [self.reference(base, path) for base in cls.__bases__]
+        if virtual := registered(cls):
+            held.append([self.reference(one, path) for one in virtual])
         for name in sorted(members.keys() - _INCIDENTAL):
             value = self.look(members, name)
             if name == "__hash__" and isinstance(value, FunctionType) and _is_of_attrs(value):
@@ -241,11 +261,17 @@ class Walk:
                 return self.labelled(value, path)
             return self.package(module_name(value), value.__qualname__)
         if isinstance(value, ModuleType):
-            return ("module", value.__name__) if is_user_module(value.__name__) else self.package(value.__name__)
+            if is_user_module(value.__name__):
+                self.carried[value] = None
+            return self.module(value)
         if isinstance(value, BuiltinFunctionType):
             token = self.package(module_name(value) or "builtins", value.__qualname__)
             return ("held", token, self.reference(value.__self__, path)) if is_plain(value.__self__) else token
         return self.values.token(value, path)
+
+    def module(self, module: ModuleType) -> object:
+        name = module.__name__
+        return ("module", name) if is_user_module(name) else self.package(name)
 
     def held(self, function: FunctionType, path: str) -> object:
         """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""

@@ -28,7 +28,7 @@ config dispatch entry options
 keys payload registry removals claim
 home
 arguments differences reader reducers signature codes parts unhashable
-sources values publishing
+sources values mentions publishing
 walk
 fingerprint store flow
 captured versions explanation

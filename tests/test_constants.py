@@ -12,7 +12,8 @@ from pcache.fingerprint import fingerprint_of
 from tests.test_fingerprint import made, print_of
 
 SETUP = """
-import array, collections, dataclasses, functools, operator, threading, types
+import argparse, array, ast, collections, configparser, ctypes, dataclasses, functools, http, json, operator, random
+import statistics, string, struct, textwrap, threading, time, types, urllib.parse, xml.etree.ElementTree
 import numpy, pandas
 class Settings:
     def __init__(self, rate):
@@ -29,7 +30,15 @@ class Table(dict): pass
 @dataclasses.dataclass
 class Record:
     rate: object
+class Built:
+    def __init__(self, rate):
+        self.rate = rate
+        self.rate += 1
 Pair = collections.namedtuple("Pair", "one other")
+def parsed(text):
+    parser = configparser.ConfigParser()
+    parser.read_string(text)
+    return parser
 """
 USED = "\ndef it(): return CONSTANT\nCONSTANT = {}"
 
@@ -61,6 +70,21 @@ USED = "\ndef it(): return CONSTANT\nCONSTANT = {}"
         "Pair(1, Record(VALUE))",
         "Settings(lambda: VALUE)",
         "Settings(functools.partial(Settings, VALUE))",
+        "Built(VALUE)",
+        "argparse.Namespace(rate=VALUE, log=threading.Lock())",
+        "ast.parse('VALUE')",
+        "ctypes.c_int(VALUE)",
+        "http.HTTPStatus(200 + VALUE)",
+        "json.JSONEncoder(indent=VALUE)",
+        "parsed('[a]\\nb = VALUE')",
+        "random.Random(VALUE)",
+        "statistics.NormalDist(VALUE)",
+        "string.Template('$x VALUE')",
+        "struct.Struct('VALUEi')",
+        "textwrap.TextWrapper(VALUE)",
+        "time.strptime('200VALUE', '%Y')",
+        "urllib.parse.urlparse('http://host/VALUE')",
+        "xml.etree.ElementTree.fromstring('<a>VALUE</a>')",
     ],
 )
 def test_what_a_constant_holds_counts(constant: str) -> None:

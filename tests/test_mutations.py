@@ -31,7 +31,6 @@ UNSEEN = {
         "decorator in '@functools.wraps(function)'": "a name for people",
         "without line 'return None' in '@functools.wraps(function)'": "the function ends there",
     },
-    "app.models": {"type in 'True'": "an option that is as true as before"},
     "app.flow": {"constant in '0'": "the code itself counts it up", "type in '0'": "the same"},
 }
 

@@ -178,6 +178,60 @@ FOLLOWED = {
     ),
 }
 
+RUN = "def run(x): return x + {}\n# main\nimport helpers as h\n"
+FOLLOWED |= {
+    "a module in a table": (RUN + "T = dict(h=h)\ndef entry(x): return T[x].run(x)", "function helpers:run"),
+    "a module in an instance": (
+        RUN + "class A:\n    def __init__(self): self.h = h\nONE = A()\ndef entry(x): return ONE.h.run(x)",
+        "function helpers:run",
+    ),
+    "a module in a class": (RUN + "class A:\n    own = h\ndef entry(x): return A.own.run(x)", "function helpers:run"),
+    "a module that is a default": (
+        RUN + "def use(x, m=h): return m.run(x)\ndef entry(x): return use(x)",
+        "function helpers:run",
+    ),
+    "a module handed to a helper": (
+        RUN + "def use(m, x): return m.run(x)\ndef entry(x): return use(h, x)",
+        "function helpers:run",
+    ),
+    "an attribute of a function in a table": (
+        "def one(x): return x\none.weight = {}\nT = [one]\ndef entry(x): return T[0].weight",
+        "constant demo:one.weight",
+    ),
+    "a subclass that is looked up": (
+        "class A: pass\nclass B(A):\n    def f(self): return {}\n"
+        "def entry(x): return [one().f() for one in A.__subclasses__()]",
+        "function demo:B.f",
+    ),
+    "a registered subclass": (
+        "import abc\nclass A(abc.ABC): pass\nclass B: pass\nclass C: pass\nA.register([B, C][{} - 1])\n"
+        "def entry(x): return isinstance(x, A)",
+        "class demo:A",
+    ),
+    "annotations that are read": (
+        "X = [int, str]\nclass A:\n    x: X[{} - 1]\ndef entry(x): return A.__annotations__",
+        "constant class demo:A.__annotations__",
+    ),
+    "annotations of a function that are read": (
+        "import inspect\nX = [int, str]\ndef one(x: X[{} - 1]): return x\ndef entry(x): return inspect.signature(one)",
+        "constant function demo:one.__annotations__",
+    ),
+    "metadata of a field": (
+        "from dataclasses import dataclass, field, fields\n@dataclass\nclass A:\n"
+        "    x: int = field(default=1, metadata=dict(unit={}))\ndef entry(x): return fields(A)",
+        "constant demo:A.__dataclass_fields__",
+    ),
+    "a docstring that is read": (
+        "def one(): '{}'\ndef entry(): return one.__doc__",
+        "constant function demo:one.__doc__",
+    ),
+    "type arguments of a base class": (
+        "from typing import Generic, TypeVar\nT = TypeVar('T')\nclass A(Generic[T]): pass\n"
+        "class B(A[[int, str][{} - 1]]): pass\ndef entry(x): return B.__orig_bases__",
+        "constant class demo:B.__orig_bases__",
+    ),
+}
+
 
 @pytest.mark.parametrize("case", FOLLOWED)
 def test_what_is_followed(case: str, print_of: Print) -> None:
@@ -202,6 +256,12 @@ NOT_FOLLOWED = {
     "a table that the code fills": "T = dict(a={})\ndef entry(x):\n    T[x] = 1\n    return T[x]",
     "a function's table that the code fills": (
         "def one(x):\n    one.known[x] = 1\n    return one.known\none.known = dict(a={})\ndef entry(x): return one(x)"
+    ),
+    "a counter of a function in a table": (
+        "def one(): one.calls += 1; return one.calls\none.calls = {}\nT = [one]\ndef entry(): return T[0]()"
+    ),
+    "an attribute of a module in a table that nobody mentions": (
+        "low = {}\nhigh = 2\n# main\nimport helpers\nT = [helpers]\ndef entry(): return T[0].high"
     ),
     "the environment": "from os import environ\nenviron['PCACHE_TEST'] = str({})\ndef entry(): return environ",
     "a logger": "import logging\nLOG = logging.getLogger('x{}')\ndef entry(): LOG.info('x')",
