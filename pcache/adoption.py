@@ -111,9 +111,7 @@ class Adopter(NamedTuple):
         for version in registry.read_adopted(folder, plan.adopted, keyring):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
-        registry.write(
-            folder, self.facts if flow.settings.summaries else registry.without_summaries(self.facts), keyring
-        )
+        registry.write(folder, self.facts, keyring, summaries=flow.settings.summaries)
         registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring)
 
     def _is_method(self) -> bool:

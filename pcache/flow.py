@@ -243,8 +243,7 @@ class Flow:
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
         if facts.function_id not in self._registered or not registry.exists(self.store.functions, facts.function_id):
-            shown = facts if self.settings.summaries else registry.without_summaries(facts)
-            registry.write(self.store.functions, shown, keyring)
+            registry.write(self.store.functions, facts, keyring, summaries=self.settings.summaries)
             self._registered.add(facts.function_id)
 
     def _check_writing(self) -> None:

@@ -79,6 +79,9 @@ def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
     ids = selected_ids(names, selection)
     known = registry.read_all(folder, keyring)
     gone = superseded(cache)
+    entries_of: dict[str, list[StoredFile]] = defaultdict(list)
+    for item in files:
+        entries_of[item.function_id].append(item)
     found: list[VersionInfo] = []
     before: dict[str, FunctionVersion] = {}
     for version in sorted(known.values(), key=lambda version: version.first_seen):
@@ -86,7 +89,7 @@ def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
         before[version.name] = version
         if ids is not None and version.function_id not in ids:
             continue
-        own = select(files, {version.function_id})
+        own = entries_of[version.function_id]
         found.append(
             VersionInfo(
                 function=version.name,

@@ -74,8 +74,7 @@ def describe(
     )
 
 
-def without_summaries(facts: FunctionVersion) -> FunctionVersion:
-    """The same without values that could be secrets."""
+def _without_summaries(facts: FunctionVersion) -> FunctionVersion:
     parts = {
         label: (digest, "" if label.startswith(("constant ", "depends_on")) else shown)
         for label, (digest, shown) in facts.parts.items()
@@ -83,11 +82,15 @@ def without_summaries(facts: FunctionVersion) -> FunctionVersion:
     return facts._replace(parts=parts)
 
 
-def write(folder: str, facts: FunctionVersion, keyring: Keyring) -> None:
-    """Write the file of a version that has none of ours yet; it appears whole. Raises `OSError`."""
+def write(folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: bool = True) -> None:
+    """Write the file of a version that has none of ours yet; it appears whole. Raises `OSError`.
+
+    Without `summaries` values that could be secrets are left out.
+    """
     path = os.path.join(folder, f"{facts.function_id}.json")
     if read(path, keyring) is None:
-        _write_signed(path, facts._asdict(), keyring, _FUNCTION)
+        shown = facts if summaries else _without_summaries(facts)
+        _write_signed(path, shown._asdict(), keyring, _FUNCTION)
 
 
 def write_adopted(folder: str, function_id: str, adopted: Sequence[Adopted], keyring: Keyring) -> None:

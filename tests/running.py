@@ -7,6 +7,9 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,3 +34,15 @@ def run(script: Path, *arguments: object, warnings: str = "error::UserWarning", 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def station(monkeypatch: pytest.MonkeyPatch, text: str, edits: tuple[tuple[str, str], ...]) -> ModuleType:
+    """The module `station` of a source text, each of the edits made in it."""
+    for before, after in edits:
+        assert before in text
+        text = text.replace(before, after)
+    module = ModuleType("station")
+    module.__file__ = "/nowhere/station.py"
+    monkeypatch.setitem(sys.modules, "station", module)
+    exec(compile(text, module.__file__, "exec"), vars(module))
+    return module

@@ -14,7 +14,7 @@ from pcache import Cache, ConfigError, Miss, registry
 from pcache.registry import Adopted
 from tests.processes import KEY, OTHER_RING, RING
 from tests.running import run as run_script
-from tests.running import write
+from tests.running import station, write
 
 SOURCE = """
 RUNS = []
@@ -38,14 +38,7 @@ def made(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A function that compiles a variant of the module and caches its `simulate`; `runs` are its executions."""
 
     def make(*edits: tuple[str, str], **options: Any) -> Any:
-        text = SOURCE
-        for before, after in edits:
-            assert before in text
-            text = text.replace(before, after)
-        module = ModuleType("station")
-        module.__file__ = "/nowhere/station.py"
-        monkeypatch.setitem(sys.modules, "station", module)
-        exec(compile(text, module.__file__, "exec"), vars(module))
+        module = station(monkeypatch, SOURCE, edits)
         cached = cache.cached(**options)(module.simulate)
         cached.runs = vars(module)["RUNS"]
         return cached

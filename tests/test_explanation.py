@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import re
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import blake3
@@ -26,7 +24,7 @@ from pcache.claim import owner_record
 from pcache.reducers import arrays, arrow, builtin
 from pcache.reducers import polars as polars_reducers
 from tests.processes import KEY, OTHER_RING, RING
-from tests.running import run, write
+from tests.running import run, station, write
 
 SOURCE = """
 LIMIT = 3
@@ -51,14 +49,7 @@ def made(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """A function that compiles a variant of the module and caches its `simulate`."""
 
     def make(*edits: tuple[str, str], **options: Any) -> Any:
-        text = SOURCE
-        for before, after in edits:
-            assert before in text
-            text = text.replace(before, after)
-        module = ModuleType("station")
-        module.__file__ = "/nowhere/station.py"
-        monkeypatch.setitem(sys.modules, "station", module)
-        exec(compile(text, module.__file__, "exec"), vars(module))
+        module = station(monkeypatch, SOURCE, edits)
         return cache.cached(**options)(module.simulate)
 
     return make
