@@ -1,35 +1,116 @@
-"""Which entries go when a limit is exceeded. Pure: the entries, the limits and the clock are passed in."""
+"""Which entries go when a limit is exceeded. Pure: the entries, the limits and the clock are passed in.
+
+An entry is known by what one `stat` tells: its size on disk, when it was last used, what it took to compute, how often
+it was used. Nothing is remembered of entries that are gone, and nothing is shared between evictions.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Container, Iterable, Iterator
 
-    from pcache.store import StoredFile
+Policy: TypeAlias = Literal["value", "lru"]
+
+_SECOND = 10**9  # nanoseconds
+_BLOCK = 4096  # bytes that the smallest file takes on disk
+_UNKNOWN_COST = 1 * _SECOND  # of results that were put: nobody stores what is computed at once
+_MAX_COST = 86400 * _SECOND  # beyond a day, a clock that was set or a machine that slept is likelier than a result
+_REST = 60 * _SECOND  # added to the idle time: recency is not known more exactly
 
 
 class Limits(NamedTuple):
-    """What may stay. `max_age` is in seconds since an entry was last used, to the hour; None means no limit."""
+    """What may stay. `max_age` is in seconds since an entry was last used; None means no limit."""
 
     max_size: int | None = None
     max_entries: int | None = None
     max_age: float | None = None
 
 
-def plan(entries: Iterable[StoredFile], limits: Limits, now_ns: int) -> list[StoredFile]:
-    """Return the entries to remove, the least recently used first."""
-    by_use = sorted(entries, key=lambda item: (item.used_ns, item.key))
-    count, size = len(by_use), sum(item.size for item in by_use)
-    victims = []
-    for item in by_use:
-        too_old = limits.max_age is not None and now_ns - item.used_ns > limits.max_age * 1e9
-        too_many = limits.max_entries is not None and count > limits.max_entries
-        too_big = limits.max_size is not None and size > limits.max_size
-        if not (too_old or too_many or too_big):
+class Entry(Protocol):
+    """What has to be known of an entry. Times are nanoseconds since 1970."""
+
+    @property
+    def function_id(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def used_ns(self) -> int: ...
+    @property
+    def cost_ns(self) -> int:
+        """What computing it took; 0 means unknown."""
+
+    @property
+    def uses(self) -> int:
+        """How often its recency was updated, 1 at least."""
+
+    @property
+    def expires_ns(self) -> int:
+        """2**63 - 1 means never."""
+
+
+E = TypeVar("E", bound=Entry)
+
+
+def value(entry: Entry, now_ns: int) -> float:
+    """Return what keeping an entry is worth: seconds of recomputation per byte, times uses, per time of not being used.
+
+    Only the order of values means anything. `docs/eviction.md` has its measured merit.
+    """
+    cost = min(entry.cost_ns or _UNKNOWN_COST, _MAX_COST)
+    idle = max(now_ns - entry.used_ns, 0) + _REST
+    return cost * entry.uses / (max(entry.size, _BLOCK) * idle)
+
+
+def plan(
+    entries: Iterable[E],
+    limits: Limits,
+    now_ns: int,
+    *,
+    policy: Policy = "value",
+    doomed: Container[str] = frozenset(),
+) -> list[E]:
+    """Return the entries to remove, in the order in which they go.
+
+    What has expired, or was not used for `max_age`, goes in any case. While a limit is exceeded, entries whose
+    `function_id` is `doomed` follow, and then those of the lowest value (the least recently used with `policy="lru"`).
+    The order of `entries` does not matter: equal values go in the order of their keys.
+    """
+    items = list(entries)
+    oldest = 0 if limits.max_age is None else now_ns - int(limits.max_age * _SECOND)
+    gone = [item for item in items if item.expires_ns <= now_ns or item.used_ns < oldest]
+    gone.sort(key=lambda item: (item.used_ns, item.key))
+    kept = [item for item in items if item.expires_ns > now_ns and item.used_ns >= oldest] if gone else items
+    count, size = len(kept), sum(item.size for item in kept)
+    max_count = count if limits.max_entries is None else limits.max_entries
+    max_size = size if limits.max_size is None else limits.max_size
+    if count <= max_count and size <= max_size:
+        return gone
+    first = [item for item in kept if item.function_id in doomed]
+    others = [item for item in kept if item.function_id not in doomed] if first else kept
+    rank: Callable[[E], float] = (lambda item: item.used_ns) if policy == "lru" else (lambda item: value(item, now_ns))
+    for item in chain(_ascending(first, rank), _ascending(others, rank)):
+        if count <= max_count and size <= max_size:
             break
-        victims.append(item)
+        gone.append(item)
         count -= 1
         size -= item.size
-    return victims
+    return gone
+
+
+def _ascending(items: list[E], rank: Callable[[E], float]) -> Iterator[E]:
+    """Yield in ascending order. Sorting tuples of rank and key would take four times as long, and ties are rare."""
+    ranks = [rank(item) for item in items]
+    equal: list[E] = []
+    last = None
+    for index in sorted(range(len(items)), key=ranks.__getitem__):
+        if equal and ranks[index] != last:
+            yield from sorted(equal, key=lambda item: item.key)
+            equal = []
+        last = ranks[index]
+        equal.append(items[index])
+    yield from sorted(equal, key=lambda item: item.key)
