@@ -15,6 +15,7 @@ from pcache.method import CachedClassMethod
 from pcache.options import Options, make_options
 from pcache.store import Store
 from pcache.trust import KeySource
+from pcache.versions import label_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,6 +46,8 @@ class Cache:
         *,
         max_size: int | str | None = None,
         max_entries: int | None = None,
+        min_free: float | str | None = None,
+        policy: Literal["value", "lru"] | None = None,
         ttl: float | str | timedelta | None = None,
         compression: str | int | None = None,
         verify: str | None = None,
@@ -57,6 +60,8 @@ class Cache:
             "directory": None if location is None else _absolute(os.fspath(location)),
             "max_size": max_size,
             "max_entries": max_entries,
+            "min_free": min_free,
+            "policy": policy,
             "ttl": ttl,
             "compression": compression,
             "verify": verify,
@@ -143,11 +148,13 @@ class Cache:
                 value=options[unknown[0]],
             )
         made = make_options(**options)
-        defaults = {
-            name: value for name in ("ttl", "lock_timeout") if (value := getattr(self.settings, name)) is not None
-        }
-        missing = {name: value for name, value in defaults.items() if getattr(made, name) is None}
-        return CachedFunction(function, self, made._replace(**missing))
+        settings = self.settings
+        own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
+        for name in ("ttl", "lock_timeout"):
+            if getattr(made, name) is None:  # what the decorator says counts most, then what is set for the function
+                default = getattr(own, name)
+                made = made._replace(**{name: getattr(settings, name) if default is None else default})
+        return CachedFunction(function, self, made)
 
     # Upkeep: the reports and the code that makes them are loaded when first asked for
 

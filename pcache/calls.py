@@ -45,7 +45,7 @@ class Calls:
 
     def __init__(self, function: Callable[..., Any], itself: object, flow: Flow, options: Options) -> None:
         self.binder = make_binder(function, ignore=options.ignore, key_functions=options.key)
-        self.label = getattr(function, "__qualname__", None) or type(function).__qualname__
+        self.label = versions.label_of(function)
         self.options_digest = versions.digest_of_options(options, self.label)
         self._function = function
         self._flow = flow

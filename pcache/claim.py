@@ -16,34 +16,29 @@ import functools
 import os
 import sys
 import threading
-import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.locking import Lock, locking
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 CLAIM_SUFFIX = ".claim"
 _MAX_OWNER = 4096  # bytes of an owner record
 
-# Weak, so that a claim which an interrupt left in nobody's hands is collected, and lets go.
-_held: weakref.WeakSet[Claim] = weakref.WeakSet()
 
-
-class Claim:
+class Claim(Lock):
     """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither."""
 
-    __slots__ = ("__weakref__", "_written", "entry_path", "fd", "identity", "path")
+    __slots__ = ("_written", "entry_path", "identity")
 
     def __init__(self, fd: int, path: str, entry_path: str) -> None:
-        self.fd = fd
-        self.path = path
+        super().__init__(fd, path)
         self.entry_path = entry_path
         self.identity: tuple[int, int] | None = None
         self._written = 0
-        _held.add(self)
 
     def is_in_place(self) -> bool:
         """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
@@ -68,11 +63,12 @@ class Claim:
         if status.st_size:
             os.ftruncate(self.fd, 0)
 
-    def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool) -> int:
+    def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
         """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
 
         `durable` waits until the bytes are on the disk. `replaces_nothing` says that a file of that name holds nothing
-        of worth: renaming over an existing file makes ext4 flush, which costs 20 times a new name.
+        of worth: renaming over an existing file makes ext4 flush, which costs 20 times a new name. `mtime_ns` becomes
+        the file's modification time.
         Raises `OSError` when it cannot be written; the claim is then still held.
         """
         if self.fd < 0:
@@ -80,6 +76,7 @@ class Claim:
         size = _write_all(self.fd, pieces)
         if self._written > size:
             os.ftruncate(self.fd, size)
+        os.utime(self.fd, ns=(mtime_ns, mtime_ns))
         if durable:
             os.fsync(self.fd)
         if not self.is_in_place():
@@ -108,13 +105,6 @@ class Claim:
             self.abandon()
         else:
             self.release()  # never ours: the file stays for whoever holds it
-
-    def release(self) -> None:
-        """Close the descriptor, which frees the lock."""
-        _held.discard(self)
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
 
 
 def _write_all(fd: int, pieces: Sequence[Any]) -> int:
@@ -158,7 +148,7 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
     while True:
         claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
         try:
-            if not _locking()(claim.fd, blocking=False):
+            if not locking()(claim.fd, blocking=False):
                 claim.release()
                 return None
             if claim.is_in_place():
@@ -169,13 +159,6 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
         except BaseException:
             claim.release()
             raise
-
-
-@functools.cache
-def _locking() -> Callable[..., bool]:
-    from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
-
-    return lock_descriptor
 
 
 def private_claim(entry_path: str, owner: bytes) -> Claim:
@@ -197,7 +180,7 @@ def remove_leftover(path: str) -> bool:
     except FileNotFoundError:
         return True
     try:
-        if not _locking()(fd, blocking=False):
+        if not locking()(fd, blocking=False):
             return False
         ours = os.fstat(fd)
         if _identity(path) == (ours.st_ino, ours.st_dev):
@@ -337,11 +320,5 @@ flights = Flights()
 computing: ContextVar[frozenset[str]] = ContextVar("pcache_computing", default=frozenset())
 
 
-def _after_fork_in_child() -> None:
-    for claim in list(_held):
-        claim.release()  # closes this process' copy; unlocking would free the parent's lock
-    flights.reset()
-
-
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_child=flights.reset)

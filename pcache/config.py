@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.errors import ConfigError
 from pcache.folders import user_folder
-from pcache.units import parse_duration, parse_size
+from pcache.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # Looked for before anything else: most projects have no such table, and importing tomllib takes 6 to 9 ms.
 _PROJECT_MARK = b"tool.pcache"
 _GLANCE = 1 << 20  # how much of an untrusted file is read to learn whether it is worth a warning
-_FASTEST_LEVEL, _BEST_LEVEL = -7, 22  # of zstd
-_SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
 
 
 class Setting(NamedTuple):
@@ -44,6 +42,7 @@ class Settings(NamedTuple):
     max_size: int = 10 << 30  # bytes
     max_entries: int | None = None
     min_free: float = 0.05  # fraction of the disk
+    policy: Literal["value", "lru"] = "value"
     ttl: float | None = None  # seconds
     compression: str | int = "auto"  # "auto", "none" or a zstd level
     verify: str = "once"
@@ -54,6 +53,26 @@ class Settings(NamedTuple):
     refresh: bool = False
     key_file: str | None = None  # absolute
     origins: Mapping[str, str] = {}
+    functions: Mapping[str, Mapping[str, Any]] = {}  # settings of single functions, by name or pattern
+
+    def of_function(self, name: str) -> FunctionSettings:
+        """The settings of the function `module:qualified.name`, else those of the first pattern that fits."""
+        import fnmatch  # late for start-up time
+
+        found = self.functions.get(name)
+        if found is None:
+            fitting = (own for pattern, own in self.functions.items() if fnmatch.fnmatchcase(name, pattern))
+            found = next(fitting, {})
+        return FunctionSettings(**found)
+
+
+class FunctionSettings(NamedTuple):
+    """What is set for one function alone; None where it is not. In base units."""
+
+    ttl: float | None = None  # seconds
+    lock_timeout: float | None = None  # seconds
+    max_size: int | None = None  # bytes
+    max_entries: int | None = None
 
 
 def resolve(**arguments: object) -> Settings:
@@ -62,22 +81,28 @@ def resolve(**arguments: object) -> Settings:
     Every value of every source is checked, even one that another overrides. Raises ConfigError.
     """
     merged: dict[str, Setting] = {}
+    functions: dict[str, Mapping[str, Any]] = {}
     for layer in (_from_user_file(), _from_project(), _from_environment(), _from_arguments(arguments)):
-        merged |= {setting.name: setting for setting in layer}
+        found = {setting.name: setting for setting in layer}
+        if "functions" in found:
+            own = found.pop("functions").value
+            functions = own | {pattern: value for pattern, value in functions.items() if pattern not in own}
+        merged |= found
     if "directory" not in merged:
         merged["directory"] = Setting("directory", _default_directory(), "default")
-    origins = {rule.name: merged[rule.name].origin if rule.name in merged else "default" for rule in _RULES}
-    return Settings(**{name: setting.value for name, setting in merged.items()}, origins=origins)
+    origins = {rule.name: merged[rule.name].origin if rule.name in merged else "default" for rule in RULES}
+    values = {name: setting.value for name, setting in merged.items()}
+    return Settings(**values, origins=origins, functions=functions)
 
 
 def describe(settings: Settings) -> list[Setting]:
     """List each setting with its value and its origin, in the order of the table."""
     origins = settings.origins
-    return [Setting(rule.name, getattr(settings, rule.name), origins.get(rule.name, "default")) for rule in _RULES]
+    return [Setting(rule.name, getattr(settings, rule.name), origins.get(rule.name, "default")) for rule in RULES]
 
 
 def _from_arguments(arguments: Mapping[str, object]) -> Iterator[Setting]:
-    known = {rule.name: rule for rule in _RULES}
+    known = {rule.name: rule for rule in RULES}
     for name, value in arguments.items():
         if name not in known:
             raise _unknown(name, known, "argument")
@@ -86,10 +111,10 @@ def _from_arguments(arguments: Mapping[str, object]) -> Iterator[Setting]:
 
 
 def _from_environment() -> Iterator[Setting]:
-    for rule in _RULES:
+    for rule in RULES:
         text = os.environ.get(rule.variable) if rule.variable else None
         # By convention an empty variable is one that is not set; a switch that is set to nothing is off.
-        if text or (text is not None and rule.read is _switch):
+        if text or (text is not None and rule.read is read_switch):
             yield _checked(rule, text, f"environment {rule.variable}", folder="")
 
 
@@ -105,8 +130,7 @@ def _from_project() -> Iterator[Setting]:
     for name in table:
         if name.replace("-", "_") in ("key", "key_file"):
             raise _refused("a project file may not set signing keys; put key_file into the user file", origin, name)
-    # `functions` is reserved for settings of single functions.
-    for setting in _from_table({name: table[name] for name in table if name != "functions"}, origin, path):
+    for setting in _from_table(table, origin, path):
         if setting.name == "verify" and setting.value == "stream":
             raise _refused("a project file may not turn checks off; move verify to the user file", origin, "verify")
         yield setting
@@ -121,10 +145,13 @@ def _from_user_file() -> Iterator[Setting]:
 
 
 def _from_table(table: Mapping[str, object], origin: str, path: str) -> Iterator[Setting]:
-    known = {rule.file_name or rule.name: rule for rule in _RULES}
+    known = {rule.file_name or rule.name: rule for rule in RULES}
     seen = set()
     for spelling, value in table.items():
         name = spelling.replace("-", "_")
+        if name == "functions":
+            yield Setting(name, _functions(value, origin), origin)
+            continue
         if name not in known:
             raise _unknown(spelling, known, origin)
         if name in seen:
@@ -133,11 +160,28 @@ def _from_table(table: Mapping[str, object], origin: str, path: str) -> Iterator
         yield _checked(known[name], value, origin, folder=os.path.dirname(path))
 
 
-def _checked(rule: _Rule, given: object, origin: str, *, folder: str) -> Setting:
+def _functions(tables: object, origin: str) -> dict[str, dict[str, Any]]:
+    """The settings of single functions, such as `[tool.pcache.functions."pkg.mod:f"]`."""
+    known = {rule.name: rule for rule in RULES if rule.name in OF_FUNCTIONS}
+    found: dict[str, dict[str, Any]] = {}
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise _refused('functions holds a table for each function, such as [functions."pkg.mod:f"]', origin)
+    for pattern, table in tables.items():
+        place = f'{origin}: functions."{pattern}"'
+        found[pattern] = {}
+        for spelling, value in table.items():
+            name = spelling.replace("-", "_")
+            if name not in known:
+                raise _unknown(spelling, known, place)
+            found[pattern][name] = _checked(known[name], value, place, folder="").value
+    return found
+
+
+def _checked(rule: Rule, given: object, origin: str, *, folder: str) -> Setting:
     """Return the setting that `given` makes; a relative path is relative to `folder`, "" being the current one."""
     try:
         value = rule.read(given)
-        if rule.read is _path:
+        if rule.read is read_path:
             value = _absolute(str(value), folder)
     except ConfigError as error:
         raise _refused(f"{rule.name}: {error}", origin, rule.name, given) from None
@@ -219,122 +263,8 @@ def _default_directory() -> str:
     return os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")
 
 
-def _unusable(value: object, expected: str) -> ConfigError:
-    return ConfigError(f"cannot use {value!r:.80}; give {expected}", value=value)
-
-
-def _word(value: object) -> str:
-    return value.strip().lower() if isinstance(value, str) else ""
-
-
-def _path(value: Any) -> str:
-    try:
-        path = os.path.expanduser(os.fsdecode(value))
-    except TypeError:
-        path = ""
-    if not path or "\0" in path or path.startswith("~"):  # a ~ that is left stands for no known home
-        raise _unusable(value, "a path that is not empty and, if it begins with ~, names a known home")
-    return path
-
-
 def _absolute(path: str, folder: str) -> str:
     try:
         return os.path.abspath(os.path.join(folder, path))
     except OSError:
-        raise _unusable(path, "an absolute path, as the current directory is gone") from None
-
-
-def _size(value: Any) -> int:
-    size = parse_size(value)
-    if size < 1:
-        raise _unusable(value, "at least one byte; to store nothing, use read_only or disable")
-    return size
-
-
-def _age(value: Any) -> float:
-    age = parse_duration(value)
-    if not age:
-        raise _unusable(value, "a duration above 0, or 'none' for no limit")
-    return age
-
-
-def _whole_number(value: Any) -> int | None:
-    try:
-        return None if isinstance(value, bool | float) else int(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _count(value: Any) -> int:
-    number = _whole_number(value)
-    if number is None or number < 1:
-        raise _unusable(value, "a whole number of at least 1, or 'none' for no limit")
-    return number
-
-
-def _fraction(value: Any) -> float:
-    percent = isinstance(value, str) and value.rstrip().endswith("%")
-    try:
-        number = float(value.rstrip().removesuffix("%")) / 100 if percent else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = -1.0
-    if isinstance(value, bool) or not 0 <= number < 1:
-        raise _unusable(value, "a part of the disk below 1, such as 0.05 or '5%'")
-    return number
-
-
-def _compression(value: Any) -> str | int:
-    if (word := _word(value)) in ("auto", "none"):
-        return word
-    level = _whole_number(value)
-    if level is None or not _FASTEST_LEVEL <= level <= _BEST_LEVEL:
-        raise _unusable(value, "'auto', 'none' or a zstd level from -7 to 22")
-    return level
-
-
-def _verify(value: Any) -> str:
-    if (word := _word(value)) not in ("once", "always", "stream"):
-        raise _unusable(value, "'once', 'always' or 'stream'")
-    return word
-
-
-def _switch(value: Any) -> bool:
-    word = str(value).strip().lower()
-    if word not in _SWITCHES or not isinstance(value, int | str):
-        raise _unusable(value, "1, true, yes or on, or else 0, false, no or off")
-    return _SWITCHES[word]
-
-
-def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Let the word "none" lift a limit, as None itself means "not given"."""
-
-    def read_or_none(value: Any) -> object:
-        return None if _word(value) == "none" else read(value)
-
-    return read_or_none
-
-
-class _Rule(NamedTuple):
-    """How one setting is called and read."""
-
-    name: str
-    read: Callable[[Any], object]
-    variable: str = ""
-    file_name: str = ""  # where it differs from the name
-
-
-_RULES = (
-    _Rule("directory", _path, "PCACHE_DIR", "dir"),
-    _Rule("max_size", _size, "PCACHE_MAX_SIZE"),
-    _Rule("max_entries", _or_none(_count)),
-    _Rule("min_free", _fraction),
-    _Rule("ttl", _or_none(_age)),
-    _Rule("compression", _compression),
-    _Rule("verify", _verify),
-    _Rule("summaries", _switch),
-    _Rule("lock_timeout", _or_none(parse_duration)),
-    _Rule("read_only", _switch, "PCACHE_READ_ONLY"),
-    _Rule("disable", _switch, "PCACHE_DISABLE"),
-    _Rule("refresh", _switch, "PCACHE_REFRESH"),
-    _Rule("key_file", _path),
-)
+        raise unusable(path, "an absolute path, as the current directory is gone") from None

@@ -13,18 +13,11 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pcache.claim import computing, flights, owner_record, read_owner
-from pcache.culprit import attempt
-from pcache.errors import (
-    DirectoryError,
-    Miss,
-    SigningKeyError,
-    StoreWarning,
-    UnpicklableResult,
-    UnpicklableResultWarning,
-)
-from pcache.notices import log, warn_once
-from pcache.trust import UNSIGNED, check_private
+from pcache.claim import computing, flights, read_owner
+from pcache.errors import DirectoryError, Miss, SigningKeyError
+from pcache.ledger import Ledger
+from pcache.notices import log
+from pcache.storing import CannotWrite, Storing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,13 +27,11 @@ if TYPE_CHECKING:
     from pcache.reader import Address, Loaded
     from pcache.registry import FunctionVersion
     from pcache.store import Store
-    from pcache.trust import Keyring, KeySource
+    from pcache.trust import KeySource
 
-_STOP_WRITING = 60.0  # seconds without a try after a write was refused
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
 _LOOK_AT_OWNER = 0.5  # seconds between two looks at whether the owner still lives
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
-_DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 
 # Set by `disabled()` and `refreshing()`, for the calls made inside of them.
 mode: ContextVar[Literal["disabled", "refreshing"] | None] = ContextVar("pcache_mode", default=None)
@@ -72,16 +63,13 @@ class Flow:
         self.settings = settings
         self.keys = keys
         self.store = store
-        self.passive = settings.disable
-        self._stopped_until = 0.0
-        self._registered: set[str] = set()
-        self._not_private = False  # without a signing key, in a directory that others can change
-        if keys.keyring is None and not keys.has_place():
-            attempt(self._ensure_keyring)  # no home: find out now whether the directory is private
+        self.ledger = Ledger(store.root, read_only=settings.read_only)
+        self.storing = Storing(settings, keys, store, self.ledger)
+        self.passive = settings.disable or self.storing.not_private
 
     def look_up(self, address: Address) -> Loaded:
         """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""
-        if self._not_private:
+        if self.storing.not_private:
             raise Miss("foreign", detail="there is no place for a signing key, and others can change the directory")
         try:
             keyring = self.keys.keyring or self.keys.look()
@@ -89,15 +77,22 @@ class Flow:
                 raise Miss("absent", detail="there is no signing key yet")
             return self.store.read(address, keyring, self.settings.verify)
         except (DirectoryError, SigningKeyError) as error:
-            self._refuse(error)
+            self.storing.refuse(error)
             raise Miss("foreign", detail=str(error)) from error
 
     def compute(self, job: Job, miss: Miss) -> Any:
         """Compute a missing result once among all threads and processes, store it and return it."""
+        log("%s: miss, %s: %s", job.name, miss.reason, miss.detail, level="debug")
         if miss.reason == "unloadable":
             log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
+        try:
+            return self._compute(job, miss)
+        finally:
+            self.ledger.look(time.time_ns())
+
+    def _compute(self, job: Job, miss: Miss) -> Any:
         if job.address.path in computing.get():
-            return _run(job)
+            return self._run(job, miss)[0]
         deadline = None if job.lock_timeout is None else time.monotonic() + job.lock_timeout
         while True:
             flight, leads = flights.enter(job.address.path)
@@ -107,12 +102,12 @@ class Flow:
                 finally:
                     flights.leave(job.address.path, flight)
             if flight.thread == threading.get_ident():
-                return _run(job)  # recursion that lost its context variables
+                return self._run(job, miss)[0]  # recursion that lost its context variables
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not flight.wait(remaining) or not flight.stored:
-                return _run(job)
+                return self._run(job, miss)[0]
             try:
-                return self._look_again(job).value
+                return self._waited(job, self._look_again(job))
             except Miss as again:
                 miss = again
 
@@ -125,14 +120,12 @@ class Flow:
     def _lead(self, job: Job, flight: Flight, miss: Miss, deadline: float | None) -> Any:
         claim, loaded = self._take_claim(job, deadline)
         if loaded is not None:
-            return loaded.value
+            return self._waited(job, loaded)
         flight.stored = False
         try:
-            started = time.perf_counter_ns()
-            result = _run(job)
-            cost_ns = time.perf_counter_ns() - started
+            result, cost_ns = self._run(job, miss)
             if claim is not None:
-                flight.stored = self.publish(claim, job, result, cost_ns, miss)
+                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss)
             return result
         finally:
             if claim is not None:
@@ -144,8 +137,8 @@ class Flow:
         look_at_owner, say_waiting = started + _LOOK_AT_OWNER, started + _SAY_WAITING
         while True:
             try:
-                claim = self.claim(job)
-            except _CannotWrite:
+                claim = self.storing.claim(job)
+            except CannotWrite:
                 return None, None
             found = self._found(job, claim)
             if claim is not None or found is not None:
@@ -191,111 +184,22 @@ class Flow:
         owner = read_owner(path)
         return owner is not None and owner.is_dead() and self.store.delete(path + ".claim")
 
-    def claim(self, job: Job) -> Claim | None:
-        """Take the claim of a job, None while somebody else holds it; raises `_CannotWrite` when nothing is written."""
-        self._check_writing()
+    def _run(self, job: Job, miss: Miss) -> tuple[Any, int]:
+        """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
+        token = computing.set(computing.get() | {job.address.path})
+        started = time.perf_counter_ns()
         try:
-            return self.store.claim(job.address.path, owner_record(job.name))
-        except OSError as error:
-            self._refuse(error)
-            raise _CannotWrite from error
-
-    def put(self, job: Job, result: object) -> bool:
-        """Store a result that was not computed here, over whatever is there; return whether it is there now."""
-        try:
-            self._check_writing()
-            claim = self.store.private_claim(job.address.path, owner_record(job.name))
-        except _CannotWrite:
-            return False
-        except OSError as error:
-            self._refuse(error)
-            return False
-        try:
-            return self.publish(claim, job, result, 0, Miss("refreshed"))
+            result = job.function(*job.args, **job.kwargs)
+        except BaseException:
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
+            raise
         finally:
-            claim.abandon()
+            computing.reset(token)
+        cost_ns = time.perf_counter_ns() - started
+        self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+        return result, cost_ns
 
-    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
-        """Store a result under a claim that is held; return whether it is there now."""
-        from pcache import publishing  # late for start-up time: a hit encodes nothing
-
-        payload, error = attempt(publishing.dump, result)
-        if error is not None:
-            self._unpicklable(job, result, error)
-            return False
-        keyring = self.keys.ensure()
-        pieces = publishing.encode(payload, result, job, cost_ns, self.settings, keyring)
-        try:
-            claim.publish(
-                pieces,
-                durable=cost_ns >= _DURABLE,
-                replaces_nothing=miss.reason in ("damaged", "expired", "unloadable"),
-            )
-            self._register(job, keyring)
-        except OSError as refusal:
-            self._refuse(refusal)
-            return False
-        return True
-
-    def _register(self, job: Job, keyring: Keyring) -> None:
-        from pcache import registry  # late for start-up time: a hit registers nothing
-
-        facts = job.version
-        # `clear`, of this process or another, removes the file of a function that goes on storing results.
-        if facts.function_id not in self._registered or not registry.exists(self.store.functions, facts.function_id):
-            registry.write(self.store.functions, facts, keyring, summaries=self.settings.summaries)
-            self._registered.add(facts.function_id)
-
-    def _check_writing(self) -> None:
-        if self.settings.read_only or time.monotonic() < self._stopped_until:
-            raise _CannotWrite
-        self._ensure_keyring()
-
-    def _ensure_keyring(self) -> None:
-        """Have a signing key. Without a place for one, nothing is read or written unless the directory is private."""
-        try:
-            if self.keys.ensure() is UNSIGNED:
-                check_private(self.store.root)
-        except (DirectoryError, SigningKeyError) as error:
-            self.passive = self._not_private = True
-            self._refuse(error)
-            raise _CannotWrite from error
-
-    def _unpicklable(self, job: Job, result: object, error: Exception) -> None:
-        from pcache.payload import culprit_of  # late for start-up time
-
-        culprit = culprit_of(result, error)
-        message = (
-            f"the result of {job.name} cannot be stored: {culprit.path} is a {culprit.type_name}, which cannot be"
-            f" pickled ({culprit.error}). The caller got it, and it will be computed at every call."
-        )
-        if job.strict:
-            raise UnpicklableResult(
-                message, function=job.name, path=culprit.path, type_name=culprit.type_name
-            ) from error
-        warn_once((job.name, "unpicklable"), message, UnpicklableResultWarning)
-
-    def _refuse(self, error: Exception) -> None:
-        """Writing failed: say so once per cause, and do not try again for a minute."""
-        self._stopped_until = time.monotonic() + _STOP_WRITING
-        cause = getattr(error, "errno", None) or str(error)
-        text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause
-        warn_once(
-            (self.store.root, cause),
-            f"results cannot be stored in {self.store.root}: {text}. Functions are computed as if there were no cache;"
-            f" storing is tried again after {_STOP_WRITING:.0f} s.",
-            StoreWarning,
-        )
-
-
-class _CannotWrite(Exception):
-    """Nothing is written now: read-only, refused a moment ago, or without a safe place for a key."""
-
-
-def _run(job: Job) -> Any:
-    """Compute, known to calls further down as being computed."""
-    token = computing.set(computing.get() | {job.address.path})
-    try:
-        return job.function(*job.args, **job.kwargs)
-    finally:
-        computing.reset(token)
+    def _waited(self, job: Job, loaded: Loaded) -> Any:
+        """A result that another thread or process computed meanwhile."""
+        self.ledger.count(job.name, hits=1, waited=1, read_bytes=loaded.identity[1])
+        return loaded.value

@@ -78,7 +78,7 @@ def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
     keyring, folder = cache.flow.keys.look(), cache.flow.store.functions
     ids = selected_ids(names, selection)
     known = registry.read_all(folder, keyring)
-    gone = superseded(cache)
+    gone = superseded(folder, keyring)
     entries_of: dict[str, list[StoredFile]] = defaultdict(list)
     for item in files:
         entries_of[item.function_id].append(item)
@@ -151,7 +151,7 @@ def _unreadable(item: StoredFile, name: str, miss: Miss) -> EntryInfo:
         arguments="",
         result="",
         result_type="",
-        size=item.size,
+        size=item.length,
         created=used,
         used=used,
         expires=None,
@@ -171,7 +171,7 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
         arguments=arguments_of(meta),
         result=str(meta.get("result", "")),
         result_type=str(meta.get("type", "")),
-        size=item.size,
+        size=item.length,
         created=header.created_ns / 1e9,
         used=item.used_ns / 1e9,
         expires=None if header.expires_ns == NEVER else header.expires_ns / 1e9,

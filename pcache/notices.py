@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Literal
 
 from pcache.errors import PcacheWarning
 
 _given: set[object] = set()
 
 
-def log(message: str, *args: object) -> None:
-    """Log to the logger "pcache" as a warning."""
+def log(message: str, *args: object, level: Literal["debug", "info", "warning"] = "warning") -> None:
+    """Log to the logger "pcache". Whoever wants to read less than warnings has imported `logging` before."""
+    if level != "warning" and "logging" not in sys.modules:
+        return
     import logging  # late for start-up time: most processes never have anything to say
 
-    logging.getLogger("pcache").warning(message, *args)
+    getattr(logging.getLogger("pcache"), level)(message, *args)
 
 
 def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from pcache import entry
+from pcache import entry, stamp
 from pcache.arguments import signed
 from pcache.compression import compress_buffer, compress_stream
 from pcache.culprit import attempt
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 _PYTHON = ".".join(map(str, sys.version_info[:3]))
 
-__all__ = ["dump", "encode"]
+__all__ = ["dump", "encode", "length_of"]
 
 
-def encode(payload: Payload, result: object, job: Job, cost_ns: int, settings: Settings, keyring: Keyring) -> list[Any]:
-    """Return the entry of a result as pieces, each part compressed where that pays."""
+def encode(
+    payload: Payload, result: object, job: Job, cost_ns: int, settings: Settings, keyring: Keyring
+) -> tuple[list[Any], int]:
+    """Return the entry of a result as pieces, each part compressed where that pays, and its modification time."""
     created_ns = time.time_ns()
     ttl_ns = job.address.ttl_ns
     facts = entry.Facts(
@@ -41,7 +43,13 @@ def encode(payload: Payload, result: object, job: Job, cost_ns: int, settings: S
     stream = compress_stream(payload.stream, settings.compression)
     buffers = [compress_buffer(buffer, settings.compression) for buffer in payload.buffers]
     meta, _ = attempt(_meta, result, job, settings, keyring)  # asks objects for their shape: user code, which may fail
-    return entry.encode(facts, meta or b"{}", stream, buffers, keyring)
+    mtime_ns = stamp.pack(stamp.Stamp(created_ns, cost_ns, facts.expires_ns))
+    return entry.encode(facts, meta or b"{}", stream, buffers, keyring), mtime_ns
+
+
+def length_of(pieces: list[Any]) -> int:
+    """The bytes of an entry."""
+    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def _meta(result: object, job: Job, settings: Settings, keyring: Keyring) -> bytes:

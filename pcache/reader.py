@@ -45,7 +45,7 @@ _MAX_VERIFIED = 8192
 
 _live_maps: set[weakref.ref[mmap.mmap]] = set()
 _spare_buffers: list[bytearray] = []
-_verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, mtime_ns of files whose buffers were checked
+_verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_ns of files whose buffers were checked
 
 
 class Address(NamedTuple):
@@ -88,7 +88,7 @@ class Recent:
             status = os.lstat(address.path)
         except OSError:
             return None  # gone: reading it says what there is to say
-        if (status.st_ino, status.st_size, status.st_mtime_ns) != known.identity:
+        if (status.st_ino, status.st_size, status.st_ctime_ns) != known.identity:
             return None
         try:
             entry.check_age(known.header, now_ns, address.ttl_ns)
@@ -204,7 +204,7 @@ def _load(
             stream.release()  # the buffer it lies in is used again
     if error is not None:
         raise Miss("unloadable", detail=f"{type(error).__name__}: {error}") from error
-    identity = (status.st_ino, status.st_size, status.st_mtime_ns)
+    identity = (status.st_ino, status.st_size, status.st_ctime_ns)
     return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity))
 
 
@@ -213,7 +213,7 @@ def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Hea
     mappable = [row.codec == RAW and row.length >= _MAP_MIN for row in rows]
     mapped = _map(fd, status.st_size) if any(mappable) else None
     whole = memoryview(mapped) if mapped is not None else None
-    identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
     known = verify == "stream" or (verify == "once" and identity in _verified)
     if not known:
         for start, end in entry.paddings(header, rows):

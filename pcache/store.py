@@ -19,13 +19,15 @@ import time
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache import claim as claims
+from pcache import stamp
+from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
 from pcache.reader import Recent, read_value
 from pcache.trust import SAFE_FLAGS, check_directory, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from pcache.claim import Claim
     from pcache.reader import Address, Loaded
@@ -45,17 +47,30 @@ _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY = re.compile(r"([0-9a-f]{16})-([0-9a-f]{40})")
 _CLAIM = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
 _TOUCH_AFTER_NS = 3600 * 10**9  # recency is kept to the hour: a hit writes nothing else
+_BLOCK = 4096  # bytes in which file systems give out room
 _PRIVATE_CLAIM_AGE = 24 * 3600  # seconds after which a claim that cannot be locked counts as a leftover
 
 
 class StoredFile(NamedTuple):
-    """One entry as a listing shows it; times are nanoseconds since 1970."""
+    """One entry as its name and one `stat` show it: `size` is the room it takes on disk, `length` the file's.
+
+    Times are nanoseconds since 1970; `pcache.stamp` says how exact they are.
+    """
 
     function_id: str
     key: str
     size: int
-    used_ns: int
+    length: int
     path: str
+    used_ns: int
+    cost_ns: int = 0
+    expires_ns: int = NEVER
+    uses: int = 1
+
+
+def on_disk(length: int) -> int:
+    """The room that a file takes, in whole blocks: what a limit is about."""
+    return -(-length // _BLOCK) * _BLOCK
 
 
 class Store:
@@ -92,7 +107,7 @@ class Store:
             loaded = read_value(address, keyring, now_ns, verify)
             self._recent.keep(address, loaded, now_ns)
         if now_ns - loaded.mtime_ns > _TOUCH_AFTER_NS:
-            self._touch(path)
+            self._touch(path, loaded, now_ns)
         return loaded
 
     def _check_shard(self, shard: str) -> None:
@@ -101,9 +116,12 @@ class Store:
         if all(check_directory(path) for path in paths):
             self._checked_shards.add(shard)
 
-    def _touch(self, path: str) -> None:
+    def _touch(self, path: str, loaded: Loaded, now_ns: int) -> None:
+        """Note that an entry is in use, in the modification time of its file."""
+        header, uses = loaded.header, stamp.unpack(loaded.mtime_ns).uses + 1
+        mtime_ns = stamp.pack(stamp.Stamp(now_ns, header.cost_ns, header.expires_ns, uses))
         try:
-            os.utime(path, follow_symlinks=False)
+            os.utime(path, ns=(now_ns, mtime_ns), follow_symlinks=False)
         except OSError:
             pass  # a read-only or vanished file: its recency is lost, the result is not
 
@@ -145,12 +163,18 @@ class Store:
         """Remove one entry; return whether it was there."""
         return claims.unlink_if_there(path)
 
-    def scan(self) -> Iterator[StoredFile]:
-        """List all entries. What appears or disappears meanwhile may or may not be in the list."""
-        for item in self._files():
+    def shards(self) -> list[str]:
+        """The names of the shards that there are, in order."""
+        names = (item.name for item in _listing(self.entries) if item.is_dir(follow_symlinks=False))
+        return sorted(name for name in names if _SHARD.fullmatch(name))
+
+    def scan(self, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
+        """List all entries, or those of some shards. What appears or disappears meanwhile may be in the list or not."""
+        for item in self._files(shards):
             match = _ENTRY.fullmatch(item.name)
             if match is not None and (status := _status(item)) is not None and not stat.S_ISDIR(status.st_mode):
-                yield StoredFile(match[1], match[2], status.st_size, status.st_mtime_ns, item.path)
+                size, stamped = on_disk(status.st_size), stamp.unpack(status.st_mtime_ns)
+                yield StoredFile(match[1], match[2], size, status.st_size, item.path, *stamped)
 
     def claim_paths(self) -> Iterator[str]:
         """List all claim files, held or left over."""
@@ -177,17 +201,16 @@ class Store:
                 continue  # vanished, or not ours to remove: the next sweep will see
         return removed
 
-    def _files(self) -> Iterator[os.DirEntry[str]]:
-        for shard in _listing(self.entries):
-            if _SHARD.fullmatch(shard.name) and shard.is_dir(follow_symlinks=False):
-                yield from _listing(shard.path)
+    def _files(self, shards: Iterable[str] | None = None) -> Iterator[os.DirEntry[str]]:
+        for shard in self.shards() if shards is None else shards:
+            yield from _listing(f"{self.entries}/{shard}")
 
 
 def _listing(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as items:
             return list(items)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 

@@ -21,24 +21,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
 
-    from pcache.cache import Cache
     from pcache.registry import FunctionVersion
+    from pcache.trust import Keyring
 
 _FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` is what has no file to stay in
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
-def superseded(cache: Cache) -> dict[str, str]:
-    """The ids of superseded versions, each with a sentence that says why.
+def superseded(folder: str, keyring: Keyring | None) -> dict[str, str]:
+    """The ids of superseded versions in a registry, each with a sentence that says why.
 
     A version that a current one has adopted is none.
     """
-    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+    known = registry.read_all(folder, keyring)
     files: dict[str, _Codes | None] = {}
     found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files))}
-    keyring = cache.flow.keys.look()
     for function_id in known.keys() - found.keys():
-        for adopted in registry.read_adopted(cache.flow.store.functions, function_id, keyring):
+        for adopted in registry.read_adopted(folder, function_id, keyring):
             found.pop(adopted.function_id, None)
     return found
 

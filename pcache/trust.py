@@ -274,6 +274,21 @@ def check_directory(path: str) -> bool:
     return True
 
 
+def check_below(root: str, folder: str) -> bool:
+    """Make a folder below a root, and check that each step on the way is ours alone to write; raises `OSError`.
+
+    The root and the folder of the generation are there already.
+    """
+    while len(folder) >= len(root):
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            pass
+        check_directory(folder)
+        folder = os.path.dirname(folder)
+    return True
+
+
 def check_private(path: str) -> None:
     """Raise `DirectoryError` unless no other user can reach into `path`: it and every parent, as OpenSSH demands it."""
     current = os.path.realpath(path)

@@ -48,7 +48,7 @@ def evict(
     if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
     files, names = listing(cache)
-    victims = plan(select(files, selected_ids(names, selection)), limits, time.time_ns())
+    victims = plan(select(files, selected_ids(names, selection)), limits, time.time_ns(), policy=cache.settings.policy)
     removed = _remove(cache, victims, "evicted", dry_run=dry_run, progress=progress)
     if not dry_run:
         _sweep(cache)
@@ -101,7 +101,7 @@ def candidates(
     if not _can_remove(cache, dry_run=True):
         return []
     found, names, _ = _chosen(cache, selection, superseded=superseded)
-    victims = found if limits is None else plan(found, limits, time.time_ns())
+    victims = found if limits is None else plan(found, limits, time.time_ns(), policy=cache.settings.policy)
     return [
         Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9) for item in victims
     ]
@@ -114,7 +114,7 @@ def _chosen(
     files, names = listing(cache)
     ids = selected_ids(names, selection)
     if superseded:
-        gone = old_versions(cache)
+        gone = old_versions(cache.flow.store.functions, cache.flow.keys.look())
         ids = set(gone) if ids is None else ids & gone.keys()
     return select(files, ids), names, ids
 

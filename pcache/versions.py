@@ -56,13 +56,22 @@ class Continued(NamedTuple):
     added: tuple[tuple[int, str], ...]
 
 
+def name_of(function: Callable[..., Any], label: str) -> str:
+    """`module:qualified.name`, the same however the program was started."""
+    return f"{home_of(function).name}:{label}"
+
+
+def label_of(function: Callable[..., Any]) -> str:
+    """The qualified name of a function, or the class of what is called like one."""
+    return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+
 def find(function: Callable[..., Any], label: str, options: Options, options_digest: bytes, binder: Binder) -> Version:
     """Find out which code runs; once per function and process. What it continues is not looked up."""
     from pcache.registry import describe  # late for start-up time: decorating needs no version
 
     found = fingerprint.of_callable(function, options.code, options.depends_on)
-    home = home_of(function)
-    name = f"{home.name}:{label}"
+    home, name = home_of(function), name_of(function, label)
     content = (name, found.digest, binder.source, options_digest)
     function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
     facts = describe(

@@ -22,20 +22,20 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-errors eviction files folders method mounts opcodes reports summary
+endings errors eviction files folders method mounts opcodes reports summary
 culprit notices provenance units compression trust
-config dispatch entry options
-keys payload registry removals claim
-home
+dispatch entry locking options rules
+ledger config keys payload registry removals claim stamp
+home occupancy
 arguments differences reader reducers signature codes parts unhashable
-sources values mentions publishing
-walk
-fingerprint store flow
+publishing sources store superseded values mentions
+room walk
+fingerprint storing
+flow
 captured versions explanation
 adoption calls
 decorator
 cache selection
-superseded
 listings upkeep loading
 __init__
 cli

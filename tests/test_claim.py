@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> str:
 
 
 def publish(held: claim.Claim, *pieces: bytes, replaces_nothing: bool = False) -> int:
-    return held.publish(pieces, durable=False, replaces_nothing=replaces_nothing)
+    return held.publish(pieces, durable=False, replaces_nothing=replaces_nothing, mtime_ns=1_700_000_000_000_000_000)
 
 
 def test_one_holder(path: str) -> None:
@@ -60,7 +60,7 @@ def test_pieces_of_any_kind(path: str) -> None:
     held = try_claim(path, OWNER + b"x" * 1000)
     assert held is not None
     pieces = [b"a", memoryview(bytearray(b"bb")), memoryview(b"cccc").cast("I"), memoryview(b""), b"d"]
-    assert held.publish(pieces, durable=True, replaces_nothing=True) == 8
+    assert held.publish(pieces, durable=True, replaces_nothing=True, mtime_ns=1_700_000_000_000_000_000) == 8
     assert Path(path).read_bytes() == b"abbccccd"
 
 
@@ -227,13 +227,13 @@ held = try_claim(sys.argv[2], owner_record("module:f"))
 flight, _ = flights.enter(sys.argv[2])
 child = os.fork()
 if child == 0:
-    size = held.publish([b"child"], durable=False, replaces_nothing=False)
+    size = held.publish([b"child"], durable=False, replaces_nothing=False, mtime_ns=0)
     say("child", held.fd, size, flights.enter(sys.argv[2])[1])
     held.abandon()
     os._exit(0)
 os.waitpid(child, 0)
 say("parent", try_claim(sys.argv[2], b""), flights.enter(sys.argv[2])[1])
-say(held.publish([b"parent"], durable=False, replaces_nothing=False))
+say(held.publish([b"parent"], durable=False, replaces_nothing=False, mtime_ns=0))
 """
 
 
@@ -262,7 +262,7 @@ for turn in range(300):
     if turn % 3:
         held.abandon()
     else:
-        held.publish([record], durable=False, replaces_nothing=bool(turn % 2))
+        held.publish([record], durable=False, replaces_nothing=bool(turn % 2), mtime_ns=0)
 say("done")
 """
 

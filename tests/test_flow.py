@@ -140,8 +140,8 @@ ORPHAN = OWNED.replace(
     "    hear()",
     """\
     import subprocess
-        from pcache import claim
-        held = [held.fd for held in claim._held]
+        from pcache import locking
+        held = [held.fd for held in locking._held]
         child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=held)
         say("child", child.pid)
         hear()""",
@@ -430,7 +430,7 @@ calls(1, 2, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 calls(3, 3)
 flow._STOP_WRITING = 0.0
-cache.flow._stopped_until = 0.0
+cache.flow.storing._stopped_until = 0.0
 calls(1, 2)
 """
 )
@@ -575,7 +575,7 @@ def test_private_names_are_swept_when_they_are_old(tmp_path: Path) -> None:
     assert store.sweep() == 0
     os.utime(held.path, (time.time() - 90_000,) * 2)
     assert store.sweep() == 1
-    assert held.publish([b"late"], durable=False, replaces_nothing=False) == 0
+    assert held.publish([b"late"], durable=False, replaces_nothing=False, mtime_ns=0) == 0
     assert claims_below(tmp_path) == []
 
 

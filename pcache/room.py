@@ -1,0 +1,245 @@
+"""Keeping a directory within its limits while results are stored.
+
+Each process adds up what it writes, and tells the others when that comes to a small share of a limit. When the sum
+exceeds the limit, the process that noticed evicts before its result is written; the others go on. It looks through as
+many shards as hold some thousand entries: keys are spread evenly over the shards, so what is worth least there is worth
+little anywhere, and the directory may be as large as it likes. Correctness rests on nothing here.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache import endings, registry, removals
+from pcache.eviction import Limits, plan
+from pcache.locking import try_lock
+from pcache.notices import log
+from pcache.occupancy import SHARDS, Amount, Gauge
+from pcache.store import GENERATION, on_disk
+from pcache.superseded import superseded
+from pcache.trust import check_below
+from pcache.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pcache.config import Settings
+    from pcache.ledger import Ledger
+    from pcache.store import Store, StoredFile
+    from pcache.trust import KeySource
+
+_SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
+_LARGEST = 10  # a result may take a limit divided by this
+_KEEP = 0.9  # of what is there, after an eviction
+_LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
+_PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
+_A_LOT = 1.04  # times the limit
+_BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
+
+
+class Scope(NamedTuple):
+    """What a limit is about, a function by its name or "" for all entries, and how much of that there is."""
+
+    function: str
+    limits: Limits
+    gauge: Gauge
+
+
+class Room:
+    """The limits of one cache directory. Safe for threads and processes: whoever cannot have a lock goes on."""
+
+    def __init__(self, store: Store, settings: Settings, keys: KeySource, ledger: Ledger) -> None:
+        self._store = store
+        self._settings = settings
+        self._keys = keys
+        self._ledger = ledger
+        self._scopes: dict[str, Scope | None] = {}
+        self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
+        self._next_shard = random.randrange(SHARDS)  # noqa: S311 - no secret: processes begin at different shards
+        endings.register(self)
+
+    def reset(self) -> None:
+        """Forget what was written and not told yet."""
+        for scope in self._scopes.values():
+            if scope is not None:
+                scope.gauge.reset()
+
+    def flush(self) -> None:
+        """Tell what was written, and evict if that is too much. Failing to is silent."""
+        for scope in list(self._scopes.values()):
+            if scope is not None and scope.gauge.untold.entries:
+                self._look(scope)
+
+    def refusal(self, length: int, function: str) -> str:
+        """Why a result of so many bytes is not stored; empty when it may be."""
+        size = on_disk(length)
+        for scope in self._scopes_of(function):
+            limit = scope.limits.max_size
+            if limit is None:
+                continue
+            most = limit if scope.function else limit // _LARGEST
+            if size > most:
+                name = f"max_size of {function}, {format_size(limit)}"
+                name = name if scope.function else f"a tenth of max_size, {format_size(limit)}"
+                return f"it takes {format_size(size)}, which is more than {name}"
+        return ""
+
+    def make(self, path: str, length: int, function: str) -> None:
+        """Count a result that is about to be written, and evict when it is one too many."""
+        shard, size = int(os.path.basename(os.path.dirname(path)), 16), on_disk(length)
+        for scope in self._scopes_of(function):
+            untold = scope.gauge.add(shard, 1, size)
+            size_limit, count_limit, _ = scope.limits
+            told_by_size = size_limit is not None and untold.size * _SHARES >= size_limit
+            if told_by_size or (count_limit is not None and untold.entries * _SHARES >= count_limit):
+                self._look(scope)
+
+    def _scopes_of(self, function: str) -> Iterable[Scope]:
+        for name in ("", function):
+            if name not in self._scopes:
+                settings = self._settings if not name else self._settings.of_function(name)
+                limits = Limits(settings.max_size, settings.max_entries)
+                there = not name or limits != Limits()
+                self._scopes[name] = self._make_scope(name, limits) if there else None
+            if (scope := self._scopes[name]) is not None:
+                yield scope
+
+    def _make_scope(self, function: str, limits: Limits) -> Scope:
+        return Scope(function, limits, Gauge(self._store.root, function, lambda: self._count(self._ids_of(function))))
+
+    def _ids_of(self, function: str) -> frozenset[str] | None:
+        """The versions that a scope is about, None for all."""
+        if not function:
+            return None
+        known = registry.read_all(self._store.functions, self._keys.keyring)
+        return frozenset(i for i, version in known.items() if version.name == function)
+
+    def _count(self, ids: frozenset[str] | None) -> dict[int, Amount]:
+        """What lies in each shard."""
+        counted = dict.fromkeys(range(SHARDS), Amount())
+        for item in self._store.scan():
+            if ids is None or item.function_id in ids:
+                shard = int(item.key[:2], 16)
+                counted[shard] = counted[shard].plus(1, item.size)
+        return counted
+
+    def _look(self, scope: Scope) -> None:
+        """Tell what was written, and evict if that makes too much."""
+        written = scope.gauge.untold.size
+        total = scope.gauge.tell()
+        if total is None:
+            return
+        limits = self._limits_now(scope, total, written)
+        if _excess(total, limits) > 1:
+            try:
+                self._evict(scope, limits, total)
+            except OSError:
+                pass  # a disk or a directory that can only be read: what could go is gone
+
+    def _limits_now(self, scope: Scope, total: Amount, written: int) -> Limits:
+        """The limits of a scope; on a disk that is nearly full, what was written has to be made up for."""
+        if scope.function or not hasattr(os, "statvfs"):
+            return scope.limits
+        try:
+            disk = os.statvfs(self._store.root)
+        except OSError:
+            return scope.limits
+        lacking = int(self._settings.min_free * disk.f_blocks - disk.f_bavail) * disk.f_frsize
+        if lacking <= 0:
+            return scope.limits
+        most = max(total.size - min(lacking, written), 0)
+        return scope.limits._replace(max_size=min(most, scope.limits.max_size or most))
+
+    def _evict(self, scope: Scope, limits: Limits, total: Amount) -> None:
+        """Remove what is worth least, some shards at a time, unless another process does.
+
+        When that takes long, and the limit is exceeded by little, the rest is for the next time.
+        """
+        folder = os.path.join(self._store.root, GENERATION, "locks")
+        check_below(self._store.root, folder)
+        path = os.path.join(folder, "evict")
+        is_first = not os.path.exists(path)
+        lock = try_lock(path)
+        if lock is None:
+            return
+        with lock:
+            if is_first:
+                self._say_first(scope, limits)
+            deadline, left, ids = time.monotonic() + _PATIENCE, SHARDS, self._ids_of(scope.function)
+            while left > 0 and (excess := _excess(total, limits)) > 1:
+                if time.monotonic() > deadline and excess < _A_LOT:
+                    break
+                shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
+                left -= len(shards)
+                told = scope.gauge.tell(self._evict_from(shards, ids, limits, total))
+                if told is None:
+                    break
+                total = told
+
+    def _next_shards(self, count: int) -> list[int]:
+        first, self._next_shard = self._next_shard, (self._next_shard + count) % SHARDS
+        return [(first + i) % SHARDS for i in range(count)]
+
+    def _evict_from(
+        self, shards: list[int], ids: frozenset[str] | None, limits: Limits, total: Amount
+    ) -> dict[int, Amount]:
+        """Bring some shards down to their share of the limits; return what is left in them."""
+        found = self._store.scan(f"{shard:02x}" for shard in shards)
+        items = [item for item in found if ids is None or item.function_id in ids]
+        there = Amount(len(items), sum(item.size for item in items))
+        victims = plan(
+            items, _share(limits, there, total), time.time_ns(), policy=self._settings.policy, doomed=self._superseded()
+        )
+        gone = [item for item in victims if self._store.delete(item.path)]
+        self._note(gone)
+        counted = dict.fromkeys(shards, Amount())
+        for item in items:
+            counted[int(item.key[:2], 16)] = counted[int(item.key[:2], 16)].plus(1, item.size)
+        for item in gone:
+            counted[int(item.key[:2], 16)] = counted[int(item.key[:2], 16)].plus(-1, -item.size)
+        return counted
+
+    def _superseded(self) -> frozenset[str]:
+        """The versions that the code on disk does not have any more."""
+        made, ids = self._doomed
+        if time.monotonic() - made > _BELIEVED:
+            ids = frozenset(superseded(self._store.functions, self._keys.keyring))
+            self._doomed = (time.monotonic(), ids)
+        return ids
+
+    def _note(self, gone: list[StoredFile]) -> None:
+        if not gone:
+            return
+        size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
+        removals.note(self._store.root, (item.path for item in gone), "evicted")
+        self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
+        log("evicted %d entries of %s, %s", len(gone), self._store.root, format_size(size), level="info")
+
+    def _say_first(self, scope: Scope, limits: Limits) -> None:
+        named = {"max_size": limits.max_size and format_size(limits.max_size), "max_entries": limits.max_entries}
+        log(
+            "%s has reached its limit%s, %s: from now on what is worth least is evicted. Limits are set by Cache(...),"
+            " [tool.pcache] or, for the size, PCACHE_MAX_SIZE; `pcache config` shows them.",
+            self._store.root,
+            f" for {scope.function}" if scope.function else "",
+            " and ".join(f"{name} = {value}" for name, value in named.items() if value is not None),
+        )
+
+
+def _excess(total: Amount, limits: Limits) -> float:
+    """How many times the limits are used."""
+    by_size = 0.0 if limits.max_size is None else total.size / max(limits.max_size, 1)
+    by_count = 0.0 if limits.max_entries is None else total.entries / max(limits.max_entries, 1)
+    return max(by_size, by_count)
+
+
+def _share(limits: Limits, there: Amount, total: Amount) -> Limits:
+    """What of the limits falls to some shards, with room for what comes."""
+    size, entries = limits.max_size, limits.max_entries
+    return Limits(
+        None if size is None else int(there.size * _KEEP * min(size / max(total.size, 1), 1)),
+        None if entries is None else int(there.entries * _KEEP * min(entries / max(total.entries, 1), 1)),
+    )

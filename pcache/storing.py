@@ -1,0 +1,186 @@
+"""Storing a result: the claim, the bytes, the room for them; and what is said when it cannot be done.
+
+Whatever goes wrong here, the caller of a cached function gets the result.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pcache.claim import owner_record
+from pcache.culprit import attempt
+from pcache.errors import (
+    DirectoryError,
+    Miss,
+    SigningKeyError,
+    StoreWarning,
+    UnpicklableResult,
+    UnpicklableResultWarning,
+)
+from pcache.notices import warn_once
+from pcache.trust import UNSIGNED, check_private
+
+if TYPE_CHECKING:
+    from pcache.claim import Claim
+    from pcache.config import Settings
+    from pcache.flow import Job
+    from pcache.ledger import Ledger
+    from pcache.room import Room
+    from pcache.store import Store
+    from pcache.trust import Keyring, KeySource
+
+_STOP_WRITING = 60.0  # seconds without a try after a write was refused
+_DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
+
+
+class CannotWrite(Exception):
+    """Nothing is written now: read-only, refused a moment ago, or without a safe place for a key."""
+
+
+class Storing:
+    """What one cache directory is given. Safe for threads, processes and forks.
+
+    `not_private` is true without a signing key in a directory that others can change: nothing is read or written then.
+    """
+
+    def __init__(self, settings: Settings, keys: KeySource, store: Store, ledger: Ledger) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._store = store
+        self._ledger = ledger
+        self._room: Room | None = None
+        self._registered: set[str] = set()
+        self._stopped_until = 0.0
+        self.not_private = False
+        if keys.keyring is None and not keys.has_place():
+            attempt(self._ensure_keyring)  # no home: find out now whether the directory is private
+
+    def claim(self, job: Job) -> Claim | None:
+        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written."""
+        self._check_writing()
+        try:
+            return self._store.claim(job.address.path, owner_record(job.name))
+        except OSError as error:
+            self.refuse(error)
+            raise CannotWrite from error
+
+    def put(self, job: Job, result: object) -> bool:
+        """Store a result that was not computed here, over whatever is there; return whether it is there now."""
+        try:
+            self._check_writing()
+            claim = self._store.private_claim(job.address.path, owner_record(job.name))
+        except CannotWrite:
+            return False
+        except OSError as error:
+            self.refuse(error)
+            return False
+        try:
+            return self.publish(claim, job, result, 0, Miss("refreshed"))
+        finally:
+            claim.abandon()
+
+    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
+        """Store a result under a claim that is held; return whether it is there now."""
+        from pcache import publishing  # late for start-up time: a hit encodes nothing
+
+        started = time.perf_counter_ns()
+        payload, error = attempt(publishing.dump, result)
+        if error is not None:
+            self._unpicklable(job, result, error)
+            return False
+        keyring = self._keys.ensure()
+        pieces, mtime_ns = publishing.encode(payload, result, job, cost_ns, self._settings, keyring)
+        length = publishing.length_of(pieces)
+        if reason := self.room.refusal(length, job.name):
+            self._too_large(job, reason)
+            return False
+        try:
+            if not self._store.network:  # where there are no locks, only `evict` keeps limits
+                self.room.make(job.address.path, length, job.name)
+            claim.publish(
+                pieces,
+                durable=cost_ns >= _DURABLE,
+                replaces_nothing=miss.reason in ("damaged", "expired", "unloadable"),
+                mtime_ns=mtime_ns,
+            )
+            self._register(job, keyring)
+        except OSError as refusal:
+            self.refuse(refusal)
+            return False
+        took_ns = time.perf_counter_ns() - started
+        self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
+        return True
+
+    @property
+    def room(self) -> Room:
+        """The limits that storing keeps to."""
+        if self._room is None:
+            from pcache.room import Room  # late for start-up time: a hit takes no room
+
+            self._room = Room(self._store, self._settings, self._keys, self._ledger)
+        return self._room
+
+    def _register(self, job: Job, keyring: Keyring) -> None:
+        from pcache import registry  # late for start-up time: a hit registers nothing
+
+        facts = job.version
+        # `clear`, of this process or another, removes the file of a function that goes on storing results.
+        if facts.function_id not in self._registered or not registry.exists(self._store.functions, facts.function_id):
+            registry.write(self._store.functions, facts, keyring, summaries=self._settings.summaries)
+            self._registered.add(facts.function_id)
+
+    def _check_writing(self) -> None:
+        if self._settings.read_only or time.monotonic() < self._stopped_until:
+            raise CannotWrite
+        self._ensure_keyring()
+
+    def _ensure_keyring(self) -> None:
+        """Have a signing key. Without a place for one, nothing is read or written unless the directory is private."""
+        try:
+            if self._keys.ensure() is UNSIGNED:
+                check_private(self._store.root)
+        except (DirectoryError, SigningKeyError) as error:
+            self.not_private = True
+            self.refuse(error)
+            raise CannotWrite from error
+
+    def _unpicklable(self, job: Job, result: object, error: Exception) -> None:
+        from pcache.payload import culprit_of  # late for start-up time
+
+        culprit = culprit_of(result, error)
+        self._ledger.count(job.name, **{"errors.unpicklable": 1})
+        message = (
+            f"the result of {job.name} cannot be stored: {culprit.path} is a {culprit.type_name}, which cannot be"
+            f" pickled ({culprit.error}). The caller got it, and it will be computed at every call."
+        )
+        if job.strict:
+            raise UnpicklableResult(
+                message, function=job.name, path=culprit.path, type_name=culprit.type_name
+            ) from error
+        warn_once((job.name, "unpicklable"), message, UnpicklableResultWarning)
+
+    def _too_large(self, job: Job, reason: str) -> None:
+        self._ledger.count(job.name, **{"errors.too_large": 1})
+        warn_once(
+            (job.name, "too large"),
+            f"a result of {job.name} is not stored: {reason}. The caller got it, and it will be computed at every call;"
+            " a larger max_size= or PCACHE_MAX_SIZE would keep it.",
+            StoreWarning,
+        )
+
+    def refuse(self, error: Exception) -> None:
+        """Writing failed: say so once per cause, and do not try again for a minute."""
+        self._stopped_until = time.monotonic() + _STOP_WRITING
+        cause = getattr(error, "errno", None) or str(error)
+        kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
+        self._ledger.count("", **{f"errors.{kind}": 1})
+        text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause
+        warn_once(
+            (self._store.root, cause),
+            f"results cannot be stored in {self._store.root}: {text}. Functions are computed as if there were no cache;"
+            f" storing is tried again after {_STOP_WRITING:.0f} s.",
+            StoreWarning,
+        )
