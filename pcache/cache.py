@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from pcache.reports import EntryInfo, FunctionStats, Removed, Stats, Verified, VersionInfo
+    from pcache.reports import EntryInfo, FunctionStats, Period, Removed, Stats, Verified, VersionInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -158,11 +158,21 @@ class Cache:
 
     # Upkeep: the reports and the code that makes them are loaded when first asked for
 
-    def stats(self) -> Stats:
-        """Entries and bytes in all and by function, and what is being computed. Reads names and sizes only."""
+    def stats(self, since: float = 0.0, *, exact: bool = False) -> Stats:
+        """Entries and bytes, hits, misses and time saved, in all and by function, and what is being computed.
+
+        Calls are counted from `since` on (seconds since 1970, to the hour). Reads names and sizes only, of more than
+        100,000 entries those of a sample, unless `exact` is asked for: then it takes some 5 us an entry.
+        """
         from pcache import listings
 
-        return listings.stats(self)
+        return listings.stats(self, since, exact=exact)
+
+    def periods(self, since: float = 0.0) -> tuple[Period, ...]:
+        """What was counted over time, by hour, and by day what is older than a month."""
+        from pcache import listings
+
+        return listings.periods(self, since)
 
     def functions(self) -> Iterator[FunctionStats]:
         """The cached functions, the one with the most bytes first."""

@@ -88,7 +88,7 @@ class CachedFunction(Generic[P, R]):
         if values is None:  # the call does not fit the signature: let Python say so
             return self.__wrapped__(*args, **kwargs)
         tally = self._tally
-        started = 0 if tally.hits & _SOME else _clock()
+        started = _clock() if tally.hits & _SOME == 8 else 0  # not the first, which are slower
         large: LargeContents = {}
         address = self._address(values, large)
         if asked == "refreshing" or self._refresh:

@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
+import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pcache import registry
+from pcache import history, ledger, occupancy, registry
 from pcache.claim import CLAIM_SUFFIX, read_owner
 from pcache.differences import of_versions
 from pcache.entry import NEVER
 from pcache.errors import ConfigError, Miss
 from pcache.opcodes import UNKNOWN, imports_of
-from pcache.reports import BufferInfo, EntryDetails, EntryInfo, FunctionStats, InFlight, Stats, VersionInfo
-from pcache.selection import inspect_entry, listing, select, selected_ids
+from pcache.reports import (
+    Activity,
+    BufferInfo,
+    EntryDetails,
+    EntryInfo,
+    FunctionStats,
+    InFlight,
+    Period,
+    Stats,
+    VersionInfo,
+)
+from pcache.selection import inspect_entry, listing, names_of, select, selected_ids
 from pcache.summary import arguments_of
 from pcache.superseded import superseded
 
@@ -31,6 +43,8 @@ if TYPE_CHECKING:
     from pcache.selection import Selection
     from pcache.store import StoredFile
 
+    Progress = Callable[[int, int], object]  # called with how much is done, and of how much
+
 _SHOWN = 5  # names or keys in a message
 _SHOWN_DIGITS = 12  # of such a key
 _FILE_ORDERS: Mapping[str, Callable[[StoredFile], tuple[int, str]]] = {
@@ -40,36 +54,96 @@ _FILE_ORDERS: Mapping[str, Callable[[StoredFile], tuple[int, str]]] = {
 _INFO_ORDERS: Mapping[str, Callable[[EntryInfo], tuple[float, str]]] = {
     "age": lambda info: (info.created, info.key),
     "cost": lambda info: (-info.cost, info.key),
+    "saved": lambda info: (-info.saved, info.key),
 }
+_MANY = 100_000  # entries, from which `stats` lists a sample
+_TIME_TO_LIST = 0.5  # seconds
 SORTS = (*_FILE_ORDERS, *_INFO_ORDERS)
 
 
-def stats(cache: Cache) -> Stats:
-    """Entries and bytes, in all and by function."""
-    found, names = listing(cache)
-    files: dict[str, list[StoredFile]] = defaultdict(list)
-    for item in found:
-        files[names.get(item.function_id, UNKNOWN)].append(item)
+def stats(cache: Cache, since: float = 0.0, *, exact: bool = False, progress: Progress | None = None) -> Stats:
+    """Entries and bytes, and what was counted since a time, in all and by function.
+
+    Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
+    """
+    cache.flow.ledger.flush()
+    reading = ledger.read(cache.location)
+    acts = history.by_function(reading, since)
+    files, looked_at = _sample(cache, exact=exact, progress=progress)
+    names = names_of(cache, files)
+    by_name: dict[str, list[StoredFile]] = defaultdict(list)
+    for item in files:
+        by_name[names.get(item.function_id, UNKNOWN)].append(item)
+    scale = 1 / looked_at
     functions = [
         FunctionStats(
+            **_counted(acts.get(name)),
             name=name,
             function_ids=tuple(sorted({item.function_id for item in items})),
-            entries=len(items),
-            bytes=sum(item.size for item in items),
-            last_used=max(item.used_ns for item in items) / 1e9,
+            entries=round(scale * len(items)),
+            bytes=round(scale * sum(item.size for item in items)),
+            last_used=max((item.used_ns for item in items), default=0) / 1e9,
         )
-        for name, items in files.items()
+        for name, items in {**{name: [] for name in acts if name}, **by_name}.items()
     ]
     functions.sort(key=lambda function: (-function.bytes, function.name))
+    settings = cache.settings
     return Stats(
+        **_counted(history.of_all(reading, since)),
         location=cache.location,
-        entries=len(found),
-        bytes=sum(item.size for item in found),
-        max_size=cache.settings.max_size,
-        max_entries=cache.settings.max_entries,
+        entries=sum(function.entries for function in functions),
+        bytes=sum(function.bytes for function in functions),
+        max_size=settings.max_size,
+        max_entries=settings.max_entries,
+        min_free=settings.min_free,
+        ttl=settings.ttl,
+        free=_free(cache.location),
+        since=max(since, reading.since),
+        looked_at=looked_at,
+        damaged_records=reading.damaged,
         functions=tuple(functions),
-        in_flight=tuple(_in_flight(cache)),
+        in_flight=tuple(_in_flight(cache)) if looked_at == 1 else (),
     )
+
+
+def _sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[list[StoredFile], float]:
+    """The entries of all shards, or of as many as there is time for, and which part of all that is."""
+    store = cache.flow.store
+    shards = store.shards()
+    known = occupancy.read(occupancy.path_below(store.root))
+    is_large = known is not None and known.entries > _MANY and not exact
+    if is_large:
+        random.shuffle(shards)  # keys are spread evenly, whatever the function
+    files: list[StoredFile] = []
+    deadline = time.monotonic() + _TIME_TO_LIST
+    for done, shard in enumerate(shards, 1):
+        files += store.scan([shard])
+        if progress is not None:
+            progress(done, len(shards))
+        if is_large and time.monotonic() > deadline:
+            return files, done / len(shards)
+    return files, 1.0
+
+
+def _counted(activity: Activity | None) -> dict[str, Any]:
+    return {} if activity is None else {name: getattr(activity, name) for name in Activity.__slots__}
+
+
+def _free(location: str) -> int:
+    """Bytes that are free on the disk, where that can be told."""
+    while location and not os.path.isdir(location):
+        location = os.path.dirname(location)
+    try:
+        disk = os.statvfs(location)
+    except (OSError, AttributeError):
+        return 0
+    return disk.f_bavail * disk.f_frsize
+
+
+def periods(cache: Cache, since: float = 0.0) -> tuple[Period, ...]:
+    """What was counted, by hour, and by day what is older than a month; the earliest first."""
+    cache.flow.ledger.flush()
+    return history.over_time(ledger.read(cache.location), since)
 
 
 def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
@@ -178,13 +252,16 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
         cost=header.cost_ns / 1e9,
         python=str(meta.get("python", "")),
         path=item.path,
+        uses=item.uses,
+        saved=(item.uses - 1) * header.cost_ns / 1e9,
     )
 
 
 def details(cache: Cache, key: str) -> EntryDetails:
     """Everything about the entry whose key starts with `key`; raises `Miss`, or `ConfigError` when several do."""
-    files, names = listing(cache)
-    found = sorted((item for item in files if item.key.startswith(key.lower())), key=lambda item: item.key)
+    start = key.lower()
+    files, names = listing(cache, [start[:2]] if len(start) > 1 else None)
+    found = sorted((item for item in files if item.key.startswith(start)), key=lambda item: item.key)
     if len(found) > 1:
         some = ", ".join(item.key[: max(_SHOWN_DIGITS, len(key) + 4)] for item in found[:_SHOWN])
         raise ConfigError(

@@ -22,26 +22,28 @@ if TYPE_CHECKING:
 _SHOWN = 5  # names in a message
 
 
-def listing(cache: Cache) -> tuple[list[StoredFile], dict[str, str]]:
-    """All entries, and the names of functions by id.
+def listing(cache: Cache, shards: Iterable[str] | None = None) -> tuple[list[StoredFile], dict[str, str]]:
+    """All entries, or those of some shards, and the names of functions by id."""
+    files = list(cache.flow.store.scan(shards))
+    return files, names_of(cache, files)
 
-    A function whose registry file is lost is named by its smallest entry.
-    """
-    files = list(cache.flow.store.scan())
+
+def names_of(cache: Cache, files: Iterable[StoredFile]) -> dict[str, str]:
+    """The names of functions by id; one whose registry file is lost is named by its smallest entry."""
     known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
     names = {function_id: facts.name for function_id, facts in known.items()}
     nameless: dict[str, StoredFile] = {}
     for item in files:
         if item.function_id not in names:
             smallest = nameless.setdefault(item.function_id, item)
-            if item.size < smallest.size:
+            if item.length < smallest.length:
                 nameless[item.function_id] = item
     for function_id, item in nameless.items():
         try:
             names[function_id] = str(inspect_entry(cache, item).meta["function"])
         except (Miss, KeyError):
             continue  # it stays unknown
-    return files, names
+    return names
 
 
 def selected_ids(names: Mapping[str, str], selection: Selection) -> set[str] | None:

@@ -103,7 +103,8 @@ def candidates(
     found, names, _ = _chosen(cache, selection, superseded=superseded)
     victims = found if limits is None else plan(found, limits, time.time_ns(), policy=cache.settings.policy)
     return [
-        Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9) for item in victims
+        Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9, item.cost_ns / 1e9)
+        for item in victims
     ]
 
 
@@ -147,7 +148,7 @@ def _remove(
         removals.note(cache.location, (item.path for item in removed), cause)
     if refusal is not None:
         raise refusal
-    return Removed(len(removed), sum(item.size for item in removed))
+    return Removed(len(removed), sum(item.size for item in removed), sum(item.cost_ns for item in removed) / 1e9)
 
 
 def _sweep(cache: Cache) -> int:

@@ -26,7 +26,7 @@ endings errors eviction files folders method mounts opcodes reports summary
 culprit notices provenance units compression trust
 dispatch entry locking options rules
 ledger config keys payload registry removals claim stamp
-home occupancy
+history home occupancy
 arguments differences reader reducers signature codes parts unhashable
 publishing sources store superseded values mentions
 room walk

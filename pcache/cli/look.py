@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pcache.config import Setting, Settings
     from pcache.reports import BufferInfo, EntryDetails, EntryInfo, Stats
 
-_SORTS = ("used", "size", "age", "cost")
+_SORTS = ("used", "size", "age", "cost", "saved")
 _MANY_BUFFERS = 8
 _ONE_PERCENT = 0.01
 _FUNCTION_COLUMNS = (
