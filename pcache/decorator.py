@@ -33,7 +33,8 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all else that is counted
+# One of 16 hits is timed, not one of the first ones, which are slower: reading the clock takes longer than to count.
+_SOME, _TIMED = 15, 8
 _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
@@ -88,7 +89,7 @@ class CachedFunction(Generic[P, R]):
         if values is None:  # the call does not fit the signature: let Python say so
             return self.__wrapped__(*args, **kwargs)
         tally = self._tally
-        started = _clock() if tally.hits & _SOME == 8 else 0  # not the first, which are slower
+        started = _clock() if tally.hits & _SOME == _TIMED else 0
         large: LargeContents = {}
         address = self._address(values, large)
         if asked == "refreshing" or self._refresh:

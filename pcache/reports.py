@@ -22,7 +22,7 @@ class Removed:
 
     entries: int
     bytes: int
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

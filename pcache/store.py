@@ -176,6 +176,10 @@ class Store:
                 size, stamped = on_disk(status.st_size), stamp.unpack(status.st_mtime_ns)
                 yield StoredFile(match[1], match[2], size, status.st_size, item.path, *stamped)
 
+    def count(self) -> int:
+        """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
+        return sum(len(_names(f"{self.entries}/{shard}")) for shard in self.shards())
+
     def claim_paths(self) -> Iterator[str]:
         """List all claim files, held or left over."""
         for item in self._files():
@@ -210,6 +214,13 @@ def _listing(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as items:
             return list(items)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
