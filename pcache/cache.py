@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from pcache.reports import EntryInfo, FunctionStats, Period, Removed, Stats, Verified, VersionInfo
+    from pcache.reports import EntryInfo, FunctionStats, Period, Recompressed, Removed, Stats, Verified, VersionInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -235,6 +235,22 @@ class Cache:
             larger_than=larger_than,
             dry_run=dry_run,
         )
+
+    def recompress(
+        self,
+        compression: str | int,
+        function: CachedFunction[..., Any] | str | None = None,
+        *,
+        older_than: float | str | timedelta | None = None,
+        dry_run: bool = False,
+    ) -> Recompressed:
+        """Pack entries anew by "none", "auto" or a zstd level (1 to 22), all or those not used for `older_than`.
+
+        Nothing is unpickled, and programs may go on meanwhile: they read the old file or the new one, whole.
+        """
+        from pcache import upkeep
+
+        return upkeep.recompress(self, compression, function, older_than=older_than, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
         """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""

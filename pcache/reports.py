@@ -26,6 +26,19 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
+class Recompressed:
+    """How many entries were packed anew, the bytes on disk that they took before and take now, and how many were left.
+
+    Those left are being computed anew, damaged or gone.
+    """
+
+    entries: int
+    before: int
+    after: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An entry that `clear` or `evict` would remove, as names and sizes tell; `cost` is exact to a sixth."""
 

@@ -17,8 +17,10 @@ from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
 from pcache.occupancy import SHARDS, Amount
 from pcache.opcodes import UNKNOWN
+from pcache.recompression import recompress as pack
 from pcache.removing import remove
-from pcache.reports import Candidate, Problem, Removed, Verified
+from pcache.reports import Candidate, Problem, Recompressed, Removed, Verified
+from pcache.rules import read_compression
 from pcache.selection import inspect_entry, names_of, selected_ids
 from pcache.store import GENERATION, check_root, require_ours
 from pcache.superseded import superseded as old_versions
@@ -272,6 +274,25 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     removed = _remove(cache, damaged, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
     leftovers = _sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
+
+
+def recompress(
+    cache: Cache,
+    compression: Any,
+    selection: Selection = None,
+    *,
+    older_than: Any = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Recompressed:
+    """Pack entries anew: "none", "auto" or a zstd level; with `older_than` those that were not used for so long."""
+    setting = read_compression(compression)
+    keyring = cache.flow.keys.look()
+    if keyring is None or not _can_remove(cache, dry_run=dry_run):
+        return Recompressed(0, 0, 0, 0)
+    chosen = _choose(cache, selection, unused_for=older_than)
+    files = itertools.chain.from_iterable(chosen.portions(chosen.about()))
+    return pack(cache.flow.store, keyring, files, setting, chosen.about(), dry_run=dry_run, progress=progress)
 
 
 def _is_beyond_use(miss: Miss) -> bool:

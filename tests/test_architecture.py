@@ -29,7 +29,7 @@ ledger config keys payload registry removals claim stamp
 history home occupancy
 arguments differences reader reducers signature codes parts unhashable
 publishing sources store superseded values mentions
-removing room walk
+recompression removing room walk
 fingerprint storing
 flow
 captured versions explanation

@@ -35,5 +35,5 @@ for command in (look.directory, look.stats, look.list_entries, look.show, look.c
     main.add_command(command)
 for command in (why.explain, why.adopt):
     main.add_command(command)
-for command in (upkeep.clear, upkeep.evict, upkeep.verify, keys.key, completion):
+for command in (upkeep.clear, upkeep.evict, upkeep.verify, upkeep.recompress, keys.key, completion):
     main.add_command(command)
