@@ -8,6 +8,7 @@ little anywhere, and the directory may be as large as it likes. Correctness rest
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -117,14 +118,9 @@ class Room:
         known = registry.read_all(self._store.functions, self._keys.keyring)
         return frozenset(i for i, version in known.items() if version.name == function)
 
-    def _count(self, ids: frozenset[str] | None) -> dict[int, Amount]:
+    def _count(self, ids: frozenset[str] | None) -> list[Amount]:
         """What lies in each shard."""
-        counted = dict.fromkeys(range(SHARDS), Amount())
-        for item in self._store.scan():
-            if ids is None or item.function_id in ids:
-                shard = int(item.key[:2], 16)
-                counted[shard] = counted[shard].plus(1, item.size)
-        return counted
+        return _by_shard(item for item in self._store.scan() if ids is None or item.function_id in ids)
 
     def _look(self, scope: Scope) -> None:
         """Tell what was written, and evict if that makes too much."""
@@ -163,9 +159,10 @@ class Room:
         path = os.path.join(folder, "evict")
         is_first = not os.path.exists(path)
         lock = try_lock(path)
-        if lock is None:
+        # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
+        if lock is None and _excess(total, limits) < _A_LOT:
             return
-        with lock:
+        with lock or contextlib.nullcontext():
             if is_first:
                 self._say_first(scope, limits)
             deadline, left, ids = time.monotonic() + _PATIENCE, SHARDS, self._ids_of(scope.function)
@@ -174,7 +171,8 @@ class Room:
                     break
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
                 left -= len(shards)
-                told = scope.gauge.tell(self._evict_from(shards, ids, limits, total))
+                self._evict_from(shards, ids, limits, total, scope.gauge)
+                told = scope.gauge.tell()
                 if told is None:
                     break
                 total = told
@@ -184,23 +182,24 @@ class Room:
         return [(first + i) % SHARDS for i in range(count)]
 
     def _evict_from(
-        self, shards: list[int], ids: frozenset[str] | None, limits: Limits, total: Amount
-    ) -> dict[int, Amount]:
-        """Bring some shards down to their share of the limits; return what is left in them."""
-        found = self._store.scan(f"{shard:02x}" for shard in shards)
-        items = [item for item in found if ids is None or item.function_id in ids]
+        self, shards: list[int], ids: frozenset[str] | None, limits: Limits, total: Amount, gauge: Gauge
+    ) -> None:
+        """Bring some shards down to their share of the limits, and correct what is known of them."""
+        known, names = gauge.rows(), [f"{shard:02x}" for shard in shards]
+        # What somebody is about to store is counted already, and no entry yet.
+        busy = {os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names)}
+        items = [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
         there = Amount(len(items), sum(item.size for item in items))
-        victims = plan(
-            items, _share(limits, there, total), time.time_ns(), policy=self._settings.policy, doomed=self._superseded()
-        )
+        share, policy = _share(limits, there, total), self._settings.policy
+        victims = plan(items, share, time.time_ns(), policy=policy, doomed=self._superseded())
         gone = [item for item in victims if self._store.delete(item.path)]
+        found, removed = _by_shard(items), _by_shard(gone)
+        for shard, name in zip(shards, names, strict=True):
+            change = Amount().plus(-removed[shard].entries, -removed[shard].size)
+            if name not in busy:
+                change = change.plus(found[shard].entries - known[shard].entries, found[shard].size - known[shard].size)
+            gauge.add(shard, *change)
         self._note(gone)
-        counted = dict.fromkeys(shards, Amount())
-        for item in items:
-            counted[int(item.key[:2], 16)] = counted[int(item.key[:2], 16)].plus(1, item.size)
-        for item in gone:
-            counted[int(item.key[:2], 16)] = counted[int(item.key[:2], 16)].plus(-1, -item.size)
-        return counted
 
     def _superseded(self) -> frozenset[str]:
         """The versions that the code on disk does not have any more."""
@@ -227,6 +226,14 @@ class Room:
             f" for {scope.function}" if scope.function else "",
             " and ".join(f"{name} = {value}" for name, value in named.items() if value is not None),
         )
+
+
+def _by_shard(items: Iterable[StoredFile]) -> list[Amount]:
+    found = [Amount()] * SHARDS
+    for item in items:
+        shard = int(item.key[:2], 16)
+        found[shard] = found[shard].plus(1, item.size)
+    return found
 
 
 def _excess(total: Amount, limits: Limits) -> float:

@@ -191,9 +191,9 @@ class Store:
         """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
         return sum(len(_names(f"{self.entries}/{shard}")) for shard in self.shards())
 
-    def claim_paths(self) -> Iterator[str]:
-        """List all claim files, held or left over."""
-        for item in self._files():
+    def claim_paths(self, shards: Iterable[str] | None = None) -> Iterator[str]:
+        """List all claim files, held or left over, or those of some shards."""
+        for item in self._files(shards):
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 

@@ -197,7 +197,7 @@ class Chosen(NamedTuple):
     def about(self) -> int:
         """How many there are, at most, for a progress bar."""
         known = occupancy.read(occupancy.path_below(self.cache.location))
-        return 0 if known is None else known.entries
+        return 0 if known is None else occupancy.total_of(known).entries
 
 
 def _choose(
