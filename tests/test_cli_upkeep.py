@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import pcache
 from pcache import Cache, upkeep
 from pcache.cli import main
+from pcache.store import on_disk
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -191,9 +192,12 @@ def test_a_read_only_cache_is_left_alone(cache: Cache, command: str, monkeypatch
         ("", ["n=5000", "n=0", "n=1", "n=2", "n=3"]),
     ],
 )
-def test_evict_down_to_limits(cache: Cache, limits: str, left: list[str]) -> None:
-    """The least recently used entries go until each limit is met."""
-    three = sum(info.size for info in [*cache.entries()][:3])
+def test_evict_down_to_limits(cache: Cache, limits: str, left: list[str], own_home: Path) -> None:
+    """Where the policy is "lru", the least recently used entries go until each limit is met."""
+    file = own_home / "config" / "pcache" / "config.toml"
+    file.write_text('policy = "lru"')
+    file.chmod(0o600)
+    three = sum(on_disk(info.size) for info in [*cache.entries()][:3])
     assert run(cache, f"evict {limits.format(three=three)}").exit_code == 0
     assert [info.arguments for info in cache.entries()] == left
 
