@@ -59,25 +59,28 @@ def read(path: str) -> Amount | None:
         os.close(fd)
 
 
-def update(path: str, added: Mapping[int, Amount], counted: Mapping[int, Amount]) -> Amount | None:
+def update(
+    path: str, added: Mapping[int, Amount], counted: Mapping[int, Amount], *, anew: bool = False, wait: float = 0.0
+) -> Amount | None:
     """Add to some shards, say what was counted in others, and return what lies in all.
 
-    None when nothing is known: then `counted` has to say it of every shard. Raises `OSError`, and `BlockingIOError`
-    while another process updates.
+    None when nothing is known. Then what was counted in all shards makes the file `anew`, unless somebody else has made
+    it meanwhile. Raises `OSError`, and `BlockingIOError` while another process updates, for `wait` seconds.
     """
     from pcache.locking import try_lock  # late for start-up time
 
-    lock = try_lock(path)
+    lock = try_lock(path, wait)
     if lock is None:
         raise BlockingIOError("another process updates the file")
     with lock:
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
-            if len(counted) < SHARDS:
+            if not anew:
                 return None
             rows = [Amount()] * SHARDS
             os.ftruncate(lock.fd, 0)
         else:
+            counted = {} if anew else counted
             for shard, (entries, size) in added.items():
                 rows[shard] = Amount(max(rows[shard].entries + entries, 0), max(rows[shard].size + size, 0))
         for shard, amount in counted.items():
@@ -108,6 +111,12 @@ def _decode(data: bytes) -> list[Amount] | None:
     return [Amount(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
 
 
+def with_pending(counted: Mapping[int, Amount], pending: Mapping[int, Amount] | None) -> dict[int, Amount]:
+    """What was counted in some shards, and what is about to be written into these."""
+    more = pending or {}
+    return {shard: amount.plus(*more.get(shard, Amount())) for shard, amount in counted.items()}
+
+
 class Gauge:
     """What this process adds to one occupancy file, told to the others now and then. Safe for threads."""
 
@@ -130,15 +139,27 @@ class Gauge:
             self.untold = self.untold.plus(entries, size)
             return self.untold
 
-    def tell(self, counted: Mapping[int, Amount] | None = None) -> Amount | None:
-        """Tell the others; return what lies in all shards now, None when that cannot be had at the moment."""
+    def tell(
+        self,
+        counted: Mapping[int, Amount] | None = None,
+        *,
+        pending: Mapping[int, Amount] | None = None,
+        wait: float = 0.0,
+    ) -> Amount | None:
+        """Tell the others; return what lies in all shards now, None when that cannot be had within `wait` seconds.
+
+        `counted` is what was found in some shards just now, `pending` what was added and is not on the disk yet.
+        """
         with self._lock:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
         try:
             check_below(self._root, os.path.dirname(self._path))
-            total = update(self._path, added, counted or {})
-            return update(self._path, added, self._count()) if total is None else total
+            total = update(self._path, added, with_pending(counted or {}, pending), wait=wait)
+            if total is not None:
+                return total
+            everything = with_pending(self._count(), pending)
+            return update(self._path, added, everything, anew=True, wait=wait)
         except OSError:  # a full or read-only disk, or another process that tells: the next time
             with self._lock:
                 for shard, amount in added.items():

@@ -525,7 +525,7 @@ def test_a_disk_that_was_full_from_the_start(small_disk: Path) -> None:
         "[False] []",
         "{100000} 0",
         "[True] []",
-        ".gitignore CACHEDIR.TAG counters removed",
+        ".gitignore CACHEDIR.TAG counters occupancy removed",
     ]
 
 
