@@ -67,12 +67,12 @@ class CachedFunction(Generic[P, R]):
         self._cache = cache
         self._flow = cache.flow
         self._options = options
-        self._calls = calls = Calls(function, self, cache.flow, options)
+        self._calls = Calls(function, self, cache.flow, options)
         self._bind = self._calls.binder.bind
         self._address = self._calls.address
         self._refresh = cache.settings.refresh
         self._misses = 0
-        self._tally = cache.flow.ledger.tally(self, lambda: calls.version.facts.name)
+        self._tally = cache.flow.ledger.tally(self)
         self._hits_before = 0  # `cache_clear`
         self.options_digest = self._calls.options_digest
 
@@ -112,12 +112,16 @@ class CachedFunction(Generic[P, R]):
             return self._compute(call, miss)
         tally.hits += 1
         tally.saved_ns += found.header.cost_ns
+        tally.read_bytes += found.identity[1]
+        self._time(started or _clock())
         return found.value  # type: ignore[no-any-return]
 
     def _time(self, started: int) -> None:
         """Count the time of one hit among several, and have the ledger written when that is due."""
-        self._tally.timed += 1
-        self._tally.timed_ns += _clock() - started
+        tally = self._tally
+        tally.timed += 1
+        tally.timed_ns += _clock() - started
+        tally.name = tally.name or self.name
         self._flow.ledger.look(time.time_ns())
 
     def _found(self, call: Call) -> Loaded:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SHARDS = 256
-_PATIENCE = 0.005  # seconds; who holds the lock needs 30 us, unless it was stopped
+PATIENCE = 0.005  # seconds; who holds the lock needs 30 us, unless it was stopped
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")
@@ -65,14 +65,16 @@ def total_of(rows: Iterable[Amount]) -> Amount:
     return Amount(sum(entries), sum(sizes))
 
 
-def add(path: str, added: Mapping[int, Amount], anew: list[Amount] | None = None) -> Amount | None:
+def add(
+    path: str, added: Mapping[int, Amount], *, anew: list[Amount] | None = None, wait: float = 0.0
+) -> Amount | None:
     """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
 
-    Raises `OSError`, and of that `BlockingIOError` while another process adds.
+    Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds.
     """
     from pcache.locking import try_lock  # late for start-up time
 
-    lock = try_lock(path, _PATIENCE)
+    lock = try_lock(path, wait)
     if lock is None:
         raise BlockingIOError("another process updates the file")
     with lock:
@@ -132,15 +134,23 @@ class Gauge:
         """What is known to lie in each shard; nothing where nothing is known."""
         return read(self._path) or [Amount()] * SHARDS
 
-    def tell(self) -> Amount | None:
-        """Tell the others; return what lies in all shards now, None when that cannot be had at the moment."""
+    def tell(self, wait: float = PATIENCE, pending: tuple[int, Amount] | None = None) -> Amount | None:
+        """Tell the others; return what lies in all shards now, None when that cannot be had within `wait` seconds.
+
+        `pending` is a result that was added, with its shard, and is not on the disk yet.
+        """
         with self._lock:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
         try:
             check_below(self._root, os.path.dirname(self._path))
-            total = add(self._path, added)
-            return add(self._path, added, self._count()) if total is None else total
+            total = add(self._path, added, wait=wait)
+            if total is not None:
+                return total
+            there = self._count()
+            if pending is not None:
+                there[pending[0]] = there[pending[0]].plus(*pending[1])
+            return add(self._path, added, anew=there, wait=wait)
         except OSError:  # a full or read-only disk, or another process that tells: the next time
             with self._lock:
                 for shard, amount in added.items():

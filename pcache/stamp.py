@@ -19,8 +19,8 @@ _CODE_BITS = _USES_BITS + _LIFE_BITS + _COST_BITS
 _CODE = (1 << _CODE_BITS) - 1
 _LIFE_MAX, _COST_MAX = (1 << _LIFE_BITS) - 1, (1 << _COST_BITS) - 1
 _MICROSECOND = 1000
-_COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 64 days
-_LIFE_STEPS = 4  # to a doubling, from 1 s on: 126 of them end at 94 years
+_COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 51 days
+_LIFE_STEPS = 4  # to a doubling, from 1 s on: 127 of them end at 96 years
 
 
 _new = tuple.__new__  # of a named tuple, without the Python call that `Stamp(...)` makes: listings make millions

@@ -57,6 +57,7 @@ def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
     shard = os.path.basename(os.path.dirname(path))
     assert set(tree(tmp_path / "cache")) == {
         *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
+        *("v1/ledger", "v1/ledger/counters"),
         f"v1/entries/{shard}/{os.path.basename(path)}",
         f"v1/functions/{cached.function_id}.json",
     }
@@ -255,6 +256,7 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     cached = cache.cached(double)
     for n in range(20):
         cached(n)
+    os.truncate(address_in(cache, 3).path, 4097)
     leftovers(cache)
     shard = Path(address_in(cache).path).parent
     (shard / ("0" * 16 + "-" + "c" * 40)).mkdir()
@@ -264,7 +266,9 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     Path(cache.flow.store.entries, "file").write_text("")
     found = list(cache.flow.store.scan())
     assert {item.path for item in found} == {address_in(cache, n).path for n in range(20)}
-    assert all(item.size == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
+    assert all(item.length == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
+    blocks = {item.path: item.size // 4096 for item in found if item.size % 4096 == 0}
+    assert blocks == {item.path: 2 if item.length == 4097 else 1 for item in found}
     assert list(Store(str(tmp_path / "nothing")).scan()) == []
 
 
