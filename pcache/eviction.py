@@ -64,8 +64,8 @@ def value(entry: Entry, now_ns: int) -> float:
 
     Seconds that a byte of it spares, times uses, divided by the time since the last one: what was not needed for an
     hour is likely not needed for another. Cost and size are as in GreedyDual-Size-Frequency (Cherkasova 1998), whose
-    inflation would have to be remembered; dividing by time is from hyperbolic caching (Blankstein et al. 2017). Besides,
-    worth halves with each month without a use: nothing is too dear to go. `docs/eviction.md` compares it with others.
+    inflation would have to be remembered; dividing by time is from hyperbolic caching (Blankstein et al. 2017). Worth
+    halves with each month without a use besides: nothing is too dear to go. `docs/eviction.md` compares it with others.
     """
     cost = min(entry.cost_ns or _UNKNOWN_COST, _MAX_COST)
     idle = max(now_ns - entry.used_ns, 0)
