@@ -7,7 +7,7 @@ it was used. Nothing is remembered of entries that are gone, and nothing is shar
 from __future__ import annotations
 
 from itertools import chain
-from math import exp2
+from math import exp2, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -62,14 +62,15 @@ E = TypeVar("E", bound=Entry)
 def value(entry: Entry, now_ns: int) -> float:
     """Return what keeping an entry is worth; only the order of values means anything.
 
-    Seconds that a byte of it spares, times uses, divided by the time since the last one: what was not needed for an
-    hour is likely not needed for another. Cost and size are as in GreedyDual-Size-Frequency (Cherkasova 1998), whose
-    inflation would have to be remembered; dividing by time is from hyperbolic caching (Blankstein et al. 2017). Worth
-    halves with each month without a use besides: nothing is too dear to go. `docs/eviction.md` compares it with others.
+    Seconds that a byte of it spares, times the root of uses, divided by the time since the last one: what was not
+    needed for an hour is likely not needed for another. Cost and size are as in GreedyDual-Size-Frequency (Cherkasova
+    1998), whose inflation would have to be remembered; dividing by time is from hyperbolic caching (Blankstein et al.
+    2017). Worth halves with each month without a use besides: nothing is too dear to go. `docs/eviction.md` compares
+    it with others.
     """
     cost = min(entry.cost_ns or _UNKNOWN_COST, _MAX_COST)
     idle = max(now_ns - entry.used_ns, 0)
-    return cost * entry.uses / (max(entry.size, _BLOCK) * (idle + _MINUTE)) * exp2(-idle / _HALF_LIFE)
+    return cost * sqrt(entry.uses) / (max(entry.size, _BLOCK) * (idle + _MINUTE)) * exp2(-idle / _HALF_LIFE)
 
 
 def plan(
