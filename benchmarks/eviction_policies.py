@@ -171,7 +171,7 @@ def hyperbolic(facts: Facts) -> Floats:
 
 def formula(
     a: float = 1,
-    b: float = 1,
+    b: float = 0.5,
     c: float = 1,
     d: float = 1,
     k: float = 60,
