@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pcache.cache import Cache
-    from pcache.reader import Inspection
+    from pcache.inspection import Inspection
     from pcache.registry import FunctionVersion
     from pcache.selection import Selection
     from pcache.store import StoredFile

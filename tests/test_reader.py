@@ -13,7 +13,8 @@ import pytest
 
 from pcache import Cache, Miss, entry, reader
 from pcache.compression import ZSTD, Part
-from pcache.reader import Address, inspect_file, read_value
+from pcache.inspection import inspect_file
+from pcache.reader import Address, read_value
 from tests.processes import FACTS, KEY, OTHER_RING, RING, Block, entry_bytes, joined, run
 
 NOW = FACTS.created_ns
