@@ -18,6 +18,9 @@ from pcache.trust import SAFE_FLAGS, check_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from typing import TypeAlias
+
+    Count: TypeAlias = Callable[[], Mapping[int, "Amount"]]
 
 SHARDS = 256
 _MAGIC = b"PCROOM\x00\x01"
@@ -60,12 +63,19 @@ def read(path: str) -> Amount | None:
 
 
 def update(
-    path: str, added: Mapping[int, Amount], counted: Mapping[int, Amount], *, anew: bool = False, wait: float = 0.0
-) -> Amount | None:
-    """Add to some shards, say what was counted in others, and return what lies in all.
+    path: str,
+    added: Mapping[int, Amount],
+    everything: Count,
+    some: Count | None = None,
+    *,
+    pending: Mapping[int, Amount] | None = None,
+    wait: float = 0.0,
+) -> Amount:
+    """Add to some shards, count what lies in others, and return what lies in all.
 
-    None when nothing is known. Then what was counted in all shards makes the file `anew`, unless somebody else has made
-    it meanwhile. Raises `OSError`, and `BlockingIOError` while another process updates, for `wait` seconds.
+    `some` counts some shards, `everything` all of them when nothing is known. Both are called while the file is locked,
+    so that nobody's numbers come between the look and its outcome; `pending` is what they cannot see yet. Raises
+    `OSError`, and `BlockingIOError` while another process updates, for `wait` seconds.
     """
     from pcache.locking import try_lock  # late for start-up time
 
@@ -75,16 +85,14 @@ def update(
     with lock:
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
-            if not anew:
-                return None
-            rows = [Amount()] * SHARDS
+            rows, some = [Amount()] * SHARDS, everything
             os.ftruncate(lock.fd, 0)
         else:
-            counted = {} if anew else counted
             for shard, (entries, size) in added.items():
                 rows[shard] = Amount(max(rows[shard].entries + entries, 0), max(rows[shard].size + size, 0))
-        for shard, amount in counted.items():
-            rows[shard] = amount
+        more = pending or {}
+        for shard, amount in (some() if some is not None else {}).items():
+            rows[shard] = amount.plus(*more.get(shard, Amount()))
         os.pwrite(lock.fd, _encode(rows), 0)
         return _total(rows)
 
@@ -111,16 +119,10 @@ def _decode(data: bytes) -> list[Amount] | None:
     return [Amount(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
 
 
-def with_pending(counted: Mapping[int, Amount], pending: Mapping[int, Amount] | None) -> dict[int, Amount]:
-    """What was counted in some shards, and what is about to be written into these."""
-    more = pending or {}
-    return {shard: amount.plus(*more.get(shard, Amount())) for shard, amount in counted.items()}
-
-
 class Gauge:
     """What this process adds to one occupancy file, told to the others now and then. Safe for threads."""
 
-    def __init__(self, root: str, function: str, count: Callable[[], Mapping[int, Amount]]) -> None:
+    def __init__(self, root: str, function: str, count: Count) -> None:
         self._root = root
         self._path = path_below(root, function)
         self._count = count  # all shards, for a file that is not there yet
@@ -140,26 +142,18 @@ class Gauge:
             return self.untold
 
     def tell(
-        self,
-        counted: Mapping[int, Amount] | None = None,
-        *,
-        pending: Mapping[int, Amount] | None = None,
-        wait: float = 0.0,
+        self, some: Count | None = None, *, pending: Mapping[int, Amount] | None = None, wait: float = 0.0
     ) -> Amount | None:
         """Tell the others; return what lies in all shards now, None when that cannot be had within `wait` seconds.
 
-        `counted` is what was found in some shards just now, `pending` what was added and is not on the disk yet.
+        `some` counts what lies in some shards, `pending` is what was added and is not on the disk yet.
         """
         with self._lock:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
         try:
             check_below(self._root, os.path.dirname(self._path))
-            total = update(self._path, added, with_pending(counted or {}, pending), wait=wait)
-            if total is not None:
-                return total
-            everything = with_pending(self._count(), pending)
-            return update(self._path, added, everything, anew=True, wait=wait)
+            return update(self._path, added, self._count, some, pending=pending, wait=wait)
         except OSError:  # a full or read-only disk, or another process that tells: the next time
             with self._lock:
                 for shard, amount in added.items():

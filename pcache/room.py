@@ -8,6 +8,7 @@ little anywhere, and the directory may be as large as it likes. Correctness rest
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 import sys
@@ -110,7 +111,7 @@ class Room(Unfinished):
                 yield scope
 
     def _make_scope(self, function: str, limits: Limits) -> Scope:
-        gauge = Gauge(self._store.root, function, lambda: self._count(self._ids_of(function)))
+        gauge = Gauge(self._store.root, function, lambda: self._count(range(SHARDS), self._ids_of(function), []))
         sizes = [limits.max_size or sys.maxsize]
         if not function and self._settings.min_free and (disk := self._disk()) is not None:
             sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
@@ -125,10 +126,15 @@ class Room(Unfinished):
         known = registry.read_all(self._store.functions, self._keys.keyring)
         return frozenset(i for i, version in known.items() if version.name == function)
 
-    def _count(self, ids: frozenset[str] | None) -> dict[int, Amount]:
-        """What lies in each shard."""
-        found = self._store.scan()
-        return _by_shard(list(range(SHARDS)), (item for item in found if ids is None or item.function_id in ids))
+    def _count(self, shards: Iterable[int], ids: frozenset[str] | None, items: list[StoredFile]) -> dict[int, Amount]:
+        """What lies in some shards of the versions that are meant; `items` is filled with their entries."""
+        counted = dict.fromkeys(shards, Amount())
+        for item in self._store.scan(f"{shard:02x}" for shard in counted):
+            if ids is None or item.function_id in ids:
+                items.append(item)
+                shard = int(item.key[:2], 16)
+                counted[shard] = counted[shard].plus(1, item.size)
+        return counted
 
     def _look(self, scope: Scope, pending: Mapping[int, Amount], wait: float = 0.0) -> None:
         """Tell what was written, and evict if that makes too much. `pending` is what is about to be written."""
@@ -173,15 +179,16 @@ class Room(Unfinished):
             while left > 0:
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
                 left -= len(shards)
-                found = self._store.scan(f"{shard:02x}" for shard in shards)
-                items = [item for item in found if ids is None or item.function_id in ids]
+                items: list[StoredFile] = []
+                count = functools.partial(self._count, shards, ids, items)
                 # Entries that were dropped or replaced were not told: first find out how much there is.
-                told = scope.gauge.tell(_by_shard(shards, items), pending=pending)
+                told = scope.gauge.tell(count, pending=pending)
                 if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
                     break
                 gone = self._evict_from(items, limits, told)
-                kept = set(items) - gone
-                total = scope.gauge.tell(_by_shard(shards, kept), pending=pending) or told
+                for item in gone:
+                    scope.gauge.add(int(item.key[:2], 16), -1, -item.size)
+                total = scope.gauge.tell(wait=_PATIENCE) or told
                 if gone and not os.fstat(lock.fd).st_size:
                     os.write(lock.fd, b"limits were reached\n")  # first, so that it is said once
                     self._say_first(scope, limits, told)
@@ -232,14 +239,6 @@ class Room(Unfinished):
             f" for {scope.function}" if scope.function else "",
             " and ".join(named),
         )
-
-
-def _by_shard(shards: list[int], items: Iterable[StoredFile]) -> dict[int, Amount]:
-    counted = dict.fromkeys(shards, Amount())
-    for item in items:
-        shard = int(item.key[:2], 16)
-        counted[shard] = counted[shard].plus(1, item.size)
-    return counted
 
 
 def _excess(total: Amount, limits: Limits) -> float:
