@@ -33,8 +33,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-# One of 16 hits is timed, not one of the first ones, which are slower: reading the clock takes longer than to count.
-_SOME, _TIMED = 15, 8
+_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all else that is counted
 _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
@@ -89,7 +88,7 @@ class CachedFunction(Generic[P, R]):
         if values is None:  # the call does not fit the signature: let Python say so
             return self.__wrapped__(*args, **kwargs)
         tally = self._tally
-        started = _clock() if tally.hits & _SOME == _TIMED else 0
+        started = 0 if tally.hits & _SOME else _clock()
         large: LargeContents = {}
         address = self._address(values, large)
         if asked == "refreshing" or self._refresh:
@@ -119,10 +118,11 @@ class CachedFunction(Generic[P, R]):
     def _time(self, started: int) -> None:
         """Count the time of one hit among several, and have the ledger written when that is due."""
         tally = self._tally
-        tally.timed += 1
-        tally.timed_ns += _clock() - started
         tally.name = tally.name or self.name
-        self._flow.ledger.look(time.time_ns())
+        if tally.hits > 1:  # the first, which looks at directories and imports, says nothing of the others
+            tally.timed += 1
+            tally.timed_ns += _clock() - started
+            self._flow.ledger.look(time.time_ns())
 
     def _found(self, call: Call) -> Loaded:
         """Return the stored result of a call; raises `Miss`."""

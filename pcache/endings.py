@@ -50,14 +50,19 @@ class _Mark:
 _mark = _Mark()
 
 
-def _arrange(*_: object) -> None:
+def _arrange() -> None:
     """Have multiprocessing call us at the end of a worker, which it does before it ends the process by force."""
     util = sys.modules.get("multiprocessing.util")
     if util is None or os.getpid() in _arranged:
         return
+    _arrange_worker()
+    util.register_after_fork(_mark, _arrange_worker)
+
+
+def _arrange_worker(*_: object) -> None:
+    """Workers start with an empty table: multiprocessing clears it, in some after it has loaded the program."""
     _arranged.add(os.getpid())
-    util.Finalize(None, _flush, exitpriority=10)
-    util.register_after_fork(_mark, _arrange)  # workers start with an empty table
+    sys.modules["multiprocessing.util"].Finalize(None, _flush, exitpriority=10)
 
 
 atexit.register(_flush)

@@ -225,7 +225,8 @@ def merge(folder: str, *, zero: bool = False) -> bool:
 
     root = os.path.dirname(os.path.dirname(folder))
     locks = os.path.join(root, "v1", "locks")
-    check_below(root, locks)
+    for below in (locks, folder):
+        check_below(root, below)
     lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0)
     if lock is None:
         return False
