@@ -99,8 +99,7 @@ class CachedFunction(Generic[P, R]):
             miss = error.with_traceback(None)  # whose frames would keep the arguments alive
         else:
             tally.hits += 1
-            tally.saved_ns += loaded.header.cost_ns
-            tally.read_bytes += loaded.identity[1]
+            tally.weight += loaded.weight
             if started:
                 self._time(started)
             return loaded.value  # type: ignore[no-any-return]
@@ -110,8 +109,7 @@ class CachedFunction(Generic[P, R]):
         if found is None:
             return self._compute(call, miss)
         tally.hits += 1
-        tally.saved_ns += found.header.cost_ns
-        tally.read_bytes += found.identity[1]
+        tally.weight += found.weight
         self._time(started or _clock())
         return found.value  # type: ignore[no-any-return]
 

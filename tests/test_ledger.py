@@ -170,24 +170,6 @@ def test_hits_of_an_adopted_version_are_hits(root: Path, tmp_path: Path) -> None
     assert found["hit_ns"] > 0
 
 
-def test_the_estimate_of_what_hits_took_never_falls(root: Path) -> None:
-    """Of each sixteen hits one is timed; the sum that is written is no more than the highest estimate."""
-
-    class Owner:
-        pass
-
-    owner = Owner()
-    book = ledger.Ledger(str(root))
-    tally = book.tally(owner)
-    tally.hits, tally.timed, tally.timed_ns = 16, 1, 1000
-    assert tally.take() == {"hits": 16, "hit_ns": 16000}
-    tally.hits, tally.timed, tally.timed_ns = 17, 2, 1100
-    assert tally.take() == {"hits": 1}
-    tally.hits, tally.timed, tally.timed_ns = 40, 2, 1100
-    assert tally.take() == {"hits": 23, "hit_ns": 40 * 550 - 16000}
-    assert tally.take() == {}
-
-
 def test_counters_keep_no_function_alive(root: Path) -> None:
     """A function that is dropped while its cache lives is freed, and its hits are still counted."""
     cache = cache_at(root)
