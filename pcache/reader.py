@@ -122,8 +122,9 @@ class Recent:
         now = (status.st_ino, status.st_size, status.st_ctime_ns)
         if now[:2] != before[:2]:
             return
-        if path in self._loaded:
-            self._loaded[path] = self._loaded[path]._replace(identity=now)
+        if (known := self._loaded.get(path)) is not None:
+            header, _, stream, _, weight = known
+            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight)
         if (status.st_dev, *before) in _verified:
             _verified.add((status.st_dev, *now))
 
