@@ -188,7 +188,12 @@ def _read(folder: str) -> Reading:
         if name not in merged:
             damaged += _add(amounts, _content(folder, name))
     damaged += _add(amounts, _content(folder, "counters"))
-    return Reading(amounts, since, damaged)
+    return Reading(amounts, since or _earliest(amounts), damaged)
+
+
+def _earliest(amounts: Mapping[tuple[int, str, str], int]) -> float:
+    """When the first hour began that was counted in; 0 when there is none."""
+    return float(HOUR * min((hour for hour, _, _ in amounts), default=0))
 
 
 def _heading(totals: str) -> tuple[tuple[str, ...], float]:
@@ -231,7 +236,7 @@ def merge(folder: str, *, zero: bool = False) -> bool:
                 _add(amounts, _content(folder, name))
             _rotate(folder)
         if settled or zero:
-            _write_totals(folder, _by_day(amounts, now), since or now, settled)
+            _write_totals(folder, _by_day(amounts, now), since or _earliest(amounts) or now, settled)
             for name in settled:
                 os.unlink(os.path.join(folder, name))
     return True
