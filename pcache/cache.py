@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from pcache.reports import EntryInfo, FunctionStats, Period, Removed, Stats, Verified, VersionInfo
+    from pcache.reports import EntryInfo, FunctionStats, Period, Recompressed, Removed, Stats, Verified, VersionInfo
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -202,7 +202,10 @@ class Cache:
         function: CachedFunction[..., Any] | str | None = None,
         dry_run: bool = False,
     ) -> Removed:
-        """Remove the least recently used entries until the limits are met; without any, those of the settings."""
+        """Remove the entries that are worth least until the limits are met; without any, those of the settings.
+
+        Limits are kept by themselves while results are stored; this is for stricter ones, once.
+        """
         from pcache import upkeep
 
         return upkeep.evict(self, max_size, max_entries, max_age, function, dry_run=dry_run)
@@ -212,16 +215,42 @@ class Cache:
         function: CachedFunction[..., Any] | str | None = None,
         *,
         superseded: bool = False,
+        unused_for: float | str | timedelta | None = None,
+        larger_than: int | str | None = None,
         dry_run: bool = False,
     ) -> Removed:
         """Remove the entries of one function, or of those whose name matches a pattern, or all.
 
         With `superseded` only those of code versions that the files on disk do not have any more. Nothing is imported:
-        the files are compiled and compared. Versions from notebooks, or made by another Python, stay.
+        the files are compiled and compared. Versions from notebooks, or made by another Python, stay. `unused_for` and
+        `larger_than` narrow it down to what was not used for so long, and takes more room than that.
         """
         from pcache import upkeep
 
-        return upkeep.clear(self, function, superseded=superseded, dry_run=dry_run)
+        return upkeep.clear(
+            self,
+            function,
+            superseded=superseded,
+            unused_for=unused_for,
+            larger_than=larger_than,
+            dry_run=dry_run,
+        )
+
+    def recompress(
+        self,
+        compression: str | int,
+        function: CachedFunction[..., Any] | str | None = None,
+        *,
+        older_than: float | str | timedelta | None = None,
+        dry_run: bool = False,
+    ) -> Recompressed:
+        """Pack entries anew by "none", "auto" or a zstd level (1 to 22), all or those not used for `older_than`.
+
+        Nothing is unpickled, and programs may go on meanwhile: they read the old file or the new one, whole.
+        """
+        from pcache import upkeep
+
+        return upkeep.recompress(self, compression, function, older_than=older_than, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
         """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""

@@ -22,7 +22,20 @@ class Removed:
 
     entries: int
     bytes: int
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Recompressed:
+    """How many entries were packed anew, the bytes on disk that they took before and take now, and how many were left.
+
+    Those left are being computed anew, damaged or gone.
+    """
+
+    entries: int
+    before: int
+    after: int
+    skipped: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ def _fraction(value: Any) -> float:
     return number
 
 
-def _compression(value: Any) -> str | int:
+def read_compression(value: Any) -> str | int:
     if (word := _word(value)) in ("auto", "none"):
         return word
     level = _whole_number(value)
@@ -125,7 +125,7 @@ RULES = (
     Rule("min_free", _fraction),
     Rule("policy", _policy),
     Rule("ttl", _or_none(_age)),
-    Rule("compression", _compression),
+    Rule("compression", read_compression),
     Rule("verify", _verify),
     Rule("summaries", read_switch),
     Rule("lock_timeout", _or_none(parse_duration)),

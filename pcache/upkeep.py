@@ -7,22 +7,27 @@ unpickles a result.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache import registry, removals
+from pcache import occupancy, registry
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
+from pcache.occupancy import SHARDS, Amount
 from pcache.opcodes import UNKNOWN
-from pcache.reports import Candidate, Problem, Removed, Verified
-from pcache.selection import inspect_entry, listing, select, selected_ids
+from pcache.recompression import recompress as pack
+from pcache.removing import remove
+from pcache.reports import Candidate, Problem, Recompressed, Removed, Verified
+from pcache.rules import read_compression
+from pcache.selection import inspect_entry, names_of, selected_ids
 from pcache.store import GENERATION, check_root, require_ours
 from pcache.superseded import superseded as old_versions
 from pcache.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pcache.cache import Cache
     from pcache.selection import Selection
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
+_PORTION = 250_000  # entries that are looked at together
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
@@ -43,16 +49,48 @@ def evict(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove the least recently used entries until the limits are met; without any, those of the settings."""
+    """Remove the entries that are worth least until the limits are met; without any, those of the settings."""
     limits = limits_of(cache, max_size, max_entries, max_age)
     if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
-    files, names = listing(cache)
-    victims = plan(select(files, selected_ids(names, selection)), limits, time.time_ns(), policy=cache.settings.policy)
-    removed = _remove(cache, victims, "evicted", dry_run=dry_run, progress=progress)
+    chosen = _choose(cache, selection)
+    removed = Removed(0, 0)
+    doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
+    for items, share in _portions(chosen, limits):
+        victims = plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
+        removed = _plus(removed, _remove(cache, victims, "evicted", len(victims), dry_run=dry_run, progress=progress))
     if not dry_run:
+        cache.flow.ledger.count(
+            "", evicted=removed.entries, evicted_bytes=removed.bytes, evicted_ns=int(removed.seconds * 1e9)
+        )
         _sweep(cache)
     return removed
+
+
+def _portions(chosen: Chosen, limits: Limits) -> Iterator[tuple[list[StoredFile], Limits]]:
+    """The entries and the limits, by portions: what is worth least in one of them is worth little in all."""
+    count = chosen.cache.flow.store.count()
+    if count <= _PORTION:
+        yield list(chosen.files()), limits
+        return
+    total = Amount()
+    for item in chosen.files():
+        total = total.plus(1, item.size)
+    size, entries, max_age = limits
+    for items in chosen.portions(count):
+        there = Amount(len(items), sum(item.size for item in items))
+        yield (
+            items,
+            Limits(
+                None if size is None else size * there.size // max(total.size, 1),
+                None if entries is None else entries * there.entries // max(total.entries, 1),
+                max_age,
+            ),
+        )
+
+
+def _plus(removed: Removed, more: Removed) -> Removed:
+    return Removed(removed.entries + more.entries, removed.bytes + more.bytes, removed.seconds + more.seconds)
 
 
 def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
@@ -75,49 +113,108 @@ def clear(
     selection: Selection = None,
     *,
     superseded: bool = False,
+    unused_for: Any = None,
+    larger_than: Any = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
     """Remove the entries of a function, or all; the root and what is not ours stay.
 
-    With `superseded` only those of versions that the code on disk does not have any more.
+    With `superseded` only those of versions that the code on disk does not have any more, with `unused_for` those that
+    were not used for so long, with `larger_than` those that take more room.
     """
     if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
-    found, _, ids = _chosen(cache, selection, superseded=superseded)
-    removed = _remove(cache, found, "cleared", dry_run=dry_run, progress=progress)
+    chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    removed = _remove(cache, chosen.files(), "cleared", chosen.about(), dry_run=dry_run, progress=progress)
     if not dry_run:
         for path in list(registry.paths(cache.flow.store.functions)):
-            if ids is None or os.path.basename(path).partition(".")[0] in ids:
+            if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
                 cache.flow.store.delete(path)
         _sweep(cache)
     return removed
 
 
 def candidates(
-    cache: Cache, selection: Selection = None, limits: Limits | None = None, *, superseded: bool = False
+    cache: Cache,
+    selection: Selection = None,
+    limits: Limits | None = None,
+    *,
+    superseded: bool = False,
+    unused_for: Any = None,
+    larger_than: Any = None,
 ) -> list[Candidate]:
     """The entries that `evict` with these limits, or `clear` without any, would remove now."""
     if not _can_remove(cache, dry_run=True):
         return []
-    found, names, _ = _chosen(cache, selection, superseded=superseded)
-    victims = found if limits is None else plan(found, limits, time.time_ns(), policy=cache.settings.policy)
+    chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    names = chosen.names or names_of(cache, chosen.files())
+    if limits is None:
+        victims: Iterable[StoredFile] = chosen.files()
+    else:
+        doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
+        victims = itertools.chain.from_iterable(
+            plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
+            for items, share in _portions(chosen, limits)
+        )
     return [
         Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9, item.cost_ns / 1e9)
         for item in victims
     ]
 
 
-def _chosen(
-    cache: Cache, selection: Selection, *, superseded: bool
-) -> tuple[list[StoredFile], dict[str, str], set[str] | None]:
-    """The entries that are meant, the names of functions by id, and the ids that are meant."""
-    files, names = listing(cache)
+class Chosen(NamedTuple):
+    """Which entries are meant: of versions (by id, None for all), unused since a time, larger than a size."""
+
+    cache: Cache
+    names: dict[str, str]
+    ids: set[str] | None
+    unused_since_ns: int | None
+    larger_than: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all entries of the versions are meant."""
+        return self.unused_since_ns is None and self.larger_than < 0
+
+    def files(self, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
+        """List them; anew at each call."""
+        for item in self.cache.flow.store.scan(shards):
+            if (
+                (self.ids is None or item.function_id in self.ids)
+                and (self.unused_since_ns is None or item.used_ns < self.unused_since_ns)
+                and item.size > self.larger_than
+            ):
+                yield item
+
+    def portions(self, total: int) -> Iterator[list[StoredFile]]:
+        """List them by portions that fit into memory: a million at once would take 600 MB."""
+        count = max(1, min(SHARDS, round(total / _PORTION)))
+        shards = self.cache.flow.store.shards()
+        for first in range(count):
+            yield list(self.files(shards[first::count]))
+
+    def about(self) -> int:
+        """How many there are, at most, for a progress bar."""
+        known = occupancy.read(occupancy.path_below(self.cache.location))
+        return 0 if known is None else occupancy.total_of(known).entries
+
+
+def _choose(
+    cache: Cache,
+    selection: Selection,
+    *,
+    superseded: bool = False,
+    unused_for: Any = None,
+    larger_than: Any = None,
+) -> Chosen:
+    names = {} if selection is None else names_of(cache, cache.flow.store.scan())
     ids = selected_ids(names, selection)
     if superseded:
         gone = old_versions(cache.flow.store.functions, cache.flow.keys.look())
         ids = set(gone) if ids is None else ids & gone.keys()
-    return select(files, ids), names, ids
+    since = None if unused_for is None else time.time_ns() - int(parse_duration(unused_for) * 1e9)
+    return Chosen(cache, names, ids, since, -1 if larger_than is None else parse_size(larger_than))
 
 
 def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
@@ -131,24 +228,20 @@ def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
 
 
 def _remove(
-    cache: Cache, victims: list[StoredFile], cause: str, *, dry_run: bool, progress: Progress | None = None
+    cache: Cache,
+    victims: Iterable[StoredFile],
+    cause: str,
+    total: int,
+    *,
+    dry_run: bool,
+    progress: Progress | None = None,
 ) -> Removed:
-    """Remove what can be removed; then raise the first `OSError`, if there was any."""
-    removed: list[StoredFile] = []
-    refusal: OSError | None = None
-    for done, item in enumerate(victims, 1):
-        try:
-            if dry_run or cache.flow.store.delete(item.path):
-                removed.append(item)
-        except OSError as error:
-            refusal = refusal or error
-        if progress is not None:
-            progress(done, len(victims))
     if not dry_run:
-        removals.note(cache.location, (item.path for item in removed), cause)
-    if refusal is not None:
-        raise refusal
-    return Removed(len(removed), sum(item.size for item in removed), sum(item.cost_ns for item in removed) / 1e9)
+        return remove(cache.flow.store, victims, cause, total, progress)
+    removed = Removed(0, 0)
+    for item in victims:
+        removed = _plus(removed, Removed(1, item.size, item.cost_ns / 1e9))
+    return removed
 
 
 def _sweep(cache: Cache) -> int:
@@ -168,10 +261,10 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     With `dry_run` as well, count them only.
     """
     repair = repair and _can_remove(cache, dry_run=dry_run)
-    found = list(cache.flow.store.scan())
+    total = cache.flow.store.count()
     problems, damaged = [], []
     checked = size = 0
-    for done, item in enumerate(found, 1):
+    for item in itertools.chain.from_iterable(_choose(cache, None).portions(total)):
         try:
             inspect_entry(cache, item, buffers=True)
         except Miss as miss:
@@ -181,10 +274,29 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
         checked += 1
         size += item.size
         if progress is not None:
-            progress(done, len(found))
-    removed = _remove(cache, damaged, "removed as damaged", dry_run=dry_run) if repair else Removed(0, 0)
+            progress(checked, max(total, checked))
+    removed = _remove(cache, damaged, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
     leftovers = _sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
+
+
+def recompress(
+    cache: Cache,
+    compression: Any,
+    selection: Selection = None,
+    *,
+    older_than: Any = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Recompressed:
+    """Pack entries anew: "none", "auto" or a zstd level; with `older_than` those that were not used for so long."""
+    setting = read_compression(compression)
+    keyring = cache.flow.keys.look()
+    if keyring is None or not _can_remove(cache, dry_run=dry_run):
+        return Recompressed(0, 0, 0, 0)
+    chosen = _choose(cache, selection, unused_for=older_than)
+    files = itertools.chain.from_iterable(chosen.portions(chosen.about()))
+    return pack(cache.flow.store, keyring, files, setting, chosen.about(), dry_run=dry_run, progress=progress)
 
 
 def _is_beyond_use(miss: Miss) -> bool:

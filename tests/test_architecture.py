@@ -28,8 +28,8 @@ dispatch entry locking options rules
 ledger config keys payload registry removals claim stamp
 history home occupancy
 arguments differences reader reducers signature codes parts unhashable
-publishing sources store superseded values mentions
-room walk
+inspection publishing sources store superseded values mentions
+recompression removing room walk
 fingerprint storing
 flow
 captured versions explanation

@@ -44,12 +44,16 @@ def filled(cache: Cache) -> Cache:
     return cache
 
 
-def noted(cache: Cache, amounts: Mapping[tuple[float, str, str], int]) -> Cache:
+def noted(cache: Cache, amounts: Mapping[tuple[int, str, str], int]) -> None:
     """Have the ledger say more: numbers by hours before now, function and counter."""
     now = int(time.time()) // HOUR
-    lines = {(now - int(ago), function, counter): number for (ago, function, counter), number in amounts.items()}
-    ledger.append(ledger.folder_below(cache.location), "".join(ledger._lines(lines)))
-    return cache
+    appended(cache, "\n".join(ledger._lines({(now - ago, *key): number for (ago, *key), number in amounts.items()})))
+
+
+def appended(cache: Cache, lines: str) -> None:
+    """Append lines to the ledger, as a process of its own would."""
+    with open(Path(ledger.folder_below(cache.location), "counters"), "a") as file:
+        file.write(f"\n{lines}\n")
 
 
 def fields(found: dict[str, Any]) -> dict[str, Any]:
@@ -253,7 +257,7 @@ def test_what_was_evicted_and_waited_for(filled: Cache) -> None:
 
 def test_damaged_counters_are_mentioned(filled: Cache) -> None:
     """Lines of the ledger that cannot be read are counted, with what that means."""
-    ledger.append(ledger.folder_below(filled.location), "no line of ours\n")
+    appended(filled, "no line of ours\n")
     result = run("stats", "-C", filled.location)
     assert result.stderr.startswith("1 record of the counters cannot be read")
     assert report("stats", "-C", filled.location)["damaged_records"] == 1
@@ -285,11 +289,25 @@ def test_since_counts_from_then_on(filled: Cache) -> None:
     assert "since" in report("stats", "-C", filled.location, "--since", "10h")
 
 
+def test_since_when_it_counts_outlives_a_merge(filled: Cache) -> None:
+    """Counts that are added up say the same time as before: that of the first of them."""
+    noted(filled, {(50, "a:f", "hits"): 1000})
+    folder, before = ledger.folder_below(filled.location), report("stats", "-C", filled.location)
+    assert before["since"] == (int(time.time()) // HOUR - 50) * HOUR
+    for _ in range(2):
+        assert ledger.merge(folder)
+        for path in Path(folder).glob("counters.*"):
+            os.utime(path, (0, 0))  # set aside long ago
+    assert Path(folder, "totals").exists()
+    after = report("stats", "-C", filled.location)
+    assert (after["since"], after["hits"]) == (before["since"], before["hits"])
+
+
 def test_nothing_counted_since(filled: Cache) -> None:
     """A stretch without calls says so, and what is stored shows all the same."""
     folder = ledger.folder_below(filled.location)
     Path(folder, "counters").write_text("")
-    ledger.append(folder, "".join(ledger._lines({(1000, "a:f", "hits"): 1})))
+    appended(filled, "\n".join(ledger._lines({(1000, "a:f", "hits"): 1})))
     text = pcache_in_pipe("stats", "-C", filled.location, "--since", "2h").stdout
     assert "Nothing was counted since 20" in text
     assert "entries     4\n" in text

@@ -150,7 +150,7 @@ def test_long_lists_are_cut_on_a_terminal(cache: Cache) -> None:
     assert "... and 90 more" in output
     assert output.count("\n") < 50
     assert "Would remove 130 entries" in output
-    assert pcache_in_pipe("clear", "-n", "-C", cache.location).stdout.count("\n") == 133
+    assert pcache_in_pipe("clear", "-n", "-C", cache.location).stdout.count("\n") == 134
 
 
 def test_tables_without_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,6 +24,7 @@ from pcache import Cache, ledger, listings
 from pcache.cli.monitor import Monitor, screen, snapshot
 from pcache.units import format_duration, format_size
 from tests.test_cli import double, report, run, wait_for, zeros
+from tests.test_cli_stats import noted
 from tests.test_cli_terminal import CODES, TAKE_TERMINAL, environment, pcache_in_pipe
 
 if TYPE_CHECKING:
@@ -203,8 +204,7 @@ def test_the_screen_has_the_numbers_of_the_report(filled: Cache, terminal: Termi
 def test_it_follows_what_others_do(filled: Cache, terminal: Terminal) -> None:
     """Hits of another process come as a rate, as time saved since it started, and move their function to the top."""
     terminal.until("0 hits/s")
-    text = "".join(ledger._lines({(int(time.time()) // 3600, "far:away", "hits"): 5000}))
-    ledger.append(ledger.folder_below(filled.location), text)
+    noted(filled, {(0, "far:away", "hits"): 5000})
     terminal.until("far:away")
     shown = terminal.until("100% since")
     titles = next(i for i, line in enumerate(shown.splitlines()) if line.startswith("Function"))
@@ -278,8 +278,7 @@ def test_screens_fit(filled: Cache, width: int) -> None:
     """No screen has a line that is too wide or a line too many, and what matters most is there longest."""
     for number in range(60):
         filled.cached(code="none", version=number)(double).put(number, note="漢字", n=number)
-    text = "".join(ledger._lines({(1000, f"module{n}:function", "hits"): n for n in range(60)}))
-    ledger.append(ledger.folder_below(filled.location), text)
+    noted(filled, {(1000, f"module{n}:function", "hits"): n for n in range(60)})
     monitor = Monitor(filled)
     monitor.look()
     view = monitor.look()

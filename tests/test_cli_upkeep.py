@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,17 @@ from click.testing import CliRunner
 import pcache
 from pcache import Cache, upkeep
 from pcache.cli import main
+from pcache.store import on_disk
+from pcache.units import format_duration
 
 if TYPE_CHECKING:
     from click.testing import Result
 
 DRY_RUNS = (
+    "clear -n --unused-for 1d",
+    "clear -n --larger-than 1KiB noise",
+    "recompress -n --level 19",
+    "recompress -n --level none double",
     "clear -n",
     "clear --dry-run double",
     "clear -n --json",
@@ -49,14 +56,20 @@ def files(cache: Cache) -> dict[str, bytes]:
 
 @pytest.fixture
 def cache(tmp_path: Path) -> Cache:
-    """Four results of `double`, unused for 0 to 3 days, and a fresh large one of `noise`."""
+    """Four results of `double`, unused for an hour to 3 days, and a fresh large one of `noise`; of unknown cost."""
     cache = Cache(tmp_path / "cache")
     for n in range(4):
         cache.cached(double)(n)
         path = next(info.path for info in cache.entries("double") if info.arguments == f"n={n}")
-        os.utime(path, (time.time() - n * 86400 - 10,) * 2)
+        os.utime(path, (int(time.time()) - n * 86400 - 3600,) * 2)
     cache.cached(noise)(5000)
+    os.utime(next(cache.entries("noise")).path, (int(time.time()),) * 2)
     return cache
+
+
+def stored(cache: Cache) -> list[str]:
+    """The names of the functions that have entries."""
+    return [function.name for function in cache.functions() if function.entries]
 
 
 def run(cache: Cache, command: str) -> Result:
@@ -130,7 +143,7 @@ def test_clear_everything_asks(cache: Cache) -> None:
 def test_clear_of_one_function(cache: Cache) -> None:
     """A name needs no confirmation, and others stay."""
     assert run(cache, "clear double").stdout.startswith("Removed 4 entries, ")
-    assert [function.name for function in cache.functions()] == [f"{__name__}:noise"]
+    assert stored(cache) == [f"{__name__}:noise"]
     assert run(cache, "clear *:noi*").exit_code == 0
     assert run(cache, "clear").stdout == "There was nothing to clear.\n"
 
@@ -160,10 +173,85 @@ def test_names_survive_a_clear_of_a_running_program(cache: Cache) -> None:
     function(10)
     run(cache, "clear -y")
     function(11)
-    assert [found.name for found in cache.functions()] == [function.name]
+    assert stored(cache) == [function.name]
 
 
-@pytest.mark.parametrize("command", ["clear -y", "evict --max-size 0", "verify --repair"])
+@pytest.mark.parametrize(
+    ("which", "left"),
+    [
+        ("--unused-for 36h", ["n=5000", "n=0", "n=1"]),
+        ("--larger-than 4KiB", ["n=0", "n=1", "n=2", "n=3"]),
+        ("--larger-than 1KiB --unused-for 36h", ["n=5000", "n=0", "n=1"]),
+        ("noise --unused-for 36h", ["n=5000", "n=0", "n=1", "n=2", "n=3"]),
+        ("double --unused-for 0", ["n=5000"]),
+    ],
+)
+def test_clear_by_size_and_use(cache: Cache, which: str, left: list[str]) -> None:
+    """What is too large, or was not used for long, goes; the dry run lists exactly that."""
+    before = {info.key for info in cache.entries()}
+    listed = {item["key"] for item in report(cache, f"clear -n {which}")["candidates"]}
+    assert run(cache, f"clear -y {which}").exit_code == 0
+    assert [info.arguments for info in cache.entries()] == left
+    assert before - {info.key for info in cache.entries()} == listed
+
+
+def test_what_goes_with_it(tmp_path: Path) -> None:
+    """A dry run, and what is removed, say how much computing that is."""
+    cache = Cache(tmp_path / "cache")
+    slow = cache.cached(lambda n: time.sleep(0.1))
+    slow(1), slow(2)
+    dry = report(cache, "evict -n --max-size 0")
+    assert 0.18 < dry["seconds"] < 3
+    assert "\nComputing that took about 2" in run(cache, "clear -n").stdout
+    assert (
+        f"Removed 2 entries, 8 KiB, which had taken {format_duration(dry['seconds'])}" in run(cache, "clear -y").stdout
+    )
+
+
+def test_recompress(tmp_path: Path) -> None:
+    """Packing tighter and unpacking change the room, not the results, nor what is known of them."""
+    cache = Cache(tmp_path / "cache", compression="none")
+    text = cache.cached(lambda n: f"{n} and so on, " * 20_000)
+    value, before = text(1), next(cache.entries())
+    dry = report(cache, "recompress --level 19 -n")
+    assert next(cache.entries()) == before
+    packed = report(cache, "recompress --level 19")
+    assert {**packed, "dry_run": True} == dry
+    assert (packed["entries"], packed["before"], packed["after"]) == (1, on_disk(before.size), 4096)
+    after = next(cache.entries())
+    assert after.size < 4096 < before.size
+    assert replace(after, size=before.size) == before
+    assert (text(1), text.cache_info().misses) == (value, 1)
+    assert report(cache, "recompress --level 19")["entries"] == 0
+    assert "Recompressed 1 entry: 4 KiB become" in run(cache, "recompress --level none").stdout
+    assert next(cache.entries()).size == before.size
+    assert (text(1), text.cache_info().misses) == (value, 1)
+
+
+def test_recompress_leaves_what_it_cannot_read(cache: Cache) -> None:
+    """A damaged entry, and one that is being computed anew, are left alone and counted."""
+    harm(cache, 1)
+    text = cache.cached(double)
+    text("x" * 20_000)
+    held = cache.flow.store.claim(text._calls.of(("x" * 20_000,), {}).address.path, b"{}")
+    before = files(cache)
+    result = run(cache, "recompress --level none")
+    assert (result.exit_code, result.stdout) == (0, "Recompressed 0 entries.\n")
+    assert "2 entries could not be read" in result.stderr
+    assert files(cache) == before
+    assert held is not None
+    held.abandon()
+
+
+@pytest.mark.parametrize("level", ["banana", "23", "-8", "1.5", ""])
+def test_recompress_by_a_level_that_there_is_not(cache: Cache, level: str) -> None:
+    """Exits with 2 and one sentence that lists the levels."""
+    result = CliRunner().invoke(main, ["-C", cache.location, "recompress", "--level", level])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "zstd level from -7 to 22" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["clear -y", "evict --max-size 0", "verify --repair", "recompress --level 9"])
 def test_a_read_only_cache_is_left_alone(cache: Cache, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """PCACHE_READ_ONLY forbids removing, and is named."""
     monkeypatch.setenv("PCACHE_READ_ONLY", "1")
@@ -192,8 +280,8 @@ def test_a_read_only_cache_is_left_alone(cache: Cache, command: str, monkeypatch
     ],
 )
 def test_evict_down_to_limits(cache: Cache, limits: str, left: list[str]) -> None:
-    """The least recently used entries go until each limit is met."""
-    three = sum(info.size for info in [*cache.entries()][:3])
+    """Of entries of one cost and about one size the least recently used go until each limit is met."""
+    three = sum(on_disk(info.size) for info in [*cache.entries()][:3])
     assert run(cache, f"evict {limits.format(three=three)}").exit_code == 0
     assert [info.arguments for info in cache.entries()] == left
 

@@ -36,5 +36,5 @@ for command in (look.directory, stats, top.top, look.list_entries, look.show, lo
     main.add_command(command)
 for command in (why.explain, why.adopt):
     main.add_command(command)
-for command in (upkeep.clear, upkeep.evict, upkeep.verify, keys.key, completion):
+for command in (upkeep.clear, upkeep.evict, upkeep.verify, upkeep.recompress, keys.key, completion):
     main.add_command(command)

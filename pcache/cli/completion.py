@@ -33,6 +33,12 @@ def complete_key(ctx: click.Context, _param: click.Parameter, incomplete: str) -
     return [CompletionItem(item.key, help=clean(item.function)) for item in sorted(found, key=lambda item: item.key)]
 
 
+def complete_level(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Levels of compression."""
+    levels = {"none": "unpacked", "auto": "as new results", "1": "fast", "3": "", "9": "", "19": "small"}
+    return [CompletionItem(level, help=text) for level, text in levels.items() if level.startswith(incomplete)]
+
+
 def _entries(ctx: click.Context) -> list[Candidate]:
     from pcache import upkeep  # late for start-up time
 

@@ -72,7 +72,7 @@ def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | Non
 
     PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
     since a result was computed, cost the time that took. Saved is the time that its uses would have taken: at least
-    that, as of many uses within an hour one is noted, and of all not more than 30.
+    that, as of several uses within a minute one is noted, and of all not more than 30.
 
     \b
     pcache ls

@@ -8,7 +8,7 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import history, ledger, listings
-from pcache.cli.output import Column, clean, counted, fitting, percent, table_lines, width_of
+from pcache.cli.output import Column, clean, counted, estimated, fitting, percent, table_lines, width_of
 from pcache.reports import Activity
 from pcache.units import format_duration, format_size
 
@@ -126,7 +126,7 @@ def _head(view: View, width: int, blocks: bool) -> list[Line]:
         lines.append(Line("This directory does not exist yet: the first result makes it."))
     size = f"{format_size(stats.bytes)} of {format_size(stats.max_size)}"
     about = "about " if stats.looked_at < 1 else ""
-    entries = counted(stats.entries, "entry")
+    entries = counted(estimated(stats.entries) if about else stats.entries, "entry")
     if stats.max_entries is None:
         lines.append(_bar("size", stats.bytes / max(stats.max_size, 1), f"{about}{size}, {entries}", width, blocks))
     else:

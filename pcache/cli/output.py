@@ -27,6 +27,7 @@ _GAP = "  "
 _NARROWEST = 8  # cells that a column keeps, however narrow the terminal is
 _SHOW_AFTER = 1.0  # seconds of work before a progress bar appears
 _REDRAW_AFTER = 0.1
+_DIGITS = 3  # of an estimate
 _LEAST = 0.001  # the smallest share that is shown
 NO_PLACE = "and no home directory to keep one in"
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
@@ -160,6 +161,11 @@ def percent(share: float) -> str:
     if 0 < share < _LEAST or 1 - _LEAST < share < 1:
         return f"<{_LEAST:.1%}" if share < _LEAST else f">{1 - _LEAST:.1%}"
     return f"{share:.1%}".replace(".0%", "%")
+
+
+def estimated(number: int) -> int:
+    """A number of which only a sample is known, in three digits."""
+    return round(number, _DIGITS - len(str(number)))
 
 
 def fitting(text: str, width: int) -> str:

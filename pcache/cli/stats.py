@@ -10,7 +10,19 @@ import click
 
 from pcache.cli import common
 from pcache.cli.advice import say_advice
-from pcache.cli.output import Column, Progress, age, clean, counted, percent, say, say_facts, say_json, say_table
+from pcache.cli.output import (
+    Column,
+    Progress,
+    age,
+    clean,
+    counted,
+    estimated,
+    percent,
+    say,
+    say_facts,
+    say_json,
+    say_table,
+)
 from pcache.errors import ConfigError
 from pcache.units import format_duration, format_size, parse_duration
 
@@ -21,7 +33,6 @@ if TYPE_CHECKING:
 
 _HOUR = 3600  # what is counted is known by the hour
 _INDENT = 12  # of the facts
-_DIGITS = 3  # of an estimate
 _NEARLY_FULL = 2  # times the part of the disk that is kept free
 _FUNCTION_COLUMNS = (
     Column("Function", cut="start"),
@@ -277,4 +288,4 @@ def _estimate(found: Stats, number: int) -> str:
     """A number of entries; one of which only a sample was listed is `about 1,230,000`."""
     if found.looked_at == 1:
         return f"{number:,}"
-    return f"about {round(number, _DIGITS - len(str(number))):,}"
+    return f"about {estimated(number):,}"

@@ -5,19 +5,39 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pcache.cli import common
-from pcache.cli.completion import complete_function
-from pcache.cli.output import SHORT_KEY, Column, Progress, age, amount, clean, counted, say, say_json, say_table
+from pcache.cli.completion import complete_function, complete_level
+from pcache.cli.output import (
+    SHORT_KEY,
+    Column,
+    Progress,
+    age,
+    amount,
+    brief,
+    clean,
+    counted,
+    say,
+    say_json,
+    say_table,
+)
 from pcache.cli.program import PROBLEM
-from pcache.units import format_size, parse_duration, parse_size
+from pcache.errors import ConfigError
+from pcache.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from pcache.reports import Candidate, Verified
+    from pcache.reports import Candidate, Removed, Verified
 
+_CANDIDATE_COLUMNS = (
+    Column("Key"),
+    Column("Function", cut="start"),
+    Column("Size", right=True),
+    Column("Cost", right=True),
+    Column("Last used", right=True),
+)
 _MANY_ROWS = 40  # on a terminal; a pipe gets them all
 
 
@@ -25,10 +45,27 @@ _MANY_ROWS = 40  # on a terminal; a pipe gets them all
 @click.argument("function", required=False, shell_complete=complete_function)
 @common.cache_dir
 @click.option("--superseded", is_flag=True, help="Only versions that the code on disk does not have any more.")
+@click.option(
+    "--unused-for",
+    metavar="AGE",
+    callback=common.parsed_by(parse_duration),
+    help="Only what was not used for so long, such as 36h or 30d.",
+)
+@click.option(
+    "--larger-than", metavar="SIZE", callback=common.parsed_by(parse_size), help="Only what takes more room on disk."
+)
 @common.dry_run
 @common.yes
 @common.as_json
-def clear(function: str | None, superseded: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
+def clear(
+    function: str | None,
+    superseded: bool,
+    unused_for: float | None,
+    larger_than: int | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Remove the entries of FUNCTION, or after a question all of them.
 
     FUNCTION is a name with or without its module, a module, or a pattern such as 'stats:*'. The directory itself stays.
@@ -37,29 +74,37 @@ def clear(function: str | None, superseded: bool, dry_run: bool, yes: bool, as_j
     \b
     pcache clear simulate --dry-run
     pcache clear --superseded
+    pcache clear --larger-than 100MB --unused-for 30d
     pcache clear --yes
     """
     from pcache import upkeep  # late for start-up time
 
     cache = common.open_to_remove(dry_run=dry_run)
+    which: Any = {"superseded": superseded, "unused_for": unused_for, "larger_than": larger_than}
+    is_narrow = superseded or unused_for is not None or larger_than is not None
     if dry_run:
-        _say_candidates(upkeep.candidates(cache, function, superseded=superseded), "clear", as_json=as_json)
+        _say_candidates(upkeep.candidates(cache, function, **which), "clear", as_json=as_json)
         return
-    if function is None or superseded:
-        planned = upkeep.clear(cache, function, superseded=superseded, dry_run=True)
+    if function is None or is_narrow:
+        planned = upkeep.clear(cache, function, dry_run=True, **which)
         if planned.entries:
-            what = "the superseded results" if superseded else "all"
+            what = "the superseded results" if superseded else "the chosen results" if is_narrow else "all"
             size = amount(planned.entries, planned.bytes)
             common.confirm(f"remove {what} of {function or clean(cache.location)} ({size})", yes=yes)
     with Progress("clearing") as progress:
-        removed = upkeep.clear(cache, function, superseded=superseded, progress=progress)
+        removed = upkeep.clear(cache, function, progress=progress, **which)
+    _say_removed(removed, "There was nothing to clear.", as_json=as_json)
+
+
+def _say_removed(removed: Removed, nothing: str, *, as_json: bool) -> None:
     if as_json:
-        say_json({"dry_run": False, "entries": removed.entries, "bytes": removed.bytes})
-    else:
-        say(f"Removed {amount(removed.entries, removed.bytes)}." if removed.entries else "There was nothing to clear.")
+        say_json({"dry_run": False, "entries": removed.entries, "bytes": removed.bytes, "seconds": removed.seconds})
+        return
+    took = f", which had taken {format_duration(removed.seconds)} to compute" if removed.seconds else ""
+    say(f"Removed {amount(removed.entries, removed.bytes)}{took}." if removed.entries else nothing)
 
 
-@click.command(short_help="Remove the least recently used entries.")
+@click.command(short_help="Remove what is worth least, down to limits.")
 @common.cache_dir
 @click.option(
     "--max-size", metavar="SIZE", callback=common.parsed_by(parse_size), help="What may stay, such as 500MB or '2 GiB'."
@@ -79,9 +124,11 @@ def evict(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Remove the least recently used entries until the limits are met.
+    """Remove the entries that are worth least until the limits are met.
 
-    Without a limit here those of the settings count. Use is known to the hour.
+    What has expired goes first, then versions of the code that are not on disk any more, then what was cheap to compute
+    for the room that it takes and was not used for long (with `policy = "lru"` the least recently used). Without a
+    limit here those of the settings count, which programs keep by themselves while they store results.
 
     \b
     pcache evict --max-size 2GiB --dry-run
@@ -96,30 +143,39 @@ def evict(
         return
     with Progress("evicting") as progress:
         removed = upkeep.evict(cache, max_size, max_entries, max_age, function, progress=progress)
-    if as_json:
-        say_json({"dry_run": False, "entries": removed.entries, "bytes": removed.bytes})
-    else:
-        kept = "There was nothing to evict: the limits are met."
-        say(f"Removed {amount(removed.entries, removed.bytes)}." if removed.entries else kept)
+    _say_removed(removed, "There was nothing to evict: the limits are met.", as_json=as_json)
 
 
 def _say_candidates(found: list[Candidate], verb: str, *, as_json: bool) -> None:
-    size, now = sum(item.size for item in found), time.time()
+    size, cost, now = sum(item.size for item in found), sum(item.cost for item in found), time.time()
     if as_json:
         from dataclasses import asdict  # late for start-up time
 
         candidates = [asdict(item) for item in found]
-        say_json({"dry_run": True, "entries": len(found), "bytes": size, "candidates": candidates})
+        report = {"dry_run": True, "entries": len(found), "bytes": size, "seconds": cost}
+        say_json({**report, "candidates": candidates})
         return
     if not found:
         say(f"There is nothing to {verb}.")
         return
+    digits = SHORT_KEY if sys.stdout.isatty() else None
     say_table(
-        [Column("Key"), Column("Function", cut="start"), Column("Size", right=True), Column("Last used", right=True)],
-        [(item.key, item.function, format_size(item.size), f"{age(item.used, now)} ago") for item in found],
+        _CANDIDATE_COLUMNS,
+        [
+            (
+                item.key[:digits],
+                item.function,
+                format_size(item.size),
+                brief(item.cost) if item.cost else "?",
+                f"{age(item.used, now)} ago",
+            )
+            for item in found
+        ],
         most=_MANY_ROWS,
     )
     say(f"\nWould remove {amount(len(found), size)}. Nothing was removed.")
+    if cost:
+        say(f"Computing that took about {format_duration(cost)}.")
 
 
 @click.command()
@@ -174,3 +230,51 @@ def _say_verified(found: Verified, *, repair: bool, dry_run: bool) -> None:
         say("`pcache verify --repair` removes damaged entries.", err=True)
     if found.leftovers:
         say(f"Removed {counted(found.leftovers, 'leftover')} of killed processes.")
+
+
+@click.command(short_help="Pack stored results tighter, or unpack them.")
+@click.argument("function", required=False, shell_complete=complete_function)
+@common.cache_dir
+@click.option(
+    "--level",
+    required=True,
+    metavar="LEVEL",
+    shell_complete=complete_level,
+    help="A zstd level from 1 (fast) to 22 (small), or 'auto', or 'none'.",
+)
+@click.option(
+    "--older-than", metavar="AGE", callback=common.parsed_by(parse_duration), help="Only what was not used for so long."
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Say what it would come to; this takes as long as doing it.")
+@common.as_json
+def recompress(function: str | None, level: str, older_than: float | None, dry_run: bool, as_json: bool) -> None:
+    """Compress stored results anew, all or those of FUNCTION. Nothing is unpickled.
+
+    What would not become smaller by a block is left as it is. With 'none' results grow, and large arrays are mapped
+    again instead of being unpacked. Programs that use the cache may go on meanwhile. How new results are packed is what
+    `compression` in the settings says.
+
+    \b
+    pcache recompress --level 19 --older-than 30d
+    pcache recompress simulate --level none
+    """
+    from pcache import upkeep  # late for start-up time
+
+    cache = common.open_to_remove(dry_run=dry_run)
+    with Progress("recompressing") as progress:
+        try:
+            found = upkeep.recompress(cache, level, function, older_than=older_than, dry_run=dry_run, progress=progress)
+        except ConfigError as error:
+            if error.setting == "function":
+                raise
+            raise click.BadParameter(str(error), param_hint="--level") from error
+    if as_json:
+        from dataclasses import asdict  # late for start-up time
+
+        say_json({"dry_run": dry_run, **asdict(found)})
+        return
+    would = "Would recompress" if dry_run else "Recompressed"
+    change = f": {format_size(found.before)} become {format_size(found.after)}" if found.entries else ""
+    say(f"{would} {counted(found.entries, 'entry')}{change}.")
+    if found.skipped:
+        say(f"{counted(found.skipped, 'entry')} could not be read, or changed meanwhile.", err=True)

@@ -1,0 +1,97 @@
+"""Compressing stored results anew, for disk space or for speed; nothing is unpickled."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pcache import entry
+from pcache.claim import owner_record
+from pcache.compression import compress_buffer, compress_stream
+from pcache.entry import Facts
+from pcache.errors import EntryError, Miss
+from pcache.publishing import length_of
+from pcache.reader import open_entry
+from pcache.reports import Recompressed
+from pcache.store import on_disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pcache.store import Store, StoredFile
+    from pcache.trust import Keyring
+
+    Progress = Callable[[int, int], object]  # called with how many are done, and of how many
+
+_WORTH = 0.95  # of the room on disk: what would take more than that is left as it is
+
+
+def recompress(
+    store: Store,
+    keyring: Keyring,
+    files: Iterable[StoredFile],
+    setting: str | int,
+    total: int,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Recompressed:
+    """Pack entries by "none", "auto" or a zstd level, where that changes how much room they take by a block or more.
+
+    Readers get the old or the new file, whole. An entry that is being computed anew, or cannot be read, is left alone.
+    With "none" entries grow: large arrays can be mapped then.
+    """
+    entries = before = after = 0
+    skipped = 0
+    for done, item in enumerate(files, 1):
+        try:
+            length = _recompress(store, keyring, item, setting, dry_run=dry_run)
+        except (Miss, OSError):
+            length = None
+        if length is None:
+            skipped += 1
+        elif length != item.length:
+            entries += 1
+            before, after = before + item.size, after + on_disk(length)
+        if progress is not None:
+            progress(done, max(total, done))
+    return Recompressed(entries, before, after, skipped)
+
+
+def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
+    """Return the length that an entry has then, None when it cannot be had now."""
+    fd, status = open_entry(item.path)
+    with os.fdopen(fd, "rb") as file:
+        data = file.read()
+    try:
+        header, _, stream, buffers = entry.decode(data, keyring)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
+        return None
+    facts = Facts(header.key, header.function_id, header.created_ns, header.expires_ns, header.cost_ns, header.flags)
+    packed = [compress_buffer(memoryview(buffer), setting) for buffer in buffers]
+    meta = data[entry.META_AT : entry.META_AT + header.meta_length]
+    pieces = entry.encode(facts, meta, compress_stream(stream, setting), packed, keyring)
+    length = length_of(pieces)
+    shrinks = on_disk(length) <= item.size * _WORTH
+    if not shrinks and (setting != "none" or length == item.length):
+        return item.length
+    if dry_run:
+        return length
+    claim = store.claim(item.path, owner_record("pcache recompress"))
+    if claim is None:
+        return None
+    try:
+        # Somebody who stores a result without computing it could still do so between this look and the renaming; the
+        # result that was there before would then stay.
+        if _identity(os.stat(item.path, follow_symlinks=False)) != _identity(status):
+            return None
+        claim.publish(pieces, durable=False, replaces_nothing=False, mtime_ns=status.st_mtime_ns)
+    finally:
+        claim.abandon()
+    return length
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_ctime_ns
