@@ -172,7 +172,8 @@ def _read(folder: str) -> Reading:
         if name not in merged:
             damaged += _add(amounts, _content(folder, name))
     damaged += _add(amounts, _content(folder, "counters"))
-    return Reading(amounts, since, damaged)
+    earliest = HOUR * min((hour for hour, _, _ in amounts), default=0)
+    return Reading(amounts, since or float(earliest), damaged)
 
 
 def _heading(totals: str) -> tuple[tuple[str, ...], float, str]:
@@ -222,7 +223,7 @@ def merge(folder: str, *, zero: bool = False) -> bool:
                 _add(amounts, _content(folder, name))
             _rotate(folder)
         if settled or zero:
-            _write_totals(folder, _by_day(amounts, now), since or now, settled)
+            _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled)
             for name in settled:
                 os.unlink(os.path.join(folder, name))
     return True
