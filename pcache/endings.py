@@ -24,9 +24,15 @@ class Unfinished:
     def reset(self) -> None:
         """Forget it: in a forked child it is the parent's."""
 
+    def let_go(self) -> None:
+        """Write what was gathered, when the object is collected: in the middle of anything, also of an import.
+
+        So this takes no lock that others may hold, imports nothing that takes long, and never raises.
+        """
+
     def __del__(self) -> None:
         if not sys.is_finalizing():  # at the end of a process everything was written before
-            self.flush()
+            self.let_go()
 
 
 _unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()

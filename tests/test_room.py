@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -147,6 +148,21 @@ def test_short_processes_keep_a_limit(root: Path) -> None:
         cached(n)
         del cached
     assert taken(root).entries <= 40
+
+
+def test_short_caches_keep_a_large_limit(root: Path) -> None:
+    """Where none of them stores as much as is told at once, each looks at what those before it have told."""
+    for n in range(30):
+        cached = cache_at(root, max_size=20 * 4096 * 2048, min_free=0).cached(noise)
+        cached(n)
+        del cached
+        gc.collect()
+    assert known(root) == Amount(30, 30 * 4096)
+    path = occupancy.path_below(str(root))
+    occupancy.add(path, {7: Amount(1, 20 * 4096 * 2048)})  # told by somebody who left
+    cache_at(root, max_size=20 * 4096 * 2048, min_free=0).cached(noise)(30)
+    gc.collect()
+    assert known(root) == Amount(31, 31 * 4096)
 
 
 def test_a_large_limit_is_told_in_shares(root: Path) -> None:
