@@ -52,7 +52,8 @@ class Ledger(Unfinished):
 
     def reset(self) -> None:
         """Forget what is not written yet, and a lock that a thread held which did not survive a fork."""
-        self._lock = threading.Lock()
+        # Reentrant: collecting garbage may end what counts here too, in a thread that is just counting.
+        self._lock = threading.RLock()
         self._pause = _SOONEST
         self._more: dict[str, dict[str, int]] = {}  # numbers by function and counter
         for tally in self._tallies:

@@ -117,7 +117,7 @@ class Room(Unfinished):
                 settings = self._settings if not name else self._settings.of_function(name)
                 limits = Limits(settings.max_size, settings.max_entries)
                 there = not name or limits != Limits()
-                self._scopes[name] = self._make_scope(name, limits) if there else None
+                self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
             if (scope := self._scopes[name]) is not None:
                 yield scope
 
