@@ -27,6 +27,8 @@ class Gatherer(Unfinished):
             fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             os.write(fd, text.encode())
             os.close(fd)
+    def let_go(self):
+        self.flush()
     def reset(self):
         self.gathered = ""
 """
