@@ -20,10 +20,10 @@ import os
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.endings import Unfinished
+from pcache.tally import Tally
 from pcache.trust import SAFE_FLAGS, check_below, write_all
 
 if TYPE_CHECKING:
@@ -35,32 +35,6 @@ _FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
 _HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept by day
 _MAX_SIZE = 64 << 20
-
-
-class Tally:
-    """What one cached function's hits came to, in this process: plain attributes, since a hit has 150 ns for it.
-
-    Every sixteenth hit is timed. `name` says which function it is, and is known from the first hit on: asked for later,
-    it would keep the function alive.
-    """
-
-    __slots__ = ("_taken", "hits", "name", "owner", "read_bytes", "saved_ns", "timed", "timed_ns")
-
-    def __init__(self, owner: object) -> None:
-        self.owner = weakref.ref(owner)
-        self.name = ""
-        self.hits = self.saved_ns = self.read_bytes = self.timed_ns = self.timed = 0
-        self._taken = (0, 0, 0, 0)
-
-    def take(self) -> dict[str, int]:
-        """What came to the counters since the last time; the time that hits took is that of those that were timed."""
-        hit_ns = self.timed_ns * self.hits // (self.timed or 1)
-        before, now = self._taken, (self.hits, self.saved_ns, self.read_bytes, hit_ns)
-        self._taken = (*now[:3], max(hit_ns, before[3]))  # the estimate may fall, what was written cannot
-        return {name: n - m for name, n, m in zip(_HIT_COUNTERS, now, before, strict=True) if n > m}
-
-
-_HIT_COUNTERS = ("hits", "saved_ns", "read_bytes", "hit_ns")
 
 
 class Ledger(Unfinished):
@@ -78,7 +52,8 @@ class Ledger(Unfinished):
 
     def reset(self) -> None:
         """Forget what is not written yet, and a lock that a thread held which did not survive a fork."""
-        self._lock = threading.Lock()
+        # Reentrant: collecting garbage may end what counts here too, in a thread that is just counting.
+        self._lock = threading.RLock()
         self._pause = _SOONEST
         self._more: dict[str, dict[str, int]] = {}  # numbers by function and counter
         for tally in self._tallies:
@@ -106,7 +81,11 @@ class Ledger(Unfinished):
         if now_ns >= self.due_ns:
             self.flush()
 
-    def flush(self) -> bool:
+    def let_go(self) -> None:
+        """Append what was counted."""
+        self.flush(merging=False)
+
+    def flush(self, *, merging: bool = True) -> bool:
         """Append what was counted; return whether nothing is left. Failing to is silent, and tried again later."""
         self.due_ns = time.time_ns() + int(self._pause * 1e9)
         self._pause = min(2 * self._pause, _LATEST)
@@ -122,7 +101,7 @@ class Ledger(Unfinished):
             except OSError:
                 self._is_ours = False  # a full or read-only disk; or the directory was removed, and will be made anew
                 return False
-        if is_full and "filelock" in sys.modules:
+        if is_full and merging and "filelock" in sys.modules:
             try:
                 merge(self._folder)
             except OSError:
@@ -226,7 +205,8 @@ def merge(folder: str, *, zero: bool = False) -> bool:
 
     root = os.path.dirname(os.path.dirname(folder))
     locks = os.path.join(root, "v1", "locks")
-    check_below(root, locks)
+    for below in (locks, folder):
+        check_below(root, below)
     lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0)
     if lock is None:
         return False

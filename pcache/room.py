@@ -13,14 +13,16 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import registry, removals
+from pcache.claim import is_leftover
 from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.locking import try_lock
 from pcache.notices import log
-from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge
+from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, total_of
 from pcache.store import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.trust import check_below
@@ -78,6 +80,13 @@ class Room(Unfinished):
             if scope is not None and scope.gauge.untold != Amount():
                 self._look(scope, wait=_AT_THE_END)
 
+    def let_go(self) -> None:
+        """Tell what was written, if there is a lock to be had."""
+        if hasattr(sys.modules.get("filelock"), "lock_descriptor"):
+            for scope in self._scopes.values():
+                if scope is not None and scope.gauge.untold != Amount():
+                    scope.gauge.tell(wait=0)
+
     def refusal(self, length: int, function: str) -> str:
         """Why a result of so many bytes is not stored; empty when it may be."""
         size = on_disk(length)
@@ -96,8 +105,10 @@ class Room(Unfinished):
         """Count a result that is about to be written, and evict when it is one too many."""
         shard, size = int(os.path.basename(os.path.dirname(path)), 16), on_disk(length)
         for scope in self._scopes_of(function):
+            # One that came and went may have left too much, without the time to do something about it.
+            is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
             untold = scope.gauge.add(shard, 1, size)
-            if untold.size >= scope.step.size or untold.entries >= scope.step.entries:
+            if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
                 self._look(scope, (shard, Amount(1, size)))
 
     def _scopes_of(self, function: str) -> Iterable[Scope]:
@@ -106,7 +117,7 @@ class Room(Unfinished):
                 settings = self._settings if not name else self._settings.of_function(name)
                 limits = Limits(settings.max_size, settings.max_entries)
                 there = not name or limits != Limits()
-                self._scopes[name] = self._make_scope(name, limits) if there else None
+                self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
             if (scope := self._scopes[name]) is not None:
                 yield scope
 
@@ -137,7 +148,7 @@ class Room(Unfinished):
         if total is None or _excess(total, self._limits_now(scope, total, written)) <= 1:
             return
         try:
-            self._evict(scope, total, written)
+            self._evict(scope, total, written, pending)
         except OSError:
             pass  # a disk or a directory that can only be read: what could go is gone
 
@@ -158,7 +169,7 @@ class Room(Unfinished):
         except (OSError, AttributeError):  # AttributeError: Windows
             return None
 
-    def _evict(self, scope: Scope, total: Amount, written: int) -> None:
+    def _evict(self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None) -> None:
         """Remove what is worth least, some shards at a time, unless another process does.
 
         When that takes long, and the limit is exceeded by little, the rest is for the next time.
@@ -174,7 +185,7 @@ class Room(Unfinished):
             while left > 0:
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
                 left -= len(shards)
-                items = self._look_through(shards, ids, scope.gauge)
+                items = self._look_through(shards, ids, scope.gauge, pending)
                 # Entries that were dropped or replaced were not told: first find out how much there is.
                 told = scope.gauge.tell()
                 if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
@@ -193,15 +204,23 @@ class Room(Unfinished):
         first, self._next_shard = self._next_shard, (self._next_shard + count) % SHARDS
         return [(first + i) % SHARDS for i in range(count)]
 
-    def _look_through(self, shards: list[int], ids: frozenset[str] | None, gauge: Gauge) -> list[StoredFile]:
+    def _look_through(
+        self, shards: list[int], ids: frozenset[str] | None, gauge: Gauge, pending: tuple[int, Amount] | None
+    ) -> list[StoredFile]:
         """The entries of a scope in some shards; corrects what is known of these."""
         known, names = gauge.rows(), [f"{shard:02x}" for shard in shards]
-        # What somebody is about to store is counted already, and no entry yet.
-        busy = {os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names)}
+        # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
+        claims = Counter(
+            os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)
+        )
         items = [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
         found = _by_shard(items)
+        if pending is not None:  # our own
+            shard, amount = pending
+            found[shard] = found[shard].plus(*amount)
+            claims[f"{shard:02x}"] -= 1
         for shard, name in zip(shards, names, strict=True):
-            if name not in busy and found[shard] != known[shard]:
+            if claims[name] <= 0 and found[shard] != known[shard]:
                 gauge.add(shard, found[shard].entries - known[shard].entries, found[shard].size - known[shard].size)
         return items
 
