@@ -673,15 +673,17 @@ def test_counting_from_zero(root: Path) -> None:
     assert counted(root)["hits"] == 1
 
 
-def test_since_is_the_first_merge(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Totals say since when they count, also after many merges."""
+def test_since_is_the_first_hour(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts say since when they count, the hour of the first, before the first merge and after many."""
     cache = cache_at(root)
     cache.cached(double)(1)
     cache.flow.ledger.flush()
-    assert ledger.read(str(root)).since == 0.0
-    merge_now(root, monkeypatch)
+    assert ledger.read(f"{root}-that-is-not-there").since == 0.0
     since = ledger.read(str(root)).since
-    assert abs(since - time.time()) < 60
+    assert since % ledger.HOUR == 0
+    assert 0 <= time.time() - since < ledger.HOUR + 60
+    merge_now(root, monkeypatch)
+    assert ledger.read(str(root)).since == since
     text = (folder_of(root) / "totals").read_text()
     heading = f"{since - 1000:.0f}"
     rest = text.partition("\n")[2]

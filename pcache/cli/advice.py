@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pcache.reports import FunctionStats, Stats
 
 _ORDINARY = {"absent", "refreshed"}  # reasons of misses that call for nothing
-_DEAR_COLUMNS = (Column("Costs more than it saves", cut="start"), Column("Why", cut="end"))
+_DEAR_COLUMNS = (Column("Costs more than it saves", cut="start"), Column("Why"))
 _MISS_COLUMNS = (Column("Misses", right=True), Column("Reason"), Column("Which means", cut="end"))
 _ERROR_COLUMNS = (Column("Errors", right=True), Column("Kind"), Column("Which means", cut="end"))
 _REASONS = {

@@ -234,7 +234,7 @@ def terminal_width() -> int | None:
 
 def styled(text: str, **style: Any) -> str:
     """A text in a style of `click.style`, where the terminal shows styles."""
-    return click.style(text, **style) if is_styled() else text
+    return click.style(text, **style) if text and is_styled() else text
 
 
 def is_styled() -> bool:
