@@ -11,6 +11,7 @@ from pcache import __version__
 from pcache.cli import common, keys, look, upkeep, why
 from pcache.cli.completion import completion
 from pcache.cli.program import Program
+from pcache.cli.report import report
 
 __all__ = ["main"]
 
@@ -31,7 +32,7 @@ def main() -> None:
     """
 
 
-for command in (look.directory, look.stats, look.list_entries, look.show, look.config):
+for command in (look.directory, look.stats, report, look.list_entries, look.show, look.config):
     main.add_command(command)
 for command in (why.explain, why.adopt):
     main.add_command(command)
