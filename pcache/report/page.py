@@ -38,6 +38,7 @@ def render(survey: Survey) -> str:
     library, script = get_plotlyjs(), _resource("page.js")
     environment = jinja2.Environment(
         autoescape=True,
+        keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
