@@ -118,6 +118,7 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
             "cornerradius": 4,
         },
         "textfont": {"size": 13, "color": [f"var(--on-{_rate_step(rate)})" for *_, rate in tiles]},
+        "textposition": "middle center",
         "pathbar": {"visible": False},
         "root": {"color": "rgba(0,0,0,0)"},
         "tiling": {"pad": 0},
