@@ -98,19 +98,41 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
     if rest := stored[_TILES:]:
         room, entries = sum(item.bytes for item in rest), sum(item.entries for item in rest)
         tiles.append((f"{wording.counted(len(rest), 'other function')}", room, entries, None))
-    trace = {
+    first = stored[0]
+    return Chart(
+        "disk",
+        "Disk use by function",
+        f"Treemap of {wording.counted(len(stored), 'function')}. The largest, {wording.visible(first.name)}, has"
+        f" {wording.share(first.bytes / total).shown} of {wording.size(total).shown}.",
+        {
+            "data": [_treemap(tiles, total)],
+            "layout": _layout(340, uniformtext={"minsize": 11, "mode": "hide"}, margin={**_MARGIN, "r": 0, "b": 0}),
+        },
+        tables.disk(functions),
+    )
+
+
+def _treemap(tiles: Sequence[tuple[str, int, int, float | None]], total: int) -> dict[str, Any]:
+    """Tiles of a name, a room on disk, a number of entries and a hit rate."""
+    return {
         "type": "treemap",
         "ids": [str(place) for place in range(len(tiles))],
         "labels": [text(name.partition(":")[2] or name) for name, *_ in tiles],
         "parents": [""] * len(tiles),
         "values": [room for _, room, *_ in tiles],
         "customdata": [
-            [text(name), wording.size(room).shown, wording.share(room / total).shown, f"{entries:,}", _rate(rate)]
+            [
+                text(name),
+                wording.size(room).shown,
+                wording.share(room / total).shown,
+                wording.counted(entries, "entry"),
+                _rate(rate),
+            ]
             for name, room, entries, rate in tiles
         ],
         "texttemplate": "<b>%{label}</b><br>%{customdata[1]}",
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}, %{customdata[2]} of all"
-        "<br>%{customdata[3]} entries<br>%{customdata[4]}<extra></extra>",
+        "<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>",
         "marker": {
             "colors": [f"var(--{_rate_step(rate)})" for *_, rate in tiles],
             "line": {"width": 2, "color": "var(--page)"},
@@ -123,18 +145,6 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
         "root": {"color": "rgba(0,0,0,0)"},
         "tiling": {"pad": 0},
     }
-    first = stored[0]
-    return Chart(
-        "disk",
-        "Disk use by function",
-        f"Treemap of {wording.counted(len(stored), 'function')}. The largest, {wording.visible(first.name)}, has"
-        f" {wording.share(first.bytes / total).shown} of {wording.size(total).shown}.",
-        {
-            "data": [trace],
-            "layout": _layout(340, uniformtext={"minsize": 11, "mode": "hide"}, margin={**_MARGIN, "r": 0, "b": 0}),
-        },
-        tables.disk(functions),
-    )
 
 
 def _rate(rate: float | None) -> str:
@@ -176,8 +186,8 @@ def _calls(timeline: Timeline) -> Chart | None:
     return Chart(
         "calls",
         "Hits, misses and hit rate over time",
-        f"Bars by {timeline.unit}: {wording.counted(hit, 'hit')} and {missed:,} misses in all. A line shows the hit"
-        f" rate, {wording.share(hit / (hit + missed)).shown} over all.",
+        f"A bar for each {timeline.unit}: {wording.counted(hit, 'hit')} and {wording.counted(missed, 'miss')} in all. A"
+        f" line shows the hit rate, {wording.share(hit / (hit + missed)).shown} over all.",
         {"data": [hits, misses, rate], "layout": layout},
         tables.over_time(timeline),
     )
@@ -209,7 +219,7 @@ def _time(timeline: Timeline) -> Chart | None:
     return Chart(
         "time",
         "Time saved and time computed",
-        f"Bars by {timeline.unit}: {wording.duration(saved).shown} saved and {wording.duration(computed).shown}"
+        f"Bars for each {timeline.unit}: {wording.duration(saved).shown} saved and {wording.duration(computed).shown}"
         " computed in all.",
         {"data": traces, "layout": layout},
         tables.over_time(timeline),
@@ -270,8 +280,8 @@ def _misses(amounts: Mapping[str, int]) -> Chart | None:
         "textposition": "outside",
         "cliponaxis": False,
         "marker": {"color": "var(--other)"},
-        "customdata": [[wording.share(n / total).shown] for _, n in reasons],
-        "hovertemplate": "<b>%{y}</b><br>%{text} misses, %{customdata[0]}<extra></extra>",
+        "customdata": [[wording.counted(n, "miss"), wording.share(n / total).shown] for _, n in reasons],
+        "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
     }
     layout = _layout(
         20 + _BAR * len(reasons),

@@ -53,6 +53,8 @@ def render(survey: Survey) -> str:
         stats_json=asdict(stats),
         charts=found,
         figures={name: chart.figure for name, chart in found.items()},
+        entries=wording.counted(stats.entries, "entry"),
+        room=wording.size(stats.bytes).shown,
         headlines=headlines(survey),
         summary=summary(survey),
         notices=notices(survey),
@@ -92,7 +94,13 @@ def headlines(survey: Survey) -> list[Headline]:
     most = "" if stats.max_entries is None else f"of at most {stats.max_entries:,}"
     calls = stats.hits + stats.misses
     return [
-        Headline("hit_rate", "Hit rate", stats.hit_rate, wording.share(stats.hit_rate), f"of {calls:,} calls"),
+        Headline(
+            "hit_rate",
+            "Hit rate",
+            stats.hit_rate,
+            wording.share(stats.hit_rate),
+            f"of {wording.counted(calls, 'call')}",
+        ),
         Headline(
             "saved_seconds",
             "Time saved",
@@ -105,7 +113,7 @@ def headlines(survey: Survey) -> list[Headline]:
             "Computed",
             stats.computed_seconds,
             wording.duration(stats.computed_seconds),
-            f"in {stats.misses:,} misses",
+            f"in {wording.counted(stats.misses, 'miss')}",
         ),
         Headline("entries", "Entries", stats.entries, wording.number(stats.entries), most or _of_functions(survey)),
         Headline(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _HOUR, _DAY = 3600, 86400
 _WIDTHS = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 28 * _DAY, 364 * _DAY)  # seconds
+_FEWEST = 12  # bars: a single one would fill the chart
 _MOST = 48  # bars: more cannot be told apart on a phone
 
 
@@ -52,7 +53,7 @@ class Timeline(NamedTuple):
 
 
 def timeline(periods: Sequence[Period], now: float) -> Timeline:
-    """Add up periods, the earliest first, into at most 48 stretches until now.
+    """Add up periods, the earliest first, into 12 to 48 stretches until now.
 
     They begin at whole hours or days of local time. Days of long ago are those of UTC, and count where they begin.
     """
@@ -61,7 +62,8 @@ def timeline(periods: Sequence[Period], now: float) -> Timeline:
     offset = time.localtime(now).tm_gmtoff  # that of now for all: an hour of summer time does not move a bar
     first, last = periods[0].start + offset, max(now, periods[-1].start) + offset
     width = next((width for width in _WIDTHS if last // width - first // width < _MOST), _WIDTHS[-1])
-    begin, end = int(first // width), int(last // width)
+    end = int(last // width)
+    begin = min(int(first // width), end + 1 - _FEWEST)
     found = [Stretch(float(place * width - offset)) for place in range(begin, end + 1)]
     for period in periods:
         place = int((period.start + offset) // width) - begin

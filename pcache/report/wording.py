@@ -81,7 +81,7 @@ def date(moment: float) -> str:
 
 
 def counted(n: int, thing: str) -> str:
-    """`1 entry`, `1,234 entries`."""
+    """`1 entry`, `1,234 entries`, `2 misses`."""
     if n != 1:
-        thing = thing[:-1] + "ies" if thing.endswith("ry") else thing + "s"
+        thing = thing[:-1] + "ies" if thing.endswith("ry") else thing + ("es" if thing.endswith("s") else "s")
     return f"{n:,} {thing}"
