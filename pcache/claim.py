@@ -232,6 +232,12 @@ def read_owner(entry_path: str) -> Owner | None:
         os.close(fd)
 
 
+def is_leftover(path: str) -> bool:
+    """Whether a claim file is known to be that of a process that is gone."""
+    owner = read_owner(path.removesuffix(CLAIM_SUFFIX))
+    return owner is not None and owner.is_dead()
+
+
 @functools.cache
 def _host() -> str:
     """This machine and, where there are any, the process namespace: a pid means nothing outside of it."""

@@ -86,7 +86,7 @@ def resolve(**arguments: object) -> Settings:
         found = {setting.name: setting for setting in layer}
         if "functions" in found:
             own = found.pop("functions").value
-            functions = own | {pattern: value for pattern, value in functions.items() if pattern not in own}
+            functions = {name: {**functions.get(name, {}), **own.get(name, {})} for name in (*own, *functions)}
         merged |= found
     if "directory" not in merged:
         merged["directory"] = Setting("directory", _default_directory(), "default")
@@ -173,6 +173,8 @@ def _functions(tables: object, origin: str) -> dict[str, dict[str, Any]]:
             name = spelling.replace("-", "_")
             if name not in known:
                 raise _unknown(spelling, known, place)
+            if name in found[pattern]:
+                raise _refused(f"{name} is set twice, once with - and once with _; remove one", place, name)
             found[pattern][name] = _checked(known[name], value, place, folder="").value
     return found
 

@@ -33,8 +33,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-# One of 16 hits is timed, not one of the first ones, which are slower: reading the clock takes longer than to count.
-_SOME, _TIMED = 15, 8
+_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all else that is counted
 _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
@@ -67,12 +66,12 @@ class CachedFunction(Generic[P, R]):
         self._cache = cache
         self._flow = cache.flow
         self._options = options
-        self._calls = calls = Calls(function, self, cache.flow, options)
+        self._calls = Calls(function, self, cache.flow, options)
         self._bind = self._calls.binder.bind
         self._address = self._calls.address
         self._refresh = cache.settings.refresh
         self._misses = 0
-        self._tally = cache.flow.ledger.tally(self, lambda: calls.version.facts.name)
+        self._tally = cache.flow.ledger.tally(self)
         self._hits_before = 0  # `cache_clear`
         self.options_digest = self._calls.options_digest
 
@@ -89,7 +88,7 @@ class CachedFunction(Generic[P, R]):
         if values is None:  # the call does not fit the signature: let Python say so
             return self.__wrapped__(*args, **kwargs)
         tally = self._tally
-        started = _clock() if tally.hits & _SOME == _TIMED else 0
+        started = 0 if tally.hits & _SOME else _clock()
         large: LargeContents = {}
         address = self._address(values, large)
         if asked == "refreshing" or self._refresh:
@@ -100,8 +99,7 @@ class CachedFunction(Generic[P, R]):
             miss = error.with_traceback(None)  # whose frames would keep the arguments alive
         else:
             tally.hits += 1
-            tally.saved_ns += loaded.header.cost_ns
-            tally.read_bytes += loaded.identity[1]
+            tally.weight += loaded.weight
             if started:
                 self._time(started)
             return loaded.value  # type: ignore[no-any-return]
@@ -111,14 +109,18 @@ class CachedFunction(Generic[P, R]):
         if found is None:
             return self._compute(call, miss)
         tally.hits += 1
-        tally.saved_ns += found.header.cost_ns
+        tally.weight += found.weight
+        self._time(started or _clock())
         return found.value  # type: ignore[no-any-return]
 
     def _time(self, started: int) -> None:
         """Count the time of one hit among several, and have the ledger written when that is due."""
-        self._tally.timed += 1
-        self._tally.timed_ns += _clock() - started
-        self._flow.ledger.look(time.time_ns())
+        tally = self._tally
+        tally.name = tally.name or self.name
+        if tally.hits > 1:  # the first, which looks at directories and imports, says nothing of the others
+            tally.timed += 1
+            tally.timed_ns += _clock() - started
+            self._flow.ledger.look(time.time_ns())
 
     def _found(self, call: Call) -> Loaded:
         """Return the stored result of a call; raises `Miss`."""

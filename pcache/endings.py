@@ -1,4 +1,4 @@
-"""What a process does before it ends, and in a child that it forks.
+"""What an object that gathers something does before it or its process ends, and in a child that is forked.
 
 `atexit` is not all of it: a worker of multiprocessing that was forked ends without calling its functions.
 """
@@ -9,11 +9,14 @@ import atexit
 import os
 import sys
 import weakref
-from typing import Protocol
 
 
-class Unfinished(Protocol):
-    """Something that gathers in memory what belongs on disk."""
+class Unfinished:
+    """Something that gathers in memory what belongs on disk: written when it, or this process, ends."""
+
+    def __init__(self) -> None:
+        _unfinished.add(self)
+        _arrange()
 
     def flush(self) -> object:
         """Write what was gathered; never raises."""
@@ -21,15 +24,13 @@ class Unfinished(Protocol):
     def reset(self) -> None:
         """Forget it: in a forked child it is the parent's."""
 
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # at the end of a process everything was written before
+            self.flush()
+
 
 _unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()
 _arranged: set[int] = set()  # ids of processes
-
-
-def register(unfinished: Unfinished) -> None:
-    """Have `flush` called when this process ends and `reset` in its forked children, as long as the object lives."""
-    _unfinished.add(unfinished)
-    _arrange()
 
 
 def _flush() -> None:
@@ -49,14 +50,19 @@ class _Mark:
 _mark = _Mark()
 
 
-def _arrange(*_: object) -> None:
+def _arrange() -> None:
     """Have multiprocessing call us at the end of a worker, which it does before it ends the process by force."""
     util = sys.modules.get("multiprocessing.util")
     if util is None or os.getpid() in _arranged:
         return
+    _arrange_worker()
+    util.register_after_fork(_mark, _arrange_worker)
+
+
+def _arrange_worker(*_: object) -> None:
+    """Workers start with an empty table: multiprocessing clears it, in some after it has loaded the program."""
     _arranged.add(os.getpid())
-    util.Finalize(None, _flush, exitpriority=10)
-    util.register_after_fork(_mark, _arrange)  # workers start with an empty table
+    sys.modules["multiprocessing.util"].Finalize(None, _flush, exitpriority=10)
 
 
 atexit.register(_flush)

@@ -7,6 +7,7 @@ it was used. Nothing is remembered of entries that are gone, and nothing is shar
 from __future__ import annotations
 
 from itertools import chain
+from math import exp2, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ _SECOND = 10**9  # nanoseconds
 _BLOCK = 4096  # bytes that the smallest file takes on disk
 _UNKNOWN_COST = 1 * _SECOND  # of results that were put: nobody stores what is computed at once
 _MAX_COST = 86400 * _SECOND  # beyond a day, a clock that was set or a machine that slept is likelier than a result
-_REST = 60 * _SECOND  # added to the idle time: recency is not known more exactly
+_MINUTE = 60 * _SECOND  # uses closer to each other than this are not told apart
+_HALF_LIFE = 30 * 86400 * _SECOND
+_SPARED = 10  # of the bytes, one in so many is spared as used last
 
 
 class Limits(NamedTuple):
@@ -57,13 +60,17 @@ E = TypeVar("E", bound=Entry)
 
 
 def value(entry: Entry, now_ns: int) -> float:
-    """Return what keeping an entry is worth: seconds of recomputation per byte, times uses, per time of not being used.
+    """Return what keeping an entry is worth; only the order of values means anything.
 
-    Only the order of values means anything. `docs/eviction.md` has its measured merit.
+    Seconds that a byte of it spares, times the root of uses, divided by the time since the last one: what was not
+    needed for an hour is likely not needed for another. Cost and size are as in GreedyDual-Size-Frequency (Cherkasova
+    1998), whose inflation would have to be remembered; dividing by time is from hyperbolic caching (Blankstein et al.
+    2017). Worth halves with each month without a use besides: nothing is too dear to go. `docs/eviction.md` compares
+    it with others.
     """
     cost = min(entry.cost_ns or _UNKNOWN_COST, _MAX_COST)
-    idle = max(now_ns - entry.used_ns, 0) + _REST
-    return cost * entry.uses / (max(entry.size, _BLOCK) * idle)
+    idle = max(now_ns - entry.used_ns, 0)
+    return cost * sqrt(entry.uses) / (max(entry.size, _BLOCK) * (idle + _MINUTE)) * exp2(-idle / _HALF_LIFE)
 
 
 def plan(
@@ -77,8 +84,9 @@ def plan(
     """Return the entries to remove, in the order in which they go.
 
     What has expired, or was not used for `max_age`, goes in any case. While a limit is exceeded, entries whose
-    `function_id` is `doomed` follow, and then those of the lowest value (the least recently used with `policy="lru"`).
-    The order of `entries` does not matter: equal values go in the order of their keys.
+    `function_id` is `doomed` follow, and then those of the lowest value, what was used last after all others: a result
+    is not evicted by its own arrival, however cheap it is. With `policy="lru"` the least recently used go instead. The
+    order of `entries` does not matter: equal values go in the order of their keys.
     """
     items = list(entries)
     oldest = 0 if limits.max_age is None else now_ns - int(limits.max_age * _SECOND)
@@ -93,13 +101,26 @@ def plan(
     first = [item for item in kept if item.function_id in doomed]
     others = [item for item in kept if item.function_id not in doomed] if first else kept
     rank: Callable[[E], float] = (lambda item: item.used_ns) if policy == "lru" else (lambda item: value(item, now_ns))
-    for item in chain(_ascending(first, rank), _ascending(others, rank)):
+    groups = [first, others] if policy == "lru" else [first, *_spare(others)]
+    for item in chain.from_iterable(_ascending(group, rank) for group in groups):
         if count <= max_count and size <= max_size:
             break
         gone.append(item)
         count -= 1
         size -= item.size
     return gone
+
+
+def _spare(items: list[E]) -> tuple[list[E], list[E]]:
+    """Split off those used last that make up a tenth of the bytes; what was used at one time stays together."""
+    room = sum(item.size for item in items) // _SPARED
+    used = [item.used_ns for item in items]
+    for index in sorted(range(len(items)), key=used.__getitem__, reverse=True):
+        room -= items[index].size
+        if room < 0:
+            since = used[index]
+            return [item for item in items if item.used_ns <= since], [item for item in items if item.used_ns > since]
+    return [], items
 
 
 def _ascending(items: list[E], rank: Callable[[E], float]) -> Iterator[E]:

@@ -16,7 +16,7 @@ from pcache.claim import read_owner
 from pcache.differences import Difference, of_arguments, of_versions
 from pcache.entry import NEVER
 from pcache.errors import Miss
-from pcache.reader import check_file, inspect_file
+from pcache.inspection import check_file, inspect_file
 from pcache.registry import read_all
 from pcache.summary import arguments_of, in_one_line
 from pcache.units import format_duration

@@ -4,6 +4,7 @@
     <root>/v1/ledger/counters.<16 hex> the same, full and soon to be merged
     <root>/v1/ledger/totals            what was merged, of the same lines
     line = crc32 hour function (TAB counter SP number)*
+    totals begin with "#" crc32 since (SP file)*: since when they count, and the files merged last
 
 A process counts in memory and appends at intervals and when it ends; a forked child starts at zero. Appending takes no
 lock: one write to a file opened for appending goes in one piece, and importing filelock costs 45 ms, more than a first
@@ -19,14 +20,14 @@ import os
 import sys
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache import endings
+from pcache.endings import Unfinished
+from pcache.tally import Tally
 from pcache.trust import SAFE_FLAGS, check_below, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 HOUR = 3600
 _SOONEST, _LATEST = 0.2, 5.0  # seconds between two appends: soon at first, as many processes are short
@@ -36,33 +37,7 @@ _HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept b
 _MAX_SIZE = 64 << 20
 
 
-class Tally:
-    """What one cached function's hits came to, in this process: plain attributes, since a hit has 150 ns for it.
-
-    Every sixteenth hit is timed. `name` says which function it is, and is asked when lines are written.
-    """
-
-    __slots__ = ("hits", "name", "owner", "read_bytes", "saved_ns", "timed", "timed_ns", "written")
-
-    def __init__(self, owner: object, name: Callable[[], str]) -> None:
-        self.owner = weakref.ref(owner)
-        self.name = name
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was counted: in a forked child it is the parent's."""
-        self.hits = self.saved_ns = self.read_bytes = self.timed_ns = self.timed = 0
-        self.written = (0, 0, 0, 0)
-
-    def totals(self) -> tuple[int, int, int, int]:
-        """Hits, nanoseconds saved, bytes read, and nanoseconds that the hits took, by those that were timed."""
-        return self.hits, self.saved_ns, self.read_bytes, self.timed_ns * self.hits // (self.timed or 1)
-
-
-_HIT_COUNTERS = ("hits", "saved_ns", "read_bytes", "hit_ns")  # in the order of `Tally.totals`
-
-
-class Ledger:
+class Ledger(Unfinished):
     """The counters of one cache directory that this process has not written yet."""
 
     def __init__(self, root: str, *, read_only: bool = False) -> None:
@@ -72,20 +47,20 @@ class Ledger:
         self._is_ours = False  # looked at once: a link in its place would lead elsewhere
         self._read_only = read_only
         self._tallies: list[Tally] = []
-        self._pause = _SOONEST
         self.reset()
-        endings.register(self)
+        super().__init__()
 
     def reset(self) -> None:
         """Forget what is not written yet, and a lock that a thread held which did not survive a fork."""
         self._lock = threading.Lock()
-        self._more: dict[tuple[str, str], int] = {}
+        self._pause = _SOONEST
+        self._more: dict[str, dict[str, int]] = {}  # numbers by function and counter
         for tally in self._tallies:
-            tally.reset()
+            tally.take()
 
-    def tally(self, owner: object, name: Callable[[], str]) -> Tally:
+    def tally(self, owner: object) -> Tally:
         """A place to count the hits of `owner` in."""
-        made = Tally(owner, name)
+        made = Tally(owner)
         with self._lock:
             self._tallies.append(made)
         return made
@@ -93,8 +68,12 @@ class Ledger:
     def count(self, function: str, **amounts: int) -> None:
         """Add to counters of a function; "" stands for what belongs to none."""
         with self._lock:
-            for counter, amount in amounts.items():
-                self._more[function, counter] = self._more.get((function, counter), 0) + amount
+            self._add(function, amounts)
+
+    def _add(self, function: str, amounts: Mapping[str, int]) -> None:
+        counters = self._more.setdefault(function, {})
+        for counter, amount in amounts.items():
+            counters[counter] = counters.get(counter, 0) + amount
 
     def look(self, now_ns: int) -> None:
         """Append what was counted if it is time to."""
@@ -105,34 +84,45 @@ class Ledger:
         """Append what was counted; return whether nothing is left. Failing to is silent, and tried again later."""
         self.due_ns = time.time_ns() + int(self._pause * 1e9)
         self._pause = min(2 * self._pause, _LATEST)
-        if self._read_only or not os.path.lexists(os.path.dirname(self._folder)):
+        if self._read_only:
             return False
         with self._lock:
-            amounts = dict(self._more)
-            found = [(tally, tally.totals()) for tally in self._tallies]
-            for tally, totals in found:
-                for counter, now, before in zip(_HIT_COUNTERS, totals, tally.written, strict=True):
-                    if now > before:
-                        key = (tally.name(), counter)
-                        amounts[key] = amounts.get(key, 0) + now - before
-            try:
-                self._append(amounts)
-            except OSError:
-                return False  # a full disk, or one that is read-only
-            self._more.clear()
-            for tally, totals in found:
-                tally.written = totals
+            for tally in self._tallies:
+                if amounts := tally.take():
+                    self._add(tally.name, amounts)
             self._tallies = [tally for tally in self._tallies if tally.owner() is not None]
+            try:
+                is_full = self._append()
+            except OSError:
+                self._is_ours = False  # a full or read-only disk; or the directory was removed, and will be made anew
+                return False
+        if is_full and "filelock" in sys.modules:
+            try:
+                merge(self._folder)
+            except OSError:
+                pass  # nothing is lost: whoever appends next tries again
         return True
 
-    def _append(self, amounts: Mapping[tuple[str, str], int]) -> None:
-        if not amounts:
-            return
+    def _append(self) -> bool:
+        """Append a line for each function, and forget what is written; return whether the file is full."""
+        if not self._more:
+            return False
+        if not os.path.lexists(os.path.dirname(self._folder)):
+            raise FileNotFoundError(self._folder)  # nothing is stored there yet
         self._is_ours = self._is_ours or check_below(self.root, self._folder)
         hour = int(time.time()) // HOUR
-        text = "".join(_lines({(hour, function, counter): n for (function, counter), n in amounts.items()}))
-        if append(self._folder, text) > _FULL and "filelock" in sys.modules:
-            merge(self._folder)
+        path = os.path.join(self._folder, "counters")
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        try:
+            for function, counters in list(self._more.items()):
+                # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
+                line = f"\n{_line(hour, function, counters)}".encode()
+                if os.write(fd, line) != len(line):
+                    raise OSError("the disk is full")
+                del self._more[function]
+            return os.fstat(fd).st_size > _FULL
+        finally:
+            os.close(fd)
 
 
 class Reading(NamedTuple):
@@ -150,54 +140,55 @@ def folder_below(root: str) -> str:
     return os.path.join(root, "v1", "ledger")
 
 
-def append(folder: str, text: str) -> int:
-    """Append lines; return the size of their file. Raises `OSError`."""
-    fd = os.open(os.path.join(folder, "counters"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
-    try:
-        data = f"\n{text}".encode()  # on a line of its own, also after one that a kill cut short
-        written = os.write(fd, data)
-        if written != len(data):
-            raise OSError("the disk is full")  # what is there of it is a damaged line
-        return os.fstat(fd).st_size
-    finally:
-        os.close(fd)
-
-
 def read(root: str) -> Reading:
     """Everything that was counted and written; an empty reading where there is nothing."""
-    for _ in range(3):
-        reading, before = _read(folder_below(root)), _identity(root)
-        if before == _identity(root):
-            break  # else lines were merged meanwhile, and may have been seen neither here nor there
+    folder = folder_below(root)
+    for _ in range(5):
+        before = _identities(folder)
+        reading = _read(folder)
+        if before == _identities(folder):
+            break  # else lines went from file to file meanwhile, and may have been seen twice or not at all
     return reading
 
 
-def _identity(root: str) -> int:
-    try:
-        return os.stat(os.path.join(folder_below(root), "totals")).st_ino
-    except OSError:
-        return 0
+def _identities(folder: str) -> list[tuple[int, int]]:
+    found = []
+    for name in ("totals", "counters"):
+        try:
+            status = os.stat(os.path.join(folder, name))
+        except OSError:
+            found.append((0, 0))
+        else:  # what is appended changes the time
+            found.append((status.st_ino, status.st_ctime_ns if name == "totals" else 0))
+    return found
 
 
 def _read(folder: str) -> Reading:
     amounts: dict[tuple[int, str, str], int] = {}
     totals = _content(folder, "totals")
-    merged, since = _heading(totals)
-    damaged = _add(amounts, totals.partition("\n")[2] if totals.startswith("#") else totals)
+    merged, since, rest = _heading(totals)
+    damaged = _add(amounts, rest)
     for name in _set_aside(folder):
         if name not in merged:
             damaged += _add(amounts, _content(folder, name))
     damaged += _add(amounts, _content(folder, "counters"))
-    return Reading(amounts, since, damaged)
+    earliest = HOUR * min((hour for hour, _, _ in amounts), default=0)
+    return Reading(amounts, since or float(earliest), damaged)
 
 
-def _heading(totals: str) -> tuple[tuple[str, ...], float]:
-    """The files that were merged into totals, and since when it counts."""
-    words = totals.partition("\n")[0].split()
+def _heading(totals: str) -> tuple[tuple[str, ...], float, str]:
+    """The files that were merged into totals, since when it counts, and its lines."""
+    from zlib import crc32  # late for start-up time
+
+    first, _, rest = totals.partition("\n")
+    check, _, text = first.partition(" ")
     try:
-        return tuple(words[2:]), float(words[1])
-    except (IndexError, ValueError):
-        return (), 0.0
+        if int(check.removeprefix("#"), 16) != crc32(text.encode()) or not check.startswith("#"):
+            return (), 0.0, totals
+        since, *merged = text.split(" ")
+        return tuple(merged), float(since), rest
+    except ValueError:
+        return (), 0.0, totals
 
 
 def merge(folder: str, *, zero: bool = False) -> bool:
@@ -209,14 +200,15 @@ def merge(folder: str, *, zero: bool = False) -> bool:
 
     root = os.path.dirname(os.path.dirname(folder))
     locks = os.path.join(root, "v1", "locks")
-    check_below(root, locks)
+    for below in (locks, folder):
+        check_below(root, below)
     lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0)
     if lock is None:
         return False
     with lock:
         now = time.time()
         aside = _set_aside(folder)
-        done, since = _heading(_content(folder, "totals"))
+        done, since, lines = _heading(_content(folder, "totals"))
         for name in done:
             if name in aside:  # its merger was killed before it could remove it
                 os.unlink(os.path.join(folder, name))
@@ -226,12 +218,12 @@ def merge(folder: str, *, zero: bool = False) -> bool:
             since = now
             settled += _rotate(folder)
         else:
-            _add(amounts, _content(folder, "totals").partition("\n")[2])
+            _add(amounts, lines)
             for name in settled:
                 _add(amounts, _content(folder, name))
             _rotate(folder)
         if settled or zero:
-            _write_totals(folder, _by_day(amounts, now), since or now, settled)
+            _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled)
             for name in settled:
                 os.unlink(os.path.join(folder, name))
     return True
@@ -260,10 +252,14 @@ def _set_aside(folder: str) -> list[str]:
 
 
 def _write_totals(folder: str, amounts: Mapping[tuple[int, str, str], int], since: float, merged: list[str]) -> None:
+    from zlib import crc32  # late for start-up time
+
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
+    heading = " ".join([f"{since:.0f}", *merged])
+    lines = [f"#{crc32(heading.encode()):08x} {heading}", *_lines(amounts)]
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFE_FLAGS, 0o600)
     try:
-        write_all(fd, f"#since {since:.0f} {' '.join(merged)}\n{''.join(_lines(amounts))}".encode())
+        write_all(fd, "\n".join(lines).encode())
     finally:
         os.close(fd)
     os.replace(temporary, os.path.join(folder, "totals"))
@@ -281,23 +277,29 @@ def _by_day(amounts: Mapping[tuple[int, str, str], int], now: float) -> dict[tup
 
 def _content(folder: str, name: str) -> str:
     try:
-        fd = os.open(os.path.join(folder, name), os.O_RDONLY | SAFE_FLAGS)
+        with open(
+            os.path.join(folder, name), "rb", opener=lambda path, flags: os.open(path, flags | SAFE_FLAGS)
+        ) as file:
+            return (file.read(_MAX_SIZE) or b"").decode("utf-8", "replace")
     except OSError:
         return ""
-    with os.fdopen(fd, "rb") as file:
-        return file.read(_MAX_SIZE).decode("utf-8", "replace")
 
 
 def _lines(amounts: Mapping[tuple[int, str, str], int]) -> Iterator[str]:
+    rows: dict[tuple[int, str], dict[str, int]] = {}
+    for (hour, function, counter), amount in amounts.items():
+        rows.setdefault((hour, function), {})[counter] = amount
+    for (hour, function), counters in rows.items():
+        yield _line(hour, function, counters)
+
+
+def _line(hour: int, function: str, counters: Mapping[str, int]) -> str:
     from zlib import crc32  # late for start-up time
 
-    rows: dict[tuple[int, str], list[str]] = {}
-    for (hour, function, counter), amount in amounts.items():
-        name = "".join(char if char.isprintable() and char != " " else "?" for char in function)
-        rows.setdefault((hour, name), []).append(f"\t{counter} {amount}")
-    for (hour, name), counters in rows.items():
-        body = f"{hour} {name}{''.join(counters)}"
-        yield f"{crc32(body.encode()):08x} {body}\n"
+    name = "".join(char if char.isprintable() else "?" for char in function)
+    pairs = "".join(f"\t{counter} {amount}" for counter, amount in counters.items())
+    body = f"{hour} {name}{pairs}"
+    return f"{crc32(body.encode()):08x} {body}"
 
 
 def _add(amounts: dict[tuple[int, str, str], int], text: str) -> int:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pcache.cache import Cache
-    from pcache.reader import Inspection
+    from pcache.inspection import Inspection
     from pcache.registry import FunctionVersion
     from pcache.selection import Selection
     from pcache.store import StoredFile
@@ -115,7 +115,7 @@ def _sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[li
     store = cache.flow.store
     shards = store.shards()
     known = occupancy.read(occupancy.path_below(store.root))
-    is_large = known is not None and known.entries > _MANY and not exact
+    is_large = known is not None and occupancy.total_of(known).entries > _MANY and not exact
     if is_large:
         random.shuffle(shards)  # keys are spread evenly, whatever the function
     files: list[StoredFile] = []

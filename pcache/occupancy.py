@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SHARDS = 256
+PATIENCE = 0.005  # seconds; who holds the lock needs 30 us, unless it was stopped
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")
@@ -44,51 +45,50 @@ def path_below(root: str, function: str = "") -> str:
     return os.path.join(root, "v1", "ledger", name)
 
 
-def read(path: str) -> Amount | None:
-    """What lies in all shards, as a file says; None when it is not there or damaged."""
+def read(path: str) -> list[Amount] | None:
+    """What lies in each shard, as a file says; None when it is not there or damaged."""
     try:
         fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
     except OSError:
         return None
     try:
-        rows = _decode(os.pread(fd, _SIZE + 1, 0))
-        return None if rows is None else _total(rows)
+        return _decode(os.pread(fd, _SIZE + 1, 0))
     except OSError:
         return None
     finally:
         os.close(fd)
 
 
-def update(path: str, added: Mapping[int, Amount], counted: Mapping[int, Amount]) -> Amount | None:
-    """Add to some shards, say what was counted in others, and return what lies in all.
+def total_of(rows: Iterable[Amount]) -> Amount:
+    """What lies in all shards."""
+    entries, sizes = zip(*rows, strict=True)
+    return Amount(sum(entries), sum(sizes))
 
-    None when nothing is known: then `counted` has to say it of every shard. Raises `OSError`, and `BlockingIOError`
-    while another process updates.
+
+def add(
+    path: str, added: Mapping[int, Amount], *, anew: list[Amount] | None = None, wait: float = 0.0
+) -> Amount | None:
+    """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
+
+    Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds.
     """
     from pcache.locking import try_lock  # late for start-up time
 
-    lock = try_lock(path)
+    lock = try_lock(path, wait)
     if lock is None:
         raise BlockingIOError("another process updates the file")
     with lock:
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
-            if len(counted) < SHARDS:
+            if anew is None:
                 return None
-            rows = [Amount()] * SHARDS
+            rows = anew
             os.ftruncate(lock.fd, 0)
         else:
             for shard, (entries, size) in added.items():
                 rows[shard] = Amount(max(rows[shard].entries + entries, 0), max(rows[shard].size + size, 0))
-        for shard, amount in counted.items():
-            rows[shard] = amount
         os.pwrite(lock.fd, _encode(rows), 0)
-        return _total(rows)
-
-
-def _total(rows: Iterable[Amount]) -> Amount:
-    entries, sizes = zip(*rows, strict=True)
-    return Amount(sum(entries), sum(sizes))
+        return total_of(rows)
 
 
 def _encode(rows: list[Amount]) -> bytes:
@@ -111,10 +111,10 @@ def _decode(data: bytes) -> list[Amount] | None:
 class Gauge:
     """What this process adds to one occupancy file, told to the others now and then. Safe for threads."""
 
-    def __init__(self, root: str, function: str, count: Callable[[], Mapping[int, Amount]]) -> None:
+    def __init__(self, root: str, function: str, count: Callable[[], list[Amount]]) -> None:
         self._root = root
         self._path = path_below(root, function)
-        self._count = count  # all shards, for a file that is not there yet
+        self._count = count  # lists all shards, for a file that is not there yet
         self.reset()
 
     def reset(self) -> None:
@@ -130,15 +130,27 @@ class Gauge:
             self.untold = self.untold.plus(entries, size)
             return self.untold
 
-    def tell(self, counted: Mapping[int, Amount] | None = None) -> Amount | None:
-        """Tell the others; return what lies in all shards now, None when that cannot be had at the moment."""
+    def rows(self) -> list[Amount]:
+        """What is known to lie in each shard; nothing where nothing is known."""
+        return read(self._path) or [Amount()] * SHARDS
+
+    def tell(self, wait: float = PATIENCE, pending: tuple[int, Amount] | None = None) -> Amount | None:
+        """Tell the others; return what lies in all shards now, None when that cannot be had within `wait` seconds.
+
+        `pending` is a result that was added, with its shard, and is not on the disk yet.
+        """
         with self._lock:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
         try:
             check_below(self._root, os.path.dirname(self._path))
-            total = update(self._path, added, counted or {})
-            return update(self._path, added, self._count()) if total is None else total
+            total = add(self._path, added, wait=wait)
+            if total is not None:
+                return total
+            there = self._count()
+            if pending is not None:
+                there[pending[0]] = there[pending[0]].plus(*pending[1])
+            return add(self._path, added, anew=there, wait=wait)
         except OSError:  # a full or read-only disk, or another process that tells: the next time
             with self._lock:
                 for shard, amount in added.items():

@@ -20,16 +20,15 @@ from pcache.culprit import attempt
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
 from pcache.payload import load, load_again, load_with
+from pcache.tally import COST_BITS
 from pcache.trust import SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pcache.entry import BufferRow, Header
     from pcache.home import Home
     from pcache.trust import Keyring
 
-_OTHER_MODULE = "it names classes of its module, which is another one here"
+OTHER_MODULE = "it names classes of its module, which is another one here"
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
 _MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
@@ -59,13 +58,14 @@ class Address(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A stored result, with what its file says of it; `stream` only where it is worth keeping."""
+    """A stored result, with what its file says of it; `stream` where it is worth keeping, `weight` for a `Tally`."""
 
     value: Any
     header: Header
     mtime_ns: int
     stream: bytes | None
     identity: tuple[int, int, int]
+    weight: int
 
 
 class Recent:
@@ -76,7 +76,8 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        self._loaded: dict[str, Loaded] = {}
+        # Plain tuples of all fields of `Loaded` but the value: a named one takes 100 ns longer to take apart.
+        self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], int]] = {}
         self._size = 0
 
     def again(self, address: Address, now_ns: int) -> Loaded | None:
@@ -84,22 +85,23 @@ class Recent:
         known = self._loaded.get(address.path)
         if known is None:
             return None
+        header, mtime_ns, stream, identity, weight = known
         try:
             status = os.lstat(address.path)
         except OSError:
             return None  # gone: reading it says what there is to say
-        if (status.st_ino, status.st_size, status.st_ctime_ns) != known.identity:
+        if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
             return None
         try:
-            entry.check_age(known.header, now_ns, address.ttl_ns)
+            entry.check_age(header, now_ns, address.ttl_ns)
         except EntryError as error:
             raise Miss(error.reason, detail=error.detail) from error
-        if known.header.flags and not means_the_same(known.header.flags, known.stream, address.home):
+        if header.flags and not means_the_same(header.flags, stream, address.home):
             return None
-        value, failure = attempt(load, known.stream)
+        value, failure = attempt(load, stream)
         if failure is not None:
             return None  # reading it says what there is to say
-        return _new(Loaded, (value, known.header, known.mtime_ns, None, known.identity))
+        return _new(Loaded, (value, header, mtime_ns, None, identity, weight))
 
     def keep(self, address: Address, loaded: Loaded, now_ns: int) -> None:
         """Remember an entry that was just read.
@@ -113,7 +115,18 @@ class Recent:
         if self._size > _RECENT_SIZE:
             self._loaded.clear()
             self._size = 0
-        self._loaded[address.path] = _new(Loaded, (None, *loaded[1:]))
+        self._loaded[address.path] = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight)
+
+    def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
+        """Know an entry's file again whose times we changed ourselves, if it is still the one that was read."""
+        now = (status.st_ino, status.st_size, status.st_ctime_ns)
+        if now[:2] != before[:2]:
+            return
+        if (known := self._loaded.get(path)) is not None:
+            header, _, stream, _, weight = known
+            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight)
+        if (status.st_dev, *before) in _verified:
+            _verified.add((status.st_dev, *now))
 
 
 _new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(...)` makes
@@ -166,7 +179,7 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
         buffer = _take_buffer(header.head_length)
         try:
             with memoryview(buffer) as view, view[: header.head_length] as head:
-                _read_into(fd, head, 0)
+                read_into(fd, head, 0)
                 entry.authenticate(head, header, keyring)
                 return _load(fd, status, head, header, address, now_ns, verify)
         finally:
@@ -190,7 +203,7 @@ def _load(
     stream = entry.stream_of(head, header)
     try:
         if header.flags and not means_the_same(header.flags, stream, address.home):
-            raise Miss("unloadable", detail=_OTHER_MODULE)
+            raise Miss("unloadable", detail=OTHER_MODULE)
         loader = load
         if header.n_buffers:
             loader = load_with(_buffers(fd, status, entry.table_of(head, header, status.st_size), header, verify))
@@ -205,7 +218,8 @@ def _load(
     if error is not None:
         raise Miss("unloadable", detail=f"{type(error).__name__}: {error}") from error
     identity = (status.st_ino, status.st_size, status.st_ctime_ns)
-    return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity))
+    weight = status.st_size << COST_BITS | header.cost_ns
+    return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity, weight))
 
 
 def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str) -> list[Any]:
@@ -226,7 +240,7 @@ def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Hea
                 entry.check_buffer(row, view)
             buffers.append(entry.unpack_buffer(row, view))
         else:
-            buffers.append(_read_buffer(fd, row))
+            buffers.append(read_buffer(fd, row))
     if mapped is not None and not known:
         _drop_pages(mapped)
         if len(_verified) >= _MAX_VERIFIED:
@@ -235,10 +249,10 @@ def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Hea
     return buffers
 
 
-def _read_buffer(fd: int, row: BufferRow) -> bytearray:
+def read_buffer(fd: int, row: BufferRow) -> bytearray:
     """One buffer in memory of its own, always checked: the bytes have just been read."""
     stored = bytearray(row.length)
-    _read_into(fd, memoryview(stored), row.offset)
+    read_into(fd, memoryview(stored), row.offset)
     entry.check_buffer(row, stored)
     raw = entry.unpack_buffer(row, stored)
     return raw if isinstance(raw, bytearray) else bytearray(raw)
@@ -265,7 +279,7 @@ def _drop_pages(mapped: mmap.mmap) -> None:
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _read_into(fd: int, view: memoryview, offset: int) -> None:
+def read_into(fd: int, view: memoryview, offset: int) -> None:
     done = 0
     while done < len(view):
         count = os.preadv(fd, [view[done:]], offset + done)
@@ -286,58 +300,3 @@ def _take_buffer(size: int) -> bytearray:
 def _give_back(buffer: bytearray) -> None:
     if len(buffer) <= _KEPT_BUFFER and len(_spare_buffers) < _KEPT_BUFFERS:
         _spare_buffers.append(buffer)
-
-
-class Inspection(NamedTuple):
-    """What an entry's file says, its tag checked; nothing was unpickled."""
-
-    header: Header
-    meta: Mapping[str, Any]
-    stream: bytes
-    rows: list[BufferRow]
-
-
-def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: bool = True) -> Inspection:
-    """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`.
-
-    Without `stream` what may be long stays packed and is left out.
-    """
-    fd, status = open_entry(path)
-    try:
-        size = status.st_size
-        beginning = os.pread(fd, entry.META_AT, 0)
-        header = entry.read_header(beginning, size)
-        entry.check_proof(beginning, header, keyring)
-        data = memoryview(bytearray(header.head_length))
-        _read_into(fd, data, 0)
-        entry.authenticate(data, header, keyring)
-        rows = entry.table_of(data, header, size)
-        unpacked = bytes(entry.stream_of(data, header)) if stream else b""
-        if buffers:
-            for start, end in entry.paddings(header, rows):
-                entry.check_padding(os.pread(fd, end - start, start))
-            for row in rows:
-                _read_buffer(fd, row)
-        return Inspection(header, entry.meta_of(data, header), unpacked, rows)
-    except EntryError as error:
-        raise Miss(error.reason, detail=error.detail) from error
-    except MemoryError as error:
-        raise Miss("damaged", detail="it claims more memory than there is") from error
-    except OSError as error:
-        raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
-    finally:
-        os.close(fd)
-
-
-def check_file(address: Address, keyring: Keyring, now_ns: int) -> Header:
-    """Check all that a hit checks, short of unpickling, and return the header; raises `Miss`."""
-    inspection = inspect_file(address.path, keyring, buffers=True)
-    header = inspection.header
-    try:
-        entry.check_identity(header, address.key, address.function_id)
-        entry.check_age(header, now_ns, address.ttl_ns)
-    except EntryError as error:
-        raise Miss(error.reason, detail=error.detail) from error
-    if header.flags and not means_the_same(header.flags, inspection.stream, address.home):
-        raise Miss("unloadable", detail=_OTHER_MODULE)
-    return header

@@ -84,6 +84,6 @@ def _make_known(store: Store, gone: list[StoredFile]) -> None:
         entries[shard] -= 1
         sizes[shard] -= item.size
     try:
-        occupancy.update(path, {shard: Amount(entries[shard], sizes[shard]) for shard in entries}, {})
+        occupancy.add(path, {shard: Amount(entries[shard], sizes[shard]) for shard in entries})
     except OSError:
         pass  # busy, or a disk that can only be read

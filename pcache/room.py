@@ -8,16 +8,21 @@ little anywhere, and the directory may be as large as it likes. Correctness rest
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache import endings, registry, removals
+from pcache import registry, removals
+from pcache.claim import is_leftover
+from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.locking import try_lock
 from pcache.notices import log
-from pcache.occupancy import SHARDS, Amount, Gauge
+from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge
 from pcache.store import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.trust import check_below
@@ -38,6 +43,7 @@ _LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
 _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
 _A_LOT = 1.04  # times the limit
 _BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
+_AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
 
 
 class Scope(NamedTuple):
@@ -45,10 +51,11 @@ class Scope(NamedTuple):
 
     function: str
     limits: Limits
+    step: Amount  # so much is told to the others at once
     gauge: Gauge
 
 
-class Room:
+class Room(Unfinished):
     """The limits of one cache directory. Safe for threads and processes: whoever cannot have a lock goes on."""
 
     def __init__(self, store: Store, settings: Settings, keys: KeySource, ledger: Ledger) -> None:
@@ -59,7 +66,7 @@ class Room:
         self._scopes: dict[str, Scope | None] = {}
         self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
         self._next_shard = random.randrange(SHARDS)  # noqa: S311 - no secret: processes begin at different shards
-        endings.register(self)
+        super().__init__()
 
     def reset(self) -> None:
         """Forget what was written and not told yet."""
@@ -70,8 +77,8 @@ class Room:
     def flush(self) -> None:
         """Tell what was written, and evict if that is too much. Failing to is silent."""
         for scope in list(self._scopes.values()):
-            if scope is not None and scope.gauge.untold.entries:
-                self._look(scope)
+            if scope is not None and scope.gauge.untold != Amount():
+                self._look(scope, wait=_AT_THE_END)
 
     def refusal(self, length: int, function: str) -> str:
         """Why a result of so many bytes is not stored; empty when it may be."""
@@ -92,10 +99,8 @@ class Room:
         shard, size = int(os.path.basename(os.path.dirname(path)), 16), on_disk(length)
         for scope in self._scopes_of(function):
             untold = scope.gauge.add(shard, 1, size)
-            size_limit, count_limit, _ = scope.limits
-            told_by_size = size_limit is not None and untold.size * _SHARES >= size_limit
-            if told_by_size or (count_limit is not None and untold.entries * _SHARES >= count_limit):
-                self._look(scope)
+            if untold.size >= scope.step.size or untold.entries >= scope.step.entries:
+                self._look(scope, (shard, Amount(1, size)))
 
     def _scopes_of(self, function: str) -> Iterable[Scope]:
         for name in ("", function):
@@ -108,7 +113,13 @@ class Room:
                 yield scope
 
     def _make_scope(self, function: str, limits: Limits) -> Scope:
-        return Scope(function, limits, Gauge(self._store.root, function, lambda: self._count(self._ids_of(function))))
+        gauge = Gauge(self._store.root, function, lambda: self._count(self._ids_of(function)))
+        sizes = [limits.max_size or sys.maxsize]
+        if not function and self._settings.min_free and (disk := self._disk()) is not None:
+            sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
+        return Scope(
+            function, limits, Amount((limits.max_entries or sys.maxsize) // _SHARES, min(sizes) // _SHARES), gauge
+        )
 
     def _ids_of(self, function: str) -> frozenset[str] | None:
         """The versions that a scope is about, None for all."""
@@ -117,90 +128,101 @@ class Room:
         known = registry.read_all(self._store.functions, self._keys.keyring)
         return frozenset(i for i, version in known.items() if version.name == function)
 
-    def _count(self, ids: frozenset[str] | None) -> dict[int, Amount]:
+    def _count(self, ids: frozenset[str] | None) -> list[Amount]:
         """What lies in each shard."""
-        counted = dict.fromkeys(range(SHARDS), Amount())
-        for item in self._store.scan():
-            if ids is None or item.function_id in ids:
-                shard = int(item.key[:2], 16)
-                counted[shard] = counted[shard].plus(1, item.size)
-        return counted
+        return _by_shard(item for item in self._store.scan() if ids is None or item.function_id in ids)
 
-    def _look(self, scope: Scope) -> None:
-        """Tell what was written, and evict if that makes too much."""
+    def _look(self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE) -> None:
+        """Tell what was written, and evict if that makes too much. `pending` is what is about to be written."""
         written = scope.gauge.untold.size
-        total = scope.gauge.tell()
-        if total is None:
+        total = scope.gauge.tell(wait, pending)
+        if total is None or _excess(total, self._limits_now(scope, total, written)) <= 1:
             return
-        limits = self._limits_now(scope, total, written)
-        if _excess(total, limits) > 1:
-            try:
-                self._evict(scope, limits, total)
-            except OSError:
-                pass  # a disk or a directory that can only be read: what could go is gone
+        try:
+            self._evict(scope, total, written, pending)
+        except OSError:
+            pass  # a disk or a directory that can only be read: what could go is gone
 
     def _limits_now(self, scope: Scope, total: Amount, written: int) -> Limits:
         """The limits of a scope; on a disk that is nearly full, what was written has to be made up for."""
-        if scope.function or not hasattr(os, "statvfs"):
+        disk = None if scope.function else self._disk()
+        if disk is None:
             return scope.limits
-        try:
-            disk = os.statvfs(self._store.root)
-        except OSError:
-            return scope.limits
-        lacking = int(self._settings.min_free * disk.f_blocks - disk.f_bavail) * disk.f_frsize
+        lacking = int(self._settings.min_free * disk.f_blocks - disk.f_bavail) * disk.f_frsize + written
         if lacking <= 0:
             return scope.limits
         most = max(total.size - min(lacking, written), 0)
         return scope.limits._replace(max_size=min(most, scope.limits.max_size or most))
 
-    def _evict(self, scope: Scope, limits: Limits, total: Amount) -> None:
+    def _disk(self) -> os.statvfs_result | None:
+        try:
+            return os.statvfs(self._store.root)
+        except (OSError, AttributeError):  # AttributeError: Windows
+            return None
+
+    def _evict(self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None) -> None:
         """Remove what is worth least, some shards at a time, unless another process does.
 
         When that takes long, and the limit is exceeded by little, the rest is for the next time.
         """
         folder = os.path.join(self._store.root, GENERATION, "locks")
         check_below(self._store.root, folder)
-        path = os.path.join(folder, "evict")
-        is_first = not os.path.exists(path)
-        lock = try_lock(path)
-        if lock is None:
+        lock = try_lock(os.path.join(folder, "evict"))
+        # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
+        if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
             return
-        with lock:
-            if is_first:
-                self._say_first(scope, limits)
+        with lock or contextlib.nullcontext():
             deadline, left, ids = time.monotonic() + _PATIENCE, SHARDS, self._ids_of(scope.function)
-            while left > 0 and (excess := _excess(total, limits)) > 1:
-                if time.monotonic() > deadline and excess < _A_LOT:
-                    break
+            while left > 0:
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
                 left -= len(shards)
-                told = scope.gauge.tell(self._evict_from(shards, ids, limits, total))
-                if told is None:
+                items = self._look_through(shards, ids, scope.gauge, pending)
+                # Entries that were dropped or replaced were not told: first find out how much there is.
+                told = scope.gauge.tell()
+                if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
                     break
-                total = told
+                gone = self._evict_from(items, limits, told)
+                for item in gone:
+                    scope.gauge.add(int(item.key[:2], 16), -1, -item.size)
+                total = scope.gauge.tell() or told
+                if gone and lock is not None and not os.fstat(lock.fd).st_size:
+                    os.write(lock.fd, b"limits were reached\n")  # first, so that it is said once
+                    self._say_first(scope, limits, told)
+                if _excess(total, limits) <= 1 or (time.monotonic() > deadline and excess < _A_LOT):
+                    break
 
     def _next_shards(self, count: int) -> list[int]:
         first, self._next_shard = self._next_shard, (self._next_shard + count) % SHARDS
         return [(first + i) % SHARDS for i in range(count)]
 
-    def _evict_from(
-        self, shards: list[int], ids: frozenset[str] | None, limits: Limits, total: Amount
-    ) -> dict[int, Amount]:
-        """Bring some shards down to their share of the limits; return what is left in them."""
-        found = self._store.scan(f"{shard:02x}" for shard in shards)
-        items = [item for item in found if ids is None or item.function_id in ids]
-        there = Amount(len(items), sum(item.size for item in items))
-        victims = plan(
-            items, _share(limits, there, total), time.time_ns(), policy=self._settings.policy, doomed=self._superseded()
+    def _look_through(
+        self, shards: list[int], ids: frozenset[str] | None, gauge: Gauge, pending: tuple[int, Amount] | None
+    ) -> list[StoredFile]:
+        """The entries of a scope in some shards; corrects what is known of these."""
+        known, names = gauge.rows(), [f"{shard:02x}" for shard in shards]
+        # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
+        claims = Counter(
+            os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)
         )
+        items = [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
+        found = _by_shard(items)
+        if pending is not None:  # our own
+            shard, amount = pending
+            found[shard] = found[shard].plus(*amount)
+            claims[f"{shard:02x}"] -= 1
+        for shard, name in zip(shards, names, strict=True):
+            if claims[name] <= 0 and found[shard] != known[shard]:
+                gauge.add(shard, found[shard].entries - known[shard].entries, found[shard].size - known[shard].size)
+        return items
+
+    def _evict_from(self, items: list[StoredFile], limits: Limits, total: Amount) -> list[StoredFile]:
+        """Bring some entries down to their share of the limits; return what is gone of them."""
+        there = Amount(len(items), sum(item.size for item in items))
+        share, doomed = _share(limits, there, total), self._superseded()
+        victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)
         gone = [item for item in victims if self._store.delete(item.path)]
         self._note(gone)
-        counted = dict.fromkeys(shards, Amount())
-        for item in items:
-            counted[int(item.key[:2], 16)] = counted[int(item.key[:2], 16)].plus(1, item.size)
-        for item in gone:
-            counted[int(item.key[:2], 16)] = counted[int(item.key[:2], 16)].plus(-1, -item.size)
-        return counted
+        return gone
 
     def _superseded(self) -> frozenset[str]:
         """The versions that the code on disk does not have any more."""
@@ -218,15 +240,29 @@ class Room:
         self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
         log("evicted %d entries of %s, %s", len(gone), self._store.root, format_size(size), level="info")
 
-    def _say_first(self, scope: Scope, limits: Limits) -> None:
-        named = {"max_size": limits.max_size and format_size(limits.max_size), "max_entries": limits.max_entries}
+    def _say_first(self, scope: Scope, limits: Limits, total: Amount) -> None:
+        named = []
+        if limits.max_entries is not None and total.entries > limits.max_entries:
+            named.append(f"max_entries = {limits.max_entries}")
+        if limits != scope.limits:
+            named.append(f"min_free = {self._settings.min_free:.4g} of the disk")
+        elif limits.max_size is not None and total.size > limits.max_size:
+            named.append(f"max_size = {format_size(limits.max_size)}")
         log(
             "%s has reached its limit%s, %s: from now on what is worth least is evicted. Limits are set by Cache(...),"
             " [tool.pcache] or, for the size, PCACHE_MAX_SIZE; `pcache config` shows them.",
             self._store.root,
             f" for {scope.function}" if scope.function else "",
-            " and ".join(f"{name} = {value}" for name, value in named.items() if value is not None),
+            " and ".join(named),
         )
+
+
+def _by_shard(items: Iterable[StoredFile]) -> list[Amount]:
+    found = [Amount()] * SHARDS
+    for item in items:
+        shard = int(item.key[:2], 16)
+        found[shard] = found[shard].plus(1, item.size)
+    return found
 
 
 def _excess(total: Amount, limits: Limits) -> float:

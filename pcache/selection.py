@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from pcache import registry
 from pcache.decorator import CachedFunction
 from pcache.errors import ConfigError, Miss
-from pcache.reader import inspect_file
+from pcache.inspection import inspect_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pcache.cache import Cache
-    from pcache.reader import Inspection
+    from pcache.inspection import Inspection
     from pcache.store import StoredFile
 
     Selection = CachedFunction[..., Any] | str | None

@@ -19,8 +19,11 @@ _CODE_BITS = _USES_BITS + _LIFE_BITS + _COST_BITS
 _CODE = (1 << _CODE_BITS) - 1
 _LIFE_MAX, _COST_MAX = (1 << _LIFE_BITS) - 1, (1 << _COST_BITS) - 1
 _MICROSECOND = 1000
-_COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 64 days
-_LIFE_STEPS = 4  # to a doubling, from 1 s on: 126 of them end at 94 years
+_COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 51 days
+_LIFE_STEPS = 4  # to a doubling, from 1 s on: 127 of them end at 96 years
+
+
+_new = tuple.__new__  # of a named tuple, without the Python call that `Stamp(...)` makes: listings make millions
 
 
 class Stamp(NamedTuple):
@@ -56,10 +59,11 @@ def unpack(mtime_ns: int) -> Stamp:
     code = time & _CODE
     uses = code & MAX_USES
     if rest or not uses:
-        return Stamp(mtime_ns)
+        return _new(Stamp, (mtime_ns, 0, NEVER, 1))
     used_ns = (time - code) * _MICROSECOND
     life = code >> _USES_BITS & _LIFE_MAX
-    return Stamp(used_ns, _COSTS[code >> _USES_BITS + _LIFE_BITS], used_ns + _LIVES[life] if life else NEVER, uses)
+    cost_ns = _COSTS[code >> _USES_BITS + _LIFE_BITS]
+    return _new(Stamp, (used_ns, cost_ns, used_ns + _LIVES[life] if life else NEVER, uses))
 
 
 _COSTS = [0, *(round(_MICROSECOND * 2 ** (step / _COST_STEPS)) for step in range(_COST_MAX))]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pcache.trust import Keyring
 
 T = TypeVar("T")
+_new = tuple.__new__  # of a named tuple, without the Python call that `StoredFile(...)` makes
 
 GENERATION = "v1"
 TAG_FILE = "CACHEDIR.TAG"
@@ -44,9 +45,12 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 _TAG_MARK = b"stored function results of pcache"
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
 _SHARD = re.compile(r"[0-9a-f]{2}")
-_ENTRY = re.compile(r"([0-9a-f]{16})-([0-9a-f]{40})")
+_ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
+_KIND = 0o170000  # the bits of a mode that say what kind of file it is
 _CLAIM = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
-_TOUCH_AFTER_NS = 3600 * 10**9  # recency is kept to the hour: a hit writes nothing else
+# Recency is kept to the minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
+# run again within it, less than a minute wins nothing (docs/eviction.md).
+_TOUCH_AFTER_NS = 60 * 10**9
 _BLOCK = 4096  # bytes in which file systems give out room
 _PRIVATE_CLAIM_AGE = 24 * 3600  # seconds after which a claim that cannot be locked counts as a leftover
 
@@ -122,6 +126,7 @@ class Store:
         mtime_ns = stamp.pack(stamp.Stamp(now_ns, header.cost_ns, header.expires_ns, uses))
         try:
             os.utime(path, ns=(now_ns, mtime_ns), follow_symlinks=False)
+            self._recent.renew(path, loaded.identity, os.lstat(path))
         except OSError:
             pass  # a read-only or vanished file: its recency is lost, the result is not
 
@@ -170,19 +175,28 @@ class Store:
 
     def scan(self, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
         """List all entries, or those of some shards. What appears or disappears meanwhile may be in the list or not."""
+        # Written flat: a million entries take as many seconds as this takes microseconds.
         for item in self._files(shards):
-            match = _ENTRY.fullmatch(item.name)
-            if match is not None and (status := _status(item)) is not None and not stat.S_ISDIR(status.st_mode):
-                size, stamped = on_disk(status.st_size), stamp.unpack(status.st_mtime_ns)
-                yield StoredFile(match[1], match[2], size, status.st_size, item.path, *stamped)
+            name = item.name
+            if len(name) != _ENTRY_LENGTH or not _ENTRY(name):
+                continue
+            try:
+                status = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            if status.st_mode & _KIND == stat.S_IFDIR:
+                continue
+            length = status.st_size
+            stamped = stamp.unpack(status.st_mtime_ns)
+            yield _new(StoredFile, (name[:16], name[17:], on_disk(length), length, item.path, *stamped))
 
     def count(self) -> int:
         """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
         return sum(len(_names(f"{self.entries}/{shard}")) for shard in self.shards())
 
-    def claim_paths(self) -> Iterator[str]:
-        """List all claim files, held or left over."""
-        for item in self._files():
+    def claim_paths(self, shards: Iterable[str] | None = None) -> Iterator[str]:
+        """List all claim files, held or left over, or those of some shards."""
+        for item in self._files(shards):
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 
@@ -223,13 +237,6 @@ def _names(folder: str) -> list[str]:
         return os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _status(item: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return item.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None  # removed since it was listed
 
 
 def is_ours(root: str) -> bool:

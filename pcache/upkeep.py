@@ -69,12 +69,16 @@ def evict(
 
 def _portions(chosen: Chosen, limits: Limits) -> Iterator[tuple[list[StoredFile], Limits]]:
     """The entries and the limits, by portions: what is worth least in one of them is worth little in all."""
+    count = chosen.cache.flow.store.count()
+    if count <= _PORTION:
+        yield list(chosen.files()), limits
+        return
     total = Amount()
     for item in chosen.files():
         total = total.plus(1, item.size)
-    for items in chosen.portions(total.entries):
+    size, entries, max_age = limits
+    for items in chosen.portions(count):
         there = Amount(len(items), sum(item.size for item in items))
-        size, entries, max_age = limits
         yield (
             items,
             Limits(
@@ -193,7 +197,7 @@ class Chosen(NamedTuple):
     def about(self) -> int:
         """How many there are, at most, for a progress bar."""
         known = occupancy.read(occupancy.path_below(self.cache.location))
-        return 0 if known is None else known.entries
+        return 0 if known is None else occupancy.total_of(known).entries
 
 
 def _choose(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pcache import Cache, ledger
@@ -38,7 +39,8 @@ def count(cache: Cache, hours_ago: int, function: str, counters: Mapping[str, in
     """Have something counted in an hour of the past."""
     hour = int(time.time()) // ledger.HOUR - hours_ago
     lines = ledger._lines({(hour, function, counter): amount for counter, amount in counters.items()})
-    ledger.append(ledger.folder_below(cache.location), "".join(lines))
+    with open(Path(ledger.folder_below(cache.location), "counters"), "a") as file:
+        file.write("\n".join(["", *lines, ""]))
 
 
 class Page(HTMLParser):

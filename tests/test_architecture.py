@@ -22,13 +22,13 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-endings errors eviction files folders method mounts opcodes reports summary
+endings errors eviction files folders method mounts opcodes reports summary tally
 culprit notices provenance units compression trust
 dispatch entry locking options rules
 ledger config keys payload registry removals claim stamp
 history home occupancy
 arguments differences reader reducers signature codes parts unhashable
-publishing sources store superseded values mentions
+inspection publishing sources store superseded values mentions
 recompression removing room walk
 fingerprint storing
 flow

@@ -1,4 +1,4 @@
-"""The command line where it looks: dir, stats, ls, show, config, completion, and how it takes wrong input."""
+"""The command line where it looks: dir, ls, show, config, completion, and how it takes wrong input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import pcache
-from pcache import Cache, listings
+from pcache import Cache, listings, stamp
 from pcache.cli import look, main
 from pcache.cli.output import clean
 from pcache.opcodes import imports_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\r\u202e[bold]x[/bold]"
-COMMANDS = ("dir", "stats", "ls", "show", "config", "clear", "evict", "verify", "key", "completion")
+COMMANDS = ("dir", "stats", "top", "ls", "show", "config", "clear", "evict", "verify", "key", "completion")
 
 
 def run(*arguments: object) -> Result:
@@ -129,6 +129,16 @@ def test_version() -> None:
         ("clear a b", "unexpected extra argument"),
         ("ls --sort color", "--sort"),
         ("ls --limit 0", "--limit"),
+        ("stats --since banana", "'7d'"),
+        ("stats --since 2026-13-01", "'2026-03-31'"),
+        ("stats --since 2999-01-01", "future"),
+        ("stats --since", "requires an argument"),
+        ("stats --zero --plot", "--zero goes with --yes only"),
+        ("stats --zero --since 1d", "--zero goes with --yes only"),
+        ("stats --zero --json", "--zero goes with --yes only"),
+        ("stats --yes", "--yes goes with --zero only"),
+        ("top --interval 0", "at least 0.1 s"),
+        ("top --interval often", "'2h30m'"),
         ("evict --max-size banana", "'5 GiB'"),
         ("evict --max-age -3", "'2h30m'"),
         ("evict --max-entries -1", "x>=0"),
@@ -144,7 +154,7 @@ def test_wrong_usage_is_one_sentence(arguments: str, words: str) -> None:
     assert words in result.stderr
 
 
-@pytest.mark.parametrize("command", ["stats", "ls", "clear --yes", "evict", "verify", "show 00"])
+@pytest.mark.parametrize("command", ["stats", "top", "ls", "clear --yes", "evict", "verify", "show 00"])
 def test_a_directory_that_cannot_be_one(command: str, tmp_path: Path) -> None:
     """A file, a path below a file and no path at all exit with 2."""
     file = tmp_path / "file"
@@ -165,7 +175,17 @@ def test_a_directory_of_somebody_else_is_left_alone(tag: str | None, tmp_path: P
         (tmp_path / "data" / "CACHEDIR.TAG").write_text(tag)
     (tmp_path / "data").chmod(0o700)
     before = snapshot(tmp_path / "data")
-    for command in ("stats", "ls", "show ab", "clear -y", "clear -n", "evict --max-size 0", "verify --repair"):
+    for command in (
+        "stats",
+        "stats --zero -y",
+        "top",
+        "ls",
+        "show ab",
+        "clear -y",
+        "clear -n",
+        "evict --max-size 0",
+        "verify --repair",
+    ):
         result = run("-C", tmp_path / "data", *command.split())
         assert (result.exit_code, result.stdout) == (2, "")
         assert "no pcache directory" in result.stderr
@@ -270,66 +290,15 @@ def test_config_says_what_is_wrong_with_a_key(monkeypatch: pytest.MonkeyPatch) -
     assert "c2VjcmV0" not in result.output
 
 
-# stats
-
-
-def test_stats_are_those_of_the_library(filled: Cache) -> None:
-    """`stats --json` holds the numbers of `Cache.stats()`, and the table names each function."""
-    assert report("stats", "-C", filled.location) == json.loads(json.dumps(asdict(filled.stats())))
-    lines = run("stats", "-C", filled.location).stdout.splitlines()
-    assert lines[1].split() == ["entries", "4"]
-    assert [line.split()[:2] for line in lines[-2:]] == [[f"{__name__}:double", "3"], [f"{__name__}:zeros", "1"]]
-
-
-def test_stats_of_what_does_not_exist(cache: Cache) -> None:
-    """A directory that is not there yet is said to be empty, politely, and is not made."""
-    result = run("stats", "-C", cache.location)
-    assert (result.exit_code, result.stderr) == (0, "")
-    assert "does not exist yet" in result.stdout
-    assert report("stats", "-C", cache.location)["entries"] == 0
-    assert not os.path.lexists(cache.location)
-
-
-def test_stats_show_what_is_being_computed(cache: Cache) -> None:
-    """A computation under way is listed with its process while it lasts."""
-    started, go_on = threading.Event(), threading.Event()
-    function = cache.cached(ignore=["started", "go_on"])(wait_for)
-    thread = threading.Thread(target=function, args=(started, go_on))
-    thread.start()
-    started.wait()
-    text, (flight,) = run("stats", "-C", cache.location).stdout, report("stats", "-C", cache.location)["in_flight"]
-    go_on.set()
-    thread.join()
-    assert f"{os.getpid()} on " in text
-    assert (flight["function"], flight["pid"]) == (function.name, os.getpid())
-    assert abs(time.time() - flight["since"]) < 60
-    assert report("stats", "-C", cache.location)["in_flight"] == []
-
-
-def test_stats_without_the_names_of_functions(filled: Cache) -> None:
-    """Names that were lost from the registry are found in the entries again."""
-    for path in Path(filled.location, "v1", "functions").iterdir():
-        path.unlink()
-    assert f"{__name__}:double" in run("stats", "-C", filled.location).stdout
-    assert run("clear", "double", "-C", filled.location).stdout.startswith("Removed 3 entries")
-
-
-def test_stats_with_another_key(filled: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the signing key nothing is known but sizes, and a hint says where to look."""
-    monkeypatch.setenv("PCACHE_KEY", run("key", "new", "--print").stdout)
-    result = run("stats", "-C", filled.location)
-    assert result.exit_code == 0
-    assert result.stdout.splitlines()[-1].split()[:2] == ["?", "4"]
-    assert "pcache verify" in result.stderr
-
-
 # ls
 
 
 def test_ls_lists_calls(filled: Cache) -> None:
-    """A line an entry: key, function, arguments, size, age, cost; the latest used first."""
+    """A line an entry: key, function, arguments, size, age, cost, what that saved; the latest used first."""
+    for info in filled.entries("double"):  # recency is not known to less than a second
+        os.utime(info.path, (time.time() - 2,) * 2)
     lines = run("ls", "-C", filled.location).stdout.splitlines()
-    assert lines[0].split() == ["Key", "Function", "Arguments", "Size", "Age", "Cost"]
+    assert lines[0].split() == ["Key", "Function", "Arguments", "Size", "Age", "Cost", "Saved"]
     assert lines[1].split()[:3] == [filled.cached(zeros).key(100_000), f"{__name__}:zeros", "n=100000"]
     assert "\t" not in "".join(lines)
     assert len({line.index("0 s") for line in lines[1:]} | {len(lines)}) <= 2
@@ -355,14 +324,16 @@ def test_ls_sorts_and_limits(cache: Cache) -> None:
 
     def wait(n: int) -> bytes:
         time.sleep(n / 20)
-        return os.urandom(1000 * (5 - n))
+        return os.urandom(5000 * (5 - n))  # each takes another number of blocks
 
     function = cache.cached(wait)
     for n in (2, 1, 3):
         function(n)
         path = Path(listings.details(cache, function.key(n)).info.path)
-        os.utime(path, (time.time() - 100 * n,) * 2)
-    for sort, expected in {"used": [1, 2, 3], "size": [1, 2, 3], "age": [2, 1, 3], "cost": [3, 2, 1]}.items():
+        used = stamp.Stamp(time.time_ns() - 100 * n * 10**9, uses={1: 1, 2: 20, 3: 2}[n])
+        os.utime(path, ns=(stamp.pack(used),) * 2)
+    orders = {"used": [1, 2, 3], "size": [1, 2, 3], "age": [2, 1, 3], "cost": [3, 2, 1], "saved": [2, 3, 1]}
+    for sort, expected in orders.items():
         found = [entry["arguments"] for entry in report("ls", "-C", cache.location, "--sort", sort)]
         assert found == [f"n={n}" for n in expected], sort
         assert [e["arguments"] for e in report("ls", "-C", cache.location, "--sort", sort, "-l", 2)] == found[:2]
@@ -463,6 +434,8 @@ def test_nothing_is_ever_unpickled(cache: Cache, tmp_path: Path) -> None:
     planted.write_bytes(pickle.dumps(Canary(str(file))))
     for command in (
         "stats",
+        "stats --plot",
+        "top",
         "ls",
         f"show {planted.name[-40:]}",
         "verify",
@@ -511,7 +484,8 @@ def test_escape_sequences_are_written_out(cache: Cache) -> None:
     function.__module__ = f"module{ESCAPES}"
     cache.cached(function)(type(f"argument{ESCAPES}", (), {}))
     key = next(cache.entries()).key
-    for command in ("stats", "ls", f"show {key}", "clear -n", "evict --max-size 0 -n", "clear nothing", "verify"):
+    looks = ("stats", "top", "ls", f"show {key}", "verify")
+    for command in (*looks, "clear -n", "evict --max-size 0 -n", "clear nothing"):
         output = run("-C", cache.location, *command.split()).output
         assert output.replace("\n", "").isprintable(), command
         if command != "verify":
@@ -547,6 +521,9 @@ def test_completion_of_names_and_keys(filled: Cache) -> None:
     assert complete("show", *place, "") == keys
     assert complete("show", *place, keys[0][:9]) == keys[:1]
     assert complete("key", "r") == ["rotate"]
+    assert complete("ls", "--sort", "s") == ["size", "saved"]
+    assert "7d" in complete("stats", "--since", "")
+    assert complete("top", "--interval", "5") == ["5s"]
 
 
 def test_completion_never_complains(tmp_path: Path) -> None:
@@ -565,7 +542,8 @@ def test_completion_scripts(shell: str) -> None:
 
 def test_files_made_by_looking() -> None:
     """Looking makes no directory and no key."""
-    for command in ("dir", "stats", "ls", "config", "verify", "clear -y", "evict", "key show-id", "key export"):
+    looks = ("dir", "stats", "stats --plot", "stats --zero -y", "top", "ls", "config", "verify")
+    for command in (*looks, "clear -y", "evict", "key show-id", "key export"):
         run(*command.split())
     home = Path(os.environ["HOME"])
     assert [path for path in home.rglob("*") if not stat.S_ISDIR(path.lstat().st_mode)] == []

@@ -102,7 +102,8 @@ def cache(tmp_path: Path) -> Cache:
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize(
-    "command", ["stats", "ls", "clear -n", "verify", "config", "ls --help", "evict -n --max-age 0"]
+    "command",
+    ["stats", "stats --plot", "top --once", "ls", "clear -n", "verify", "config", "ls --help", "evict -n --max-age 0"],
 )
 def test_lines_fit_the_terminal(cache: Cache, command: str, width: int) -> None:
     """No line is wider than the terminal; what does not fit ends in an ellipsis."""
@@ -111,11 +112,11 @@ def test_lines_fit_the_terminal(cache: Cache, command: str, width: int) -> None:
     code, output = pcache_on_terminal("-C", cache.location, *command.split(), width=width)
     assert code == 0
     lines = CODES.sub("", output).splitlines()
-    if command in ("stats", "verify"):  # they repeat the path, which is as long as it is
+    if command in ("stats", "stats --plot", "verify"):  # they repeat the path, which is as long as it is
         lines = [line for line in lines if cache.location not in line]
     assert max(map(cell_len, lines)) <= width
     assert ("\u2026" in output) == (
-        command in ("ls", "config", "clear -n", "evict -n --max-age 0", "stats")
+        command in ("ls", "config", "clear -n", "evict -n --max-age 0", "stats", "top --once")
     ) or width > 80
 
 
@@ -149,7 +150,7 @@ def test_long_lists_are_cut_on_a_terminal(cache: Cache) -> None:
     assert "... and 90 more" in output
     assert output.count("\n") < 50
     assert "Would remove 130 entries" in output
-    assert pcache_in_pipe("clear", "-n", "-C", cache.location).stdout.count("\n") == 133
+    assert pcache_in_pipe("clear", "-n", "-C", cache.location).stdout.count("\n") == 134
 
 
 def test_tables_without_rows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -211,6 +212,11 @@ def test_replacing_a_key_asks(cache: Cache) -> None:
     ("arguments", "code"),
     [
         ("stats", 0),
+        ("stats --plot", 0),
+        ("stats --since banana", 2),
+        ("top", 0),
+        ("top --interval 0", 2),
+        ("top -C /etc", 2),
         ("clear nothing", 1),
         ("show zz", 1),
         ("clear", 2),
@@ -254,7 +260,9 @@ def test_progress_shows_on_a_terminal_after_a_while() -> None:
 # Start-up
 
 
-@pytest.mark.parametrize("arguments", [["dir"], ["--help"], ["--version"], ["clear", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["dir"], ["--help"], ["--version"], ["clear", "--help"], ["stats", "--help"], ["top", "--help"]]
+)
 def test_starting_loads_little(arguments: list[str]) -> None:
     """What needs no tables, results or reports loads none of the slow modules."""
     script = f"import sys; from pcache.cli import main; main({arguments}, standalone_mode=False); print(*sys.modules)"

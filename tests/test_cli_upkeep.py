@@ -202,7 +202,7 @@ def test_what_goes_with_it(tmp_path: Path) -> None:
     slow(1), slow(2)
     dry = report(cache, "evict -n --max-size 0")
     assert 0.18 < dry["seconds"] < 3
-    assert "They had taken about" in run(cache, "clear -n").stdout
+    assert "\nComputing that took about 2" in run(cache, "clear -n").stdout
     assert (
         f"Removed 2 entries, 8 KiB, which had taken {format_duration(dry['seconds'])}" in run(cache, "clear -y").stdout
     )

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from pcache.config import Setting, Settings, describe, resolve
+from pcache import Cache
+from pcache.config import FunctionSettings, Setting, Settings, describe, resolve
 from pcache.errors import ConfigError
 
 HOUR, DAY = 3600.0, 86400.0
@@ -36,6 +37,7 @@ UNUSABLE: dict[str, list[object]] = {
     "min_free": [1, -0.1, True, "5", "100%", "%", "5%%", float("nan"), 10**400, []],
     "ttl": [0, -1, True, "long", timedelta(0)],
     "compression": [-8, 23, True, 1.0, "zip", "", []],
+    "policy": ["fifo", "", True, 1],
     "verify": ["never", "", True, 1],
     "summaries": [2, "maybe", 1.0, []],
     "lock_timeout": [-1, "soon", float("inf")],
@@ -110,9 +112,11 @@ def test_defaults(place: Place) -> None:
     """Without any setting the documented defaults hold, and each says so."""
     settings = resolve()
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
-    assert settings[1:-1] == (10 << 30, None, 0.05, None, "auto", "once", True, None, False, False, False, None)
+    assert settings[1:5] == (10 << 30, None, 0.05, "value")
+    assert settings[5:-2] == (None, "auto", "once", True, None, False, False, False, None)
+    assert settings.functions == {}
     assert set(settings.origins.values()) == {"default"}
-    assert list(settings.origins) == list(Settings._fields[:-1])
+    assert list(settings.origins) == list(Settings._fields[:-2])
 
 
 def test_the_nearest_source_wins(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +151,7 @@ def test_describe_lists_each_setting_with_its_origin(monkeypatch: pytest.MonkeyP
     """Every setting is listed once, in the order of `Settings`, with the place that decided it."""
     monkeypatch.setenv("PCACHE_REFRESH", "yes")
     listed = describe(resolve(ttl="7d"))
-    assert [setting.name for setting in listed] == list(Settings._fields[:-1])
+    assert [setting.name for setting in listed] == list(Settings._fields[:-2])
     assert Setting("ttl", 7 * DAY, "argument") in listed
     assert Setting("refresh", True, "environment PCACHE_REFRESH") in listed
     assert Setting("verify", "once", "default") in listed
@@ -171,6 +175,8 @@ def test_settings_can_be_pickled() -> None:
         ("min_free", 0, 0.0),
         ("min_free", "0.25", 0.25),
         ("min_free", " 5 % ", 0.05),
+        ("policy", "value", "value"),
+        ("policy", " LRU ", "lru"),
         ("ttl", timedelta(days=1), DAY),
         ("ttl", "1h30m", 1.5 * HOUR),
         ("ttl", "None", None),
@@ -367,13 +373,97 @@ def test_the_user_file_may_name_a_key_file(place: Place) -> None:
     assert "there is no setting 'key'" in str(refusal())
 
 
-def test_the_functions_table_is_reserved(place: Place) -> None:
-    """A project file may already hold settings of single functions; the user file may not."""
-    place.write_project("max_entries = 5", "[tool.pcache.functions.simulate]", 'ttl = "1d"')
-    assert resolve().ttl is None
-    assert resolve().origins["max_entries"] == f"pyproject.toml at {place.project_file}"
-    place.write_user("[functions.simulate]", 'ttl = "1d"')
-    assert refusal().setting == "functions"
+def test_settings_of_single_functions(place: Place) -> None:
+    """Both files may set what holds for one function; what holds for all stays as it was."""
+    place.write_project(
+        *("max_entries = 5", '[tool.pcache.functions."pkg.mod:f"]', 'ttl = "1d"', 'max-size = "1 MiB"'),
+        *("lock-timeout = 3", "max_entries = 7"),
+    )
+    place.write_user('[functions."pkg.mod:g"]', 'ttl = "2d"')
+    settings = resolve()
+    assert settings.of_function("pkg.mod:f") == FunctionSettings(DAY, 3.0, 1 << 20, 7)
+    assert settings.of_function("pkg.mod:g") == FunctionSettings(2 * DAY)
+    assert settings.of_function("pkg.mod:h") == FunctionSettings()
+    assert (settings.ttl, settings.max_entries) == (None, 5)
+    assert settings.origins["max_entries"] == f"pyproject.toml at {place.project_file}"
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_a_project_goes_before_the_user_for_single_functions(place: Place) -> None:
+    """One function's settings are merged one by one, as all others are, and the project has the first word."""
+    place.write_user('[functions."m:f"]', 'ttl = "1h"', "max_entries = 1", '[functions."*"]', "max_entries = 3")
+    place.write_project('[tool.pcache.functions."m:f"]', 'ttl = "1d"', '[tool.pcache.functions."m:*"]', "max_size = 9")
+    settings = resolve()
+    assert settings.of_function("m:f") == FunctionSettings(ttl=DAY, max_entries=1)
+    assert settings.of_function("m:g") == FunctionSettings(max_size=9)
+    assert settings.of_function("n:g") == FunctionSettings(max_entries=3)
+
+
+def test_patterns_of_functions(place: Place) -> None:
+    """The full name counts before patterns, and of these the first that fits, with its case."""
+    tables = {"pkg.*": 1, "pkg.mod:f": 2, "*:f": 3, "*:[gh]": 4}
+    place.write_project(
+        *(line for name, n in tables.items() for line in (f'[tool.pcache.functions."{name}"]', f"ttl = {n}"))
+    )
+    settings = resolve()
+    names = ("pkg.mod:f", "pkg.mod:g", "other:f", "other:h", "other:i", "PKG.mod:x")
+    assert [settings.of_function(name).ttl for name in names] == [2.0, 1.0, 3.0, 4.0, None, None]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("tll = 5", "there is no setting 'tll'; the nearest name is 'ttl'"),
+        ("policy = 'lru'", "there is no setting 'policy'; the nearest name is"),
+        ("max_size = 'much'", "max_size: cannot read 'much' as a size"),
+        ("max-size = 1\nmax_size = 2", "max_size is set twice"),
+    ],
+)
+def test_mistakes_in_the_settings_of_a_function(line: str, reason: str, place: Place) -> None:
+    """The error names the file, the table and what was meant."""
+    place.write_project('[tool.pcache.functions."m:f"]', line)
+    assert str(refusal()).startswith(f'pyproject.toml at {place.project_file}: functions."m:f": {reason}')
+    place.write_project()
+    place.write_user('[functions."m:f"]', line)
+    assert str(refusal()).startswith(f'user file {place.user_file}: functions."m:f": {reason}')
+
+
+@pytest.mark.parametrize("text", ["functions = 3", "functions = {f = 3}", "functions = [{ttl = 1}]"])
+def test_the_functions_must_be_tables(text: str, place: Place) -> None:
+    """Anything else is refused with an example of what is meant."""
+    place.write_project(text)
+    assert 'functions holds a table for each function, such as [functions."pkg.mod:f"]' in str(refusal())
+
+
+def test_what_a_decorator_says_of_a_function_counts_most(place: Place) -> None:
+    """Decorator, then the function's table, then what holds for all functions."""
+    place.write_project(
+        *('ttl = "3h"', "lock_timeout = 30"),
+        *(f'[tool.pcache.functions."{__name__}:double"]', 'ttl = "2h"'),
+    )
+    cache = Cache()
+    options = cache.cached(double).cache_parameters()
+    assert (options["ttl"], options["lock_timeout"]) == (2 * HOUR, 30.0)
+    assert cache.cached(ttl="1h")(double).cache_parameters()["ttl"] == HOUR
+    assert cache.cached(half).cache_parameters()["ttl"] == 3 * HOUR
+    assert Cache(ttl="5h").cached(double).cache_parameters()["ttl"] == 2 * HOUR
+
+
+def double(n: int) -> int:
+    return 2 * n
+
+
+def half(n: int) -> float:
+    return n / 2
+
+
+def test_policy_and_min_free_of_a_cache(place: Place) -> None:
+    """A cache takes both as arguments, before any file."""
+    place.write_project('policy = "lru"', "min_free = 0.5")
+    assert (Cache().settings.policy, Cache().settings.min_free) == ("lru", 0.5)
+    settings = Cache(policy="value", min_free="10%").settings
+    assert (settings.policy, settings.min_free) == ("value", 0.1)
+    assert (settings.origins["policy"], settings.origins["min_free"]) == ("argument", "argument")
 
 
 def test_malformed_toml_names_file_and_line(place: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any, NamedTuple
 
 import pytest
@@ -95,11 +96,17 @@ def test_nothing_goes_needlessly(entries: list[Item], limits: Limits, options: O
 
 @given(listings, limits_of_any_kind, options)
 def test_the_order_in_which_they_go(entries: list[Item], limits: Limits, options: Options) -> None:
-    """What goes anyway, what is doomed, and the rest by value or by use; nothing that stays comes before a victim."""
+    """What goes anyway, what is doomed, the rest by value or by use; nothing that stays comes before a victim."""
+    doomed, by_value = options["doomed"], options["policy"] == "value"
+    others = [item for item in entries if not goes_anyway(item, limits) and item.function_id not in doomed]
 
-    def place(item: Item) -> tuple[bool, bool, float]:
-        rank = value(item, NOW) if options["policy"] == "value" else float(item.used_ns)
-        return not goes_anyway(item, limits), item.function_id not in options["doomed"], rank
+    def place(item: Item) -> tuple[bool, bool, bool, float]:
+        used_last = by_value and item in others and since(item) <= sum(other.size for other in others) // 10
+        rank = value(item, NOW) if by_value else float(item.used_ns)
+        return not goes_anyway(item, limits), item.function_id not in doomed, used_last, rank
+
+    def since(item: Item) -> int:
+        return sum(other.size for other in others if other.used_ns >= item.used_ns)
 
     victims = plan(entries, limits, NOW, **options)
     chosen = [place(item) for item in victims if not goes_anyway(item, limits)]
@@ -156,7 +163,7 @@ def test_a_worse_entry_is_never_worth_more(one: Item, other: Item) -> None:
         (Item(uses=20), Item(uses=1)),
         (Item(cost_ns=0), Item(cost_ns=SECOND // 10)),
         (Item(cost_ns=10 * SECOND), Item(cost_ns=0)),
-        (Item(cost_ns=3600 * SECOND, used_ns=NOW - 7 * DAY), Item(cost_ns=SECOND // 100, used_ns=NOW - 10 * SECOND)),
+        (Item(cost_ns=3600 * SECOND, used_ns=NOW - 7 * DAY), Item(cost_ns=SECOND // 100, used_ns=NOW - 60 * SECOND)),
     ],
     ids=["dearer", "smaller", "used lately", "used often", "put", "dearer than what was put", "dear but old"],
 )
@@ -164,6 +171,40 @@ def test_what_is_worth_more(kept: Item, gone: Item) -> None:
     """One thing apart the comparison is clear, and a dear result of last week stays when cheap ones come by."""
     entries = [kept._replace(key="kept"), gone._replace(key="gone")]
     assert keys(plan(entries, Limits(max_entries=1), NOW)) == ["gone"]
+
+
+def test_nothing_is_too_dear_to_go() -> None:
+    """A day's work in a byte, used often, goes before a second's work in a megabyte when it was not used for long."""
+    dear, ordinary = Item("dear", 1, NOW, DAY, 31), Item("ordinary", MB)
+    assert value(dear, NOW + 365 * DAY) > value(ordinary, NOW + DAY)
+    assert value(dear, NOW + 5 * 365 * DAY) < value(ordinary, NOW + DAY)
+
+
+def seconds_computed(policy: Policy, seed: int) -> float:
+    """Replay 4,000 requests, popular ones more often, in a cache for a tenth of the bytes."""
+    random = Random(seed)
+    calls = [(10 ** random.uniform(-2, 2), int(10 ** random.uniform(4, 7))) for _ in range(300)]
+    limit = sum(size for _, size in calls) // 10
+    stored: dict[int, Item] = {}
+    computed, now = 0.0, NOW
+    for call in random.choices(range(300), [1 / (rank + 1) ** 0.8 for rank in range(300)], k=4000):
+        now += int(random.expovariate(1 / 60) * SECOND)
+        if call in stored:
+            stored[call] = stored[call]._replace(used_ns=now, uses=min(stored[call].uses + 1, 31))
+            continue
+        cost, size = calls[call]
+        computed += cost
+        stored[call] = Item(str(call), size, now, int(cost * SECOND))
+        if sum(item.size for item in stored.values()) > limit:
+            for victim in plan(stored.values(), Limits(limit * 9 // 10), now, policy=policy):
+                del stored[int(victim.key)]
+    return computed
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_less_is_computed_again_than_with_lru(seed: int) -> None:
+    """Less than 60 % of its seconds; with thirty seeds it was 19 to 54 %, 33 % on average."""
+    assert seconds_computed("value", seed) < 0.6 * seconds_computed("lru", seed)
 
 
 def test_a_cost_that_cannot_be_true() -> None:
@@ -175,6 +216,16 @@ def test_a_cost_that_cannot_be_true() -> None:
 def test_small_entries_count_as_a_block() -> None:
     """A result of one byte takes as much of a disk as one of a thousand."""
     assert value(Item(size=1), NOW) == value(Item(size=1000), NOW)
+
+
+def test_what_was_stored_last_stays() -> None:
+    """A cheap result is not evicted by its own arrival, but by what comes after it."""
+    entries = [Item(f"dear {number}", 10, NOW - DAY, HOUR) for number in range(20)]
+    entries += [Item("cheap", 10, NOW, 1)]
+    assert keys(plan(entries, Limits(max_entries=20), NOW)) == ["dear 0"]
+    entries += [Item("later", 20, NOW + 1, 1)]
+    assert keys(plan(entries, Limits(max_entries=21), NOW + 1)) == ["cheap"]
+    assert keys(plan(entries, Limits(max_entries=0), NOW + 1))[-1] == "later"
 
 
 def test_superseded_versions_go_first() -> None:

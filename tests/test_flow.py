@@ -406,7 +406,7 @@ def test_a_result_that_cannot_be_pickled_leaves_no_claim(tmp_path: Path) -> None
 
 REFUSED = """
 import warnings
-from pcache import flow
+from pcache import storing
 def f(n):
     return os.urandom(100_000)
 cached = cache.cached(f)
@@ -429,7 +429,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
 calls(1, 2, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 calls(3, 3)
-flow._STOP_WRITING = 0.0
+storing._STOP_WRITING = 0.0
 cache.flow.storing._stopped_until = 0.0
 calls(1, 2)
 """
@@ -463,7 +463,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 FULL_DISK = (
     REFUSED
     + """
-flow._STOP_WRITING = 0.0  # seconds: each call tries
+storing._STOP_WRITING = 0.0  # seconds: each call tries
 filler = os.path.join(os.path.dirname(sys.argv[1]), "filler")
 cached(0)
 with open(filler, "wb", buffering=0) as file:
@@ -498,7 +498,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 NEW_ON_FULL_DISK = (
     REFUSED
     + """
-flow._STOP_WRITING = 0.0
+storing._STOP_WRITING = 0.0
 filler = os.path.join(os.path.dirname(sys.argv[1]), "filler")
 def fill():
     with open(filler, "wb", buffering=0) as file:
@@ -512,6 +512,7 @@ calls(1)
 os.unlink(filler)
 calls(1)
 cache.clear()
+cache.flow.ledger.flush()
 say(*sorted(name for _, _, names in os.walk(sys.argv[1]) for name in names))
 """
 )
@@ -524,7 +525,7 @@ def test_a_disk_that_was_full_from_the_start(small_disk: Path) -> None:
         "[False] []",
         "{100000} 0",
         "[True] []",
-        ".gitignore CACHEDIR.TAG removed",
+        ".gitignore CACHEDIR.TAG counters occupancy removed",
     ]
 
 
@@ -539,7 +540,7 @@ def hook(event, arguments):
     if event == "os.listdir":
         listed.append(str(arguments[0]))
 sys.addaudithook(hook)
-cache.flow.store = Store(sys.argv[1], network=True)
+cache.flow.store = cache.flow.storing._store = Store(sys.argv[1], network=True)
 @cache.cached
 def f(n):
     count()

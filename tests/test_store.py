@@ -57,6 +57,7 @@ def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
     shard = os.path.basename(os.path.dirname(path))
     assert set(tree(tmp_path / "cache")) == {
         *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
+        *("v1/ledger", "v1/ledger/counters"),
         f"v1/entries/{shard}/{os.path.basename(path)}",
         f"v1/functions/{cached.function_id}.json",
     }
@@ -255,6 +256,7 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     cached = cache.cached(double)
     for n in range(20):
         cached(n)
+    os.truncate(address_in(cache, 3).path, 4097)
     leftovers(cache)
     shard = Path(address_in(cache).path).parent
     (shard / ("0" * 16 + "-" + "c" * 40)).mkdir()
@@ -264,7 +266,9 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     Path(cache.flow.store.entries, "file").write_text("")
     found = list(cache.flow.store.scan())
     assert {item.path for item in found} == {address_in(cache, n).path for n in range(20)}
-    assert all(item.size == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
+    assert all(item.length == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
+    blocks = {item.path: item.size // 4096 for item in found if item.size % 4096 == 0}
+    assert blocks == {item.path: 2 if item.length == 4097 else 1 for item in found}
     assert list(Store(str(tmp_path / "nothing")).scan()) == []
 
 
@@ -308,18 +312,43 @@ def test_results_that_another_process_put_within_a_tick(tmp_path: Path, monkeypa
     child.finish()
 
 
-def test_recency_is_kept_to_the_hour(tmp_path: Path) -> None:
-    """A hit touches an entry that was not used for an hour, and writes nothing to one that was."""
+def test_recency_is_kept_to_the_minute(tmp_path: Path) -> None:
+    """A hit touches an entry that was not used for a minute, and writes nothing to one that was."""
     cache = cache_at(tmp_path / "cache")
     cached, path = cache.cached(double), address_in(cache).path
     cached(1)
-    recent = os.stat(path).st_mtime_ns - 3000 * 10**9
+    recent = os.stat(path).st_mtime_ns - 50 * 10**9
     os.utime(path, ns=(recent, recent))
     cached(1)
     assert os.stat(path).st_mtime_ns == recent
-    os.utime(path, ns=(recent, recent - 1000 * 10**9))
+    os.utime(path, ns=(recent, recent - 15 * 10**9))
     cached(1)
-    assert os.stat(path).st_mtime_ns > recent + 2000 * 10**9
+    assert os.stat(path).st_mtime_ns > recent + 40 * 10**9
+
+
+TOUCHED = """
+import time
+from pcache.reader import _verified
+from tests.processes import Block
+small, large = cache.cached(lambda n: n + 1), cache.cached(lambda n: Block(os.urandom(300_000)))
+small(1), large(1)
+paths = {info.size > 300_000: info.path for info in cache.entries()}
+opened = []
+sys.addaudithook(lambda event, arguments: opened.append(arguments[0]) if event == "open" else None)
+for path in paths.values():
+    os.utime(path, ns=(0, time.time_ns() - 70 * 10**9))
+small(1), large(1)
+say(opened.count(paths[False]), [time.time() - os.stat(path).st_mtime < 10 for path in paths.values()])
+touched = os.stat(paths[False]).st_mtime_ns
+small(1)
+status = os.stat(paths[True])
+say(opened.count(paths[False]), os.stat(paths[False]).st_mtime_ns == touched, (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns) in _verified)
+"""
+
+
+def test_a_touched_entry_is_known_again(tmp_path: Path) -> None:
+    """Noting the use of an entry is no reason to read a small one, or to check the buffers of a mapped one, again."""
+    assert run(TOUCHED, tmp_path / "cache") == ["1 [True, True]", "1 True True"]
 
 
 IN_FLIGHT = """

@@ -56,6 +56,10 @@ def cache_of(project: Path) -> Cache:
     return Cache(project / "cache", signing_key=KEY)
 
 
+def superseded_in(cache: Cache) -> dict[str, str]:
+    return superseded(cache.flow.store.functions, RING)
+
+
 def edit(file: Path, before: str, after: str) -> None:
     text = file.read_text()
     assert before in text
@@ -82,13 +86,13 @@ def test_edits(project: Path, name: str) -> None:
     """An edit supersedes the versions that used what was edited, and no others; undone, none is."""
     file, before, after, gone = EDITS[name]
     cache = cache_of(project)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
     text = (project / file).read_text()
     edit(project / file, before, after)
     names = registry.read_all(cache.flow.store.functions, RING)
-    assert {names[i].name for i in superseded(cache)} == {f"script:{function}" for function in gone}
+    assert {names[i].name for i in superseded_in(cache)} == {f"script:{function}" for function in gone}
     (project / file).write_text(text)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +107,7 @@ def test_edits(project: Path, name: str) -> None:
 def test_neutral_edits(project: Path, before: str, after: str) -> None:
     """Comments, docstrings and layout supersede nothing."""
     edit(project / "helpers.py", before, after)
-    assert superseded(cache_of(project)) == {}
+    assert superseded_in(cache_of(project)) == {}
 
 
 def test_a_file_that_is_gone(project: Path) -> None:
@@ -111,12 +115,12 @@ def test_a_file_that_is_gone(project: Path) -> None:
     cache = cache_of(project)
     text = (project / "script.py").read_text()
     (project / "script.py").write_text("def (")
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
     (project / "script.py").unlink()
-    assert len(superseded(cache)) == 2
-    assert all(why.endswith("script.py is gone") for why in superseded(cache).values())
+    assert len(superseded_in(cache)) == 2
+    assert all(why.endswith("script.py is gone") for why in superseded_in(cache).values())
     (project / "script.py").write_text(text)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
 
 
 def test_a_folder_that_was_moved(project: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -127,18 +131,18 @@ def test_a_folder_that_was_moved(project: Path, tmp_path_factory: pytest.TempPat
     code.mkdir()
     for name in ("script.py", "helpers.py"):
         (project / name).rename(code / name)
-    assert len(superseded(cache)) == 2
+    assert len(superseded_in(cache)) == 2
     edit(code / "script.py", 'Cache("cache"', f'Cache("{project / "cache"}"')
     cache.clear()
     run(code / "script.py")
     code.rename(moved)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
 
 
 def test_nothing_is_run(project: Path) -> None:
     """Files are compiled only."""
     edit(project / "script.py", "print(simulate(1)", "print(2); print(simulate(1)")
-    superseded(cache_of(project))
+    superseded_in(cache_of(project))
     assert (project / "ran").read_text() == "x"
 
 
@@ -149,7 +153,7 @@ def test_code_without_a_file(tmp_path: Path) -> None:
         names: dict[str, Any] = {"__name__": "templates" if "template" in file else "__main__"}
         exec(compile(f"def f(n):\n    return n, {file!r}", file, "exec"), names)
         cache.cached(names["f"])(1)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
 
 
 def test_versions_of_another_python(project: Path) -> None:
@@ -162,7 +166,7 @@ def test_versions_of_another_python(project: Path) -> None:
         os.unlink(path)
         registry.write(folder, facts._replace(python="3.9.1"), RING)
     edit(project / "helpers.py", "x + 1", "x + 2")
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
 
 
 def test_versions(project: Path) -> None:
@@ -200,9 +204,9 @@ def test_adopted_versions_stay(project: Path) -> None:
     edit(project / "script.py", "print(simulate", "simulate.adopt()\nprint(simulate")
     run(project / "script.py")
     cache = cache_of(project)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
     edit(project / "helpers.py", "1 + x", "x + 5")
-    assert len(superseded(cache)) == 2
+    assert len(superseded_in(cache)) == 2
 
 
 def test_optimized_code(project: Path) -> None:
@@ -218,7 +222,7 @@ def test_optimized_code(project: Path) -> None:
         )
     cache = cache_of(project)
     names = registry.read_all(cache.flow.store.functions, RING)
-    assert [names[i].name for i in superseded(cache)] == ["script:simulate"]  # the one of the fixture
+    assert [names[i].name for i in superseded_in(cache)] == ["script:simulate"]  # the one of the fixture
     assert len(names) == 4
 
 
@@ -235,9 +239,9 @@ def test_a_folder_that_is_gone(project: Path, tmp_path: Path) -> None:
         ),
         PYTHONPATH=f"{ROOT}:{lib(tmp_path)}",
     )
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
     (tmp_path / "code").rename(elsewhere)
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}
 
 
 def lib(folder: Path) -> Path:
@@ -269,4 +273,4 @@ def test_asserts_that_pytest_rewrote(tmp_path: Path) -> None:
     )
     cache = cache_of(tmp_path)
     assert len(registry.read_all(cache.flow.store.functions, RING)) == 1
-    assert superseded(cache) == {}
+    assert superseded_in(cache) == {}

@@ -19,6 +19,7 @@ from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.listings import details
 from pcache.opcodes import imports_of
 from pcache.reports import Removed
+from pcache.store import on_disk
 from tests import zoo
 
 HOUR = 3600
@@ -40,6 +41,11 @@ def large(n: int) -> Any:
 def files(cache: Cache) -> dict[str, Path]:
     """The entry files by name, as the file system shows them."""
     return {path.name: path for path in Path(cache.location, "v1", "entries").glob("*/*-*") if path.suffix == ""}
+
+
+def room_of(path: Path) -> int:
+    """What a file takes on disk, in whole blocks."""
+    return on_disk(path.stat().st_size)
 
 
 def tree(cache: Cache) -> set[Path]:
@@ -74,7 +80,7 @@ def age(path: Path, hours: float) -> None:
 def test_stats_are_those_of_the_directory(filled: Any) -> None:
     """Entries and bytes, in all and by function, are what a listing of the directory adds up to."""
     stats = filled.stats()
-    sizes = {name: path.stat().st_size for name, path in files(filled).items()}
+    sizes = {name: room_of(path) for name, path in files(filled).items()}
     assert (stats.entries, stats.bytes) == (5, sum(sizes.values()))
     assert [function.name for function in stats.functions] == [f"{__name__}:large", f"{__name__}:small"]
     for function, made in zip(stats.functions, (filled.large, filled.small), strict=True):
@@ -239,13 +245,13 @@ def test_a_name_that_matches_nothing(filled: Any, call: str) -> None:
 
 def test_clear_removes_all(filled: Any) -> None:
     """`clear` removes every entry and name, says how much that was, and leaves the root with its tag."""
-    expected = sum(path.stat().st_size for path in files(filled).values())
+    expected = sum(map(room_of, files(filled).values()))
     assert filled.clear() == Removed(5, expected)
     assert files(filled) == {}
     assert list(Path(filled.location, "v1", "functions").iterdir()) == []
     assert Path(filled.location, "CACHEDIR.TAG").exists()
     assert filled.small(1) == 1
-    assert [function.entries for function in filled.functions()] == [1]
+    assert [function.entries for function in filled.functions()] == [1, 0]
 
 
 def test_clear_of_one_function(filled: Any) -> None:
@@ -253,7 +259,10 @@ def test_clear_of_one_function(filled: Any) -> None:
     filled.cached(version=2)(small)(1)
     removed = filled.clear(filled.small)
     assert removed.entries == 4
-    assert [function.name for function in filled.functions()] == [filled.large.name]
+    assert {function.name: function.entries for function in filled.functions()} == {
+        filled.large.name: 2,
+        filled.small.name: 0,
+    }
     assert filled.large.exists(0)
     assert filled.large.exists(1)
 
@@ -305,28 +314,30 @@ def test_a_directory_without_our_tag_is_left_alone(filled: Any, call: str) -> No
 
 
 def test_evict_takes_the_least_recently_used(filled: Any) -> None:
-    """Entries go in the order of their last use until the limit is met."""
+    """With policy="lru" entries go in the order of their last use until the limit is met."""
     order = [(filled.large, 1), (filled.small, 0), (filled.small, 2), (filled.large, 0), (filled.small, 1)]
     for hours, (function, n) in enumerate(order):
         age(path_of(function, n), hours)
-    expected = path_of(*order[4]).stat().st_size + path_of(*order[3]).stat().st_size
-    assert filled.evict(max_entries=3) == Removed(2, expected)
+    expected = room_of(path_of(*order[4])) + room_of(path_of(*order[3]))
+    recency = Cache(filled.location, policy="lru")
+    assert recency.evict(max_entries=3) == Removed(2, expected)
     assert [function.exists(n) for function, n in order] == [True, True, True, False, False]
-    assert filled.evict(max_entries=3) == Removed(0, 0)
+    assert recency.evict(max_entries=3) == Removed(0, 0)
 
 
 def test_evict_by_size(filled: Any) -> None:
     """Entries go until their bytes fit, and no further."""
     age(path_of(filled.large, 0), 2)
     age(path_of(filled.large, 1), 1)
+    recency = Cache(filled.location, policy="lru")
     total = filled.stats().bytes
-    assert filled.evict(max_size=total).entries == 0
-    assert filled.evict(max_size=total - 1) == Removed(1, total - filled.stats().bytes)
+    assert recency.evict(max_size=total).entries == 0
+    assert recency.evict(max_size=total - 1) == Removed(1, total - filled.stats().bytes)
     assert not filled.large.exists(0)
-    small = path_of(filled.small, 0).stat().st_size
-    assert filled.evict(max_size=total - small).entries == 0
+    small = room_of(path_of(filled.small, 0))
+    assert recency.evict(max_size=total - small).entries == 0
     left = filled.stats().bytes
-    assert filled.evict(max_size=left - 1).entries == 1
+    assert recency.evict(max_size=left - 1).entries == 1
     assert filled.stats().bytes < left
     assert filled.small.exists(2)
 
@@ -344,7 +355,7 @@ def test_evict_by_age(filled: Any) -> None:
 def test_evict_of_one_function(filled: Any) -> None:
     """With `function` the limits hold for its entries alone, and others stay."""
     age(path_of(filled.small, 1), 5)
-    assert filled.evict(max_entries=2, function="small").entries == 1
+    assert Cache(filled.location, policy="lru").evict(max_entries=2, function="small").entries == 1
     assert not filled.small.exists(1)
     assert filled.evict(max_entries=0, function=filled.small).entries == 2
     assert len(files(filled)) == 2
@@ -413,7 +424,7 @@ def test_verify_finds_a_flipped_byte(filled: Any, where: float) -> None:
     assert {problem.path for problem in verified.problems} == set(map(str, damaged))
     assert {problem.reason for problem in verified.problems} <= {"damaged", "foreign"}
     assert len(files(filled)) == 5
-    size = sum(path.stat().st_size for path in damaged)
+    size = sum(map(room_of, damaged))
     assert filled.verify(repair=True).removed == Removed(2, size)
     assert set(files(filled).values()).isdisjoint(damaged)
     assert len(files(filled)) == 3

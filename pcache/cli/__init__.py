@@ -8,10 +8,11 @@ from __future__ import annotations
 import click
 
 from pcache import __version__
-from pcache.cli import common, keys, look, upkeep, why
+from pcache.cli import common, keys, look, top, upkeep, why
 from pcache.cli.completion import completion
 from pcache.cli.program import Program
 from pcache.cli.report import report
+from pcache.cli.stats import stats
 
 __all__ = ["main"]
 
@@ -23,7 +24,7 @@ def main() -> None:
     """Look into and look after a directory of stored function results.
 
     \b
-    pcache stats                        what is there, by function
+    pcache stats                        what is there, and the time it saved
     pcache ls --sort size --limit 10    the largest results
     pcache evict --max-age 30d          drop what was not used for a month
 
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for command in (look.directory, look.stats, report, look.list_entries, look.show, look.config):
+for command in (look.directory, stats, top.top, report, look.list_entries, look.show, look.config):
     main.add_command(command)
 for command in (why.explain, why.adopt):
     main.add_command(command)

@@ -31,6 +31,11 @@ def parsed_by(parse: Callable[[str], float]) -> Callable[..., float | None]:
     return callback
 
 
+def offering(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Complete an option that takes anything by words that make sense there."""
+    return lambda _ctx, _param, incomplete: [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
 def _complete_directory(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(incomplete, type="dir")]  # the shell knows its directories
 

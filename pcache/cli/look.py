@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: dir, stats, ls, show, config."""
+"""Commands that look and change nothing: dir, ls, show, config."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pcache.cli.output import (
     age,
     brief,
     clean,
+    counted,
     say,
     say_facts,
     say_json,
@@ -31,18 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pcache.config import Setting, Settings
-    from pcache.reports import BufferInfo, EntryDetails, EntryInfo, Stats
+    from pcache.reports import BufferInfo, EntryDetails, EntryInfo
 
 _SORTS = ("used", "size", "age", "cost", "saved")
 _MANY_BUFFERS = 8
-_ONE_PERCENT = 0.01
-_FUNCTION_COLUMNS = (
-    Column("Function", cut="start"),
-    Column("Entries", right=True),
-    Column("Size", right=True),
-    Column("Last used", right=True),
-)
-_RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
 _ENTRY_COLUMNS = (
     Column("Key"),
     Column("Function", cut="start"),
@@ -50,6 +43,7 @@ _ENTRY_COLUMNS = (
     Column("Size", right=True),
     Column("Age", right=True),
     Column("Cost", right=True),
+    Column("Saved", right=True),
 )
 
 
@@ -67,77 +61,23 @@ def directory() -> None:
     click.echo(clean(path) if sys.stdout.isatty() else os.fsencode(path))
 
 
-@click.command(short_help="Show entries, bytes and limits, by function.")
-@common.cache_dir
-@common.as_json
-def stats(as_json: bool) -> None:
-    """Show entries, bytes and limits, by function, and what is being computed.
-
-    \b
-    pcache stats
-    pcache stats --json | jq '.functions[] | {name, bytes}'
-    """
-    from dataclasses import asdict  # late for start-up time
-
-    found = common.open_cache().stats()
-    if as_json:
-        say_json(asdict(found))
-        return
-    _say_stats(found)
-
-
-def _say_stats(found: Stats) -> None:
-    now = time.time()
-    if not found.entries and not os.path.isdir(found.location):
-        say(f"{clean(found.location)} does not exist yet: the first result makes it.")
-        return
-    share = found.bytes / found.max_size
-    most = "" if found.max_entries is None else f" of at most {found.max_entries:,}"
-    say_facts(
-        [
-            ("directory", found.location),
-            ("entries", f"{found.entries:,}{most}"),
-            ("size", f"{format_size(found.bytes)}, {_percent(share)} of {format_size(found.max_size)}"),
-        ]
-    )
-    if found.functions:
-        say()
-        say_table(
-            _FUNCTION_COLUMNS,
-            [
-                (item.name, f"{item.entries:,}", format_size(item.bytes), f"{age(item.last_used, now)} ago")
-                for item in found.functions
-            ],
-        )
-    if found.in_flight:
-        say()
-        say_table(
-            _RUNNING_COLUMNS,
-            [(item.function, age(item.since, now), f"{item.pid} on {item.host}") for item in found.in_flight],
-        )
-    if any(item.name == "?" for item in found.functions):
-        say("Entries of the function ? cannot be read here: `pcache verify` says why.", err=True)
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= _ONE_PERCENT or not share else "less than 1%"
-
-
-@click.command("ls", short_help="List entries with arguments, size, age and cost.")
+@click.command("ls", short_help="List entries with arguments, size, age, cost and use.")
 @click.argument("pattern", required=False, shell_complete=complete_function)
 @common.cache_dir
 @common.as_json
 @click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True, help="What comes first.")
 @click.option("-l", "--limit", type=click.IntRange(min=1), metavar="N", help="List the first N only.")
 def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | None) -> None:
-    """List entries: the latest used, the largest, the oldest or the dearest first.
+    """List entries: the latest used first, or the largest, oldest, dearest or most useful.
 
     PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
-    since a result was computed, cost the time that took.
+    since a result was computed, cost the time that took. Saved is the time that its uses would have taken: at least
+    that, as of several uses within a minute one is noted, and of all not more than 30.
 
     \b
     pcache ls
     pcache ls simulate --sort cost --limit 10
+    pcache ls --sort saved --json | jq '.[0] | {function, arguments, uses, saved}'
     """
     from dataclasses import asdict  # late for start-up time
 
@@ -162,6 +102,7 @@ def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | Non
                 format_size(info.size),
                 "" if info.problem else age(info.created, now),
                 "" if info.problem else brief(info.cost),
+                "" if info.problem else brief(info.saved),
             )
             for info in found
         ],
@@ -218,6 +159,10 @@ def _say_details(found: EntryDetails, now: float) -> None:
             ("computed", f"{_when(info.created, now)} by Python {info.python or '?'}"),
             ("cost", format_duration(info.cost)),
             used,
+            (
+                "saved",
+                f"at least {format_duration(info.saved)}, by {counted(info.uses - 1, 'hit')}" if info.saved else "",
+            ),
             ("expires", _expiry(info, now)),
             file,
             ("pickle", _packed(found.stream_length, found.stream_raw_length)),

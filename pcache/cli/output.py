@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -27,6 +27,8 @@ _GAP = "  "
 _NARROWEST = 8  # cells that a column keeps, however narrow the terminal is
 _SHOW_AFTER = 1.0  # seconds of work before a progress bar appears
 _REDRAW_AFTER = 0.1
+_DIGITS = 3  # of an estimate
+_LEAST = 0.001  # the smallest share that is shown
 NO_PLACE = "and no home directory to keep one in"
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
 
@@ -46,8 +48,19 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def say(text: str = "", *, err: bool = False) -> None:
-    click.echo(text, err=err)
+def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
+    click.echo(styled(text, bold=True) if bold else text, err=err)
+
+
+def hint(text: str) -> None:
+    """Print advice on standard error, wrapped where that is a terminal."""
+    if not sys.stderr.isatty():
+        say(text, err=True)
+        return
+    import shutil  # late for start-up time
+    import textwrap
+
+    say("\n".join(textwrap.wrap(text, shutil.get_terminal_size().columns, break_on_hyphens=False)), err=True)
 
 
 def say_json(report: object) -> None:
@@ -61,41 +74,50 @@ def say_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, most:
 
     Made by hand, because rich lays out 2,300 rows a second: a listing of 100,000 entries would take 40 s instead of 1.
     """
-    table = [[clean(cell) for cell in row] for row in rows]
-    width = _terminal_width()
+    table = list(rows)
+    width = terminal_width()
     left_out = 0 if width is None or most is None else len(table[most:])
     del table[len(table) - left_out :]
-    by_column = zip(*([column.title for column in columns], *table), strict=True)
-    widths = [max(map(_cells, cells)) for cells in by_column]
-    if width is not None:
-        _shrink(widths, columns, width - len(_GAP) * (len(columns) - 1))
-    title = _line([column.title for column in columns], columns, widths)
-    say(click.style(title, bold=True) if _styled() else title)
-    if table:
-        say("\n".join(_line(row, columns, widths) for row in table))  # one write: each would be flushed
+    title, *lines = table_lines(columns, table, width)
+    say(title, bold=True)
+    if lines:
+        say("\n".join(lines))  # one write: each would be flushed
     if left_out:
         say(f"... and {left_out:,} more")
 
 
-def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]]) -> None:
-    """Print labels with a value each, or with several below each other; what is empty is left out."""
+def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
+    """Titles and rows as lines that are no wider than `width`, where the columns may be cut."""
+    table = [[clean(cell) for cell in row] for row in rows]
+    by_column = zip(*([column.title for column in columns], *table), strict=True)
+    widths = [max(map(width_of, cells)) for cells in by_column]
+    if width is not None:
+        _shrink(widths, columns, width - len(_GAP) * (len(columns) - 1))
+    return [_line(row, columns, widths) for row in ([column.title for column in columns], *table)]
+
+
+def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]], *, indent: int = 0, bold: str = "") -> None:
+    """Print labels with a value each, or with several below each other; what is empty is left out.
+
+    Values begin at column `indent` or further right; the label `bold` stands out with its value.
+    """
     import textwrap  # late for start-up time
 
     shown = [(label, [value] if isinstance(value, str) else value) for label, value in facts if value]
-    indent = max(len(label) for label, _ in shown) + len(_GAP)
-    width = _terminal_width()
+    indent = max([indent, *(len(label) + len(_GAP) for label, _ in shown)])
+    width = terminal_width()
     for label, values in shown:
         lines = [clean(value) for value in values]
         if width is not None and label != "file":  # a path is copied, and the terminal itself may break it
             room = max(_NARROWEST, width - indent)
             lines = [part for line in lines for part in textwrap.wrap(line, room, break_on_hyphens=False)]
         for first, line in zip((label, *[""] * len(lines)), lines, strict=False):
-            say(f"{first:<{indent}}{line}")
+            say(f"{first:<{indent}}{line}", bold=label == bold)
 
 
 def say_tree(lines: Iterable[tuple[int, str]]) -> None:
     """Print lines below each other by their depth: as a tree on a terminal, indented in a pipe."""
-    if _terminal_width() is None:
+    if terminal_width() is None:
         for depth, text in lines:
             say("  " * depth + clean(text))
         return
@@ -106,7 +128,7 @@ def say_tree(lines: Iterable[tuple[int, str]]) -> None:
     branches: list[Tree] = []
     roots: list[Tree] = []
     for depth, text in lines:
-        tree = Tree(Text(clean(text), style="bold" if depth == 0 and _styled() else ""))
+        tree = Tree(Text(clean(text), style="bold" if depth == 0 and is_styled() else ""))
         del branches[depth:]
         if branches:
             branches[-1].children.append(tree)
@@ -114,7 +136,7 @@ def say_tree(lines: Iterable[tuple[int, str]]) -> None:
             roots.append(tree)
         branches.append(tree)
     for root in roots:
-        Console(no_color=not _styled()).print(root)
+        Console(no_color=not is_styled()).print(root)
 
 
 def counted(number: int, thing: str) -> str:
@@ -134,6 +156,23 @@ def brief(seconds: float) -> str:
     return " ".join(format_duration(seconds).split(" ")[:2])
 
 
+def percent(share: float) -> str:
+    """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
+    if 0 < share < _LEAST or 1 - _LEAST < share < 1:
+        return f"<{_LEAST:.1%}" if share < _LEAST else f">{1 - _LEAST:.1%}"
+    return f"{share:.1%}".replace(".0%", "%")
+
+
+def estimated(number: int) -> int:
+    """A number of which only a sample is known, in three digits."""
+    return round(number, _DIGITS - len(str(number)))
+
+
+def fitting(text: str, width: int) -> str:
+    """A line that is no wider than so many cells."""
+    return _cut(text, "end", width)
+
+
 def age(since: float, now: float) -> str:
     """How long ago a time was, in one unit: `3 d`, `5 s`; a time to come, by a clock that was set back, is `0 s`."""
     return brief(float(max(0, round(now - since))))
@@ -143,7 +182,7 @@ def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]
     parts = []
     for cell, column, width in zip(cells, columns, widths, strict=True):
         text = _cut(cell, column.cut, width)
-        padding = " " * (width - _cells(text))
+        padding = " " * (width - width_of(text))
         parts.append(padding + text if column.right else text + padding)
     return _GAP.join(parts).rstrip()
 
@@ -158,8 +197,10 @@ def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:
 
 
 def _cut(text: str, where: str, width: int) -> str:
-    if not where or _cells(text) <= width:
+    if not where or width_of(text) <= width:
         return text
+    if width < 1:
+        return ""
     room = width - 1  # the ellipsis takes a cell
     left = {"start": 0, "middle": room // 3, "end": room}[where]
     return _first(text, left) + "\u2026" + _first(text[::-1], room - left)[::-1]
@@ -168,12 +209,12 @@ def _cut(text: str, where: str, width: int) -> str:
 def _first(text: str, width: int) -> str:
     """As much of a text as fits into so many cells."""
     text = text[:width]
-    while _cells(text) > width:
+    while width_of(text) > width:
         text = text[:-1]
     return text
 
 
-def _cells(text: str) -> int:
+def width_of(text: str) -> int:
     """The width of a text on a terminal: East Asian characters take two cells, combining ones none."""
     if text.isascii():
         return len(text)
@@ -182,7 +223,7 @@ def _cells(text: str) -> int:
     return cell_len(text)
 
 
-def _terminal_width() -> int | None:
+def terminal_width() -> int | None:
     """The width of the terminal that is printed on; None where that is a pipe or a file."""
     if not sys.stdout.isatty():
         return None
@@ -191,8 +232,22 @@ def _terminal_width() -> int | None:
     return shutil.get_terminal_size().columns
 
 
-def _styled() -> bool:
+def styled(text: str, **style: Any) -> str:
+    """A text in a style of `click.style`, where the terminal shows styles."""
+    return click.style(text, **style) if is_styled() else text
+
+
+def is_styled() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def has_blocks() -> bool:
+    """Whether bars can be drawn of block characters."""
+    try:
+        "\u2588\u2591\u2026".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return False
+    return os.environ.get("TERM") != "dumb"
 
 
 class Progress:

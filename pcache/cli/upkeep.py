@@ -173,8 +173,9 @@ def _say_candidates(found: list[Candidate], verb: str, *, as_json: bool) -> None
         ],
         most=_MANY_ROWS,
     )
-    took = f" They had taken about {format_duration(cost)} to compute." if cost else ""
-    say(f"\nWould remove {amount(len(found), size)}.{took} Nothing was removed.")
+    say(f"\nWould remove {amount(len(found), size)}. Nothing was removed.")
+    if cost:
+        say(f"Computing that took about {format_duration(cost)}.")
 
 
 @click.command()

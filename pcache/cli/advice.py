@@ -1,0 +1,94 @@
+"""What statistics call for: functions that are faster without a cache, misses and errors with what they mean."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pcache.cli.output import Column, counted, hint, percent, say, say_table
+from pcache.units import format_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pcache.reports import FunctionStats, Stats
+
+_ORDINARY = {"absent", "refreshed"}  # reasons of misses that call for nothing
+_DEAR_COLUMNS = (Column("Costs more than it saves", cut="start"), Column("Why", cut="end"))
+_MISS_COLUMNS = (Column("Misses", right=True), Column("Reason"), Column("Which means", cut="end"))
+_ERROR_COLUMNS = (Column("Errors", right=True), Column("Kind"), Column("Which means", cut="end"))
+_REASONS = {
+    "absent": "not stored yet, or evicted since",
+    "refreshed": "somebody asked for a new result",
+    "expired": "older than its ttl",
+    "damaged": "the file was changed or cut: `pcache verify` lists such",
+    "foreign": "signed with another key: `pcache key --help`",
+    "unloadable": "it needs a class or package that is gone or another one",
+}
+_KINDS = {
+    "raised": "the function raised: nothing is stored",
+    "unpicklable": "computed at every call: a warning names the part at fault",
+    "too_large": "computed at every call: max_size is too small",
+    "ENOSPC": "the disk is full: lower max_size, or raise min_free",
+    "EDQUOT": "your quota is used up: lower max_size",
+    "EROFS": "the disk is read-only: PCACHE_READ_ONLY=1 stops trying",
+    "EACCES": "no right to write there: `ls -ld` the directory",
+    "DirectoryError": "the directory was refused: a warning says why",
+    "SigningKeyError": "the signing key cannot be used: `pcache config`",
+}
+
+
+def say_advice(found: Stats) -> None:
+    """Print a table for each sort of thing that calls for something, and hints on standard error; mostly nothing."""
+    _say_dear(found.functions)
+    _say_reasons(_MISS_COLUMNS, found.misses_by_reason if set(found.misses_by_reason) - _ORDINARY else {}, _REASONS)
+    _say_reasons(_ERROR_COLUMNS, found.errors_by_kind, _KINDS)
+    _say_hints(found)
+
+
+def _say_dear(functions: Sequence[FunctionStats]) -> None:
+    """Functions that are faster without the cache, with the figures that say so."""
+    rows = [(item.name, _why_dear(item)) for item in functions if item.costs_more]
+    if rows:
+        say()
+        say_table(_DEAR_COLUMNS, rows)
+        say("Without @cached they are faster; cache what calls them instead.")
+
+
+def _why_dear(item: FunctionStats) -> str:
+    computing = format_duration(item.computed_seconds / max(item.misses, 1))
+    storing = format_duration(item.store_seconds / max(item.stored, 1))
+    if not item.hits:
+        return f"computed in {computing}, stored in {storing}, never hit"
+    return f"computed in {computing}, stored in {storing}, hit in {format_duration(item.hit_seconds / item.hits)}"
+
+
+def _say_reasons(columns: Sequence[Column], numbers: Mapping[str, int], meanings: Mapping[str, str]) -> None:
+    if not numbers:
+        return
+    rows = sorted(numbers.items(), key=lambda item: (-item[1], item[0]))
+    say()
+    say_table(columns, [(f"{number:,}", kind, meanings.get(kind) or _of_system(kind)) for kind, number in rows])
+
+
+def _of_system(kind: str) -> str:
+    """What an error of the system means, by its name."""
+    import errno  # late for start-up time
+
+    number = getattr(errno, kind, None)
+    return os.strerror(number) if kind.isupper() and isinstance(number, int) else ""
+
+
+def _say_hints(found: Stats) -> None:
+    if found.looked_at < 1:
+        hint(
+            f"About: {percent(found.looked_at)} of the directory was listed. `pcache stats --exact` lists it all,"
+            " and what is being computed."
+        )
+    if any(item.name == "?" for item in found.functions):
+        hint("Entries of the function ? cannot be read here: `pcache verify` says why.")
+    if found.damaged_records:
+        hint(
+            f"{counted(found.damaged_records, 'record')} of the counters cannot be read, so some counts are lost;"
+            " results are not concerned. `pcache stats --zero` begins anew."
+        )

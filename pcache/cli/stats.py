@@ -1,0 +1,291 @@
+"""The command stats: what is there, what the cache did, and what that saved."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pcache.cli import common
+from pcache.cli.advice import say_advice
+from pcache.cli.output import (
+    Column,
+    Progress,
+    age,
+    clean,
+    counted,
+    estimated,
+    percent,
+    say,
+    say_facts,
+    say_json,
+    say_table,
+)
+from pcache.errors import ConfigError
+from pcache.units import format_duration, format_size, parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcache.reports import Activity, Period, Stats
+
+_HOUR = 3600  # what is counted is known by the hour
+_INDENT = 12  # of the facts
+_NEARLY_FULL = 2  # times the part of the disk that is kept free
+_FUNCTION_COLUMNS = (
+    Column("Function", cut="start"),
+    Column("Entries", right=True),
+    Column("Size", right=True),
+    Column("Hits", right=True),
+    Column("Rate", right=True),
+    Column("Saved", right=True),
+    Column("Last used", right=True),
+)
+_RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
+
+
+def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
+    """Read a duration before now, or an ISO date or time, as seconds since 1970; 0 when there is none."""
+    from datetime import datetime  # late for start-up time
+
+    if value is None:
+        return 0.0
+    now = time.time()
+    try:
+        is_date = "-" in value  # no duration has one, and a number alone is seconds
+        since = datetime.fromisoformat(value.strip()).timestamp() if is_date else now - parse_duration(value)
+    except (ConfigError, ValueError, OverflowError, OSError) as error:
+        message = f"cannot read {value!r:.80} as a time; give a duration such as '7d' or a date such as '2026-03-31'"
+        raise click.BadParameter(message, ctx, param) from error
+    if since > now:
+        raise click.BadParameter(f"{value!r} lies in the future", ctx, param)
+    return max(0.0, since)
+
+
+@click.command(short_help="Show hits, time saved, entries and limits.")
+@common.cache_dir
+@click.option(
+    "--since",
+    metavar="WHEN",
+    callback=_parse_since,
+    shell_complete=common.offering("1h", "24h", "7d", "30d"),
+    help="Count from then on: a duration such as 7d, or a date such as 2026-03-31. Known to the hour.",
+)
+@click.option("--plot", is_flag=True, help="Draw hits, misses and time saved over time.")
+@click.option("--exact", is_flag=True, help="Also list a very large directory as a whole, which takes a while.")
+@click.option("--zero", is_flag=True, help="Set the counters to zero; results stay.")
+@common.yes
+@common.as_json
+def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json: bool) -> None:
+    """Show what is stored, how often that was of use, and the time it saved.
+
+    Time saved is what the results of hits had taken to compute, less the time that the hits took. By function: entries,
+    bytes, hits and their part of all calls, time saved, last use. Then, if there are any: what is being computed,
+    functions that are faster without the cache, misses and errors that call for something.
+
+    Counts are those of all programs; those of a running one arrive every few seconds. Of more than 100,000 entries a
+    random sample is listed, and "about" says so.
+
+    \b
+    pcache stats
+    pcache stats --since 7d --plot
+    pcache stats --json | jq '.functions[] | {name, hit_rate, saved_seconds}'
+    pcache stats --zero --yes
+    """
+    if zero:
+        if since or plot or exact or as_json:
+            raise click.UsageError("--zero goes with --yes only", click.get_current_context())
+        _zero(yes=yes)
+        return
+    if yes:
+        raise click.UsageError("--yes goes with --zero only", click.get_current_context())
+    from pcache import listings  # late for start-up time
+
+    cache = common.open_cache()
+    with Progress("listing") as progress:
+        found = listings.stats(cache, since, exact=exact, progress=progress if exact else None)
+    periods = listings.periods(cache, since) if plot else ()
+    if as_json:
+        say_json({**as_report(found), **({"periods": [_plain(period) for period in periods]} if plot else {})})
+    elif not (found.functions or _is_active(found) or found.damaged_records):
+        _say_nothing(found)
+    elif plot:
+        _say_over_time(found, periods, since)
+    else:
+        _say_stats(found, since)
+
+
+def as_report(found: Stats) -> dict[str, Any]:
+    """The fields of a report, with what follows from them: rates, and which functions cost more than they save."""
+    report = _plain(found)
+    for item, function in zip(report["functions"], found.functions, strict=True):
+        item |= {"hit_rate": function.hit_rate, "costs_more": function.costs_more}
+    return report
+
+
+def _plain(found: Activity) -> dict[str, Any]:
+    from dataclasses import asdict  # late for start-up time
+
+    return {**asdict(found), "hit_rate": found.hit_rate}
+
+
+def _zero(*, yes: bool) -> None:
+    """Reset the counters after a question."""
+    from pcache import ledger  # late for start-up time
+
+    cache = common.open_to_remove(dry_run=False)
+    found = cache.stats()
+    folder = ledger.folder_below(cache.location)
+    if not found.since or not os.path.isdir(folder):
+        say("There was nothing to reset: nothing is counted yet.")
+        return
+    what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
+    common.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
+    if not ledger.merge(folder, zero=True):
+        raise click.ClickException("another program is adding up the counters just now; try again")
+    say(f"The counters are zero; there were {what}.")
+
+
+def _say_over_time(found: Stats, periods: Sequence[Period], since: float) -> None:
+    from pcache.cli.plot import say_plot  # late for start-up time
+
+    say_facts([("directory", found.location)], indent=_INDENT)
+    _say_activity(found, since)
+    if periods:
+        say()
+        say_plot(periods, since, time.time())
+
+
+def _say_stats(found: Stats, since: float) -> None:
+    now = time.time()
+    _say_contents(found)
+    _say_activity(found, since)
+    _say_functions(found, now)
+    _say_running(found, now)
+    say_advice(found)
+
+
+def _say_nothing(found: Stats) -> None:
+    there = os.path.isdir(found.location)
+    state = "is empty: no results, and nothing counted" if there else "does not exist yet: the first result makes it"
+    say(f"{clean(found.location)} {state}.")
+    _say_running(found, time.time())
+
+
+def _say_running(found: Stats, now: float) -> None:
+    if found.in_flight:
+        say()
+        rows = [(item.function, age(item.since, now), f"{item.pid} on {item.host}") for item in found.in_flight]
+        say_table(_RUNNING_COLUMNS, rows)
+
+
+def _say_contents(found: Stats) -> None:
+    entries, size = _estimate(found, found.entries), format_size(found.bytes)
+    if found.max_entries is not None:
+        entries += f" of at most {found.max_entries:,} ({percent(found.entries / max(found.max_entries, 1))})"
+    say_facts(
+        [
+            ("directory", found.location),
+            ("entries", entries),
+            (
+                "size",
+                f"{_about(found)}{size} of at most {format_size(found.max_size)}"
+                f" ({percent(found.bytes / max(found.max_size, 1))})",
+            ),
+            ("free disk", _free(found)),
+            ("ttl", "" if found.ttl is None else f"results are used for {format_duration(found.ttl)}"),
+        ],
+        indent=_INDENT,
+    )
+
+
+def _free(found: Stats) -> str:
+    """How much of the disk is free, where that is nearly too little."""
+    import shutil  # late for start-up time
+
+    try:
+        total = shutil.disk_usage(found.location).total
+    except OSError:
+        return ""
+    if found.free > _NEARLY_FULL * found.min_free * total:
+        return ""
+    return f"{format_size(found.free)} ({percent(found.free / total)}); below {percent(found.min_free)} results go"
+
+
+def _say_activity(found: Stats, since: float) -> None:
+    say()
+    if not _is_active(found):
+        when = f" since {_clock(since // _HOUR * _HOUR)}" if since else ""
+        say(f"Nothing was counted{when or ' yet'}.")
+        return
+    rate = found.hit_rate
+    counted_since = since // _HOUR * _HOUR if found.since == since else found.since
+    gone = f"{counted(found.evicted, 'entry')}, {format_size(found.evicted_bytes)}"
+    cost = f", which had taken {format_duration(found.evicted_seconds)}" if found.evicted_seconds else ""
+    say_facts(
+        [
+            ("time saved", _saved(found)),
+            (
+                "hit rate",
+                "" if rate is None else f"{percent(rate)}: {counted(found.hits, 'hit')}, {_misses(found.misses)}",
+            ),
+            ("waited", f"{counted(found.waited, 'hit')}, for what another was computing" if found.waited else ""),
+            ("computed", f"for {format_duration(found.computed_seconds)}" if found.computed_seconds else ""),
+            ("evicted", f"{gone}{cost}" if found.evicted else ""),
+            ("counted", f"since {_clock(counted_since)}, {age(counted_since, time.time())} ago"),
+        ],
+        indent=_INDENT,
+        bold="time saved",
+    )
+
+
+def _is_active(found: Activity) -> bool:
+    return bool(found.hits or found.misses or found.evicted)
+
+
+def _saved(found: Activity) -> str:
+    if found.saved_seconds >= 0:
+        return format_duration(found.saved_seconds)
+    return f"none: hits took {format_duration(-found.saved_seconds)} longer than computing"
+
+
+def _misses(number: int) -> str:
+    return "1 miss" if number == 1 else f"{number:,} misses"
+
+
+def _clock(since: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
+
+
+def _say_functions(found: Stats, now: float) -> None:
+    if not found.functions:
+        return
+    say()
+    say_table(
+        _FUNCTION_COLUMNS,
+        [
+            (
+                item.name,
+                _estimate(found, item.entries),
+                format_size(item.bytes),
+                f"{item.hits:,}",
+                "" if item.hit_rate is None else percent(item.hit_rate),
+                "" if item.hit_rate is None else format_duration(item.saved_seconds),
+                f"{age(item.last_used, now)} ago" if item.last_used else "",
+            )
+            for item in found.functions
+        ],
+    )
+
+
+def _about(found: Stats) -> str:
+    return "about " if found.looked_at < 1 else ""
+
+
+def _estimate(found: Stats, number: int) -> str:
+    """A number of entries; one of which only a sample was listed is `about 1,230,000`."""
+    if found.looked_at == 1:
+        return f"{number:,}"
+    return f"about {estimated(number):,}"

@@ -1,0 +1,73 @@
+"""What an entry's file says, checked as a hit checks it; nothing is unpickled."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache import entry
+from pcache.errors import EntryError, Miss
+from pcache.home import means_the_same
+from pcache.reader import OTHER_MODULE, open_entry, read_buffer, read_into
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcache.entry import BufferRow, Header
+    from pcache.reader import Address
+    from pcache.trust import Keyring
+
+
+class Inspection(NamedTuple):
+    """What an entry's file says, its tag checked; nothing was unpickled."""
+
+    header: Header
+    meta: Mapping[str, Any]
+    stream: bytes
+    rows: list[BufferRow]
+
+
+def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: bool = True) -> Inspection:
+    """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`.
+
+    Without `stream` what may be long stays packed and is left out.
+    """
+    fd, status = open_entry(path)
+    try:
+        size = status.st_size
+        beginning = os.pread(fd, entry.META_AT, 0)
+        header = entry.read_header(beginning, size)
+        entry.check_proof(beginning, header, keyring)
+        data = memoryview(bytearray(header.head_length))
+        read_into(fd, data, 0)
+        entry.authenticate(data, header, keyring)
+        rows = entry.table_of(data, header, size)
+        unpacked = bytes(entry.stream_of(data, header)) if stream else b""
+        if buffers:
+            for start, end in entry.paddings(header, rows):
+                entry.check_padding(os.pread(fd, end - start, start))
+            for row in rows:
+                read_buffer(fd, row)
+        return Inspection(header, entry.meta_of(data, header), unpacked, rows)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    except MemoryError as error:
+        raise Miss("damaged", detail="it claims more memory than there is") from error
+    except OSError as error:
+        raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
+    finally:
+        os.close(fd)
+
+
+def check_file(address: Address, keyring: Keyring, now_ns: int) -> Header:
+    """Check all that a hit checks, short of unpickling, and return the header; raises `Miss`."""
+    inspection = inspect_file(address.path, keyring, buffers=True)
+    header = inspection.header
+    try:
+        entry.check_identity(header, address.key, address.function_id)
+        entry.check_age(header, now_ns, address.ttl_ns)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    if header.flags and not means_the_same(header.flags, inspection.stream, address.home):
+        raise Miss("unloadable", detail=OTHER_MODULE)
+    return header
