@@ -24,9 +24,15 @@ class Unfinished:
     def reset(self) -> None:
         """Forget it: in a forked child it is the parent's."""
 
+    def let_go(self) -> None:
+        """Write what was gathered, when the object is collected: in the middle of anything, also of an import.
+
+        So this takes no lock that others may hold, imports nothing that takes long, and never raises.
+        """
+
     def __del__(self) -> None:
         if not sys.is_finalizing():  # at the end of a process everything was written before
-            self.flush()
+            self.let_go()
 
 
 _unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()
@@ -34,8 +40,9 @@ _arranged: set[int] = set()  # ids of processes
 
 
 def _flush() -> None:
-    for unfinished in list(_unfinished):
-        unfinished.flush()
+    for _ in range(2):  # what evicts at the end counts that in what may have been written before
+        for unfinished in list(_unfinished):
+            unfinished.flush()
 
 
 def _reset() -> None:

@@ -52,7 +52,8 @@ class Ledger(Unfinished):
 
     def reset(self) -> None:
         """Forget what is not written yet, and a lock that a thread held which did not survive a fork."""
-        self._lock = threading.Lock()
+        # Reentrant: collecting garbage may end what counts here too, in a thread that is just counting.
+        self._lock = threading.RLock()
         self._pause = _SOONEST
         self._more: dict[str, dict[str, int]] = {}  # numbers by function and counter
         for tally in self._tallies:
@@ -80,7 +81,11 @@ class Ledger(Unfinished):
         if now_ns >= self.due_ns:
             self.flush()
 
-    def flush(self) -> bool:
+    def let_go(self) -> None:
+        """Append what was counted."""
+        self.flush(merging=False)
+
+    def flush(self, *, merging: bool = True) -> bool:
         """Append what was counted; return whether nothing is left. Failing to is silent, and tried again later."""
         self.due_ns = time.time_ns() + int(self._pause * 1e9)
         self._pause = min(2 * self._pause, _LATEST)
@@ -96,7 +101,7 @@ class Ledger(Unfinished):
             except OSError:
                 self._is_ours = False  # a full or read-only disk; or the directory was removed, and will be made anew
                 return False
-        if is_full and "filelock" in sys.modules:
+        if is_full and merging and "filelock" in sys.modules:
             try:
                 merge(self._folder)
             except OSError:

@@ -122,10 +122,12 @@ class Gauge:
         self._lock = threading.Lock()
         self._added: dict[int, Amount] = {}
         self.untold = Amount()
+        self.started = False  # anything was added
 
     def add(self, shard: int, entries: int, size: int) -> Amount:
         """Count what is written; return what was not told yet."""
         with self._lock:
+            self.started = True
             self._added[shard] = self._added.get(shard, Amount()).plus(entries, size)
             self.untold = self.untold.plus(entries, size)
             return self.untold

@@ -22,7 +22,7 @@ from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.locking import try_lock
 from pcache.notices import log
-from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge
+from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, total_of
 from pcache.store import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.trust import check_below
@@ -80,6 +80,13 @@ class Room(Unfinished):
             if scope is not None and scope.gauge.untold != Amount():
                 self._look(scope, wait=_AT_THE_END)
 
+    def let_go(self) -> None:
+        """Tell what was written, if there is a lock to be had."""
+        if hasattr(sys.modules.get("filelock"), "lock_descriptor"):
+            for scope in self._scopes.values():
+                if scope is not None and scope.gauge.untold != Amount():
+                    scope.gauge.tell(wait=0)
+
     def refusal(self, length: int, function: str) -> str:
         """Why a result of so many bytes is not stored; empty when it may be."""
         size = on_disk(length)
@@ -98,8 +105,10 @@ class Room(Unfinished):
         """Count a result that is about to be written, and evict when it is one too many."""
         shard, size = int(os.path.basename(os.path.dirname(path)), 16), on_disk(length)
         for scope in self._scopes_of(function):
+            # One that came and went may have left too much, without the time to do something about it.
+            is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
             untold = scope.gauge.add(shard, 1, size)
-            if untold.size >= scope.step.size or untold.entries >= scope.step.entries:
+            if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
                 self._look(scope, (shard, Amount(1, size)))
 
     def _scopes_of(self, function: str) -> Iterable[Scope]:
@@ -108,7 +117,7 @@ class Room(Unfinished):
                 settings = self._settings if not name else self._settings.of_function(name)
                 limits = Limits(settings.max_size, settings.max_entries)
                 there = not name or limits != Limits()
-                self._scopes[name] = self._make_scope(name, limits) if there else None
+                self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
             if (scope := self._scopes[name]) is not None:
                 yield scope
 

@@ -51,7 +51,7 @@ class Storing:
         self._keys = keys
         self._store = store
         self._ledger = ledger
-        self._room: Room | None = None
+        self._rooms: list[Room] = []  # one, as soon as something is stored
         self._registered: set[str] = set()
         self._stopped_until = 0.0
         self.not_private = False
@@ -117,11 +117,12 @@ class Storing:
     @property
     def room(self) -> Room:
         """The limits that storing keeps to."""
-        if self._room is None:
+        if not self._rooms:
             from pcache.room import Room  # late for start-up time: a hit takes no room
 
-            self._room = Room(self._store, self._settings, self._keys, self._ledger)
-        return self._room
+            made = Room(self._store, self._settings, self._keys, self._ledger)
+            self._rooms.append(made)  # two threads may have made one: the first one counts
+        return self._rooms[0]
 
     def _register(self, job: Job, keyring: Keyring) -> None:
         from pcache import registry  # late for start-up time: a hit registers nothing

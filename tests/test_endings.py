@@ -37,7 +37,7 @@ class Noted(Unfinished):
         self.notes = notes
         super().__init__()
 
-    def flush(self) -> None:
+    def let_go(self) -> None:
         self.notes.append("flushed")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, StoreWarning, occupancy
+from pcache import Cache, StoreWarning, ledger, occupancy
 from pcache.occupancy import Amount
 from pcache.stamp import Stamp, pack
 from tests.processes import KEY, Talker, claims_below, run
@@ -137,7 +138,6 @@ def test_four_processes_keep_a_limit(root: Path, settings: dict[str, int], at_mo
     assert cache.verify().problems == ()
     cache.cached(noise)(1)
     assert (taken(root).entries if at_most == 40 else taken(root).size) <= at_most
-    assert known(root) == taken(root)
 
 
 def test_short_processes_keep_a_limit(root: Path) -> None:
@@ -147,6 +147,21 @@ def test_short_processes_keep_a_limit(root: Path) -> None:
         cached(n)
         del cached
     assert taken(root).entries <= 40
+
+
+def test_short_caches_keep_a_large_limit(root: Path) -> None:
+    """Where none of them stores as much as is told at once, each looks at what those before it have told."""
+    for n in range(30):
+        cached = cache_at(root, max_size=20 * 4096 * 2048, min_free=0).cached(noise)
+        cached(n)
+        del cached
+        gc.collect()
+    assert known(root) == Amount(30, 30 * 4096)
+    path = occupancy.path_below(str(root))
+    occupancy.add(path, {7: Amount(1, 20 * 4096 * 2048)})  # told by somebody who left
+    cache_at(root, max_size=20 * 4096 * 2048, min_free=0).cached(noise)(30)
+    gc.collect()
+    assert known(root) == Amount(31, 31 * 4096)
 
 
 def test_a_large_limit_is_told_in_shares(root: Path) -> None:
@@ -373,8 +388,6 @@ def test_the_first_eviction_is_told(root: Path, caplog: pytest.LogCaptureFixture
 
 def test_what_was_evicted_is_counted(root: Path) -> None:
     """The ledger has how many entries were evicted, their room and what they had cost."""
-    from pcache import ledger
-
     cache = cache_at(root, max_entries=20)
     cached = cache.cached(noise)
     for n in range(20):
@@ -386,6 +399,22 @@ def test_what_was_evicted_is_counted(root: Path) -> None:
     gone = 21 - taken(root).entries
     assert (amounts["evicted"], amounts["evicted_bytes"]) == (gone, gone * BLOCK)
     assert 0.89 * gone * 10**9 <= amounts["evicted_ns"] <= 1.13 * gone * 10**9
+
+
+LAST = """
+cache = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=4096)
+cached = cache.cached(lambda n: n)
+for n in range(4097):
+    cached(n)
+say(sum(1 for _ in cache.flow.store.scan()))
+"""
+
+
+def test_what_is_evicted_at_the_end_is_counted(root: Path) -> None:
+    """A process that ends looks once more, and the ledger has what it evicted then."""
+    assert run(LAST, root) == ["4097"]
+    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root)).amounts.items() if not name}
+    assert amounts["evicted"] == 4097 - taken(root).entries > 0
 
 
 # A disk that is nearly full
