@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import webbrowser
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ from pcache import Cache, report
 from pcache.report import charts, wording
 from pcache.report.counting import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
-from pcache.reports import Period
+from pcache.reports import Period, as_plain
 from pcache.store import StoredFile
 from tests.pages import HOSTILE, Page, count, double, fill, halve
 from tests.test_cli import run
@@ -46,7 +45,7 @@ def filled(cache: Cache) -> Cache:
 def test_the_page_has_the_numbers_of_stats(filled: Cache) -> None:
     """Headlines and the embedded JSON are what `stats` says, to the last digit."""
     page, stats = Page(report.make(filled)), filled.stats()
-    assert {**page.stats, "free": 0} == {**json.loads(json.dumps(asdict(stats))), "free": 0}  # others write meanwhile
+    assert {**page.stats, "free": 0} == {**json.loads(json.dumps(as_plain(stats))), "free": 0}  # others write meanwhile
     expected = {name: getattr(stats, name) for name in page.headlines}
     assert page.headlines == expected
     assert set(expected) == {*"entries bytes hit_rate saved_seconds computed_seconds evicted since".split()}

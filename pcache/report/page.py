@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import zlib
-from dataclasses import asdict
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +16,7 @@ from plotly.offline import get_plotlyjs
 
 from pcache.report import tables, wording
 from pcache.report.charts import charts
+from pcache.reports import as_plain
 
 if TYPE_CHECKING:
     from pcache.report.survey import Survey
@@ -50,7 +50,7 @@ def render(survey: Survey) -> str:
     return page.render(
         survey=survey,
         stats=stats,
-        stats_json=asdict(stats),
+        stats_json=as_plain(stats),
         charts=found,
         figures={name: chart.figure for name, chart in found.items()},
         entries=wording.counted(stats.entries, "entry"),
