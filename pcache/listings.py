@@ -35,7 +35,7 @@ from pcache.summary import arguments_of
 from pcache.superseded import superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pcache.cache import Cache
     from pcache.inspection import Inspection
@@ -66,10 +66,14 @@ def stats(cache: Cache, since: float = 0.0, *, exact: bool = False, progress: Pr
 
     Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
     """
+    return stats_of(cache, *_sample(cache, exact=exact, progress=progress), since)
+
+
+def stats_of(cache: Cache, files: Sequence[StoredFile], looked_at: float = 1.0, since: float = 0.0) -> Stats:
+    """What `stats` says, of entries that were listed already: the part `looked_at` of all."""
     cache.flow.ledger.flush()
     reading = ledger.read(cache.location)
     acts = history.by_function(reading, since)
-    files, looked_at = _sample(cache, exact=exact, progress=progress)
     names = names_of(cache, files)
     by_name: dict[str, list[StoredFile]] = defaultdict(list)
     for item in files:
@@ -201,8 +205,14 @@ def entries(
     That is the latest "used" first, the greatest "size", "age" or "cost" first; the last two read all entries.
     """
     files, names = listing(cache)
-    found = select(files, selected_ids(names, selection))
-    found.sort(key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
+    return described(cache, select(files, selected_ids(names, selection)), names, sort=sort, limit=limit)
+
+
+def described(
+    cache: Cache, files: list[StoredFile], names: Mapping[str, str], *, sort: str = "used", limit: int | None = None
+) -> Iterator[EntryInfo]:
+    """What `entries` says, of some that were listed already; `names` are those of functions by id."""
+    found = sorted(files, key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
     infos = (_info(cache, item, names.get(item.function_id, UNKNOWN)) for item in found)
     there = (info for info in infos if info is not None)
     return itertools.islice(sorted(there, key=_INFO_ORDERS[sort]) if sort in _INFO_ORDERS else there, limit)

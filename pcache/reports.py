@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,6 +165,14 @@ class Stats(Activity):
     damaged_records: int
     functions: tuple[FunctionStats, ...]
     in_flight: tuple[InFlight, ...]
+
+
+def as_plain(found: Activity) -> dict[str, Any]:
+    """The fields of a record for JSON, with what follows from them: rates, and whether a function costs more."""
+    plain = {**asdict(found), "hit_rate": found.hit_rate}
+    if isinstance(found, Stats):
+        plain["functions"] = [{**as_plain(item), "costs_more": item.costs_more} for item in found.functions]
+    return plain
 
 
 @dataclass(frozen=True, slots=True)

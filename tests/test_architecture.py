@@ -37,6 +37,7 @@ adoption calls
 decorator
 cache selection
 listings upkeep loading
+metrics report
 __init__
 cli
 __main__

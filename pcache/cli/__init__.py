@@ -11,6 +11,7 @@ from pcache import __version__
 from pcache.cli import common, keys, look, top, upkeep, why
 from pcache.cli.completion import completion
 from pcache.cli.program import Program
+from pcache.cli.report import report
 from pcache.cli.stats import stats
 
 __all__ = ["main"]
@@ -32,7 +33,7 @@ def main() -> None:
     """
 
 
-for command in (look.directory, stats, top.top, look.list_entries, look.show, look.config):
+for command in (look.directory, stats, top.top, report, look.list_entries, look.show, look.config):
     main.add_command(command)
 for command in (why.explain, why.adopt):
     main.add_command(command)

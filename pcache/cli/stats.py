@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -102,33 +102,20 @@ def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json:
     if yes:
         raise click.UsageError("--yes goes with --zero only", click.get_current_context())
     from pcache import listings  # late for start-up time
+    from pcache.reports import as_plain
 
     cache = common.open_cache()
     with Progress("listing") as progress:
         found = listings.stats(cache, since, exact=exact, progress=progress if exact else None)
     periods = listings.periods(cache, since) if plot else ()
     if as_json:
-        say_json({**as_report(found), **({"periods": [_plain(period) for period in periods]} if plot else {})})
+        say_json({**as_plain(found), **({"periods": [as_plain(period) for period in periods]} if plot else {})})
     elif not (found.functions or _is_active(found) or found.damaged_records):
         _say_nothing(found)
     elif plot:
         _say_over_time(found, periods, since)
     else:
         _say_stats(found, since)
-
-
-def as_report(found: Stats) -> dict[str, Any]:
-    """The fields of a report, with what follows from them: rates, and which functions cost more than they save."""
-    report = _plain(found)
-    for item, function in zip(report["functions"], found.functions, strict=True):
-        item |= {"hit_rate": function.hit_rate, "costs_more": function.costs_more}
-    return report
-
-
-def _plain(found: Activity) -> dict[str, Any]:
-    from dataclasses import asdict  # late for start-up time
-
-    return {**asdict(found), "hit_rate": found.hit_rate}
 
 
 def _zero(*, yes: bool) -> None:

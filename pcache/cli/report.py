@@ -1,0 +1,121 @@
+"""The command that makes a page about a cache."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from pcache.cli import common
+from pcache.cli.output import Progress, clean, say
+from pcache.cli.program import PROBLEM, UNUSABLE
+from pcache.units import format_size, parse_duration
+
+if TYPE_CHECKING:
+    from pcache.cache import Cache
+
+_STDOUT = "-"
+_LIBRARIES = ("plotly", "jinja2", "markupsafe")
+
+
+class Missing(click.ClickException):
+    """A library that only some commands need is not installed."""
+
+    exit_code = UNUSABLE
+
+
+@click.command(short_help="Write a page with charts about the cache.")
+@common.cache_dir
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    default="report.html",
+    show_default=True,
+    help="The file to write or replace; - is standard output.",
+)
+@click.option(
+    "--since",
+    metavar="DURATION",
+    callback=common.parsed_by(parse_duration),
+    help="Count the calls of that long only, such as 30d.",
+)
+@click.option("--open", "browse", is_flag=True, help="Show the page in a browser.")
+@click.pass_context
+def report(ctx: click.Context, output: str, since: float | None, browse: bool) -> None:
+    """Write a page with charts about the cache: one HTML file, which loads nothing from the network.
+
+    It shows what is stored, by function, size and age, hit rate and time saved over time, and the entries that took
+    longest to compute. It holds names of functions and summaries of arguments: a new file is for your eyes only.
+
+    \b
+    pcache report --open
+    pcache report --since 30d -o /tmp/cache.html
+    """
+    if browse and output == _STDOUT:
+        raise click.UsageError("--open shows a file: it does not go with -o -", ctx)
+    cache = common.open_cache()
+    if not os.path.isdir(cache.location):
+        say(f"pcache: {clean(cache.location)} does not exist yet: there is nothing to report.", err=True)
+        ctx.exit(PROBLEM)
+    page = _make(cache, 0.0 if since is None else time.time() - since)
+    if output == _STDOUT:
+        click.echo(page, nl=False)
+        return
+    _write(output, page)
+    say(f"{clean(output)}: {format_size(len(page))}")
+    if browse and not _browse(output):
+        say("pcache: no browser was found to show it in.", err=True)
+        ctx.exit(PROBLEM)
+
+
+def _make(cache: Cache, since: float) -> bytes:
+    try:
+        from pcache import report as page  # late: needs libraries that a cache does not
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
+            raise
+        raise Missing("the report needs plotly and Jinja2: python -m pip install plotly jinja2") from error
+    with Progress("Listing") as progress:
+        # An unpaired surrogate, as in the path of a file that is not named in UTF-8, has no bytes.
+        return page.make(cache, since, progress=progress).encode("utf-8", "backslashreplace")
+
+
+def _write(output: str, page: bytes) -> None:
+    """Write a file that appears whole or not at all; what is no file, such as a pipe, is written to as it is."""
+    path = os.path.realpath(output)  # the file itself: a link to it stays one
+    try:
+        if os.path.lexists(path) and not os.path.isfile(path):
+            with open(path, "wb") as stream:
+                stream.write(page)
+            return
+        _replace(path, page)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, output) from error  # and not the name of a temporary file
+
+
+def _replace(path: str, page: bytes) -> None:
+    fd, temporary = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(page)
+            if os.path.exists(path):
+                os.chmod(temporary, os.stat(path).st_mode & 0o777)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _browse(output: str) -> bool:
+    import webbrowser  # late for start-up time
+    from pathlib import Path
+
+    try:
+        return webbrowser.open(Path(output).resolve().as_uri())
+    except webbrowser.Error:
+        return False

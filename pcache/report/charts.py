@@ -1,0 +1,342 @@
+"""What the charts of a page show: figures of plotly, as plain data, each with a table of the same numbers.
+
+A colour is the name of a variable of `page.css`, which `page.js` looks up, so that charts are light or dark as their
+page is. Texts are escaped: plotly reads markup in them.
+"""
+
+from __future__ import annotations
+
+import time
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.report import tables, wording
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pcache.report.counting import Distribution
+    from pcache.report.survey import Survey
+    from pcache.report.tables import Table
+    from pcache.report.timeline import Stretch, Timeline
+    from pcache.reports import FunctionStats
+
+_TILES = 40  # functions in the treemap; the rest is one tile
+_MARGIN = {"l": 0, "r": 6, "t": 8, "b": 8}
+_UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0), ("milliseconds", 1e-3))
+_BAR = 34  # pixels that a class of bars takes
+_AROUND = 90  # pixels for the axis and the legend
+
+
+class Chart(NamedTuple):
+    """A figure under a title. `summary` says in a sentence what it shows, for those who do not see it."""
+
+    name: str
+    title: str
+    summary: str
+    figure: dict[str, Any]
+    table: Table
+    note: str = ""
+
+
+def charts(survey: Survey) -> dict[str, Chart]:
+    """The charts that there is something to show in, by name."""
+    made = (
+        _disk(survey.stats.functions),
+        _calls(survey.timeline),
+        _time(survey.timeline),
+        _misses(survey.stats.misses_by_reason),
+        _spread("ages", "Last used", "By last use", survey.ages),
+        _spread("sizes", "File size", "By size", survey.sizes),
+        _spread("costs", "Cost", "By cost", survey.costs),
+    )
+    return {chart.name: chart for chart in made if chart is not None}
+
+
+def text(content: str) -> str:
+    """A text that a figure shows as it is."""
+    return escape(wording.visible(content).replace("\n", " "), quote=False)
+
+
+def _layout(height: int, **more: Any) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": _MARGIN,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "var(--text)"},
+        "hoverlabel": {
+            "bgcolor": "var(--page)",
+            "bordercolor": "var(--line)",
+            "font": {"color": "var(--text)"},
+            "align": "left",
+        },
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        "dragmode": False,
+        **more,
+    }
+
+
+def _axis(**more: Any) -> dict[str, Any]:
+    return {
+        "fixedrange": True,
+        "automargin": True,
+        "gridcolor": "var(--line)",
+        "zerolinecolor": "var(--strong-line)",
+        "linecolor": "var(--strong-line)",
+        **more,
+    }
+
+
+def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
+    """A tile for each function, as large as its room on disk, of a colour that says its hit rate."""
+    stored = [item for item in functions if item.bytes]
+    if not stored:
+        return None
+    total = sum(item.bytes for item in stored)
+    tiles = [(item.name, item.bytes, item.entries, item.hit_rate) for item in stored[:_TILES]]
+    if rest := stored[_TILES:]:
+        room, entries = sum(item.bytes for item in rest), sum(item.entries for item in rest)
+        tiles.append((f"{wording.counted(len(rest), 'other function')}", room, entries, None))
+    first = stored[0]
+    return Chart(
+        "disk",
+        "Disk use by function",
+        f"Treemap of {wording.counted(len(stored), 'function')}. The largest, {wording.visible(first.name)}, has"
+        f" {wording.share(first.bytes / total).shown} of {wording.size(total).shown}.",
+        {
+            "data": [_treemap(tiles, total)],
+            "layout": _layout(340, uniformtext={"minsize": 11, "mode": "hide"}, margin={**_MARGIN, "r": 0, "b": 0}),
+        },
+        tables.disk(functions),
+    )
+
+
+def _treemap(tiles: Sequence[tuple[str, int, int, float | None]], total: int) -> dict[str, Any]:
+    """Tiles of a name, a room on disk, a number of entries and a hit rate."""
+    return {
+        "type": "treemap",
+        "ids": [str(place) for place in range(len(tiles))],
+        "labels": [text(name.partition(":")[2] or name) for name, *_ in tiles],
+        "parents": [""] * len(tiles),
+        "values": [room for _, room, *_ in tiles],
+        "customdata": [
+            [
+                text(name),
+                wording.size(room).shown,
+                wording.share(room / total).shown,
+                wording.counted(entries, "entry"),
+                _rate(rate),
+            ]
+            for name, room, entries, rate in tiles
+        ],
+        "texttemplate": "<b>%{label}</b><br>%{customdata[1]}",
+        "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}, %{customdata[2]} of all"
+        "<br>%{customdata[3]}<br>%{customdata[4]}<extra></extra>",
+        "marker": {
+            "colors": [f"var(--{_rate_step(rate)})" for *_, rate in tiles],
+            "line": {"width": 2, "color": "var(--page)"},
+            "pad": {"t": 0, "l": 0, "r": 0, "b": 0},
+            "cornerradius": 4,
+        },
+        "textfont": {"size": 13, "color": [f"var(--on-{_rate_step(rate)})" for *_, rate in tiles]},
+        "textposition": "middle center",
+        "pathbar": {"visible": False},
+        "root": {"color": "rgba(0,0,0,0)"},
+        "tiling": {"pad": 0},
+    }
+
+
+def _rate(rate: float | None) -> str:
+    return "no calls counted" if rate is None else f"hit rate {wording.share(rate).shown}"
+
+
+def _rate_step(rate: float | None) -> str:
+    """One of five steps of hit rates, as in the legend of the page."""
+    return "rate-none" if rate is None else f"rate-{min(4, int(rate * 5))}"
+
+
+def _calls(timeline: Timeline) -> Chart | None:
+    """Hits and misses as bars, above them the hit rate."""
+    if not any(item.hits or item.misses for item in timeline.stretches):
+        return None
+    hits = _bars(timeline, "Hits", "var(--good)", lambda item: item.hits, lambda item: f"{item.hits:,}")
+    misses = _bars(timeline, "Misses", "var(--other)", lambda item: item.misses, lambda item: f"{item.misses:,}")
+    rate = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": "Hit rate",
+        "x": [_local(item.start + timeline.width / 2) for item in timeline.stretches],
+        "y": [item.hit_rate for item in timeline.stretches],
+        "yaxis": "y2",
+        "line": {"color": "var(--text)", "width": 2},
+        "marker": {"size": 5, "color": "var(--text)"},
+        "connectgaps": False,
+        "customdata": [[wording.share(item.hit_rate).shown, timeline.name(item)] for item in timeline.stretches],
+        "hovertemplate": "%{customdata[1]}<br><b>Hit rate %{customdata[0]}</b><extra></extra>",
+    }
+    layout = _layout(
+        400,
+        barmode="stack",
+        xaxis=_time_axis(timeline) | {"anchor": "y"},
+        yaxis=_axis(domain=[0, 0.56], rangemode="tozero", nticks=5, tickformat=",", title=_title("Calls")),
+        yaxis2=_axis(domain=[0.66, 1], range=[0, 1.04], tickformat=".0%", nticks=3, title=_title("Hit rate")),
+    )
+    hit, missed = (sum(getattr(item, what) for item in timeline.stretches) for what in ("hits", "misses"))
+    return Chart(
+        "calls",
+        "Hits, misses and hit rate over time",
+        f"A bar for each {timeline.unit}: {wording.counted(hit, 'hit')} and {wording.counted(missed, 'miss')} in all. A"
+        f" line shows the hit rate, {wording.share(hit / (hit + missed)).shown} over all.",
+        {"data": [hits, misses, rate], "layout": layout},
+        tables.over_time(timeline),
+    )
+
+
+def _time(timeline: Timeline) -> Chart | None:
+    """Time saved and time computed, side by side."""
+    most = max((max(abs(item.saved), item.computed) for item in timeline.stretches), default=0.0)
+    if not most:
+        return None
+    unit, seconds = next(((name, size) for name, size in _UNITS if most >= 2 * size), _UNITS[-1])
+    traces = [
+        _bars(
+            timeline,
+            title,
+            color,
+            lambda item, what=what: round(getattr(item, what) / seconds, 6),  # type: ignore[misc]
+            lambda item, what=what: wording.duration(getattr(item, what)).shown,  # type: ignore[misc]
+            part=(place, 2),
+        )
+        for place, (title, color, what) in enumerate(
+            (("Saved", "var(--good)", "saved"), ("Computed", "var(--other)", "computed"))
+        )
+    ]
+    layout = _layout(
+        300, barmode="overlay", xaxis=_time_axis(timeline), yaxis=_axis(nticks=6, title=_title(unit.capitalize()))
+    )
+    saved, computed = (sum(getattr(item, what) for item in timeline.stretches) for what in ("saved", "computed"))
+    return Chart(
+        "time",
+        "Time saved and time computed",
+        f"Bars for each {timeline.unit}: {wording.duration(saved).shown} saved and {wording.duration(computed).shown}"
+        " computed in all.",
+        {"data": traces, "layout": layout},
+        tables.over_time(timeline),
+        note="Saved is what the results of hits had taken to compute, less the time that the hits took.",
+    )
+
+
+def _bars(
+    timeline: Timeline,
+    title: str,
+    color: str,
+    value: Callable[[Stretch], float],
+    shown: Callable[[Stretch], str],
+    part: tuple[int, int] = (0, 1),
+) -> dict[str, Any]:
+    """A bar for each stretch of time; `part` is its place and how many share the stretch."""
+    place, parts = part
+    room = 1000 * timeline.width  # in milliseconds, as plotly counts time
+    return {
+        "type": "bar",
+        "name": title,
+        "x": [_local(item.start) for item in timeline.stretches],
+        "y": [value(item) for item in timeline.stretches],
+        "offset": round(room * (0.06 + 0.88 * place / parts)),
+        "width": round(room * 0.88 / parts),
+        "marker": {"color": color, "line": {"width": 0}},
+        "customdata": [[shown(item), timeline.name(item)] for item in timeline.stretches],
+        "hovertemplate": "%{customdata[1]}<br><b>" + title + " %{customdata[0]}</b><extra></extra>",
+    }
+
+
+def _time_axis(timeline: Timeline) -> dict[str, Any]:
+    begin, end = timeline.stretches[0].start, timeline.stretches[-1].start + timeline.width
+    return _axis(type="date", range=[_local(begin), _local(end)], showgrid=False, nticks=6, tickangle=0)
+
+
+def _title(words: str) -> dict[str, Any]:
+    return {"text": words, "font": {"size": 12}, "standoff": 6}
+
+
+def _local(moment: float) -> str:
+    """A time as plotly takes it: on the clock of this machine."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def _misses(amounts: Mapping[str, int]) -> Chart | None:
+    """A bar for each reason, the most frequent on top."""
+    reasons = tables.by_number(amounts)
+    if not reasons:
+        return None
+    total = sum(n for _, n in reasons)
+    trace = {
+        "type": "bar",
+        "orientation": "h",
+        "y": [text(reason) for reason, _ in reasons],
+        "x": [n for _, n in reasons],
+        "text": [f"{n:,}" for _, n in reasons],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": "var(--other)"},
+        "customdata": [[wording.counted(n, "miss"), wording.share(n / total).shown] for _, n in reasons],
+        "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
+    }
+    layout = _layout(
+        20 + _BAR * len(reasons),
+        xaxis=_axis(range=[0, 1.2 * reasons[0][1]], visible=False),
+        yaxis=_axis(type="category", autorange="reversed", showgrid=False),
+        bargap=0.35,
+    )
+    return Chart(
+        "misses",
+        "Misses by reason",
+        "Bars: " + ", ".join(f"{wording.visible(reason)} {n:,}" for reason, n in reasons) + ".",
+        {"data": [trace], "layout": layout},
+        tables.tallied("Reason", amounts, tables.REASONS),
+    )
+
+
+def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart | None:
+    """Two bars for each class: its part of the entries and of the room on disk."""
+    if not classes:
+        return None
+    entries, room = sum(item.entries for item in classes), sum(item.bytes for item in classes)
+    parts = (
+        (
+            "Entries",
+            "var(--good)",
+            [(item.entries / entries, wording.counted(item.entries, "entry")) for item in classes],
+        ),
+        ("Size", "var(--third)", [(item.bytes / (room or 1), wording.size(item.bytes).shown) for item in classes]),
+    )
+    traces = [
+        {
+            "type": "bar",
+            "orientation": "h",
+            "name": heading,
+            "y": [item.label for item in classes],
+            "x": [part for part, _ in values],
+            "marker": {"color": color},
+            "customdata": [[shown, wording.share(part).shown] for part, shown in values],
+            "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
+        }
+        for heading, color, values in parts
+    ]
+    layout = _layout(
+        _AROUND + _BAR * len(classes),
+        barmode="group",
+        xaxis=_axis(tickformat=".0%", rangemode="tozero", nticks=5),
+        yaxis=_axis(type="category", autorange="reversed", showgrid=False),
+        bargap=0.3,
+    )
+    most, largest = max(classes, key=lambda item: item.entries), max(classes, key=lambda item: item.bytes)
+    return Chart(
+        name,
+        title,
+        f"Bars: most entries, {most.entries:,} of {entries:,}, are in the class {most.label}; most of the room,"
+        f" {wording.size(largest.bytes).shown} of {wording.size(room).shown}, is taken by the class {largest.label}.",
+        {"data": traces, "layout": layout},
+        tables.spread(column, classes),
+    )

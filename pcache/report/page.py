@@ -1,0 +1,176 @@
+"""The page as HTML: templates, styles and scripts put together, with all that may not be markup escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from importlib import resources
+from typing import TYPE_CHECKING, NamedTuple
+
+import jinja2
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from pcache.report import tables, wording
+from pcache.report.charts import charts
+from pcache.reports import as_plain
+
+if TYPE_CHECKING:
+    from pcache.report.survey import Survey
+    from pcache.report.wording import Text
+
+
+class Headline(NamedTuple):
+    """A number that stands out, under the name that it has in the statistics."""
+
+    stat: str
+    title: str
+    value: float | None
+    text: Text
+    note: str = ""
+
+
+def render(survey: Survey) -> str:
+    """The whole page."""
+    library, script = get_plotlyjs(), _resource("page.js")
+    environment = jinja2.Environment(
+        autoescape=True,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=lambda value: value if isinstance(value, Markup) else wording.visible(str(value)),
+    )
+    environment.filters["breakable"] = breakable
+    page = environment.from_string(_resource("page.html"))
+    stats, found = survey.stats, charts(survey)
+    return page.render(
+        survey=survey,
+        stats=stats,
+        stats_json=as_plain(stats),
+        charts=found,
+        figures={name: chart.figure for name, chart in found.items()},
+        entries=wording.counted(stats.entries, "entry"),
+        room=wording.size(stats.bytes).shown,
+        headlines=headlines(survey),
+        summary=summary(survey),
+        notices=notices(survey),
+        functions=tables.functions(survey),
+        costly=tables.costly(stats.functions),
+        errors=tables.tallied("Error", stats.errors_by_kind, tables.KINDS),
+        dearest=tables.dearest(survey),
+        in_flight=tables.in_flight(survey),
+        made=wording.clock(survey.now),
+        since=wording.clock(survey.first) if survey.first else "",
+        exact=exact,
+        style=Markup(_resource("page.css")),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        library=_packed(library),
+        # No other script runs, whatever a name in the cache looks like, and nothing is loaded from anywhere.
+        policy=f"default-src 'none'; script-src {_digest(script)} {_digest(library)}; style-src 'unsafe-inline';"
+        " img-src data:; base-uri 'none'; form-action 'none'",
+    )
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
+
+
+def _packed(library: str) -> str:
+    """The library as a text that the page unpacks: 2 MB instead of 5."""
+    return base64.b64encode(zlib.compress(library.encode(), 9)).decode()
+
+
+def _digest(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def headlines(survey: Survey) -> list[Headline]:
+    """The numbers that one looks for first."""
+    stats = survey.stats
+    most = "" if stats.max_entries is None else f"of at most {stats.max_entries:,}"
+    calls = stats.hits + stats.misses
+    return [
+        Headline(
+            "hit_rate",
+            "Hit rate",
+            stats.hit_rate,
+            wording.share(stats.hit_rate),
+            f"of {wording.counted(calls, 'call')}",
+        ),
+        Headline(
+            "saved_seconds",
+            "Time saved",
+            stats.saved_seconds,
+            wording.duration(stats.saved_seconds),
+            f"by {wording.counted(stats.hits, 'hit')}",
+        ),
+        Headline(
+            "computed_seconds",
+            "Computed",
+            stats.computed_seconds,
+            wording.duration(stats.computed_seconds),
+            f"in {wording.counted(stats.misses, 'miss')}",
+        ),
+        Headline("entries", "Entries", stats.entries, wording.number(stats.entries), most or _of_functions(survey)),
+        Headline(
+            "bytes",
+            "On disk",
+            stats.bytes,
+            wording.size(stats.bytes),
+            f"{wording.share(stats.bytes / stats.max_size if stats.max_size else 1.0).shown} of"
+            f" {wording.size(stats.max_size).shown}",
+        ),
+        Headline(
+            "evicted",
+            "Evicted",
+            stats.evicted,
+            wording.number(stats.evicted),
+            f"{wording.size(stats.evicted_bytes).shown}, {wording.duration(stats.evicted_seconds).shown} of computing"
+            if stats.evicted
+            else "for want of room",
+        ),
+    ]
+
+
+def _of_functions(survey: Survey) -> str:
+    return f"of {wording.counted(sum(1 for item in survey.stats.functions if item.entries), 'function')}"
+
+
+def summary(survey: Survey) -> str:
+    """What all of it comes to, in a sentence."""
+    stats, calls = survey.stats, survey.stats.hits + survey.stats.misses
+    if not calls:
+        return "No calls were counted" + (f" since {wording.date(survey.first)}." if survey.first else " yet.")
+    start = f"Since {wording.date(survey.first)}" if survey.first else "So far"
+    worth = f"which saved {wording.duration(stats.saved_seconds).shown} of computing"
+    if stats.saved_seconds < 0:
+        worth = f"which took {wording.duration(-stats.saved_seconds).shown} longer than computing them"
+    answered = f"{wording.share(stats.hit_rate).shown} of {wording.counted(calls, 'call')} found a stored result"
+    return f"{start}, {answered}" + (f", {worth}." if stats.hits else ".")
+
+
+def notices(survey: Survey) -> list[str]:
+    """What somebody should know before believing the rest."""
+    stats = survey.stats
+    said = []
+    if stats.damaged_records:
+        said.append(f"{wording.counted(stats.damaged_records, 'record')} of the counters could not be read.")
+    if any(item.name == "?" for item in stats.functions):
+        said.append("Entries of the function ? cannot be read here: `pcache verify` says why.")
+    if not stats.functions:
+        said.append("There is nothing in this cache yet.")
+    return said
+
+
+def breakable(text: str) -> Markup:
+    """A name that may be broken into lines where one of its parts ends."""
+    return Markup("<wbr>").join(re.findall(r"[^:._]*[:._]+|[^:._]+", wording.visible(text)))
+
+
+def exact(value: float | None) -> str:
+    """A number as programs read it."""
+    return json.dumps(value)

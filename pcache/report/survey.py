@@ -1,0 +1,69 @@
+"""What there is to show: statistics, time series, distributions and the dearest entries, from one listing of names."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pcache import listings
+from pcache.report.counting import Distribution, by_age, by_cost, by_size
+from pcache.report.timeline import Timeline, timeline
+from pcache.selection import names_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.cache import Cache
+    from pcache.reports import EntryInfo, Stats
+    from pcache.store import StoredFile
+
+_DEAREST = 20  # entries that are shown
+_OPENED = 200  # entries that are looked into: their stamps tell costs to a sixth, their headers exactly
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a page is made of; `first` is the time from which calls were counted, 0 when there were none."""
+
+    stats: Stats
+    timeline: Timeline
+    sizes: Distribution
+    ages: Distribution
+    costs: Distribution
+    dearest: tuple[EntryInfo, ...]
+    first: float
+    now: float
+
+
+def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, int], object] | None) -> Survey:
+    """Look at all of a cache once."""
+    files = _listing(cache, progress)
+    stats = listings.stats_of(cache, files, since=since)
+    periods = listings.periods(cache, since)
+    return Survey(
+        stats=stats,
+        timeline=timeline(periods, now),
+        sizes=by_size(files),
+        ages=by_age(files, now),
+        costs=by_cost(files),
+        dearest=_dearest(cache, files),
+        first=stats.since or (periods[0].start if periods else 0.0),
+        now=now,
+    )
+
+
+def _listing(cache: Cache, progress: Callable[[int, int], object] | None) -> list[StoredFile]:
+    store = cache.flow.store
+    shards = store.shards()
+    files: list[StoredFile] = []
+    for done, shard in enumerate(shards, 1):
+        files += store.scan([shard])
+        if progress is not None:
+            progress(done, len(shards))
+    return files
+
+
+def _dearest(cache: Cache, files: list[StoredFile]) -> tuple[EntryInfo, ...]:
+    likely = heapq.nlargest(_OPENED, files, key=lambda item: item.cost_ns)
+    return tuple(listings.described(cache, likely, names_of(cache, likely), sort="cost", limit=_DEAREST))

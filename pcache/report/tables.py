@@ -1,0 +1,211 @@
+"""What the tables of a page hold, in the words they show it in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.report import wording
+from pcache.report.wording import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pcache.report.counting import Distribution
+    from pcache.report.survey import Survey
+    from pcache.report.timeline import Timeline
+    from pcache.reports import FunctionStats
+
+_SHORT_KEY = 8
+REASONS = {
+    "absent": "computed for the first time, or removed meanwhile",
+    "expired": "older than its ttl",
+    "damaged": "the file was not what had been written",
+    "foreign": "signed with a key that is not known here",
+    "unloadable": "its types cannot be loaded any more",
+    "refreshed": "computed anew on request",
+}
+KINDS = {
+    "raised": "the function raised an exception",
+    "unpicklable": "the result cannot be pickled",
+    "too_large": "the result is larger than the cache takes",
+}
+
+
+class Column(NamedTuple):
+    title: str
+    number: bool = True
+
+
+class Table(NamedTuple):
+    """Rows below titles; the first cell of a row says what the row is about."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Text, ...], ...]
+
+
+def _table(titles: str, rows: Sequence[tuple[Text, ...]]) -> Table:
+    """A table of titles such as `Function* Size`; a star marks those of words, not numbers."""
+    columns = tuple(Column(title.strip(" *"), not title.endswith("*")) for title in titles.split("|"))
+    return Table(columns, tuple(rows))
+
+
+def functions(survey: Survey) -> Table:
+    """All that is counted of each function."""
+    titles = (
+        "Function*|Entries|Size|Last used|Hits|Misses|Hit rate|Saved|Computed|Hits took|Storing took|Stored|Waited"
+        "|Read|Written|Errors"
+    )
+    return _table(titles, [_function(item, survey.now) for item in survey.stats.functions])
+
+
+def _function(item: FunctionStats, now: float) -> tuple[Text, ...]:
+    return (
+        wording.name(item.name),
+        wording.number(item.entries),
+        wording.size(item.bytes),
+        wording.ago(item.last_used, now),
+        wording.number(item.hits),
+        wording.number(item.misses),
+        wording.share(item.hit_rate),
+        wording.duration(item.saved_seconds),
+        wording.duration(item.computed_seconds),
+        wording.duration(item.hit_seconds),
+        wording.duration(item.store_seconds),
+        wording.number(item.stored),
+        wording.number(item.waited),
+        wording.size(item.read_bytes),
+        wording.size(item.written_bytes),
+        wording.number(sum(item.errors_by_kind.values())),
+    )
+
+
+def disk(functions: Sequence[FunctionStats]) -> Table:
+    """The room on disk, by function."""
+    total = sum(item.bytes for item in functions)
+    return _table(
+        "Function*|Size|Share|Entries|Hit rate",
+        [
+            (
+                wording.name(item.name),
+                wording.size(item.bytes),
+                wording.share(item.bytes / total if total else 0.0),
+                wording.number(item.entries),
+                wording.share(item.hit_rate),
+            )
+            for item in functions
+            if item.entries
+        ],
+    )
+
+
+def costly(functions: Sequence[FunctionStats]) -> Table:
+    """Functions whose caching took more time than it saved."""
+    return _table(
+        "Function*|Calls|One computation|Storing one|One hit|Saved|Storing took",
+        [
+            (
+                wording.name(item.name),
+                wording.number(item.hits + item.misses),
+                wording.duration(item.computed_seconds / item.misses),
+                wording.duration(item.store_seconds / max(item.stored, 1)),
+                wording.duration(item.hit_seconds / max(item.hits, 1)),
+                wording.duration(item.saved_seconds),
+                wording.duration(item.store_seconds),
+            )
+            for item in functions
+            if item.costs_more
+        ],
+    )
+
+
+def over_time(timeline: Timeline) -> Table:
+    """Every stretch in which there were calls, the latest first."""
+    return _table(
+        "When*|Hits|Misses|Hit rate|Saved|Computed",
+        [
+            (
+                wording.name(timeline.name(stretch)),
+                wording.number(stretch.hits),
+                wording.number(stretch.misses),
+                wording.share(stretch.hit_rate),
+                wording.duration(stretch.saved),
+                wording.duration(stretch.computed),
+            )
+            for stretch in reversed(timeline.stretches)
+            if stretch.hits or stretch.misses or stretch.saved or stretch.computed
+        ],
+    )
+
+
+def tallied(title: str, amounts: Mapping[str, int], meanings: Mapping[str, str]) -> Table:
+    """Misses by reason or errors by kind, the most frequent first."""
+    total = sum(amounts.values())
+    return _table(
+        f"{title}*|Number|Share|What it means*",
+        [
+            (
+                wording.name(what),
+                wording.number(n),
+                wording.share(n / total if total else 0.0),
+                wording.words(meanings.get(what, "the result could not be written")),
+            )
+            for what, n in by_number(amounts)
+        ],
+    )
+
+
+def by_number(amounts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(((what, n) for what, n in amounts.items() if n), key=lambda item: (-item[1], item[0]))
+
+
+def spread(title: str, classes: Distribution) -> Table:
+    """Entries and bytes by class."""
+    entries, room = sum(item.entries for item in classes), sum(item.bytes for item in classes)
+    return _table(
+        f"{title}*|Entries|Share of entries|Size|Share of size",
+        [
+            (
+                wording.name(item.label),
+                wording.number(item.entries),
+                wording.share(item.entries / entries),
+                wording.size(item.bytes),
+                wording.share(item.bytes / room if room else 0.0),
+            )
+            for item in classes
+        ],
+    )
+
+
+def dearest(survey: Survey) -> Table:
+    """The entries that took longest to compute, and are of use."""
+    return _table(
+        "Function*|Cost|Arguments*|Size|Age|Last used|Key*",
+        [
+            (
+                wording.name(info.function),
+                wording.duration(info.cost),
+                wording.words(info.arguments or wording.NOTHING),
+                wording.size(info.size),
+                wording.lasting(info.created, survey.now),
+                wording.ago(info.used, survey.now),
+                Text(info.key[:_SHORT_KEY], info.key, number=False),
+            )
+            for info in survey.dearest
+            if not info.problem
+        ],
+    )
+
+
+def in_flight(survey: Survey) -> Table:
+    """What is being computed."""
+    return _table(
+        "Function*|For|By process*",
+        [
+            (
+                wording.name(item.function),
+                wording.lasting(item.since, survey.now),
+                wording.name(f"{item.pid} on {item.host}"),
+            )
+            for item in survey.stats.in_flight
+        ],
+    )
