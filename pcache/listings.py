@@ -35,7 +35,7 @@ from pcache.summary import arguments_of
 from pcache.superseded import superseded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pcache.cache import Cache
     from pcache.inspection import Inspection
@@ -66,29 +66,52 @@ def stats(cache: Cache, since: float = 0.0, *, exact: bool = False, progress: Pr
 
     Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
     """
-    return stats_of(cache, *_sample(cache, exact=exact, progress=progress), since)
+    files, share = _sample(cache, exact=exact, progress=progress)
+    return stats_of(cache, files, share, since)
 
 
-def stats_of(cache: Cache, files: Sequence[StoredFile], looked_at: float = 1.0, since: float = 0.0) -> Stats:
-    """What `stats` says, of entries that were listed already: the part `looked_at` of all."""
+class _Sums:
+    """What the entries of one function version come to; kept instead of a million entries."""
+
+    def __init__(self, item: StoredFile) -> None:
+        self.entries = self.size = self.used_ns = 0
+        self.smallest = item
+
+    def add(self, item: StoredFile) -> None:
+        self.entries += 1
+        self.size += item.size
+        self.used_ns = max(self.used_ns, item.used_ns)
+        if item.length < self.smallest.length:
+            self.smallest = item
+
+
+def stats_of(
+    cache: Cache, files: Iterable[StoredFile], share: Callable[[], float] = lambda: 1.0, since: float = 0.0
+) -> Stats:
+    """What `stats` says, of entries that are listed elsewhere; `share`, asked after, is their part of all entries."""
     cache.flow.ledger.flush()
     reading = ledger.read(cache.location)
     acts = history.by_function(reading, since)
-    names = names_of(cache, files)
-    by_name: dict[str, list[StoredFile]] = defaultdict(list)
+    sums: dict[str, _Sums] = {}
     for item in files:
-        by_name[names.get(item.function_id, UNKNOWN)].append(item)
-    scale = 1 / looked_at
+        if item.function_id not in sums:
+            sums[item.function_id] = _Sums(item)
+        sums[item.function_id].add(item)
+    looked_at = share()
+    names = names_of(cache, (found.smallest for found in sums.values()))
+    ids: dict[str, list[str]] = {name: [] for name in acts if name}
+    for function_id in sums:
+        ids.setdefault(names.get(function_id, UNKNOWN), []).append(function_id)
     functions = [
         FunctionStats(
             **_counted(acts.get(name)),
             name=name,
-            function_ids=tuple(sorted({item.function_id for item in items})),
-            entries=round(scale * len(items)),
-            bytes=round(scale * sum(item.size for item in items)),
-            last_used=max((item.used_ns for item in items), default=0) / 1e9,
+            function_ids=tuple(sorted(own)),
+            entries=round(sum(sums[i].entries for i in own) / looked_at),
+            bytes=round(sum(sums[i].size for i in own) / looked_at),
+            last_used=max((sums[i].used_ns for i in own), default=0) / 1e9,
         )
-        for name, items in {**{name: [] for name in acts if name}, **by_name}.items()
+        for name, own in ids.items()
     ]
     functions.sort(key=lambda function: (-function.bytes, function.name))
     settings = cache.settings
@@ -110,23 +133,30 @@ def stats_of(cache: Cache, files: Sequence[StoredFile], looked_at: float = 1.0, 
     )
 
 
-def _sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[list[StoredFile], float]:
-    """The entries of all shards, or of as many as there is time for, and which part of all that is."""
+def _sample(
+    cache: Cache, *, exact: bool, progress: Progress | None
+) -> tuple[Iterator[StoredFile], Callable[[], float]]:
+    """The entries of all shards, or of as many as there is time for; and, to be asked after, which part that was."""
     store = cache.flow.store
     shards = store.shards()
     known = occupancy.read(occupancy.path_below(store.root))
     is_large = known is not None and occupancy.total_of(known).entries > _MANY and not exact
     if is_large:
         random.shuffle(shards)  # keys are spread evenly, whatever the function
-    files: list[StoredFile] = []
-    deadline = time.monotonic() + _TIME_TO_LIST
-    for done, shard in enumerate(shards, 1):
-        files += store.scan([shard])
-        if progress is not None:
-            progress(done, len(shards))
-        if is_large and time.monotonic() > deadline:
-            return files, done / len(shards)
-    return files, 1.0
+    listed = 0
+
+    def entries() -> Iterator[StoredFile]:
+        nonlocal listed
+        deadline = time.monotonic() + _TIME_TO_LIST
+        for shard in shards:
+            yield from store.scan([shard])
+            listed += 1
+            if progress is not None:
+                progress(listed, len(shards))
+            if is_large and time.monotonic() > deadline:
+                return
+
+    return entries(), lambda: listed / len(shards) if shards else 1.0
 
 
 def _counted(activity: Activity | None) -> dict[str, Any]:

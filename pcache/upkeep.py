@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import occupancy, registry
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
-from pcache.occupancy import SHARDS, Amount
 from pcache.opcodes import UNKNOWN
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
-_PORTION = 250_000  # entries that are looked at together
+_PORTION = 100_000  # entries that are looked at together
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
@@ -55,9 +54,7 @@ def evict(
         return Removed(0, 0)
     chosen = _choose(cache, selection)
     removed = Removed(0, 0)
-    doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
-    for items, share in _portions(chosen, limits):
-        victims = plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
+    for victims in _victims(chosen, limits):
         removed = _plus(removed, _remove(cache, victims, "evicted", len(victims), dry_run=dry_run, progress=progress))
     if not dry_run:
         cache.flow.ledger.count(
@@ -67,26 +64,25 @@ def evict(
     return removed
 
 
-def _portions(chosen: Chosen, limits: Limits) -> Iterator[tuple[list[StoredFile], Limits]]:
-    """The entries and the limits, by portions: what is worth least in one of them is worth little in all."""
-    count = chosen.cache.flow.store.count()
-    if count <= _PORTION:
-        yield list(chosen.files()), limits
-        return
-    total = Amount()
-    for item in chosen.files():
-        total = total.plus(1, item.size)
+def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
+    """What is to be removed, by portions: what is worth least in one of them is worth little in all.
+
+    Each gets its share of what the limits leave, by its number of entries, and the last one all of it.
+    """
+    cache = chosen.cache
+    doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
+    portions = list(chosen.portions(cache.flow.store.count()))
     size, entries, max_age = limits
-    for items in chosen.portions(count):
-        there = Amount(len(items), sum(item.size for item in items))
-        yield (
-            items,
-            Limits(
-                None if size is None else size * there.size // max(total.size, 1),
-                None if entries is None else entries * there.entries // max(total.entries, 1),
-                max_age,
-            ),
-        )
+    for number, shards in enumerate(portions):
+        items = list(chosen.files(shards))
+        left = len(portions) - number
+        share = Limits(None if size is None else size // left, None if entries is None else entries // left, max_age)
+        victims = plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
+        kept = len(items) - len(victims)
+        room = sum(item.size for item in items) - sum(item.size for item in victims)
+        size = None if size is None else max(size - room, 0)
+        entries = None if entries is None else max(entries - kept, 0)
+        yield victims
 
 
 def _plus(removed: Removed, more: Removed) -> Removed:
@@ -152,11 +148,7 @@ def candidates(
     if limits is None:
         victims: Iterable[StoredFile] = chosen.files()
     else:
-        doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
-        victims = itertools.chain.from_iterable(
-            plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
-            for items, share in _portions(chosen, limits)
-        )
+        victims = itertools.chain.from_iterable(_victims(chosen, limits))
     return [
         Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9, item.cost_ns / 1e9)
         for item in victims
@@ -187,12 +179,17 @@ class Chosen(NamedTuple):
             ):
                 yield item
 
-    def portions(self, total: int) -> Iterator[list[StoredFile]]:
-        """List them by portions that fit into memory: a million at once would take 600 MB."""
-        count = max(1, min(SHARDS, round(total / _PORTION)))
+    def portions(self, total: int) -> Iterator[list[str]]:
+        """Shards whose entries fit into memory together: a million entries at once would take 600 MB."""
         shards = self.cache.flow.store.shards()
+        count = max(1, min(len(shards), round(total / _PORTION)))
         for first in range(count):
-            yield list(self.files(shards[first::count]))
+            yield shards[first::count]
+
+    def by_portions(self, total: int) -> Iterator[StoredFile]:
+        """List them, each portion at once, so that what is done to one does not disturb the listing."""
+        for shards in self.portions(total):
+            yield from list(self.files(shards))
 
     def about(self) -> int:
         """How many there are, at most, for a progress bar."""
@@ -264,7 +261,7 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     total = cache.flow.store.count()
     problems, damaged = [], []
     checked = size = 0
-    for item in itertools.chain.from_iterable(_choose(cache, None).portions(total)):
+    for item in _choose(cache, None).by_portions(total):
         try:
             inspect_entry(cache, item, buffers=True)
         except Miss as miss:
@@ -295,8 +292,15 @@ def recompress(
     if keyring is None or not _can_remove(cache, dry_run=dry_run):
         return Recompressed(0, 0, 0, 0)
     chosen = _choose(cache, selection, unused_for=older_than)
-    files = itertools.chain.from_iterable(chosen.portions(chosen.about()))
-    return pack(cache.flow.store, keyring, files, setting, chosen.about(), dry_run=dry_run, progress=progress)
+    return pack(
+        cache.flow.store,
+        keyring,
+        chosen.by_portions(chosen.about()),
+        setting,
+        chosen.about(),
+        dry_run=dry_run,
+        progress=progress,
+    )
 
 
 def _is_beyond_use(miss: Miss) -> bool:
