@@ -91,6 +91,19 @@ def test_imports_point_upward(name: str) -> None:
             assert RANK[target] < RANK[name] or (name, target) in LATE_AND_KNOWN, f"{path.name} imports {target}"
 
 
+def test_the_house_is_described() -> None:
+    """docs/design.md lists each module once, below those that it imports."""
+    text = (PACKAGE.parent / "docs" / "design.md").read_text()
+    block = text.partition("## The house")[2].split("```")[1]
+    names = [line.split()[0].removesuffix(".py").rstrip("/") for line in block.strip().splitlines()]
+    assert sorted(names) == sorted(set(modules()) - {"__init__", "__main__"})
+    for name in names:
+        for path in modules()[name]:
+            late = {target for target in imports_of(path) if (name, target) in LATE_AND_KNOWN}
+            above = set(names[: names.index(name)]) | {name, "__init__"} | late
+            assert set(imports_of(path)) <= above, f"{path.name} imports what stands below {name}"
+
+
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_modules_are_small(name: str) -> None:
     """No module has more than 350 lines."""
