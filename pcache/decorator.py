@@ -182,9 +182,10 @@ class CachedFunction(Generic[P, R]):
         from pcache import removals  # late for start-up time
 
         call = self._calls.of(args, kwargs)
-        paths = [address.path for address in (call.address, *self._calls.earlier(call))]
-        dropped = [path for path in paths if self._flow.store.delete(path)]
-        removals.note(self._cache.location, dropped, "invalidated")
+        addresses = (call.address, *self._calls.earlier(call))
+        dropped = [address for address in addresses if self._flow.store.delete(address.path)]
+        names = (address.function_id.hex() + address.key.hex() for address in dropped)
+        removals.note(self._cache.location, names, "invalidated")
         return bool(dropped)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:

@@ -51,10 +51,10 @@ _FILE_ORDERS: Mapping[str, Callable[[StoredFile], tuple[int, str]]] = {
     "used": lambda item: (-item.used_ns, item.key),
     "size": lambda item: (-item.size, item.key),
 }
-_INFO_ORDERS: Mapping[str, Callable[[EntryInfo], tuple[float, str]]] = {
+_INFO_ORDERS: Mapping[str, Callable[[EntryInfo], tuple[float | str, ...]]] = {
     "age": lambda info: (info.created, info.key),
     "cost": lambda info: (-info.cost, info.key),
-    "saved": lambda info: (-info.saved, info.key),
+    "saved": lambda info: (-info.saved, -info.cost, info.key),
 }
 _MANY = 100_000  # entries, from which `stats` lists a sample
 _TIME_TO_LIST = 0.5  # seconds

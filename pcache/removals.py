@@ -32,10 +32,9 @@ def path_below(root: str) -> str:
     return os.path.join(root, "v1", "ledger", "removed")
 
 
-def note(root: str, paths: Iterable[str], cause: str) -> None:
-    """Remember that entries were removed. Failing to is silent."""
+def note(root: str, names: Iterable[str], cause: str) -> None:
+    """Remember that entries were removed, by function id and key. Failing to is silent."""
     now, number = int(time.time()), _CAUSES.index(cause)
-    names = (os.path.basename(path).replace("-", "") for path in paths)
     records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
     if not records:
         return

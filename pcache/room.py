@@ -245,7 +245,7 @@ class Room(Unfinished):
         if not gone:
             return
         size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
-        removals.note(self._store.root, (item.path for item in gone), "evicted")
+        removals.note(self._store.root, (item.function_id + item.key for item in gone), "evicted")
         self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
         log("evicted %d entries of %s, %s", len(gone), self._store.root, format_size(size), level="info")
 

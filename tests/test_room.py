@@ -140,6 +140,32 @@ def test_four_processes_keep_a_limit(root: Path, settings: dict[str, int], at_mo
     assert (taken(root).entries if at_most == 40 else taken(root).size) <= at_most
 
 
+def test_clearing_while_others_evict(root: Path) -> None:
+    """A directory that is cleared and evicted again and again while others store and evict hurts nobody."""
+    processes = [Talker(STORING, root, n, {"max_entries": 40}) for n in range(3)]
+    for process in processes:
+        process.hear()
+    for process in processes:
+        process.say()
+    cache, removed = cache_at(root), 0
+    while any(process.process.poll() is None for process in processes):
+        removed += cache.clear().entries + cache.evict(max_entries=5).entries
+    assert removed > 0
+    for process in processes:
+        assert process.finish()[-1] == "done"
+    assert cache.verify().problems == ()
+    assert cache.cached(noise)(1) == cache.cached(noise)(1)
+
+
+def test_a_limit_below_one_entry(root: Path) -> None:
+    """Where not even one result has room, each is returned, none is kept, and it is said once."""
+    cached = cache_at(root, max_size=100).cached(noise)
+    with pytest.warns(StoreWarning, match=r"it takes 4 KiB, which is more than a tenth of max_size, 100 B") as caught:
+        assert [len(cached(n)) for n in range(5)] == [10] * 5
+    assert len(caught) == 1
+    assert taken(root).entries == 0
+
+
 def test_short_processes_keep_a_limit(root: Path) -> None:
     """Caches that come and go, each storing less than is told at once, keep to the limit together."""
     for n in range(120):
