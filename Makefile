@@ -6,7 +6,7 @@ DEMO_CACHE := build/demo-cache
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types doctest bench hunt clean help
+.PHONY: demo test test-all lint types bench eviction scale soak hunt clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -15,6 +15,9 @@ help:
 	@echo "make types     mypy, strict"
 	@echo "make test-all  the tests under every CPython >= 3.11 on this machine"
 	@echo "make bench     the benchmarks; writes benchmarks/results.md"
+	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
+	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
+	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
 	@echo "make hunt      the long search for faults: thousands of kills"
 
 $(BIN)/python:
@@ -52,6 +55,15 @@ types: $(VENV)/lint.stamp $(VENV)/test.stamp
 
 bench: $(VENV)/test.stamp $(VENV)/peers.stamp
 	$(BIN)/python benchmarks/run.py
+
+eviction: $(VENV)/plots.stamp
+	$(BIN)/python benchmarks/eviction.py
+
+scale: $(VENV)/test.stamp $(VENV)/peers.stamp
+	$(BIN)/python benchmarks/scale.py --write
+
+soak: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/soak.py --write
 
 hunt: $(VENV)/test.stamp
 	PCACHE_HUNT_ROUNDS=5000 $(PYTEST) -m hunt -p no:randomly --timeout 3600 tests

@@ -351,8 +351,8 @@ def main() -> None:
     sections = []
     folders = options.folder or [tempfile.gettempdir()]
     for place in folders:
-        kind = subprocess.run(["stat", "-f", "-c", "%T", place], capture_output=True, text=True, check=False)
-        title = kind.stdout.strip() or "unknown file system"
+        kind = subprocess.run(["df", "--output=fstype", place], capture_output=True, text=True, check=False)
+        title = (kind.stdout.split() or ["unknown file system"])[-1]
         folder = Path(tempfile.mkdtemp(dir=place))
         try:
             sections.append(section(title, options.entries, large(folder, options.entries)))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Looked for before anything else: most projects have no such table, and importing tomllib takes 6 to 9 ms.
 _PROJECT_MARK = b"tool.pcache"
+_MOST_FREE = 10 << 30  # bytes; a twentieth of 2 TB would be 100 GB
 _GLANCE = 1 << 20  # how much of an untrusted file is read to learn whether it is worth a warning
 
 
@@ -41,7 +42,7 @@ class Settings(NamedTuple):
     directory: str  # absolute
     max_size: int = 10 << 30  # bytes
     max_entries: int | None = None
-    min_free: float = 0.05  # fraction of the disk
+    min_free: float = 0.05  # fraction of the disk, see `to_leave_free`
     policy: Literal["value", "lru"] = "value"
     ttl: float | None = None  # seconds
     compression: str | int = "auto"  # "auto", "none" or a zstd level
@@ -64,6 +65,11 @@ class Settings(NamedTuple):
             fitting = (own for pattern, own in self.functions.items() if fnmatch.fnmatchcase(name, pattern))
             found = next(fitting, {})
         return FunctionSettings(**found)
+
+
+def to_leave_free(min_free: float, disk: int) -> int:
+    """How many bytes of a disk of so many are left free: a part of it, and 10 GiB of a large one."""
+    return min(int(min_free * disk), _MOST_FREE)
 
 
 class FunctionSettings(NamedTuple):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 SHARDS = 256
-PATIENCE = 0.005  # seconds; who holds the lock needs 30 us, unless it was stopped
+PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")

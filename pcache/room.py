@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import registry, removals
 from pcache.claim import is_leftover
+from pcache.config import to_leave_free
 from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.locking import try_lock
@@ -157,7 +158,8 @@ class Room(Unfinished):
         disk = None if scope.function else self._disk()
         if disk is None:
             return scope.limits
-        lacking = int(self._settings.min_free * disk.f_blocks - disk.f_bavail) * disk.f_frsize + written
+        at_least = to_leave_free(self._settings.min_free, disk.f_blocks * disk.f_frsize)
+        lacking = at_least - disk.f_bavail * disk.f_frsize + written
         if lacking <= 0:
             return scope.limits
         most = max(total.size - min(lacking, written), 0)
@@ -185,7 +187,7 @@ class Room(Unfinished):
             while left > 0:
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
                 left -= len(shards)
-                items = self._look_through(shards, ids, scope.gauge, pending)
+                items = self._look_through(shards, ids, None if lock is None else scope.gauge, pending)
                 # Entries that were dropped or replaced were not told: first find out how much there is.
                 told = scope.gauge.tell()
                 if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
@@ -205,10 +207,13 @@ class Room(Unfinished):
         return [(first + i) % SHARDS for i in range(count)]
 
     def _look_through(
-        self, shards: list[int], ids: frozenset[str] | None, gauge: Gauge, pending: tuple[int, Amount] | None
+        self, shards: list[int], ids: frozenset[str] | None, gauge: Gauge | None, pending: tuple[int, Amount] | None
     ) -> list[StoredFile]:
-        """The entries of a scope in some shards; corrects what is known of these."""
-        known, names = gauge.rows(), [f"{shard:02x}" for shard in shards]
+        """The entries of a scope in some shards; corrects what is known of these, unless another may do so just now."""
+        names = [f"{shard:02x}" for shard in shards]
+        if gauge is None:
+            return [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
+        known = gauge.rows()
         # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
         claims = Counter(
             os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)

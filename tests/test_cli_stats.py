@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pcache import Cache, ledger, listings
+from pcache import Cache, config, ledger, listings
 from pcache.cli import plot
 from pcache.reports import Period
 from pcache.units import format_duration, format_size
@@ -110,8 +110,9 @@ def test_limits_show_with_what_is_used_of_them(filled: Cache, monkeypatch: pytes
     assert shown["entries"] == "4 of at most 5 (80%)"
     assert re.fullmatch(r"[\d.]+ KiB of at most 1 MiB \([\d.]+%\)", shown["size"])
     assert shown["ttl"] == "results are used for 7 d"
-    assert "below 99% results go" in shown["free disk"]
+    monkeypatch.setattr(config, "_MOST_FREE", 1 << 60)
     disk = shutil.disk_usage(filled.location)
+    assert f"below {format_size(int(0.99 * disk.total))} nothing is added" in facts("-C", filled.location)["free disk"]
     (tmp_path / "pyproject.toml").write_text(f"[tool.pcache]\nmin_free = {disk.free / disk.total / 4}\n")
     assert "free disk" not in facts("-C", filled.location)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pcache import Cache
-from pcache.config import FunctionSettings, Setting, Settings, describe, resolve
+from pcache.config import FunctionSettings, Setting, Settings, describe, resolve, to_leave_free
 from pcache.errors import ConfigError
 
 HOUR, DAY = 3600.0, 86400.0
@@ -455,6 +455,12 @@ def double(n: int) -> int:
 
 def half(n: int) -> float:
     return n / 2
+
+
+@pytest.mark.parametrize(("part", "disk", "free"), [(0.05, 100, 5), (0.05, 2048, 10), (0.5, 12, 6), (0, 2048, 0)])
+def test_what_is_left_free(part: float, disk: int, free: int) -> None:
+    """A part of a small disk, and 10 GiB of a large one; here in GiB."""
+    assert to_leave_free(part, disk << 30) == free << 30
 
 
 def test_policy_and_min_free_of_a_cache(place: Place) -> None:

@@ -23,6 +23,7 @@ from pcache.cli.output import (
     say_json,
     say_table,
 )
+from pcache.config import to_leave_free
 from pcache.errors import ConfigError
 from pcache.units import format_duration, format_size, parse_duration
 
@@ -196,9 +197,10 @@ def _free(found: Stats) -> str:
         total = shutil.disk_usage(found.location).total
     except OSError:
         return ""
-    if found.free > _NEARLY_FULL * found.min_free * total:
+    at_least = to_leave_free(found.min_free, total)
+    if found.free > _NEARLY_FULL * at_least:
         return ""
-    return f"{format_size(found.free)} ({percent(found.free / total)}); below {percent(found.min_free)} results go"
+    return f"{format_size(found.free)} ({percent(found.free / total)}); below {format_size(at_least)} nothing is added"
 
 
 def _say_activity(found: Stats, since: float) -> None:
