@@ -588,8 +588,11 @@ def system_calls(folder: str) -> Section:
     listed = ", ".join(f"{call} {count:g}" for call, count in counts["pcache"].items())
     section.check("one openat, fstat, read and close a hit, and nothing else", listed, ours == expected)
     forbidden = re.compile(r"p?write.*|.*lock.*|fcntl|futex|utimensat|rename.*|unlink.*|mkdir.*|f(data)?sync")
-    bad = {call: count for call, count in counts["pcache"].items() if forbidden.fullmatch(call)}
-    section.check("no write and no lock", ", ".join(bad) or "none", not bad)
+    found = {call: count for call, count in counts["pcache"].items() if forbidden.fullmatch(call)}
+    # Every few seconds a process appends what it counted.
+    bad = {call: count for call, count in found.items() if call != "write" or count > 0.01}
+    listed = ", ".join(f"{call} {count:g}" for call, count in found.items()) or "none"
+    section.check("no lock, and no write but of counts every few seconds", listed, not bad)
     return section
 
 
