@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,3 +52,15 @@ def _warnings_again() -> None:
 def cache(tmp_path: Path) -> Cache:
     """An empty cache of the test's own."""
     return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 512 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small file system, where that is permitted")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

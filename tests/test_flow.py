@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -446,18 +445,6 @@ def test_a_limit_of_file_sizes(tmp_path: Path) -> None:
         "{100000} 0",
         "[True, True] []",
     ]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system, where that is permitted")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 FULL_DISK = (

@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -726,18 +725,6 @@ def test_who_merges_holds_nobody_up(root: Path) -> None:
 
 
 # Where nothing can be written
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system, where that is permitted")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 FULL = """

@@ -6,9 +6,7 @@ import gc
 import logging
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -444,18 +442,6 @@ def test_what_is_evicted_at_the_end_is_counted(root: Path) -> None:
 
 
 # A disk that is nearly full
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system, where that is permitted")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def free(folder: Path) -> int:
