@@ -82,7 +82,7 @@ class Flow:
 
     def compute(self, job: Job, miss: Miss) -> Any:
         """Compute a missing result once among all threads and processes, store it and return it."""
-        log("%s: miss, %s: %s", job.name, miss.reason, miss.detail, level="debug")
+        log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
         if miss.reason == "unloadable":
             log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
         try:

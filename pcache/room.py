@@ -252,7 +252,8 @@ class Room(Unfinished):
         size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
         removals.note(self._store.root, (item.function_id + item.key for item in gone), "evicted")
         self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
-        log("evicted %d entries of %s, %s", len(gone), self._store.root, format_size(size), level="info")
+        things = "entry" if len(gone) == 1 else "entries"
+        log("evicted %d %s of %s, %s", len(gone), things, self._store.root, format_size(size), level="info")
 
     def _say_first(self, scope: Scope, limits: Limits, total: Amount) -> None:
         named = []
