@@ -18,20 +18,12 @@ Amounts = dict[str, int]  # by counter
 
 def by_function(reading: Reading, since: float) -> dict[str, Activity]:
     """The activity of each function, and under "" what belongs to none."""
-    found: dict[str, Amounts] = defaultdict(lambda: defaultdict(int))
-    for (hour, function, counter), amount in reading.amounts.items():
-        if _is_within(hour, since):
-            found[function][counter] += amount
-    return {function: activity(amounts) for function, amounts in found.items()}
+    return {function: activity(amounts) for function, amounts in _by_function(reading, since).items()}
 
 
 def of_all(reading: Reading, since: float) -> Activity:
     """The activity of all functions together."""
-    found: Amounts = defaultdict(int)
-    for (hour, _, counter), amount in reading.amounts.items():
-        if _is_within(hour, since):
-            found[counter] += amount
-    return activity(found)
+    return activity(_total(_by_function(reading, since).values()))
 
 
 def over_time(reading: Reading, since: float) -> tuple[Period, ...]:
@@ -46,6 +38,14 @@ def over_time(reading: Reading, since: float) -> tuple[Period, ...]:
 def activity(amounts: Mapping[str, int]) -> Activity:
     """The activity that counters say; those that this release does not know are left out."""
     return Activity(**_fields(amounts))
+
+
+def _by_function(reading: Reading, since: float) -> dict[str, Amounts]:
+    found: dict[str, Amounts] = defaultdict(lambda: defaultdict(int))
+    for (hour, function, counter), amount in reading.amounts.items():
+        if _is_within(hour, since):
+            found[function][counter] += amount
+    return found
 
 
 def _total(amounts: Iterable[Mapping[str, int]]) -> Amounts:

@@ -66,7 +66,7 @@ def stats(cache: Cache, since: float = 0.0, *, exact: bool = False, progress: Pr
 
     Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
     """
-    files, share = _sample(cache, exact=exact, progress=progress)
+    files, share = sample(cache, exact=exact, progress=progress)
     return stats_of(cache, files, share, since)
 
 
@@ -133,14 +133,11 @@ def stats_of(
     )
 
 
-def _sample(
-    cache: Cache, *, exact: bool, progress: Progress | None
-) -> tuple[Iterator[StoredFile], Callable[[], float]]:
+def sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[Iterator[StoredFile], Callable[[], float]]:
     """The entries of all shards, or of as many as there is time for; and, to be asked after, which part that was."""
     store = cache.flow.store
     shards = store.shards()
-    known = occupancy.read(occupancy.path_below(store.root))
-    is_large = known is not None and occupancy.total_of(known).entries > _MANY and not exact
+    is_large = not exact and occupancy.known_entries(store.root) > _MANY
     if is_large:
         random.shuffle(shards)  # keys are spread evenly, whatever the function
     listed = 0

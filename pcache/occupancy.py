@@ -19,6 +19,8 @@ from pcache.trust import SAFE_FLAGS, check_below
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pcache.store import StoredFile
+
 SHARDS = 256
 PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
 _MAGIC = b"PCROOM\x00\x01"
@@ -63,6 +65,21 @@ def total_of(rows: Iterable[Amount]) -> Amount:
     """What lies in all shards."""
     entries, sizes = zip(*rows, strict=True)
     return Amount(sum(entries), sum(sizes))
+
+
+def known_entries(root: str) -> int:
+    """How many entries there are, as far as processes told; 0 where nothing is known."""
+    rows = read(path_below(root))
+    return 0 if rows is None else total_of(rows).entries
+
+
+def by_shard(items: Iterable[StoredFile]) -> list[Amount]:
+    """What some entries come to in each shard."""
+    found = [Amount()] * SHARDS
+    for item in items:
+        shard = int(item.key[:2], 16)
+        found[shard] = found[shard].plus(1, item.size)
+    return found
 
 
 def add(

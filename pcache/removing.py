@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from pcache import occupancy, removals
@@ -85,13 +84,8 @@ def _make_known(store: Store, gone: list[StoredFile]) -> None:
     path = occupancy.path_below(store.root)
     if not gone or not os.path.exists(path):
         return
-    entries: Counter[int] = Counter()
-    sizes: Counter[int] = Counter()
-    for item in gone:
-        shard = int(item.key[:2], 16)
-        entries[shard] -= 1
-        sizes[shard] -= item.size
+    less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(occupancy.by_shard(gone)) if n}
     try:
-        occupancy.add(path, {shard: Amount(entries[shard], sizes[shard]) for shard in entries})
+        occupancy.add(path, less)
     except OSError:
         pass  # busy, or a disk that can only be read

@@ -23,7 +23,7 @@ from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.locking import try_lock
 from pcache.notices import log
-from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, total_of
+from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.store import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.trust import check_below
@@ -140,7 +140,7 @@ class Room(Unfinished):
 
     def _count(self, ids: frozenset[str] | None) -> list[Amount]:
         """What lies in each shard."""
-        return _by_shard(item for item in self._store.scan() if ids is None or item.function_id in ids)
+        return by_shard(item for item in self._store.scan() if ids is None or item.function_id in ids)
 
     def _look(self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE) -> None:
         """Tell what was written, and evict if that makes too much. `pending` is what is about to be written."""
@@ -219,7 +219,7 @@ class Room(Unfinished):
             os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)
         )
         items = [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
-        found = _by_shard(items)
+        found = by_shard(items)
         if pending is not None:  # our own
             shard, amount = pending
             found[shard] = found[shard].plus(*amount)
@@ -270,14 +270,6 @@ class Room(Unfinished):
             f" for {scope.function}" if scope.function else "",
             " and ".join(named),
         )
-
-
-def _by_shard(items: Iterable[StoredFile]) -> list[Amount]:
-    found = [Amount()] * SHARDS
-    for item in items:
-        shard = int(item.key[:2], 16)
-        found[shard] = found[shard].plus(1, item.size)
-    return found
 
 
 def _excess(total: Amount, limits: Limits) -> float:

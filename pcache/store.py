@@ -24,7 +24,7 @@ from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, check_directory, write_all
+from pcache.trust import SAFE_FLAGS, check_directory, make_folder, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -281,14 +281,6 @@ def require_ours(root: str) -> bool:
     for folder in ("", "entries", "functions"):  # a link in their place would lead the removal elsewhere
         check_directory(os.path.join(root, GENERATION, folder).rstrip(os.sep))
     return True
-
-
-def make_folder(path: str) -> None:
-    """Make a folder that only its owner can use, unless it is there. The mask of new files cannot widen that."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass  # another process was faster
 
 
 def make_root(root: str) -> None:

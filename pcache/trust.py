@@ -274,16 +274,21 @@ def check_directory(path: str) -> bool:
     return True
 
 
+def make_folder(path: str) -> None:
+    """Make a folder that only its owner can use, unless it is there. The mask of new files cannot widen that."""
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass  # another process was faster
+
+
 def check_below(root: str, folder: str) -> bool:
     """Make a folder below a root, and check that each step on the way is ours alone to write; raises `OSError`.
 
     The root and the folder of the generation are there already.
     """
     while len(folder) >= len(root):
-        try:
-            os.mkdir(folder, 0o700)
-        except FileExistsError:
-            pass
+        make_folder(folder)
         check_directory(folder)
         folder = os.path.dirname(folder)
     return True

@@ -193,8 +193,7 @@ class Chosen(NamedTuple):
 
     def about(self) -> int:
         """How many there are, at most, for a progress bar."""
-        known = occupancy.read(occupancy.path_below(self.cache.location))
-        return 0 if known is None else occupancy.total_of(known).entries
+        return occupancy.known_entries(self.cache.location)
 
 
 def _choose(
@@ -292,15 +291,9 @@ def recompress(
     if keyring is None or not _can_remove(cache, dry_run=dry_run):
         return Recompressed(0, 0, 0, 0)
     chosen = _choose(cache, selection, unused_for=older_than)
-    return pack(
-        cache.flow.store,
-        keyring,
-        chosen.by_portions(chosen.about()),
-        setting,
-        chosen.about(),
-        dry_run=dry_run,
-        progress=progress,
-    )
+    total = chosen.about()
+    files = chosen.by_portions(total)
+    return pack(cache.flow.store, keyring, files, setting, total, dry_run=dry_run, progress=progress)
 
 
 def _is_beyond_use(miss: Miss) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import history, ledger, listings
 from pcache.cli.output import Column, clean, counted, estimated, fitting, percent, table_lines, width_of
+from pcache.cli.stats import RUNNING_COLUMNS
 from pcache.reports import Activity
 from pcache.units import format_duration, format_size
 
@@ -38,7 +39,6 @@ _FUNCTION_COLUMNS = (
 _OF_TWO_LOOKS = {"Hits/s", "Misses/s"}
 _NARROW = 64  # cells, below which some columns are left out
 _FOR_WIDE_ONES = {"Misses/s", "Hits", "Size"}
-_RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
 
 
 class Line(NamedTuple):
@@ -221,7 +221,7 @@ def _running(stats: Stats, width: int | None, most: int | None = None) -> list[L
         (item.function, format_duration(float(max(0, round(now - item.since)))), f"{item.pid} on {item.host}")
         for item in sorted(stats.in_flight, key=lambda item: item.since)
     ]
-    return _table(_RUNNING_COLUMNS, rows, width, most)
+    return _table(RUNNING_COLUMNS, rows, width, most)
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None, most: int | None) -> list[Line]:

@@ -44,7 +44,7 @@ _FUNCTION_COLUMNS = (
     Column("Saved", right=True),
     Column("Last used", right=True),
 )
-_RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
+RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
 
 
 def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
@@ -166,7 +166,7 @@ def _say_running(found: Stats, now: float) -> None:
     if found.in_flight:
         say()
         rows = [(item.function, age(item.since, now), f"{item.pid} on {item.host}") for item in found.in_flight]
-        say_table(_RUNNING_COLUMNS, rows)
+        say_table(RUNNING_COLUMNS, rows)
 
 
 def _say_contents(found: Stats) -> None:

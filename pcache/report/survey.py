@@ -38,7 +38,7 @@ class Survey:
 
 def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, int], object] | None) -> Survey:
     """Look at all of a cache once."""
-    files = _listing(cache, progress)
+    files = list(listings.sample(cache, exact=True, progress=progress)[0])
     stats = listings.stats_of(cache, files, since=since)
     periods = listings.periods(cache, since)
     return Survey(
@@ -51,17 +51,6 @@ def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, i
         first=stats.since or (periods[0].start if periods else 0.0),
         now=now,
     )
-
-
-def _listing(cache: Cache, progress: Callable[[int, int], object] | None) -> list[StoredFile]:
-    store = cache.flow.store
-    shards = store.shards()
-    files: list[StoredFile] = []
-    for done, shard in enumerate(shards, 1):
-        files += store.scan([shard])
-        if progress is not None:
-            progress(done, len(shards))
-    return files
 
 
 def _dearest(cache: Cache, files: list[StoredFile]) -> tuple[EntryInfo, ...]:
