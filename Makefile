@@ -18,7 +18,7 @@ help:
 	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
 	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
 	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
-	@echo "make hunt      the long search for faults: thousands of kills"
+	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcache needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -66,7 +66,8 @@ soak: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/soak.py --write
 
 hunt: $(VENV)/test.stamp
-	PCACHE_HUNT_ROUNDS=5000 $(PYTEST) -m hunt -p no:randomly --timeout 3600 tests
+	@mkdir -p build && rm -f build/hunt.jsonl
+	PCACHE_HUNT=long PCACHE_HUNT_NOTES=$(CURDIR)/build/hunt.jsonl $(PYTEST) -p no:randomly --timeout 7200 tests/faults
 
 clean:
 	rm -rf $(VENV) .venvs build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -7,16 +7,13 @@ nothing but the entry: `clear`, `evict` and `verify(repair=True)` sweep it.
 
 from __future__ import annotations
 
-import os
 import random
-import time
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
+from tests.faults.hunting import rounds
 from tests.processes import claims_below, run
 
-ROUNDS = int(os.environ.get("PCACHE_HUNT_ROUNDS", "300"))
 KEYS = 3
 
 # Forks a child per round, kills it after 0 to 5 ms of work, and then calls what it may have been busy with.
@@ -77,27 +74,16 @@ say(*found.values(), len(problems), cache.clear().entries)
 """
 
 
-def hunt(tmp_path: Path, rounds: int) -> None:
-    seed = random.randrange(10**9)
-    start = time.monotonic()
-    (line,) = run(HUNTER, tmp_path / "cache", KEYS, rounds, seed)
+def test_kill(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) -> None:
+    """After each of many kills the next calls return right values, and a miss leaves no claim; a sweep leaves none."""
+    count, seed = rounds(300, 5000), random.randrange(10**9)
+    (line,) = run(HUNTER, tmp_path / "cache", KEYS, count, seed)
     killed, misses, leftovers, beside, wrong, after_a_miss, problems, entries = map(int, line.split())
     print(  # noqa: T201 - the figures, for `pytest -rA`
-        f"seed {seed}: {rounds} rounds in {time.monotonic() - start:.1f} s, {misses} misses, {leftovers} claims left by"
-        f" kills, of which {beside} beside entries"
+        f"seed {seed}: {count} rounds, {misses} misses, {leftovers} claims left by kills, of which {beside} beside"
+        " entries"
     )
-    assert killed == rounds  # none ended by an exception
+    evidence("never wrong", "kill -9 at a random moment of call, refresh, invalidate, clear, evict", count, wrong)
+    assert killed == count  # none ended by an exception
     assert (wrong, after_a_miss, problems, entries) == (0, 0, 0, KEYS)
     assert claims_below(tmp_path) == []
-
-
-def test_kill(tmp_path: Path) -> None:
-    """After each of many kills the next calls return right values, and a miss leaves no claim; a sweep leaves none."""
-    hunt(tmp_path, ROUNDS)
-
-
-@pytest.mark.hunt
-@pytest.mark.timeout(1200)
-def test_kill_many(tmp_path: Path) -> None:
-    """The same with 5000 kills."""
-    hunt(tmp_path, 5000)
