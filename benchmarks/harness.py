@@ -8,6 +8,7 @@ beside it: where the two differ much, the run was disturbed.
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import time
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
 MET, MISSED, SKIPPED = "met", "**missed**", "skipped"
 
@@ -69,6 +71,12 @@ def race(
             if after is not None:
                 after()
     return Times(times)
+
+
+def settle(cached: Any) -> None:
+    """Make the entries ten seconds old: those written less than two seconds ago are read anew at each hit."""
+    for item in cached._flow.store.scan():
+        os.utime(item.path, (time.time() - 10,) * 2)
 
 
 def duration(seconds: float) -> str:

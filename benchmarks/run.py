@@ -36,7 +36,8 @@ sys.path[:0] = [ROOT, HERE]
 
 import child  # noqa: E402 - the checkout that this file belongs to is measured, also when another is installed
 import subjects  # noqa: E402
-from harness import MISSED, Check, Section, Times, duration, race, table  # noqa: E402
+from harness import MISSED, Check, Section, Times, duration, race, settle, table  # noqa: E402
+from safety import cost_of_checks  # noqa: E402
 
 from pcache.reader import Recent  # noqa: E402
 
@@ -112,12 +113,6 @@ def bare_loads(files: list[tuple[str, int]]) -> Run:
                 pickle.load(file)
 
     return run
-
-
-def settle(cached: Any) -> None:
-    """Make the entries ten seconds old: those written less than two seconds ago are read anew at each hit."""
-    for item in cached._flow.store.scan():
-        os.utime(item.path, (time.time() - 10,) * 2)
 
 
 def unseen(cached: Any, arguments: Iterable[int]) -> Run:
@@ -617,6 +612,7 @@ def traced(folder: str, name: str, count: int) -> dict[str, float]:
 
 SECTIONS: dict[str, Callable[[str], Section]] = {
     "small-hit": small_hit,
+    "checks": cost_of_checks,
     "keyword-hit": keyword_hit,
     "miss": miss,  # early: later sections delete what they made, which makes creating files expensive for a while
     "text-hit": text_hit,

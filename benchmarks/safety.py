@@ -1,0 +1,98 @@
+"""What the checks cost: a hit as it is, beside the same hit with every check of the entry taken out."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import subjects
+from harness import Section, Times, duration, race, settle
+
+from pcache import entry, reader
+from pcache.reader import Recent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ENTRIES = 1000
+LIMIT = 3e-6  # seconds
+
+
+def bare_open(path: str) -> tuple[int, os.stat_result]:
+    """What `reader.open_entry` does when it asks neither for a regular file nor for its owner."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return fd, os.fstat(fd)
+
+
+def bare_header(data: Any, _size: int) -> entry.Header:
+    """What `entry.read_header` does when it believes everything."""
+    return entry.Header._make(entry.HEADER.unpack_from(data, entry.HEADER_AT))
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Without the checks of kind, owner, magic, lengths, tag, key, function and age."""
+
+    def believe(*_arguments: object) -> None:
+        return None
+
+    with (
+        patch.object(reader, "open_entry", bare_open),
+        patch.object(entry, "read_header", bare_header),
+        patch.object(entry, "authenticate", believe),
+        patch.object(entry, "check_identity", believe),
+        patch.object(entry, "check_age", believe),
+    ):
+        yield
+
+
+def cost_of_checks(folder: str) -> Section:
+    """What the checks of a small hit cost"""
+    cached = subjects.pcache(os.path.join(folder, "pcache"))(subjects.small)
+    for n in range(ENTRIES):
+        cached(n)
+    settle(cached)
+
+    def first() -> None:
+        cached._flow.store._recent = Recent()  # each entry is read anew
+        for n in range(ENTRIES):
+            cached(n)
+
+    def again() -> None:
+        for n in range(ENTRIES):
+            cached(n)
+
+    def without(run: Callable[[], None]) -> Callable[[], None]:
+        def bare() -> None:
+            with unchecked():
+                run()
+
+        return bare
+
+    runs = {"first": first, "first, unchecked": without(first), "again": again, "again, unchecked": without(again)}
+    times = race(runs, calls=ENTRIES, rounds=101, warmups=5)
+    section = Section(
+        cost_of_checks.__doc__ or "",
+        f"{ENTRIES} entries of 200 bytes in turn. Unchecked: kind of file, owner, magic, lengths, tag, key, function"
+        " and age are not looked at. What is left of a check then is the call of an empty function. A repeated hit"
+        " asks one `lstat` whether the file is still the one that was checked, which is part of both.",
+    )
+    section.show(times, {}, base="first")
+    for name in ("first", "again"):
+        median, least = extra(times, name)
+        section.check(
+            f"{'first read' if name == 'first' else 'repeated hit'}: the checks add at most {duration(LIMIT)}",
+            f"{duration(median)} (between fastest rounds: {duration(least)})",
+            median <= LIMIT,
+        )
+    return section
+
+
+def extra(times: Times, name: str) -> tuple[float, float]:
+    """Seconds that checks add: the median of the rounds' differences, and that of the fastest rounds."""
+    bare = f"{name}, unchecked"
+    pairs = zip(times.rounds[name], times.rounds[bare], strict=True)
+    return statistics.median(a - b for a, b in pairs), times.fastest(name) - times.fastest(bare)
