@@ -18,7 +18,7 @@ help:
 	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
 	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
 	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
-	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load"
+	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcache needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -68,6 +68,7 @@ soak: $(VENV)/test.stamp
 hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl
 	PCACHE_HUNT=long PCACHE_HUNT_NOTES=$(CURDIR)/build/hunt.jsonl $(PYTEST) -p no:randomly --timeout 7200 tests/faults
+	$(BIN)/python -m tests.faults.table build/hunt.jsonl
 
 clean:
 	rm -rf $(VENV) .venvs build .mypy_cache .ruff_cache .pytest_cache .hypothesis
