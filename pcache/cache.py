@@ -260,7 +260,7 @@ class Cache:
 
 
 def _absolute(location: str) -> str:
-    expanded = os.path.expanduser(location)
+    expanded = location if "\0" in location else os.path.expanduser(location)  # refused later
     if not location or (expanded == location and location.startswith("~")):
         raise ConfigError(
             f"the cache directory {location!r} is no path" + (": there is no such home" if location else ""),

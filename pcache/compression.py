@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache.errors import DamagedEntry
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
 RAW, ZSTD = 0, 1
@@ -23,6 +24,7 @@ _PROBE = 64 << 10
 _PROBE_PIECES = 16
 _DEFAULT_LEVEL = 1
 _MAX_LENGTH = 1 << 48  # bytes
+_PIECE = 1 << 20
 
 
 class Part(NamedTuple):
@@ -84,3 +86,23 @@ def decompress(data: Any, codec: int, raw_length: int) -> bytes:
     if len(raw) != raw_length or not decompressor.eof or decompressor.unused_data:
         raise DamagedEntry("a part decompresses to another length than declared")
     return raw
+
+
+def check_unpacked(pieces: Iterable[Any], codec: int, raw_length: int) -> None:
+    """Raise `DamagedEntry` where `decompress` would, for data that comes in pieces; in a few MiB of memory."""
+    if codec != ZSTD:
+        raise DamagedEntry(f"unknown codec {codec}")
+    zstd = _zstd()
+    decompressor = zstd.ZstdDecompressor()
+    length = 0
+    try:
+        for piece in pieces:
+            if decompressor.eof:
+                raise DamagedEntry("there is something behind the end of a part")
+            length += len(decompressor.decompress(piece, max_length=_PIECE))
+            while not (decompressor.needs_input or decompressor.eof or length > raw_length):
+                length += len(decompressor.decompress(b"", max_length=_PIECE))
+    except zstd.ZstdError as error:
+        raise DamagedEntry(f"zstd: {error}") from error
+    if length != raw_length or not decompressor.eof or decompressor.unused_data:
+        raise DamagedEntry("a part decompresses to another length than declared")

@@ -25,11 +25,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.compression import RAW, Part, decompress
+from pcache.compression import RAW, Part, check_unpacked, decompress
 from pcache.errors import DamagedEntry, EntryError, ExpiredEntry, ForeignEntry
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pcache.trust import Keyring
 
@@ -227,10 +227,33 @@ def table_of(data: Any, header: Header, file_size: int) -> list[BufferRow]:
     return rows
 
 
+def check_stream(data: Any, header: Header) -> None:
+    """Check what `stream_of` checks, and unpack nothing as a whole."""
+    if header.codec == RAW:
+        stream_of(data, header).release()
+        return
+    start = META_AT + header.meta_length
+    with memoryview(data)[start : start + header.stream_length] as stream:
+        check_unpacked([stream], header.codec, header.stream_raw_length)
+
+
 def check_buffer(row: BufferRow, stored: Any) -> None:
     """Check the stored bytes of one buffer against the table; raises `DamagedEntry`."""
     if not compare_digest(blake3(stored).digest(), row.digest):
         raise DamagedEntry("a buffer does not match its digest")
+
+
+def check_pieces(row: BufferRow, read: Callable[[], Iterable[Any]]) -> None:
+    """Check one buffer, which comes in pieces at each `read()`, and that it unpacks; raises `DamagedEntry`."""
+    hasher = blake3()
+    for piece in read():
+        hasher.update(piece)
+    if not compare_digest(hasher.digest(), row.digest):
+        raise DamagedEntry("a buffer does not match its digest")
+    if row.codec != RAW:
+        check_unpacked(read(), row.codec, row.raw_length)
+    elif row.raw_length != row.length:
+        raise DamagedEntry("a buffer has another length than declared")
 
 
 def paddings(header: Header, rows: Sequence[BufferRow]) -> list[tuple[int, int]]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import entry
-from pcache.errors import EntryError, Miss
+from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
-from pcache.reader import OTHER_MODULE, open_entry, read_buffer, read_into
+from pcache.reader import OTHER_MODULE, open_entry, read_into
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pcache.entry import BufferRow, Header
     from pcache.reader import Address
     from pcache.trust import Keyring
+
+
+_PIECE = 1 << 20  # bytes
 
 
 class Inspection(NamedTuple):
@@ -30,7 +34,7 @@ class Inspection(NamedTuple):
 def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: bool = True) -> Inspection:
     """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`.
 
-    Without `stream` what may be long stays packed and is left out.
+    Without `stream` what may be long stays packed and is left out; with `buffers` that it unpacks is still checked.
     """
     fd, status = open_entry(path)
     try:
@@ -43,11 +47,13 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
         entry.authenticate(data, header, keyring)
         rows = entry.table_of(data, header, size)
         unpacked = bytes(entry.stream_of(data, header)) if stream else b""
+        if buffers and not stream:
+            entry.check_stream(data, header)
         if buffers:
             for start, end in entry.paddings(header, rows):
                 entry.check_padding(os.pread(fd, end - start, start))
             for row in rows:
-                read_buffer(fd, row)
+                entry.check_pieces(row, functools.partial(_pieces, fd, row))
         return Inspection(header, entry.meta_of(data, header), unpacked, rows)
     except EntryError as error:
         raise Miss(error.reason, detail=error.detail) from error
@@ -57,6 +63,17 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)
+
+
+def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:
+    """The stored bytes of a buffer, which may be larger than memory."""
+    done = 0
+    while done < row.length:
+        piece = os.pread(fd, min(_PIECE, row.length - done), row.offset + done)
+        if not piece:
+            raise DamagedEntry("it was cut short while being read")
+        done += len(piece)
+        yield piece
 
 
 def check_file(address: Address, keyring: Keyring, now_ns: int) -> Header:

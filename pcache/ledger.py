@@ -35,6 +35,8 @@ _FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
 _HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept by day
 _MAX_SIZE = 64 << 20
+# A check is no signature: numbers that nothing comes to are those of a damaged line too.
+_LAST_HOUR, _MOST = 2_000_000, 1 << 128  # the year 2198
 
 
 class Ledger(Unfinished):
@@ -191,7 +193,7 @@ def _heading(totals: str) -> tuple[tuple[str, ...], float, str]:
         if int(check.removeprefix("#"), 16) != crc32(text.encode()) or not check.startswith("#"):
             return (), 0.0, totals
         since, *merged = text.split(" ")
-        return tuple(merged), float(since), rest
+        return tuple(merged), float(_number(since, HOUR * _LAST_HOUR)), rest
     except ValueError:
         return (), 0.0, totals
 
@@ -321,10 +323,19 @@ def _add(amounts: dict[tuple[int, str, str], int], text: str) -> int:
                 raise ValueError
             place, *counters = body.split("\t")
             hour, _, function = place.partition(" ")
-            for pair in counters:
-                counter, _, amount = pair.partition(" ")
-                key = (int(hour), function, counter)
-                amounts[key] = amounts.get(key, 0) + int(amount)
+            when = _number(hour, _LAST_HOUR)
+            pairs = [pair.partition(" ") for pair in counters]
+            found = {(when, function, counter): _number(amount, _MOST) for counter, _, amount in pairs}
         except ValueError:
             damaged += 1
+            continue
+        for key, number in found.items():
+            amounts[key] = amounts.get(key, 0) + number
     return damaged
+
+
+def _number(text: str, limit: int) -> int:
+    number = int(text)
+    if not 0 <= number < limit:
+        raise ValueError
+    return number

@@ -26,6 +26,7 @@ PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")
+_MOST = 1 << 53  # more than any disk has, and the sum of 256 still fits
 _SIZE = len(_MAGIC) + _ROWS.size + _CRC.size
 
 
@@ -122,6 +123,8 @@ def _decode(data: bytes) -> list[Amount] | None:
     if len(data) != _SIZE or not body.startswith(_MAGIC) or check != _CRC.pack(crc32(body)):
         return None
     numbers = _ROWS.unpack_from(body, len(_MAGIC))
+    if min(numbers) < 0 or max(numbers) > _MOST:
+        return None
     return [Amount(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
 
 

@@ -38,6 +38,7 @@ _RECENT_SIZE = 4 << 20  # bytes of streams remembered
 _RECENT_STREAM = 8 << 10  # of one of them: larger ones take longer to unpickle than to read
 _RECENT_OVERHEAD = 500  # what Python keeps beside each of them, about
 _CLOCK_TICK_NS = 2 * 10**9  # the coarsest: FAT; ext4 has 4 ms
+_MAP_TICK_NS = 20 * 10**6  # of file systems that arrays are mapped from: two ticks of a kernel's slowest clock
 # Before 3.13 each Python mmap keeps a file descriptor; from then on only the kernel's 65,530 maps are a limit.
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
 _MAX_VERIFIED = 8192
@@ -206,7 +207,8 @@ def _load(
             raise Miss("unloadable", detail=OTHER_MODULE)
         loader = load
         if header.n_buffers:
-            loader = load_with(_buffers(fd, status, entry.table_of(head, header, status.st_size), header, verify))
+            rows = entry.table_of(head, header, status.st_size)
+            loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
         value, error = attempt(loader, stream)
         if error is not None:
             value, error = load_again(loader, stream, error)
@@ -222,7 +224,9 @@ def _load(
     return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity, weight))
 
 
-def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str) -> list[Any]:
+def _buffers(
+    fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str, now_ns: int
+) -> list[Any]:
     """The buffers of an entry, each a writable view: mapped where that pays, read and unpacked elsewhere."""
     mappable = [row.codec == RAW and row.length >= _MAP_MIN for row in rows]
     mapped = _map(fd, status.st_size) if any(mappable) else None
@@ -243,9 +247,10 @@ def _buffers(fd: int, status: os.stat_result, rows: list[BufferRow], header: Hea
             buffers.append(read_buffer(fd, row))
     if mapped is not None and not known:
         _drop_pages(mapped)
-        if len(_verified) >= _MAX_VERIFIED:
-            _verified.clear()
-        _verified.add(identity)
+        if now_ns - status.st_ctime_ns >= _MAP_TICK_NS:  # a later change gives it another time
+            if len(_verified) >= _MAX_VERIFIED:
+                _verified.clear()
+            _verified.add(identity)
     return buffers
 
 

@@ -6,17 +6,18 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError
-from pcache.units import parse_duration, parse_size
+from pcache.units import parse_duration, parse_size, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FASTEST_LEVEL, _BEST_LEVEL = -7, 22  # of zstd
+_TOO_MANY = 2**63  # of anything that is counted
 _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
 
 
 def unusable(value: object, expected: str) -> ConfigError:
-    return ConfigError(f"cannot use {value!r:.80}; give {expected}", value=value)
+    return ConfigError(f"cannot use {shown(value)}; give {expected}", value=value)
 
 
 def _word(value: object) -> str:
@@ -25,10 +26,12 @@ def _word(value: object) -> str:
 
 def read_path(value: Any) -> str:
     try:
-        path = os.path.expanduser(os.fsdecode(value))
-    except TypeError:
+        path = os.fsdecode(value)
+        os.fsencode(path)  # half of a surrogate pair cannot be a name
+        path = "" if "\0" in path else os.path.expanduser(path)
+    except (TypeError, ValueError):
         path = ""
-    if not path or "\0" in path or path.startswith("~"):  # a ~ that is left stands for no known home
+    if not path or path.startswith("~"):  # a ~ that is left stands for no known home
         raise unusable(value, "a path that is not empty and, if it begins with ~, names a known home")
     return path
 
@@ -49,9 +52,10 @@ def _age(value: Any) -> float:
 
 def _whole_number(value: Any) -> int | None:
     try:
-        return None if isinstance(value, bool | float) else int(value)
+        number = None if isinstance(value, bool | float) else int(value)
     except (TypeError, ValueError):
         return None
+    return number if number is not None and abs(number) < _TOO_MANY else None
 
 
 def _count(value: Any) -> int:
@@ -94,10 +98,11 @@ def _verify(value: Any) -> str:
 
 
 def read_switch(value: Any) -> bool:
-    word = str(value).strip().lower()
-    if word not in _SWITCHES or not isinstance(value, int | str):
+    if isinstance(value, int) and value in (0, 1):
+        return bool(value)
+    if not isinstance(value, str) or _word(value) not in _SWITCHES:
         raise unusable(value, "1, true, yes or on, or else 0, false, no or off")
-    return _SWITCHES[word]
+    return _SWITCHES[_word(value)]
 
 
 def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:

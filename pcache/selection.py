@@ -87,11 +87,11 @@ def select(files: Iterable[StoredFile], ids: set[str] | None) -> list[StoredFile
     return [item for item in files if ids is None or item.function_id in ids]
 
 
-def inspect_entry(cache: Cache, item: StoredFile, *, buffers: bool = False) -> Inspection:
+def inspect_entry(cache: Cache, item: StoredFile, *, buffers: bool = False, stream: bool = True) -> Inspection:
     keyring = cache.flow.keys.look()
     if keyring is None:
         raise Miss("foreign", detail="there is no signing key here")
-    inspection = inspect_file(item.path, keyring, buffers=buffers)
+    inspection = inspect_file(item.path, keyring, buffers=buffers, stream=stream)
     if inspection.header.key.hex() != item.key or inspection.header.function_id.hex() != item.function_id:
         raise Miss("damaged", detail="it is the entry of another key")
     return inspection

@@ -125,7 +125,10 @@ class Store:
         header, uses = loaded.header, stamp.unpack(loaded.mtime_ns).uses + 1
         mtime_ns = stamp.pack(stamp.Stamp(now_ns, header.cost_ns, header.expires_ns, uses))
         try:
+            status = os.lstat(path)
             os.utime(path, ns=(now_ns, mtime_ns), follow_symlinks=False)
+            if (status.st_ino, status.st_size, status.st_ctime_ns) != loaded.identity:
+                return  # not the file that was read: what happened to it in between must not pass for our own change
             self._recent.renew(path, loaded.identity, os.lstat(path))
         except OSError:
             pass  # a read-only or vanished file: its recency is lost, the result is not

@@ -144,7 +144,7 @@ class Storing:
             if self._keys.ensure() is UNSIGNED:
                 check_private(self._store.root)
         except (DirectoryError, SigningKeyError) as error:
-            self.not_private = True
+            self.not_private = isinstance(error, DirectoryError)  # a bad key file may be put right meanwhile
             self.refuse(error)
             raise CannotWrite from error
 
@@ -178,7 +178,7 @@ class Storing:
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
         self._ledger.count("", **{f"errors.{kind}": 1})
-        text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause
+        text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause.rstrip(".")
         warn_once(
             (self._store.root, cause),
             f"results cannot be stored in {self._store.root}: {text}. Functions are computed as if there were no cache;"

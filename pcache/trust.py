@@ -176,8 +176,8 @@ class KeySource:
     """Where a cache's signing keys come from: the argument, PCACHE_KEY, a key file, or the user's own key file.
 
     The first three are read at once, so that a bad one is reported when the cache is made. The user's own key is made
-    when the first entry is written. Safe to use from several threads and processes: whoever makes the key first wins,
-    and the others read it.
+    when the first entry is written; while its file is bad nothing is read or written. Safe to use from several threads
+    and processes: whoever makes the key first wins, and the others read it.
     """
 
     def __init__(self, given: str | bytes | Iterable[str | bytes] | None, key_file: str | None) -> None:
@@ -201,7 +201,10 @@ class KeySource:
             self.keyring = make_keyring(keys)
         else:
             self.path, self.origin = default_key_path(), "your key file"
-            self.keyring = self._read_own()
+            try:
+                self.keyring = self._read_own()
+            except SigningKeyError:
+                pass  # nobody asked for this file: it stops no program, and the first call warns
 
     def look(self) -> Keyring | None:
         """Return the keys; another process may have made the user's own meanwhile. Raises `SigningKeyError`."""

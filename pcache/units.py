@@ -14,8 +14,11 @@ from pcache.errors import ConfigError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from datetime import timedelta
+    from typing import TypeGuard
 
 _TOO_LARGE = 2**64  # neither a disk nor a wait reaches it; nan and the infinities fail the same comparison
+
+_LONGEST = 100  # characters of a text that a person wrote
 
 _STEP = 1024  # between two units of a size
 
@@ -45,6 +48,9 @@ _SIZE = r"(\d[\d_]*)(?:\.(\d+))?[\s_]*([a-z]*)"
 _DURATION_PART = r"(\d+(?:\.\d+)?)[\s_]*([a-z\u00b5\u03bc]+)[\s_]*"
 
 
+_A_SIZE = "a size", "a number of bytes or a text such as '5 GiB', '500MB' or '1.5G'"
+
+
 def parse_size(text: float | str) -> int:
     """Return the number of bytes that a number or a text such as `5 GiB`, `500MB` or `1.5G` stands for.
 
@@ -54,15 +60,18 @@ def parse_size(text: float | str) -> int:
     number = _bare_number(text)
     if number is not None:
         return int(number)
-    match = re.fullmatch(_SIZE, text.strip().lower(), re.ASCII) if isinstance(text, str) else None
+    match = re.fullmatch(_SIZE, text.strip().lower(), re.ASCII) if _is_short(text) else None
     whole = _bare_number(match[1].replace("_", "")) if match else None
     unit = _SIZE_UNITS.get(match[3]) if match else None
     if match is None or whole is None or unit is None:
-        raise _unreadable(text, "a size", "a number of bytes or a text such as '5 GiB', '500MB' or '1.5G'")
+        raise _unreadable(text, *_A_SIZE)
     # In whole numbers, as a float would round large sizes. Digits after the 18th are a fraction of a byte in any unit.
     fraction = (match[2] or "0")[:18]
     scale: int = 10 ** len(fraction)
-    return int(whole) * unit + int(fraction) * unit // scale
+    size = int(whole) * unit + int(fraction) * unit // scale
+    if size >= _TOO_LARGE:
+        raise _unreadable(text, *_A_SIZE)
+    return size
 
 
 def format_size(n: int) -> str:
@@ -86,7 +95,7 @@ def parse_duration(value: float | str | timedelta) -> float:
     # Recognised by its method, as importing datetime costs a start of Python more than all of this module.
     total_seconds = getattr(value, "total_seconds", None)
     seconds = _bare_number(total_seconds() if total_seconds else value)
-    if seconds is None and isinstance(value, str):
+    if seconds is None and _is_short(value):
         seconds = _bare_number(_sum_of_parts(value.strip().lower()))
     if seconds is None:
         raise _unreadable(value, "a duration", "seconds, a timedelta or a text such as '90 s', '2h30m' or '7d'")
@@ -117,6 +126,8 @@ def format_duration(seconds: float) -> str:
 def _bare_number(value: object) -> int | float | None:
     """Return a number, or the number a text consists of, or None if it is anything else or out of range."""
     if isinstance(value, str):
+        if not _is_short(value) or not value.isascii():  # Python would read other alphabets' digits too
+            return None
         try:
             value = int(value)
         except ValueError:
@@ -127,6 +138,11 @@ def _bare_number(value: object) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if 0 <= value < _TOO_LARGE else None
+
+
+def _is_short(value: object) -> TypeGuard[str]:
+    """Whether something is a text that can be read: a pattern takes the square of a long one's length."""
+    return isinstance(value, str) and len(value) <= _LONGEST
 
 
 def _sum_of_parts(text: str) -> float | None:
@@ -146,5 +162,13 @@ def _two_units(whole: int, unit: str, rest: int, part: str) -> str:
     return f"{whole} {unit} {rest} {part}" if rest else f"{whole} {unit}"
 
 
+def shown(value: object) -> str:
+    """A value as messages repeat it, of which there may be any length."""
+    try:
+        return f"{value!r:.80}"
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number of thousands of digits"
+
+
 def _unreadable(value: object, kind: str, examples: str) -> ConfigError:
-    return ConfigError(f"cannot read {value!r:.80} as {kind}; give {examples}", value=value)
+    return ConfigError(f"cannot read {shown(value)} as {kind}; give {examples}", value=value)

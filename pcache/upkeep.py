@@ -261,17 +261,17 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     problems, damaged = [], []
     checked = size = 0
     for item in _choose(cache, None).by_portions(total):
-        try:
-            inspect_entry(cache, item, buffers=True)
-        except Miss as miss:
-            if miss.reason != "absent":  # removed meanwhile
-                problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
-                damaged += [item] if _is_beyond_use(miss) else []
+        miss = _check(cache, item)
+        if miss is not None:
+            problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
+            damaged += [item] if _is_beyond_use(miss) else []
         checked += 1
         size += item.size
         if progress is not None:
             progress(checked, max(total, checked))
-    removed = _remove(cache, damaged, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
+    # Minutes may have passed: what a call has healed meanwhile stays.
+    beyond = (item for item in damaged if (again := _check(cache, item)) is not None and _is_beyond_use(again))
+    removed = _remove(cache, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
     leftovers = _sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
 
@@ -294,6 +294,15 @@ def recompress(
     total = chosen.about()
     files = chosen.by_portions(total)
     return pack(cache.flow.store, keyring, files, setting, total, dry_run=dry_run, progress=progress)
+
+
+def _check(cache: Cache, item: StoredFile) -> Miss | None:
+    """Why an entry that is there cannot be used; None for one that is intact, or was removed since it was listed."""
+    try:
+        inspect_entry(cache, item, buffers=True, stream=False)
+    except Miss as miss:
+        return None if miss.reason == "absent" else miss.with_traceback(None)
+    return None
 
 
 def _is_beyond_use(miss: Miss) -> bool:

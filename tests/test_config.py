@@ -11,12 +11,14 @@ import tempfile
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pcache import Cache
 from pcache.config import FunctionSettings, Setting, Settings, describe, resolve, to_leave_free
 from pcache.errors import ConfigError
+from pcache.rules import RULES
 
 HOUR, DAY = 3600.0, 86400.0
 SLOW_MODULES = {
@@ -212,6 +214,17 @@ def test_unusable_values_are_refused(name: str, given: object) -> None:
     assert error.value is given
     assert str(error).startswith(f"argument: {name}: cannot ")
     assert repr(given)[:40] in str(error)
+
+
+@pytest.mark.parametrize("given", [10**5000, "~a\0b", "\ud800"], ids=["long", "null", "half"])
+def test_values_that_cannot_be_written_or_named_are_refused(given: Any) -> None:
+    """A number of thousands of digits, and what cannot be a path, is a ConfigError for every setting."""
+    for rule in RULES:
+        with pytest.raises(ConfigError):
+            resolve(**{rule.name: given})
+    if isinstance(given, str):
+        with pytest.raises(ConfigError):
+            Cache(given)
 
 
 def test_none_as_an_argument_is_not_given(place: Place) -> None:
@@ -480,6 +493,12 @@ def test_malformed_toml_names_file_and_line(place: Place) -> None:
     place.write_project()
     place.write_user("max_size = ")
     assert str(refusal()).startswith(f"user file {place.user_file}: not valid TOML: ")
+
+
+def test_toml_that_is_nested_too_deeply(place: Place) -> None:
+    """A file that the parser gives up on is malformed like any other."""
+    place.write_project("x = " + "[" * 10_000)
+    assert "nested too deeply" in str(refusal())
 
 
 def test_text_that_is_not_utf8_is_malformed(place: Place) -> None:

@@ -868,3 +868,17 @@ def test_writing_at_intervals(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(1 + 160 + 1):
         cached(1)
     assert 145 <= counted(root)["hits"] <= 161
+
+
+@pytest.mark.parametrize("number", ["-5", "9" * 50, "9" * 5000, "nan", ""])
+def test_absurd_numbers_cost_their_line(root: Path, number: str) -> None:
+    """A line with a right check and a number that nothing comes to is damaged as a whole, and so is its hour."""
+    cache_at(root).cached(double)(1)
+    cache_at(root).flow.ledger.flush()
+    from zlib import crc32
+
+    for body in (f"480000 m:f\thits 5\tstored {number}", f"{number} m:f\thits 5"):
+        append(root, f"{crc32(body.encode()):08x} {body}")
+    found = ledger.read(str(root))
+    assert found.damaged == 2
+    assert not any(name == "m:f" for _, name, _ in found.amounts)

@@ -205,13 +205,15 @@ def test_mapped_arrays_are_writable_and_private(path: Path) -> None:
     assert second.sum() == sum(range(100_000))
 
 
-def test_verify_once_checks_a_mapped_file_again_when_it_changed(path: Path) -> None:
+def test_verify_once_checks_a_mapped_file_again_when_it_changed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map's digest is checked once for a file, and again after any change, also one that hides in its times."""
+    monkeypatch.setattr(reader, "_MAP_TICK_NS", -(10**18))  # the file is new
     data = bytearray(entry_bytes([Block(os.urandom(300 << 10))]))
     path.write_bytes(data)
     read(path, "once")
     status = os.stat(path)
     checked = set(reader._verified)
+    assert checked
     read(path, "once")
     assert reader._verified == checked
     with open(path, "r+b") as file:
@@ -222,6 +224,17 @@ def test_verify_once_checks_a_mapped_file_again_when_it_changed(path: Path) -> N
     assert miss_of(path, verify="once").reason == "damaged"
     assert miss_of(path, verify="always").reason == "damaged"
     assert read(path, "stream") is not None
+
+
+def test_a_file_that_changed_just_now_is_checked_at_each_read(path: Path) -> None:
+    """Within a tick of its file system's clock a changed file can look like the one before: it is read as new."""
+    path.write_bytes(entry_bytes([Block(os.urandom(300 << 10))]))
+    changed_ns = os.stat(path).st_ctime_ns
+    before = set(reader._verified)
+    read(path, "once", now_ns=changed_ns + 10**7)
+    assert reader._verified == before
+    read(path, "once", now_ns=changed_ns + 10**8)
+    assert len(reader._verified - before) == 1
 
 
 def test_more_maps_than_allowed_are_copied(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

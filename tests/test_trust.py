@@ -223,14 +223,41 @@ def test_a_bad_key_file_is_refused_when_the_cache_is_made(
     assert not any(secret in message.replace(str(path), "") for secret in ("secret", TEXT[:8], "\n"))
 
 
-@pytest.mark.parametrize("name", set(BAD_FILES) - {"missing", "below a file", "a dangling link", "another user's"})
-def test_a_bad_key_file_of_the_user_is_refused_too(tmp_path: Path, own_home: Path, name: str) -> None:
-    """The user's own key file, when it is there and bad, is neither replaced nor passed over."""
+@pytest.mark.parametrize(
+    "name", sorted({*BAD_FILES} - {"missing", "below a file", "a dangling link", "another user's"})
+)
+def test_a_bad_key_file_of_the_user_stops_no_program(tmp_path: Path, own_home: Path, name: str) -> None:
+    """The user's own key file, which nobody asked for, is neither replaced nor in the way: calls compute, and warn."""
     path = own_home / "config" / "pcache" / "key"
     path.parent.mkdir(parents=True)
     BAD_FILES[name][0](path)
-    with pytest.raises(SigningKeyError, match=BAD_FILES[name][1]):
-        Cache(tmp_path / "cache")
+    before = os.lstat(path)
+    cached = Cache(tmp_path / "cache").cached(double)
+    with pytest.warns(StoreWarning, match=BAD_FILES[name][1]) as caught:
+        assert [cached(1), cached(1)] == [2, 2]
+    assert len(caught) == 1
+    with pytest.raises(Miss, match=BAD_FILES[name][1]) as miss:
+        cached.get(1)
+    assert miss.value.reason == "foreign"
+    assert (os.lstat(path).st_ino, os.lstat(path).st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert not list(tmp_path.rglob("*-*"))  # no entry
+
+
+def test_a_key_file_that_is_put_right_is_read(tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that met a damaged key file of the user reads and stores again once it is whole."""
+    path = own_home / "config" / "pcache" / "key"
+    Cache(tmp_path / "cache").cached(double)(1)
+    text = path.read_text()
+    path.write_text(text[:-5])
+    cached = Cache(tmp_path / "cache").cached(double)
+    with pytest.warns(StoreWarning):
+        assert cached(2) == 4
+    monkeypatch.setattr(cached._flow.storing, "_stopped_until", 0.0)  # a minute later
+    assert cached(2) == 4
+    path.write_text(text)
+    monkeypatch.setattr(cached._flow.storing, "_stopped_until", 0.0)
+    assert cached.get(1) == 2
+    assert (cached(2), cached.get(2)) == (4, 4)
 
 
 @pytest.mark.skipif(os.getuid() == 0 and not shutil.which("setpriv"), reason="root reads every file")

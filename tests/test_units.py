@@ -64,6 +64,32 @@ def test_other_sizes_are_refused(value: object) -> None:
     assert repr(value)[:40] in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["18446744073709551615 PiB", "\u0661\u0662", "\u00b2", "1" + "_" * 100])
+def test_sizes_of_no_disk_and_digits_of_other_alphabets_are_refused(text: str) -> None:
+    """A unit cannot lift a number over the limit, and digits are those that units are written with."""
+    with pytest.raises(ConfigError, match=r"^cannot read .* as a size; give .* '5 GiB'"):
+        parse_size(text)
+    with pytest.raises(ConfigError, match=r"^cannot read .* as a duration"):
+        parse_duration(text.replace("PiB", "w"))
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**5000)], ids=["above", "below"])
+def test_numbers_that_python_does_not_write_out_are_refused(number: int) -> None:
+    """The message about a number of more than 4,300 digits does without them."""
+    for parse in (parse_size, parse_duration):
+        with pytest.raises(ConfigError, match="thousands of digits"):
+            parse(number)
+
+
+def test_long_texts_are_refused_at_once() -> None:
+    """Refusing a text takes the same work whatever its length; a pattern alone took the square of it."""
+    for text in ("1" + "_" * 10**6 + "!", "1s" * 10**6, " " * 10**6 + "1 G"):
+        with pytest.raises(ConfigError):
+            parse_size(text)
+        with pytest.raises(ConfigError):
+            parse_duration(text)
+
+
 def test_large_sizes_are_exact() -> None:
     """A size beyond the precision of a float is read to the byte."""
     assert parse_size(f"{2**53 + 1}") == 2**53 + 1

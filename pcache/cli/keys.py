@@ -152,7 +152,9 @@ def _holds(path: str, keys: list[bytes]) -> bool:
 
 
 def _keys() -> KeySource:
-    return trust.KeySource(None, common.settings().key_file)
+    keys = trust.KeySource(None, common.settings().key_file)
+    keys.look()  # raises what is wrong with the user's own
+    return keys
 
 
 def _key_path() -> str:

@@ -238,6 +238,7 @@ def _signing_key(found: Settings) -> tuple[str | None, str, str]:
 
     try:
         keys = KeySource(None, found.key_file)
+        keys.look()  # what is wrong with the user's own is only known then
     except SigningKeyError as error:
         return None, "", str(error)
     if keys.keyring is None and keys.path is None:
