@@ -139,12 +139,12 @@ def unlink_if_there(path: str) -> bool:
     return True
 
 
-def try_claim(entry_path: str, owner: bytes) -> Claim | None:
+def try_claim(entry_path: str, owner: bytes, suffix: str = CLAIM_SUFFIX) -> Claim | None:
     """Take the claim of an entry, or return None while somebody else holds it.
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
-    path = entry_path + CLAIM_SUFFIX
+    path = entry_path + suffix
     while True:
         claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
         try:
@@ -161,9 +161,20 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
             raise
 
 
+def _private_suffix() -> str:
+    return f"{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
+
+
+def locked_private_claim(entry_path: str, owner: bytes) -> Claim:
+    """A claim that excludes nobody; locked all the same, so that what a killed owner leaves is known as that."""
+    while (claim := try_claim(entry_path, owner, _private_suffix())) is None:
+        pass  # somebody looks just now whether it is a leftover
+    return claim
+
+
 def private_claim(entry_path: str, owner: bytes) -> Claim:
     """A claim that excludes nobody, for network file systems, where locks cannot be relied upon."""
-    path = f"{entry_path}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
+    path = entry_path + _private_suffix()
     claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
     try:
         claim.sign(owner)

@@ -214,6 +214,7 @@ class Room(Unfinished):
         if gauge is None:
             return [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
         known = gauge.rows()
+        self._store.sweep(names)  # what was left by processes that were killed takes room as well
         # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
         claims = Counter(
             os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)

@@ -149,7 +149,8 @@ class Store:
 
     def private_claim(self, path: str, owner: bytes) -> Claim:
         """A claim that excludes nobody and overwrites what is there."""
-        return self._claim_with(claims.private_claim, path, owner)
+        take = claims.private_claim if self.network else claims.locked_private_claim
+        return self._claim_with(take, path, owner)
 
     def _claim_with(self, take: Callable[[str, bytes], T], path: str, owner: bytes) -> T:
         shard = path[self._shard_at]
@@ -209,12 +210,12 @@ class Store:
             if (owner := claims.read_owner(path.removesuffix(claims.CLAIM_SUFFIX))) is not None and not owner.is_dead():
                 yield owner
 
-    def sweep(self) -> int:
-        """Remove the claims that killed processes left behind; return how many."""
+    def sweep(self, shards: Iterable[str] | None = None) -> int:
+        """Remove the claims that killed processes left behind, everywhere or in some shards; return how many."""
         removed = 0
-        for path in self.claim_paths():
+        for path in self.claim_paths(shards):
             try:
-                if path.endswith(claims.CLAIM_SUFFIX):
+                if path.endswith(claims.CLAIM_SUFFIX) or not self.network:
                     removed += claims.remove_leftover(path)
                 elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -552,6 +553,37 @@ def test_without_locks(tmp_path: Path) -> None:
     cache = cache_at(tmp_path / "cache")
     assert len(list(cache.flow.store.scan())) == 30
     assert cache.verify().problems == ()
+    assert claims_below(tmp_path) == []
+
+
+PUTTER = """
+import signal
+def f(n):
+    return n
+cached = cache.cached(f)
+def hook(event, arguments):
+    if event == "os.rename" and arguments[0].rpartition(".")[2].startswith("claim-"):
+        os.kill(os.getpid(), signal.SIGKILL)
+cached(1)
+sys.addaudithook(hook)
+cached.put(bytes(100_000), 1)
+"""
+
+
+@pytest.mark.parametrize("remove", ["verify", "clear", "evict", "limit"])
+def test_a_killed_put_leaves_nothing_for_long(tmp_path: Path, remove: str) -> None:
+    """What a process leaves that is killed while it puts a result goes with the next sweep, or the next eviction."""
+    victim = Talker(PUTTER, tmp_path / "cache")
+    assert victim.process.wait() == -signal.SIGKILL
+    victim.kill()
+    (left,) = claims_below(tmp_path)
+    assert ".claim-" in left
+    cache = cache_at(tmp_path / "cache", max_entries=3 if remove == "limit" else None)
+    if remove == "limit":
+        cached = cache.cached(noted)
+        assert [cached(n, []) for n in range(10)] == [[n] for n in range(10)]
+    else:
+        {"verify": lambda: cache.verify(repair=True), "clear": cache.clear, "evict": cache.evict}[remove]()
     assert claims_below(tmp_path) == []
 
 
