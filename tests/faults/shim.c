@@ -68,7 +68,7 @@ static int begin(const char *name, int touches, char kind) {
     else if (count > at && at > 0)
         due = span == FROM_THERE_ON || (span == SUCH_CALLS && !strcmp(name, target));
     if (mode == SHORT_THEN_FAIL && applied && kind == 'w') return FAIL;
-    if (!due || (mode == SHORT && kind != 'r' && kind != 'w') || (mode == SHORT_THEN_FAIL && kind != 'w')) return PASS;
+    if (!due || mode == PASS || (mode == SHORT && kind != 'r' && kind != 'w') || (mode == SHORT_THEN_FAIL && kind != 'w')) return PASS;
     applied++;
     if (mode == KILL_BEFORE) kill(getpid(), SIGKILL);
     return mode == FAIL_DONE && kind == '1' ? FAIL : mode;

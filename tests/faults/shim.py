@@ -1,4 +1,4 @@
-"""The shim that makes file-system calls fail: built once per test run, spoken to by the program that it is loaded into."""
+"""The shim that makes file-system calls fail: built once per test run, told what to do by the program under it."""
 
 from __future__ import annotations
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import gc
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import re
 import shutil
 import signal
@@ -22,11 +24,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pcache
 from pcache import StoreWarning
 from tests.faults.operations import GROUPS, LONG_AGO, STORED, Operation, World, make_template
 from tests.faults.shim import ERRNOS, SPANS, Fault, Shim
 
 _TIMEOUT = 20  # seconds after which a child hangs
+_RUN, _RARELY = 4, 32  # calls like the 4 before and after them go wrong each 32nd time only
 _NO_FAULT = Fault("pass")
 _LITTER = re.compile(
     r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}\.(json|adopted))?
@@ -112,7 +116,7 @@ def suffer(shim: Shim, base: Path, operation: Operation, fault: Fault, at: int) 
     problems: list[str] = []
     sys.unraisablehook = lambda what: problems.append(f"ignored in {what.object!r}: {what.exc_value!r}")
     shim.watch(base / operation.watch if operation.watch else base)
-    world = World(base, operation)
+    world = World(base, operation, fault.number)
     operation.before(world)
     before = _descriptors()
     with warnings.catch_warnings(record=True) as given:
@@ -171,30 +175,58 @@ def _is_expected(base: Path, path: Path) -> bool:
     return _LITTER.fullmatch(str(path.relative_to(base))) is not None
 
 
-def try_one(shim: Shim, folder: Path, operation: Operation, fault: Fault, at: int) -> Trial:
+def _snapshot(base: Path) -> dict[str, tuple[int, int]]:
+    """What lies below a folder, and when it was changed."""
+    found = {}
+    for folder, _, names in os.walk(base):
+        for name in (".", *names):
+            status = os.lstat(f"{folder}/{name}")
+            found[f"{folder}/{name}"] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+class Stage:
+    """A fresh copy of what an operation starts from."""
+
+    def __init__(self, folder: Path, template: str) -> None:
+        self.base = folder / "trial"
+        self._template = folder / "templates" / template
+        self.renew()
+
+    def renew(self) -> None:
+        shutil.rmtree(self.base, ignore_errors=True)
+        shutil.copytree(self._template, self.base)
+        self._before = _snapshot(self.base)
+
+    def is_unchanged(self) -> bool:
+        return _snapshot(self.base) == self._before
+
+
+def try_one(shim: Shim, stage: Stage, operation: Operation, fault: Fault, at: int) -> Trial:
     """Do one operation with one fault, and look at what that left."""
-    base = folder / "trial"
-    shutil.copytree(folder / "templates" / operation.template, base)
-    try:
-        answer, killed = _forked(lambda: suffer(shim, base, operation, fault, at))
-        problems = [] if killed else answer.get("problems", ["it hangs"])
-        after, _ = _forked(lambda: heal(base, operation))
+    answer, killed = _forked(lambda: suffer(shim, stage.base, operation, fault, at))
+    problems = [] if killed else answer.get("problems", ["it hangs"])
+    if fault == _NO_FAULT or not stage.is_unchanged():  # what the operation starts from needs no healing twice
+        after, _ = _forked(lambda: heal(stage.base, operation))
         problems += [f"afterwards: {problem}" for problem in after.get("problems", ["it hangs"])]
-        return Trial(answer.get("names", []), answer.get("applied", 0), killed, problems)
-    finally:
-        shutil.rmtree(base)
+        stage.renew()
+    return Trial(answer.get("names", []), answer.get("applied", 0), killed, problems)
 
 
 def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, long: bool) -> dict[str, Any]:
     """Try every call of an operation, and count."""
-    plain = try_one(shim, folder, operation, _NO_FAULT, 0)
-    found: dict[str, Any] = {"calls": plain.names, "trials": 0, "killed": 0, "applied": 0, "steps": 0}
+    stage = Stage(folder, operation.template)
+    plain = try_one(shim, stage, operation, _NO_FAULT, 0)
+    found: dict[str, Any] = {"calls": plain.names, "trials": 0, "killed": 0, "applied": 0, "tried": 0}
     problems = [f"without a fault: {problem}" for problem in plain.problems]
     for at in itertools.count(1):
         name = plain.names[at - 1] if at <= len(plain.names) else ""
+        around = plain.names[max(at - 1 - _RUN, 0) : at + _RUN]
+        if at % _RARELY and len(around) > 2 * _RUN and len(set(around)) == 1:
+            continue  # in the middle of a long run of the same call
         reached = False
         for fault in faults(at, turn, long=long, name=name):
-            trial = try_one(shim, folder, operation, fault, at)
+            trial = try_one(shim, stage, operation, fault, at)
             reached = reached or trial.killed or len(trial.names) >= at
             found["trials"] += trial.killed or trial.applied > 0
             found["killed"] += trial.killed
@@ -203,22 +235,27 @@ def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, l
             problems += [f"{where}: {problem}" for problem in trial.problems]
             if not reached:
                 break
+        found["tried"] += reached
         if not reached:
             return {**found, "steps": at - 1, "problems": problems}
     raise AssertionError
 
 
 def main() -> None:
-    """Step through the operations of a group, and print a line for each: `stepping.py folder group long [operation]`."""
+    """Step through the operations of a group, and write a line for each; `folder group long [operation]`."""
     folder, group, long = Path(sys.argv[1]), GROUPS[sys.argv[2]], sys.argv[3] == "True"
     for template in {operation.template for operation in group.values()}:
         make_template(folder / "templates" / template, template)
     shim = Shim()
+    for module in pkgutil.iter_modules(pcache.__path__, "pcache."):  # once, and not in every child
+        if module.name not in ("pcache.__main__", "pcache.metrics", "pcache.report"):
+            importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
     for turn, (name, operation) in enumerate(group.items()):
         if name in (sys.argv[4:] or [name]):
-            print(json.dumps({"operation": name, **step_through(shim, folder, operation, turn, long=long)}), flush=True)
+            found = step_through(shim, folder, operation, turn, long=long)
+            os.write(1, json.dumps({"operation": name, **found}).encode() + b"\n")
 
 
 if __name__ == "__main__":
