@@ -11,6 +11,7 @@ of the descriptors, which leaves the parent's locks alone.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -20,13 +21,14 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.locking import Lock, locking
-from pcache.trust import SAFE_FLAGS
+from pcache.trust import SAFE_FLAGS, close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLAIM_SUFFIX = ".claim"
 _MAX_OWNER = 4096  # bytes of an owner record
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
 
 
 class Claim(Lock):
@@ -52,8 +54,16 @@ class Claim(Lock):
         try:
             self._written = os.write(self.fd, owner)
         except OSError:
-            os.unlink(self.path)  # a full disk: an empty claim must not stay
+            with contextlib.suppress(OSError):
+                os.unlink(self.path)  # a full disk: an empty claim must not stay
             raise
+
+    def drop_unsigned(self) -> None:
+        """Remove the claim file where it cannot be locked, unless its owner has signed it, and let go."""
+        with contextlib.suppress(OSError):  # a leftover, as in `abandon`
+            if not os.fstat(self.fd).st_size and self.is_in_place():
+                os.unlink(self.path)
+        self.release()
 
     def check_leftover(self) -> None:
         """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`."""
@@ -148,7 +158,14 @@ def try_claim(entry_path: str, owner: bytes, suffix: str = CLAIM_SUFFIX) -> Clai
     while True:
         claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
         try:
-            if not locking()(claim.fd, blocking=False):
+            try:
+                is_free = locking()(claim.fd, blocking=False)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                claim.drop_unsigned()
+                return private_claim(entry_path, owner)
+            if not is_free:
                 claim.release()
                 return None
             if claim.is_in_place():
@@ -173,7 +190,7 @@ def locked_private_claim(entry_path: str, owner: bytes) -> Claim:
 
 
 def private_claim(entry_path: str, owner: bytes) -> Claim:
-    """A claim that excludes nobody, for network file systems, where locks cannot be relied upon."""
+    """A claim that excludes nobody, for file systems without locks, or where they cannot be relied upon."""
     path = entry_path + _private_suffix()
     claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
     try:
@@ -198,7 +215,7 @@ def remove_leftover(path: str) -> bool:
             os.unlink(path)
         return True
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 class Owner(NamedTuple):
@@ -240,7 +257,7 @@ def read_owner(entry_path: str) -> Owner | None:
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # half written, or already the entry
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def is_leftover(path: str) -> bool:

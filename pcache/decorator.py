@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSp
 
 from pcache.calls import Call, Calls
 from pcache.dispatch import register_reducer
-from pcache.errors import Miss, UnhashableArgument
+from pcache.errors import Miss, UnhashableArgument, without_tracebacks
 from pcache.flow import mode
 from pcache.home import names_itself
 from pcache.method import CachedMethod
@@ -96,7 +96,7 @@ class CachedFunction(Generic[P, R]):
         try:
             loaded = self._flow.look_up(address)
         except Miss as error:
-            miss = error.with_traceback(None)  # whose frames would keep the arguments alive
+            miss = without_tracebacks(error)
         else:
             tally.hits += 1
             tally.weight += loaded.weight

@@ -86,6 +86,15 @@ class Miss(PcacheError, LookupError):
         self.detail = detail
 
 
+def without_tracebacks(miss: Miss) -> Miss:
+    """Forget where a miss and its causes came about: frames keep arguments, descriptors and maps alive."""
+    error: BaseException | None = miss
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+    return miss
+
+
 class EntryError(PcacheError):
     """The bytes of an entry cannot be used. `reason` is the miss they turn into, `detail` the check that failed."""
 

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.claim import computing, flights, read_owner
-from pcache.errors import DirectoryError, Miss, SigningKeyError
+from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
 from pcache.ledger import Ledger
 from pcache.notices import log
 from pcache.storing import CannotWrite, Storing
@@ -109,7 +109,7 @@ class Flow:
             try:
                 return self._waited(job, self._look_again(job))
             except Miss as again:
-                miss = again
+                miss = without_tracebacks(again)
 
     def _look_again(self, job: Job) -> Loaded:
         loaded = self.look_up(job.address)

@@ -10,6 +10,7 @@ from pcache import entry
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
 from pcache.reader import OTHER_MODULE, open_entry, read_into
+from pcache.trust import close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
     except OSError as error:
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from pcache.trust import SAFE_FLAGS
+from pcache.trust import SAFE_FLAGS, close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ class Lock:
         _held.discard(self)
         fd, self.fd = self.fd, -1
         if fd >= 0:
-            os.close(fd)
+            close_quietly(fd)
 
     def __del__(self) -> None:
         self.release()

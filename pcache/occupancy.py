@@ -14,7 +14,7 @@ import threading
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.trust import SAFE_FLAGS, check_below
+from pcache.trust import SAFE_FLAGS, check_below, close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,7 +59,7 @@ def read(path: str) -> list[Amount] | None:
     except OSError:
         return None
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def total_of(rows: Iterable[Amount]) -> Amount:

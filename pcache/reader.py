@@ -7,6 +7,7 @@ nothing is copied, and changes stay in its process.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import stat
@@ -21,7 +22,7 @@ from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
 from pcache.payload import load, load_again, load_with
 from pcache.tally import COST_BITS
-from pcache.trust import SAFE_FLAGS, our_uid
+from pcache.trust import SAFE_FLAGS, close_quietly, our_uid
 
 if TYPE_CHECKING:
     from pcache.entry import BufferRow, Header
@@ -150,10 +151,18 @@ def open_entry(path: str) -> tuple[int, os.stat_result]:
             raise Miss("damaged", detail="it is not a regular file")
         if status.st_uid != our_uid():
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
-    except BaseException:
-        os.close(fd)
+    except BaseException as error:
+        close_quietly(fd)
+        if isinstance(error, OSError):
+            raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
         raise
     return fd, status
+
+
+def is_beyond_use(miss: Miss) -> bool:
+    """Whether an entry's bytes were read and are wrong: one that cannot be opened now may be read again later."""
+    error = miss.__cause__
+    return miss.reason == "damaged" and (not isinstance(error, OSError) or error.errno == errno.ELOOP)
 
 
 def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> Loaded:
@@ -192,7 +201,7 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
         raise Miss("damaged", detail="it claims more memory than there is") from error
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def _load(

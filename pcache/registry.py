@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.trust import SAFE_FLAGS, close_quietly, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -190,7 +190,7 @@ def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] 
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # half written, edited, or of another release
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def _tag(body: dict[str, Any], key: bytes, context: bytes) -> str:

@@ -12,6 +12,7 @@ reader sees a whole one or none. On a network file system no locks are taken; co
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -24,7 +25,7 @@ from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, check_directory, make_folder, write_all
+from pcache.trust import SAFE_FLAGS, check_directory, close_quietly, make_folder, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,7 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # For the tag see https://bford.info/cachedir/
 """
 _TAG_MARK = b"stored function results of pcache"
+_NO_TAG = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing is there, or a link or a socket
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
@@ -88,7 +90,12 @@ class Store:
         self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
         self._checked_shards: set[str] = set()
         self._recent = Recent()
-        check_root(root)
+        try:
+            check_root(root)
+        except OSError as error:
+            if isinstance(error, DirectoryError) and error.reason != "unknown":
+                raise
+            # The system does not say now: whoever reads or writes looks again, and there it is a warning.
 
     @property
     def network(self) -> bool:
@@ -243,16 +250,27 @@ def _names(folder: str) -> list[str]:
         return []
 
 
+def is_there(path: str) -> bool:
+    """Whether a file or directory exists; raises `OSError` when that cannot be told, where `lexists` would say no."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def is_ours(root: str) -> bool:
-    """Whether a directory carries our tag."""
+    """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
     try:
         fd = os.open(os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in _NO_TAG:
+            return False
+        raise
     try:
-        return _TAG_MARK in os.read(fd, 4096)
+        return stat.S_ISREG(os.fstat(fd).st_mode) and _TAG_MARK in os.read(fd, 4096)
     finally:
-        os.close(fd)
+        close_quietly(fd)
 
 
 def check_root(root: str) -> bool:
@@ -277,7 +295,7 @@ def require_ours(root: str) -> bool:
     """Return whether `root` holds anything; raise `DirectoryError` unless it has our tag: no other is emptied."""
     # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
     # making the directory just now.
-    filled = os.path.lexists(os.path.join(root, GENERATION))
+    filled = is_there(os.path.join(root, GENERATION))
     if not check_root(root) or not filled:
         return False
     if not is_ours(root):

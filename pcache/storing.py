@@ -21,6 +21,7 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.notices import warn_once
+from pcache.reader import is_beyond_use
 from pcache.trust import UNSIGNED, check_private
 
 if TYPE_CHECKING:
@@ -100,16 +101,18 @@ class Storing:
         try:
             if not self._store.network:  # where there are no locks, only `evict` keeps limits
                 self.room.make(job.address.path, length, job.name)
-            claim.publish(
+            published = claim.publish(
                 pieces,
                 durable=cost_ns >= _DURABLE,
-                replaces_nothing=miss.reason in ("damaged", "expired", "unloadable"),
+                replaces_nothing=is_beyond_use(miss) or miss.reason in ("expired", "unloadable"),
                 mtime_ns=mtime_ns,
             )
             self._register(job, keyring)
         except OSError as refusal:
             self.refuse(refusal)
             return False
+        if not published:
+            return False  # the directory was cleared meanwhile, and the claim with it
         took_ns = time.perf_counter_ns() - started
         self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
         return True

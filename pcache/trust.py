@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
@@ -28,6 +30,7 @@ _KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id 
 _OTHERS_WRITE = 0o022
 _OTHERS_ANY = 0o077
 _MAX_KEY_FILE = 64 << 10
+UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
 # platform does not have are left out.
@@ -110,6 +113,11 @@ def read_key_file(path: str) -> list[bytes] | None:
     """
     try:
         fd = os.open(path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+        try:
+            _check_key_file(path, os.fstat(fd))
+            text = os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace")
+        finally:
+            close_quietly(fd)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -118,12 +126,6 @@ def read_key_file(path: str) -> list[bytes] | None:
             " PCACHE_KEY_FILE.",
             source=path,
         ) from error
-    try:
-        status = os.fstat(fd)
-        _check_key_file(path, status)
-        text = os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace")
-    finally:
-        os.close(fd)
     return parse_keys([line for line in text.splitlines() if line.strip()], path)
 
 
@@ -137,6 +139,14 @@ def _check_key_file(path: str, status: os.stat_result) -> None:
         problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o}); run: chmod 600 {path}"
     if problem:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
+
+
+def close_quietly(fd: int) -> None:
+    """Close a descriptor of which nothing depends on what closing reports: what was read was read."""
+    try:
+        os.close(fd)
+    except OSError:
+        pass  # the descriptor is closed all the same; network file systems report here what became of earlier writes
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -157,8 +167,11 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
-        write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
-        os.fsync(fd)  # a lost key makes every entry unreadable
+        try:
+            write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
+            os.fsync(fd)  # a lost key makes every entry unreadable
+        finally:
+            os.close(fd)
         if replace:
             os.replace(temporary, path)
             return True
@@ -166,8 +179,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     except FileExistsError:
         return False
     finally:
-        os.close(fd)
-        if os.path.lexists(temporary):
+        with contextlib.suppress(OSError):  # renamed; or a leftover, which a sweep removes
             os.unlink(temporary)
     return True
 
@@ -232,11 +244,9 @@ class KeySource:
     def _make_own(self) -> Keyring:
         if self.path is None:
             return UNSIGNED
-        try:
+        with contextlib.suppress(OSError):  # it may be there all the same, made by us or by another process
             write_key_file(self.path, [new_key()])
-        except OSError:
-            # No home, or none that can be written: the documented fallback is the private mode.
-            return UNSIGNED
+        # No home, or none that can be written: the documented fallback is the private mode.
         return self._read_own() or UNSIGNED
 
 
@@ -250,8 +260,13 @@ def check_directory(path: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        reason = "is below a file" if error.errno == errno.ENOTDIR else f"cannot be used ({error.strerror})"
-        raise DirectoryError(f"the cache directory {path} {reason}; choose another", path=path, reason="os") from error
+        if error.errno == errno.ENOTDIR:
+            raise DirectoryError(
+                f"the cache directory {path} is below a file; choose another", path=path, reason="os"
+            ) from error
+        raise DirectoryError(
+            f"the cache directory {path} cannot be used ({error.strerror})", path=path, reason="unknown"
+        ) from error
     if stat.S_ISLNK(status.st_mode):
         raise DirectoryError(
             f"the cache directory {path} is a symbolic link; use the directory that it points to"
@@ -305,6 +320,12 @@ def check_private(path: str) -> None:
             status = os.stat(current)
         except FileNotFoundError:
             status = None  # not made yet; the parents decide who could make it
+        except OSError as error:
+            raise DirectoryError(
+                f"there is no place for a signing key, and {current} cannot be looked at ({error.strerror})",
+                path=current,
+                reason="unknown",
+            ) from error
         if status is not None and (status.st_uid not in (our_uid(), 0) or status.st_mode & _OTHERS_WRITE):
             raise DirectoryError(
                 f"there is no place for a signing key, and {current} can be changed by other users, so {path} is not"

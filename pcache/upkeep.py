@@ -6,7 +6,7 @@ unpickles a result.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import itertools
 import os
 import time
@@ -16,13 +16,15 @@ from pcache import occupancy, registry
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
 from pcache.opcodes import UNKNOWN
+from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
 from pcache.reports import Candidate, Problem, Recompressed, Removed, Verified
 from pcache.rules import read_compression
 from pcache.selection import inspect_entry, names_of, selected_ids
-from pcache.store import GENERATION, check_root, require_ours
+from pcache.store import GENERATION, check_root, is_there, require_ours
 from pcache.superseded import superseded as old_versions
+from pcache.trust import UNFINISHED
 from pcache.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -218,7 +220,7 @@ def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
 
     The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
     """
-    if not check_root(cache.location) or not os.path.lexists(os.path.join(cache.location, GENERATION)):
+    if not check_root(cache.location) or not is_there(os.path.join(cache.location, GENERATION)):
         return False
     return require_ours(cache.location) and (dry_run or not cache.settings.read_only)
 
@@ -248,7 +250,21 @@ def _sweep(cache: Cache) -> int:
                 cache.flow.store.delete(path)
         except OSError:
             continue  # renamed by its writer meanwhile
+    if cache.flow.keys.path is not None:
+        _sweep_key_folder(cache.flow.keys.path)
     return cache.flow.store.sweep()
+
+
+def _sweep_key_folder(path: str) -> None:
+    """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
+    folder, name = os.path.split(os.path.abspath(path))
+    with contextlib.suppress(OSError):  # what cannot be removed now stays for the next time
+        for other in os.listdir(folder):
+            there = os.path.join(folder, other)
+            if not other.startswith(name) or not UNFINISHED.fullmatch(other.removeprefix(name)):
+                continue
+            if time.time() - os.lstat(there).st_mtime > _LEFT_BEHIND:
+                os.unlink(there)
 
 
 def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
@@ -264,13 +280,13 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
         miss = _check(cache, item)
         if miss is not None:
             problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
-            damaged += [item] if _is_beyond_use(miss) else []
+            damaged += [item] if is_beyond_use(miss) else []
         checked += 1
         size += item.size
         if progress is not None:
             progress(checked, max(total, checked))
     # Minutes may have passed: what a call has healed meanwhile stays.
-    beyond = (item for item in damaged if (again := _check(cache, item)) is not None and _is_beyond_use(again))
+    beyond = (item for item in damaged if (again := _check(cache, item)) is not None and is_beyond_use(again))
     removed = _remove(cache, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
     leftovers = _sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
@@ -303,9 +319,3 @@ def _check(cache: Cache, item: StoredFile) -> Miss | None:
     except Miss as miss:
         return None if miss.reason == "absent" else miss.with_traceback(None)
     return None
-
-
-def _is_beyond_use(miss: Miss) -> bool:
-    """Whether an entry's bytes were read and are wrong: one that cannot be opened now may be read again later."""
-    error = miss.__cause__
-    return miss.reason == "damaged" and (not isinstance(error, OSError) or error.errno == errno.ELOOP)

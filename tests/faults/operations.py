@@ -1,0 +1,248 @@
+"""What is done to a cache while its file-system calls fail, one operation each, and what it starts from."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import pcache.cli
+from pcache import Cache, Miss, endings, ledger, stamp, storing
+from pcache.errors import PcacheError
+from pcache.trust import write_key_file
+from tests.processes import KEY
+
+LONG_AGO = 2 * 24 * 3600  # seconds; older than all that may still be in use
+_CHANCE = random.Random(1)
+VALUES: Mapping[str, Any] = {
+    "small": ["small"] * 50,
+    "other": {"other": 1},
+    "text": [_CHANCE.randbytes(20).hex() for _ in range(5000)],  # compressed, and larger than what is read in one go
+    "array": np.frombuffer(_CHANCE.randbytes(300_000), np.uint8),  # mapped
+}
+STORED = ("small", "text", "array")
+
+
+def answer(name: str) -> Any:
+    return VALUES[name]
+
+
+def is_right(name: str, value: object) -> bool:
+    return bool(np.array_equal(value, VALUES[name])) if name == "array" else value == VALUES[name]
+
+
+class World:
+    """A cache directory and a configuration folder, and what a process makes of them."""
+
+    cache: Cache
+
+    def __init__(self, base: Path, operation: Operation, number: int = 0) -> None:
+        self.number = number  # what calls fail with
+        self.base = base
+        self.root = base / "cache"
+        self.operation = operation
+        self.afterwards: list[Callable[[], bool]] = []  # what must hold when nothing fails any more
+        os.environ["XDG_CONFIG_HOME"] = str(base / "config")
+
+    def open(self, **options: Any) -> None:
+        self.cache = Cache(self.root, signing_key=None if self.operation.own_key else KEY, **options)
+        self.cached = self.cache.cached(answer, code="none", version=self.operation.version)
+
+    def call(self, *names: str) -> None:
+        for name in names:
+            assert is_right(name, self.cached(name)), f"a wrong value of {name}"
+
+
+class Operation(NamedTuple):
+    """What is done while calls fail (`act`), after what happened `before` in the same process without a fault.
+
+    `allowed` are the exceptions that the operation may raise then; `template` is what it starts from, `watch` the
+    folder whose calls count.
+    """
+
+    act: Callable[[World], object]
+    template: str = "full"
+    before: Callable[[World], object] = lambda world: world.open()
+    allowed: tuple[type[Exception], ...] = ()
+    watch: str = "cache"
+    own_key: bool = False
+    version: int = 1
+
+
+def calling(*names: str) -> Callable[[World], object]:
+    return lambda world: world.call(*names)
+
+
+def opened_and_called(world: World) -> None:
+    world.open()
+    world.call("small")
+
+
+def nothing(_: World) -> None:
+    pass
+
+
+# Operations that need more than a line
+
+
+def get(world: World) -> None:
+    try:
+        assert is_right("small", world.cached.get("small"))
+    except Miss:
+        pass
+    world.cached.exists("small")
+
+
+def durable(world: World) -> None:
+    storing._DURABLE = 0
+    world.open()
+
+
+def put(world: World) -> None:
+    if world.cached.put(VALUES["other"], "other"):
+        world.afterwards.append(lambda: world.cached.exists("other"))
+
+
+def invalidate(world: World) -> None:
+    if world.cached.invalidate("small"):
+        world.afterwards.append(lambda: not world.cached.exists("small"))
+
+
+def clear(world: World, *selection: Any) -> None:
+    world.cache.clear(*selection)
+    if world.number != errno.ENOENT:  # which says that nothing was there to be removed
+        world.afterwards.append(lambda: not any(map(world.cached.exists, STORED)))
+
+
+def refresh(world: World) -> None:
+    assert is_right("small", world.cached.refresh("small"))
+
+
+def merge(world: World) -> None:
+    ledger._FULL = 0
+    world.cache.flow.ledger.count("f", hits=1)
+    world.cache.flow.ledger.count("g", hits=1)
+    world.cache.flow.ledger.flush()
+
+
+def end(world: World) -> None:
+    """As the end of a process: what was counted is written, and what was stored is told to the others."""
+    world.call("other")
+    endings._flush()
+
+
+def command(*words: str) -> Callable[[World], object]:
+    """A command of the command line: it says what went wrong in a sentence, and never shows a traceback."""
+
+    def act(world: World) -> None:
+        out, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(errors):
+            code = pcache.cli.main(["-C", str(world.root), *words], standalone_mode=False)
+        assert code in (0, 1, 2), code
+        assert code == 0 or out.getvalue() or errors.getvalue(), "it said nothing"
+
+    return act
+
+
+def show(world: World) -> None:
+    command("show", world.cached.key("small"))(world)
+
+
+_UPKEEP = (PcacheError, OSError)
+
+READING: Mapping[str, Operation] = {
+    "construct and hit": Operation(opened_and_called, before=nothing),
+    "hit": Operation(calling("small")),
+    "repeated hit": Operation(calling("small", "small"), before=opened_and_called),
+    "hit that notes its use": Operation(calling("small"), "old"),
+    "repeated hit that notes its use": Operation(calling("small", "small"), "old"),
+    "hit of a large result": Operation(calling("text")),
+    "hit of a mapped array": Operation(calling("array")),
+    "get, exists": Operation(get),
+    "explain": Operation(lambda world: str(world.cached.explain("other")), allowed=_UPKEEP),
+}
+STORING: Mapping[str, Operation] = {
+    "construct and miss": Operation(opened_and_called, "nothing", nothing),
+    "miss where nothing is": Operation(calling("small"), "nothing"),
+    "miss": Operation(calling("other"), "full"),
+    "miss in a shard": Operation(calling("small"), "cleared"),
+    "miss of a large result": Operation(calling("text"), "cleared"),
+    "miss of an array": Operation(calling("array"), "cleared"),
+    "durable miss": Operation(calling("small"), "cleared", durable),
+    "miss over a damaged entry": Operation(calling("small"), "damaged"),
+    "evicting miss": Operation(calling("other"), before=lambda world: world.open(max_entries=2)),
+    "refresh": Operation(refresh),
+    "put": Operation(put),
+    "end of a process": Operation(end),
+}
+REMOVING: Mapping[str, Operation] = {
+    "invalidate": Operation(invalidate, allowed=_UPKEEP),
+    "clear": Operation(clear, allowed=_UPKEEP),
+    "clear of a function": Operation(lambda world: clear(world, world.cached), allowed=_UPKEEP),
+    "evict": Operation(lambda world: world.cache.evict(max_entries=1), allowed=_UPKEEP),
+    "verify": Operation(lambda world: world.cache.verify(), "damaged", allowed=_UPKEEP),
+    "repair": Operation(lambda world: world.cache.verify(repair=True), "damaged", allowed=_UPKEEP),
+    "recompress": Operation(lambda world: world.cache.recompress("none"), allowed=_UPKEEP),
+}
+LOOKING: Mapping[str, Operation] = {
+    "stats": Operation(lambda world: world.cache.stats(), allowed=_UPKEEP),
+    "entries": Operation(lambda world: list(world.cache.entries()), allowed=_UPKEEP),
+    "versions": Operation(lambda world: world.cache.versions(), allowed=_UPKEEP),
+    "cache_info": Operation(lambda world: world.cached.cache_info(), allowed=_UPKEEP),
+    "ledger merged": Operation(merge, "counted"),
+    "adopt": Operation(lambda world: world.cached.adopt(), allowed=_UPKEEP, version=2),
+    "pcache stats": Operation(command("stats"), own_key=True),
+    "pcache ls": Operation(command("ls", "--sort", "cost"), own_key=True),
+    "pcache show": Operation(show, own_key=True),
+}
+KEYS: Mapping[str, Operation] = {
+    "key made": Operation(calling("small"), "nothing", own_key=True, watch="config"),
+    "key and directory made": Operation(opened_and_called, "nothing", nothing, own_key=True, watch=""),
+    "key read": Operation(opened_and_called, "full", nothing, own_key=True, watch="config"),
+    "pcache key": Operation(command("key", "show-id"), "full", own_key=True, watch="config"),
+}
+GROUPS = {"reading": READING, "storing": STORING, "removing": REMOVING, "looking": LOOKING, "keys": KEYS}
+
+
+# What operations start from
+
+
+def make_template(base: Path, name: str) -> None:
+    """Make `cache` and `config` below a folder."""
+    (base / "config").mkdir(0o700, parents=True)
+    world = World(base, Operation(nothing))
+    if name == "nothing":
+        return
+    write_key_file(str(base / "config" / "pcache" / "key"), [KEY])
+    world.open()
+    world.call(*STORED)
+    endings._flush()
+    if name == "cleared":
+        world.cache.clear()
+    for item in world.cache.flow.store.scan():
+        _age(item.path, 3600 if name == "old" else 30)
+    if name == "damaged":
+        path = Path(world.cached._calls.of(("small",), {}).address.path)
+        path.write_bytes(path.read_bytes()[:-1])
+        path.with_name(path.name + ".claim").write_bytes(b"{}")
+        path.with_name(path.name + ".claim-0123abcd").touch()
+        os.utime(path.with_name(path.name + ".claim-0123abcd"), (time.time() - LONG_AGO,) * 2)
+    if name == "counted":
+        path = Path(ledger.folder_below(str(base / "cache"))) / f"counters.{'0' * 16}"
+        path.with_name("counters").rename(path)
+        os.utime(path, (time.time() - LONG_AGO,) * 2)
+
+
+def _age(path: str, seconds: int) -> None:
+    """Have an entry be used so long ago: what is younger than two seconds is not remembered, what is old is touched."""
+    stamped = stamp.unpack(os.stat(path).st_mtime_ns)
+    mtime_ns = stamp.pack(stamped._replace(used_ns=stamped.used_ns - seconds * 10**9))
+    os.utime(path, ns=(mtime_ns, mtime_ns))

@@ -1,0 +1,262 @@
+"""Every file-system call of an operation goes wrong once, in every way: run by a process that has the shim loaded.
+
+For each call and each way a forked child does the operation, and another child, with nothing wrong any more, looks at
+what that left. The calls are those numbered 1, 2, 3 and so on, until the operation ends before the number comes.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import importlib
+import itertools
+import json
+import os
+import pkgutil
+import re
+import shutil
+import signal
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pcache
+from pcache import StoreWarning
+from tests.faults.operations import GROUPS, LONG_AGO, STORED, Operation, World, make_template
+from tests.faults.shim import ERRNOS, SPANS, Fault, Shim
+
+_TIMEOUT = 20  # seconds after which a child hangs
+_RUN, _RARELY = 4, 32  # calls like the 4 before and after them go wrong each 32nd time only
+_NO_FAULT = Fault("pass")
+_LITTER = re.compile(
+    r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}\.(json|adopted))?
+    |entries(/[0-9a-f]{2}(/[0-9a-f]{16}-[0-9a-f]{40})?)?|locks(/(evict|ledger))?
+    |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?))?))?))?
+    |config(/pcache(/key)?)?""",
+    re.VERBOSE,
+)
+
+
+class Trial(NamedTuple):
+    """What came of one: the calls that were made, how many went wrong, whether it was killed, what was not right."""
+
+    names: list[str]
+    applied: int
+    killed: bool
+    problems: list[str]
+
+
+def faults(at: int, turn: int, *, long: bool, name: str) -> Iterator[Fault]:
+    """What the call number `at` is to suffer; `name` is which call that is when nothing goes wrong."""
+    yield Fault("kill before")
+    short = name.startswith(("read", "pread", "write", "pwrite")) and not name.startswith("readdir")
+    if not long:
+        which = at + turn
+        yield from _repeatable(ERRNOS[which % len(ERRNOS)], SPANS[which // 3 % len(SPANS)])
+        if short:
+            yield (Fault("short"), Fault("short, then fail", errno.ENOSPC))[name.find("write") >= 0]
+        return
+    yield Fault("kill after")
+    for number, span in itertools.product(ERRNOS, SPANS):
+        yield from _repeatable(number, span)
+    for number in (errno.EIO, errno.ESTALE, errno.ENOENT, errno.EINTR):
+        yield Fault("fail though done", number)
+    if short:
+        yield Fault("short")
+        yield Fault("short", span="from there on")
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            yield Fault("short, then fail", number)
+
+
+def _repeatable(number: int, span: str) -> Iterator[Fault]:
+    if number == errno.EINTR and span != "once":
+        span = "once"  # no signal comes all the time, and Python tries again
+    yield Fault("fail", number, span)
+
+
+def _forked(work: Callable[[], Any]) -> tuple[Any, bool]:
+    """What `work` returns in a child, and whether it was killed meanwhile."""
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(ours)
+        signal.alarm(_TIMEOUT)
+        try:
+            answer = work()
+        except BaseException:
+            answer = {"problems": [traceback.format_exc()]}
+        with os.fdopen(theirs, "w") as pipe:
+            json.dump(answer, pipe)
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return {}, os.WTERMSIG(status) == signal.SIGKILL
+    return json.loads(text), False
+
+
+def _descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:
+            continue  # of the listing itself
+    return found
+
+
+def suffer(shim: Shim, base: Path, operation: Operation, fault: Fault, at: int) -> dict[str, Any]:
+    """Do an operation with a fault; what did not go as it should is a problem."""
+    problems: list[str] = []
+    sys.unraisablehook = lambda what: problems.append(f"ignored in {what.object!r}: {what.exc_value!r}")
+    shim.watch(base / operation.watch if operation.watch else base)
+    world = World(base, operation, fault.number)
+    operation.before(world)
+    before = _descriptors()
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        shim.arm(fault, at)
+        try:
+            operation.act(world)
+        except operation.allowed as error:
+            problems += [f"it says only {str(error)!r}"] if len(str(error)) < 10 else []
+        except BaseException:
+            problems.append(f"it raised {traceback.format_exc()}")
+        shim.disarm()
+        names, applied = shim.names(), shim.applied()
+        after = _descriptors()
+        if before != after:
+            problems.append(f"descriptors {before} became {after}")
+        try:
+            if not hasattr(world, "cached"):
+                world.open()
+            problems += [f"not afterwards: {n}" for n, holds in enumerate(world.afterwards) if not holds()]
+            world.call(*STORED)
+        except BaseException:
+            problems.append(f"the next call of the process raised {traceback.format_exc()}")
+    texts = [str(warning.message) for warning in given]
+    problems += [f"a warning: {w.message!r}" for w in given if not issubclass(w.category, StoreWarning)]
+    problems += [f"warned twice: {text}" for text in set(texts) if texts.count(text) > 1]
+    return {"names": names, "applied": applied, "problems": problems}
+
+
+def heal(base: Path, operation: Operation) -> dict[str, Any]:
+    """Look at what a fault left, as a process that knows nothing of it: it must heal by being used."""
+    warnings.simplefilter("error")
+    world = World(base, operation)
+    world.open()
+    world.call(*STORED)
+    problems = [f"{name} is not stored again" for name in STORED if not world.cached.exists(name)]
+    world.open()
+    world.call(*STORED)
+    if world.cached._misses:
+        problems.append(f"{world.cached._misses} of the second calls missed")
+    world.cache.verify(repair=True)
+    for path in base.rglob("*"):
+        if path.is_file() and not _is_expected(base, path):
+            os.utime(path, (time.time() - LONG_AGO,) * 2)
+    world.cache.verify(repair=True)
+    problems += [f"{problem}" for problem in world.cache.verify().problems]
+    problems += [f"litter: {path.relative_to(base)}" for path in base.rglob("*") if not _is_expected(base, path)]
+    world.open()
+    world.call(*STORED)
+    if world.cached._misses:
+        problems.append("repairing removed good results")
+    return {"problems": problems}
+
+
+def _is_expected(base: Path, path: Path) -> bool:
+    return _LITTER.fullmatch(str(path.relative_to(base))) is not None
+
+
+def _snapshot(base: Path) -> dict[str, tuple[int, int]]:
+    """What lies below a folder, and when it was changed."""
+    found = {}
+    for folder, _, names in os.walk(base):
+        for name in (".", *names):
+            status = os.lstat(f"{folder}/{name}")
+            found[f"{folder}/{name}"] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+class Stage:
+    """A fresh copy of what an operation starts from."""
+
+    def __init__(self, folder: Path, template: str) -> None:
+        self.base = folder / "trial"
+        self._template = folder / "templates" / template
+        self.renew()
+
+    def renew(self) -> None:
+        shutil.rmtree(self.base, ignore_errors=True)
+        shutil.copytree(self._template, self.base)
+        self._before = _snapshot(self.base)
+
+    def is_unchanged(self) -> bool:
+        return _snapshot(self.base) == self._before
+
+
+def try_one(shim: Shim, stage: Stage, operation: Operation, fault: Fault, at: int) -> Trial:
+    """Do one operation with one fault, and look at what that left."""
+    answer, killed = _forked(lambda: suffer(shim, stage.base, operation, fault, at))
+    problems = [] if killed else answer.get("problems", ["it hangs"])
+    if fault == _NO_FAULT or not stage.is_unchanged():  # what the operation starts from needs no healing twice
+        after, _ = _forked(lambda: heal(stage.base, operation))
+        problems += [f"afterwards: {problem}" for problem in after.get("problems", ["it hangs"])]
+        stage.renew()
+    return Trial(answer.get("names", []), answer.get("applied", 0), killed, problems)
+
+
+def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, long: bool) -> dict[str, Any]:
+    """Try every call of an operation, and count."""
+    stage = Stage(folder, operation.template)
+    plain = try_one(shim, stage, operation, _NO_FAULT, 0)
+    found: dict[str, Any] = {"calls": plain.names, "trials": 0, "killed": 0, "applied": 0, "tried": 0}
+    problems = [f"without a fault: {problem}" for problem in plain.problems]
+    for at in itertools.count(1):
+        name = plain.names[at - 1] if at <= len(plain.names) else ""
+        around = plain.names[max(at - 1 - _RUN, 0) : at + _RUN]
+        if at % _RARELY and len(around) > 2 * _RUN and len(set(around)) == 1:
+            continue  # in the middle of a long run of the same call
+        reached = False
+        for fault in faults(at, turn, long=long, name=name):
+            trial = try_one(shim, stage, operation, fault, at)
+            reached = reached or trial.killed or len(trial.names) >= at
+            found["trials"] += trial.killed or trial.applied > 0
+            found["killed"] += trial.killed
+            found["applied"] += trial.applied
+            where = f"{fault}, call {at} ({(trial.names[at - 1 : at] or [name])[0]})"
+            problems += [f"{where}: {problem}" for problem in trial.problems]
+            if not reached:
+                break
+        found["tried"] += reached
+        if not reached:
+            return {**found, "steps": at - 1, "problems": problems}
+    raise AssertionError
+
+
+def main() -> None:
+    """Step through the operations of a group, and write a line for each; `folder group long [operation]`."""
+    folder, group, long = Path(sys.argv[1]), GROUPS[sys.argv[2]], sys.argv[3] == "True"
+    for template in {operation.template for operation in group.values()}:
+        make_template(folder / "templates" / template, template)
+    shim = Shim()
+    for module in pkgutil.iter_modules(pcache.__path__, "pcache."):  # once, and not in every child
+        if module.name not in ("pcache.__main__", "pcache.metrics", "pcache.report"):
+            importlib.import_module(module.name)
+    gc.collect()
+    gc.freeze()
+    for turn, (name, operation) in enumerate(group.items()):
+        if name in (sys.argv[4:] or [name]):
+            found = step_through(shim, folder, operation, turn, long=long)
+            os.write(1, json.dumps({"operation": name, **found}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""A fault at every step: each file-system call of an operation is killed at, fails or is cut short, one after another.
+
+Whatever fails, the caller gets the function's result, and the next process heals what is left by using it. The calls
+are made to fail by a small C library (`shim.c`), so what fails is what the program really asks the system for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.hunting import LONG
+from tests.faults.operations import GROUPS
+from tests.faults.shim import build
+from tests.processes import ROOT, claims_below, run
+
+FEWEST_CALLS = 2  # of an operation: a repeated hit looks at its file, and that twice
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture
+def shim(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the programs that a test starts be loaded with the shim."""
+    monkeypatch.setenv("LD_PRELOAD", str(library))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.usefixtures("shim")
+def test_a_fault_at_every_step(group: str, tmp_path: Path, evidence: Callable[[str, str, int, int], None]) -> None:
+    """No call that goes wrong reaches the caller of a function, changes a value or leaves what does not heal."""
+    command = [sys.executable, "-m", "tests.faults.stepping", str(tmp_path), group, str(LONG)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    trials = sum(one["trials"] for one in found)
+    problems = [f"{one['operation']}: {problem}" for one in found for problem in one["problems"]]
+    wrong = [problem for problem in problems if "a wrong value" in problem]
+    print(f"{group}: {trials} faults", *(f"{one['operation']} {one['steps']}" for one in found), sep="; ")  # noqa: T201
+    evidence("never in the way", f"a fault at every file-system call: {group}", trials, len(problems))
+    evidence("never wrong", f"a fault at every file-system call: {group}", trials, len(wrong))
+    assert [one["operation"] for one in found] == list(GROUPS[group])
+    assert all(one["steps"] >= FEWEST_CALLS and one["killed"] >= one["tried"] > 0 for one in found)
+    assert all(one["applied"] > one["tried"] // 2 for one in found)  # the others were kills
+    assert problems == []
+
+
+# What the shim does, and what single calls must do under it
+
+SHIM = """
+from tests.faults.shim import Fault, Shim
+shim = Shim()
+shim.watch(sys.argv[1])
+f = cache.cached(lambda n: [n] * 100, code="none")
+"""
+
+
+@pytest.mark.usefixtures("shim")
+def test_the_shim_makes_the_chosen_call_fail(tmp_path: Path) -> None:
+    """The call of that number fails with that errno, is cut short, or is done and said to have failed; others pass."""
+    script = """
+os.mkdir(sys.argv[1])
+def attempt(fault):
+    shim.arm(fault, 2)
+    fd = os.open(sys.argv[1] + "/file", os.O_CREAT | os.O_RDWR)
+    try:
+        written = os.write(fd, b"abcd"), os.write(fd, b"efgh")
+    except OSError as error:
+        written = error.strerror
+    os.close(fd)
+    shim.disarm()
+    names, applied = shim.names(), shim.applied()
+    with open(sys.argv[1] + "/file") as file:
+        say(written, file.read(), *names, applied)
+    os.unlink(sys.argv[1] + "/file")
+for mode, number in ("pass", 0), ("fail", 28), ("fail though done", 5), ("short", 0), ("short, then fail", 28):
+    attempt(Fault(mode, number))
+"""
+    assert [line.replace("64", "") for line in run(SHIM + script, tmp_path / "cache")] == [
+        "(4, 4) abcdefgh open write write close 0",
+        "No space left on device  open write close 1",
+        "Input/output error abcd open write close 1",
+        "(2, 4) abefgh open write write close 1",
+        "No space left on device ab open write write close 1",
+    ]
+
+
+@pytest.mark.usefixtures("shim")
+@pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
+def test_results_are_stored_where_there_are_no_locks(tmp_path: Path, number: str) -> None:
+    """A file system without locks loses that a result is computed once, and stores it all the same."""
+    script = """
+import errno
+f(0)
+shim.arm(Fault("pass"), 0)
+f(1)
+at = shim.names().index("flock") + 1
+shim.arm(Fault("fail", getattr(errno, sys.argv[2]), "such calls from there on"), at)
+f(2)
+shim.disarm()
+say(shim.applied() > 0, f.exists(2), *f.cache_info()[:2])
+"""
+    (line,) = run("import warnings; warnings.simplefilter('error')\n" + SHIM + script, tmp_path / "cache", number)
+    assert line == "True True 0 3"
+    assert claims_below(tmp_path) == []
+
+
+@pytest.mark.usefixtures("shim")
+def test_an_entry_that_cannot_be_read_now_is_not_removed(tmp_path: Path) -> None:
+    """Reading fails twice, so the call is computed; the entry is replaced in one step, as it may be a good one."""
+    script = """
+import errno
+f(0)
+shim.arm(Fault("pass"), 0)
+f(0)
+at = shim.names().index("read") + 1
+shim.arm(Fault("fail", errno.EIO, "such calls from there on"), at)
+assert f(0) == [0] * 100
+say(shim.applied(), "unlink" in shim.names(), "rename" in shim.names())
+"""
+    assert run(SHIM + script, tmp_path / "cache") == ["2 False True"]
