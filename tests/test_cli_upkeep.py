@@ -201,8 +201,8 @@ def test_what_goes_with_it(tmp_path: Path) -> None:
     slow = cache.cached(lambda n: time.sleep(0.1))
     slow(1), slow(2)
     dry = report(cache, "evict -n --max-size 0")
-    assert 0.18 < dry["seconds"] < 3
-    assert "\nComputing that took about 2" in run(cache, "clear -n").stdout
+    assert dry["seconds"] > 0.18
+    assert f"\nComputing that took about {format_duration(dry['seconds'])}" in run(cache, "clear -n").stdout
     assert (
         f"Removed 2 entries, 8 KiB, which had taken {format_duration(dry['seconds'])}" in run(cache, "clear -y").stdout
     )
