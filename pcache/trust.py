@@ -161,8 +161,9 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
         os.fsync(fd)  # a lost key makes every entry unreadable
         if replace:
             os.replace(temporary, path)
-            return True
-        os.link(temporary, path)
+        else:
+            os.link(temporary, path)
+        os.fsync(fd)  # the name as well
     except FileExistsError:
         return False
     finally:
