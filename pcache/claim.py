@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLAIM_SUFFIX = ".claim"
+DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 _MAX_OWNER = 4096  # bytes of an owner record
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
 
@@ -76,9 +77,9 @@ class Claim(Lock):
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
         """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
 
-        `durable` waits until the bytes are on the disk. `replaces_nothing` says that a file of that name holds nothing
-        of worth: renaming over an existing file makes ext4 flush, which costs 20 times a new name. `mtime_ns` becomes
-        the file's modification time.
+        `durable` waits until bytes and name are on the disk. `replaces_nothing` says that a file of that name holds
+        nothing of worth: renaming over an existing file makes ext4 flush, which costs 20 times a new name. `mtime_ns`
+        becomes the file's modification time.
         Raises `OSError` when it cannot be written; the claim is then still held.
         """
         if self.fd < 0:
@@ -87,14 +88,14 @@ class Claim(Lock):
         if self._written > size:
             os.ftruncate(self.fd, size)
         os.utime(self.fd, ns=(mtime_ns, mtime_ns))
-        if durable:
-            os.fsync(self.fd)
         if not self.is_in_place():
             self.release()
             return 0  # somebody removed the claim file: an entry of theirs may stand there
         if replaces_nothing:
             unlink_if_there(self.entry_path)
         os.rename(self.path, self.entry_path)
+        if durable:
+            os.fsync(self.fd)  # after the renaming, so that the new name is on the disk as well
         self.release()
         return size
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pcache import entry
-from pcache.claim import owner_record
+from pcache.claim import DURABLE, owner_record
 from pcache.compression import compress_buffer, compress_stream
 from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
@@ -87,7 +87,8 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
         # result that was there before would then stay.
         if _identity(os.stat(item.path, follow_symlinks=False)) != _identity(status):
             return None
-        claim.publish(pieces, durable=False, replaces_nothing=False, mtime_ns=status.st_mtime_ns)
+        durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
+        claim.publish(pieces, durable=durable, replaces_nothing=False, mtime_ns=status.st_mtime_ns)
     finally:
         claim.abandon()
     return length

@@ -96,7 +96,7 @@ def write(folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: b
 def write_adopted(folder: str, function_id: str, adopted: Sequence[Adopted], keyring: Keyring) -> None:
     """Have a version count the results of others as its own; replaces what it said before. Raises `OSError`."""
     body = {"function_id": function_id, "adopted": [version._asdict() for version in adopted]}
-    _write_signed(os.path.join(folder, f"{function_id}.adopted"), body, keyring, _ADOPTED)
+    _write_signed(os.path.join(folder, f"{function_id}.adopted"), body, keyring, _ADOPTED, durable=True)
 
 
 def read_adopted(folder: str, function_id: str, keyring: Keyring | None) -> tuple[Adopted, ...]:
@@ -156,7 +156,7 @@ def _is_old(path: str) -> bool:
         return False  # renamed meanwhile
 
 
-def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: bytes) -> None:
+def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: bytes, *, durable: bool = False) -> None:
     import json  # late for start-up time: a hit needs the facts only
 
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -166,6 +166,8 @@ def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: by
     try:
         write_all(fd, json.dumps(record, indent=1).encode())
         os.rename(temporary, path)
+        if durable:
+            os.fsync(fd)  # what somebody decided once is on the disk, with its name
     except BaseException:
         if os.path.lexists(temporary):
             os.unlink(temporary)  # a full disk: nothing half written stays

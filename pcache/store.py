@@ -315,8 +315,11 @@ def make_root(root: str) -> None:
         fd = os.open(os.path.join(root, name), os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
         try:
             there = os.read(fd, len(data))
-            if there != data and data.startswith(there):  # new, or cut short by a full disk or a kill
+            # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.
+            if there != data and data.startswith(there.rstrip(b"\0")):
                 os.lseek(fd, 0, os.SEEK_SET)
                 write_all(fd, data)
+                if name == TAG_FILE:
+                    os.fsync(fd)  # once per directory: nobody could clear one whose tag a power cut had emptied
         finally:
             os.close(fd)

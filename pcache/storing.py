@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pcache.claim import owner_record
+from pcache.claim import DURABLE, owner_record
 from pcache.culprit import attempt
 from pcache.errors import (
     DirectoryError,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from pcache.trust import Keyring, KeySource
 
 _STOP_WRITING = 60.0  # seconds without a try after a write was refused
-_DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 
 
 class CannotWrite(Exception):
@@ -103,7 +102,7 @@ class Storing:
                 self.room.make(job.address.path, length, job.name)
             published = claim.publish(
                 pieces,
-                durable=cost_ns >= _DURABLE,
+                durable=cost_ns >= DURABLE,
                 replaces_nothing=is_beyond_use(miss) or miss.reason in ("expired", "unloadable"),
                 mtime_ns=mtime_ns,
             )

@@ -170,12 +170,13 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
         try:
             write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
             os.fsync(fd)  # a lost key makes every entry unreadable
+            if replace:
+                os.replace(temporary, path)
+            else:
+                os.link(temporary, path)
+            os.fsync(fd)  # the name as well
         finally:
-            os.close(fd)
-        if replace:
-            os.replace(temporary, path)
-            return True
-        os.link(temporary, path)
+            close_quietly(fd)
     except FileExistsError:
         return False
     finally:
