@@ -32,7 +32,7 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
 
     Without `stream` what may be long stays packed and is left out.
     """
-    fd, status = open_entry(path)
+    fd, status = open_entry(path, any_owner=keyring.any_owner)
     try:
         size = status.st_size
         beginning = os.pread(fd, entry.META_AT, 0)

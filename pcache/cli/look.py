@@ -237,7 +237,7 @@ def _signing_key(found: Settings) -> tuple[str | None, str, str]:
     from pcache.trust import KeySource  # late for start-up time
 
     try:
-        keys = KeySource(None, found.key_file)
+        keys = KeySource(None, found.key_file, shared=found.shared)
     except SigningKeyError as error:
         return None, "", str(error)
     if keys.keyring is None and keys.path is None:
