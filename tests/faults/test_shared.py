@@ -235,7 +235,7 @@ def blocks(n):
 cache.cached(blocks)(1), cache.cached(blocks)(1)
 def entry_of(n):
     return commons().cached(blocks)._calls.of((n,), {}).address.path
-become(SECOND, lambda: commons().cached(blocks)(3) and None)
+become(SECOND, lambda: len(commons().cached(blocks)(3)))
 path = become(SECOND, lambda: entry_of(3))
 def change():
     with open(path, "r+b") as file:

@@ -56,7 +56,7 @@ def start(uid, work, mask=0o022, groups=(GROUP,)):
             os.setgroups(list(groups))
             os.setresgid(uid, uid, uid)
             os.setresuid(uid, uid, uid)
-            os.environ["HOME"] = "/nonexistent"
+            os.environ.update(HOME="/nonexistent", XDG_CONFIG_HOME="/nonexistent", XDG_CACHE_HOME="/nonexistent")
             os.write(writing, json.dumps(work()).encode())
             os._exit(0)
         except BaseException:
