@@ -37,7 +37,8 @@ captured versions explanation
 adoption calls
 decorator
 cache selection
-listings upkeep loading
+listings upkeep loading trials
+diagnosis
 metrics report
 __init__
 cli
