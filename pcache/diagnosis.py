@@ -14,6 +14,7 @@ import shlex
 import stat
 import sys
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pcache import entry, ledger, occupancy, registry
@@ -25,7 +26,7 @@ from pcache.mounts import filesystem_of, is_network
 from pcache.store import GENERATION, Store, check_root, is_ours
 from pcache.superseded import superseded
 from pcache.trials import try_out
-from pcache.trust import KeySource, check_private, our_uid
+from pcache.trust import SAFE_FLAGS, KeySource, check_private, our_uid
 from pcache.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -42,6 +43,12 @@ _SKEW = 60.0  # seconds that clocks may differ
 _SLOW_SYNC = 0.2  # seconds
 _FEW_INODES = 10_000
 _GENERATION = re.compile(r"v\d+")
+_TROUBLES: dict[str, tuple[State, str, str]] = {
+    "foreign": ("note", "are signed with a key that you do not have, and are computed again", "pcache key import"),
+    "damaged": ("problem", "are damaged, and are computed again", "pcache verify --repair"),
+    "owner": ("problem", "belong to another user, and are computed again", "set PCACHE_SHARED=1 if that is on purpose"),
+    "future": ("note", "were made or used in the future: a clock was set back", "set the clock"),
+}
 
 
 class Finding(NamedTuple):
@@ -278,50 +285,34 @@ def _entries(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
     known = max(occupancy.known_entries(store.root), len(sample))
     of = f"of {len(sample):,} entries" if known <= len(sample) else f"of {len(sample):,} entries looked at"
     now_ns = time.time_ns()
-    seen = [*_headers(sample, store.access)]
-    foreign = sum(
-        isinstance(header, entry.Header) and keyring is not None and header.key_id not in keyring.keys
-        for header in seen
-    )
-    damaged = sum(header is None for header in seen)
-    others = sum(header == "owner" for header in seen)
-    skew_ns = int(_SKEW * 1e9)
-    future = sum(item.used_ns > now_ns + skew_ns for item in sample) + sum(
-        isinstance(header, entry.Header) and header.created_ns > now_ns + skew_ns for header in seen
-    )
-    bad = False
-    for count, state, text, advice in (
-        (foreign, "note", "are signed with a key that you do not have, and are computed again", "pcache key import"),
-        (damaged, "problem", "are damaged, and are computed again", "pcache verify --repair"),
-        (
-            others,
-            "problem",
-            "belong to another user, and are computed again",
-            "set PCACHE_SHARED=1 if that is on purpose",
-        ),
-        (future, "note", "were made or used in the future: a clock was set back", "set the clock; pcache verify"),
-    ):
-        if count:
-            bad = True
-            yield Finding("entries", state, f"{count:,} {of} {text}", advice)  # type: ignore[arg-type]
-    if not bad:
-        text = f"about {known:,}, " if known > len(sample) else f"{known:,}, "
-        yield Finding("entries", "ok", text + "as they should be" if sample else "none")
+    found = Counter(_troubles(sample, keyring, store.access, now_ns))
+    for name, count in found.items():
+        state, text, advice = _TROUBLES[name]
+        yield Finding("entries", state, f"{count:,} {of} {text}", advice)
+    if not found:
+        text = f"{'about ' if known > len(sample) else ''}{known:,}, as they should be"
+        yield Finding("entries", "ok", text if sample else "none")
 
 
-def _headers(sample: Iterable[StoredFile], access: Access) -> Iterator[entry.Header | str | None]:
-    """The headers of entries, nothing of which is authentic; None for damage, "owner" for a file of another user."""
-    for item in sample:
+def _troubles(items: Iterable[StoredFile], keyring: Keyring | None, access: Access, now_ns: int) -> Iterator[str]:
+    """What is wrong with entries, by the names of `_TROUBLES`; nothing of their headers is authentic."""
+    soon_ns = now_ns + int(_SKEW * 1e9)
+    for item in items:
         try:
-            with open(item.path, "rb") as file:
+            with open(item.path, "rb", opener=lambda path, flags: os.open(path, flags | SAFE_FLAGS)) as file:
                 if not access.shared and os.fstat(file.fileno()).st_uid != our_uid():
                     yield "owner"
                     continue
-                yield entry.read_header(file.read(entry.META_AT), item.length)
+                header = entry.read_header(file.read(entry.META_AT), item.length)
         except FileNotFoundError:
             continue  # evicted meanwhile
         except (OSError, EntryError):
-            yield None
+            yield "damaged"
+            continue
+        if keyring is not None and header.key_id not in keyring.keys:
+            yield "foreign"
+        if header.created_ns > soon_ns or item.used_ns > soon_ns:
+            yield "future"
 
 
 def _leftovers(store: Store) -> Iterator[Finding]:
