@@ -111,8 +111,8 @@ class Adopter(NamedTuple):
         for version in registry.read_adopted(folder, plan.adopted, keyring):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
-        registry.write(folder, self.facts, keyring, summaries=flow.settings.summaries)
-        registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring)
+        registry.write(folder, self.facts, keyring, summaries=flow.settings.summaries, access=flow.store.access)
+        registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, flow.store.access)
 
     def _is_method(self) -> bool:
         """Whether the first argument that counts is an instance, or the class, whose code the function is part of."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pcache import reducers  # noqa: F401 - registers how arrays and frames are written in keys
+from pcache.access import Access
 from pcache.config import resolve
 from pcache.decorator import CachedFunction
 from pcache.errors import ConfigError
@@ -32,8 +33,9 @@ class Cache:
 
     `location` is the directory, by default that of the settings. Sizes are bytes or text such as "20 GiB", durations
     seconds, `timedelta` or text such as "2h30m". `signing_key` is base64 of 32 bytes, or several of which the first
-    signs. What is not given comes from the environment, the project file, the user file or the default
-    (`pcache config` shows which).
+    signs. `shared` is for a directory that the users of a group share on purpose; it requires a signing key that was
+    given, here, by PCACHE_KEY or by a named key file. What is not given comes from the environment, the project file,
+    the user file or the default (`pcache config` shows which).
 
     Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used. The directory itself is made by
     the first result. Any number of threads, processes and `Cache` objects may share a directory, on one machine; on a
@@ -54,6 +56,7 @@ class Cache:
         summaries: bool | None = None,
         lock_timeout: float | str | timedelta | None = None,
         read_only: bool | None = None,
+        shared: bool | None = None,
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
@@ -68,13 +71,14 @@ class Cache:
             "summaries": summaries,
             "lock_timeout": lock_timeout,
             "read_only": read_only,
+            "shared": shared,
         }
         if isinstance(signing_key, Iterator):
             signing_key = list(signing_key)  # an iterator can be neither read twice nor pickled
         self._signing_key = signing_key
         self.settings = resolve(**self._arguments)
-        keys = KeySource(signing_key, self.settings.key_file)
-        self.flow = Flow(self.settings, keys, Store(self.settings.directory))
+        keys = KeySource(signing_key, self.settings.key_file, shared=self.settings.shared)
+        self.flow = Flow(self.settings, keys, Store(self.settings.directory, access=Access(self.settings.shared)))
 
     @property
     def location(self) -> str:
@@ -285,13 +289,8 @@ def default_cache() -> Cache:
         where: object = os.getcwd()
     except OSError:
         where = None
-    state = (
-        environment,
-        where,
-        os.environ.get("HOME"),
-        os.environ.get("XDG_CACHE_HOME"),
-        os.environ.get("XDG_CONFIG_HOME"),
-    )
+    homes = (os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"))
+    state = (environment, where, *homes)
     if state not in _default:
         _default[state] = Cache()
     return _default[state]

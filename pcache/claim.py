@@ -20,16 +20,20 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.access import PRIVATE
 from pcache.locking import Lock, locking
-from pcache.trust import SAFE_FLAGS, close_quietly
+from pcache.trust import SAFE_FLAGS, close_quietly, our_uid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pcache.access import Access
 
 CLAIM_SUFFIX = ".claim"
 DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 _MAX_OWNER = 4096  # bytes of an owner record
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
+_GONE, _UNKNOWN = 0, 1  # when a process started
 
 
 class Claim(Lock):
@@ -66,13 +70,19 @@ class Claim(Lock):
                 os.unlink(self.path)
         self.release()
 
-    def check_leftover(self) -> None:
-        """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`."""
+    def check_leftover(self) -> bool:
+        """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`.
+
+        False for the file of another user, in a shared directory: only its owner may set its times.
+        """
         status = os.fstat(self.fd)
+        if status.st_uid != our_uid():
+            return False
         if status.st_nlink > 1:
             raise FileExistsError(errno.EEXIST, "the claim file has a second name", self.path)
         if status.st_size:
             os.ftruncate(self.fd, 0)
+        return True
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
         """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
@@ -150,14 +160,14 @@ def unlink_if_there(path: str) -> bool:
     return True
 
 
-def try_claim(entry_path: str, owner: bytes, suffix: str = CLAIM_SUFFIX) -> Claim | None:
+def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: str = CLAIM_SUFFIX) -> Claim | None:
     """Take the claim of an entry, or return None while somebody else holds it.
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
     path = entry_path + suffix
     while True:
-        claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
+        claim = Claim(access.open(path, os.O_RDWR), path, entry_path)
         try:
             try:
                 is_free = locking()(claim.fd, blocking=False)
@@ -165,14 +175,15 @@ def try_claim(entry_path: str, owner: bytes, suffix: str = CLAIM_SUFFIX) -> Clai
                 if error.errno not in _NO_LOCKS:
                     raise
                 claim.drop_unsigned()
-                return private_claim(entry_path, owner)
+                return private_claim(entry_path, owner, access)
             if not is_free:
                 claim.release()
                 return None
             if claim.is_in_place():
-                claim.check_leftover()
-                claim.sign(owner)
-                return claim
+                if claim.check_leftover():
+                    claim.sign(owner)
+                    return claim
+                os.unlink(path)
             claim.release()  # its owner published meanwhile: look for the new one
         except BaseException:
             claim.release()
@@ -183,17 +194,17 @@ def _private_suffix() -> str:
     return f"{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
 
 
-def locked_private_claim(entry_path: str, owner: bytes) -> Claim:
+def locked_private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Claim:
     """A claim that excludes nobody; locked all the same, so that what a killed owner leaves is known as that."""
-    while (claim := try_claim(entry_path, owner, _private_suffix())) is None:
+    while (claim := try_claim(entry_path, owner, access, _private_suffix())) is None:
         pass  # somebody looks just now whether it is a leftover
     return claim
 
 
-def private_claim(entry_path: str, owner: bytes) -> Claim:
+def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Claim:
     """A claim that excludes nobody, for file systems without locks, or where they cannot be relied upon."""
     path = entry_path + _private_suffix()
-    claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
+    claim = Claim(access.open(path, os.O_RDWR | os.O_EXCL), path, entry_path)
     try:
         claim.sign(owner)
     except BaseException:
@@ -229,7 +240,7 @@ class Owner(NamedTuple):
 
     def is_dead(self) -> bool:
         """Whether the process is known to be gone. A forked child may hold its lock all the same."""
-        return self.host == _host() and _start_of(self.pid) != self.start
+        return self.host == _host() and _start_of(self.pid) not in (self.start, _UNKNOWN)
 
 
 def owner_record(call: str) -> bytes:
@@ -278,24 +289,25 @@ def _host() -> str:
 
 
 def _start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 for one that is gone, 1 where that cannot be told."""
+    """When a process started, in clock ticks since boot; else that it is gone, or that it cannot be told."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             # The name in the second field may hold anything, also spaces and parentheses.
             fields = file.read().rpartition(b")")[2].split()
-        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (FileNotFoundError, ProcessLookupError):
-        if os.path.exists("/proc/self/stat"):
-            return 0
+        return _GONE if fields[0] in (b"Z", b"X") else int(fields[19])
+    except FileNotFoundError:
+        pass  # gone, or another user's where those are hidden (hidepid), or there is no /proc
+    except ProcessLookupError:
+        return _GONE
     except (OSError, IndexError, ValueError):
-        return 1
+        return _UNKNOWN
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return 0
+    except (ProcessLookupError, OverflowError):
+        return _GONE
     except OSError:
         pass  # it lives, and belongs to another user
-    return 1
+    return _UNKNOWN
 
 
 class Flight:

@@ -50,6 +50,7 @@ class Settings(NamedTuple):
     summaries: bool = True
     lock_timeout: float | None = None  # seconds
     read_only: bool = False
+    shared: bool = False
     disable: bool = False
     refresh: bool = False
     key_file: str | None = None  # absolute
@@ -139,6 +140,8 @@ def _from_project() -> Iterator[Setting]:
     for setting in _from_table(table, origin, path):
         if setting.name == "verify" and setting.value == "stream":
             raise _refused("a project file may not turn checks off; move verify to the user file", origin, "verify")
+        if setting.name == "shared" and setting.value:
+            raise _refused("a project file may not let others in; move shared to the user file", origin, "shared")
         yield setting
 
 

@@ -185,7 +185,7 @@ class CachedFunction(Generic[P, R]):
         addresses = (call.address, *self._calls.earlier(call))
         dropped = [address for address in addresses if self._flow.store.delete(address.path)]
         names = (address.function_id.hex() + address.key.hex() for address in dropped)
-        removals.note(self._cache.location, names, "invalidated")
+        removals.note(self._cache.location, names, "invalidated", self._cache.flow.store.access)
         return bool(dropped)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:

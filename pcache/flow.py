@@ -63,7 +63,7 @@ class Flow:
         self.settings = settings
         self.keys = keys
         self.store = store
-        self.ledger = Ledger(store.root, read_only=settings.read_only)
+        self.ledger = Ledger(store.root, read_only=settings.read_only, access=store.access)
         self.storing = Storing(settings, keys, store, self.ledger)
         self.passive = settings.disable or self.storing.not_private
 

@@ -37,7 +37,7 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
 
     Without `stream` what may be long stays packed and is left out; with `buffers` that it unpacks is still checked.
     """
-    fd, status = open_entry(path)
+    fd, status = open_entry(path, any_owner=keyring.any_owner)
     try:
         size = status.st_size
         beginning = os.pread(fd, entry.META_AT, 0)

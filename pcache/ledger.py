@@ -22,9 +22,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.access import PRIVATE, Access
 from pcache.endings import Unfinished
 from pcache.tally import Tally
-from pcache.trust import SAFE_FLAGS, check_below, write_all
+from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,12 +43,13 @@ _LAST_HOUR, _MOST = 2_000_000, 1 << 128  # the year 2198
 class Ledger(Unfinished):
     """The counters of one cache directory that this process has not written yet."""
 
-    def __init__(self, root: str, *, read_only: bool = False) -> None:
+    def __init__(self, root: str, *, read_only: bool = False, access: Access = PRIVATE) -> None:
         self.root = root
         self.due_ns = 0  # by time.time_ns(): when the next event is a reason to append
         self._folder = folder_below(root)
         self._is_ours = False  # looked at once: a link in its place would lead elsewhere
         self._read_only = read_only
+        self._access = access
         self._tallies: list[Tally] = []
         self.reset()
         super().__init__()
@@ -105,7 +107,7 @@ class Ledger(Unfinished):
                 return False
         if is_full and merging and "filelock" in sys.modules:
             try:
-                merge(self._folder)
+                merge(self._folder, access=self._access)
             except OSError:
                 pass  # nothing is lost: whoever appends next tries again
         return True
@@ -116,10 +118,10 @@ class Ledger(Unfinished):
             return False
         if not os.path.lexists(os.path.dirname(self._folder)):
             raise FileNotFoundError(self._folder)  # nothing is stored there yet
-        self._is_ours = self._is_ours or check_below(self.root, self._folder)
+        self._is_ours = self._is_ours or self._access.check_below(self.root, self._folder)
         hour = int(time.time()) // HOUR
         path = os.path.join(self._folder, "counters")
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        fd = self._access.open(path, os.O_WRONLY | os.O_APPEND)
         try:
             for function, counters in list(self._more.items()):
                 # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
@@ -198,7 +200,7 @@ def _heading(totals: str) -> tuple[tuple[str, ...], float, str]:
         return (), 0.0, totals
 
 
-def merge(folder: str, *, zero: bool = False) -> bool:
+def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
     """Add appended lines to the totals, or with `zero` forget all; False while another process does. Raises `OSError`.
 
     Files that were set aside a moment ago stay: somebody may still be appending to them.
@@ -208,8 +210,8 @@ def merge(folder: str, *, zero: bool = False) -> bool:
     root = os.path.dirname(os.path.dirname(folder))
     locks = os.path.join(root, "v1", "locks")
     for below in (locks, folder):
-        check_below(root, below)
-    lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0)
+        access.check_below(root, below)
+    lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0, access=access)
     if lock is None:
         return False
     with lock:
@@ -230,7 +232,7 @@ def merge(folder: str, *, zero: bool = False) -> bool:
                 _add(amounts, _content(folder, name))
             _rotate(folder)
         if settled or zero:
-            _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled)
+            _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled, access)
             for name in settled:
                 os.unlink(os.path.join(folder, name))
     return True
@@ -258,13 +260,15 @@ def _set_aside(folder: str) -> list[str]:
         return []
 
 
-def _write_totals(folder: str, amounts: Mapping[tuple[int, str, str], int], since: float, merged: list[str]) -> None:
+def _write_totals(
+    folder: str, amounts: Mapping[tuple[int, str, str], int], since: float, merged: list[str], access: Access
+) -> None:
     from zlib import crc32  # late for start-up time
 
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
     heading = " ".join([f"{since:.0f}", *merged])
     lines = [f"#{crc32(heading.encode()):08x} {heading}", *_lines(amounts)]
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFE_FLAGS, 0o600)
+    fd = access.open(temporary, os.O_WRONLY | os.O_TRUNC)
     try:
         write_all(fd, "\n".join(lines).encode())
     finally:

@@ -12,7 +12,8 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from pcache.trust import SAFE_FLAGS, close_quietly
+from pcache.access import PRIVATE, Access
+from pcache.trust import close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,12 +51,12 @@ class Lock:
         self.release()
 
 
-def try_lock(path: str, wait: float = 0.0) -> Lock | None:
+def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock | None:
     """Take the lock of a file that is there for this alone, None while somebody else holds it for `wait` seconds.
 
     Raises `OSError` when the file cannot be made or locked.
     """
-    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path)
+    lock = Lock(access.open(path, os.O_RDWR), path)
     try:
         deadline = time.monotonic() + wait
         while not locking()(lock.fd, blocking=False):

@@ -14,20 +14,28 @@ _NETWORK = frozenset(
 def is_network(path: str, table: str = "/proc/self/mountinfo") -> bool:
     """Return whether `path`, or its nearest existing parent, is on a network file system.
 
-    Reads the kernel's mount table (proc(5), "mountinfo"); where there is none, the answer is no.
+    Where there is no mount table, the answer is no.
+    """
+    return filesystem_of(path, table) in _NETWORK
+
+
+def filesystem_of(path: str, table: str = "/proc/self/mountinfo") -> str:
+    """Return what the kernel calls the file system that a path lies on; empty where that cannot be told.
+
+    Reads the kernel's mount table (proc(5), "mountinfo").
     """
     try:
         with open(table, encoding="utf-8", errors="surrogateescape") as lines:
             mounts = [_mount(line) for line in lines if " - " in line]
     except OSError:
-        return False
+        return ""
     real = os.path.realpath(path)
     kind, longest = "", -1
     for point, filesystem in mounts:
         inside = point in ("/", real) or real.startswith(point + "/")
         if inside and len(point) >= longest:  # a later mount on the same point hides the earlier one
             kind, longest = filesystem, len(point)
-    return kind in _NETWORK
+    return kind
 
 
 def _mount(line: str) -> tuple[str, str]:

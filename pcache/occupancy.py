@@ -14,7 +14,8 @@ import threading
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.trust import SAFE_FLAGS, check_below, close_quietly
+from pcache.access import PRIVATE, Access
+from pcache.trust import SAFE_FLAGS, close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -84,7 +85,12 @@ def by_shard(items: Iterable[StoredFile]) -> list[Amount]:
 
 
 def add(
-    path: str, added: Mapping[int, Amount], *, anew: list[Amount] | None = None, wait: float = 0.0
+    path: str,
+    added: Mapping[int, Amount],
+    *,
+    anew: list[Amount] | None = None,
+    wait: float = 0.0,
+    access: Access = PRIVATE,
 ) -> Amount | None:
     """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
 
@@ -92,7 +98,7 @@ def add(
     """
     from pcache.locking import try_lock  # late for start-up time
 
-    lock = try_lock(path, wait)
+    lock = try_lock(path, wait, access=access)
     if lock is None:
         raise BlockingIOError("another process updates the file")
     with lock:
@@ -131,8 +137,9 @@ def _decode(data: bytes) -> list[Amount] | None:
 class Gauge:
     """What this process adds to one occupancy file, told to the others now and then. Safe for threads."""
 
-    def __init__(self, root: str, function: str, count: Callable[[], list[Amount]]) -> None:
+    def __init__(self, root: str, function: str, count: Callable[[], list[Amount]], access: Access = PRIVATE) -> None:
         self._root = root
+        self._access = access
         self._path = path_below(root, function)
         self._count = count  # lists all shards, for a file that is not there yet
         self.reset()
@@ -165,14 +172,14 @@ class Gauge:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
         try:
-            check_below(self._root, os.path.dirname(self._path))
-            total = add(self._path, added, wait=wait)
+            self._access.check_below(self._root, os.path.dirname(self._path))
+            total = add(self._path, added, wait=wait, access=self._access)
             if total is not None:
                 return total
             there = self._count()
             if pending is not None:
                 there[pending[0]] = there[pending[0]].plus(*pending[1])
-            return add(self._path, added, anew=there, wait=wait)
+            return add(self._path, added, anew=there, wait=wait, access=self._access)
         except OSError:  # a full or read-only disk, or another process that tells: the next time
             with self._lock:
                 for shard, amount in added.items():

@@ -22,7 +22,7 @@ from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
 from pcache.payload import load, load_again, load_with
 from pcache.tally import COST_BITS
-from pcache.trust import SAFE_FLAGS, close_quietly, our_uid
+from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, close_quietly, our_uid
 
 if TYPE_CHECKING:
     from pcache.entry import BufferRow, Header
@@ -134,7 +134,7 @@ class Recent:
 _new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(...)` makes
 
 
-def open_entry(path: str) -> tuple[int, os.stat_result]:
+def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
     """Open an entry's file and return its descriptor and status.
 
     Raises `Miss` for what is not there, and for what is there and is not a file of ours.
@@ -149,7 +149,7 @@ def open_entry(path: str) -> tuple[int, os.stat_result]:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise Miss("damaged", detail="it is not a regular file")
-        if status.st_uid != our_uid():
+        if status.st_uid != our_uid() and not any_owner:
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
     except BaseException as error:
         close_quietly(fd)
@@ -171,7 +171,7 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     `verify` says when the buffers of large arrays are checked: "once" per file and process, "always" or, for "stream",
     never.
     """
-    fd, status = open_entry(address.path)
+    fd, status = open_entry(address.path, any_owner=keyring.any_owner)
     try:
         size = status.st_size
         if size <= _SMALL_FILE:
@@ -237,7 +237,9 @@ def _buffers(
     fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str, now_ns: int
 ) -> list[Any]:
     """The buffers of an entry, each a writable view: mapped where that pays, read and unpacked elsewhere."""
-    mappable = [row.codec == RAW and row.length >= _MAP_MIN for row in rows]
+    # A map shows what others write into the file, also after its check: only what nobody else can write to is mapped.
+    is_ours = status.st_uid == our_uid() and not status.st_mode & OTHERS_WRITE
+    mappable = [is_ours and row.codec == RAW and row.length >= _MAP_MIN for row in rows]
     mapped = _map(fd, status.st_size) if any(mappable) else None
     whole = memoryview(mapped) if mapped is not None else None
     identity = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)

@@ -60,7 +60,7 @@ def recompress(
 
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
-    fd, status = open_entry(item.path)
+    fd, status = open_entry(item.path, any_owner=keyring.any_owner)
     with os.fdopen(fd, "rb") as file:
         data = file.read()
     try:

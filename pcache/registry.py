@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
+from pcache.access import PRIVATE, Access
 from pcache.trust import SAFE_FLAGS, close_quietly, write_all
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ def _without_summaries(facts: FunctionVersion) -> FunctionVersion:
     return facts._replace(parts=parts)
 
 
-def write(folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: bool = True) -> None:
+def write(
+    folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: bool = True, access: Access = PRIVATE
+) -> None:
     """Write the file of a version that has none of ours yet; it appears whole. Raises `OSError`.
 
     Without `summaries` values that could be secrets are left out.
@@ -90,13 +93,16 @@ def write(folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: b
     path = os.path.join(folder, f"{facts.function_id}.json")
     if read(path, keyring) is None:
         shown = facts if summaries else _without_summaries(facts)
-        _write_signed(path, shown._asdict(), keyring, _FUNCTION)
+        _write_signed(path, shown._asdict(), keyring, _FUNCTION, access)
 
 
-def write_adopted(folder: str, function_id: str, adopted: Sequence[Adopted], keyring: Keyring) -> None:
+def write_adopted(
+    folder: str, function_id: str, adopted: Sequence[Adopted], keyring: Keyring, access: Access = PRIVATE
+) -> None:
     """Have a version count the results of others as its own; replaces what it said before. Raises `OSError`."""
     body = {"function_id": function_id, "adopted": [version._asdict() for version in adopted]}
-    _write_signed(os.path.join(folder, f"{function_id}.adopted"), body, keyring, _ADOPTED, durable=True)
+    path = os.path.join(folder, f"{function_id}.adopted")
+    _write_signed(path, body, keyring, _ADOPTED, access, durable=True)
 
 
 def read_adopted(folder: str, function_id: str, keyring: Keyring | None) -> tuple[Adopted, ...]:
@@ -156,13 +162,15 @@ def _is_old(path: str) -> bool:
         return False  # renamed meanwhile
 
 
-def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: bytes, *, durable: bool = False) -> None:
+def _write_signed(
+    path: str, body: dict[str, Any], keyring: Keyring, context: bytes, access: Access, *, durable: bool = False
+) -> None:
     import json  # late for start-up time: a hit needs the facts only
 
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    access.make_folders(os.path.dirname(path))
     record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
     temporary = f"{path}.{os.urandom(4).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+    fd = access.open(temporary, os.O_WRONLY | os.O_EXCL)
     try:
         write_all(fd, json.dumps(record, indent=1).encode())
         os.rename(temporary, path)

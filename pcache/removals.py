@@ -11,6 +11,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.access import PRIVATE, Access
 from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def path_below(root: str) -> str:
     return os.path.join(root, "v1", "ledger", "removed")
 
 
-def note(root: str, names: Iterable[str], cause: str) -> None:
+def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) -> None:
     """Remember that entries were removed, by function id and key. Failing to is silent."""
     now, number = int(time.time()), _CAUSES.index(cause)
     records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
@@ -40,8 +41,8 @@ def note(root: str, names: Iterable[str], cause: str) -> None:
         return
     path = path_below(root)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        access.make_folders(os.path.dirname(path))
+        fd = access.open(path, os.O_WRONLY | os.O_APPEND)
         try:
             write_all(fd, records[-_MAX_SIZE:])
             full = os.fstat(fd).st_size > _MAX_SIZE

@@ -34,7 +34,7 @@ def remove(
     refusals: list[OSError] = []
     for batch in _batches(victims):
         gone = list(_delete(store, batch, refusals))
-        removals.note(store.root, (item.function_id + item.key for item in gone), cause)
+        removals.note(store.root, (item.function_id + item.key for item in gone), cause, store.access)
         _make_known(store, gone)
         entries += len(gone)
         size += sum(item.size for item in gone)
@@ -86,6 +86,6 @@ def _make_known(store: Store, gone: list[StoredFile]) -> None:
         return
     less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(occupancy.by_shard(gone)) if n}
     try:
-        occupancy.add(path, less)
+        occupancy.add(path, less, access=store.access)
     except OSError:
         pass  # busy, or a disk that can only be read

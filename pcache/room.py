@@ -26,7 +26,6 @@ from pcache.notices import log
 from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.store import GENERATION, on_disk
 from pcache.superseded import superseded
-from pcache.trust import check_below
 from pcache.units import format_size
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class Room(Unfinished):
                 yield scope
 
     def _make_scope(self, function: str, limits: Limits) -> Scope:
-        gauge = Gauge(self._store.root, function, lambda: self._count(self._ids_of(function)))
+        gauge = Gauge(self._store.root, function, lambda: self._count(self._ids_of(function)), self._store.access)
         sizes = [limits.max_size or sys.maxsize]
         if not function and self._settings.min_free and (disk := self._disk()) is not None:
             sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
@@ -177,8 +176,8 @@ class Room(Unfinished):
         When that takes long, and the limit is exceeded by little, the rest is for the next time.
         """
         folder = os.path.join(self._store.root, GENERATION, "locks")
-        check_below(self._store.root, folder)
-        lock = try_lock(os.path.join(folder, "evict"))
+        self._store.access.check_below(self._store.root, folder)
+        lock = try_lock(os.path.join(folder, "evict"), access=self._store.access)
         # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
         if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
             return
@@ -251,7 +250,7 @@ class Room(Unfinished):
         if not gone:
             return
         size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
-        removals.note(self._store.root, (item.function_id + item.key for item in gone), "evicted")
+        removals.note(self._store.root, (item.function_id + item.key for item in gone), "evicted", self._store.access)
         self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
         things = "entry" if len(gone) == 1 else "entries"
         log("evicted %d %s of %s, %s", len(gone), things, self._store.root, format_size(size), level="info")

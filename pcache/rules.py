@@ -135,6 +135,7 @@ RULES = (
     Rule("summaries", read_switch),
     Rule("lock_timeout", _or_none(parse_duration)),
     Rule("read_only", read_switch, "PCACHE_READ_ONLY"),
+    Rule("shared", read_switch, "PCACHE_SHARED"),
     Rule("disable", read_switch, "PCACHE_DISABLE"),
     Rule("refresh", read_switch, "PCACHE_REFRESH"),
     Rule("key_file", read_path),

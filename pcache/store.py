@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache import claim as claims
 from pcache import stamp
+from pcache.access import PRIVATE, Access
 from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, check_directory, close_quietly, make_folder, write_all
+from pcache.trust import SAFE_FLAGS, close_quietly, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -82,8 +83,9 @@ def on_disk(length: int) -> int:
 class Store:
     """The entries below one root. The root is made by the first write, and checked by the first read or write."""
 
-    def __init__(self, root: str, *, network: bool | None = None) -> None:
+    def __init__(self, root: str, *, network: bool | None = None, access: Access = PRIVATE) -> None:
         self.root = root
+        self.access = access
         self.entries = os.path.join(root, GENERATION, "entries")
         self.functions = os.path.join(root, GENERATION, "functions")
         self._network = network
@@ -91,7 +93,7 @@ class Store:
         self._checked_shards: set[str] = set()
         self._recent = Recent()
         try:
-            check_root(root)
+            check_root(root, access)
         except OSError as error:
             if isinstance(error, DirectoryError) and error.reason != "unknown":
                 raise
@@ -124,7 +126,7 @@ class Store:
     def _check_shard(self, shard: str) -> None:
         """Refuse a shard that is a symbolic link, or that others can write to; looked at once per process."""
         paths = [self.root, f"{self.root}/{GENERATION}", self.entries, f"{self.entries}/{shard}"]
-        if all(check_directory(path) for path in paths):
+        if all(self.access.check(path) for path in paths):
             self._checked_shards.add(shard)
 
     def _touch(self, path: str, loaded: Loaded, now_ns: int) -> None:
@@ -159,21 +161,21 @@ class Store:
         take = claims.private_claim if self.network else claims.locked_private_claim
         return self._claim_with(take, path, owner)
 
-    def _claim_with(self, take: Callable[[str, bytes], T], path: str, owner: bytes) -> T:
+    def _claim_with(self, take: Callable[[str, bytes, Access], T], path: str, owner: bytes) -> T:
         shard = path[self._shard_at]
         if shard not in self._checked_shards:
             self._check_shard(shard)  # a refresh or a put comes here without a lookup
         try:
-            return take(path, owner)
+            return take(path, owner, self.access)
         except FileNotFoundError:
             self._make_shard(os.path.dirname(path))
-            return take(path, owner)
+            return take(path, owner, self.access)
 
     def _make_shard(self, shard: str) -> None:
-        make_root(self.root)
+        make_root(self.root, self.access)
         for folder in (os.path.dirname(self.entries), self.entries, shard):
-            make_folder(folder)
-            check_directory(folder)
+            self.access.make_folder(folder)
+            self.access.check(folder)
 
     def delete(self, path: str) -> bool:
         """Remove one entry; return whether it was there."""
@@ -273,15 +275,15 @@ def is_ours(root: str) -> bool:
         close_quietly(fd)
 
 
-def check_root(root: str) -> bool:
+def check_root(root: str, access: Access = PRIVATE) -> bool:
     """Return whether the root exists; raise `DirectoryError` when it cannot be a cache directory.
 
     That is a file, a symbolic link, a directory of another user or one that others can write to, and any directory
     with other things in it that does not carry our tag: nothing there may be mistaken for ours.
     """
-    if not check_directory(root):
+    if not access.check(root):
         return False
-    if not is_ours(root) and (others := sorted(set(os.listdir(root)) - _OWN_NAMES)):
+    if not is_ours(root) and (others := sorted(_listed(root) - _OWN_NAMES)):
         raise DirectoryError(
             f"the directory {root} holds other things ({others[0]}, ...) and is no pcache directory; choose an empty or"
             " a new one",
@@ -291,28 +293,35 @@ def check_root(root: str) -> bool:
     return True
 
 
-def require_ours(root: str) -> bool:
+def _listed(root: str) -> set[str]:
+    try:
+        return set(os.listdir(root))
+    except PermissionError:
+        return set()  # who may not look into it reads and stores nothing there, and is told so then
+
+
+def require_ours(root: str, access: Access = PRIVATE) -> bool:
     """Return whether `root` holds anything; raise `DirectoryError` unless it has our tag: no other is emptied."""
     # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
     # making the directory just now.
     filled = is_there(os.path.join(root, GENERATION))
-    if not check_root(root) or not filled:
+    if not check_root(root, access) or not filled:
         return False
     if not is_ours(root):
         raise DirectoryError(f"{root} does not carry the tag of a pcache directory", path=root, reason="not ours")
     for folder in ("", "entries", "functions"):  # a link in their place would lead the removal elsewhere
-        check_directory(os.path.join(root, GENERATION, folder).rstrip(os.sep))
+        access.check(os.path.join(root, GENERATION, folder).rstrip(os.sep))
     return True
 
 
-def make_root(root: str) -> None:
+def make_root(root: str, access: Access = PRIVATE) -> None:
     """Make the root with its tag, unless it is there; safe against others who do the same."""
     os.makedirs(os.path.dirname(root), exist_ok=True)
-    make_folder(root)
-    check_root(root)
+    access.make_folder(root)
+    check_root(root, access)
     for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
         data = text.encode()
-        fd = os.open(os.path.join(root, name), os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
+        fd = access.open(os.path.join(root, name), os.O_RDWR)
         try:
             there = os.read(fd, len(data))
             # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.

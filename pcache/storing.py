@@ -132,7 +132,8 @@ class Storing:
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
         if facts.function_id not in self._registered or not registry.exists(self._store.functions, facts.function_id):
-            registry.write(self._store.functions, facts, keyring, summaries=self._settings.summaries)
+            store, summaries = self._store, self._settings.summaries
+            registry.write(store.functions, facts, keyring, summaries=summaries, access=store.access)
             self._registered.add(facts.function_id)
 
     def _check_writing(self) -> None:

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
 _KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id says nothing about the key
-_OTHERS_WRITE = 0o022
+OTHERS_WRITE = 0o022
 _OTHERS_ANY = 0o077
+_ALL_WRITE = 0o002
+_GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
 UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
 
@@ -43,19 +45,23 @@ our_uid: Callable[[], int] = getattr(os, "getuid", int)
 
 
 class Keyring(NamedTuple):
-    """Signing keys by id. `signing` is the id that new entries are signed with; the other keys only verify."""
+    """Signing keys by id. `signing` is the id that new entries are signed with; the other keys only verify.
+
+    What keys of `any_owner` signed counts whoever's file it is: they were given for a directory that users share.
+    """
 
     signing: bytes
     keys: dict[bytes, bytes]
+    any_owner: bool = False
 
     @property
     def signing_key(self) -> bytes:
         return self.keys[self.signing]
 
 
-def make_keyring(keys: Sequence[bytes]) -> Keyring:
+def make_keyring(keys: Sequence[bytes], *, any_owner: bool = False) -> Keyring:
     """The first of `keys` signs, all of them verify."""
-    return Keyring(key_id(keys[0]), {key_id(key): key for key in keys})
+    return Keyring(key_id(keys[0]), {key_id(key): key for key in keys}, any_owner)
 
 
 # Without a place for a key every entry is signed with this one, and only a private directory is read (`check_private`).
@@ -106,15 +112,16 @@ def default_key_path() -> str | None:
     return None if folder is None else os.path.join(folder, "key")
 
 
-def read_key_file(path: str) -> list[bytes] | None:
+def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
     """Return the keys in a file, one base64 line each, the first of which signs; None when there is no such file.
 
+    A `shared` one may be another user's, and its group may read it.
     Raises `SigningKeyError` for a file that others could have written or read, or that is no key file.
     """
     try:
         fd = os.open(path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
         try:
-            _check_key_file(path, os.fstat(fd))
+            _check_key_file(path, os.fstat(fd), shared=shared)
             text = os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace")
         finally:
             close_quietly(fd)
@@ -129,14 +136,15 @@ def read_key_file(path: str) -> list[bytes] | None:
     return parse_keys([line for line in text.splitlines() if line.strip()], path)
 
 
-def _check_key_file(path: str, status: os.stat_result) -> None:
-    problem = ""
+def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
+    problem, refused = "", _OTHERS_ANY & ~_GROUP_READS if shared else _OTHERS_ANY
     if not stat.S_ISREG(status.st_mode):
         problem = "is not a regular file"
-    elif status.st_uid not in (our_uid(), 0):
+    elif status.st_uid not in (our_uid(), 0) and not shared:
         problem = f"belongs to another user (uid {status.st_uid})"
-    elif status.st_mode & _OTHERS_ANY:
-        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o}); run: chmod 600 {path}"
+    elif status.st_mode & refused:
+        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o})"
+        problem += f"; run: chmod {'640' if shared else '600'} {path}"
     if problem:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
 
@@ -156,11 +164,11 @@ def write_all(fd: int, data: bytes) -> None:
         written += os.write(fd, data[written:])
 
 
-def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -> bool:
+def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, shared: bool = False) -> bool:
     """Write `keys` to a file with mode 0600; return False when another process made it first.
 
     The file appears whole or not at all: it is written under a private name and then linked, or with `replace`
-    renamed, to its own.
+    renamed, to its own. With `shared` the group of the one that it replaces may go on reading.
     """
     path = os.path.abspath(path)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
@@ -170,10 +178,13 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
         try:
             write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
             os.fsync(fd)  # a lost key makes every entry unreadable
-            if replace:
-                os.replace(temporary, path)
-            else:
+            if not replace:
                 os.link(temporary, path)
+            else:
+                if shared and (before := os.stat(path)).st_mode & _GROUP_READS:
+                    os.fchown(fd, -1, before.st_gid)
+                    os.fchmod(fd, 0o640)
+                os.replace(temporary, path)
             os.fsync(fd)  # the name as well
         finally:
             close_quietly(fd)
@@ -193,25 +204,34 @@ class KeySource:
     and processes: whoever makes the key first wins, and the others read it.
     """
 
-    def __init__(self, given: str | bytes | Iterable[str | bytes] | None, key_file: str | None) -> None:
+    def __init__(
+        self, given: str | bytes | Iterable[str | bytes] | None, key_file: str | None, *, shared: bool = False
+    ) -> None:
         self.path: str | None = None
         self.origin = "argument"
         # None while the user has no key yet: then there is nothing to be read either.
         self.keyring: Keyring | None = None
         if given is not None:
-            self.keyring = make_keyring(parse_keys(given, "signing_key"))
+            self.keyring = make_keyring(parse_keys(given, "signing_key"), any_owner=shared)
         elif text := os.environ.get("PCACHE_KEY"):
             self.origin = "environment PCACHE_KEY"
-            self.keyring = make_keyring(parse_keys(text.split(","), "PCACHE_KEY"))
+            self.keyring = make_keyring(parse_keys(text.split(","), "PCACHE_KEY"), any_owner=shared)
         elif named := os.environ.get("PCACHE_KEY_FILE") or key_file:
             named = os.path.expanduser(named)
             self.path, self.origin = named, "key file"
-            keys = read_key_file(named)
+            keys = read_key_file(named, shared=shared)
             if keys is None:
                 raise SigningKeyError(
                     f"the key file {named} does not exist; `pcache key new` writes one.", source=named
                 )
-            self.keyring = make_keyring(keys)
+            self.keyring = make_keyring(keys, any_owner=shared)
+        elif shared:
+            raise SigningKeyError(
+                "a shared cache directory needs a signing key that its users share, as nothing else protects them from"
+                " others who can write to it: give signing_key=, or set PCACHE_KEY or PCACHE_KEY_FILE."
+                " `pcache key new --print` makes one.",
+                source="shared",
+            )
         else:
             self.path, self.origin = default_key_path(), "your key file"
             try:
@@ -251,10 +271,11 @@ class KeySource:
         return self._read_own() or UNSIGNED
 
 
-def check_directory(path: str) -> bool:
+def check_directory(path: str, *, shared: bool = False) -> bool:
     """Return whether the directory exists; raise `DirectoryError` unless it is ours alone to write.
 
-    Refuses symbolic links, other files, directories of other users and directories that others can write to.
+    Refuses symbolic links, other files, directories of other users and directories that others can write to. A `shared`
+    one may be anybody's, and its group may write to it.
     """
     try:
         status = os.lstat(path)
@@ -277,39 +298,20 @@ def check_directory(path: str) -> bool:
         )
     if not stat.S_ISDIR(status.st_mode):
         raise DirectoryError(f"the cache directory {path} is a file; choose another", path=path, reason="file")
-    if status.st_uid != our_uid():
+    if status.st_uid != our_uid() and not shared:
         raise DirectoryError(
-            f"the cache directory {path} belongs to another user (uid {status.st_uid}); choose one of your own",
+            f"the cache directory {path} belongs to another user (uid {status.st_uid}); choose one of your own, or set"
+            " shared=True (PCACHE_SHARED=1) for one that a group shares",
             path=path,
             reason="foreign",
         )
-    if status.st_mode & _OTHERS_WRITE:
+    if status.st_mode & (_ALL_WRITE if shared else OTHERS_WRITE):
         raise DirectoryError(
             f"the cache directory {path} can be written by others (mode {stat.S_IMODE(status.st_mode):o});"
-            f" run: chmod 700 {path}",
+            f" run: chmod {'o-w' if shared else '700'} {path}",
             path=path,
             reason="writable by others",
         )
-    return True
-
-
-def make_folder(path: str) -> None:
-    """Make a folder that only its owner can use, unless it is there. The mask of new files cannot widen that."""
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass  # another process was faster
-
-
-def check_below(root: str, folder: str) -> bool:
-    """Make a folder below a root, and check that each step on the way is ours alone to write; raises `OSError`.
-
-    The root and the folder of the generation are there already.
-    """
-    while len(folder) >= len(root):
-        make_folder(folder)
-        check_directory(folder)
-        folder = os.path.dirname(folder)
     return True
 
 
@@ -327,7 +329,7 @@ def check_private(path: str) -> None:
                 path=current,
                 reason="unknown",
             ) from error
-        if status is not None and (status.st_uid not in (our_uid(), 0) or status.st_mode & _OTHERS_WRITE):
+        if status is not None and (status.st_uid not in (our_uid(), 0) or status.st_mode & OTHERS_WRITE):
             raise DirectoryError(
                 f"there is no place for a signing key, and {current} can be changed by other users, so {path} is not"
                 " safe to read; set PCACHE_KEY, or use a directory that only you can write to",

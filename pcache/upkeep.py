@@ -220,9 +220,10 @@ def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
 
     The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
     """
-    if not check_root(cache.location) or not is_there(os.path.join(cache.location, GENERATION)):
+    there = check_root(cache.location, cache.flow.store.access)
+    if not there or not is_there(os.path.join(cache.location, GENERATION)):
         return False
-    return require_ours(cache.location) and (dry_run or not cache.settings.read_only)
+    return require_ours(cache.location, cache.flow.store.access) and (dry_run or not cache.settings.read_only)
 
 
 def _remove(

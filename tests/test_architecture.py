@@ -24,6 +24,7 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 endings errors eviction files folders method mounts opcodes reports summary tally
 culprit notices provenance units compression trust
+access
 dispatch entry locking options rules
 ledger config keys payload registry removals claim stamp
 history home occupancy
@@ -36,7 +37,8 @@ captured versions explanation
 adoption calls
 decorator
 cache selection
-listings upkeep loading
+listings upkeep loading trials
+diagnosis
 metrics report
 __init__
 cli

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\r\u202e[bold]x[/bold]"
-COMMANDS = ("dir", "stats", "top", "ls", "show", "config", "clear", "evict", "verify", "key", "completion")
+COMMANDS = ("dir", "stats", "top", "ls", "show", "config", "clear", "evict", "verify", "doctor", "key", "completion")
 
 
 def run(*arguments: object) -> Result:

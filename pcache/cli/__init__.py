@@ -10,6 +10,7 @@ import click
 from pcache import __version__
 from pcache.cli import common, keys, look, top, upkeep, why
 from pcache.cli.completion import completion
+from pcache.cli.doctor import doctor
 from pcache.cli.program import Program
 from pcache.cli.report import report
 from pcache.cli.stats import stats
@@ -37,5 +38,5 @@ for command in (look.directory, stats, top.top, report, look.list_entries, look.
     main.add_command(command)
 for command in (why.explain, why.adopt):
     main.add_command(command)
-for command in (upkeep.clear, upkeep.evict, upkeep.verify, upkeep.recompress, keys.key, completion):
+for command in (upkeep.clear, upkeep.evict, upkeep.verify, upkeep.recompress, doctor, keys.key, completion):
     main.add_command(command)

@@ -61,10 +61,16 @@ dry_run = click.option("-n", "--dry-run", is_flag=True, help="List what would be
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
 
 
+def given_directory() -> str | None:
+    """The directory of the command line, if there is one there."""
+    given: str | None = click.get_current_context().meta.get(_DIRECTORY)
+    return given
+
+
 def settings() -> Settings:
     """The settings in force, with the directory of the command line."""
     try:
-        return resolve(directory=click.get_current_context().meta.get(_DIRECTORY))
+        return resolve(directory=given_directory())
     except ConfigError as error:
         if error.origin != "argument":
             raise

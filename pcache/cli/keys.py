@@ -81,11 +81,12 @@ def rotate(yes: bool) -> None:
     """
     _refuse_environment()
     path = _key_path()
-    old = trust.read_key_file(path)
+    shared = common.settings().shared
+    old = trust.read_key_file(path, shared=shared)
     if not old:
         raise ConfigError(f"there is no key in {path} to rotate; `pcache key new` makes one")
     common.confirm(f"sign with a new key in {clean(path)}", yes=yes, consequence="The old ones stay for reading.")
-    trust.write_key_file(path, [trust.new_key(), *old], replace=True)
+    trust.write_key_file(path, [trust.new_key(), *old], replace=True, shared=shared)
     say(f"The key {_id_in(path)} in {clean(path)} signs now; {counted(len(old), 'older key')} kept for reading.")
 
 
@@ -138,7 +139,7 @@ def _write(keys: list[bytes], *, yes: bool) -> None:
             return
         lost = "Entries that it signed will never be read again; `pcache key rotate` would keep it for reading."
         common.confirm(f"replace the key in {clean(path)}", yes=yes, consequence=lost)
-        trust.write_key_file(path, keys, replace=True)
+        trust.write_key_file(path, keys, replace=True, shared=common.settings().shared)
     elif not trust.write_key_file(path, keys):
         raise ConfigError(f"another process made {path} at the same moment; nothing was overwritten")
     say(f"The key {trust.key_id(keys[0]).hex()} in {clean(path)} signs now.")
@@ -146,13 +147,14 @@ def _write(keys: list[bytes], *, yes: bool) -> None:
 
 def _holds(path: str, keys: list[bytes]) -> bool:
     try:
-        return trust.read_key_file(path) == keys
+        return trust.read_key_file(path, shared=common.settings().shared) == keys
     except SigningKeyError:
         return False  # not a usable key: it can be replaced all the same
 
 
 def _keys() -> KeySource:
-    keys = trust.KeySource(None, common.settings().key_file)
+    settings = common.settings()
+    keys = trust.KeySource(None, settings.key_file, shared=settings.shared)
     keys.look()  # raises what is wrong with the user's own
     return keys
 
@@ -168,7 +170,7 @@ def _key_path() -> str:
 
 
 def _id_in(path: str) -> str:
-    keys = trust.read_key_file(path)
+    keys = trust.read_key_file(path, shared=common.settings().shared)
     return trust.key_id(keys[0]).hex() if keys else "?"
 
 

@@ -237,7 +237,7 @@ def _signing_key(found: Settings) -> tuple[str | None, str, str]:
     from pcache.trust import KeySource  # late for start-up time
 
     try:
-        keys = KeySource(None, found.key_file)
+        keys = KeySource(None, found.key_file, shared=found.shared)
         keys.look()  # what is wrong with the user's own is only known then
     except SigningKeyError as error:
         return None, "", str(error)

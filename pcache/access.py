@@ -1,0 +1,104 @@
+"""Who may write to a cache directory, and the rights with which its parts are made.
+
+A private directory is its owner's alone. A shared one is a group's, on purpose: every member reads and writes whatever
+any of them stored, and only signing keys that were given on purpose say what may be loaded. The mask of new files
+neither widens the rights of a part nor narrows those of a shared one.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from typing import NamedTuple
+
+from pcache.trust import SAFE_FLAGS, check_directory, our_uid
+
+_RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
+_APPEARING = 1.0  # seconds after which whoever was making a file that we may not open yet was killed
+_PAUSE = 0.001
+
+
+class Access(NamedTuple):
+    """How one directory is used. Safe for threads and processes, of several users too where it is `shared`."""
+
+    shared: bool = False
+
+    def check(self, path: str) -> bool:
+        """Return whether a folder is there; raise `DirectoryError` unless it is ours, or our group's, to write."""
+        return check_directory(path, shared=self.shared)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder with our rights, unless it is there. The one above it is."""
+        mode = _RIGHTS[self.shared][0]
+        if not self.shared:
+            try:
+                os.mkdir(path, mode)
+            except FileExistsError:
+                pass  # another process was faster
+        elif not os.path.lexists(path):
+            # Under another name first: a mask could keep the group out until the rights are set.
+            temporary = f"{path}.{os.urandom(4).hex()}"
+            os.mkdir(temporary, mode)
+            try:
+                os.chmod(temporary, mode)
+                os.rename(temporary, path)
+            except OSError:
+                os.rmdir(temporary)
+                if not os.path.lexists(path):
+                    raise
+                # else another process was faster, and its folder holds something already
+
+    def make_folders(self, path: str) -> None:
+        """Make a folder with our rights, and those above it that are missing."""
+        missing = []
+        while not os.path.lexists(path):
+            missing.append(path)
+            path = os.path.dirname(path)
+        for folder in reversed(missing):
+            self.make_folder(folder)
+
+    def check_below(self, root: str, folder: str) -> bool:
+        """Make a folder below a root, and check that each step on the way is ours; raises `OSError`.
+
+        The root and the folder of the generation are there already.
+        """
+        while len(folder) >= len(root):
+            self.make_folder(folder)
+            self.check(folder)
+            folder = os.path.dirname(folder)
+        return True
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a file for writing, and make it with our rights where it is not there; raises `OSError`."""
+        flags |= os.O_CREAT | SAFE_FLAGS
+        mode = _RIGHTS[self.shared][1]
+        if not self.shared:
+            return os.open(path, flags, mode)
+        fd = _open_shared(path, flags, mode)
+        status = os.fstat(fd)
+        if status.st_uid == our_uid() and stat.S_IMODE(status.st_mode) != mode:
+            os.fchmod(fd, mode)
+        return fd
+
+
+PRIVATE = Access()
+
+
+def _open_shared(path: str, flags: int, mode: int) -> int:
+    """Open a file that another user may just be making: by a mask, its group may be kept out for a moment."""
+    deadline = time.monotonic() + _APPEARING
+    while True:
+        try:
+            return os.open(path, flags, mode)
+        except PermissionError:
+            if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
+                raise
+        if time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            continue
+        try:
+            os.unlink(path)  # nothing that is opened for writing holds more than can be lost
+        except FileNotFoundError:
+            pass  # another process removed it
+        deadline = time.monotonic() + _APPEARING
