@@ -12,21 +12,19 @@ of the descriptors, which leaves the parent's locks alone.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import sys
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from pcache.locking import Lock, locking
+from pcache.owner import CLAIM_SUFFIX, MAX_OWNER
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-CLAIM_SUFFIX = ".claim"
-_MAX_OWNER = 4096  # bytes of an owner record
+    from collections.abc import Mapping, Sequence
 
 
 class Claim(Lock):
@@ -54,6 +52,19 @@ class Claim(Lock):
         except OSError:
             os.unlink(self.path)  # a full disk: an empty claim must not stay
             raise
+
+    def amend(self, awaits: Sequence[str]) -> None:
+        """Say which results the owner waits for; only ever in a claim that is held and not being published."""
+        import json  # late for start-up time
+
+        status = os.fstat(self.fd)
+        owner = json.loads(os.pread(self.fd, MAX_OWNER, 0))
+        record = json.dumps({**owner, "awaits": list(awaits)}).encode()
+        if len(record) <= MAX_OWNER:
+            self._written = max(self._written, len(record))
+            os.pwrite(self.fd, record, 0)
+            os.ftruncate(self.fd, len(record))
+            os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # since when it computes
 
     def check_leftover(self) -> None:
         """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`."""
@@ -190,91 +201,22 @@ def remove_leftover(path: str) -> bool:
         os.close(fd)
 
 
-class Owner(NamedTuple):
-    """Who holds a claim, as its file says: for people, and to recognise an owner that died."""
-
-    host: str
-    pid: int
-    start: int
-    call: str
-
-    def is_dead(self) -> bool:
-        """Whether the process is known to be gone. A forked child may hold its lock all the same."""
-        return self.host == _host() and _start_of(self.pid) != self.start
-
-
-def owner_record(call: str) -> bytes:
-    """What this process writes into the claims that it takes."""
-    return _owner_record(call, os.getpid())
-
-
-@functools.lru_cache(1024)
-def _owner_record(call: str, pid: int) -> bytes:
-    import json  # late for start-up time: a hit takes no claim
-
-    return json.dumps({"host": _host(), "pid": pid, "start": _start_of(pid), "call": call}).encode()
-
-
-def read_owner(entry_path: str) -> Owner | None:
-    """Who is computing an entry; None when nobody is, or the record is not written yet."""
-    import json  # late for start-up time
-
-    try:
-        fd = os.open(entry_path + CLAIM_SUFFIX, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
-        return None
-    try:
-        record = json.loads(os.read(fd, _MAX_OWNER))
-        return Owner(str(record["host"]), int(record["pid"]), int(record["start"]), str(record["call"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None  # half written, or already the entry
-    finally:
-        os.close(fd)
-
-
-def is_leftover(path: str) -> bool:
-    """Whether a claim file is known to be that of a process that is gone."""
-    owner = read_owner(path.removesuffix(CLAIM_SUFFIX))
-    return owner is not None and owner.is_dead()
-
-
-@functools.cache
-def _host() -> str:
-    """This machine and, where there are any, the process namespace: a pid means nothing outside of it."""
-    try:
-        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        namespace = ""
-    return f"{os.uname().nodename if hasattr(os, 'uname') else os.environ.get('COMPUTERNAME', '')}/{namespace}"
-
-
-def _start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot; 0 for one that is gone, 1 where that cannot be told."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in the second field may hold anything, also spaces and parentheses.
-            fields = file.read().rpartition(b")")[2].split()
-        return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
-    except (FileNotFoundError, ProcessLookupError):
-        if os.path.exists("/proc/self/stat"):
-            return 0
-    except (OSError, IndexError, ValueError):
-        return 1
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return 0
-    except OSError:
-        pass  # it lives, and belongs to another user
-    return 1
-
-
 class Flight:
-    """One computation of this process that other threads may wait for. `stored` says whether there is a result."""
+    """One computation of this process that other threads may wait for. `stored` says whether there is a result.
 
-    __slots__ = ("_busy", "stored", "thread")
+    `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
+    `turns` when calls took theirs that would not wait for it any longer.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_busy", "awaits", "claim", "native_id", "over", "path", "stored", "thread", "turns")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.claim: Claim | None = None
+        self.awaits: list[str] = []
+        self.turns: list[float] = []
+        self.over = False
+        self.native_id = threading.get_native_id()
         self._busy = threading.Lock()  # held until the end; an Event takes 5 us to make
         self._busy.acquire()
         self.stored = True
@@ -282,6 +224,7 @@ class Flight:
 
     def end(self) -> None:
         """Let the waiting threads go on."""
+        self.over = True
         self._busy.release()
 
     def wait(self, seconds: float | None) -> bool:
@@ -301,6 +244,7 @@ class Flights:
     def reset(self) -> None:
         """Forget them all, and a lock that a thread held which did not survive the fork."""
         self._lock = threading.Lock()
+        self.notes = threading.Lock()  # of what flights say in their claims
         self._by_path: dict[str, Flight] = {}
 
     def enter(self, entry_path: str) -> tuple[Flight, bool]:
@@ -309,8 +253,17 @@ class Flights:
             flight = self._by_path.get(entry_path)
             if flight is not None:
                 return flight, False
-            flight = self._by_path[entry_path] = Flight()
+            flight = self._by_path[entry_path] = Flight(entry_path)
             return flight, True
+
+    def get(self, entry_path: str) -> Flight | None:
+        """The computation of an entry that is under way."""
+        return self._by_path.get(entry_path)
+
+    def all(self) -> list[Flight]:
+        """The computations that are under way."""
+        with self._lock:
+            return list(self._by_path.values())
 
     def leave(self, entry_path: str, flight: Flight) -> None:
         """End a flight that the caller leads."""
@@ -322,8 +275,8 @@ class Flights:
 
 flights = Flights()
 
-# The entries being computed up-stack: a call that needs itself computes, it never waits for itself.
-computing: ContextVar[frozenset[str]] = ContextVar("pcache_computing", default=frozenset())
+# What is being computed up-stack, by entry path: a call that needs itself computes, it never waits for itself.
+computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
 
 
 if sys.platform != "win32":

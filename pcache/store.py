@@ -23,6 +23,7 @@ from pcache import stamp
 from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
+from pcache.owner import CLAIM_SUFFIX, Owner, read_owner
 from pcache.reader import Recent, read_value
 from pcache.trust import SAFE_FLAGS, check_directory, make_folder, write_all
 
@@ -200,10 +201,10 @@ class Store:
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 
-    def in_flight(self) -> Iterator[claims.Owner]:
+    def in_flight(self) -> Iterator[Owner]:
         """Who computes what at the moment."""
         for path in self.claim_paths():
-            if (owner := claims.read_owner(path.removesuffix(claims.CLAIM_SUFFIX))) is not None and not owner.is_dead():
+            if (owner := read_owner(path.removesuffix(CLAIM_SUFFIX))) is not None and not owner.is_dead():
                 yield owner
 
     def sweep(self) -> int:
@@ -211,7 +212,7 @@ class Store:
         removed = 0
         for path in self.claim_paths():
             try:
-                if path.endswith(claims.CLAIM_SUFFIX):
+                if path.endswith(CLAIM_SUFFIX):
                     removed += claims.remove_leftover(path)
                 elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)

@@ -10,7 +10,6 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pcache.claim import owner_record
 from pcache.culprit import attempt
 from pcache.errors import (
     DirectoryError,
@@ -21,6 +20,7 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.notices import warn_once
+from pcache.owner import owner_record
 from pcache.trust import UNSIGNED, check_private
 
 if TYPE_CHECKING:
