@@ -116,8 +116,8 @@ class Flow:
 
     def _look_again(self, job: Job) -> Loaded:
         loaded = self.look_up(job.address)
-        if loaded.header.created_ns < job.since_ns:
-            raise Miss("refreshed")
+        if loaded.header.created_ns - loaded.header.cost_ns < job.since_ns:
+            raise Miss("refreshed")  # it was begun before, and may not know what this call is made for
         return loaded
 
     def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait, deadline: float | None) -> Any:
@@ -126,10 +126,11 @@ class Flow:
             return self._waited(job, loaded)
         flight.stored = False
         try:
+            began_ns = time.time_ns()
             result, cost_ns = self._run(job, miss, flight)
             give_up(flight)
             if claim is not None:
-                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss)
+                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
             return result
         finally:
             give_up(flight)

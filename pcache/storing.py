@@ -78,11 +78,11 @@ class Storing:
             self.refuse(error)
             return False
         try:
-            return self.publish(claim, job, result, 0, Miss("refreshed"))
+            return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
         finally:
             claim.abandon()
 
-    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
+    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
         from pcache import publishing  # late for start-up time: a hit encodes nothing
 
@@ -92,7 +92,7 @@ class Storing:
             self._unpicklable(job, result, error)
             return False
         keyring = self._keys.ensure()
-        pieces, mtime_ns = publishing.encode(payload, result, job, cost_ns, self._settings, keyring)
+        pieces, mtime_ns = publishing.encode(payload, result, job, created_ns, cost_ns, self._settings, keyring)
         length = publishing.length_of(pieces)
         if reason := self.room.refusal(length, job.name):
             self._too_large(job, reason)
