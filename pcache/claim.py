@@ -19,6 +19,7 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from pcache.forks import whole
 from pcache.locking import Lock, locking
 from pcache.owner import CLAIM_SUFFIX, MAX_OWNER
 from pcache.trust import SAFE_FLAGS
@@ -157,7 +158,8 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
     """
     path = entry_path + CLAIM_SUFFIX
     while True:
-        claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
+        with whole:
+            claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
         try:
             if not locking()(claim.fd, blocking=False):
                 claim.release()
@@ -175,7 +177,8 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
 def private_claim(entry_path: str, owner: bytes) -> Claim:
     """A claim that excludes nobody, for network file systems, where locks cannot be relied upon."""
     path = f"{entry_path}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
-    claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
+    with whole:
+        claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
     try:
         claim.sign(owner)
     except BaseException:

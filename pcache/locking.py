@@ -12,6 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from pcache.forks import whole
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ class Lock:
 
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""
-        _held.discard(self)
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+        if self.fd >= 0:
+            with whole:
+                _held.discard(self)
+                fd, self.fd = self.fd, -1
+                os.close(fd)
 
     def __del__(self) -> None:
         self.release()
@@ -55,7 +57,8 @@ def try_lock(path: str, wait: float = 0.0) -> Lock | None:
 
     Raises `OSError` when the file cannot be made or locked.
     """
-    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path)
+    with whole:
+        lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path)
     try:
         deadline = time.monotonic() + wait
         while not locking()(lock.fd, blocking=False):
@@ -72,7 +75,8 @@ def try_lock(path: str, wait: float = 0.0) -> Lock | None:
 @functools.cache
 def locking() -> Callable[..., bool]:
     """What locks a descriptor: `lock(fd, blocking=False)` says whether it could."""
-    from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
+    with whole:
+        from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
 
     return lock_descriptor
 
