@@ -11,9 +11,11 @@ from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.flow import Job
+from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
 from pcache.reader import Address
 from pcache.signature import make_binder
+from pcache.storing import load_modules
 from pcache.unhashable import unhashable_call
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ class Calls:
 
     def find_version(self) -> Version:
         """Find out which code runs, and whose results count; once per function and process."""
-        from pcache import registry  # late for start-up time: decorating needs no version
+        with whole:
+            from pcache import registry  # late for start-up time: decorating needs no version
 
         found = versions.find(self._function, self.label, self._options, self.options_digest, self.binder)
         keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
@@ -102,6 +105,7 @@ class Calls:
 
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""
+        load_modules()
         from pcache.arguments import digests_of  # late for start-up time: a hit tells nothing
 
         def summary() -> dict[str, str]:

@@ -13,27 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
 import sys
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from pcache.access import PRIVATE
+from pcache.forks import whole
 from pcache.locking import Lock, locking
+from pcache.owner import CLAIM_SUFFIX, MAX_OWNER
 from pcache.trust import SAFE_FLAGS, close_quietly, our_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pcache.access import Access
 
-CLAIM_SUFFIX = ".claim"
 DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
-_MAX_OWNER = 4096  # bytes of an owner record
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
-_GONE, _UNKNOWN = 0, 1  # when a process started
 
 
 class Claim(Lock):
@@ -69,6 +68,19 @@ class Claim(Lock):
             if not os.fstat(self.fd).st_size and self.is_in_place():
                 os.unlink(self.path)
         self.release()
+
+    def amend(self, awaits: Sequence[str]) -> None:
+        """Say which results the owner waits for; only ever in a claim that is held and not being published."""
+        import json  # late for start-up time
+
+        status = os.fstat(self.fd)
+        owner = json.loads(os.pread(self.fd, MAX_OWNER, 0))
+        record = json.dumps({**owner, "awaits": list(awaits)}).encode()
+        if len(record) <= MAX_OWNER:
+            self._written = max(self._written, len(record))
+            os.pwrite(self.fd, record, 0)
+            os.ftruncate(self.fd, len(record))
+            os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # since when it computes
 
     def check_leftover(self) -> bool:
         """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`.
@@ -167,7 +179,8 @@ def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: s
     """
     path = entry_path + suffix
     while True:
-        claim = Claim(access.open(path, os.O_RDWR), path, entry_path)
+        with whole:
+            claim = Claim(access.open(path, os.O_RDWR), path, entry_path)
         try:
             try:
                 is_free = locking()(claim.fd, blocking=False)
@@ -204,7 +217,8 @@ def locked_private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE
 def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Claim:
     """A claim that excludes nobody, for file systems without locks, or where they cannot be relied upon."""
     path = entry_path + _private_suffix()
-    claim = Claim(access.open(path, os.O_RDWR | os.O_EXCL), path, entry_path)
+    with whole:
+        claim = Claim(access.open(path, os.O_RDWR | os.O_EXCL), path, entry_path)
     try:
         claim.sign(owner)
     except BaseException:
@@ -230,92 +244,22 @@ def remove_leftover(path: str) -> bool:
         close_quietly(fd)
 
 
-class Owner(NamedTuple):
-    """Who holds a claim, as its file says: for people, and to recognise an owner that died."""
-
-    host: str
-    pid: int
-    start: int
-    call: str
-
-    def is_dead(self) -> bool:
-        """Whether the process is known to be gone. A forked child may hold its lock all the same."""
-        return self.host == _host() and _start_of(self.pid) not in (self.start, _UNKNOWN)
-
-
-def owner_record(call: str) -> bytes:
-    """What this process writes into the claims that it takes."""
-    return _owner_record(call, os.getpid())
-
-
-@functools.lru_cache(1024)
-def _owner_record(call: str, pid: int) -> bytes:
-    import json  # late for start-up time: a hit takes no claim
-
-    return json.dumps({"host": _host(), "pid": pid, "start": _start_of(pid), "call": call}).encode()
-
-
-def read_owner(entry_path: str) -> Owner | None:
-    """Who is computing an entry; None when nobody is, or the record is not written yet."""
-    import json  # late for start-up time
-
-    try:
-        fd = os.open(entry_path + CLAIM_SUFFIX, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
-        return None
-    try:
-        record = json.loads(os.read(fd, _MAX_OWNER))
-        return Owner(str(record["host"]), int(record["pid"]), int(record["start"]), str(record["call"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return None  # half written, or already the entry
-    finally:
-        close_quietly(fd)
-
-
-def is_leftover(path: str) -> bool:
-    """Whether a claim file is known to be that of a process that is gone."""
-    owner = read_owner(path.removesuffix(CLAIM_SUFFIX))
-    return owner is not None and owner.is_dead()
-
-
-@functools.cache
-def _host() -> str:
-    """This machine and, where there are any, the process namespace: a pid means nothing outside of it."""
-    try:
-        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
-        namespace = ""
-    return f"{os.uname().nodename if hasattr(os, 'uname') else os.environ.get('COMPUTERNAME', '')}/{namespace}"
-
-
-def _start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot; else that it is gone, or that it cannot be told."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in the second field may hold anything, also spaces and parentheses.
-            fields = file.read().rpartition(b")")[2].split()
-        return _GONE if fields[0] in (b"Z", b"X") else int(fields[19])
-    except FileNotFoundError:
-        pass  # gone, or another user's where those are hidden (hidepid), or there is no /proc
-    except ProcessLookupError:
-        return _GONE
-    except (OSError, IndexError, ValueError):
-        return _UNKNOWN
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return _GONE
-    except OSError:
-        pass  # it lives, and belongs to another user
-    return _UNKNOWN
-
-
 class Flight:
-    """One computation of this process that other threads may wait for. `stored` says whether there is a result."""
+    """One computation of this process that other threads may wait for. `stored` says whether there is a result.
 
-    __slots__ = ("_busy", "stored", "thread")
+    `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
+    `turns` when calls took theirs that would not wait for it any longer.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_busy", "awaits", "claim", "native_id", "over", "path", "stored", "thread", "turns")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.claim: Claim | None = None
+        self.awaits: list[str] = []
+        self.turns: list[float] = []
+        self.over = False
+        self.native_id = threading.get_native_id()
         self._busy = threading.Lock()  # held until the end; an Event takes 5 us to make
         self._busy.acquire()
         self.stored = True
@@ -323,6 +267,7 @@ class Flight:
 
     def end(self) -> None:
         """Let the waiting threads go on."""
+        self.over = True
         self._busy.release()
 
     def wait(self, seconds: float | None) -> bool:
@@ -342,6 +287,7 @@ class Flights:
     def reset(self) -> None:
         """Forget them all, and a lock that a thread held which did not survive the fork."""
         self._lock = threading.Lock()
+        self.notes = threading.Lock()  # of what flights say in their claims
         self._by_path: dict[str, Flight] = {}
 
     def enter(self, entry_path: str) -> tuple[Flight, bool]:
@@ -350,8 +296,17 @@ class Flights:
             flight = self._by_path.get(entry_path)
             if flight is not None:
                 return flight, False
-            flight = self._by_path[entry_path] = Flight()
+            flight = self._by_path[entry_path] = Flight(entry_path)
             return flight, True
+
+    def get(self, entry_path: str) -> Flight | None:
+        """The computation of an entry that is under way."""
+        return self._by_path.get(entry_path)
+
+    def all(self) -> list[Flight]:
+        """The computations that are under way."""
+        with self._lock:
+            return list(self._by_path.values())
 
     def leave(self, entry_path: str, flight: Flight) -> None:
         """End a flight that the caller leads."""
@@ -363,8 +318,8 @@ class Flights:
 
 flights = Flights()
 
-# The entries being computed up-stack: a call that needs itself computes, it never waits for itself.
-computing: ContextVar[frozenset[str]] = ContextVar("pcache_computing", default=frozenset())
+# What is being computed up-stack, by entry path: a call that needs itself computes, it never waits for itself.
+computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
 
 
 if sys.platform != "win32":

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import DamagedEntry
+from pcache.forks import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,10 +38,11 @@ class Part(NamedTuple):
 
 def _zstd() -> ModuleType:
     # Late for start-up time: entries below 4 KiB never need it.
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-    else:
-        from backports import zstd
+    with whole:
+        if sys.version_info >= (3, 14):
+            from compression import zstd
+        else:
+            from backports import zstd
     return zstd
 
 

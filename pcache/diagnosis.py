@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pcache import entry, ledger, occupancy, registry
 from pcache.access import Access
-from pcache.claim import is_leftover
 from pcache.config import describe, resolve, to_leave_free
 from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyError
 from pcache.mounts import filesystem_of, is_network
+from pcache.owner import is_leftover
 from pcache.store import GENERATION, Store, check_root, is_ours
 from pcache.superseded import superseded
 from pcache.trials import try_out

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
+from pcache.forks import whole
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def resolve(cls: type) -> Reducer | None:
     for base in cls.__mro__:
         module = _libraries.get(str(base.__module__).partition(".")[0])
         if module is not None:
-            __import__(module)
+            with whole:
+                __import__(module)
     reducer = _declared(cls) or _by_name.get(_full_name(cls))
     for base in cls.__mro__:
         if reducer is None:

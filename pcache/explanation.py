@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import removals
 from pcache.arguments import signed
-from pcache.claim import read_owner
 from pcache.differences import Difference, of_arguments, of_versions
 from pcache.entry import NEVER
 from pcache.errors import Miss
 from pcache.inspection import check_file, inspect_file
+from pcache.owner import read_owner
 from pcache.registry import read_all
 from pcache.summary import arguments_of, in_one_line
 from pcache.units import format_duration

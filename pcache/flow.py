@@ -13,16 +13,18 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pcache.claim import computing, flights, read_owner
+from pcache.claim import Flight, computing, flights
 from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
 from pcache.ledger import Ledger
 from pcache.notices import log
+from pcache.owner import read_owner
 from pcache.storing import CannotWrite, Storing
+from pcache.waiting import LOOK, Wait, give_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pcache.claim import Claim, Flight
+    from pcache.claim import Claim
     from pcache.config import Settings
     from pcache.reader import Address, Loaded
     from pcache.registry import FunctionVersion
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from pcache.trust import KeySource
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
-_LOOK_AT_OWNER = 0.5  # seconds between two looks at whether the owner still lives
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
 
 # Set by `disabled()` and `refreshing()`, for the calls made inside of them.
@@ -91,50 +92,55 @@ class Flow:
             self.ledger.look(time.time_ns())
 
     def _compute(self, job: Job, miss: Miss) -> Any:
-        if job.address.path in computing.get():
-            return self._run(job, miss)[0]
+        path = job.address.path
+        above = computing.get().get(path)
+        if above is not None and not above.over:
+            return self._run(job, miss, above)[0]
         deadline = None if job.lock_timeout is None else time.monotonic() + job.lock_timeout
-        while True:
-            flight, leads = flights.enter(job.address.path)
-            if leads:
+        with Wait(path) as wait:
+            while True:
+                flight, leads = flights.enter(path)
+                if leads:
+                    try:
+                        return self._lead(job, flight, miss, wait, deadline)
+                    finally:
+                        flights.leave(path, flight)
+                if flight.thread == threading.get_ident():
+                    return self._run(job, miss, flight)[0]  # recursion that lost its context variables
+                if not wait.for_flight(flight, deadline) or not flight.stored:
+                    return self._run_alone(job, miss)
                 try:
-                    return self._lead(job, flight, miss, deadline)
-                finally:
-                    flights.leave(job.address.path, flight)
-            if flight.thread == threading.get_ident():
-                return self._run(job, miss)[0]  # recursion that lost its context variables
-            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not flight.wait(remaining) or not flight.stored:
-                return self._run(job, miss)[0]
-            try:
-                return self._waited(job, self._look_again(job))
-            except Miss as again:
-                miss = without_tracebacks(again)
+                    return self._waited(job, self._look_again(job))
+                except Miss as again:
+                    miss = without_tracebacks(again)
 
     def _look_again(self, job: Job) -> Loaded:
         loaded = self.look_up(job.address)
-        if loaded.header.created_ns < job.since_ns:
-            raise Miss("refreshed")
+        if loaded.header.created_ns - loaded.header.cost_ns < job.since_ns:
+            raise Miss("refreshed")  # it was begun before, and may not know what this call is made for
         return loaded
 
-    def _lead(self, job: Job, flight: Flight, miss: Miss, deadline: float | None) -> Any:
-        claim, loaded = self._take_claim(job, deadline)
+    def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait, deadline: float | None) -> Any:
+        flight.claim, loaded = claim, _ = self._take_claim(job, wait, deadline)
         if loaded is not None:
             return self._waited(job, loaded)
         flight.stored = False
         try:
-            result, cost_ns = self._run(job, miss)
+            began_ns = time.time_ns()
+            result, cost_ns = self._run(job, miss, flight)
+            give_up(flight)
             if claim is not None:
-                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss)
+                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
             return result
         finally:
+            give_up(flight)
             if claim is not None:
                 claim.abandon()
 
-    def _take_claim(self, job: Job, deadline: float | None) -> tuple[Claim | None, Loaded | None]:
+    def _take_claim(self, job: Job, wait: Wait, deadline: float | None) -> tuple[Claim | None, Loaded | None]:
         """Return the claim, or the result that appeared meanwhile, or neither: then compute without storing."""
         started = time.monotonic()
-        look_at_owner, say_waiting = started + _LOOK_AT_OWNER, started + _SAY_WAITING
+        look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
         while True:
             try:
                 claim = self.storing.claim(job)
@@ -142,14 +148,18 @@ class Flow:
                 return None, None
             found = self._found(job, claim)
             if claim is not None or found is not None:
+                wait.end()
                 return (None, found) if found is not None else (claim, None)
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 return None, None
             if now >= look_at_owner:
-                look_at_owner = now + _LOOK_AT_OWNER
+                look_at_owner = now + LOOK
                 if self._remove_dead_owner(job.address.path):
                     continue
+                if wait.is_endless(now):
+                    wait.end()
+                    return None, None
             if now >= say_waiting:
                 say_waiting = now + _SAY_WAITING
                 log(
@@ -184,9 +194,17 @@ class Flow:
         owner = read_owner(path)
         return owner is not None and owner.is_dead() and self.store.delete(path + ".claim")
 
-    def _run(self, job: Job, miss: Miss) -> tuple[Any, int]:
+    def _run_alone(self, job: Job, miss: Miss) -> Any:
+        """Compute what somebody else computes, too."""
+        flight = Flight(job.address.path)
+        try:
+            return self._run(job, miss, flight)[0]
+        finally:
+            flight.end()
+
+    def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
         """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
-        token = computing.set(computing.get() | {job.address.path})
+        token = computing.set({**computing.get(), job.address.path: flight})
         started = time.perf_counter_ns()
         try:
             result = job.function(*job.args, **job.kwargs)

@@ -14,11 +14,11 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from pcache import history, ledger, occupancy, registry
-from pcache.claim import CLAIM_SUFFIX, read_owner
 from pcache.differences import of_versions
 from pcache.entry import NEVER
 from pcache.errors import ConfigError, Miss
 from pcache.opcodes import UNKNOWN, imports_of
+from pcache.owner import CLAIM_SUFFIX, read_owner
 from pcache.reports import (
     Activity,
     BufferInfo,

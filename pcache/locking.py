@@ -13,6 +13,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from pcache.access import PRIVATE, Access
+from pcache.forks import whole
 from pcache.trust import close_quietly
 
 if TYPE_CHECKING:
@@ -36,10 +37,11 @@ class Lock:
 
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""
-        _held.discard(self)
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            close_quietly(fd)
+        if self.fd >= 0:
+            with whole:
+                _held.discard(self)
+                fd, self.fd = self.fd, -1
+                close_quietly(fd)
 
     def __del__(self) -> None:
         self.release()
@@ -56,7 +58,8 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock 
 
     Raises `OSError` when the file cannot be made or locked.
     """
-    lock = Lock(access.open(path, os.O_RDWR), path)
+    with whole:
+        lock = Lock(access.open(path, os.O_RDWR), path)
     try:
         deadline = time.monotonic() + wait
         while not locking()(lock.fd, blocking=False):
@@ -73,7 +76,8 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock 
 @functools.cache
 def locking() -> Callable[..., bool]:
     """What locks a descriptor: `lock(fd, blocking=False)` says whether it could."""
-    from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
+    with whole:
+        from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
 
     return lock_descriptor
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from pcache import entry, stamp
@@ -27,10 +26,9 @@ __all__ = ["dump", "encode", "length_of"]
 
 
 def encode(
-    payload: Payload, result: object, job: Job, cost_ns: int, settings: Settings, keyring: Keyring
+    payload: Payload, result: object, job: Job, created_ns: int, cost_ns: int, settings: Settings, keyring: Keyring
 ) -> tuple[list[Any], int]:
     """Return the entry of a result as pieces, each part compressed where that pays, and its modification time."""
-    created_ns = time.time_ns()
     ttl_ns = job.address.ttl_ns
     facts = entry.Facts(
         key=job.address.key,

@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from pcache import entry
-from pcache.claim import DURABLE, owner_record
+from pcache.claim import DURABLE
 from pcache.compression import compress_buffer, compress_stream
 from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
+from pcache.owner import owner_record
 from pcache.publishing import length_of
 from pcache.reader import open_entry
 from pcache.reports import Recompressed

@@ -17,13 +17,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import registry, removals
-from pcache.claim import is_leftover
 from pcache.config import to_leave_free
 from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.locking import try_lock
 from pcache.notices import log
 from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
+from pcache.owner import is_leftover
 from pcache.store import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.units import format_size

@@ -25,6 +25,7 @@ from pcache.access import PRIVATE, Access
 from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
+from pcache.owner import CLAIM_SUFFIX, Owner, read_owner
 from pcache.reader import Recent, read_value
 from pcache.trust import SAFE_FLAGS, close_quietly, write_all
 
@@ -213,10 +214,10 @@ class Store:
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 
-    def in_flight(self) -> Iterator[claims.Owner]:
+    def in_flight(self) -> Iterator[Owner]:
         """Who computes what at the moment."""
         for path in self.claim_paths():
-            if (owner := claims.read_owner(path.removesuffix(claims.CLAIM_SUFFIX))) is not None and not owner.is_dead():
+            if (owner := read_owner(path.removesuffix(CLAIM_SUFFIX))) is not None and not owner.is_dead():
                 yield owner
 
     def sweep(self, shards: Iterable[str] | None = None) -> int:
@@ -224,7 +225,7 @@ class Store:
         removed = 0
         for path in self.claim_paths(shards):
             try:
-                if path.endswith(claims.CLAIM_SUFFIX) or not self.network:
+                if path.endswith(CLAIM_SUFFIX) or not self.network:
                     removed += claims.remove_leftover(path)
                 elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)

@@ -6,11 +6,12 @@ Whatever goes wrong here, the caller of a cached function gets the result.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import time
 from typing import TYPE_CHECKING
 
-from pcache.claim import DURABLE, owner_record
+from pcache.claim import DURABLE
 from pcache.culprit import attempt
 from pcache.errors import (
     DirectoryError,
@@ -20,7 +21,10 @@ from pcache.errors import (
     UnpicklableResult,
     UnpicklableResultWarning,
 )
+from pcache.forks import whole
+from pcache.locking import locking
 from pcache.notices import warn_once
+from pcache.owner import owner_record
 from pcache.reader import is_beyond_use
 from pcache.trust import UNSIGNED, check_private
 
@@ -38,6 +42,19 @@ _STOP_WRITING = 60.0  # seconds without a try after a write was refused
 
 class CannotWrite(Exception):
     """Nothing is written now: read-only, refused a moment ago, or without a safe place for a key."""
+
+
+@functools.cache
+def load_modules() -> None:
+    """Load what a miss takes, and a hit does not: as a whole, since it takes some 80 ms."""
+    with whole:
+        import pcache.arguments
+        import pcache.publishing
+        import pcache.registry
+        import pcache.room
+        import pcache.summary  # noqa: F401 - and all that they load
+
+        locking()
 
 
 class Storing:
@@ -78,11 +95,11 @@ class Storing:
             self.refuse(error)
             return False
         try:
-            return self.publish(claim, job, result, 0, Miss("refreshed"))
+            return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
         finally:
             claim.abandon()
 
-    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
+    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
         from pcache import publishing  # late for start-up time: a hit encodes nothing
 
@@ -92,7 +109,7 @@ class Storing:
             self._unpicklable(job, result, error)
             return False
         keyring = self._keys.ensure()
-        pieces, mtime_ns = publishing.encode(payload, result, job, cost_ns, self._settings, keyring)
+        pieces, mtime_ns = publishing.encode(payload, result, job, created_ns, cost_ns, self._settings, keyring)
         length = publishing.length_of(pieces)
         if reason := self.room.refusal(length, job.name):
             self._too_large(job, reason)

@@ -22,15 +22,15 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-endings errors eviction files folders method mounts opcodes reports summary tally
+endings errors eviction files folders forks method mounts opcodes reports summary tally
 culprit notices provenance units compression trust
 access
-dispatch entry locking options rules
+dispatch entry locking options owner rules
 ledger config keys payload registry removals claim stamp
 history home occupancy
 arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions
-recompression removing room walk
+recompression removing room waiting walk
 fingerprint storing
 flow
 captured versions explanation

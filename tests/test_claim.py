@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from pcache import claim
-from pcache.claim import Flights, owner_record, private_claim, read_owner, remove_leftover, try_claim
+from pcache import owner as owners
+from pcache.claim import Flights, private_claim, remove_leftover, try_claim
+from pcache.owner import owner_record, read_owner
 from tests.processes import Talker, claims_below, run
 
 OWNER = owner_record("module:f")
@@ -134,7 +136,8 @@ def test_private_claims_exclude_nobody(path: str) -> None:
 
 
 HOLDER = """
-from pcache.claim import owner_record, try_claim
+from pcache.claim import try_claim
+from pcache.owner import owner_record
 held = try_claim(sys.argv[2], owner_record("module:f"))
 say(held is not None)
 hear()
@@ -200,12 +203,12 @@ def test_any_record_is_read_without_an_error(path: str, text: str) -> None:
 def test_owners(path: str) -> None:
     """An owner is dead when its process is gone or another has its number; on another host nobody can tell."""
     record = json.loads(OWNER)
-    owner = claim.Owner(**record)
+    owner = owners.Owner(**record)
     assert not owner.is_dead()
     assert owner._replace(start=owner.start + 1).is_dead()
     assert owner._replace(pid=2**22 + 1).is_dead()
     assert not owner._replace(pid=2**22 + 1, host="elsewhere/1").is_dead()
-    assert not claim.Owner(record["host"], 1, claim._start_of(1), "").is_dead()
+    assert not owners.Owner(record["host"], 1, owners._start_of(1), "").is_dead()
     assert read_owner(path) is None
 
 
@@ -213,16 +216,17 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
     """An owner that ended and was not waited for holds nothing any more."""
     child = Talker("say(os.getpid())\nhear()", tmp_path / "cache")
     child.hear()
-    start = claim._start_of(child.pid)
+    start = owners._start_of(child.pid)
     os.kill(child.pid, 9)
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert start > 1
-    assert claim._start_of(child.pid) == 0
+    assert owners._start_of(child.pid) == 0
     child.kill()
 
 
 FORK = """
-from pcache.claim import flights, owner_record, try_claim
+from pcache.claim import flights, try_claim
+from pcache.owner import owner_record
 held = try_claim(sys.argv[2], owner_record("module:f"))
 flight, _ = flights.enter(sys.argv[2])
 child = os.fork()
@@ -245,7 +249,8 @@ def test_a_fork_leaves_the_claim_to_the_parent(tmp_path: Path, path: str) -> Non
 
 
 RACER = """
-from pcache.claim import owner_record, try_claim
+from pcache.claim import try_claim
+from pcache.owner import owner_record
 record = owner_record("module:f")
 say("ready")
 hear()

@@ -105,7 +105,8 @@ def leave_a_claim(root: Path) -> None:
     shard = next((root / "v1" / "entries").iterdir())
     name = f"{'0' * 16}-{shard.name}{'0' * 38}"
     talker = Talker(
-        "from pcache.claim import owner_record, try_claim\n"
+        "from pcache.claim import try_claim\n"
+        "from pcache.owner import owner_record\n"
         "held = try_claim(sys.argv[2], owner_record('m:f'))\nsay('held')\nhear()",
         root.parent / "other",
         shard / name,

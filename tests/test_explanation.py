@@ -20,7 +20,7 @@ import scipy.sparse
 
 import pcache
 from pcache import Cache, UnhashableArgument, keys, registry
-from pcache.claim import owner_record
+from pcache.owner import owner_record
 from pcache.reducers import arrays, arrow, builtin
 from pcache.reducers import polars as polars_reducers
 from tests.processes import KEY, OTHER_RING, RING

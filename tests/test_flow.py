@@ -328,6 +328,66 @@ def test_lock_timeout_among_threads(tmp_path: Path) -> None:
     assert cached.get(1, []) == "waited"
 
 
+# The first one refreshes with what it read from the file before it said "reading".
+STALE = """
+@cache.cached
+def f(n):
+    with open(sys.argv[2]) as file:
+        text = file.read()
+    say("read", text)
+    hear()
+    return text
+import time
+def sleep(seconds, really=time.sleep, told=[]):
+    if not told:
+        told.append(say("waiting"))
+    really(seconds)
+time.sleep = sleep
+say("result", f.refresh(1) if sys.argv[3] == "refresh" else f(1), f.get(1))
+"""
+
+
+@pytest.mark.parametrize("first", ["refresh", "call"])
+def test_a_refresh_takes_no_result_that_was_begun_before_it(tmp_path: Path, first: str) -> None:
+    """Who refreshes while another process computes gets, and leaves stored, what was computed after it asked."""
+    source = tmp_path / "source"
+    source.write_text("old")
+    slow = Talker(STALE, tmp_path / "cache", source, first)
+    assert slow.hear() == "read old"
+    source.write_text("new")
+    second = Talker(STALE, tmp_path / "cache", source, "refresh")
+    assert second.hear() == "waiting"
+    slow.say()
+    assert second.hear() == "read new"
+    second.say()
+    assert second.finish() == ["result new new"]
+    assert slow.finish()[0].startswith("result old")
+
+
+def test_a_refresh_of_a_thread_takes_no_result_that_was_begun_before_it(tmp_path: Path) -> None:
+    """The same among the threads of a process."""
+    versions, inside, leave = [1], threading.Event(), threading.Event()
+
+    def read(n: int, slow: bool) -> int:
+        found = versions[0]
+        inside.set()
+        return found if not slow or leave.wait(60) else -1
+
+    cached = cache_at(tmp_path / "cache").cached(ignore=["slow"], code="none")(read)
+    leader = threading.Thread(target=cached, args=(1, True))
+    leader.start()
+    inside.wait(60)
+    versions[0] = 2
+    results: list[int] = []
+    refresher = threading.Thread(target=lambda: results.append(cached.refresh(1, False)))
+    refresher.start()
+    leave.set()
+    for thread in (leader, refresher):
+        thread.join(60)
+    assert results == [2]
+    assert cached(1, False) == 2
+
+
 REFRESH = """
 def f(n):
     return [os.getpid()] * 2000

@@ -1,0 +1,37 @@
+"""What a fork must not cut in two: in the child there is no thread that could go on with it.
+
+Modules are loaded, and descriptors of locks are opened and closed, as a whole. A module that another thread is loading
+while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that nobody there
+knows of keeps a lock held as long as the child lives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+whole = threading.RLock()  # reentrant: collecting garbage may close a lock
+_PATIENCE = 10.0  # seconds that a fork waits for what takes some 100 ms at most
+_taken: list[bool] = []
+
+
+def _before() -> None:
+    _taken.append(whole.acquire(timeout=_PATIENCE))
+
+
+def _after_in_parent() -> None:
+    if _taken.pop():
+        whole.release()
+
+
+def _after_in_child() -> None:
+    if _taken.pop():
+        whole.release()
+    else:
+        whole._at_fork_reinit()  # type: ignore[attr-defined]
+    _taken.clear()  # of a fork that another thread was about to make
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

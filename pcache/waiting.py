@@ -1,0 +1,173 @@
+"""Waits that would never end, and how a call gets out of them.
+
+A call that waits says so with the computations that it is made for: in memory, and in the claims which these hold, for
+other processes to see. Now and then it looks where that leads: from the result that it waits for to what its owner
+waits for, and on. If that comes back to a computation of its own, nobody in the circle can go on, and the call computes
+for itself.
+
+Not every wait is seen. Python does not tell for whom a thread of a pool works, nor who holds a lock that a function
+wants. So a computation whose thread has rested for seconds, waiting for other threads, is taken to wait for every call
+that waits in its process, and a parent that rests for its children. One call then computes for itself, and the next one
+after twice the time: most often in vain, since functions also rest that wait for threads of their own.
+
+Nothing of this is done before a call has waited for half a second. Resting is known on Linux only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from pcache.claim import computing, flights
+from pcache.owner import read_owner
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from pcache.claim import Flight
+
+LOOK = 0.5  # seconds between two looks
+PATIENCE = 5.0  # seconds of rest after which a computation may be waiting for the one that waits for it
+_MUCH = 0.02  # of the time in which a thread runs: it does not rest
+_FAR = 1000  # entries on the way of a circle
+_TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+# Where threads sleep that wait for other threads: locks and conditions, event loops, loops that look again and again.
+_PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
+
+
+class Wait:
+    """What one call waits for, from its first look until it has its result."""
+
+    __slots__ = ("_path", "_rests", "_told", "_turn")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._told: list[Flight] = []
+        self._rests: dict[tuple[int, int], tuple[float, int]] = {}  # threads: since when, and what they had run then
+        self._turn: Flight | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+        if self._turn is not None:
+            self._turn.turns.pop()
+
+    def end(self) -> None:
+        """Say that this call does not wait any more."""
+        for flight in self._told:
+            _note(flight, self._path, over=True)
+        self._told.clear()
+
+    def for_flight(self, flight: Flight, deadline: float | None) -> bool:
+        """Wait for another thread; return whether it came to an end, before the deadline and without a circle."""
+        while not flight.wait(LOOK if deadline is None else min(LOOK, max(0.0, deadline - time.monotonic()))):
+            now = time.monotonic()
+            if (deadline is not None and now >= deadline) or self.is_endless(now):
+                self.end()
+                return False
+        self.end()
+        return True
+
+    def is_endless(self, now: float) -> bool:
+        """Whether to wait no longer, since who computes waits for this call, or may do so."""
+        above = list(computing.get().values())
+        resting = [flight for flight in flights.all() if flight not in above and self._rests_here(flight, now)]
+        for flight in above + resting:
+            if flight not in self._told:
+                self._told.append(flight)
+                _note(flight, self._path)
+        reached = _reached(self._path)
+        if any(flight.path in reached for flight in above) or self._is_for_a_parent(now):
+            return True
+        self._turn = next((flight for flight in resting if flight.path in reached and _takes_turn(flight, now)), None)
+        return self._turn is not None
+
+    def _rests_here(self, flight: Flight, now: float) -> bool:
+        """Whether a computation of another thread waits for other threads."""
+        if flight.thread == threading.get_ident():
+            return False
+        return self._has_rested(os.getpid(), flight.native_id, _PLACES, now)
+
+    def _is_for_a_parent(self, now: float) -> bool:
+        """Whether a process that started this one, or that one, computes what is waited for, and rests meanwhile."""
+        owner = read_owner(self._path)
+        if owner is None or owner.pid == os.getpid() or not owner.is_here() or not _is_ancestor(owner.pid):
+            return False
+        return self._has_rested(owner.pid, owner.thread, (), now)
+
+    def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], now: float) -> bool:
+        """Whether a thread has rested for some seconds, as far as this call has seen."""
+        ran = _ran(pid, thread, places)
+        since, before = self._rests.setdefault((pid, thread), (now, ran or 0))
+        if ran is None or (ran - before) / _TICK > _MUCH * max(now - since, LOOK):
+            del self._rests[pid, thread]
+            return False
+        return now - since >= PATIENCE
+
+
+def give_up(flight: Flight) -> None:
+    """Have nobody write into the claim of a computation any more: it is about to be published or abandoned."""
+    with flights.notes:
+        flight.claim = None
+
+
+def _note(flight: Flight, path: str, *, over: bool = False) -> None:
+    """Say with a computation that a call waits which is made for it."""
+    with flights.notes:
+        (flight.awaits.remove if over else flight.awaits.append)(path)
+        if flight.claim is not None and flight.claim.fd >= 0:
+            try:
+                flight.claim.amend(flight.awaits)
+            except (OSError, ValueError):
+                pass  # a full disk: other processes do not see it
+
+
+def _reached(path: str) -> set[str]:
+    """Where waiting for an entry leads: to those that its owner waits for, and on."""
+    reached: set[str] = set()
+    ahead = [path]
+    while ahead and len(reached) < _FAR:
+        path = ahead.pop()
+        if path not in reached:
+            reached.add(path)
+            flight, owner = flights.get(path), read_owner(path)
+            ahead += [*(flight.awaits if flight else ()), *(owner.awaits if owner else ())]
+    return reached
+
+
+def _takes_turn(flight: Flight, now: float) -> bool:
+    """Whether a call may compute what a resting thread computes: the first one, then one after twice the time."""
+    with flights.notes:
+        if flight.turns and now - flight.turns[-1] < PATIENCE * 2 ** len(flight.turns):
+            return False
+        flight.turns.append(now)
+        return True
+
+
+def _ran(pid: int, thread: int, places: tuple[str, ...]) -> int | None:
+    """For how long a sleeping thread has run, in clock ticks; None if it does not sleep, or not in these places."""
+    folder = f"/proc/{pid}/task/{thread}"
+    try:
+        with open(f"{folder}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        with open(f"{folder}/wchan") as file:
+            place = file.read()
+        sleeps = fields[0] == b"S" and (not places or place == "0" or any(name in place for name in places))
+        return int(fields[11]) + int(fields[12]) if sleeps else None
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _is_ancestor(pid: int) -> bool:
+    parent = os.getppid()
+    while parent > 1 and parent != pid:
+        try:
+            with open(f"/proc/{parent}/stat", "rb") as file:
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+        except (OSError, IndexError, ValueError):
+            return False
+    return parent == pid

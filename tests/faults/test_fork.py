@@ -1,0 +1,166 @@
+"""Forks at random moments of a process whose threads are busy: the child can use the cache at once.
+
+A lock that a thread of the parent holds at that moment is held for ever in the child, and a module that is just being
+loaded is never ready there. What the parent holds it goes on holding, and nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pcache import Cache
+from tests.faults.hunting import rounds
+from tests.processes import KEY, claims_below, run
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+Evidence = Callable[[str, str, int, int], None]
+
+# Arguments: how many forks, seed. A child that hangs is ended by an alarm.
+FORKING = """
+import random, signal, threading, time, warnings
+from pcache import Cache, endings
+from pcache.claim import try_claim
+from pcache.locking import try_lock
+from pcache.owner import owner_record
+warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, since 3.12
+forks, seed = int(sys.argv[2]), int(sys.argv[3])
+sys.setswitchinterval(1e-5)
+cache = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=60)
+cache.flow.ledger._pause = 0.001
+stop, inside = threading.Event(), threading.Event()
+
+@cache.cached
+def f(n):
+    return [n] * (100 if n % 2 else 3000)
+@cache.cached
+def held(n):
+    inside.set()
+    stop.wait()
+    return n
+def act(chance):
+    n = chance.randrange(100)
+    action = chance.random()
+    if action < 0.1:
+        cache.flow.ledger.flush()
+    elif action < 0.15:
+        f.invalidate(n)
+    elif action < 0.16:
+        cache.evict(max_entries=40)
+    else:
+        assert (f.refresh if action < 0.4 else f)(n) == [n] * (100 if n % 2 else 3000)
+        return 1
+    return 0
+def work(number):
+    chance = random.Random(seed + number)
+    while not stop.is_set():
+        calls[number] += act(chance)
+def child(number):
+    signal.alarm(30)
+    chance = random.Random(seed - number)
+    free = try_claim(held._calls.of((1,), {}).address.path, owner_record("child"))
+    made = 0
+    while made < 5:
+        made += act(chance)
+    endings._flush()  # as at the end of a process
+    signal.alarm(0)
+    os.close(leave[1])
+    os.read(leave[0], 1)  # live on, with what was inherited
+    os._exit(3 if free is not None else 0)
+def is_stuck(name):
+    lock = try_lock(os.path.join(sys.argv[1], "v1", name), 5.0)
+    return lock is None or lock.release() is not None
+
+calls = [0] * 4
+threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+threads.append(threading.Thread(target=held, args=(1,)))
+threads[-1].start()
+inside.wait()
+for thread in threads[:-1]:
+    thread.start()
+chance, found, children = random.Random(seed), {"hung": 0, "freed": 0, "failed": 0, "stuck": 0}, []
+leave = os.pipe()
+for number in range(forks):
+    time.sleep(chance.random() * 0.003)  # to another moment
+    pid = os.fork()
+    if pid == 0:
+        try:
+            child(number)
+        finally:
+            os._exit(1)
+    children.append(pid)
+    if len(children) < 25 and number < forks - 1:
+        continue
+    found["stuck"] += sum(map(is_stuck, ["locks/evict", "locks/ledger", "ledger/occupancy"]))
+    os.close(leave[1])
+    for pid in children:
+        _, status = os.waitpid(pid, 0)
+        found["hung"] += os.WIFSIGNALED(status)
+        found["freed"] += os.WIFEXITED(status) and os.WEXITSTATUS(status) == 3
+        found["failed"] += os.WIFEXITED(status) and os.WEXITSTATUS(status) == 1
+    os.close(leave[0])
+    children, leave = [], os.pipe()
+stop.set()
+for thread in threads:
+    thread.join()
+say(*found.values(), sum(calls) + 1 + 5 * forks, held.exists(1))
+"""
+
+
+def test_fork(tmp_path: Path, evidence: Evidence) -> None:
+    """A child forked while threads hit, miss, refresh, evict and count does all of that, and frees no claim."""
+    forks, seed = rounds(150, 10_000), random.randrange(10**9)
+    (line,) = run(FORKING, tmp_path / "cache", forks, seed)
+    *found, calls, stored = line.split()
+    evidence("never in the way", "forks while threads are anywhere in the cache", forks, sum(map(int, found)))
+    assert (found, stored) == (["0"] * 4, "True"), f"seed {seed}: hung, freed, failed, stuck = {found}"
+    cache = Cache(tmp_path / "cache", signing_key=KEY)
+    counted = cache.stats()
+    evidence(
+        "bounded", "calls counted once, in forks as well", int(calls), abs(counted.hits + counted.misses - int(calls))
+    )
+    assert counted.hits + counted.misses == int(calls), f"seed {seed}"
+    assert cache.verify().problems == ()
+    assert claims_below(tmp_path) == []
+
+
+# Forks again and again while a thread makes the first call, which loads modules. Each child makes its own first call.
+LOADING = """
+import signal, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+@cache.cached
+def f(n):
+    return [n]
+thread, hung, children, early = threading.Thread(target=f, args=(0,)), 0, [], 0
+thread.start()
+while thread.is_alive():
+    early += "filelock" not in sys.modules or not hasattr(sys.modules["filelock"], "lock_descriptor")
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        try:
+            assert f(len(children) + 1) == [len(children) + 1]
+            os._exit(0)
+        finally:
+            os._exit(1)
+    children.append(pid)
+    time.sleep(0.002)
+thread.join()
+say(len(children), early, sum(os.waitpid(pid, 0)[1] != 0 for pid in children))
+"""
+
+
+def test_fork_while_modules_are_loaded(tmp_path: Path, evidence: Evidence) -> None:
+    """A child forked while another thread makes the first call of all, which loads modules, makes its own calls."""
+    forks = failures = early = 0
+    for number in range(rounds(3, 200)):
+        (line,) = run(LOADING, tmp_path / f"cache{number}")
+        counts = [int(word) for word in line.split()]
+        forks, early, failures = forks + counts[0], early + counts[1], failures + counts[2]
+    evidence("never in the way", "forks while a thread loads what a first call needs", forks, failures)
+    assert early > 0
+    assert failures == 0
