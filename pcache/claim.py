@@ -19,6 +19,7 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.locking import Lock, locking
 from pcache.trust import SAFE_FLAGS
 
@@ -32,13 +33,11 @@ _MAX_OWNER = 4096  # bytes of an owner record
 class Claim(Lock):
     """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither."""
 
-    __slots__ = ("_written", "entry_path", "identity")
-
-    def __init__(self, fd: int, path: str, entry_path: str) -> None:
-        super().__init__(fd, path)
+    def __init__(self, entry_path: str, suffix: str = CLAIM_SUFFIX, mode: str = "r+") -> None:
         self.entry_path = entry_path
         self.identity: tuple[int, int] | None = None
         self._written = 0
+        super().__init__(entry_path + suffix, mode)
 
     def is_in_place(self) -> bool:
         """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
@@ -95,16 +94,10 @@ class Claim(Lock):
         try:
             if self.is_in_place():
                 os.unlink(self.path)
-        except OSError:
-            pass  # a leftover: the next call for this key takes it over, `evict` and `clear` remove it
+        except OSError as error:
+            pass_on(error)  # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
         finally:
             self.release()
-
-    def __del__(self) -> None:
-        if self._written:
-            self.abandon()
-        else:
-            self.release()  # never ours: the file stays for whoever holds it
 
 
 def _write_all(fd: int, pieces: Sequence[Any]) -> int:
@@ -144,31 +137,42 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
-    path = entry_path + CLAIM_SUFFIX
-    while True:
-        claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
-        try:
-            if not locking()(claim.fd, blocking=False):
+    try:
+        while True:
+            claim = Claim(entry_path)
+            try:
+                if not locking()(claim.fd, blocking=False):
+                    claim.release()
+                    return None
+                if claim.is_in_place():
+                    claim.check_leftover()
+                    claim.sign(owner)
+                    return claim
+                claim.release()  # its owner published meanwhile: look for the new one
+            except BaseException:
                 claim.release()
-                return None
-            if claim.is_in_place():
-                claim.check_leftover()
-                claim.sign(owner)
-                return claim
-            claim.release()  # its owner published meanwhile: look for the new one
-        except BaseException:
-            claim.release()
-            raise
+                raise
+    except OSError as error:
+        if error.errno is None:  # a timeout
+            remove_leftover(entry_path + CLAIM_SUFFIX)
+        raise
+    except BaseException:
+        remove_leftover(entry_path + CLAIM_SUFFIX)  # perhaps we had made the file
+        raise
 
 
 def private_claim(entry_path: str, owner: bytes) -> Claim:
     """A claim that excludes nobody, for network file systems, where locks cannot be relied upon."""
-    path = f"{entry_path}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
-    claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600), path, entry_path)
+    suffix = f"{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
     try:
-        claim.sign(owner)
+        claim = Claim(entry_path, suffix, "x+")
+        try:
+            claim.sign(owner)
+        except BaseException:
+            claim.release()
+            raise
     except BaseException:
-        claim.release()
+        unlink_if_there(entry_path + suffix)  # nobody else has this name
         raise
     return claim
 
@@ -176,7 +180,7 @@ def private_claim(entry_path: str, owner: bytes) -> Claim:
 def remove_leftover(path: str) -> bool:
     """Remove a claim file that nobody holds; return whether it is gone."""
     try:
-        fd = os.open(path, os.O_RDWR | SAFE_FLAGS)
+        fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
     except FileNotFoundError:
         return True
     try:
@@ -220,13 +224,17 @@ def read_owner(entry_path: str) -> Owner | None:
     import json  # late for start-up time
 
     try:
-        fd = os.open(entry_path + CLAIM_SUFFIX, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        fd = uninterrupted(os.open, entry_path + CLAIM_SUFFIX, os.O_RDONLY | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
         return None
     try:
         record = json.loads(os.read(fd, _MAX_OWNER))
         return Owner(str(record["host"]), int(record["pid"]), int(record["start"]), str(record["call"]))
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # half written, or already the entry
     finally:
         os.close(fd)
@@ -270,25 +278,23 @@ def _start_of(pid: int) -> int:
 
 
 class Flight:
-    """One computation of this process that other threads may wait for. `stored` says whether there is a result."""
+    """One computation of this process that other threads may wait for. `stored` says whether there is a result.
 
-    __slots__ = ("_busy", "stored", "thread")
+    It is under way while `busy` is held, which whoever computes holds in a `with`: an interrupt cannot leave it so.
+    """
+
+    __slots__ = ("busy", "stored", "thread")
 
     def __init__(self) -> None:
-        self._busy = threading.Lock()  # held until the end; an Event takes 5 us to make
-        self._busy.acquire()
+        self.busy = threading.Lock()  # an Event takes 5 us to make
         self.stored = True
         self.thread = threading.get_ident()
 
-    def end(self) -> None:
-        """Let the waiting threads go on."""
-        self._busy.release()
-
     def wait(self, seconds: float | None) -> bool:
         """Wait for the end; return whether it came in time."""
-        if not self._busy.acquire(timeout=-1 if seconds is None else seconds):
+        if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
             return False
-        self._busy.release()
+        self.busy.release()
         return True
 
 
@@ -300,24 +306,23 @@ class Flights:
 
     def reset(self) -> None:
         """Forget them all, and a lock that a thread held which did not survive the fork."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: a signal handler may call a cached function
         self._by_path: dict[str, Flight] = {}
 
-    def enter(self, entry_path: str) -> tuple[Flight, bool]:
-        """Return the flight of an entry, and whether the caller leads it."""
+    def enter(self, entry_path: str, flight: Flight) -> Flight:
+        """Return the flight of an entry: the given one, which is busy, unless another is under way."""
         with self._lock:
-            flight = self._by_path.get(entry_path)
-            if flight is not None:
-                return flight, False
-            flight = self._by_path[entry_path] = Flight()
-            return flight, True
+            other = self._by_path.get(entry_path)
+            if other is not None and other.busy.locked():
+                return other
+            self._by_path[entry_path] = flight  # also over one whose leader was interrupted before it could leave
+            return flight
 
     def leave(self, entry_path: str, flight: Flight) -> None:
-        """End a flight that the caller leads."""
+        """Forget a flight, if it is that of the entry."""
         with self._lock:
             if self._by_path.get(entry_path) is flight:
                 del self._by_path[entry_path]
-        flight.end()
 
 
 flights = Flights()

@@ -13,8 +13,9 @@ import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from pcache.claim import computing, flights, read_owner
+from pcache.claim import Flight, computing, flights, read_owner
 from pcache.errors import DirectoryError, Miss, SigningKeyError
+from pcache.interrupts import uninterrupted
 from pcache.ledger import Ledger
 from pcache.notices import log
 from pcache.storing import CannotWrite, Storing
@@ -22,7 +23,7 @@ from pcache.storing import CannotWrite, Storing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pcache.claim import Claim, Flight
+    from pcache.claim import Claim
     from pcache.config import Settings
     from pcache.reader import Address, Loaded
     from pcache.registry import FunctionVersion
@@ -95,12 +96,14 @@ class Flow:
             return self._run(job, miss)[0]
         deadline = None if job.lock_timeout is None else time.monotonic() + job.lock_timeout
         while True:
-            flight, leads = flights.enter(job.address.path)
-            if leads:
+            own = Flight()
+            with own.busy:
                 try:
-                    return self._lead(job, flight, miss, deadline)
+                    flight = flights.enter(job.address.path, own)
+                    if flight is own:
+                        return self._lead(job, flight, miss, deadline)
                 finally:
-                    flights.leave(job.address.path, flight)
+                    flights.leave(job.address.path, own)
             if flight.thread == threading.get_ident():
                 return self._run(job, miss)[0]  # recursion that lost its context variables
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -118,34 +121,26 @@ class Flow:
         return loaded
 
     def _lead(self, job: Job, flight: Flight, miss: Miss, deadline: float | None) -> Any:
-        claim, loaded = self._take_claim(job, deadline)
-        if loaded is not None:
-            return self._waited(job, loaded)
-        flight.stored = False
-        try:
-            result, cost_ns = self._run(job, miss)
-            if claim is not None:
-                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss)
-            return result
-        finally:
-            if claim is not None:
-                claim.abandon()
-
-    def _take_claim(self, job: Job, deadline: float | None) -> tuple[Claim | None, Loaded | None]:
-        """Return the claim, or the result that appeared meanwhile, or neither: then compute without storing."""
+        """Take the claim and compute; or return what another process has computed meanwhile."""
         started = time.monotonic()
         look_at_owner, say_waiting = started + _LOOK_AT_OWNER, started + _SAY_WAITING
         while True:
             try:
                 claim = self.storing.claim(job)
             except CannotWrite:
-                return None, None
-            found = self._found(job, claim)
-            if claim is not None or found is not None:
-                return (None, found) if found is not None else (claim, None)
+                break
+            if claim is not None:
+                with claim:  # closes it, whatever comes: who holds a lock is in everybody's way
+                    try:
+                        return self._compute_once(job, flight, claim, miss)
+                    except BaseException:
+                        claim.abandon()  # an interrupt may have come while it did so itself
+                        raise
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
             now = time.monotonic()
             if deadline is not None and now >= deadline:
-                return None, None
+                break
             if now >= look_at_owner:
                 look_at_owner = now + _LOOK_AT_OWNER
                 if self._remove_dead_owner(job.address.path):
@@ -158,23 +153,30 @@ class Flow:
                     now - started,
                 )
             time.sleep(min(max((now - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
+        flight.stored = False
+        return self._run(job, miss)[0]
 
-    def _found(self, job: Job, claim: Claim | None) -> Loaded | None:
-        """Look again: another process may have published between our look and our claim."""
+    def _compute_once(self, job: Job, flight: Flight, claim: Claim, miss: Miss) -> Any:
+        """Compute under a claim, and store, unless another process has done so between our look and our claim."""
+        try:
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
+            flight.stored = False
+            result, cost_ns = self._run(job, miss)
+            flight.stored = self.storing.publish(claim, job, result, cost_ns, miss)
+            return result
+        finally:
+            claim.abandon()
+
+    def _found(self, job: Job) -> Loaded | None:
+        """Look again: another process may have published meanwhile."""
         self.store.relook(job.address.path)
         if not os.path.lexists(job.address.path):
             return None  # mostly so, and cheaper than a lookup
         try:
-            found = self._look_again(job)
+            return self._look_again(job)
         except Miss:
             return None
-        except BaseException:
-            if claim is not None:
-                claim.abandon()
-            raise
-        if claim is not None:
-            claim.abandon()
-        return found
 
     def _remove_dead_owner(self, path: str) -> bool:
         """A forked child of a dead owner may still hold its lock: take the file from under it.
@@ -186,8 +188,9 @@ class Flow:
 
     def _run(self, job: Job, miss: Miss) -> tuple[Any, int]:
         """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
-        token = computing.set(computing.get() | {job.address.path})
+        inside = computing.get() | {job.address.path}
         started = time.perf_counter_ns()
+        token = uninterrupted(computing.set, inside)
         try:
             result = job.function(*job.args, **job.kwargs)
         except BaseException:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import entry
 from pcache.errors import EntryError, Miss
 from pcache.home import means_the_same
+from pcache.interrupts import pass_on
 from pcache.reader import OTHER_MODULE, open_entry, read_buffer, read_into
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
     except MemoryError as error:
         raise Miss("damaged", detail="it claims more memory than there is") from error
     except OSError as error:
+        pass_on(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:
         os.close(fd)

@@ -6,48 +6,46 @@ After a fork the child closes its copies of the descriptors, which leaves the pa
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 import time
 import weakref
 from typing import TYPE_CHECKING
 
+from pcache.interrupts import uninterrupted
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
 
 # Weak, so that one which an interrupt left in nobody's hands is collected, and lets go.
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 _PAUSE = 0.001  # seconds between two tries
 
 
-class Lock:
-    """A descriptor whose lock is held, or is about to be. Released by closing it; never inherited by a forked child."""
+class Lock(io.FileIO):
+    """A file whose lock is held, or is about to be. Released by closing it; never inherited by a forked child.
 
-    __slots__ = ("__weakref__", "fd", "path")
+    All that opens and closes it is written in C: no signal comes between, also when it is collected.
+    """
 
-    def __init__(self, fd: int, path: str) -> None:
-        self.fd = fd
+    def __init__(self, path: str, mode: str = "r+") -> None:
         self.path = path
         _held.add(self)
+        uninterrupted(super().__init__, path, mode, True, _open)
 
-    def release(self) -> None:
-        """Close the descriptor, which frees the lock."""
-        _held.discard(self)
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
+    release = io.FileIO.close
+    __del__ = io.FileIO.close  # without the warning that Python's own gives
 
-    def __del__(self) -> None:
-        self.release()
+    @property
+    def fd(self) -> int:
+        """The descriptor, -1 when it is closed."""
+        return -1 if self.closed else self.fileno()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.release()
+def _open(path: str, flags: int) -> int:
+    return uninterrupted(os.open, path, flags | os.O_CREAT | SAFE_FLAGS, 0o600)
 
 
 def try_lock(path: str, wait: float = 0.0) -> Lock | None:
@@ -55,7 +53,7 @@ def try_lock(path: str, wait: float = 0.0) -> Lock | None:
 
     Raises `OSError` when the file cannot be made or locked.
     """
-    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path)
+    lock = Lock(path)
     try:
         deadline = time.monotonic() + wait
         while not locking()(lock.fd, blocking=False):

@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import weakref
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import entry
@@ -19,6 +20,7 @@ from pcache.compression import RAW
 from pcache.culprit import attempt
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
+from pcache.interrupts import pass_on
 from pcache.payload import load, load_again, load_with
 from pcache.tally import COST_BITS
 from pcache.trust import SAFE_FLAGS, our_uid
@@ -88,7 +90,8 @@ class Recent:
         header, mtime_ns, stream, identity, weight = known
         try:
             status = os.lstat(address.path)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return None  # gone: reading it says what there is to say
         if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
             return None
@@ -138,10 +141,11 @@ def open_entry(path: str) -> tuple[int, os.stat_result]:
     Raises `Miss` for what is not there, and for what is there and is not a file of ours.
     """
     try:
-        fd = os.open(path, _READ_FLAGS)
+        [fd] = starmap(os.open, ((path, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
     except (FileNotFoundError, NotADirectoryError):
         raise Miss("absent") from None
     except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
+        pass_on(error)
         raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
     try:
         status = os.fstat(fd)
@@ -187,6 +191,7 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     except EntryError as error:
         raise Miss(error.reason, detail=error.detail) from error
     except OSError as error:
+        pass_on(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
         raise Miss("damaged", detail="it claims more memory than there is") from error
@@ -267,8 +272,11 @@ def _map(fd: int, size: int) -> mmap.mmap | None:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
         else:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError):  # ValueError: the file was cut since its status was read
+    except OSError as error:
+        pass_on(error)
         return None  # no maps, descriptors or address space left: the buffers are read instead
+    except ValueError:
+        return None  # the file was cut since its status was read
     _live_maps.add(weakref.ref(mapped, _live_maps.discard))
     return mapped
 

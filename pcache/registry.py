@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
     pattern = _TEMPORARY if temporary else _NAME
     try:
         names = os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return
     for name in names:
         path = os.path.join(folder, name)
@@ -152,7 +154,8 @@ def _is_old(path: str) -> bool:
     """Whether a file that takes a moment to write has been there for a minute: its writer was killed."""
     try:
         return time.time() - os.lstat(path).st_mtime > _TEMPORARY_AGE
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return False  # renamed meanwhile
 
 
@@ -162,7 +165,7 @@ def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: by
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
     temporary = f"{path}.{os.urandom(4).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+    fd = uninterrupted(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
         write_all(fd, json.dumps(record, indent=1).encode())
         os.rename(temporary, path)
@@ -177,8 +180,9 @@ def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: by
 def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
     """What a file says; None when it is gone, damaged or signed by somebody else."""
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
         return None
     import json  # late for start-up time
 
@@ -187,7 +191,10 @@ def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] 
         key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
         tag = record.pop("tag")
         return record if compare_digest(_tag(record, key, context), tag) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # half written, edited, or of another release
     finally:
         os.close(fd)

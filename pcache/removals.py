@@ -6,11 +6,13 @@ sentence rests on it; losing it loses that sentence.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def note(root: str, names: Iterable[str], cause: str) -> None:
     path = path_below(root)
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        fd = uninterrupted(os.open, path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
         try:
             write_all(fd, records[-_MAX_SIZE:])
             full = os.fstat(fd).st_size > _MAX_SIZE
@@ -49,8 +51,8 @@ def note(root: str, names: Iterable[str], cause: str) -> None:
             os.close(fd)
         if full:
             os.replace(path, f"{path}.1")
-    except OSError:
-        pass  # a full or read-only disk: what was removed stays removed
+    except OSError as error:
+        pass_on(error)  # else a full or read-only disk: what was removed stays removed
 
 
 def last(root: str, function_id: str, key: str) -> Removal | None:
@@ -58,10 +60,11 @@ def last(root: str, function_id: str, key: str) -> Removal | None:
     name = bytes.fromhex(function_id + key)
     for path in (path_below(root), f"{path_below(root)}.1"):
         try:
-            fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-        except OSError:
+            fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+        except OSError as error:
+            pass_on(error)
             continue
-        with os.fdopen(fd, "rb") as file:
+        with io.FileIO(fd) as file:
             data = file.read(2 * _MAX_SIZE)
         at = data.rfind(name)
         if at >= 0 and at + _RECORD.size <= len(data):

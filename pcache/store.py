@@ -22,6 +22,7 @@ from pcache import claim as claims
 from pcache import stamp
 from pcache.entry import NEVER
 from pcache.errors import DirectoryError
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
 from pcache.reader import Recent, read_value
 from pcache.trust import SAFE_FLAGS, check_directory, make_folder, write_all
@@ -117,8 +118,10 @@ class Store:
     def _check_shard(self, shard: str) -> None:
         """Refuse a shard that is a symbolic link, or that others can write to; looked at once per process."""
         paths = [self.root, f"{self.root}/{GENERATION}", self.entries, f"{self.entries}/{shard}"]
-        if all(check_directory(path) for path in paths):
-            self._checked_shards.add(shard)
+        for path in paths:  # in no generator: one that is closed half way loses an interrupt
+            if not check_directory(path):
+                return
+        self._checked_shards.add(shard)
 
     def _touch(self, path: str, loaded: Loaded, now_ns: int) -> None:
         """Note that an entry is in use, in the modification time of its file."""
@@ -127,16 +130,16 @@ class Store:
         try:
             os.utime(path, ns=(now_ns, mtime_ns), follow_symlinks=False)
             self._recent.renew(path, loaded.identity, os.lstat(path))
-        except OSError:
-            pass  # a read-only or vanished file: its recency is lost, the result is not
+        except OSError as error:
+            pass_on(error)  # else a read-only or vanished file: its recency is lost, the result is not
 
     def relook(self, path: str) -> None:
         """Have a network file system notice a published entry: listing a directory renews what the client knows."""
         if self.network:
             try:
                 os.listdir(os.path.dirname(path))
-            except OSError:
-                pass  # the lookup that follows tells
+            except OSError as error:
+                pass_on(error)  # else the lookup that follows tells
 
     def claim(self, path: str, owner: bytes) -> Claim | None:
         """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
@@ -215,7 +218,8 @@ class Store:
                     removed += claims.remove_leftover(path)
                 elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
-            except OSError:
+            except OSError as error:
+                pass_on(error)
                 continue  # vanished, or not ours to remove: the next sweep will see
         return removed
 
@@ -226,7 +230,7 @@ class Store:
 
 def _listing(folder: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as items:
+        with uninterrupted(os.scandir, folder) as items:
             return list(items)
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -242,8 +246,9 @@ def _names(folder: str) -> list[str]:
 def is_ours(root: str) -> bool:
     """Whether a directory carries our tag."""
     try:
-        fd = os.open(os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        fd = uninterrupted(os.open, os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
         return False
     try:
         return _TAG_MARK in os.read(fd, 4096)
@@ -290,7 +295,7 @@ def make_root(root: str) -> None:
     check_root(root)
     for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
         data = text.encode()
-        fd = os.open(os.path.join(root, name), os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
+        fd = uninterrupted(os.open, os.path.join(root, name), os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
         try:
             there = os.read(fd, len(data))
             if there != data and data.startswith(there):  # new, or cut short by a full disk or a kill

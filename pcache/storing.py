@@ -20,6 +20,7 @@ from pcache.errors import (
     UnpicklableResult,
     UnpicklableResultWarning,
 )
+from pcache.interrupts import pass_on
 from pcache.notices import warn_once
 from pcache.trust import UNSIGNED, check_private
 
@@ -77,10 +78,11 @@ class Storing:
         except OSError as error:
             self.refuse(error)
             return False
-        try:
-            return self.publish(claim, job, result, 0, Miss("refreshed"))
-        finally:
-            claim.abandon()
+        with claim:
+            try:
+                return self.publish(claim, job, result, 0, Miss("refreshed"))
+            finally:
+                claim.abandon()
 
     def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
@@ -174,6 +176,8 @@ class Storing:
 
     def refuse(self, error: Exception) -> None:
         """Writing failed: say so once per cause, and do not try again for a minute."""
+        if isinstance(error, OSError):
+            pass_on(error)
         self._stopped_until = time.monotonic() + _STOP_WRITING
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__

@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from pcache.errors import DirectoryError, SigningKeyError
 from pcache.folders import user_folder
+from pcache.interrupts import pass_on, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,10 +110,11 @@ def read_key_file(path: str) -> list[bytes] | None:
     Raises `SigningKeyError` for a file that others could have written or read, or that is no key file.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        pass_on(error)
         raise SigningKeyError(
             f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, or name another with"
             " PCACHE_KEY_FILE.",
@@ -155,7 +157,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     path = os.path.abspath(path)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+    fd = uninterrupted(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
         write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
         os.fsync(fd)  # a lost key makes every entry unreadable
@@ -231,7 +233,8 @@ class KeySource:
             return UNSIGNED
         try:
             write_key_file(self.path, [new_key()])
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             # No home, or none that can be written: the documented fallback is the private mode.
             return UNSIGNED
         return self._read_own() or UNSIGNED
@@ -247,6 +250,7 @@ def check_directory(path: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
+        pass_on(error)
         reason = "is below a file" if error.errno == errno.ENOTDIR else f"cannot be used ({error.strerror})"
         raise DirectoryError(f"the cache directory {path} {reason}; choose another", path=path, reason="os") from error
     if stat.S_ISLNK(status.st_mode):
