@@ -12,6 +12,7 @@ import stat
 import time
 from typing import NamedTuple
 
+from pcache.interrupts import uninterrupted
 from pcache.trust import SAFE_FLAGS, check_directory, our_uid
 
 _RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
@@ -74,8 +75,8 @@ class Access(NamedTuple):
         flags |= os.O_CREAT | SAFE_FLAGS
         mode = _RIGHTS[self.shared][1]
         if not self.shared:
-            return os.open(path, flags, mode)
-        fd = _open_shared(path, flags, mode)
+            return uninterrupted(os.open, path, flags, mode)
+        fd = uninterrupted(_open_shared, path, flags, mode)
         status = os.fstat(fd)
         if status.st_uid == our_uid() and stat.S_IMODE(status.st_mode) != mode:
             os.fchmod(fd, mode)
@@ -90,7 +91,7 @@ def _open_shared(path: str, flags: int, mode: int) -> int:
     deadline = time.monotonic() + _APPEARING
     while True:
         try:
-            return os.open(path, flags, mode)
+            return uninterrupted(os.open, path, flags, mode)
         except PermissionError:
             if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
                 raise

@@ -21,10 +21,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pcache.access import PRIVATE
-from pcache.forks import whole
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.locking import Lock, locking
 from pcache.owner import CLAIM_SUFFIX, MAX_OWNER
-from pcache.trust import SAFE_FLAGS, close_quietly, our_uid
+from pcache.trust import SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,13 +38,13 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of 
 class Claim(Lock):
     """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither."""
 
-    __slots__ = ("_written", "entry_path", "identity")
-
-    def __init__(self, fd: int, path: str, entry_path: str) -> None:
-        super().__init__(fd, path)
+    def __init__(
+        self, entry_path: str, suffix: str = CLAIM_SUFFIX, mode: str = "r+", *, access: Access = PRIVATE
+    ) -> None:
         self.entry_path = entry_path
         self.identity: tuple[int, int] | None = None
         self._written = 0
+        super().__init__(entry_path + suffix, mode, access=access)
 
     def is_in_place(self) -> bool:
         """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
@@ -128,16 +128,10 @@ class Claim(Lock):
         try:
             if self.is_in_place():
                 os.unlink(self.path)
-        except OSError:
-            pass  # a leftover: the next call for this key takes it over, `evict` and `clear` remove it
+        except OSError as error:
+            pass_on(error)  # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
         finally:
             self.release()
-
-    def __del__(self) -> None:
-        if self._written:
-            self.abandon()
-        else:
-            self.release()  # never ours: the file stays for whoever holds it
 
 
 def _write_all(fd: int, pieces: Sequence[Any]) -> int:
@@ -177,30 +171,36 @@ def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: s
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
-    path = entry_path + suffix
-    while True:
-        with whole:
-            claim = Claim(access.open(path, os.O_RDWR), path, entry_path)
-        try:
+    try:
+        while True:
+            claim = Claim(entry_path, suffix, access=access)
             try:
-                is_free = locking()(claim.fd, blocking=False)
-            except OSError as error:
-                if error.errno not in _NO_LOCKS:
-                    raise
-                claim.drop_unsigned()
-                return private_claim(entry_path, owner, access)
-            if not is_free:
+                try:
+                    is_free = locking()(claim.fd, blocking=False)
+                except OSError as error:
+                    if error.errno not in _NO_LOCKS:
+                        raise
+                    claim.drop_unsigned()
+                    return private_claim(entry_path, owner, access)
+                if not is_free:
+                    claim.release()
+                    return None
+                if claim.is_in_place():
+                    if claim.check_leftover():
+                        claim.sign(owner)
+                        return claim
+                    os.unlink(claim.path)
+                claim.release()  # its owner published meanwhile: look for the new one
+            except BaseException:
                 claim.release()
-                return None
-            if claim.is_in_place():
-                if claim.check_leftover():
-                    claim.sign(owner)
-                    return claim
-                os.unlink(path)
-            claim.release()  # its owner published meanwhile: look for the new one
-        except BaseException:
-            claim.release()
-            raise
+                raise
+    except OSError as error:
+        if error.errno is None:  # a timeout
+            remove_leftover(entry_path + suffix)
+        raise
+    except BaseException:
+        remove_leftover(entry_path + suffix)  # perhaps we had made the file
+        raise
 
 
 def _private_suffix() -> str:
@@ -216,13 +216,16 @@ def locked_private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE
 
 def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Claim:
     """A claim that excludes nobody, for file systems without locks, or where they cannot be relied upon."""
-    path = entry_path + _private_suffix()
-    with whole:
-        claim = Claim(access.open(path, os.O_RDWR | os.O_EXCL), path, entry_path)
+    suffix = _private_suffix()
     try:
-        claim.sign(owner)
+        claim = Claim(entry_path, suffix, "x+", access=access)
+        try:
+            claim.sign(owner)
+        except BaseException:
+            claim.release()
+            raise
     except BaseException:
-        claim.release()
+        unlink_if_there(entry_path + suffix)  # nobody else has this name
         raise
     return claim
 
@@ -230,7 +233,7 @@ def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Cl
 def remove_leftover(path: str) -> bool:
     """Remove a claim file that nobody holds; return whether it is gone."""
     try:
-        fd = os.open(path, os.O_RDWR | SAFE_FLAGS)
+        fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
     except FileNotFoundError:
         return True
     try:
@@ -241,40 +244,39 @@ def remove_leftover(path: str) -> bool:
             os.unlink(path)
         return True
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 class Flight:
     """One computation of this process that other threads may wait for. `stored` says whether there is a result.
 
+    It is under way while `busy` is held, which whoever computes holds in a `with`: an interrupt cannot leave it so.
     `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
     `turns` when calls took theirs that would not wait for it any longer.
     """
 
-    __slots__ = ("_busy", "awaits", "claim", "native_id", "over", "path", "stored", "thread", "turns")
+    __slots__ = ("awaits", "busy", "claim", "native_id", "path", "stored", "thread", "turns")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.claim: Claim | None = None
         self.awaits: list[str] = []
         self.turns: list[float] = []
-        self.over = False
         self.native_id = threading.get_native_id()
-        self._busy = threading.Lock()  # held until the end; an Event takes 5 us to make
-        self._busy.acquire()
+        self.busy = threading.Lock()  # an Event takes 5 us to make
         self.stored = True
         self.thread = threading.get_ident()
 
-    def end(self) -> None:
-        """Let the waiting threads go on."""
-        self.over = True
-        self._busy.release()
+    @property
+    def over(self) -> bool:
+        """Whether the computation has come to its end."""
+        return not self.busy.locked()
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for the end; return whether it came in time."""
-        if not self._busy.acquire(timeout=-1 if seconds is None else seconds):
+        if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
             return False
-        self._busy.release()
+        self.busy.release()
         return True
 
 
@@ -286,18 +288,18 @@ class Flights:
 
     def reset(self) -> None:
         """Forget them all, and a lock that a thread held which did not survive the fork."""
-        self._lock = threading.Lock()
-        self.notes = threading.Lock()  # of what flights say in their claims
+        self._lock = threading.RLock()  # reentrant: a signal handler may call a cached function
+        self.notes = threading.RLock()  # of what flights say in their claims
         self._by_path: dict[str, Flight] = {}
 
-    def enter(self, entry_path: str) -> tuple[Flight, bool]:
-        """Return the flight of an entry, and whether the caller leads it."""
+    def enter(self, entry_path: str, flight: Flight) -> Flight:
+        """Return the flight of an entry: the given one, which is busy, unless another is under way."""
         with self._lock:
-            flight = self._by_path.get(entry_path)
-            if flight is not None:
-                return flight, False
-            flight = self._by_path[entry_path] = Flight(entry_path)
-            return flight, True
+            other = self._by_path.get(entry_path)
+            if other is not None and other.busy.locked():
+                return other
+            self._by_path[entry_path] = flight  # also over one whose leader was interrupted before it could leave
+            return flight
 
     def get(self, entry_path: str) -> Flight | None:
         """The computation of an entry that is under way."""
@@ -309,11 +311,10 @@ class Flights:
             return list(self._by_path.values())
 
     def leave(self, entry_path: str, flight: Flight) -> None:
-        """End a flight that the caller leads."""
+        """Forget a flight, if it is that of the entry."""
         with self._lock:
             if self._by_path.get(entry_path) is flight:
                 del self._by_path[entry_path]
-        flight.end()
 
 
 flights = Flights()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.errors import ConfigError
 from pcache.folders import user_folder
+from pcache.interrupts import uninterrupted
 from pcache.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     """
     try:
         # Non-blocking, so that a pipe of that name cannot make us wait.
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        with open(path, "rb", opener=lambda name, flags: uninterrupted(os.open, name, flags | os.O_NONBLOCK)) as file:
             # The open file is asked, as the name may mean another one by now.
             doubt = _doubt(os.lstat(path)) or _doubt(os.fstat(file.fileno()))
             text = file.read(_GLANCE if doubt else -1) or b""

@@ -12,6 +12,8 @@ from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.interrupts import is_interrupt
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -29,10 +31,12 @@ class Culprit(NamedTuple):
 
 
 def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
-    """Call other people's code; return its result and None, or None and the exception."""
+    """Call other people's code; return its result and None, or None and the exception that it raised."""
     try:
         return function(*args), None
-    except Exception as error:  # noqa: BLE001 - pickle hooks may raise anything, and none of it may reach the caller
+    except Exception as error:  # pickle hooks may raise anything, and none of it may reach the caller
+        if is_interrupt(error):
+            raise
         return None, error
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.claim import Flight, computing, flights
 from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
+from pcache.interrupts import uninterrupted
 from pcache.ledger import Ledger
 from pcache.notices import log
 from pcache.owner import read_owner
@@ -99,12 +100,14 @@ class Flow:
         deadline = None if job.lock_timeout is None else time.monotonic() + job.lock_timeout
         with Wait(path) as wait:
             while True:
-                flight, leads = flights.enter(path)
-                if leads:
+                own = Flight(path)
+                with own.busy:
                     try:
-                        return self._lead(job, flight, miss, wait, deadline)
+                        flight = flights.enter(path, own)
+                        if flight is own:
+                            return self._lead(job, flight, miss, wait, deadline)
                     finally:
-                        flights.leave(path, flight)
+                        flights.leave(path, own)
                 if flight.thread == threading.get_ident():
                     return self._run(job, miss, flight)[0]  # recursion that lost its context variables
                 if not wait.for_flight(flight, deadline) or not flight.stored:
@@ -121,45 +124,33 @@ class Flow:
         return loaded
 
     def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait, deadline: float | None) -> Any:
-        flight.claim, loaded = claim, _ = self._take_claim(job, wait, deadline)
-        if loaded is not None:
-            return self._waited(job, loaded)
-        flight.stored = False
-        try:
-            began_ns = time.time_ns()
-            result, cost_ns = self._run(job, miss, flight)
-            give_up(flight)
-            if claim is not None:
-                flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
-            return result
-        finally:
-            give_up(flight)
-            if claim is not None:
-                claim.abandon()
-
-    def _take_claim(self, job: Job, wait: Wait, deadline: float | None) -> tuple[Claim | None, Loaded | None]:
-        """Return the claim, or the result that appeared meanwhile, or neither: then compute without storing."""
+        """Take the claim and compute; or return what another process has computed meanwhile."""
         started = time.monotonic()
         look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
         while True:
             try:
                 claim = self.storing.claim(job)
             except CannotWrite:
-                return None, None
-            found = self._found(job, claim)
-            if claim is not None or found is not None:
-                wait.end()
-                return (None, found) if found is not None else (claim, None)
+                break
+            if claim is not None:
+                with claim:  # closes it, whatever comes: who holds a lock is in everybody's way
+                    try:
+                        wait.end()
+                        return self._compute_once(job, flight, claim, miss)
+                    except BaseException:
+                        claim.abandon()  # an interrupt may have come while it did so itself
+                        raise
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
             now = time.monotonic()
             if deadline is not None and now >= deadline:
-                return None, None
+                break
             if now >= look_at_owner:
                 look_at_owner = now + LOOK
                 if self._remove_dead_owner(job.address.path):
                     continue
                 if wait.is_endless(now):
-                    wait.end()
-                    return None, None
+                    break
             if now >= say_waiting:
                 say_waiting = now + _SAY_WAITING
                 log(
@@ -168,23 +159,34 @@ class Flow:
                     now - started,
                 )
             time.sleep(min(max((now - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
+        wait.end()
+        flight.stored = False
+        return self._run(job, miss, flight)[0]
 
-    def _found(self, job: Job, claim: Claim | None) -> Loaded | None:
-        """Look again: another process may have published between our look and our claim."""
+    def _compute_once(self, job: Job, flight: Flight, claim: Claim, miss: Miss) -> Any:
+        """Compute under a claim, and store, unless another process has done so between our look and our claim."""
+        try:
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
+            flight.stored, flight.claim = False, claim
+            began_ns = time.time_ns()
+            result, cost_ns = self._run(job, miss, flight)
+            give_up(flight)
+            flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
+            return result
+        finally:
+            give_up(flight)
+            claim.abandon()
+
+    def _found(self, job: Job) -> Loaded | None:
+        """Look again: another process may have published meanwhile."""
         self.store.relook(job.address.path)
         if not os.path.lexists(job.address.path):
             return None  # mostly so, and cheaper than a lookup
         try:
-            found = self._look_again(job)
+            return self._look_again(job)
         except Miss:
             return None
-        except BaseException:
-            if claim is not None:
-                claim.abandon()
-            raise
-        if claim is not None:
-            claim.abandon()
-        return found
 
     def _remove_dead_owner(self, path: str) -> bool:
         """A forked child of a dead owner may still hold its lock: take the file from under it.
@@ -197,15 +199,14 @@ class Flow:
     def _run_alone(self, job: Job, miss: Miss) -> Any:
         """Compute what somebody else computes, too."""
         flight = Flight(job.address.path)
-        try:
+        with flight.busy:
             return self._run(job, miss, flight)[0]
-        finally:
-            flight.end()
 
     def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
         """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
-        token = computing.set({**computing.get(), job.address.path: flight})
+        inside = {**computing.get(), job.address.path: flight}
         started = time.perf_counter_ns()
+        token = uninterrupted(computing.set, inside)
         try:
             result = job.function(*job.args, **job.kwargs)
         except BaseException:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import entry
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
+from pcache.interrupts import pass_on
 from pcache.reader import OTHER_MODULE, open_entry, read_into
-from pcache.trust import close_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,9 +61,10 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
     except MemoryError as error:
         raise Miss("damaged", detail="it claims more memory than there is") from error
     except OSError as error:
+        pass_on(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ Safe for threads, processes and forks. A killed process loses what it counted si
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
 from pcache.endings import Unfinished
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.tally import Tally
 from pcache.trust import SAFE_FLAGS, write_all
 
@@ -102,14 +104,15 @@ class Ledger(Unfinished):
             self._tallies = [tally for tally in self._tallies if tally.owner() is not None]
             try:
                 is_full = self._append()
-            except OSError:
+            except OSError as error:
+                pass_on(error)
                 self._is_ours = False  # a full or read-only disk; or the directory was removed, and will be made anew
                 return False
         if is_full and merging and "filelock" in sys.modules:
             try:
                 merge(self._folder, access=self._access)
-            except OSError:
-                pass  # nothing is lost: whoever appends next tries again
+            except OSError as error:
+                pass_on(error)  # else nothing is lost: whoever appends next tries again
         return True
 
     def _append(self) -> bool:
@@ -117,17 +120,17 @@ class Ledger(Unfinished):
         if not self._more:
             return False
         if not os.path.lexists(os.path.dirname(self._folder)):
-            raise FileNotFoundError(self._folder)  # nothing is stored there yet
+            raise FileNotFoundError(errno.ENOENT, "there is no directory", self._folder)  # nothing is stored there yet
         self._is_ours = self._is_ours or self._access.check_below(self.root, self._folder)
         hour = int(time.time()) // HOUR
         path = os.path.join(self._folder, "counters")
-        fd = self._access.open(path, os.O_WRONLY | os.O_APPEND)
+        fd = uninterrupted(self._access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
             for function, counters in list(self._more.items()):
                 # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
                 line = f"\n{_line(hour, function, counters)}".encode()
                 if os.write(fd, line) != len(line):
-                    raise OSError("the disk is full")
+                    raise OSError(errno.ENOSPC, "the disk is full")
                 del self._more[function]
             return os.fstat(fd).st_size > _FULL
         finally:
@@ -165,7 +168,8 @@ def _identities(folder: str) -> list[tuple[int, int]]:
     for name in ("totals", "counters"):
         try:
             status = os.stat(os.path.join(folder, name))
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             found.append((0, 0))
         else:  # what is appended changes the time
             found.append((status.st_ino, status.st_ctime_ns if name == "totals" else 0))
@@ -256,7 +260,8 @@ def _is_settled(folder: str, name: str, now: float) -> bool:
 def _set_aside(folder: str) -> list[str]:
     try:
         return sorted(name for name in os.listdir(folder) if name.startswith("counters."))
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return []
 
 
@@ -268,7 +273,7 @@ def _write_totals(
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
     heading = " ".join([f"{since:.0f}", *merged])
     lines = [f"#{crc32(heading.encode()):08x} {heading}", *_lines(amounts)]
-    fd = access.open(temporary, os.O_WRONLY | os.O_TRUNC)
+    fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_TRUNC)
     try:
         write_all(fd, "\n".join(lines).encode())
     finally:
@@ -289,10 +294,13 @@ def _by_day(amounts: Mapping[tuple[int, str, str], int], now: float) -> dict[tup
 def _content(folder: str, name: str) -> str:
     try:
         with open(
-            os.path.join(folder, name), "rb", opener=lambda path, flags: os.open(path, flags | SAFE_FLAGS)
+            os.path.join(folder, name),
+            "rb",
+            opener=lambda path, flags: uninterrupted(os.open, path, flags | SAFE_FLAGS),
         ) as file:
             return (file.read(_MAX_SIZE) or b"").decode("utf-8", "replace")
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return ""
 
 

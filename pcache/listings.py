@@ -17,6 +17,7 @@ from pcache import history, ledger, occupancy, registry
 from pcache.differences import of_versions
 from pcache.entry import NEVER
 from pcache.errors import ConfigError, Miss
+from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN, imports_of
 from pcache.owner import CLAIM_SUFFIX, read_owner
 from pcache.reports import (
@@ -219,7 +220,8 @@ def _in_flight(cache: Cache) -> Iterator[InFlight]:
             continue
         try:
             since = os.stat(path, follow_symlinks=False).st_mtime  # the record is written when the claim is taken
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             continue  # done meanwhile
         yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, since)
 

@@ -6,6 +6,7 @@ After a fork the child closes its copies of the descriptors, which leaves the pa
 from __future__ import annotations
 
 import functools
+import io
 import os
 import sys
 import time
@@ -14,43 +15,42 @@ from typing import TYPE_CHECKING
 
 from pcache.access import PRIVATE, Access
 from pcache.forks import whole
-from pcache.trust import close_quietly
+from pcache.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Self
 
 # Weak, so that one which an interrupt left in nobody's hands is collected, and lets go.
 _held: weakref.WeakSet[Lock] = weakref.WeakSet()
 _PAUSE = 0.001  # seconds between two tries
 
 
-class Lock:
-    """A descriptor whose lock is held, or is about to be. Released by closing it; never inherited by a forked child."""
+class Lock(io.FileIO):
+    """A file whose lock is held, or is about to be. Released by closing it; never inherited by a forked child.
 
-    __slots__ = ("__weakref__", "fd", "path")
+    All that opens and closes it is written in C: no signal comes between, also when it is collected.
+    """
 
-    def __init__(self, fd: int, path: str) -> None:
-        self.fd = fd
+    def __init__(self, path: str, mode: str = "r+", *, access: Access = PRIVATE) -> None:
         self.path = path
-        _held.add(self)
+        with whole:
+            _held.add(self)
+            uninterrupted(super().__init__, path, mode, True, access.open)
 
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""
-        if self.fd >= 0:
-            with whole:
-                _held.discard(self)
-                fd, self.fd = self.fd, -1
-                close_quietly(fd)
+        with whole:
+            try:
+                self.close()
+            except OSError:
+                pass  # it is closed all the same, and what was written is checked when it is read
 
-    def __del__(self) -> None:
-        self.release()
+    __del__ = io.FileIO.close  # without the warning that Python's own gives
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
+    @property
+    def fd(self) -> int:
+        """The descriptor, -1 when it is closed."""
+        return -1 if self.closed else self.fileno()
 
 
 def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock | None:
@@ -58,8 +58,7 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock 
 
     Raises `OSError` when the file cannot be made or locked.
     """
-    with whole:
-        lock = Lock(access.open(path, os.O_RDWR), path)
+    lock = Lock(path, access=access)
     try:
         deadline = time.monotonic() + wait
         while not locking()(lock.fd, blocking=False):

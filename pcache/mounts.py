@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from pcache.interrupts import pass_on
+
 # As the kernel names them. FUSE file systems count when the part after the dot is a network protocol.
 _NETWORK = frozenset(
     "nfs nfs4 cifs smb smb2 smb3 smbfs 9p afs ceph glusterfs lustre gpfs beegfs orangefs ocfs2 gfs2 ncpfs webdav"
@@ -27,7 +29,8 @@ def filesystem_of(path: str, table: str = "/proc/self/mountinfo") -> str:
     try:
         with open(table, encoding="utf-8", errors="surrogateescape") as lines:
             mounts = [_mount(line) for line in lines if " - " in line]
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return ""
     real = os.path.realpath(path)
     kind, longest = "", -1

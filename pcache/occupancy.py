@@ -9,13 +9,15 @@ corrects that. A damaged file is one that is not there: then everything is count
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
-from pcache.trust import SAFE_FLAGS, close_quietly
+from pcache.interrupts import pass_on, uninterrupted
+from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,15 +54,17 @@ def path_below(root: str, function: str = "") -> str:
 def read(path: str) -> list[Amount] | None:
     """What lies in each shard, as a file says; None when it is not there or damaged."""
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
         return None
     try:
         return _decode(os.pread(fd, _SIZE + 1, 0))
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return None
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 def total_of(rows: Iterable[Amount]) -> Amount:
@@ -100,7 +104,7 @@ def add(
 
     lock = try_lock(path, wait, access=access)
     if lock is None:
-        raise BlockingIOError("another process updates the file")
+        raise BlockingIOError(errno.EAGAIN, "another process updates the file")
     with lock:
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
@@ -146,7 +150,7 @@ class Gauge:
 
     def reset(self) -> None:
         """Forget what was not told yet: in a forked child it is the parent's."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # reentrant: a signal handler may store a result
         self._added: dict[int, Amount] = {}
         self.untold = Amount()
         self.started = False  # anything was added
@@ -180,7 +184,8 @@ class Gauge:
             if pending is not None:
                 there[pending[0]] = there[pending[0]].plus(*pending[1])
             return add(self._path, added, anew=there, wait=wait, access=self._access)
-        except OSError:  # a full or read-only disk, or another process that tells: the next time
+        except OSError as error:  # a full or read-only disk, or another process that tells: the next time
+            pass_on(error)
             with self._lock:
                 for shard, amount in added.items():
                     self._added[shard] = self._added.get(shard, Amount()).plus(*amount)

@@ -7,7 +7,8 @@ import os
 import threading
 from typing import NamedTuple
 
-from pcache.trust import SAFE_FLAGS, close_quietly
+from pcache.interrupts import pass_on, uninterrupted
+from pcache.trust import SAFE_FLAGS
 
 CLAIM_SUFFIX = ".claim"
 MAX_OWNER = 16 << 10  # bytes of an owner record
@@ -50,8 +51,9 @@ def read_owner(entry_path: str) -> Owner | None:
     import json  # late for start-up time
 
     try:
-        fd = os.open(entry_path + CLAIM_SUFFIX, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        fd = uninterrupted(os.open, entry_path + CLAIM_SUFFIX, os.O_RDONLY | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
         return None
     try:
         record = json.loads(os.read(fd, MAX_OWNER))
@@ -63,10 +65,13 @@ def read_owner(entry_path: str) -> Owner | None:
             int(record.get("thread", 0)),
             tuple(map(str, record.get("awaits", ()))),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None  # half written, or already the entry
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 def is_leftover(path: str) -> bool:

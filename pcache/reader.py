@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import weakref
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import entry
@@ -20,9 +21,10 @@ from pcache.compression import RAW
 from pcache.culprit import attempt
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
+from pcache.interrupts import pass_on
 from pcache.payload import load, load_again, load_with
 from pcache.tally import COST_BITS
-from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, close_quietly, our_uid
+from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
     from pcache.entry import BufferRow, Header
@@ -90,7 +92,8 @@ class Recent:
         header, mtime_ns, stream, identity, weight = known
         try:
             status = os.lstat(address.path)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             return None  # gone: reading it says what there is to say
         if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
             return None
@@ -140,10 +143,11 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
     Raises `Miss` for what is not there, and for what is there and is not a file of ours.
     """
     try:
-        fd = os.open(path, _READ_FLAGS)
+        [fd] = starmap(os.open, ((path, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
     except (FileNotFoundError, NotADirectoryError):
         raise Miss("absent") from None
     except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
+        pass_on(error)
         raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
     try:
         status = os.fstat(fd)
@@ -152,7 +156,7 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
         if status.st_uid != our_uid() and not any_owner:
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
     except BaseException as error:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
         if isinstance(error, OSError):
             raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
         raise
@@ -197,11 +201,12 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     except EntryError as error:
         raise Miss(error.reason, detail=error.detail) from error
     except OSError as error:
+        pass_on(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
         raise Miss("damaged", detail="it claims more memory than there is") from error
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 def _load(
@@ -283,8 +288,11 @@ def _map(fd: int, size: int) -> mmap.mmap | None:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
         else:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
-    except (OSError, ValueError):  # ValueError: the file was cut since its status was read
+    except OSError as error:
+        pass_on(error)
         return None  # no maps, descriptors or address space left: the buffers are read instead
+    except ValueError:
+        return None  # the file was cut since its status was read
     _live_maps.add(weakref.ref(mapped, _live_maps.discard))
     return mapped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from pcache.claim import DURABLE
 from pcache.compression import compress_buffer, compress_stream
 from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
+from pcache.interrupts import pass_on
 from pcache.owner import owner_record
 from pcache.publishing import length_of
 from pcache.reader import open_entry
@@ -47,7 +49,10 @@ def recompress(
     for done, item in enumerate(files, 1):
         try:
             length = _recompress(store, keyring, item, setting, dry_run=dry_run)
-        except (Miss, OSError):
+        except Miss:
+            length = None
+        except OSError as error:
+            pass_on(error)
             length = None
         if length is None:
             skipped += 1
@@ -62,8 +67,8 @@ def recompress(
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
     fd, status = open_entry(item.path, any_owner=keyring.any_owner)
-    with os.fdopen(fd, "rb") as file:
-        data = file.read()
+    with io.FileIO(fd) as file:
+        data = file.readall()
     try:
         header, _, stream, buffers = entry.decode(data, keyring)
     except EntryError as error:
@@ -83,15 +88,16 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
     claim = store.claim(item.path, owner_record("pcache recompress"))
     if claim is None:
         return None
-    try:
-        # Somebody who stores a result without computing it could still do so between this look and the renaming; the
-        # result that was there before would then stay.
-        if _identity(os.stat(item.path, follow_symlinks=False)) != _identity(status):
-            return None
-        durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
-        claim.publish(pieces, durable=durable, replaces_nothing=False, mtime_ns=status.st_mtime_ns)
-    finally:
-        claim.abandon()
+    with claim:
+        try:
+            # Somebody who stores a result without computing it could still do so between this look and the renaming;
+            # the result that was there before would then stay.
+            if _identity(os.stat(item.path, follow_symlinks=False)) != _identity(status):
+                return None
+            durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
+            claim.publish(pieces, durable=durable, replaces_nothing=False, mtime_ns=status.st_mtime_ns)
+        finally:
+            claim.abandon()
     return length
 
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from pcache.access import PRIVATE, Access
-from pcache.trust import SAFE_FLAGS, close_quietly, write_all
+from pcache.interrupts import pass_on, uninterrupted
+from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -146,7 +147,8 @@ def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
     pattern = _TEMPORARY if temporary else _NAME
     try:
         names = os.listdir(folder)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return
     for name in names:
         path = os.path.join(folder, name)
@@ -158,7 +160,8 @@ def _is_old(path: str) -> bool:
     """Whether a file that takes a moment to write has been there for a minute: its writer was killed."""
     try:
         return time.time() - os.lstat(path).st_mtime > _TEMPORARY_AGE
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return False  # renamed meanwhile
 
 
@@ -170,7 +173,7 @@ def _write_signed(
     access.make_folders(os.path.dirname(path))
     record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
     temporary = f"{path}.{os.urandom(4).hex()}"
-    fd = access.open(temporary, os.O_WRONLY | os.O_EXCL)
+    fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_EXCL)
     try:
         write_all(fd, json.dumps(record, indent=1).encode())
         os.rename(temporary, path)
@@ -187,8 +190,9 @@ def _write_signed(
 def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
     """What a file says; None when it is gone, damaged or signed by somebody else."""
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
         return None
     import json  # late for start-up time
 
@@ -197,10 +201,13 @@ def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] 
         key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
         tag = record.pop("tag")
         return record if compare_digest(_tag(record, key, context), tag) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # half written, edited, or of another release
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 def _tag(body: dict[str, Any], key: bytes, context: bytes) -> str:

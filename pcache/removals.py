@@ -6,12 +6,14 @@ sentence rests on it; losing it loses that sentence.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) 
     path = path_below(root)
     try:
         access.make_folders(os.path.dirname(path))
-        fd = access.open(path, os.O_WRONLY | os.O_APPEND)
+        fd = uninterrupted(access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
             write_all(fd, records[-_MAX_SIZE:])
             full = os.fstat(fd).st_size > _MAX_SIZE
@@ -50,8 +52,8 @@ def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) 
             os.close(fd)
         if full:
             os.replace(path, f"{path}.1")
-    except OSError:
-        pass  # a full or read-only disk: what was removed stays removed
+    except OSError as error:
+        pass_on(error)  # else a full or read-only disk: what was removed stays removed
 
 
 def last(root: str, function_id: str, key: str) -> Removal | None:
@@ -59,10 +61,11 @@ def last(root: str, function_id: str, key: str) -> Removal | None:
     name = bytes.fromhex(function_id + key)
     for path in (path_below(root), f"{path_below(root)}.1"):
         try:
-            fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-        except OSError:
+            fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+        except OSError as error:
+            pass_on(error)
             continue
-        with os.fdopen(fd, "rb") as file:
+        with io.FileIO(fd) as file:
             data = file.read(2 * _MAX_SIZE)
         at = data.rfind(name)
         if at >= 0 and at + _RECORD.size <= len(data):

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pcache import occupancy, removals
+from pcache.interrupts import pass_on
 from pcache.occupancy import Amount
 from pcache.reports import Removed
 
@@ -63,6 +64,7 @@ def _delete(store: Store, batch: list[StoredFile], refusals: list[OSError]) -> I
                 if store.delete(item.path):
                     gone.append(item)
             except OSError as error:
+                pass_on(error)
                 refusals.append(error)
         return gone
 
@@ -87,5 +89,5 @@ def _make_known(store: Store, gone: list[StoredFile]) -> None:
     less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(occupancy.by_shard(gone)) if n}
     try:
         occupancy.add(path, less, access=store.access)
-    except OSError:
-        pass  # busy, or a disk that can only be read
+    except OSError as error:
+        pass_on(error)  # else busy, or a disk that can only be read

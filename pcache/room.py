@@ -20,6 +20,7 @@ from pcache import registry, removals
 from pcache.config import to_leave_free
 from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
+from pcache.interrupts import pass_on
 from pcache.locking import try_lock
 from pcache.notices import log
 from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
@@ -149,8 +150,8 @@ class Room(Unfinished):
             return
         try:
             self._evict(scope, total, written, pending)
-        except OSError:
-            pass  # a disk or a directory that can only be read: what could go is gone
+        except OSError as error:
+            pass_on(error)  # else a disk or a directory that can only be read: what could go is gone
 
     def _limits_now(self, scope: Scope, total: Amount, written: int) -> Limits:
         """The limits of a scope; on a disk that is nearly full, what was written has to be made up for."""

@@ -24,10 +24,11 @@ from pcache import stamp
 from pcache.access import PRIVATE, Access
 from pcache.entry import NEVER
 from pcache.errors import DirectoryError
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
 from pcache.owner import CLAIM_SUFFIX, Owner, read_owner
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, close_quietly, write_all
+from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -127,8 +128,10 @@ class Store:
     def _check_shard(self, shard: str) -> None:
         """Refuse a shard that is a symbolic link, or that others can write to; looked at once per process."""
         paths = [self.root, f"{self.root}/{GENERATION}", self.entries, f"{self.entries}/{shard}"]
-        if all(self.access.check(path) for path in paths):
-            self._checked_shards.add(shard)
+        for path in paths:  # in no generator: one that is closed half way loses an interrupt
+            if not self.access.check(path):
+                return
+        self._checked_shards.add(shard)
 
     def _touch(self, path: str, loaded: Loaded, now_ns: int) -> None:
         """Note that an entry is in use, in the modification time of its file."""
@@ -140,16 +143,16 @@ class Store:
             if (status.st_ino, status.st_size, status.st_ctime_ns) != loaded.identity:
                 return  # not the file that was read: what happened to it in between must not pass for our own change
             self._recent.renew(path, loaded.identity, os.lstat(path))
-        except OSError:
-            pass  # a read-only or vanished file: its recency is lost, the result is not
+        except OSError as error:
+            pass_on(error)  # else a read-only or vanished file: its recency is lost, the result is not
 
     def relook(self, path: str) -> None:
         """Have a network file system notice a published entry: listing a directory renews what the client knows."""
         if self.network:
             try:
                 os.listdir(os.path.dirname(path))
-            except OSError:
-                pass  # the lookup that follows tells
+            except OSError as error:
+                pass_on(error)  # else the lookup that follows tells
 
     def claim(self, path: str, owner: bytes) -> Claim | None:
         """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
@@ -229,7 +232,8 @@ class Store:
                     removed += claims.remove_leftover(path)
                 elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
-            except OSError:
+            except OSError as error:
+                pass_on(error)
                 continue  # vanished, or not ours to remove: the next sweep will see
         return removed
 
@@ -240,7 +244,7 @@ class Store:
 
 def _listing(folder: str) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as items:
+        with uninterrupted(os.scandir, folder) as items:
             return list(items)
     except (FileNotFoundError, NotADirectoryError):
         return []
@@ -265,15 +269,16 @@ def is_there(path: str) -> bool:
 def is_ours(root: str) -> bool:
     """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
     try:
-        fd = os.open(os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
+        fd = uninterrupted(os.open, os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
     except OSError as error:
+        pass_on(error)
         if error.errno in _NO_TAG:
             return False
         raise
     try:
         return stat.S_ISREG(os.fstat(fd).st_mode) and _TAG_MARK in os.read(fd, 4096)
     finally:
-        close_quietly(fd)
+        os.closerange(fd, fd + 1)
 
 
 def check_root(root: str, access: Access = PRIVATE) -> bool:
@@ -322,7 +327,7 @@ def make_root(root: str, access: Access = PRIVATE) -> None:
     check_root(root, access)
     for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
         data = text.encode()
-        fd = access.open(os.path.join(root, name), os.O_RDWR)
+        fd = uninterrupted(access.open, os.path.join(root, name), os.O_RDWR)
         try:
             there = os.read(fd, len(data))
             # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.

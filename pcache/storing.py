@@ -22,6 +22,7 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.forks import whole
+from pcache.interrupts import pass_on
 from pcache.locking import locking
 from pcache.notices import warn_once
 from pcache.owner import owner_record
@@ -94,10 +95,11 @@ class Storing:
         except OSError as error:
             self.refuse(error)
             return False
-        try:
-            return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
-        finally:
-            claim.abandon()
+        with claim:
+            try:
+                return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
+            finally:
+                claim.abandon()
 
     def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
@@ -194,6 +196,8 @@ class Storing:
 
     def refuse(self, error: Exception) -> None:
         """Writing failed: say so once per cause, and do not try again for a minute."""
+        if isinstance(error, OSError):
+            pass_on(error)
         self._stopped_until = time.monotonic() + _STOP_WRITING
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pcache import registry
 from pcache.codes import facts_of
+from pcache.interrupts import pass_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,10 @@ def _codes_in(file: str) -> _Codes | None:
         for degree in (0, 1, 2):
             for code in _nested(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
                 codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
-    except (OSError, SyntaxError, ValueError, RecursionError):
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (SyntaxError, ValueError, RecursionError):
         return None
     return codes
 

@@ -20,6 +20,7 @@ from blake3 import blake3
 
 from pcache.errors import DirectoryError, SigningKeyError
 from pcache.folders import user_folder
+from pcache.interrupts import pass_on, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,15 +120,16 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
     Raises `SigningKeyError` for a file that others could have written or read, or that is no key file.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
         try:
             _check_key_file(path, os.fstat(fd), shared=shared)
             text = os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace")
         finally:
-            close_quietly(fd)
+            os.closerange(fd, fd + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
+        pass_on(error)
         raise SigningKeyError(
             f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, or name another with"
             " PCACHE_KEY_FILE.",
@@ -149,14 +151,6 @@ def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
 
 
-def close_quietly(fd: int) -> None:
-    """Close a descriptor of which nothing depends on what closing reports: what was read was read."""
-    try:
-        os.close(fd)
-    except OSError:
-        pass  # the descriptor is closed all the same; network file systems report here what became of earlier writes
-
-
 def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
     written = 0
@@ -173,7 +167,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
     path = os.path.abspath(path)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+    fd = uninterrupted(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
         try:
             write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
@@ -187,7 +181,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
                 os.replace(temporary, path)
             os.fsync(fd)  # the name as well
         finally:
-            close_quietly(fd)
+            os.closerange(fd, fd + 1)
     except FileExistsError:
         return False
     finally:
@@ -265,8 +259,10 @@ class KeySource:
     def _make_own(self) -> Keyring:
         if self.path is None:
             return UNSIGNED
-        with contextlib.suppress(OSError):  # it may be there all the same, made by us or by another process
+        try:
             write_key_file(self.path, [new_key()])
+        except OSError as error:
+            pass_on(error)  # else it may be there all the same, made by us or by another process
         # No home, or none that can be written: the documented fallback is the private mode.
         return self._read_own() or UNSIGNED
 
@@ -282,6 +278,7 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
+        pass_on(error)
         if error.errno == errno.ENOTDIR:
             raise DirectoryError(
                 f"the cache directory {path} is below a file; choose another", path=path, reason="os"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import occupancy, registry
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
+from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN
 from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
@@ -249,7 +250,8 @@ def _sweep(cache: Cache) -> int:
         try:
             if time.time() - os.stat(path).st_mtime > _LEFT_BEHIND:
                 cache.flow.store.delete(path)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             continue  # renamed by its writer meanwhile
     if cache.flow.keys.path is not None:
         _sweep_key_folder(cache.flow.keys.path)

@@ -11,7 +11,7 @@ import pytest
 
 from pcache import claim
 from pcache import owner as owners
-from pcache.claim import Flights, private_claim, remove_leftover, try_claim
+from pcache.claim import Flight, Flights, private_claim, remove_leftover, try_claim
 from pcache.owner import owner_record, read_owner
 from tests.processes import Talker, claims_below, run
 
@@ -225,18 +225,21 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 
 
 FORK = """
-from pcache.claim import flights, try_claim
+from pcache.claim import Flight, flights, try_claim
 from pcache.owner import owner_record
 held = try_claim(sys.argv[2], owner_record("module:f"))
-flight, _ = flights.enter(sys.argv[2])
+def leads():
+    flight = Flight()
+    return flight.busy.acquire() and flights.enter(sys.argv[2], flight) is flight
+leads()
 child = os.fork()
 if child == 0:
     size = held.publish([b"child"], durable=False, replaces_nothing=False, mtime_ns=0)
-    say("child", held.fd, size, flights.enter(sys.argv[2])[1])
+    say("child", held.fd, size, leads())
     held.abandon()
     os._exit(0)
 os.waitpid(child, 0)
-say("parent", try_claim(sys.argv[2], b""), flights.enter(sys.argv[2])[1])
+say("parent", try_claim(sys.argv[2], b""), leads())
 say(held.publish([b"parent"], durable=False, replaces_nothing=False, mtime_ns=0))
 """
 
@@ -285,26 +288,36 @@ def test_never_two_holders(tmp_path: Path, path: str) -> None:
 
 def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
-    flights = Flights()
-    first, leads = flights.enter("path")
-    second, follows = flights.enter("path")
-    assert (leads, follows, first is second) == (True, False, True)
-    assert flights.enter("other")[1]
-    flights.leave("path", first)
-    assert second.wait(0)
-    assert flights.enter("path")[1]
+    flights, first, second = Flights(), Flight(), Flight()
+    with first.busy:
+        assert flights.enter("path", first) is first
+        assert flights.enter("path", second) is first
+        assert flights.enter("other", second) is second
+        assert not first.wait(0)
+        flights.leave("path", second)
+        assert flights.enter("path", second) is first
+        flights.leave("path", first)
+        assert flights.enter("path", second) is second
+    assert first.wait(0)
+
+
+def test_a_flight_whose_leader_could_not_leave() -> None:
+    """A flight that nobody keeps busy any more is in nobody's way."""
+    flights, first, second = Flights(), Flight(), Flight()
+    with first.busy:
+        flights.enter("path", first)
+    assert flights.enter("path", second) is second
 
 
 def test_a_flight_of_before_a_fork_ends_no_later_one() -> None:
     """A flight that was forgotten by a reset does not end the one that took its place."""
-    flights = Flights()
-    old, _ = flights.enter("path")
-    flights.reset()
-    new, leads = flights.enter("path")
-    flights.leave("path", old)
-    assert leads
-    assert not new.wait(0)
-    assert flights.enter("path") == (new, False)
+    flights, old, new = Flights(), Flight(), Flight()
+    with old.busy, new.busy:
+        flights.enter("path", old)
+        flights.reset()
+        assert flights.enter("path", new) is new
+        flights.leave("path", old)
+        assert flights.enter("path", old) is new
 
 
 def test_threads_lead_one_at_a_time() -> None:
@@ -312,8 +325,11 @@ def test_threads_lead_one_at_a_time() -> None:
     flights, barrier, leaders = Flights(), threading.Barrier(8), []
 
     def enter() -> None:
-        barrier.wait()
-        leaders.append(flights.enter("path")[1])
+        flight = Flight()
+        with flight.busy:
+            barrier.wait()
+            leaders.append(flights.enter("path", flight) is flight)
+            barrier.wait()
 
     threads = [threading.Thread(target=enter) for _ in range(8)]
     for thread in threads:
