@@ -42,6 +42,9 @@ _MAX_SIZE = 64 << 20
 _LAST_HOUR, _MOST = 2_000_000, 1 << 128  # the year 2198
 
 
+Amounts = dict[tuple[int, str, str], int]  # by hour (since 1970), function and counter
+
+
 class Ledger(Unfinished):
     """The counters of one cache directory that this process has not written yet."""
 
@@ -138,12 +141,9 @@ class Ledger(Unfinished):
 
 
 class Reading(NamedTuple):
-    """What the ledger says: numbers by hour (since 1970), function and counter, counted since a time.
+    """What the ledger says, counted since a time; `damaged` is how many lines could not be read."""
 
-    `damaged` is how many lines could not be read.
-    """
-
-    amounts: dict[tuple[int, str, str], int]
+    amounts: Amounts
     since: float
     damaged: int
 
@@ -177,7 +177,7 @@ def _identities(folder: str) -> list[tuple[int, int]]:
 
 
 def _read(folder: str) -> Reading:
-    amounts: dict[tuple[int, str, str], int] = {}
+    amounts: Amounts = {}
     totals = _content(folder, "totals")
     merged, since, rest = _heading(totals)
     damaged = _add(amounts, rest)
@@ -226,7 +226,7 @@ def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
             if name in aside:  # its merger was killed before it could remove it
                 os.unlink(os.path.join(folder, name))
         settled = [name for name in aside if name not in done and (zero or _is_settled(folder, name, now))]
-        amounts: dict[tuple[int, str, str], int] = {}
+        amounts: Amounts = {}
         if zero:
             since = now
             settled += _rotate(folder)
@@ -265,9 +265,7 @@ def _set_aside(folder: str) -> list[str]:
         return []
 
 
-def _write_totals(
-    folder: str, amounts: Mapping[tuple[int, str, str], int], since: float, merged: list[str], access: Access
-) -> None:
+def _write_totals(folder: str, amounts: Amounts, since: float, merged: list[str], access: Access) -> None:
     from zlib import crc32  # late for start-up time
 
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
@@ -281,10 +279,10 @@ def _write_totals(
     os.replace(temporary, os.path.join(folder, "totals"))
 
 
-def _by_day(amounts: Mapping[tuple[int, str, str], int], now: float) -> dict[tuple[int, str, str], int]:
+def _by_day(amounts: Amounts, now: float) -> Amounts:
     """The same numbers, those of long ago by day."""
     oldest = int(now) // HOUR - _HOURLY
-    merged: dict[tuple[int, str, str], int] = {}
+    merged: Amounts = {}
     for (hour, function, counter), amount in amounts.items():
         key = (hour if hour >= oldest else hour // 24 * 24, function, counter)
         merged[key] = merged.get(key, 0) + amount
@@ -304,7 +302,7 @@ def _content(folder: str, name: str) -> str:
         return ""
 
 
-def _lines(amounts: Mapping[tuple[int, str, str], int]) -> Iterator[str]:
+def _lines(amounts: Amounts) -> Iterator[str]:
     rows: dict[tuple[int, str], dict[str, int]] = {}
     for (hour, function, counter), amount in amounts.items():
         rows.setdefault((hour, function), {})[counter] = amount
@@ -321,7 +319,7 @@ def _line(hour: int, function: str, counters: Mapping[str, int]) -> str:
     return f"{crc32(body.encode()):08x} {body}"
 
 
-def _add(amounts: dict[tuple[int, str, str], int], text: str) -> int:
+def _add(amounts: Amounts, text: str) -> int:
     """Add what lines say; return how many could not be read."""
     from zlib import crc32  # late for start-up time
 

@@ -155,10 +155,12 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
             raise Miss("damaged", detail="it is not a regular file")
         if status.st_uid != our_uid() and not any_owner:
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
-    except BaseException as error:
+    except OSError as error:
         os.closerange(fd, fd + 1)
-        if isinstance(error, OSError):
-            raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
+        pass_on(error)
+        raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
+    except BaseException:
+        os.closerange(fd, fd + 1)
         raise
     return fd, status
 

@@ -23,7 +23,6 @@ from pcache.errors import (
 )
 from pcache.forks import whole
 from pcache.interrupts import pass_on
-from pcache.locking import locking
 from pcache.notices import warn_once
 from pcache.owner import owner_record
 from pcache.reader import is_beyond_use
@@ -54,8 +53,6 @@ def load_modules() -> None:
         import pcache.registry
         import pcache.room
         import pcache.summary  # noqa: F401 - and all that they load
-
-        locking()
 
 
 class Storing:

@@ -229,7 +229,7 @@ from pcache.claim import Flight, flights, try_claim
 from pcache.owner import owner_record
 held = try_claim(sys.argv[2], owner_record("module:f"))
 def leads():
-    flight = Flight()
+    flight = Flight(sys.argv[2])
     return flight.busy.acquire() and flights.enter(sys.argv[2], flight) is flight
 leads()
 child = os.fork()
@@ -288,7 +288,7 @@ def test_never_two_holders(tmp_path: Path, path: str) -> None:
 
 def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
-    flights, first, second = Flights(), Flight(), Flight()
+    flights, first, second = Flights(), Flight("path"), Flight("path")
     with first.busy:
         assert flights.enter("path", first) is first
         assert flights.enter("path", second) is first
@@ -303,7 +303,7 @@ def test_flights() -> None:
 
 def test_a_flight_whose_leader_could_not_leave() -> None:
     """A flight that nobody keeps busy any more is in nobody's way."""
-    flights, first, second = Flights(), Flight(), Flight()
+    flights, first, second = Flights(), Flight("path"), Flight("path")
     with first.busy:
         flights.enter("path", first)
     assert flights.enter("path", second) is second
@@ -311,7 +311,7 @@ def test_a_flight_whose_leader_could_not_leave() -> None:
 
 def test_a_flight_of_before_a_fork_ends_no_later_one() -> None:
     """A flight that was forgotten by a reset does not end the one that took its place."""
-    flights, old, new = Flights(), Flight(), Flight()
+    flights, old, new = Flights(), Flight("path"), Flight("path")
     with old.busy, new.busy:
         flights.enter("path", old)
         flights.reset()
@@ -325,7 +325,7 @@ def test_threads_lead_one_at_a_time() -> None:
     flights, barrier, leaders = Flights(), threading.Barrier(8), []
 
     def enter() -> None:
-        flight = Flight()
+        flight = Flight("path")
         with flight.busy:
             barrier.wait()
             leaders.append(flights.enter("path", flight) is flight)
