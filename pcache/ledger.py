@@ -211,8 +211,7 @@ def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
     """
     from pcache.locking import try_lock  # late for start-up time
 
-    root = os.path.dirname(os.path.dirname(folder))
-    locks = os.path.join(root, "v1", "locks")
+    root, locks = os.path.dirname(os.path.dirname(folder)), os.path.join(os.path.dirname(folder), "locks")
     for below in (locks, folder):
         access.check_below(root, below)
     lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0, access=access)
