@@ -250,6 +250,8 @@ def is_ours(root: str) -> bool:
         return False
     try:
         return _TAG_MARK in os.read(fd, 4096)
+    except OSError:
+        return False  # a folder, or a disk that cannot be read
     finally:
         os.close(fd)
 
