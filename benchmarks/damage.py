@@ -153,7 +153,7 @@ def by_case(found: Counter[tuple[Key, str]], tools: list[str], rows: tuple[str, 
 
 def page(found: Counter[tuple[Key, str]], tools: list[str], arguments: argparse.Namespace, seconds: float) -> str:
     command = f"python benchmarks/damage.py --places {arguments.places} --seed {arguments.seed} --write"
-    values = "\n".join(f"- {name}: {(function.__doc__ or '').lower()}" for name, function in FUNCTIONS.items())
+    values = "\n".join(f"- {name}: {function.__doc__}" for name, function in FUNCTIONS.items())
     return f"""\
 # Damage, and what a program gets
 
