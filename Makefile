@@ -6,7 +6,7 @@ DEMO_CACHE := build/demo-cache
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types bench eviction scale soak hunt clean help
+.PHONY: demo test test-all lint types bench eviction scale soak damage hunt clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -18,6 +18,7 @@ help:
 	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
 	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
 	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
+	@echo "make damage    the same damage to what pcache and peers stored; writes benchmarks/damage.md; five minutes"
 	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
 
 $(BIN)/python:
@@ -64,6 +65,9 @@ scale: $(VENV)/test.stamp $(VENV)/peers.stamp
 
 soak: $(VENV)/test.stamp
 	$(BIN)/python benchmarks/soak.py --write
+
+damage: $(VENV)/test.stamp $(VENV)/peers.stamp
+	$(BIN)/python benchmarks/damage.py --write
 
 hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl

@@ -21,13 +21,15 @@ from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pcache.trust import Keyring
 
 _NAME = re.compile(r"[0-9a-f]{16}\.(json|adopted)")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.(json|adopted)\.[0-9a-f]{8}")
+_ID = re.compile(r"[0-9a-f]{16}")
 _MAX_SIZE = 16 << 20
+_LAST_TIME = 1 << 36  # seconds since 1970: more than people read
 _TEMPORARY_AGE = 60  # seconds
 _FUNCTION, _ADOPTED = b"pcache function\x00", b"pcache adopted\x00"  # one kind of file is never taken for the other
 
@@ -111,9 +113,14 @@ def read_adopted(folder: str, function_id: str, keyring: Keyring | None) -> tupl
     if keyring is None:
         return ()
     record = _read_signed(os.path.join(folder, f"{function_id}.adopted"), keyring, _ADOPTED)
-    if record is None or record.get("function_id") != function_id:
-        return ()
-    return tuple(Adopted(item["function_id"], item["added"]) for item in record["adopted"])
+    try:
+        if record is None or record["function_id"] != function_id:
+            return ()
+        found = tuple(Adopted(item["function_id"], dict(item["added"])) for item in record["adopted"])
+        sound = all(_ID.fullmatch(item.function_id) and _are_texts(item.added.values()) for item in found)
+    except (KeyError, TypeError, ValueError):
+        return ()  # of another release
+    return found if sound else ()
 
 
 def exists(folder: str, function_id: str) -> bool:
@@ -129,9 +136,16 @@ def read(path: str, keyring: Keyring) -> FunctionVersion | None:
             return None
         record["parameters"] = tuple(record["parameters"])
         record["parts"] = {label: (digest, shown) for label, (digest, shown) in record["parts"].items()}
-        return FunctionVersion(**record)
-    except (KeyError, TypeError, ValueError):
+        found = FunctionVersion(**record)
+        sound = 0 <= found.first_seen < _LAST_TIME and _are_texts((*found[:7], *found.parameters))
+        sound = sound and _are_texts(text for part in found.parts.values() for text in part)
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None  # of another release
+    return found if sound else None
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def read_all(folder: str, keyring: Keyring | None) -> dict[str, FunctionVersion]:

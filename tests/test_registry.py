@@ -183,3 +183,15 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     """A file that cannot be written whole is not there at all, and the writer is told."""
     assert run(FULL, tmp_path) == ["File too large", ""]
     assert registry.read_all(str(tmp_path / "functions"), RING) == {}
+
+
+@pytest.mark.parametrize(
+    "adopted", [None, [], {}, "x", [5], [{}], [{"function_id": 5, "added": {}}], [{"function_id": "zz", "added": {}}]]
+)
+def test_adoptions_of_another_shape_are_ignored(tmp_path: Path, adopted: object) -> None:
+    """A signed file that says something else than this release reads gives nothing, and is no error of a call."""
+    body = {"function_id": "00" * 8, "adopted": adopted}
+    registry._write_signed(str(tmp_path / f"{'00' * 8}.adopted"), body, RING, registry._ADOPTED)
+    assert registry.read_adopted(str(tmp_path), "00" * 8, RING) == ()
+    registry._write_signed(str(tmp_path / f"{'00' * 8}.adopted"), {"adopted": adopted}, RING, registry._ADOPTED)
+    assert registry.read_adopted(str(tmp_path), "00" * 8, RING) == ()

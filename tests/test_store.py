@@ -415,3 +415,16 @@ def test_a_read_only_directory(own_home: Path) -> None:
     assert values == "2 4 4 6 False 2 (1, 5)"
     assert warning.startswith("1 results cannot be stored in ")
     assert "Permission denied" in warning
+
+
+def test_a_folder_in_the_place_of_the_tag(tmp_path: Path) -> None:
+    """A tag that cannot be read is none: results are found and stored all the same, and nothing is cleared."""
+    cache = Cache(tmp_path / "cache", signing_key=KEY)
+    cache.cached(abs)(-1)
+    tag = tmp_path / "cache" / "CACHEDIR.TAG"
+    tag.unlink()
+    tag.mkdir()
+    again = Cache(tmp_path / "cache", signing_key=KEY)
+    assert again.cached(abs).get(-1) == 1
+    with pytest.raises(DirectoryError):
+        again.clear()
