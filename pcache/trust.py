@@ -28,6 +28,7 @@ _KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id 
 _OTHERS_WRITE = 0o022
 _OTHERS_ANY = 0o077
 _MAX_KEY_FILE = 64 << 10
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what a key cannot be made for now
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
 # platform does not have are left out.
@@ -222,7 +223,10 @@ class KeySource:
         return make_keyring(keys) if keys else None
 
     def ensure(self) -> Keyring:
-        """Return the keys, making the user's own first where there is none; `UNSIGNED` where it has no place."""
+        """Return the keys, making the user's own first where there is none; `UNSIGNED` where it has no place.
+
+        Raises `OSError` where there is no room for it just now.
+        """
         if self.keyring is None:
             self.keyring = self._read_own() or self._make_own()
         return self.keyring
@@ -232,7 +236,9 @@ class KeySource:
             return UNSIGNED
         try:
             write_key_file(self.path, [new_key()])
-        except OSError:
+        except OSError as error:
+            if error.errno in _PASSING:
+                raise  # there is a place for it, and in a minute there may be room
             # No home, or none that can be written: the documented fallback is the private mode.
             return UNSIGNED
         return self._read_own() or UNSIGNED
