@@ -20,7 +20,7 @@ import pytest
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, of ext4, xfs and others
 _NO_LOG_FLUSH = 2  # what is in memory only, also of the journal, is lost
 
-SIZES = {"ext4": "24M", "ext4 without a journal": "24M", "xfs": "300M"}  # xfs makes none that is smaller
+SIZES = {"ext4": "64M", "ext4 without a journal": "64M", "xfs": "300M"}  # xfs makes none that is smaller
 _MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1"],
     "ext4 without a journal": ["mkfs.ext4", "-q", "-F", "-O", "^has_journal"],
