@@ -166,6 +166,9 @@ class Storing:
             self.not_private = isinstance(error, DirectoryError)  # a bad key file may be put right meanwhile
             self.refuse(error)
             raise CannotWrite from error
+        except OSError as error:  # a full disk, which may have room for a key later
+            self.refuse(error)
+            raise CannotWrite from error
 
     def _unpicklable(self, job: Job, result: object, error: Exception) -> None:
         from pcache.payload import culprit_of  # late for start-up time

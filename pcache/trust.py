@@ -34,6 +34,7 @@ _ALL_WRITE = 0o002
 _GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
 UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
+_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what a key cannot be made for now
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
 # platform does not have are left out.
@@ -251,7 +252,10 @@ class KeySource:
         return make_keyring(keys) if keys else None
 
     def ensure(self) -> Keyring:
-        """Return the keys, making the user's own first where there is none; `UNSIGNED` where it has no place."""
+        """Return the keys, making the user's own first where there is none; `UNSIGNED` where it has no place.
+
+        Raises `OSError` where there is no room for it just now.
+        """
         if self.keyring is None:
             self.keyring = self._read_own() or self._make_own()
         return self.keyring
@@ -262,8 +266,12 @@ class KeySource:
         try:
             write_key_file(self.path, [new_key()])
         except OSError as error:
-            pass_on(error)  # else it may be there all the same, made by us or by another process
-        # No home, or none that can be written: the documented fallback is the private mode.
+            pass_on(error)
+            made = self._read_own()  # it may be there all the same, made by us or by another process
+            if made is None and error.errno in _PASSING:
+                raise  # there is a place for it, and in a minute there may be room
+            # No home, or none that can be written: the documented fallback is the private mode.
+            return made or UNSIGNED
         return self._read_own() or UNSIGNED
 
 

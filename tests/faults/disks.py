@@ -7,13 +7,12 @@ only some machines allow it at all: elsewhere the tests that want one are skippe
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,12 @@ import pytest
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, of ext4, xfs and others
 _NO_LOG_FLUSH = 2  # what is in memory only, also of the journal, is lost
 
-SIZES = {"ext4": "24M", "ext4 without a journal": "24M", "xfs": "300M"}  # xfs makes none that is smaller
+SIZES = {"ext4": "64M", "ext4 without a journal": "64M", "xfs": "300M"}  # xfs makes none that is smaller
 _MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1"],
     "ext4 without a journal": ["mkfs.ext4", "-q", "-F", "-O", "^has_journal"],
     "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
     "tmpfs": [],
 }
 
@@ -38,9 +38,7 @@ def _run(*command: object) -> None:
 class Disk:
     """A file system that is mounted at `folder`."""
 
-    def __init__(
-        self, place: Path, kind: str, size: str, *, making: list[str] | None = None, options: str = ""
-    ) -> None:
+    def __init__(self, place: Path, kind: str, size: str, *, making: Sequence[str] = (), options: str = "") -> None:
         self.kind = kind
         self.folder = place / "disk"
         self.folder.mkdir(parents=True)
@@ -53,7 +51,7 @@ class Disk:
         else:
             with self._image.open("wb") as file:
                 file.truncate(int(size.rstrip("KM")) << {"K": 10, "M": 20}[size[-1]])
-            _run(*_MAKE[kind], *(making or []), self._image)
+            _run(*_MAKE[kind], *making, self._image)
 
     def mount(self) -> None:
         if self.kind == "tmpfs":
@@ -100,7 +98,7 @@ class Disk:
 
 @contextlib.contextmanager
 def disk(
-    place: Path, kind: str, size: str | None = None, *, making: list[str] | None = None, options: str = ""
+    place: Path, kind: str, size: str | None = None, *, making: Sequence[str] = (), options: str = ""
 ) -> Iterator[Disk]:
     """A mounted disk; skips the test where there can be none."""
     if os.getuid() != 0:
@@ -116,18 +114,3 @@ def disk(
         yield made
     finally:
         made.unmount()
-
-
-def refusal(folder: Path) -> str:
-    """Why a plain write to a folder fails, by the name of the error; empty when it does not."""
-    probe = folder / "probe"
-    try:
-        with probe.open("wb", buffering=0) as file:
-            file.write(b"x")
-            os.fsync(file.fileno())
-    except OSError as error:
-        return errno.errorcode[error.errno or 0]
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
-    return ""

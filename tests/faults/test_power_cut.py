@@ -48,7 +48,7 @@ def g(kind, n):
     return value(kind, n)
 
 def open_cache():
-    cache = Cache(ROOT, signing_key=KEY)
+    cache = Cache(ROOT, signing_key=KEY, min_free=0)
     return cache, cache.cached(ignore=["seconds"])(f), cache.cached(g)
 
 def note(what, kind, n):
@@ -97,11 +97,10 @@ def ignored_when_cut():
 
 def sync_now_and_then(chance):
     "What others on the disk do: their syncs take along some of ours."
-    fd = os.open(NEIGHBOUR, os.O_RDWR | os.O_CREAT, 0o600)
     while True:
         with ignored_when_cut():
-            os.pwrite(fd, os.urandom(100), chance.randrange(4096))
-            os.fsync(fd) if chance.random() < 0.8 else libc.syncfs(fd)
+            os.pwrite(neighbour, os.urandom(100), chance.randrange(4096))
+            os.fsync(neighbour) if chance.random() < 0.8 else libc.syncfs(neighbour)
         time.sleep(chance.random() * 0.02)
 
 def take_long(chance):
@@ -150,17 +149,18 @@ def look(cut):
         found["problems"] += sum(1 for _ in cache.entries())
     except (OSError, DirectoryError):
         found["refused"] += 1
+    print(*messages, file=sys.stderr)
     say(json.dumps({**found, "messages": len(messages)}))
 
 def start(function, *args):
-    global log, opened
+    global log, neighbour, opened
     ready, started = os.pipe()
     child = os.fork()
     if child == 0:
         libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: it does not outlive the test
         try:
             log = os.open(LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            opened = open_cache()
+            opened, neighbour = open_cache(), os.open(NEIGHBOUR, os.O_RDWR | os.O_CREAT, 0o600)
             os.write(started, b"x")
             function(*args)
             os._exit(0)
@@ -193,7 +193,7 @@ class Cuts:
     """A disk whose power is cut while processes use a cache on it, again and again."""
 
     def __init__(self, on: Disk, log: Path, *arguments: str) -> None:
-        self.on = on
+        self.on, self.log = on, log
         self.factory = Talker(FACTORY, on.folder / "cache", log, *arguments)
         self.factory.hear()
         self.found: Counter[str] = Counter()
@@ -208,9 +208,11 @@ class Cuts:
         return self.factory.process.communicate()[1]
 
     def cut(self, work: str, seconds: float, seed: str) -> None:
-        """Have the processes work for so long, cut the power, and look what is left."""
+        """Have the processes work, cut the power so long after their first result, and look what is left."""
         self.factory.say(f"work {work} {seed}")
         assert self.factory.hear() == "working"
+        while not self.log.stat().st_size:
+            time.sleep(0.001)
         time.sleep(seconds)
         cut = time.monotonic()
         self.on.lose_power()
@@ -232,10 +234,11 @@ def test_power_cuts(tmp_path: Path, evidence: Callable[[str, str, int, int], Non
     chance = random.Random(seed)
     with disk(tmp_path, kind) as on, Cuts(on, tmp_path / "log") as cuts:
         has_journal = "without" not in kind
+        # Short ones in which all happens, and longer ones.
         for number in range(rounds(4 if has_journal else 2, 150)):
-            cuts.cut(chance.choice(["all", "new"]), chance.random() * 0.4, f"{seed}.{number}")
+            cuts.cut(chance.choice(["all", "new"]), chance.random() * 0.3, f"{seed}.{number}")
         for number in range(rounds(2 if has_journal else 0, 50)):
-            cuts.cut("long", 1.2 + chance.random() * 1.5, f"{seed}.long{number}")
+            cuts.cut("long", chance.random() * 1.5, f"{seed}.long{number}")
     found = cuts.found
     print(f"{kind}, seed {seed}: {dict(found)}")  # noqa: T201 - the figures, for `pytest -rA`
     evidence("never wrong", f"power cut at a random moment, {kind}", found["cuts"], found["wrong"])
