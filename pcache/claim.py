@@ -11,7 +11,6 @@ of the descriptors, which leaves the parent's locks alone.
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import sys
@@ -20,6 +19,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.locking import Lock, locking
+from pcache.plain import make_way, open_own
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
@@ -55,12 +55,9 @@ class Claim(Lock):
             os.unlink(self.path)  # a full disk: an empty claim must not stay
             raise
 
-    def check_leftover(self) -> None:
-        """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`."""
-        status = os.fstat(self.fd)
-        if status.st_nlink > 1:
-            raise FileExistsError(errno.EEXIST, "the claim file has a second name", self.path)
-        if status.st_size:
+    def empty(self) -> None:
+        """Empty a file that a killed owner left."""
+        if os.fstat(self.fd).st_size:
             os.ftruncate(self.fd, 0)
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
@@ -146,13 +143,13 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
     """
     path = entry_path + CLAIM_SUFFIX
     while True:
-        claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
+        claim = Claim(open_own(path, os.O_RDWR | os.O_CREAT), path, entry_path)
         try:
             if not locking()(claim.fd, blocking=False):
                 claim.release()
                 return None
             if claim.is_in_place():
-                claim.check_leftover()
+                claim.empty()
                 claim.sign(owner)
                 return claim
             claim.release()  # its owner published meanwhile: look for the new one
@@ -174,7 +171,8 @@ def private_claim(entry_path: str, owner: bytes) -> Claim:
 
 
 def remove_leftover(path: str) -> bool:
-    """Remove a claim file that nobody holds; return whether it is gone."""
+    """Remove a claim file that nobody holds, and what is none; return whether it is gone."""
+    make_way(path)
     try:
         fd = os.open(path, os.O_RDWR | SAFE_FLAGS)
     except FileNotFoundError:

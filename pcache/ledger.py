@@ -17,14 +17,16 @@ Safe for threads, processes and forks. A killed process loses what it counted si
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.endings import Unfinished
+from pcache.plain import is_plain, make_way, open_own, read_plain
 from pcache.tally import Tally
-from pcache.trust import SAFE_FLAGS, check_below, write_all
+from pcache.trust import check_below, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,6 +37,9 @@ _FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
 _HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept by day
 _MAX_SIZE = 64 << 20
+_ASIDE = re.compile(r"counters\.[0-9a-f]{16}")
+_LAST_HOUR = (9999 - 1970) * 365 * 24  # a time that no calendar has would stop whoever shows it
+_MOST = 10**60
 
 
 class Ledger(Unfinished):
@@ -44,7 +49,6 @@ class Ledger(Unfinished):
         self.root = root
         self.due_ns = 0  # by time.time_ns(): when the next event is a reason to append
         self._folder = folder_below(root)
-        self._is_ours = False  # looked at once: a link in its place would lead elsewhere
         self._read_only = read_only
         self._tallies: list[Tally] = []
         self.reset()
@@ -99,8 +103,7 @@ class Ledger(Unfinished):
             try:
                 is_full = self._append()
             except OSError:
-                self._is_ours = False  # a full or read-only disk; or the directory was removed, and will be made anew
-                return False
+                return False  # a full or read-only disk; or the directory was removed, and will be made anew
         if is_full and merging and "filelock" in sys.modules:
             try:
                 merge(self._folder)
@@ -114,10 +117,12 @@ class Ledger(Unfinished):
             return False
         if not os.path.lexists(os.path.dirname(self._folder)):
             raise FileNotFoundError(self._folder)  # nothing is stored there yet
-        self._is_ours = self._is_ours or check_below(self.root, self._folder)
+        check_below(self.root, self._folder)  # a link in its place would lead elsewhere
         hour = int(time.time()) // HOUR
         path = os.path.join(self._folder, "counters")
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        if os.path.lexists(path) and not is_plain(os.lstat(path)):
+            _rotate(self._folder)  # in a backup made of hard links its lines count all the same
+        fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             for function, counters in list(self._more.items()):
                 # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
@@ -191,7 +196,7 @@ def _heading(totals: str) -> tuple[tuple[str, ...], float, str]:
         if int(check.removeprefix("#"), 16) != crc32(text.encode()) or not check.startswith("#"):
             return (), 0.0, totals
         since, *merged = text.split(" ")
-        return tuple(merged), float(since), rest
+        return tuple(merged), min(max(float(since), 0.0), time.time()), rest
     except ValueError:
         return (), 0.0, totals
 
@@ -216,7 +221,7 @@ def merge(folder: str, *, zero: bool = False) -> bool:
         done, since, lines = _heading(_content(folder, "totals"))
         for name in done:
             if name in aside:  # its merger was killed before it could remove it
-                os.unlink(os.path.join(folder, name))
+                _discard(folder, name)
         settled = [name for name in aside if name not in done and (zero or _is_settled(folder, name, now))]
         amounts: dict[tuple[int, str, str], int] = {}
         if zero:
@@ -230,8 +235,15 @@ def merge(folder: str, *, zero: bool = False) -> bool:
         if settled or zero:
             _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled)
             for name in settled:
-                os.unlink(os.path.join(folder, name))
+                _discard(folder, name)
     return True
+
+
+def _discard(folder: str, name: str) -> None:
+    """Remove a file that was merged, or what stands in its place."""
+    make_way(os.path.join(folder, name))
+    if os.path.lexists(os.path.join(folder, name)):
+        os.unlink(os.path.join(folder, name))
 
 
 def _rotate(folder: str) -> list[str]:
@@ -241,17 +253,18 @@ def _rotate(folder: str) -> list[str]:
         os.rename(os.path.join(folder, "counters"), os.path.join(folder, name))
     except FileNotFoundError:
         return []
-    os.utime(os.path.join(folder, name))  # set aside now
+    if is_plain(os.lstat(os.path.join(folder, name))):
+        os.utime(os.path.join(folder, name))  # set aside now
     return [name]
 
 
 def _is_settled(folder: str, name: str, now: float) -> bool:
-    return abs(now - os.stat(os.path.join(folder, name)).st_mtime) > _SETTLED
+    return abs(now - os.lstat(os.path.join(folder, name)).st_mtime) > _SETTLED
 
 
 def _set_aside(folder: str) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name.startswith("counters."))
+        return sorted(name for name in os.listdir(folder) if _ASIDE.fullmatch(name))
     except OSError:
         return []
 
@@ -262,11 +275,13 @@ def _write_totals(folder: str, amounts: Mapping[tuple[int, str, str], int], sinc
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
     heading = " ".join([f"{since:.0f}", *merged])
     lines = [f"#{crc32(heading.encode()):08x} {heading}", *_lines(amounts)]
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFE_FLAGS, 0o600)
+    fd = open_own(temporary, os.O_WRONLY | os.O_CREAT)
     try:
+        os.ftruncate(fd, 0)
         write_all(fd, "\n".join(lines).encode())
     finally:
         os.close(fd)
+    make_way(os.path.join(folder, "totals"))
     os.replace(temporary, os.path.join(folder, "totals"))
 
 
@@ -282,10 +297,7 @@ def _by_day(amounts: Mapping[tuple[int, str, str], int], now: float) -> dict[tup
 
 def _content(folder: str, name: str) -> str:
     try:
-        with open(
-            os.path.join(folder, name), "rb", opener=lambda path, flags: os.open(path, flags | SAFE_FLAGS)
-        ) as file:
-            return (file.read(_MAX_SIZE) or b"").decode("utf-8", "replace")
+        return read_plain(os.path.join(folder, name), _MAX_SIZE).decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -321,10 +333,15 @@ def _add(amounts: dict[tuple[int, str, str], int], text: str) -> int:
                 raise ValueError
             place, *counters = body.split("\t")
             hour, _, function = place.partition(" ")
-            for pair in counters:
-                counter, _, amount = pair.partition(" ")
+            if not 0 <= int(hour) < _LAST_HOUR or not all(map(str.isprintable, (place, *counters))):
+                raise ValueError
+            pairs = [pair.partition(" ") for pair in counters]
+            numbers = [int(amount) for _, _, amount in pairs]
+            if any(abs(number) > _MOST for number in numbers):
+                raise ValueError
+            for (counter, _, _), number in zip(pairs, numbers, strict=True):
                 key = (int(hour), function, counter)
-                amounts[key] = amounts.get(key, 0) + int(amount)
+                amounts[key] = amounts.get(key, 0) + number
         except ValueError:
             damaged += 1
     return damaged

@@ -12,7 +12,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from pcache.trust import SAFE_FLAGS
+from pcache.plain import open_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +55,7 @@ def try_lock(path: str, wait: float = 0.0) -> Lock | None:
 
     Raises `OSError` when the file cannot be made or locked.
     """
-    lock = Lock(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path)
+    lock = Lock(open_own(path, os.O_RDWR | os.O_CREAT), path)
     try:
         deadline = time.monotonic() + wait
         while not locking()(lock.fd, blocking=False):

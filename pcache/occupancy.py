@@ -14,7 +14,8 @@ import threading
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.trust import SAFE_FLAGS, check_below
+from pcache.plain import read_plain
+from pcache.trust import check_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +27,7 @@ PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")
+_MOST = 1 << 53  # entries or bytes in a shard
 _SIZE = len(_MAGIC) + _ROWS.size + _CRC.size
 
 
@@ -50,15 +52,9 @@ def path_below(root: str, function: str = "") -> str:
 def read(path: str) -> list[Amount] | None:
     """What lies in each shard, as a file says; None when it is not there or damaged."""
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
+        return _decode(read_plain(path, _SIZE))
     except OSError:
         return None
-    try:
-        return _decode(os.pread(fd, _SIZE + 1, 0))
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
 
 
 def total_of(rows: Iterable[Amount]) -> Amount:
@@ -122,6 +118,8 @@ def _decode(data: bytes) -> list[Amount] | None:
     if len(data) != _SIZE or not body.startswith(_MAGIC) or check != _CRC.pack(crc32(body)):
         return None
     numbers = _ROWS.unpack_from(body, len(_MAGIC))
+    if min(numbers) < 0 or max(numbers) > _MOST:
+        return None  # nobody counted that
     return [Amount(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.plain import make_way, read_plain
+from pcache.trust import SAFE_FLAGS, check_below, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[0-9a-f]{16}\.(json|adopted)")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.(json|adopted)\.[0-9a-f]{8}")
-_MAX_SIZE = 16 << 20
+_MAX_SIZE = 4 << 20  # bytes, read before they are known to be ours; JSON takes 20 times as much memory
 _TEMPORARY_AGE = 60  # seconds
 _FUNCTION, _ADOPTED = b"pcache function\x00", b"pcache adopted\x00"  # one kind of file is never taken for the other
 
@@ -159,12 +160,14 @@ def _is_old(path: str) -> bool:
 def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: bytes) -> None:
     import json  # late for start-up time: a hit needs the facts only
 
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    folder = os.path.dirname(path)
+    check_below(os.path.dirname(os.path.dirname(folder)), folder)
     record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
     temporary = f"{path}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
         write_all(fd, json.dumps(record, indent=1).encode())
+        make_way(path)
         os.rename(temporary, path)
     except BaseException:
         if os.path.lexists(temporary):
@@ -177,20 +180,18 @@ def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: by
 def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
     """What a file says; None when it is gone, damaged or signed by somebody else."""
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
+        text = read_plain(path, _MAX_SIZE)
     except OSError:
         return None
     import json  # late for start-up time
 
     try:
-        record: dict[str, Any] = json.loads(os.read(fd, min(os.fstat(fd).st_size, _MAX_SIZE)))
+        record: dict[str, Any] = json.loads(text)
         key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
         tag = record.pop("tag")
         return record if compare_digest(_tag(record, key, context), tag) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError):
         return None  # half written, edited, or of another release
-    finally:
-        os.close(fd)
 
 
 def _tag(body: dict[str, Any], key: bytes, context: bytes) -> str:

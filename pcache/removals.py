@@ -11,7 +11,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.plain import make_way, open_own, read_plain
+from pcache.trust import check_below, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,14 +41,15 @@ def note(root: str, names: Iterable[str], cause: str) -> None:
         return
     path = path_below(root)
     try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | SAFE_FLAGS, 0o600)
+        check_below(root, os.path.dirname(path))
+        fd = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             write_all(fd, records[-_MAX_SIZE:])
             full = os.fstat(fd).st_size > _MAX_SIZE
         finally:
             os.close(fd)
         if full:
+            make_way(f"{path}.1")
             os.replace(path, f"{path}.1")
     except OSError:
         pass  # a full or read-only disk: what was removed stays removed
@@ -58,13 +60,11 @@ def last(root: str, function_id: str, key: str) -> Removal | None:
     name = bytes.fromhex(function_id + key)
     for path in (path_below(root), f"{path_below(root)}.1"):
         try:
-            fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
+            data = read_plain(path, 4 * _MAX_SIZE)
         except OSError:
             continue
-        with os.fdopen(fd, "rb") as file:
-            data = file.read(2 * _MAX_SIZE)
         at = data.rfind(name)
         if at >= 0 and at + _RECORD.size <= len(data):
             _, when, number = _RECORD.unpack_from(data, at)
-            return Removal(float(when), _CAUSES[number % len(_CAUSES)])
+            return Removal(float(min(max(when, 0), int(time.time()))), _CAUSES[number % len(_CAUSES)])
     return None

@@ -23,8 +23,9 @@ from pcache import stamp
 from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
+from pcache.plain import open_own, read_plain
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, check_directory, make_folder, write_all
+from pcache.trust import check_directory, make_folder, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -169,7 +170,9 @@ class Store:
         return claims.unlink_if_there(path)
 
     def shards(self) -> list[str]:
-        """The names of the shards that there are, in order."""
+        """The names of the shards that there are, in order; raises `DirectoryError` where they are not ours."""
+        if not all(check_directory(folder) for folder in (os.path.dirname(self.entries), self.entries)):
+            return []
         names = (item.name for item in _listing(self.entries) if item.is_dir(follow_symlinks=False))
         return sorted(name for name in names if _SHARD.fullmatch(name))
 
@@ -225,6 +228,8 @@ class Store:
 
 
 def _listing(folder: str) -> list[os.DirEntry[str]]:
+    if os.path.islink(folder):
+        return []  # what lies elsewhere is not ours to remove
     try:
         with os.scandir(folder) as items:
             return list(items)
@@ -242,13 +247,9 @@ def _names(folder: str) -> list[str]:
 def is_ours(root: str) -> bool:
     """Whether a directory carries our tag."""
     try:
-        fd = os.open(os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
+        return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096)
     except OSError:
         return False
-    try:
-        return _TAG_MARK in os.read(fd, 4096)
-    finally:
-        os.close(fd)
 
 
 def check_root(root: str) -> bool:
@@ -288,13 +289,20 @@ def make_root(root: str) -> None:
     os.makedirs(os.path.dirname(root), exist_ok=True)
     make_folder(root)
     check_root(root)
-    for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
-        data = text.encode()
-        fd = os.open(os.path.join(root, name), os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600)
-        try:
-            there = os.read(fd, len(data))
-            if there != data and data.startswith(there):  # new, or cut short by a full disk or a kill
-                os.lseek(fd, 0, os.SEEK_SET)
-                write_all(fd, data)
-        finally:
-            os.close(fd)
+    _write_once(os.path.join(root, TAG_FILE), _TAG_TEXT.encode())
+    try:
+        _write_once(os.path.join(root, ".gitignore"), b"*\n")
+    except OSError:
+        pass  # nothing rests on it
+
+
+def _write_once(path: str, data: bytes) -> None:
+    """Write a file, unless it is there with this content or another."""
+    fd = open_own(path, os.O_RDWR | os.O_CREAT)
+    try:
+        there = os.read(fd, len(data))
+        if there != data and data.startswith(there):  # new, or cut short by a full disk or a kill
+            os.lseek(fd, 0, os.SEEK_SET)
+            write_all(fd, data)
+    finally:
+        os.close(fd)

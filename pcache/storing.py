@@ -10,7 +10,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pcache.claim import owner_record
+from pcache.claim import CLAIM_SUFFIX, owner_record
 from pcache.culprit import attempt
 from pcache.errors import (
     DirectoryError,
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from pcache.trust import Keyring, KeySource
 
 _STOP_WRITING = 60.0  # seconds without a try after a write was refused
+# What a file, or anything else, in the way of one entry makes of writing it.
+_ODD_FILE = frozenset(
+    getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
+)
 _DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 
 
@@ -64,7 +68,7 @@ class Storing:
         try:
             return self._store.claim(job.address.path, owner_record(job.name))
         except OSError as error:
-            self.refuse(error)
+            self.refuse(error, job.address.path)
             raise CannotWrite from error
 
     def put(self, job: Job, result: object) -> bool:
@@ -75,7 +79,7 @@ class Storing:
         except CannotWrite:
             return False
         except OSError as error:
-            self.refuse(error)
+            self.refuse(error, job.address.path)
             return False
         try:
             return self.publish(claim, job, result, 0, Miss("refreshed"))
@@ -106,10 +110,10 @@ class Storing:
                 replaces_nothing=miss.reason in ("damaged", "expired", "unloadable"),
                 mtime_ns=mtime_ns,
             )
-            self._register(job, keyring)
         except OSError as refusal:
-            self.refuse(refusal)
+            self.refuse(refusal, job.address.path)
             return False
+        self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
         self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
         return True
@@ -130,8 +134,12 @@ class Storing:
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
         if facts.function_id not in self._registered or not registry.exists(self._store.functions, facts.function_id):
-            registry.write(self._store.functions, facts, keyring, summaries=self._settings.summaries)
-            self._registered.add(facts.function_id)
+            try:
+                registry.write(self._store.functions, facts, keyring, summaries=self._settings.summaries)
+            except OSError as error:
+                self._say(error, f"the names of functions cannot be stored in {self._store.functions}", "Results are.")
+            else:
+                self._registered.add(facts.function_id)
 
     def _check_writing(self) -> None:
         if self._settings.read_only or time.monotonic() < self._stopped_until:
@@ -172,16 +180,31 @@ class Storing:
             StoreWarning,
         )
 
-    def refuse(self, error: Exception) -> None:
-        """Writing failed: say so once per cause, and do not try again for a minute."""
+    def refuse(self, error: Exception, path: str = "") -> None:
+        """Writing the entry at `path` failed: say so once per cause.
+
+        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written.
+        """
+        if path and _is_of_one(error, path):
+            self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")
+            return
         self._stopped_until = time.monotonic() + _STOP_WRITING
+        consequence = (
+            f"Functions are computed as if there were no cache; storing is tried again after {_STOP_WRITING:.0f} s."
+        )
+        self._say(error, f"results cannot be stored in {self._store.root}", consequence)
+
+    def _say(self, error: Exception, what: str, consequence: str) -> None:
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
         self._ledger.count("", **{f"errors.{kind}": 1})
         text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause
-        warn_once(
-            (self._store.root, cause),
-            f"results cannot be stored in {self._store.root}: {text}. Functions are computed as if there were no cache;"
-            f" storing is tried again after {_STOP_WRITING:.0f} s.",
-            StoreWarning,
-        )
+        warn_once((self._store.root, cause), f"{what}: {text}. {consequence}", StoreWarning)
+
+
+def _is_of_one(error: Exception, path: str) -> bool:
+    """Whether an entry could not be written for what stands in its own place, or in that of its shard."""
+    if isinstance(error, DirectoryError):
+        return error.path == os.path.dirname(path)
+    in_the_way = os.path.lexists(path) or os.path.lexists(path + CLAIM_SUFFIX)
+    return in_the_way and getattr(error, "errno", None) in _ODD_FILE

@@ -282,16 +282,16 @@ def make_folder(path: str) -> None:
         pass  # another process was faster
 
 
-def check_below(root: str, folder: str) -> bool:
+def check_below(root: str, folder: str) -> None:
     """Make a folder below a root, and check that each step on the way is ours alone to write; raises `OSError`.
 
-    The root and the folder of the generation are there already.
+    From the root down, so that nothing is made behind a link.
     """
-    while len(folder) >= len(root):
+    if len(folder) > len(root):
+        check_below(root, os.path.dirname(folder))
+    if not check_directory(folder):
         make_folder(folder)
         check_directory(folder)
-        folder = os.path.dirname(folder)
-    return True
 
 
 def check_private(path: str) -> None:

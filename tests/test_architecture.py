@@ -24,6 +24,7 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 endings errors eviction files folders method mounts opcodes reports summary tally
 culprit notices provenance units compression trust
+plain
 dispatch entry locking options rules
 ledger config keys payload registry removals claim stamp
 history home occupancy
