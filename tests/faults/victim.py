@@ -16,7 +16,7 @@ from typing import Any
 from pcache import Cache, Miss, PcacheError
 from pcache.cli import main as command_line
 from pcache.trust import read_key_file
-from tests.faults.disguises import DISGUISES, entry_of
+from tests.faults.disguises import DISGUISES, PLACES, entry_of
 from tests.faults.malice import Malice, register_extensions
 from tests.faults.pickles import collection
 from tests.faults.watch import Watch
@@ -30,12 +30,6 @@ COMMANDS = (
     "explain tests.faults.victim:double(1)", "explain tests.faults.victim:double", "verify", "verify --repair -n",
     "recompress -n", "clear -n", "clear --superseded -y", "evict -n --max-entries 3", "key",
     "adopt tests.faults.victim:double -n", "report -o -",
-)  # fmt: skip
-PLACES = (
-    "CACHEDIR.TAG", ".gitignore", "v1/functions/{id}.json", "v1/functions/{id}.adopted", "v1/functions/{other}.json",
-    "v1/functions/{id}.json.00000000", "v1/ledger/counters", "v1/ledger/counters.0123456789abcdef", "v1/ledger/totals",
-    "v1/ledger/totals.new", "v1/ledger/removed", "v1/ledger/removed.1", "v1/ledger/occupancy", "v1/locks/evict",
-    "v1/locks/ledger", "{entry}.claim", "{entry}.claim-01234567", "{entry}",
 )  # fmt: skip
 
 
