@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.locking import Lock, locking
 from pcache.plain import make_way, open_own
+from pcache.summary import printable
 from pcache.trust import SAFE_FLAGS
 
 if TYPE_CHECKING:
@@ -223,7 +224,9 @@ def read_owner(entry_path: str) -> Owner | None:
         return None
     try:
         record = json.loads(os.read(fd, _MAX_OWNER))
-        return Owner(str(record["host"]), int(record["pid"]), int(record["start"]), str(record["call"]))
+        return Owner(
+            printable(str(record["host"])), int(record["pid"]), int(record["start"]), printable(str(record["call"]))
+        )
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None  # half written, or already the entry
     finally:

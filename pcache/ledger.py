@@ -337,7 +337,7 @@ def _add(amounts: dict[tuple[int, str, str], int], text: str) -> int:
                 raise ValueError
             pairs = [pair.partition(" ") for pair in counters]
             numbers = [int(amount) for _, _, amount in pairs]
-            if any(abs(number) > _MOST for number in numbers):
+            if not all(0 <= number <= _MOST for number in numbers):
                 raise ValueError
             for (counter, _, _), number in zip(pairs, numbers, strict=True):
                 key = (int(hour), function, counter)

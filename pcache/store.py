@@ -262,8 +262,8 @@ def check_root(root: str) -> bool:
         return False
     if not is_ours(root) and (others := sorted(set(os.listdir(root)) - _OWN_NAMES)):
         raise DirectoryError(
-            f"the directory {root} holds other things ({others[0]}, ...) and is no pcache directory; choose an empty or"
-            " a new one",
+            f"the directory {root} holds other things ({others[0]!r}, ...) and is no pcache directory; choose an empty"
+            " or a new one",
             path=root,
             reason="not ours",
         )

@@ -122,6 +122,8 @@ def read_key_file(path: str) -> list[bytes] | None:
         status = os.fstat(fd)
         _check_key_file(path, status)
         text = os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace")
+    except OSError as error:
+        raise SigningKeyError(f"the signing key {path} cannot be read ({error.strerror})", source=path) from error
     finally:
         os.close(fd)
     return parse_keys([line for line in text.splitlines() if line.strip()], path)
