@@ -244,3 +244,18 @@ def test_files_that_are_swapped_meanwhile(tmp_path: Path, evidence: Evidence) ->
     evidence("never in the way", "files swapped for links and FIFOs while they are used", swaps, wrong + touched)
     assert swaps > count
     assert (wrong, touched) == (0, 0)
+
+
+def test_an_eviction_does_not_follow_a_linked_shard(tmp_path: Path) -> None:
+    """Another directory's entries, linked to in the place of a shard, are nobody's to list or to remove."""
+    there, here = (Cache(tmp_path / name, signing_key=KEY) for name in ("there", "here"))
+    there.cached(double)(1)
+    here.cached(double)(1)
+    (path,) = there.flow.store.scan()
+    shard = Path(here.flow.store.entries) / Path(path.path).parent.name
+    remove(shard)
+    shard.symlink_to(Path(path.path).parent)
+    names = [f"{number:02x}" for number in range(256)]
+    assert list(here.flow.store.scan(names)) == list(here.flow.store.scan()) == []
+    assert here.clear().entries == here.evict(max_entries=0).entries == 0
+    assert there.cached(double).get(1) == 2
