@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,6 +71,16 @@ def test_nothing_that_was_planted_runs(tmp_path: Path, canary: Path, evidence: E
     assert planted >= rounds(600, 12_000)
     assert told["more_memory"] < 128 << 20
     assert [line.split()[1] for line in told["control"]] == ["pickle.find_class", "os.system"]
+
+
+def test_the_threat_model_names_tests_that_are() -> None:
+    """Each test that SECURITY.md names is there."""
+    page = (ROOT / "SECURITY.md").read_text()
+    texts = {path.stem: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+    named = set(re.findall(r"\btest_\w+", page)) - texts.keys()
+    assert len(named) >= 30
+    assert [name for name in named if not any(f"def {name}(" in text for text in texts.values())] == []
+    assert {f"test_{name}" for name in re.findall(r"faults/(\w+)::", page)} <= texts.keys()
 
 
 def test_names_are_read_without_running_any(canary: Path, evidence: Evidence) -> None:
