@@ -7,12 +7,14 @@ neither widens the rights of a part nor narrows those of a shared one.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
 from typing import NamedTuple
 
 from pcache.interrupts import uninterrupted
+from pcache.plain import is_plain, make_way
 from pcache.trust import SAFE_FLAGS, check_directory, our_uid
 
 _RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
@@ -59,27 +61,35 @@ class Access(NamedTuple):
         for folder in reversed(missing):
             self.make_folder(folder)
 
-    def check_below(self, root: str, folder: str) -> bool:
+    def check_below(self, root: str, folder: str) -> None:
         """Make a folder below a root, and check that each step on the way is ours; raises `OSError`.
 
-        The root and the folder of the generation are there already.
+        From the root down, so that nothing is made behind a link.
         """
-        while len(folder) >= len(root):
+        if len(folder) > len(root):
+            self.check_below(root, os.path.dirname(folder))
+        if not self.check(folder):
             self.make_folder(folder)
             self.check(folder)
-            folder = os.path.dirname(folder)
-        return True
 
     def open(self, path: str, flags: int) -> int:
-        """Open a file for writing, and make it with our rights where it is not there; raises `OSError`."""
+        """Open a file for writing that is plain, or make it with our rights; what stands in its place goes.
+
+        Raises `OSError`.
+        """
+        make_way(path)
         flags |= os.O_CREAT | SAFE_FLAGS
         mode = _RIGHTS[self.shared][1]
-        if not self.shared:
-            return uninterrupted(os.open, path, flags, mode)
-        fd = uninterrupted(_open_shared, path, flags, mode)
-        status = os.fstat(fd)
-        if status.st_uid == our_uid() and stat.S_IMODE(status.st_mode) != mode:
-            os.fchmod(fd, mode)
+        fd = uninterrupted(_open_shared if self.shared else os.open, path, flags, mode)
+        try:
+            status = os.fstat(fd)
+            if not is_plain(status):
+                raise FileExistsError(errno.EEXIST, "something else was put in the place of a file", path)
+            if self.shared and status.st_uid == our_uid() and stat.S_IMODE(status.st_mode) != mode:
+                os.fchmod(fd, mode)
+        except BaseException:
+            os.closerange(fd, fd + 1)
+            raise
         return fd
 
 

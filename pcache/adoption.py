@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import registry
 from pcache.culprit import attempt
 from pcache.differences import Difference, are_apart, of_versions
-from pcache.errors import ConfigError
+from pcache.errors import ConfigError, DirectoryError
+from pcache.interrupts import pass_on
 from pcache.registry import Adopted
 from pcache.versions import value_digest
 
@@ -111,8 +112,18 @@ class Adopter(NamedTuple):
         for version in registry.read_adopted(folder, plan.adopted, keyring):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
-        registry.write(folder, self.facts, keyring, summaries=flow.settings.summaries, access=flow.store.access)
-        registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, flow.store.access)
+        try:
+            registry.write(folder, self.facts, keyring, summaries=flow.settings.summaries, access=flow.store.access)
+            registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, flow.store.access)
+        except DirectoryError:
+            raise
+        except OSError as error:
+            pass_on(error)
+            raise DirectoryError(
+                f"{self.facts.name} cannot adopt results: {folder} cannot be written ({error.strerror})",
+                path=folder,
+                reason="os",
+            ) from error
 
     def _is_method(self) -> bool:
         """Whether the first argument that counts is an instance, or the class, whose code the function is part of."""

@@ -24,6 +24,7 @@ from pcache.access import PRIVATE
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.locking import Lock, locking
 from pcache.owner import CLAIM_SUFFIX, MAX_OWNER
+from pcache.plain import make_way
 from pcache.trust import SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
@@ -82,16 +83,11 @@ class Claim(Lock):
             os.ftruncate(self.fd, len(record))
             os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # since when it computes
 
-    def check_leftover(self) -> bool:
-        """Empty a file that a killed owner left; refuse one that has a second name elsewhere. Raises `OSError`.
-
-        False for the file of another user, in a shared directory: only its owner may set its times.
-        """
+    def empty(self) -> bool:
+        """Empty a file that a killed owner left. False for that of another user: only its owner may set its times."""
         status = os.fstat(self.fd)
         if status.st_uid != our_uid():
             return False
-        if status.st_nlink > 1:
-            raise FileExistsError(errno.EEXIST, "the claim file has a second name", self.path)
         if status.st_size:
             os.ftruncate(self.fd, 0)
         return True
@@ -186,7 +182,7 @@ def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: s
                     claim.release()
                     return None
                 if claim.is_in_place():
-                    if claim.check_leftover():
+                    if claim.empty():
                         claim.sign(owner)
                         return claim
                     os.unlink(claim.path)
@@ -231,7 +227,8 @@ def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Cl
 
 
 def remove_leftover(path: str) -> bool:
-    """Remove a claim file that nobody holds; return whether it is gone."""
+    """Remove a claim file that nobody holds, and what is none; return whether it is gone."""
+    make_way(path)
     try:
         fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
     except FileNotFoundError:

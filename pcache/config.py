@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from pcache.errors import ConfigError
 from pcache.folders import user_folder
 from pcache.interrupts import uninterrupted
+from pcache.notices import log
 from pcache.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # Looked for before anything else: most projects have no such table, and importing tomllib takes 6 to 9 ms.
 _PROJECT_MARK = b"tool.pcache"
 _MOST_FREE = 10 << 30  # bytes; a twentieth of 2 TB would be 100 GB
-_GLANCE = 1 << 20  # how much of an untrusted file is read to learn whether it is worth a warning
+_GLANCE = 1 << 20  # bytes that are read of a file of settings; there may be terabytes
 
 
 class Setting(NamedTuple):
@@ -234,7 +235,9 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
         with open(path, "rb", opener=lambda name, flags: uninterrupted(os.open, name, flags | os.O_NONBLOCK)) as file:
             # The open file is asked, as the name may mean another one by now.
             doubt = _doubt(os.lstat(path)) or _doubt(os.fstat(file.fileno()))
-            text = file.read(_GLANCE if doubt else -1) or b""
+            text = file.read(_GLANCE) or b""
+            if not doubt and len(text) == _GLANCE:
+                doubt = "it is larger than 1 MiB"
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
@@ -242,9 +245,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     if mark not in text:
         return b""
     if doubt:
-        import logging  # late for start-up time
-
-        logging.getLogger("pcache").warning("the settings in %s are ignored: %s", path, doubt)
+        log("the settings in %s are ignored: %s", path, doubt)
     return b"" if doubt else text
 
 
@@ -262,10 +263,8 @@ def _parse_toml(text: bytes, origin: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text.decode())
-    except ValueError as error:  # both that of the decoder and that of TOML, which names the line
+    except (ValueError, RecursionError) as error:  # that of the decoder, and that of TOML, which names the line
         raise _refused(f"not valid TOML: {error}", origin) from None
-    except RecursionError:
-        raise _refused("not valid TOML: nested too deeply", origin) from None
 
 
 def _default_directory() -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pcache import entry, ledger, occupancy, registry
 from pcache.access import Access
 from pcache.config import describe, resolve, to_leave_free
+from pcache.counted import HOUR
 from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyError
 from pcache.mounts import filesystem_of, is_network
 from pcache.owner import is_leftover
@@ -336,7 +337,7 @@ def _ledger(root: str) -> Iterator[Finding]:
     if reading.damaged:
         text = f"{reading.damaged} lines of the counters are damaged and left out"
         yield Finding("statistics", "note", text, "pcache stats --zero, to begin anew")
-    elif hours and max(hours) * ledger.HOUR > time.time() + ledger.HOUR:
+    elif hours and max(hours) * HOUR > time.time() + HOUR:
         yield Finding("statistics", "note", "calls were counted in the future: a clock was set back")
     else:
         yield Finding(

@@ -79,7 +79,7 @@ class Flow:
                 raise Miss("absent", detail="there is no signing key yet")
             return self.store.read(address, keyring, self.settings.verify)
         except (DirectoryError, SigningKeyError) as error:
-            self.storing.refuse(error)
+            self.storing.refuse(error, address.path)
             raise Miss("foreign", detail=str(error)) from error
 
     def compute(self, job: Job, miss: Miss) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from pcache.ledger import HOUR
+from pcache.counted import HOUR
 from pcache.reports import Activity, Period
 
 if TYPE_CHECKING:

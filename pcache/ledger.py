@@ -18,31 +18,28 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
+from pcache.counted import HOUR, Amounts, add, by_day, heading_of, line_of, lines_of
 from pcache.endings import Unfinished
 from pcache.interrupts import pass_on, uninterrupted
+from pcache.plain import is_plain, make_way, read_plain
 from pcache.tally import Tally
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.trust import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-HOUR = 3600
 _SOONEST, _LATEST = 0.2, 5.0  # seconds between two appends: soon at first, as many processes are short
 _FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
-_HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept by day
 _MAX_SIZE = 64 << 20
-# A check is no signature: numbers that nothing comes to are those of a damaged line too.
-_LAST_HOUR, _MOST = 2_000_000, 1 << 128  # the year 2198
-
-
-Amounts = dict[tuple[int, str, str], int]  # by hour (since 1970), function and counter
+_ASIDE = re.compile(r"counters\.[0-9a-f]{16}")
 
 
 class Ledger(Unfinished):
@@ -52,7 +49,6 @@ class Ledger(Unfinished):
         self.root = root
         self.due_ns = 0  # by time.time_ns(): when the next event is a reason to append
         self._folder = folder_below(root)
-        self._is_ours = False  # looked at once: a link in its place would lead elsewhere
         self._read_only = read_only
         self._access = access
         self._tallies: list[Tally] = []
@@ -109,8 +105,7 @@ class Ledger(Unfinished):
                 is_full = self._append()
             except OSError as error:
                 pass_on(error)
-                self._is_ours = False  # a full or read-only disk; or the directory was removed, and will be made anew
-                return False
+                return False  # a full or read-only disk; or the directory was removed, and will be made anew
         if is_full and merging and "filelock" in sys.modules:
             try:
                 merge(self._folder, access=self._access)
@@ -124,14 +119,16 @@ class Ledger(Unfinished):
             return False
         if not os.path.lexists(os.path.dirname(self._folder)):
             raise FileNotFoundError(errno.ENOENT, "there is no directory", self._folder)  # nothing is stored there yet
-        self._is_ours = self._is_ours or self._access.check_below(self.root, self._folder)
+        self._access.check_below(self.root, self._folder)  # a link in its place would lead elsewhere
         hour = int(time.time()) // HOUR
         path = os.path.join(self._folder, "counters")
+        if os.path.lexists(path) and not is_plain(os.lstat(path)):
+            _rotate(self._folder)  # in a backup made of hard links its lines count all the same
         fd = uninterrupted(self._access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
             for function, counters in list(self._more.items()):
                 # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
-                line = f"\n{_line(hour, function, counters)}".encode()
+                line = f"\n{line_of(hour, function, counters)}".encode()
                 if os.write(fd, line) != len(line):
                     raise OSError(errno.ENOSPC, "the disk is full")
                 del self._more[function]
@@ -179,29 +176,14 @@ def _identities(folder: str) -> list[tuple[int, int]]:
 def _read(folder: str) -> Reading:
     amounts: Amounts = {}
     totals = _content(folder, "totals")
-    merged, since, rest = _heading(totals)
-    damaged = _add(amounts, rest)
+    merged, since, rest = heading_of(totals)
+    damaged = add(amounts, rest)
     for name in _set_aside(folder):
         if name not in merged:
-            damaged += _add(amounts, _content(folder, name))
-    damaged += _add(amounts, _content(folder, "counters"))
+            damaged += add(amounts, _content(folder, name))
+    damaged += add(amounts, _content(folder, "counters"))
     earliest = HOUR * min((hour for hour, _, _ in amounts), default=0)
     return Reading(amounts, since or float(earliest), damaged)
-
-
-def _heading(totals: str) -> tuple[tuple[str, ...], float, str]:
-    """The files that were merged into totals, since when it counts, and its lines."""
-    from zlib import crc32  # late for start-up time
-
-    first, _, rest = totals.partition("\n")
-    check, _, text = first.partition(" ")
-    try:
-        if int(check.removeprefix("#"), 16) != crc32(text.encode()) or not check.startswith("#"):
-            return (), 0.0, totals
-        since, *merged = text.split(" ")
-        return tuple(merged), float(_number(since, HOUR * _LAST_HOUR)), rest
-    except ValueError:
-        return (), 0.0, totals
 
 
 def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
@@ -220,25 +202,32 @@ def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
     with lock:
         now = time.time()
         aside = _set_aside(folder)
-        done, since, lines = _heading(_content(folder, "totals"))
+        done, since, lines = heading_of(_content(folder, "totals"))
         for name in done:
             if name in aside:  # its merger was killed before it could remove it
-                os.unlink(os.path.join(folder, name))
+                _discard(folder, name)
         settled = [name for name in aside if name not in done and (zero or _is_settled(folder, name, now))]
         amounts: Amounts = {}
         if zero:
             since = now
             settled += _rotate(folder)
         else:
-            _add(amounts, lines)
+            add(amounts, lines)
             for name in settled:
-                _add(amounts, _content(folder, name))
+                add(amounts, _content(folder, name))
             _rotate(folder)
         if settled or zero:
-            _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled, access)
+            _write_totals(folder, by_day(amounts, now), since or _read(folder).since or now, settled, access)
             for name in settled:
-                os.unlink(os.path.join(folder, name))
+                _discard(folder, name)
     return True
+
+
+def _discard(folder: str, name: str) -> None:
+    """Remove a file that was merged, or what stands in its place."""
+    make_way(os.path.join(folder, name))
+    if os.path.lexists(os.path.join(folder, name)):
+        os.unlink(os.path.join(folder, name))
 
 
 def _rotate(folder: str) -> list[str]:
@@ -248,17 +237,18 @@ def _rotate(folder: str) -> list[str]:
         os.rename(os.path.join(folder, "counters"), os.path.join(folder, name))
     except FileNotFoundError:
         return []
-    os.utime(os.path.join(folder, name))  # set aside now
+    if is_plain(os.lstat(os.path.join(folder, name))):
+        os.utime(os.path.join(folder, name))  # set aside now
     return [name]
 
 
 def _is_settled(folder: str, name: str, now: float) -> bool:
-    return abs(now - os.stat(os.path.join(folder, name)).st_mtime) > _SETTLED
+    return abs(now - os.lstat(os.path.join(folder, name)).st_mtime) > _SETTLED
 
 
 def _set_aside(folder: str) -> list[str]:
     try:
-        return sorted(name for name in os.listdir(folder) if name.startswith("counters."))
+        return sorted(name for name in os.listdir(folder) if _ASIDE.fullmatch(name))
     except OSError as error:
         pass_on(error)
         return []
@@ -269,82 +259,20 @@ def _write_totals(folder: str, amounts: Amounts, since: float, merged: list[str]
 
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
     heading = " ".join([f"{since:.0f}", *merged])
-    lines = [f"#{crc32(heading.encode()):08x} {heading}", *_lines(amounts)]
-    fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_TRUNC)
+    lines = [f"#{crc32(heading.encode()):08x} {heading}", *lines_of(amounts)]
+    fd = uninterrupted(access.open, temporary, os.O_WRONLY)
     try:
+        os.ftruncate(fd, 0)
         write_all(fd, "\n".join(lines).encode())
     finally:
         os.close(fd)
+    make_way(os.path.join(folder, "totals"))
     os.replace(temporary, os.path.join(folder, "totals"))
-
-
-def _by_day(amounts: Amounts, now: float) -> Amounts:
-    """The same numbers, those of long ago by day."""
-    oldest = int(now) // HOUR - _HOURLY
-    merged: Amounts = {}
-    for (hour, function, counter), amount in amounts.items():
-        key = (hour if hour >= oldest else hour // 24 * 24, function, counter)
-        merged[key] = merged.get(key, 0) + amount
-    return merged
 
 
 def _content(folder: str, name: str) -> str:
     try:
-        with open(
-            os.path.join(folder, name),
-            "rb",
-            opener=lambda path, flags: uninterrupted(os.open, path, flags | SAFE_FLAGS),
-        ) as file:
-            return (file.read(_MAX_SIZE) or b"").decode("utf-8", "replace")
+        return read_plain(os.path.join(folder, name), _MAX_SIZE).decode("utf-8", "replace")
     except OSError as error:
         pass_on(error)
         return ""
-
-
-def _lines(amounts: Amounts) -> Iterator[str]:
-    rows: dict[tuple[int, str], dict[str, int]] = {}
-    for (hour, function, counter), amount in amounts.items():
-        rows.setdefault((hour, function), {})[counter] = amount
-    for (hour, function), counters in rows.items():
-        yield _line(hour, function, counters)
-
-
-def _line(hour: int, function: str, counters: Mapping[str, int]) -> str:
-    from zlib import crc32  # late for start-up time
-
-    name = "".join(char if char.isprintable() else "?" for char in function)
-    pairs = "".join(f"\t{counter} {amount}" for counter, amount in counters.items())
-    body = f"{hour} {name}{pairs}"
-    return f"{crc32(body.encode()):08x} {body}"
-
-
-def _add(amounts: Amounts, text: str) -> int:
-    """Add what lines say; return how many could not be read."""
-    from zlib import crc32  # late for start-up time
-
-    damaged = 0
-    for line in text.splitlines():
-        check, _, body = line.partition(" ")
-        if not line:
-            continue
-        try:
-            if int(check, 16) != crc32(body.encode()):
-                raise ValueError
-            place, *counters = body.split("\t")
-            hour, _, function = place.partition(" ")
-            when = _number(hour, _LAST_HOUR)
-            pairs = [pair.partition(" ") for pair in counters]
-            found = {(when, function, counter): _number(amount, _MOST) for counter, _, amount in pairs}
-        except ValueError:
-            damaged += 1
-            continue
-        for key, number in found.items():
-            amounts[key] = amounts.get(key, 0) + number
-    return damaged
-
-
-def _number(text: str, limit: int) -> int:
-    number = int(text)
-    if not 0 <= number < limit:
-        raise ValueError
-    return number

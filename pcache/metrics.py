@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from pcache.errors import PcacheError
+from pcache.notices import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ class PrometheusCollector(Collector):  # type: ignore[misc, unused-ignore]  # wh
             stats = self._cache.stats()
         except (PcacheError, OSError) as error:
             # The other metrics of the process are worth having all the same.
-            logging.getLogger("pcache").warning("no metrics of %s: %s", self._cache.location, error)
+            log("no metrics of %s: %s", self._cache.location, str(error))
             yield _up(0)
             return
         yield _up(1)

@@ -7,6 +7,7 @@ import warnings
 from typing import Literal
 
 from pcache.errors import PcacheWarning
+from pcache.summary import printable
 
 _given: set[object] = set()
 
@@ -17,7 +18,9 @@ def log(message: str, *args: object, level: Literal["debug", "info", "warning"] 
         return
     import logging  # late for start-up time: most processes never have anything to say
 
-    getattr(logging.getLogger("pcache"), level)(message, *args)
+    # A name or path may hold a line of its own, or what moves the cursor.
+    shown = (printable(arg) if isinstance(arg, str) else arg for arg in args)
+    getattr(logging.getLogger("pcache"), level)(message, *shown)
 
 
 def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> None:
@@ -29,7 +32,7 @@ def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> Non
         return
     _given.add(cause)
     try:
-        warnings.warn(message, category, stacklevel=_stacklevel())
+        warnings.warn(printable(message), category, stacklevel=_stacklevel())
     except PcacheWarning:
         log("%s", message)
 

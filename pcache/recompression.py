@@ -11,6 +11,7 @@ from pcache.claim import DURABLE
 from pcache.compression import compress_buffer, compress_stream
 from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
+from pcache.inspection import inspect_file
 from pcache.interrupts import pass_on
 from pcache.owner import owner_record
 from pcache.publishing import length_of
@@ -66,6 +67,7 @@ def recompress(
 
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
+    inspect_file(item.path, keyring, stream=False)  # before memory is taken for all of a file that may be anybody's
     fd, status = open_entry(item.path, any_owner=keyring.any_owner)
     with io.FileIO(fd) as file:
         data = file.readall()

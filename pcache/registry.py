@@ -18,7 +18,8 @@ from blake3 import blake3
 
 from pcache.access import PRIVATE, Access
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.plain import make_way, read_plain
+from pcache.trust import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[0-9a-f]{16}\.(json|adopted)")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.(json|adopted)\.[0-9a-f]{8}")
 _ID = re.compile(r"[0-9a-f]{16}")
-_MAX_SIZE = 16 << 20
+_MAX_SIZE = 4 << 20  # bytes, read before they are known to be ours; JSON takes 20 times as much memory
 _LAST_TIME = 1 << 36  # seconds since 1970: more than people read
 _TEMPORARY_AGE = 60  # seconds
 _FUNCTION, _ADOPTED = b"pcache function\x00", b"pcache adopted\x00"  # one kind of file is never taken for the other
@@ -184,12 +185,14 @@ def _write_signed(
 ) -> None:
     import json  # late for start-up time: a hit needs the facts only
 
-    access.make_folders(os.path.dirname(path))
+    folder = os.path.dirname(path)
+    access.check_below(os.path.dirname(os.path.dirname(folder)), folder)
     record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
     temporary = f"{path}.{os.urandom(4).hex()}"
     fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_EXCL)
     try:
         write_all(fd, json.dumps(record, indent=1).encode())
+        make_way(path)
         os.rename(temporary, path)
         if durable:
             os.fsync(fd)  # what somebody decided once is on the disk, with its name
@@ -204,24 +207,19 @@ def _write_signed(
 def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
     """What a file says; None when it is gone, damaged or signed by somebody else."""
     try:
-        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+        text = read_plain(path, _MAX_SIZE)
     except OSError as error:
         pass_on(error)
         return None
     import json  # late for start-up time
 
     try:
-        record: dict[str, Any] = json.loads(os.read(fd, min(os.fstat(fd).st_size, _MAX_SIZE)))
+        record: dict[str, Any] = json.loads(text)
         key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
         tag = record.pop("tag")
         return record if compare_digest(_tag(record, key, context), tag) else None
-    except OSError as error:
-        pass_on(error)
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, MemoryError):
         return None  # half written, edited, or of another release
-    finally:
-        os.closerange(fd, fd + 1)
 
 
 def _tag(body: dict[str, Any], key: bytes, context: bytes) -> str:

@@ -6,7 +6,6 @@ sentence rests on it; losing it loses that sentence.
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import time
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.plain import make_way, read_plain
+from pcache.trust import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,7 @@ def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) 
         return
     path = path_below(root)
     try:
-        access.make_folders(os.path.dirname(path))
+        access.check_below(root, os.path.dirname(path))
         fd = uninterrupted(access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
             write_all(fd, records[-_MAX_SIZE:])
@@ -51,6 +51,7 @@ def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) 
         finally:
             os.close(fd)
         if full:
+            make_way(f"{path}.1")
             os.replace(path, f"{path}.1")
     except OSError as error:
         pass_on(error)  # else a full or read-only disk: what was removed stays removed
@@ -61,14 +62,12 @@ def last(root: str, function_id: str, key: str) -> Removal | None:
     name = bytes.fromhex(function_id + key)
     for path in (path_below(root), f"{path_below(root)}.1"):
         try:
-            fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+            data = read_plain(path, 4 * _MAX_SIZE)
         except OSError as error:
             pass_on(error)
             continue
-        with io.FileIO(fd) as file:
-            data = file.read(2 * _MAX_SIZE)
         at = data.rfind(name)
         if at >= 0 and at + _RECORD.size <= len(data):
             _, when, number = _RECORD.unpack_from(data, at)
-            return Removal(float(when), _CAUSES[number % len(_CAUSES)])
+            return Removal(float(min(max(when, 0), int(time.time()))), _CAUSES[number % len(_CAUSES)])
     return None

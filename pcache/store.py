@@ -27,8 +27,9 @@ from pcache.errors import DirectoryError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
 from pcache.owner import CLAIM_SUFFIX, Owner, read_owner
+from pcache.plain import read_plain
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, write_all
+from pcache.trust import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -47,7 +48,8 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # For the tag see https://bford.info/cachedir/
 """
 _TAG_MARK = b"stored function results of pcache"
-_NO_TAG = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing is there, or a link or a socket
+# Nothing is there, or a link, a socket, a folder.
+_NO_TAG = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EFBIG)
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
@@ -186,7 +188,9 @@ class Store:
         return claims.unlink_if_there(path)
 
     def shards(self) -> list[str]:
-        """The names of the shards that there are, in order."""
+        """The names of the shards that there are, in order; raises `DirectoryError` where they are not ours."""
+        if not all(self.access.check(folder) for folder in (os.path.dirname(self.entries), self.entries)):
+            return []
         names = (item.name for item in _listing(self.entries) if item.is_dir(follow_symlinks=False))
         return sorted(name for name in names if _SHARD.fullmatch(name))
 
@@ -243,6 +247,8 @@ class Store:
 
 
 def _listing(folder: str) -> list[os.DirEntry[str]]:
+    if os.path.islink(folder):
+        return []  # what lies elsewhere is not ours to remove
     try:
         with uninterrupted(os.scandir, folder) as items:
             return list(items)
@@ -269,16 +275,12 @@ def is_there(path: str) -> bool:
 def is_ours(root: str) -> bool:
     """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
     try:
-        fd = uninterrupted(os.open, os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
+        return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096)
     except OSError as error:
         pass_on(error)
         if error.errno in _NO_TAG:
             return False
         raise
-    try:
-        return stat.S_ISREG(os.fstat(fd).st_mode) and _TAG_MARK in os.read(fd, 4096)
-    finally:
-        os.closerange(fd, fd + 1)
 
 
 def check_root(root: str, access: Access = PRIVATE) -> bool:
@@ -291,8 +293,8 @@ def check_root(root: str, access: Access = PRIVATE) -> bool:
         return False
     if not is_ours(root) and (others := sorted(_listed(root) - _OWN_NAMES)):
         raise DirectoryError(
-            f"the directory {root} holds other things ({others[0]}, ...) and is no pcache directory; choose an empty or"
-            " a new one",
+            f"the directory {root} holds other things ({others[0]!r}, ...) and is no pcache directory; choose an empty"
+            " or a new one",
             path=root,
             reason="not ours",
         )
@@ -325,16 +327,23 @@ def make_root(root: str, access: Access = PRIVATE) -> None:
     os.makedirs(os.path.dirname(root), exist_ok=True)
     access.make_folder(root)
     check_root(root, access)
-    for name, text in ((TAG_FILE, _TAG_TEXT), (".gitignore", "*\n")):
-        data = text.encode()
-        fd = uninterrupted(access.open, os.path.join(root, name), os.O_RDWR)
-        try:
-            there = os.read(fd, len(data))
-            # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.
-            if there != data and data.startswith(there.rstrip(b"\0")):
-                os.lseek(fd, 0, os.SEEK_SET)
-                write_all(fd, data)
-                if name == TAG_FILE:
-                    os.fsync(fd)  # once per directory: nobody could clear one whose tag a power cut had emptied
-        finally:
-            os.close(fd)
+    _write_once(os.path.join(root, TAG_FILE), _TAG_TEXT.encode(), access, durable=True)
+    try:
+        _write_once(os.path.join(root, ".gitignore"), b"*\n", access, durable=False)
+    except OSError as error:
+        pass_on(error)  # else nothing rests on it
+
+
+def _write_once(path: str, data: bytes, access: Access, *, durable: bool) -> None:
+    """Write a file, unless it is there with this content or another."""
+    fd = uninterrupted(access.open, path, os.O_RDWR)
+    try:
+        there = os.read(fd, len(data))
+        # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.
+        if there != data and data.startswith(there.rstrip(b"\0")):
+            os.lseek(fd, 0, os.SEEK_SET)
+            write_all(fd, data)
+            if durable:
+                os.fsync(fd)  # once per directory: nobody could clear one whose tag a power cut had emptied
+    finally:
+        os.close(fd)

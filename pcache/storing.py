@@ -24,7 +24,7 @@ from pcache.errors import (
 from pcache.forks import whole
 from pcache.interrupts import pass_on
 from pcache.notices import warn_once
-from pcache.owner import owner_record
+from pcache.owner import CLAIM_SUFFIX, owner_record
 from pcache.reader import is_beyond_use
 from pcache.trust import UNSIGNED, check_private
 
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from pcache.trust import Keyring, KeySource
 
 _STOP_WRITING = 60.0  # seconds without a try after a write was refused
+# What a file, or anything else, in the way of one entry makes of writing it.
+_ODD_FILE = frozenset(
+    getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
+)
 
 
 class CannotWrite(Exception):
@@ -79,7 +83,7 @@ class Storing:
         try:
             return self._store.claim(job.address.path, owner_record(job.name))
         except OSError as error:
-            self.refuse(error)
+            self.refuse(error, job.address.path)
             raise CannotWrite from error
 
     def put(self, job: Job, result: object) -> bool:
@@ -90,7 +94,7 @@ class Storing:
         except CannotWrite:
             return False
         except OSError as error:
-            self.refuse(error)
+            self.refuse(error, job.address.path)
             return False
         with claim:
             try:
@@ -122,12 +126,12 @@ class Storing:
                 replaces_nothing=is_beyond_use(miss) or miss.reason in ("expired", "unloadable"),
                 mtime_ns=mtime_ns,
             )
-            self._register(job, keyring)
         except OSError as refusal:
-            self.refuse(refusal)
+            self.refuse(refusal, job.address.path)
             return False
         if not published:
             return False  # the directory was cleared meanwhile, and the claim with it
+        self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
         self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
         return True
@@ -149,8 +153,13 @@ class Storing:
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
         if facts.function_id not in self._registered or not registry.exists(self._store.functions, facts.function_id):
             store, summaries = self._store, self._settings.summaries
-            registry.write(store.functions, facts, keyring, summaries=summaries, access=store.access)
-            self._registered.add(facts.function_id)
+            try:
+                registry.write(store.functions, facts, keyring, summaries=summaries, access=store.access)
+            except OSError as error:
+                pass_on(error)
+                self._say(error, f"the names of functions cannot be stored in {store.functions}", "Results are.")
+            else:
+                self._registered.add(facts.function_id)
 
     def _check_writing(self) -> None:
         if self._settings.read_only or time.monotonic() < self._stopped_until:
@@ -194,18 +203,33 @@ class Storing:
             StoreWarning,
         )
 
-    def refuse(self, error: Exception) -> None:
-        """Writing failed: say so once per cause, and do not try again for a minute."""
+    def refuse(self, error: Exception, path: str = "") -> None:
+        """Writing the entry at `path` failed: say so once per cause.
+
+        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written.
+        """
         if isinstance(error, OSError):
             pass_on(error)
+        if path and _is_of_one(error, path):
+            self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")
+            return
         self._stopped_until = time.monotonic() + _STOP_WRITING
+        consequence = (
+            f"Functions are computed as if there were no cache; storing is tried again after {_STOP_WRITING:.0f} s."
+        )
+        self._say(error, f"results cannot be stored in {self._store.root}", consequence)
+
+    def _say(self, error: Exception, what: str, consequence: str) -> None:
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
         self._ledger.count("", **{f"errors.{kind}": 1})
         text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause.rstrip(".")
-        warn_once(
-            (self._store.root, cause),
-            f"results cannot be stored in {self._store.root}: {text}. Functions are computed as if there were no cache;"
-            f" storing is tried again after {_STOP_WRITING:.0f} s.",
-            StoreWarning,
-        )
+        warn_once((self._store.root, cause), f"{what}: {text}. {consequence}", StoreWarning)
+
+
+def _is_of_one(error: Exception, path: str) -> bool:
+    """Whether an entry could not be written for what stands in its own place, or in that of its shard."""
+    if isinstance(error, DirectoryError):
+        return error.path == os.path.dirname(path)
+    in_the_way = os.path.lexists(path) or os.path.lexists(path + CLAIM_SUFFIX)
+    return in_the_way and getattr(error, "errno", None) in _ODD_FILE

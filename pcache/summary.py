@@ -14,6 +14,13 @@ _MOST = 50  # values of a call
 _PLAIN = (bool, int, float, complex, type(None))
 
 
+def printable(text: str) -> str:
+    """Return text that cannot do anything to a terminal: control, format and unpaired characters are written out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
     """The arguments of a call, each in at most 40 characters; the first 50 of them."""
     return {name: summarize_value(value) for name, value in islice(zip(names, values, strict=False), _MOST)}
@@ -21,13 +28,13 @@ def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
 
 def in_one_line(arguments: Mapping[str, str]) -> str:
     """`n=3, path='a.csv', table=DataFrame(1000 x 6)`, at most 200 characters."""
-    return _cut(", ".join(f"{name}={text}" for name, text in arguments.items()), _LINE)
+    return _cut(printable(", ".join(f"{name}={text}" for name, text in arguments.items())), _LINE)
 
 
 def arguments_of(meta: Mapping[str, Any]) -> str:
     """The arguments of a stored call in one line, from what its entry says of itself; empty where it does not."""
     arguments = meta.get("arguments", "")
-    return in_one_line(arguments) if isinstance(arguments, dict) else str(arguments)
+    return in_one_line(arguments) if isinstance(arguments, dict) else printable(str(arguments))
 
 
 def summarize_value(value: Any) -> str:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcache import Cache, ledger
+from pcache import Cache, counted, ledger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,8 +37,8 @@ def fill(cache: Cache) -> None:
 
 def count(cache: Cache, hours_ago: int, function: str, counters: Mapping[str, int]) -> None:
     """Have something counted in an hour of the past."""
-    hour = int(time.time()) // ledger.HOUR - hours_ago
-    lines = ledger._lines({(hour, function, counter): amount for counter, amount in counters.items()})
+    hour = int(time.time()) // counted.HOUR - hours_ago
+    lines = counted.lines_of({(hour, function, counter): amount for counter, amount in counters.items()})
     with open(Path(ledger.folder_below(cache.location), "counters"), "a") as file:
         file.write("\n".join(["", *lines, ""]))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, ConfigError, Miss, registry
+from pcache import Cache, ConfigError, DirectoryError, Miss, registry
 from pcache.registry import Adopted
 from tests.processes import KEY, OTHER_RING, RING
 from tests.running import run as run_script
@@ -420,3 +421,17 @@ def test_a_read_only_cache_adopts_nothing(made: Any, cache: Cache) -> None:
     with pytest.raises(ConfigError, match="read-only"):
         new.adopt()
     assert sorted(Path(cache.flow.store.functions).iterdir()) == before
+
+
+def test_a_folder_that_cannot_be_written(cache: Cache, made: Callable[..., Any]) -> None:
+    """Where nothing can be written about versions, adopting says so with an error of ours."""
+    made()(1)
+    later, folder = made(NEUTRAL), cache.flow.store.functions
+    if subprocess.run(["chattr", "+i", folder], check=False, capture_output=True).returncode:
+        pytest.skip("only root can make a folder immutable, on some file systems")
+    try:
+        with pytest.raises(DirectoryError, match=r"cannot adopt results: .* cannot be written"):
+            later.adopt()
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
+    assert later.adopt().done

@@ -22,9 +22,10 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-endings errors eviction files folders forks method opcodes reports summary tally
+counted endings errors eviction files folders forks method opcodes reports summary tally
 interrupts
 culprit mounts notices provenance units compression trust
+plain
 access
 dispatch entry locking options owner rules
 ledger config keys payload registry removals claim stamp

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pcache import Cache, config, ledger, listings
+from pcache import Cache, config, counted, ledger, listings
 from pcache.cli import plot
 from pcache.reports import Period
 from pcache.units import format_duration, format_size
@@ -47,7 +47,7 @@ def filled(cache: Cache) -> Cache:
 def noted(cache: Cache, amounts: Mapping[tuple[int, str, str], int]) -> None:
     """Have the ledger say more: numbers by hours before now, function and counter."""
     now = int(time.time()) // HOUR
-    appended(cache, "\n".join(ledger._lines({(now - ago, *key): number for (ago, *key), number in amounts.items()})))
+    appended(cache, "\n".join(counted.lines_of({(now - ago, *key): number for (ago, *key), number in amounts.items()})))
 
 
 def appended(cache: Cache, lines: str) -> None:
@@ -311,7 +311,7 @@ def test_nothing_counted_since(filled: Cache) -> None:
     """A stretch without calls says so, and what is stored shows all the same."""
     folder = ledger.folder_below(filled.location)
     Path(folder, "counters").write_text("")
-    appended(filled, "\n".join(ledger._lines({(1000, "a:f", "hits"): 1})))
+    appended(filled, "\n".join(counted.lines_of({(1000, "a:f", "hits"): 1})))
     text = pcache_in_pipe("stats", "-C", filled.location, "--since", "2h").stdout
     assert "Nothing was counted since 20" in text
     assert "entries     4\n" in text

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from pcache import summary
 from pcache.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _REDRAW_AFTER = 0.1
 _DIGITS = 3  # of an estimate
 _LEAST = 0.001  # the smallest share that is shown
 NO_PLACE = "and no home directory to keep one in"
+clean = summary.printable
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
 
 
@@ -39,13 +41,6 @@ class Column(NamedTuple):
     title: str
     right: bool = False
     cut: Literal["", "start", "middle", "end"] = ""
-
-
-def clean(text: str) -> str:
-    """Return text that cannot do anything to a terminal: control, format and unpaired characters are written out."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:

@@ -1,0 +1,50 @@
+"""Files of ours below a directory that is ours: nobody waits for one, and nothing is written through one elsewhere.
+
+Whoever could once write to the directory, or packed an archive that was unpacked there, may have put anything in their
+place: a link, a FIFO, a device, a second name of another file, a terabyte of holes.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+
+from pcache.interrupts import uninterrupted
+from pcache.trust import SAFE_FLAGS
+
+
+def is_plain(status: os.stat_result) -> bool:
+    """Whether a file is one that has no second name, which would make what we write appear elsewhere."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+
+
+def make_way(path: str) -> None:
+    """Remove what stands in the place of a file of ours and is none: a link, a FIFO, a second name, a folder.
+
+    What it leads to stays as it is; a folder with things in it is set aside. For names below a checked directory.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if is_plain(status):
+        return
+    if not stat.S_ISDIR(status.st_mode):
+        os.unlink(path)
+        return
+    try:
+        os.rmdir(path)
+    except OSError:
+        os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
+
+
+def read_plain(path: str, limit: int) -> bytes:
+    """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there."""
+    fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+    with io.FileIO(fd) as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            raise OSError(errno.EFBIG, "not a file of ours", path)
+        return file.read(limit) or b""
