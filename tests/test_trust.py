@@ -368,10 +368,10 @@ def canary_entry(address: Any, tmp_path: Path, ring: Keyring = RING, **changes: 
 def edited(address: Any, tmp_path: Path) -> bytes:
     """Our entry, in which the stream was replaced by one of the same length."""
     payload = entry_bytes(Canary(tmp_path / "executed"))[entry.META_AT + 2 :]
-    good = bytearray(
-        entry_bytes(b"x" * (len(payload) - 18), Facts(address.key, address.function_id, 0, entry.NEVER, 0))
-    )
-    good[entry.META_AT + 2 :] = payload.ljust(len(good) - entry.META_AT - 2, b".")
+    good = bytearray(entry_bytes(b"x" * len(payload), Facts(address.key, address.function_id, 0, entry.NEVER, 0)))
+    stream = payload.ljust(len(good) - entry.META_AT - 2, b".")  # what follows a pickle's end is not read
+    good[entry.META_AT + 2 :] = stream
+    assert entry.read_header(bytes(good), len(good)).stream_length == len(stream)
     return bytes(good)
 
 
