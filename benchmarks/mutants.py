@@ -50,10 +50,10 @@ SLOW = 0.5  # seconds; tests that take longer see only what all the others let p
 # In groups, one after the other: most mutants are gone after the first.
 TESTS: dict[str, tuple[str, ...]] = {
     "entry": ("entry", "reader trust"),
-    "claim": ("claim", "store trust locking flow processes cli_top"),
+    "claim": ("claim", "store trust locking", "flow processes"),
     "store": ("store", "reader trust claim cache upkeep walk flow room"),
     "keys": ("keys", "dispatch results"),
-    "trust": ("trust", "store cache cli_keys registry home"),
+    "trust": ("trust store", "cache cli_keys registry", "home"),
 }
 
 

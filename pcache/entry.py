@@ -234,9 +234,9 @@ def check_buffer(row: BufferRow, stored: Any) -> None:
 
 
 def paddings(header: Header, rows: Sequence[BufferRow]) -> list[tuple[int, int]]:
-    """Return start and end of the gaps between table and buffers, which must hold zeros."""
+    """Return start and end of the gaps between table and buffers, which must hold zeros; some are empty."""
     ends = [header.head_length, *(row.offset + row.length for row in rows)]
-    return [(end, row.offset) for end, row in zip(ends, rows, strict=False) if end != row.offset]
+    return [(end, row.offset) for end, row in zip(ends, rows, strict=False)]
 
 
 def check_padding(gap: Any) -> None:

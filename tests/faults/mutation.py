@@ -43,8 +43,8 @@ SWAPPED: dict[type[ast.operator], type[ast.operator]] = {
 }
 OPPOSITES = {"any": "all", "all": "any", "min": "max", "max": "min"}
 TEXT = re.compile(r"[a-z](,|:| \()? [a-z]|[a-z] $|^ [a-z]")  # words for people
-# Says nothing at run time, or would send signals to whatever process has that number.
-UNTOUCHED = re.compile(r"(cast|TypeVar|os\.kill)\(")
+# Says nothing at run time, or only on another platform, or would send signals to whatever process has that number.
+UNTOUCHED = re.compile(r"(cast|TypeVar|getattr\(os, |os\.kill)")
 # Nothing at all works without the call.
 NEEDED = re.compile(r"(len|range|iter|re\.compile|Struct|make_keyring|_?[A-Z]\w*(Entry|Error|Miss|Long|Deep))$")
 BODIES = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -130,7 +130,8 @@ def _edits(node: ast.AST, where: str, statement: ast.AST | None = None) -> Itera
         line = child if isinstance(child, (ast.stmt, ast.excepthandler)) else statement
         for new in _replacements(node, field, child):
             yield inside, line or child, node, field, index, new
-        yield from _edits(child, inside, line)
+        if not _is_number(child):
+            yield from _edits(child, inside, line)
 
 
 def _children(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
@@ -154,6 +155,13 @@ def _is_untouched(node: ast.AST, field: str, child: ast.AST) -> bool:
     if isinstance(child, ast.JoinedStr):
         return any(_is_text(part) for part in child.values)
     return _is_text(child) or (isinstance(child, ast.Call) and bool(UNTOUCHED.match(ast.unparse(child))))
+
+
+def _is_number(node: ast.AST) -> bool:
+    """Whether this is a number that is written as a sum, a product or a power of numbers."""
+    return isinstance(node, ast.BinOp) and all(
+        isinstance(side, ast.Constant) or _is_number(side) for side in (node.left, node.right)
+    )
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -208,6 +216,8 @@ def _expressions(parent: ast.AST, field: str, node: ast.expr) -> Iterator[ast.ex
                 yield ast.BoolOp(operator, rest) if len(rest) > 1 else rest[0]
         case ast.UnaryOp(_, operand):
             yield operand
+        case ast.BinOp() if _is_number(node):  # twice or half as much; one more of it is no limit of another kind
+            yield from (ast.BinOp(node, operator, ast.Constant(2)) for operator in (ast.Mult(), ast.FloorDiv()))
         case ast.BinOp(left, operator, right):
             yield ast.BinOp(left, SWAPPED[type(operator)](), right)
             if isinstance(operator, (ast.BitOr, ast.BitAnd)):
