@@ -19,6 +19,7 @@ import gc
 import json
 import os
 import platform
+import re
 import resource
 import select
 import shutil
@@ -197,17 +198,16 @@ class Hunt:
 
 
 class Row(NamedTuple):
-    """One line of the table."""
+    """One line of the table, as it stands there."""
 
     module: str
     mutants: int
     killed: int
     late: int
-    minutes: float
-
-    @property
-    def left(self) -> int:
-        return self.mutants - self.killed - self.late
+    survivors: int
+    percent: str
+    minutes: int
+    date: str
 
 
 def hunt(copy: Copy, module: str, only: str, quick: bool) -> tuple[Row, list[Mutant], list[Mutant]]:
@@ -226,9 +226,14 @@ def hunt(copy: Copy, module: str, only: str, quick: bool) -> tuple[Row, list[Mut
             print("{}\n- {}\n+ {}\nsurvived\n".format(*mutant.name), flush=True)
         if number % 50 == 49:
             print(f"{module}: {number + 1} of {len(every)}", file=sys.stderr, flush=True)
-    minutes = (time.monotonic() - started) / 60
+    minutes = round((time.monotonic() - started) / 60)
     gone = [*found["killed"], *found["late"]]
-    return Row(module, len(every), len(found["killed"]), len(found["late"]), minutes), found["survived"], gone
+    counts = (len(every), len(gone), len(found["late"]), len(found["survived"]))
+    return Row(module, *counts, percent(*counts), minutes, time.strftime("%Y-%m-%d")), found["survived"], gone
+
+
+def percent(mutants: int, killed: int, *_: int) -> str:
+    return f"{100 * killed / max(mutants, 1):.1f}"
 
 
 def complaints(module: str, survivors: list[Mutant], gone: list[Mutant], whole: bool) -> Iterator[str]:
@@ -243,8 +248,12 @@ def complaints(module: str, survivors: list[Mutant], gone: list[Mutant], whole: 
         yield "is in the list, and is no mutant any more: {}: {} -> {}".format(*name)
 
 
-def page(rows: Sequence[Row]) -> str:
-    total = Row("all", *(sum(row[at] for row in rows) for at in range(1, 5)))  # type: ignore[arg-type]
+def page(rows: dict[str, Row]) -> str:
+    """The table, with the rows of the modules that were not tried as they were."""
+    written = re.findall(r"(?m)^\| (\w+) \| (.*) \|$", PAGE.read_text() if PAGE.exists() else "")
+    cells = {name: (name, *rest.split(" | ")) for name, rest in written} | rows
+    table = [Row(*cells[name][:1], *map(int, cells[name][1:5]), *cells[name][5:]) for name in TESTS if name in cells]
+    sums = [sum(row[at] for row in table) for at in range(1, 5)]  # type: ignore[misc]
     lines = [
         "# Mutants",
         "",
@@ -252,17 +261,14 @@ def page(rows: Sequence[Row]) -> str:
         "a test fails with them. A mutant is killed by a failing test, or by one that takes ten times as long. What",
         "survives is listed in `tests/faults/mutants_left.txt`, each with a reason.",
         "",
-        f"CPython {platform.python_version()} on {platform.system()}, one process, {time.strftime('%Y-%m-%d')}.",
+        f"CPython {platform.python_version()} on {platform.system()}, one process.",
         "",
-        "| module | mutants | killed | of these by time | survivors | killed, % | minutes |",
-        "| --- | --: | --: | --: | --: | --: | --: |",
+        "| module | mutants | killed | of these by time | survivors | killed, % | minutes | date |",
+        "| --- | --: | --: | --: | --: | --: | --: | --- |",
+        *("| " + " | ".join(map(str, row)) + " |" for row in table),
+        "",
+        "All: {0} mutants, {1} killed ({4} %), {3} survivors.".format(*sums, percent(*sums)),
     ]
-    for row in [*rows, total]:
-        killed = row.killed + row.late
-        share = f"{100 * killed / max(row.mutants, 1):.1f}"
-        lines.append(
-            f"| {row.module} | {row.mutants} | {killed} | {row.late} | {row.left} | {share} | {row.minutes:.0f} |"
-        )
     return "\n".join(lines) + "\n"
 
 
@@ -302,10 +308,10 @@ def main() -> int:
         for name in WARM:
             __import__(name)
         gc.freeze()  # pytest collects garbage at its end: not in what all forks share
-        rows, problems = [], []
+        rows, problems = {}, []
         for module in options.module or TESTS:
             row, survivors, gone = hunt(copy, module, options.only, options.quick)
-            rows.append(row)
+            rows[module] = row
             problems += complaints(module, survivors, gone, whole=not options.only)
     print(page(rows))
     if options.write:

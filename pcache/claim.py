@@ -32,20 +32,17 @@ _MAX_OWNER = 4096  # bytes of an owner record
 class Claim(Lock):
     """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither."""
 
-    __slots__ = ("_written", "entry_path", "identity")
+    __slots__ = ("_written", "entry_path")
 
     def __init__(self, fd: int, path: str, entry_path: str) -> None:
         super().__init__(fd, path)
         self.entry_path = entry_path
-        self.identity: tuple[int, int] | None = None
         self._written = 0
 
     def is_in_place(self) -> bool:
         """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
-        if self.identity is None:
-            ours = os.fstat(self.fd)
-            self.identity = (ours.st_ino, ours.st_dev)
-        return _identity(self.path) == self.identity
+        ours = os.fstat(self.fd)
+        return _identity(self.path) == (ours.st_ino, ours.st_dev)
 
     def sign(self, owner: bytes) -> None:
         """Say who computes; only ever in a claim that is in place, since elsewhere its file may be an entry."""

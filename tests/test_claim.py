@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -34,6 +35,7 @@ def test_one_holder(path: str) -> None:
     held = try_claim(path, OWNER)
     assert held is not None
     assert publish(held, b"one", b"", b"two") == 6
+    assert held.fd == -1
     assert Path(path).read_bytes() == b"onetwo"
     again = try_claim(path, OWNER)
     assert again is not None
@@ -53,6 +55,31 @@ def test_publishing_replaces_what_is_there(path: str, replaces_nothing: bool) ->
         assert reader.read() == b"old"
     assert Path(path).read_bytes() == b"new"
     assert Path(path).stat().st_mode & 0o777 == 0o600
+    assert Path(path).stat().st_mtime_ns == 1_700_000_000_000_000_000
+
+
+def test_what_cannot_be_replaced(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the rename fails, the entry of before is still there, unless it was said to be worth nothing."""
+    monkeypatch.setattr(os, "rename", lambda *_: os.stat("/nowhere"))
+    for replaces_nothing in (False, True):
+        Path(path).write_bytes(b"old")
+        held = try_claim(path, OWNER)
+        assert held is not None
+        with pytest.raises(FileNotFoundError):
+            publish(held, b"new", replaces_nothing=replaces_nothing)
+        assert (os.path.exists(path), held.fd >= 0) == (not replaces_nothing, True)
+        held.abandon()
+
+
+def test_durable_entries_are_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system is asked to write what was dear to compute, before its name is there, and nothing else."""
+    asked = []
+    monkeypatch.setattr(os, "fsync", lambda fd: asked.append((os.fstat(fd).st_size, os.path.exists(path))))
+    for durable in (False, True):
+        held = try_claim(path, OWNER)
+        assert held is not None
+        assert held.publish([b"entry"], durable=durable, replaces_nothing=True, mtime_ns=0) == 5
+        assert asked == [(5, True)] * durable
 
 
 def test_pieces_of_any_kind(path: str) -> None:
@@ -72,12 +99,28 @@ def test_a_lost_claim_publishes_nothing(path: str, replaced: bool) -> None:
     os.unlink(held.path)
     other = try_claim(path, OWNER) if replaced else None
     assert publish(held, b"lost") == 0
+    assert held.fd == -1
     assert not os.path.exists(path)
     if other is not None:
         assert publish(other, b"won") == 3
         assert Path(path).read_bytes() == b"won"
     held.abandon()
     assert claims_below(Path(path).parent) == []
+
+
+def test_abandoning_a_lost_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim of somebody else stays, and a file that cannot be removed is no error; the lock is let go."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    os.unlink(held.path)
+    other = try_claim(path, OWNER)
+    assert other is not None
+    held.abandon()
+    assert (held.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda _: os.mkdir(path + ".claim"))
+        other.abandon()
+    assert (other.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
 
 
 def test_a_leftover_is_taken_over(path: str) -> None:
@@ -90,6 +133,56 @@ def test_a_leftover_is_taken_over(path: str) -> None:
     assert (owner.pid, owner.call, owner.is_dead()) == (os.getpid(), "module:f", False)
     assert publish(held, b"entry") == 5
     assert Path(path).read_bytes() == b"entry"
+
+
+def test_a_claim_of_two_names_is_named(path: str) -> None:
+    """The error says which file is in the way."""
+    Path(path + ".claim").write_bytes(b"")
+    os.link(path + ".claim", path + ".other")
+    with pytest.raises(FileExistsError) as caught:
+        try_claim(path, OWNER)
+    assert (caught.value.filename, caught.value.errno) == (path + ".claim", errno.EEXIST)
+
+
+def test_a_claim_that_is_dropped(path: str) -> None:
+    """A claim that nobody ended takes its file along once it is signed; before that the file is whoever's holds it."""
+    unsigned = claim.Claim(os.open(path + ".claim", os.O_RDWR | os.O_CREAT, 0o600), path + ".claim", path)
+    del unsigned
+    assert claims_below(Path(path).parent) == ["entry.claim"]
+    signed = try_claim(path, OWNER)
+    assert signed is not None
+    del signed
+    assert claims_below(Path(path).parent) == []
+
+
+WITHOUT_STREAMS = """
+from pcache.claim import owner_record, private_claim, try_claim
+os.close(0)
+for take in (try_claim, private_claim):
+    held = take(sys.argv[2], owner_record("module:f"))
+    number = held.fd
+    size = held.publish([b"entry"], durable=False, replaces_nothing=False, mtime_ns=0)
+    held = take(sys.argv[2], b"owner")
+    held.abandon()
+    say(number, size, held.fd, *os.listdir(os.path.dirname(sys.argv[2])))
+"""
+
+
+def test_a_process_without_standard_input(tmp_path: Path) -> None:
+    """A daemon's first descriptor is 0, which is as good as any."""
+    (tmp_path / "shard").mkdir()
+    found = run(WITHOUT_STREAMS, tmp_path / "cache", tmp_path / "shard" / "entry")
+    assert found == ["0 5 -1 entry"] * 2
+
+
+def test_pieces_that_the_system_takes_in_parts(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short write is followed by the rest, at its place."""
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert publish(held, b"0123456789", memoryview(b"abcdefgh").cast("I"), b"xyz") == 21  # type: ignore[arg-type]
+    assert Path(path).read_bytes() == b"0123456789abcdefghxyz"
 
 
 def test_remove_leftover(path: str) -> None:

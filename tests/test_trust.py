@@ -83,6 +83,20 @@ def test_forms_of_a_key(tmp_path: Path, given: Any) -> None:
     assert cache.cached(double)(4) == cache_at(tmp_path / "cache").cached(double).get(4) == 8
 
 
+def test_a_key_is_copied() -> None:
+    """Whoever changes the bytearray that a key was given in changes no key."""
+    given = bytearray(KEY)
+    ring = KeySource(given, None).ensure()
+    given[:] = bytes(32)
+    assert ring == RING
+    assert type(ring.signing_key) is bytes
+
+
+def test_the_name_of_a_key_is_that_of_the_first_release() -> None:
+    """The id is in every entry: another derivation would make all of them foreign."""
+    assert key_id(KEY).hex() == "15868773e240d292"
+
+
 def test_an_iterator_of_keys(tmp_path: Path) -> None:
     """Keys may come from a generator, and the cache can still be sent to another process."""
     import pickle
@@ -135,6 +149,7 @@ BAD_KEYS: dict[str, Any] = {
     "a number": 42,
     "numbers": [42],
     "a list of nothing": [None],
+    "an iterator without any": iter(()),
 }
 
 
@@ -193,6 +208,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no key": (with_text("secret"), "is not a signing key"),
     "one good, one bad line": (with_text(f"{TEXT}\nsecret\n"), "is not a signing key"),
     "raw bytes": (lambda path: (path.write_bytes(KEY[::-1]), path.chmod(0o600)), "is not a signing key"),
+    "no ASCII": (lambda path: (path.write_bytes(bytes(range(224, 256))), path.chmod(0o600)), "is not a signing key"),
     "readable by the group": (readable_by_group, "can be read or written by others"),
     "a directory": (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
     "a FIFO": (lambda path: os.mkfifo(path, 0o600), "is not a regular file"),
@@ -221,6 +237,38 @@ def test_a_bad_key_file_is_refused_when_the_cache_is_made(
     assert caught.value.source == str(path)
     assert str(path) in message
     assert not any(secret in message.replace(str(path), "") for secret in ("secret", TEXT[:8], "\n"))
+
+
+@pytest.mark.parametrize("bit", [1 << bit for bit in range(6)])
+def test_a_key_file_with_any_right_for_others_is_refused(tmp_path: Path, bit: int) -> None:
+    """Reading, writing and executing, for the group or for all: each alone is one too many."""
+    with_text(TEXT)(tmp_path / "key")
+    assert trust.read_key_file(str(tmp_path / "key")) == [KEY]
+    (tmp_path / "key").chmod(0o600 | bit)
+    with pytest.raises(SigningKeyError, match="can be read or written by others"):
+        trust.read_key_file(str(tmp_path / "key"))
+
+
+def test_key_files_leave_no_descriptor_open(tmp_path: Path) -> None:
+    """Neither a good key file nor a bad one is kept open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with_text(TEXT)(tmp_path / "key")
+    assert trust.read_key_file(str(tmp_path / "key")) == [KEY]
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(SigningKeyError):
+        trust.read_key_file(str(tmp_path / "key"))
+    assert not trust.write_key_file(str(tmp_path / "key"), [KEY])
+    assert trust.write_key_file(str(tmp_path / "key"), [KEY], replace=True)
+    assert (len(os.listdir("/proc/self/fd")), os.listdir(tmp_path)) == (before, ["key"])
+
+
+def test_without_a_home_there_is_no_place_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nothing can be read yet, and what is written is unsigned."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", "relative")
+    keys = KeySource(None, None)
+    assert (trust.default_key_path(), keys.path, keys.look(), keys.has_place()) == (None, None, None, False)
+    assert keys.ensure() is UNSIGNED
 
 
 @pytest.mark.parametrize("name", set(BAD_FILES) - {"missing", "below a file", "a dangling link", "another user's"})
@@ -253,6 +301,33 @@ except SigningKeyError as error:
 """
     (line,) = run(script, tmp_path / "cache", path)
     assert "cannot be read (Permission denied)" in line
+
+
+@ROOT_USER
+def test_an_ordinary_user_has_a_key_of_his_own(tmp_path: Path) -> None:
+    """Not only root has key files and directories."""
+    script = """
+from pcache import trust
+os.chdir(sys.argv[2]); os.setresuid(65534, 65534, 65534)
+with open("key", "w", opener=lambda *_: os.open("key", os.O_WRONLY | os.O_CREAT, 0o600)) as file:
+    file.write(trust.key_to_text(bytes(32)))
+trust.make_folder("cache")
+say(trust.read_key_file("key") == [bytes(32)], trust.check_directory("cache"))
+"""
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", 65534, -1)
+    assert run(script, tmp_path / "cache", tmp_path / "home") == ["True True"]
+
+
+def test_a_key_file_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that takes three bytes at a time gets them all, and a name without a folder is one in this folder."""
+    monkeypatch.chdir(tmp_path)
+    write, asked = os.write, []
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
+    monkeypatch.setattr(os, "fsync", lambda fd: asked.append((os.fstat(fd).st_size, os.path.exists("key"))))
+    assert trust.write_key_file("key", [KEY, OLD])
+    assert asked == [(90, False)]  # a power cut leaves no key file that is empty
+    assert trust.read_key_file("key") == [KEY, OLD]
 
 
 # No place for a key
@@ -611,6 +686,19 @@ def test_the_key_id_tells_nothing_of_the_key() -> None:
     assert len({key_id(bytes([n]) * 32) for n in range(256)}) == 256
     assert len(make_keyring([KEY, KEY]).keys) == 1
     assert "KEY" not in repr(KeySource(KEY, None))
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o711, 0o500, 0o720, 0o702])
+def test_directories_that_others_can_write_to_are_refused(tmp_path: Path, mode: int) -> None:
+    """Others may look into a directory of ours; the right to write is what makes it theirs."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(mode)
+    if not mode & 0o022:
+        assert trust.check_directory(str(tmp_path / "cache"))
+        return
+    with pytest.raises(DirectoryError) as caught:
+        trust.check_directory(str(tmp_path / "cache"))
+    assert caught.value.reason == "writable by others"
 
 
 @ROOT_USER
