@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -139,16 +141,20 @@ def test_a_claim_of_two_names_is_named(path: str) -> None:
     """The error says which file is in the way."""
     Path(path + ".claim").write_bytes(b"")
     os.link(path + ".claim", path + ".other")
+    before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(FileExistsError) as caught:
         try_claim(path, OWNER)
     assert (caught.value.filename, caught.value.errno) == (path + ".claim", errno.EEXIST)
+    assert len(os.listdir("/proc/self/fd")) == before  # while the error, and what it came from, is kept
 
 
 def test_a_claim_that_is_dropped(path: str) -> None:
     """A claim that nobody ended takes its file along once it is signed; before that the file is whoever's holds it."""
+    before = len(os.listdir("/proc/self/fd"))
     unsigned = claim.Claim(os.open(path + ".claim", os.O_RDWR | os.O_CREAT, 0o600), path + ".claim", path)
     del unsigned
     assert claims_below(Path(path).parent) == ["entry.claim"]
+    assert len(os.listdir("/proc/self/fd")) == before
     signed = try_claim(path, OWNER)
     assert signed is not None
     del signed
@@ -181,8 +187,9 @@ def test_pieces_that_the_system_takes_in_parts(path: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
     held = try_claim(path, OWNER)
     assert held is not None
-    assert publish(held, b"0123456789", memoryview(b"abcdefgh").cast("I"), b"xyz") == 21  # type: ignore[arg-type]
-    assert Path(path).read_bytes() == b"0123456789abcdefghxyz"
+    items = memoryview(b"abcdefghijkl").cast("I")  # three, as many as the first write has bytes
+    assert publish(held, b"0123456789", items, b"xyz") == 25  # type: ignore[arg-type]
+    assert Path(path).read_bytes() == b"0123456789abcdefghijklxyz"
 
 
 def test_remove_leftover(path: str) -> None:
@@ -195,6 +202,35 @@ def test_remove_leftover(path: str) -> None:
     assert remove_leftover(held.path)
     assert remove_leftover(held.path)
     assert os.listdir(Path(path).parent) == []
+
+
+def test_a_leftover_that_is_replaced_meanwhile(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking it the file may have become another's, which stays; nothing is kept open."""
+    Path(path + ".claim").write_bytes(b"")
+    before, lock = len(os.listdir("/proc/self/fd")), claim.locking()
+
+    def slow(fd: int, *, blocking: bool) -> bool:
+        os.rename(path + ".claim", path)
+        Path(path + ".claim").write_bytes(b"another's")
+        return lock(fd, blocking=blocking)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claim, "locking", lambda: slow)
+        assert remove_leftover(path + ".claim")
+    assert Path(path + ".claim").read_bytes() == b"another's"
+    assert remove_leftover(path + ".claim")
+    assert (len(os.listdir("/proc/self/fd")), claims_below(Path(path).parent)) == (before, [])
+
+
+def test_a_link_is_no_leftover(path: str) -> None:
+    """What a link in a claim's place points to is not even opened."""
+    Path(path).write_text("precious")
+    os.symlink(path, path + ".claim")
+    with pytest.raises(OSError):
+        remove_leftover(path + ".claim")
+    Path(path).write_bytes(OWNER)
+    assert read_owner(path) is None
+    assert os.path.islink(path + ".claim")
 
 
 def claim_and_publish(path: str) -> None:
@@ -290,6 +326,54 @@ def test_any_record_is_read_without_an_error(path: str, text: str) -> None:
     assert read_owner(path) is None
 
 
+def test_records_of_others(path: str) -> None:
+    """Numbers and texts of a record are read as such, whatever wrote them; a directory holds no record."""
+    Path(path + ".claim").write_text('{"host": 1, "pid": "2", "start": 3.0, "call": null}')
+    before = len(os.listdir("/proc/self/fd"))
+    owner = read_owner(path)
+    assert owner == ("1", 2, 3, "None")
+    assert [type(part) for part in owner] == [str, int, int, str]
+    os.unlink(path + ".claim")
+    os.mkdir(path + ".claim")
+    assert read_owner(path) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_known_to_be_left_over(path: str) -> None:
+    """Only the claim of a process that is gone; one that says nothing may be anybody's."""
+    assert not claim.is_leftover(path + ".claim")
+    record = json.loads(OWNER)
+    for start, dead in ((record["start"], False), (record["start"] + 1, True)):
+        Path(path + ".claim").write_text(json.dumps({**record, "start": start}))
+        assert claim.is_leftover(path + ".claim") is dead
+
+
+def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
+    """The start is the kernel's, in ticks since boot, and the host's name has the process namespace in it."""
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    child = Talker("say(os.getpid())\nhear()", tmp_path / "cache")
+    child.hear()
+    start = claim._start_of(child.pid) * tick
+    assert before - tick <= start <= time.clock_gettime(time.CLOCK_BOOTTIME) + tick
+    child.finish()
+    assert claim._start_of(child.pid) == 0
+    assert claim._host() == f"{os.uname().nodename}/{os.stat('/proc/self/ns/pid').st_ino}"
+
+
+def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system shows no processes, one that is alive has the start 1, and one that is gone 0."""
+    exists, stat = os.path.exists, os.stat
+    monkeypatch.setattr(claim, "open", lambda *_: stat("/nowhere"), raising=False)
+    assert claim._start_of(os.getpid()) == 0  # it has a /proc, and this process is not there
+    monkeypatch.setattr(os.path, "exists", lambda path: not str(path).startswith("/proc/") and exists(path))
+    monkeypatch.setattr(os, "stat", lambda path: stat("/nowhere" + path))
+    assert (claim._start_of(os.getpid()), claim._start_of(2**22 + 1)) == (1, 0)
+    assert claim._host.__wrapped__() == f"{os.uname().nodename}/"
+    monkeypatch.setattr(claim, "open", lambda *_: io.BytesIO(b"1 (odd) S 1"), raising=False)
+    assert claim._start_of(os.getpid()) == 1
+
+
 def test_owners(path: str) -> None:
     """An owner is dead when its process is gone or another has its number; on another host nobody can tell."""
     record = json.loads(OWNER)
@@ -378,8 +462,10 @@ def test_flights() -> None:
     second, follows = flights.enter("path")
     assert (leads, follows, first is second) == (True, False, True)
     assert flights.enter("other")[1]
+    assert (first.stored, first.thread) == (True, threading.get_ident())
     flights.leave("path", first)
     assert second.wait(0)
+    assert second.wait(None)  # as many may wait as like to
     assert flights.enter("path")[1]
 
 

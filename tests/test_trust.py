@@ -116,6 +116,40 @@ def test_the_environment_gives_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert KeySource(b"n" * 32, None).ensure().signing == key_id(b"n" * 32)
 
 
+def test_a_source_of_keys_says_where_they_come_from(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of the four it was, and which file, in the order in which the command line explains it."""
+    file, own = own_home / "named", own_home / "config" / "pcache" / "key"
+    trust.write_key_file(str(file), [OLD])
+    source = KeySource(None, None)
+    assert (source.origin, source.path, source.keyring) == ("your key file", str(own), None)
+    source = KeySource(None, "~/named")
+    assert (source.origin, source.path, source.ensure().signing) == ("key file", str(file), key_id(OLD))
+    monkeypatch.setenv("PCACHE_KEY_FILE", str(file))
+    assert KeySource(None, "/nowhere").path == str(file)
+    monkeypatch.setenv("PCACHE_KEY", TEXT)
+    source = KeySource(None, None)
+    assert (source.origin, source.path, source.look()) == ("environment PCACHE_KEY", None, RING)
+    assert (KeySource(KEY, None).origin, KeySource(KEY, None).path) == ("argument", None)
+    with pytest.raises(SigningKeyError) as caught:
+        KeySource("secret", None)
+    assert caught.value.source == "signing_key"
+
+
+def test_the_users_key_is_found_once_it_is_there(own_home: Path) -> None:
+    """A key that another process makes meanwhile is found by looking, and looked for no more."""
+    source, other = KeySource(None, None), KeySource(None, None)
+    assert (source.look(), source.has_place()) == (None, True)
+    assert not (own_home / "config").exists()
+    ring = other.ensure()
+    assert ring is other.ensure() is other.look()
+    assert source.look() == ring != UNSIGNED
+    os.unlink(own_home / "config" / "pcache" / "key")
+    assert source.look() == source.ensure() == ring
+    assert not (own_home / "config" / "pcache" / "key").exists()
+
+
 def test_rotation(tmp_path: Path) -> None:
     """After a rotation old entries hit, new ones are signed by the first key, and without the old key old ones miss."""
     cache_at(tmp_path / "cache", OLD).cached(double)(1)
@@ -701,6 +735,57 @@ def test_directories_that_others_can_write_to_are_refused(tmp_path: Path, mode: 
     assert caught.value.reason == "writable by others"
 
 
+@pytest.mark.parametrize("name", ["x" * 300, "loop/cache"])
+def test_directories_that_cannot_be_looked_at_are_refused(tmp_path: Path, name: str) -> None:
+    """The message has the system's word for it, and the error the path."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DirectoryError, match=r"cannot be used \((File name too long|Too many levels)") as caught:
+        trust.check_directory(str(tmp_path / name))
+    assert (caught.value.path, caught.value.reason) == (str(tmp_path / name), "os")
+    assert not trust.check_directory(str(tmp_path / "nothing"))
+
+
+def test_each_step_below_a_root_is_made_and_checked(tmp_path: Path) -> None:
+    """Down to the folder that is asked for, and up to the root itself."""
+    root = tmp_path / "root"
+    (root / "v1").mkdir(parents=True, mode=0o700)
+    assert trust.check_below(str(root), str(root / "v1" / "locks"))
+    assert mode_of(root / "v1" / "locks") == 0o700
+    for folder in (root / "v1" / "locks", root / "v1", root):
+        folder.chmod(0o770)
+        with pytest.raises(DirectoryError) as caught:
+            trust.check_below(str(root), str(root / "v1" / "locks"))
+        assert caught.value.path == str(folder)
+        folder.chmod(0o700)
+    tmp_path.chmod(0o777)  # what is above is for `check_private`
+    assert trust.check_below(str(root), str(root / "v1"))
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o720, 0o702])
+def test_a_private_directory_has_private_parents(private: Path, mode: int) -> None:
+    """A right to write, for anybody, to any parent: then it is not private, though it may not even be there yet."""
+    (private / "a").mkdir(mode=0o700)
+    (private / "a").chmod(mode)
+    (private / "link").symlink_to("a")
+    for path in (private / "a", private / "a" / "b" / "c", private / "link" / "b"):
+        if mode == 0o755:
+            trust.check_private(str(path))
+            continue
+        with pytest.raises(DirectoryError, match=str(path)) as caught:
+            trust.check_private(str(path))
+        assert (caught.value.path, caught.value.reason) == (str(private / "a"), "not private")
+
+
+@ROOT_USER
+def test_a_private_directory_has_no_parents_of_others(private: Path) -> None:
+    """Whoever owns a parent can swap what is in it; root may own one."""
+    (private / "a" / "b").mkdir(parents=True)
+    os.chown(private / "a", 65534, -1)
+    with pytest.raises(DirectoryError, match="can be changed by other users") as caught:
+        trust.check_private(str(private / "a" / "b"))
+    assert caught.value.path == str(private / "a")
+
+
 @ROOT_USER
 def test_directories_of_others_are_refused(tmp_path: Path) -> None:
     """A root that belongs to another user is refused when the cache is made, whatever its mode."""
@@ -708,4 +793,4 @@ def test_directories_of_others_are_refused(tmp_path: Path) -> None:
     os.chown(tmp_path / "cache", 65534, -1)
     with pytest.raises(DirectoryError, match="belongs to another user") as caught:
         cache_at(tmp_path / "cache")
-    assert caught.value.reason == "foreign"
+    assert (caught.value.reason, caught.value.path) == ("foreign", str(tmp_path / "cache"))
