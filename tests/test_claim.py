@@ -184,7 +184,7 @@ def test_a_process_without_standard_input(tmp_path: Path) -> None:
 def test_pieces_that_the_system_takes_in_parts(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short write is followed by the rest, at its place."""
     pwrite = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:3], at))
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, memoryview(data).cast("B")[:3], at))
     held = try_claim(path, OWNER)
     assert held is not None
     items = memoryview(b"abcdefghijkl").cast("I")  # three, as many as the first write has bytes
@@ -220,6 +220,26 @@ def test_a_leftover_that_is_replaced_meanwhile(path: str, monkeypatch: pytest.Mo
     assert Path(path + ".claim").read_bytes() == b"another's"
     assert remove_leftover(path + ".claim")
     assert (len(os.listdir("/proc/self/fd")), claims_below(Path(path).parent)) == (before, [])
+
+
+def test_a_claim_that_is_published_meanwhile(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever locks what has just become an entry takes another file; removing says whether there was one."""
+    lock, files = claim.locking(), [b"entry", b""]
+
+    def slow(fd: int, *, blocking: bool) -> bool:
+        if content := files.pop(0):
+            os.write(fd, content)
+            os.rename(path + ".claim", path)
+        return lock(fd, blocking=blocking)
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(claim, "locking", lambda: slow)
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert held.is_in_place()
+    held.abandon()
+    assert (Path(path).read_bytes(), len(os.listdir("/proc/self/fd"))) == (b"entry", before)
+    assert [claim.unlink_if_there(path), claim.unlink_if_there(path)] == [True, False]
 
 
 def test_a_link_is_no_leftover(path: str) -> None:

@@ -49,7 +49,7 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
     data = joined(facts, json.dumps(meta).encode(), compress_stream(stream, setting), parts)
     header, found_meta, found_stream, found_buffers = decode(data, RING)
     assert (*header[:2], *header[3:6], header.flags) == facts
-    assert header.key_id == RING.signing
+    assert (header.key_id, type(found_stream)) == (RING.signing, bytes)
     assert (found_meta, found_stream, [bytes(buffer) for buffer in found_buffers]) == (meta, stream, buffers)
     assert all(row.offset % 64 == 0 for row in entry.table_of(data, header, len(data)))
 
