@@ -52,7 +52,7 @@ SLOW = 0.5  # seconds; tests that take longer see only what all the others let p
 TESTS: dict[str, tuple[str, ...]] = {
     "entry": ("entry", "reader trust"),
     "claim": ("claim", "store trust locking", "flow processes"),
-    "store": ("store", "reader trust claim cache upkeep walk flow room"),
+    "store": ("store cache", "reader trust claim upkeep walk flow", "architecture"),
     "keys": ("keys", "dispatch results"),
     "trust": ("trust store", "cache cli_keys registry", "home"),
 }

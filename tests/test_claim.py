@@ -6,6 +6,7 @@ import errno
 import io
 import json
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -274,8 +275,12 @@ def test_what_is_no_claim_file(path: str, make: object) -> None:
 
 def test_private_claims_exclude_nobody(path: str) -> None:
     """On a network file system each writer has a file of its own, and the last rename wins."""
+    umask = os.umask(0)
     claims = [private_claim(path, OWNER) for _ in range(3)]
+    os.umask(umask)
     assert len({held.path for held in claims}) == 3
+    assert all(re.fullmatch(r"entry\.claim-[0-9a-f]{8}", os.path.basename(held.path)) for held in claims)
+    assert {os.stat(held.path).st_mode & 0o777 for held in claims} == {0o600}
     for number, held in enumerate(claims):
         publish(held, b"%d" % number)
     assert Path(path).read_bytes() == b"2"
@@ -310,11 +315,12 @@ import resource
 from pcache.claim import private_claim, try_claim
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-before = len(os.listdir("/proc/self/fd"))
+before, kept = len(os.listdir("/proc/self/fd")), []
 for take in (try_claim, private_claim):
     try:
         take(sys.argv[2], b"owner")
     except OSError as error:
+        kept.append(error)  # with the frames that it came through
         say(error.strerror)
 say(len(os.listdir("/proc/self/fd")) - before, *os.listdir(os.path.dirname(sys.argv[2])))
 """

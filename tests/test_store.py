@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, StoreWarning, notices
+from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
 from pcache.store import Store, check_root, is_ours, make_root, require_ours
 from tests.processes import KEY, Talker, claims_below, run
 
@@ -428,6 +428,21 @@ def test_recency_is_kept_to_the_minute(tmp_path: Path) -> None:
     os.utime(path, ns=(recent, recent - 15 * 10**9))
     cached(1)
     assert os.stat(path).st_mtime_ns > recent + 40 * 10**9
+
+
+def test_uses_are_counted(tmp_path: Path) -> None:
+    """Each touch counts one use more, with cost and end of the entry as they were."""
+    cache = cache_at(tmp_path / "cache")
+    cached, path = cache.cached(double), address_in(cache).path
+    cached(1)
+    stored = stamp.unpack(os.stat(path).st_mtime_ns)
+    for uses in (2, 3, 4):
+        old = stamp.unpack(os.stat(path).st_mtime_ns)
+        before = stamp.pack(stamp.Stamp(old.used_ns - 70 * 10**9, old.cost_ns, old.expires_ns, old.uses))
+        os.utime(path, ns=(before, before))
+        cached(1)
+        touched = stamp.unpack(os.stat(path).st_mtime_ns)
+        assert (touched.uses, touched.cost_ns, touched.expires_ns) == (uses, stored.cost_ns, stored.expires_ns)
 
 
 TOUCHED = """
