@@ -1,14 +1,14 @@
 """Does a test fail when pcache is edited? Every single edit of five modules, and the tests that should notice.
 
-    python benchmarks/mutants.py [--module NAME ...] [--only TEXT] [--quick] [--write]
+    python benchmarks/mutants.py [--module NAME ...] [--only TEXT] [--every N] [--quick] [--write]
     python benchmarks/mutants.py --pairs FILE
 
 The source is edited in a copy of the repository. A process that has everything but pcache in memory forks for each
 mutant and runs the tests of its module there, the fast ones and those that saw its neighbours first, until one fails
 or takes too long. What survives has to stand in tests/faults/mutants_left.txt with a reason, and nothing else may
 stand there: otherwise this exits with 1. `--write` writes benchmarks/mutants.md, `--only` tries the mutants that have
-this text in their place or lines, `--quick` leaves out the slow tests. `--pairs` tries each mutant of such a list
-with the test that its note names: tests/faults/test_mutants.py does. Linux only.
+this text in their place or lines, `--every` one of so many, `--quick` leaves out the slow tests. `--pairs` tries each
+mutant of such a list with the test that its note names: tests/faults/test_mutants.py does. Linux only.
 """
 
 from __future__ import annotations
@@ -210,12 +210,12 @@ class Row(NamedTuple):
     date: str
 
 
-def hunt(copy: Copy, module: str, only: str, quick: bool) -> tuple[Row, list[Mutant], list[Mutant]]:
+def hunt(copy: Copy, module: str, options: argparse.Namespace) -> tuple[Row, list[Mutant], list[Mutant]]:
     """Try the mutants of a module; return what to say of it, the survivors and the others."""
     started = time.monotonic()
-    trials = Hunt(copy, module, quick)
+    trials = Hunt(copy, module, options.quick)
     found: dict[str, list[Mutant]] = {"killed": [], "late": [], "survived": []}
-    every = mutants(module, trials.source, only)
+    every = mutants(module, trials.source, options.only)[:: options.every]
     listed = {left[:3] for left in read_edits(LEFT)}
     for number, mutant in enumerate(every):
         outcome = trials.tried(mutant)
@@ -292,6 +292,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--module", action="append", choices=list(TESTS))
     parser.add_argument("--only", default="")
+    parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--pairs", type=Path)
@@ -310,9 +311,9 @@ def main() -> int:
         gc.freeze()  # pytest collects garbage at its end: not in what all forks share
         rows, problems = {}, []
         for module in options.module or TESTS:
-            row, survivors, gone = hunt(copy, module, options.only, options.quick)
+            row, survivors, gone = hunt(copy, module, options)
             rows[module] = row
-            problems += complaints(module, survivors, gone, whole=not options.only)
+            problems += complaints(module, survivors, gone, whole=not options.only and options.every == 1)
     print(page(rows))
     if options.write:
         PAGE.write_text(page(rows))

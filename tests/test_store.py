@@ -13,7 +13,7 @@ import pytest
 
 from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
 from pcache.store import Store, check_root, is_ours, make_root, require_ours
-from tests.processes import KEY, Talker, claims_below, run
+from tests.processes import KEY, RING, Talker, claims_below, run
 
 
 def double(n: int) -> int:
@@ -314,6 +314,8 @@ def test_a_sweep_counts_what_it_removes(tmp_path: Path) -> None:
     os.mkdir(store.path("0" * 16, "a" * 40) + ".claim")
     held = store.claim(store.path("f" * 16, "dd" + "0" * 38), b"{}")
     assert held is not None
+    for stranger in ("zz", "a", "aaa"):
+        os.mkdir(os.path.join(store.entries, stranger))
     assert (store.shards(), store.count()) == (["aa", "bb", "cc", "dd"], 7)
     assert store.sweep() == 3
     assert len(claims_below(tmp_path)) == 4
@@ -443,6 +445,35 @@ def test_uses_are_counted(tmp_path: Path) -> None:
         cached(1)
         touched = stamp.unpack(os.stat(path).st_mtime_ns)
         assert (touched.uses, touched.cost_ns, touched.expires_ns) == (uses, stored.cost_ns, stored.expires_ns)
+
+
+def test_touching_what_was_swapped(tmp_path: Path) -> None:
+    """An entry that became a link, or went, since it was read: nobody else's file is touched, and nothing raised."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    store, address = cache.flow.store, address_in(cache)
+    loaded = store.read(address, RING, "once")
+    (tmp_path / "precious").write_text("")
+    os.utime(tmp_path / "precious", (0, 0))
+    os.unlink(address.path)
+    store._touch(address.path, loaded, time.time_ns())
+    os.symlink(tmp_path / "precious", address.path)
+    store._touch(address.path, loaded, time.time_ns())
+    assert os.stat(tmp_path / "precious").st_mtime == 0
+
+
+def test_a_shard_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads or writes there again in this process does not look at the directories again."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    looked: list[str] = []
+    monkeypatch.setattr(os, "lstat", lambda path, real=os.lstat: (looked.append(str(path)), real(path))[1])
+    assert cached(1) == cached(1) == 2  # the first of them made it
+    assert cache.flow.store.entries in looked
+    for again in (cached, cached.refresh):
+        looked.clear()
+        again(1)
+        assert [path for path in looked if os.path.isdir(path)] == []
 
 
 TOUCHED = """
