@@ -6,7 +6,7 @@ DEMO_CACHE := build/demo-cache
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types bench eviction scale soak damage hunt clean help
+.PHONY: demo test test-all lint types bench eviction scale soak damage hunt mutants clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -20,6 +20,7 @@ help:
 	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
 	@echo "make damage    the same damage to what pcache and peers stored; writes benchmarks/damage.md; five minutes"
 	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
+	@echo "make mutants   single edits of the source, which tests must notice; writes benchmarks/mutants.md; an hour"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pcache needs Python 3.11 or newer; try make PYTHON=python3.12")'
@@ -73,6 +74,10 @@ hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl
 	PCACHE_HUNT=long PCACHE_HUNT_NOTES=$(CURDIR)/build/hunt.jsonl $(PYTEST) -p no:randomly --timeout 7200 tests/faults
 	$(BIN)/python -m tests.faults.table build/hunt.jsonl
+
+# Fails when an edit is not noticed and not listed in tests/faults/mutants_left.txt. One module: MODULES=trust
+mutants: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/mutants.py --write $(addprefix --module ,$(MODULES))
 
 clean:
 	rm -rf $(VENV) .venvs build .mypy_cache .ruff_cache .pytest_cache .hypothesis

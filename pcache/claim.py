@@ -43,16 +43,13 @@ class Claim(Lock):
         self, entry_path: str, suffix: str = CLAIM_SUFFIX, mode: str = "r+", *, access: Access = PRIVATE
     ) -> None:
         self.entry_path = entry_path
-        self.identity: tuple[int, int] | None = None
         self._written = 0
         super().__init__(entry_path + suffix, mode, access=access)
 
     def is_in_place(self) -> bool:
         """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
-        if self.identity is None:
-            ours = os.fstat(self.fd)
-            self.identity = (ours.st_ino, ours.st_dev)
-        return _identity(self.path) == self.identity
+        ours = os.fstat(self.fd)
+        return _identity(self.path) == (ours.st_ino, ours.st_dev)
 
     def sign(self, owner: bytes) -> None:
         """Say who computes; only ever in a claim that is in place, since elsewhere its file may be an entry."""

@@ -49,6 +49,7 @@ META_AT = HEADER_AT + HEADER.size
 _PROOF_SIZE, _CHECK_SIZE = 8, 4
 _CHECK_AT = META_AT - _CHECK_SIZE
 _PROOF_AT = _CHECK_AT - _PROOF_SIZE
+_JOINED = 64 << 10  # bytes of a stream from which copying it costs more than a second write
 _CLOCK_SKEW_NS = 60 * 10**9  # a creation time further in the future means that a clock was set back
 
 
@@ -118,7 +119,7 @@ def encode(facts: Facts, meta: bytes, stream: Part, buffers: Sequence[Part], key
     header = HEADER.pack(*fields, *lengths, b"", b"")[: -_PROOF_SIZE - _CHECK_SIZE]
     header += blake3(header, key=keyring.signing_key).digest(_PROOF_SIZE)
     header += blake3(header).digest(_CHECK_SIZE)
-    if len(stream.data) < ALIGNMENT << 10:
+    if len(stream.data) < _JOINED:
         head = b"".join((header, meta, stream.data, *rows))
         return [MAGIC + blake3(head, key=keyring.signing_key).digest() + head, *bodies]
     pieces = [header, meta, stream.data, b"".join(rows)]
@@ -257,9 +258,9 @@ def check_pieces(row: BufferRow, read: Callable[[], Iterable[Any]]) -> None:
 
 
 def paddings(header: Header, rows: Sequence[BufferRow]) -> list[tuple[int, int]]:
-    """Return start and end of the gaps between table and buffers, which must hold zeros."""
+    """Return start and end of the gaps between table and buffers, which must hold zeros; some are empty."""
     ends = [header.head_length, *(row.offset + row.length for row in rows)]
-    return [(end, row.offset) for end, row in zip(ends, rows, strict=False) if end != row.offset]
+    return [(end, row.offset) for end, row in zip(ends, rows, strict=False)]
 
 
 def check_padding(gap: Any) -> None:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pcache import claim as claims
 from pcache import stamp
 from pcache.access import PRIVATE, Access
-from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
@@ -74,9 +73,9 @@ class StoredFile(NamedTuple):
     length: int
     path: str
     used_ns: int
-    cost_ns: int = 0
-    expires_ns: int = NEVER
-    uses: int = 1
+    cost_ns: int
+    expires_ns: int
+    uses: int
 
 
 def on_disk(length: int) -> int:

@@ -7,7 +7,6 @@ directory, but not read the key, cannot make pcache load anything. Nothing here 
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import errno
 import os
@@ -90,7 +89,7 @@ def parse_key(text: str | bytes, source: str) -> bytes:
     else:
         try:
             key = base64.b64decode(text.strip(), validate=True)
-        except (binascii.Error, ValueError, AttributeError):  # AttributeError: neither text nor bytes
+        except (ValueError, AttributeError):  # no base64; neither text nor bytes
             key = b""
     if len(key) != KEY_BYTES:
         raise SigningKeyError(

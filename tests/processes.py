@@ -106,7 +106,7 @@ def entry_bytes(
 
 
 def joined(facts: entry.Facts, meta: bytes, stream: Part, buffers: list[Part], ring: Keyring = RING) -> bytes:
-    return b"".join(bytes(piece) for piece in entry.encode(facts, meta, stream, buffers, ring))
+    return b"".join(entry.encode(facts, meta, stream, buffers, ring))
 
 
 def claims_below(root: object) -> list[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import re
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +40,7 @@ def test_one_holder(path: str) -> None:
     held = try_claim(path, OWNER)
     assert held is not None
     assert publish(held, b"one", b"", b"two") == 6
+    assert held.fd == -1
     assert Path(path).read_bytes() == b"onetwo"
     again = try_claim(path, OWNER)
     assert again is not None
@@ -55,6 +60,31 @@ def test_publishing_replaces_what_is_there(path: str, replaces_nothing: bool) ->
         assert reader.read() == b"old"
     assert Path(path).read_bytes() == b"new"
     assert Path(path).stat().st_mode & 0o777 == 0o600
+    assert Path(path).stat().st_mtime_ns == 1_700_000_000_000_000_000
+
+
+def test_what_cannot_be_replaced(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the rename fails, the entry of before is still there, unless it was said to be worth nothing."""
+    monkeypatch.setattr(os, "rename", lambda *_: os.stat("/nowhere"))
+    for replaces_nothing in (False, True):
+        Path(path).write_bytes(b"old")
+        held = try_claim(path, OWNER)
+        assert held is not None
+        with pytest.raises(FileNotFoundError):
+            publish(held, b"new", replaces_nothing=replaces_nothing)
+        assert (os.path.exists(path), held.fd >= 0) == (not replaces_nothing, True)
+        held.abandon()
+
+
+def test_durable_entries_are_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system is asked to write what was dear to compute, before its name is there, and nothing else."""
+    asked = []
+    monkeypatch.setattr(os, "fsync", lambda fd: asked.append((os.fstat(fd).st_size, os.path.exists(path))))
+    for durable in (False, True):
+        held = try_claim(path, OWNER)
+        assert held is not None
+        assert held.publish([b"entry"], durable=durable, replaces_nothing=True, mtime_ns=0) == 5
+        assert asked == [(5, True)] * durable
 
 
 def test_pieces_of_any_kind(path: str) -> None:
@@ -74,12 +104,28 @@ def test_a_lost_claim_publishes_nothing(path: str, replaced: bool) -> None:
     os.unlink(held.path)
     other = try_claim(path, OWNER) if replaced else None
     assert publish(held, b"lost") == 0
+    assert held.fd == -1
     assert not os.path.exists(path)
     if other is not None:
         assert publish(other, b"won") == 3
         assert Path(path).read_bytes() == b"won"
     held.abandon()
     assert claims_below(Path(path).parent) == []
+
+
+def test_abandoning_a_lost_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim of somebody else stays, and a file that cannot be removed is no error; the lock is let go."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    os.unlink(held.path)
+    other = try_claim(path, OWNER)
+    assert other is not None
+    held.abandon()
+    assert (held.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", lambda _: os.mkdir(path + ".claim"))
+        other.abandon()
+    assert (other.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
 
 
 def test_a_leftover_is_taken_over(path: str) -> None:
@@ -94,6 +140,61 @@ def test_a_leftover_is_taken_over(path: str) -> None:
     assert Path(path).read_bytes() == b"entry"
 
 
+def test_a_claim_of_two_names_is_named(path: str) -> None:
+    """The error says which file is in the way."""
+    Path(path + ".claim").write_bytes(b"")
+    os.link(path + ".claim", path + ".other")
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(FileExistsError) as caught:
+        try_claim(path, OWNER)
+    assert (caught.value.filename, caught.value.errno) == (path + ".claim", errno.EEXIST)
+    assert len(os.listdir("/proc/self/fd")) == before  # while the error, and what it came from, is kept
+
+
+def test_a_claim_that_is_dropped(path: str) -> None:
+    """A claim that nobody ended takes its file along once it is signed; before that the file is whoever's holds it."""
+    before = len(os.listdir("/proc/self/fd"))
+    unsigned = claim.Claim(os.open(path + ".claim", os.O_RDWR | os.O_CREAT, 0o600), path + ".claim", path)
+    del unsigned
+    assert claims_below(Path(path).parent) == ["entry.claim"]
+    assert len(os.listdir("/proc/self/fd")) == before
+    signed = try_claim(path, OWNER)
+    assert signed is not None
+    del signed
+    assert claims_below(Path(path).parent) == []
+
+
+WITHOUT_STREAMS = """
+from pcache.claim import owner_record, private_claim, try_claim
+os.close(0)
+for take in (try_claim, private_claim):
+    held = take(sys.argv[2], owner_record("module:f"))
+    number = held.fd
+    size = held.publish([b"entry"], durable=False, replaces_nothing=False, mtime_ns=0)
+    held = take(sys.argv[2], b"owner")
+    held.abandon()
+    say(number, size, held.fd, *os.listdir(os.path.dirname(sys.argv[2])))
+"""
+
+
+def test_a_process_without_standard_input(tmp_path: Path) -> None:
+    """A daemon's first descriptor is 0, which is as good as any."""
+    (tmp_path / "shard").mkdir()
+    found = run(WITHOUT_STREAMS, tmp_path / "cache", tmp_path / "shard" / "entry")
+    assert found == ["0 5 -1 entry"] * 2
+
+
+def test_pieces_that_the_system_takes_in_parts(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short write is followed by the rest, at its place."""
+    pwrite = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, memoryview(data).cast("B")[:3], at))
+    held = try_claim(path, OWNER)
+    assert held is not None
+    items = memoryview(b"abcdefghijkl").cast("I")  # three, as many as the first write has bytes
+    assert publish(held, b"0123456789", items, b"xyz") == 25  # type: ignore[arg-type]
+    assert Path(path).read_bytes() == b"0123456789abcdefghijklxyz"
+
+
 def test_remove_leftover(path: str) -> None:
     """A leftover is removed, a held claim is not."""
     held = try_claim(path, OWNER)
@@ -104,6 +205,55 @@ def test_remove_leftover(path: str) -> None:
     assert remove_leftover(held.path)
     assert remove_leftover(held.path)
     assert os.listdir(Path(path).parent) == []
+
+
+def test_a_leftover_that_is_replaced_meanwhile(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking it the file may have become another's, which stays; nothing is kept open."""
+    Path(path + ".claim").write_bytes(b"")
+    before, lock = len(os.listdir("/proc/self/fd")), claim.locking()
+
+    def slow(fd: int, *, blocking: bool) -> bool:
+        os.rename(path + ".claim", path)
+        Path(path + ".claim").write_bytes(b"another's")
+        return lock(fd, blocking=blocking)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claim, "locking", lambda: slow)
+        assert remove_leftover(path + ".claim")
+    assert Path(path + ".claim").read_bytes() == b"another's"
+    assert remove_leftover(path + ".claim")
+    assert (len(os.listdir("/proc/self/fd")), claims_below(Path(path).parent)) == (before, [])
+
+
+def test_a_claim_that_is_published_meanwhile(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever locks what has just become an entry takes another file; removing says whether there was one."""
+    lock, files = claim.locking(), [b"entry", b""]
+
+    def slow(fd: int, *, blocking: bool) -> bool:
+        if content := files.pop(0):
+            os.write(fd, content)
+            os.rename(path + ".claim", path)
+        return lock(fd, blocking=blocking)
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(claim, "locking", lambda: slow)
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert held.is_in_place()
+    held.abandon()
+    assert (Path(path).read_bytes(), len(os.listdir("/proc/self/fd"))) == (b"entry", before)
+    assert [claim.unlink_if_there(path), claim.unlink_if_there(path)] == [True, False]
+
+
+def test_a_link_is_no_leftover(path: str) -> None:
+    """What a link in a claim's place points to is not even opened."""
+    Path(path).write_text("precious")
+    os.symlink(path, path + ".claim")
+    with pytest.raises(OSError):
+        remove_leftover(path + ".claim")
+    Path(path).write_bytes(OWNER)
+    assert read_owner(path) is None
+    assert os.path.islink(path + ".claim")
 
 
 def claim_and_publish(path: str) -> None:
@@ -126,8 +276,12 @@ def test_what_is_no_claim_file(path: str, make: object) -> None:
 
 def test_private_claims_exclude_nobody(path: str) -> None:
     """On a network file system each writer has a file of its own, and the last rename wins."""
+    umask = os.umask(0)
     claims = [private_claim(path, OWNER) for _ in range(3)]
+    os.umask(umask)
     assert len({held.path for held in claims}) == 3
+    assert all(re.fullmatch(r"entry\.claim-[0-9a-f]{8}", os.path.basename(held.path)) for held in claims)
+    assert {os.stat(held.path).st_mode & 0o777 for held in claims} == {0o600}
     for number, held in enumerate(claims):
         publish(held, b"%d" % number)
     assert Path(path).read_bytes() == b"2"
@@ -163,11 +317,12 @@ import resource
 from pcache.claim import private_claim, try_claim
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-before = len(os.listdir("/proc/self/fd"))
+before, kept = len(os.listdir("/proc/self/fd")), []
 for take in (try_claim, private_claim):
     try:
         take(sys.argv[2], b"owner")
     except OSError as error:
+        kept.append(error)  # with the frames that it came through
         say(error.strerror)
 say(len(os.listdir("/proc/self/fd")) - before, *os.listdir(os.path.dirname(sys.argv[2])))
 """
@@ -197,6 +352,54 @@ def test_any_record_is_read_without_an_error(path: str, text: str) -> None:
     """What stands in a claim file may be half written, an entry already, or somebody's joke."""
     Path(path + ".claim").write_text(text)
     assert read_owner(path) is None
+
+
+def test_records_of_others(path: str) -> None:
+    """Numbers and texts of a record are read as such, whatever wrote them; a directory holds no record."""
+    Path(path + ".claim").write_text('{"host": 1, "pid": "2", "start": 3.0, "call": null}')
+    before = len(os.listdir("/proc/self/fd"))
+    owner = read_owner(path)
+    assert owner == ("1", 2, 3, "None")
+    assert [type(part) for part in owner] == [str, int, int, str]
+    os.unlink(path + ".claim")
+    os.mkdir(path + ".claim")
+    assert read_owner(path) is None
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_known_to_be_left_over(path: str) -> None:
+    """Only the claim of a process that is gone; one that says nothing may be anybody's."""
+    assert not claim.is_leftover(path + ".claim")
+    record = json.loads(OWNER)
+    for start, dead in ((record["start"], False), (record["start"] + 1, True)):
+        Path(path + ".claim").write_text(json.dumps({**record, "start": start}))
+        assert claim.is_leftover(path + ".claim") is dead
+
+
+def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
+    """The start is the kernel's, in ticks since boot, and the host's name has the process namespace in it."""
+    tick = 1 / os.sysconf("SC_CLK_TCK")
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    child = Talker("say(os.getpid())\nhear()", tmp_path / "cache")
+    child.hear()
+    start = claim._start_of(child.pid) * tick
+    assert before - tick <= start <= time.clock_gettime(time.CLOCK_BOOTTIME) + tick
+    child.finish()
+    assert claim._start_of(child.pid) == 0
+    assert claim._host() == f"{os.uname().nodename}/{os.stat('/proc/self/ns/pid').st_ino}"
+
+
+def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system shows no processes, one that is alive has the start 1, and one that is gone 0."""
+    exists, stat = os.path.exists, os.stat
+    monkeypatch.setattr(claim, "open", lambda *_: stat("/nowhere"), raising=False)
+    assert claim._start_of(os.getpid()) == 0  # it has a /proc, and this process is not there
+    monkeypatch.setattr(os.path, "exists", lambda path: not str(path).startswith("/proc/") and exists(path))
+    monkeypatch.setattr(os, "stat", lambda path: stat("/nowhere" + path))
+    assert (claim._start_of(os.getpid()), claim._start_of(2**22 + 1)) == (1, 0)
+    assert claim._host.__wrapped__() == f"{os.uname().nodename}/"
+    monkeypatch.setattr(claim, "open", lambda *_: io.BytesIO(b"1 (odd) S 1"), raising=False)
+    assert claim._start_of(os.getpid()) == 1
 
 
 def test_owners(path: str) -> None:
@@ -288,6 +491,7 @@ def test_never_two_holders(tmp_path: Path, path: str) -> None:
 def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
     flights, first, second = Flights(), Flight("path"), Flight("path")
+    assert (first.stored, first.thread) == (True, threading.get_ident())
     with first.busy:
         assert flights.enter("path", first) is first
         assert flights.enter("path", second) is first
@@ -298,6 +502,7 @@ def test_flights() -> None:
         flights.leave("path", first)
         assert flights.enter("path", second) is second
     assert first.wait(0)
+    assert first.wait(None)  # as many may wait as like to
 
 
 def test_a_flight_whose_leader_could_not_leave() -> None:

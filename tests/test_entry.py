@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
     data = joined(facts, json.dumps(meta).encode(), compress_stream(stream, setting), parts)
     header, found_meta, found_stream, found_buffers = decode(data, RING)
     assert (*header[:2], *header[3:6], header.flags) == facts
-    assert header.key_id == RING.signing
+    assert (header.key_id, type(found_stream)) == (RING.signing, bytes)
     assert (found_meta, found_stream, [bytes(buffer) for buffer in found_buffers]) == (meta, stream, buffers)
     assert all(row.offset % 64 == 0 for row in entry.table_of(data, header, len(data)))
 
@@ -56,8 +57,20 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
 @pytest.mark.parametrize("size", [0, 65535, 65536, 65537, 1 << 20])
 def test_a_stream_of_any_size_is_signed_alike(size: int) -> None:
     """Small heads are joined before they are signed and large ones are not; both are read the same way."""
-    stream = bytes(range(256)) * (size // 256 + 1)
-    assert decode(joined(FACTS, b"", Part(stream[:size], size, RAW), []), RING)[2] == stream[:size]
+    stream = (bytes(range(256)) * (size // 256 + 1))[:size]
+    buffers = [Part(b"one", 3, RAW), Part(b"two", 3, RAW)]
+    header, _, found, bodies = decode(joined(FACTS, b"", Part(stream, size, RAW), buffers), RING)
+    assert (header.n_buffers, found, bodies) == (2, stream, [b"one", b"two"])
+
+
+def test_small_heads_are_one_piece_and_large_streams_are_not_copied() -> None:
+    """What is small is one write; what is large is written, and read again, from where it lies."""
+    assert len(encode(FACTS, b"{}", Part(b"small", 5, RAW), [], RING)) == 1
+    stream = bytes(1 << 20)
+    pieces = encode(FACTS, b"{}", Part(stream, len(stream), RAW), [], RING)
+    assert any(piece is stream for piece in pieces)
+    data = b"".join(pieces)
+    assert entry.stream_of(data, entry.read_header(data, len(data))).obj is data
 
 
 def every_flipped_bit(data: bytes) -> Iterator[bytes]:
@@ -105,6 +118,35 @@ def test_swapped_buffers() -> None:
         decode(data[:-128] + data[-64:] + data[-128:-64], RING)
 
 
+@pytest.mark.parametrize("field", ["meta_length", "stream_length", "n_buffers"])
+@pytest.mark.parametrize("name", SMALL)
+def test_lengths_that_do_not_fit_are_damage(field: str, name: str) -> None:
+    """A header that announces more than the file holds is refused before anybody takes memory for it."""
+    data = SMALL[name]
+    header = entry.read_header(data, len(data))
+    more = entry.HEADER.pack(*header._replace(**{field: getattr(header, field) + len(data)}))
+    with pytest.raises(DamagedEntry, match="lengths"):
+        entry.read_header(data[: entry.HEADER_AT] + more, len(data))
+
+
+def signed_again(data: bytes, at: int, new: bytes) -> bytes:
+    """An entry with other bytes somewhere in its head, and the tag that belongs to them."""
+    end = entry.read_header(data, len(data)).head_length
+    head = data[entry.HEADER_AT : at] + new + data[at + len(new) : end]
+    return entry.MAGIC + blake3(head, key=RING.signing_key).digest() + head + data[end:]
+
+
+def test_what_a_faulty_writer_signs_is_damage() -> None:
+    """Under a right tag a wrong proof is refused, and so is a buffer that does not start where it has to."""
+    data = joined(FACTS, b"", Part(b"", 0, RAW), [Part(b"b" * 64, 64, RAW)])
+    assert decode(signed_again(data, entry.META_AT, data[entry.META_AT :][:8]), RING)[3] == [b"b" * 64]
+    with pytest.raises(DamagedEntry, match="proof"):
+        decode(signed_again(data, entry.META_AT - 12, bytes(8)), RING)
+    table = struct.pack("<Q", entry.table_of(data, decode(data, RING)[0], len(data))[0].offset + 64)
+    with pytest.raises(DamagedEntry, match="does not start"):
+        decode(signed_again(data, entry.META_AT, table) + bytes(64), RING)
+
+
 def test_another_key_is_foreign() -> None:
     """An intact entry of a key that is not ours is foreign, and not called damaged."""
     with pytest.raises(ForeignEntry) as caught:
@@ -143,7 +185,7 @@ def wanted(expires_ns: int, now_ns: int, ttl_ns: int | None, created_ns: int = 1
         (1010, 1000, None),
         (1010, 1009, None),
         (entry.NEVER, 1009, 10),
-        (entry.NEVER, 941, 10),  # a clock a minute behind is an ordinary one
+        (entry.NEVER, 940, 10),  # a clock a minute behind is an ordinary one
     ],
 )
 def test_young_enough(expires: int, now: int, ttl: int | None) -> None:

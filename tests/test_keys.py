@@ -565,6 +565,19 @@ def test_repetition_below_the_limit_is_spelled_out() -> None:
     assert key_of([part] * 10_000) == key_of([list(part) for _ in range(10_000)])
 
 
+@pytest.mark.parametrize(
+    ("copies", "others", "spelled_out"), [(7, 0, True), (9, 0, False), (9, 1 << 18, True), (10, 1 << 18, False)]
+)
+def test_what_counts_as_repetition(copies: int, others: int, spelled_out: bool) -> None:
+    """More than 8 MiB that the memo makes eight times shorter: the key of these says that parts are shared.
+
+    Both figures are part of such keys.
+    """
+    part, rest = [b"x" * (1 << 20)], b"y" * others
+    apart = [[bytes(bytearray(part[0]))] for _ in range(copies)]
+    assert (key_of([[part] * copies, rest]) == key_of([[apart[0], *apart[1:]], rest])) is spelled_out
+
+
 def test_long_values_do_not_depend_on_identity() -> None:
     """Beyond the size at which repetition is suspected, distinct contents still decide alone."""
     one = [f"{i:020}" for i in range(800_000)]

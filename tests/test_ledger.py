@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, UnpicklableResultWarning, counted, ledger
+from pcache import Cache, UnpicklableResultWarning, ledger
+from pcache.counted import line_of
 from tests.processes import KEY, PRELUDE, ROOT, Talker, run
 
 HOUR = 3600
@@ -561,7 +562,7 @@ def test_odd_things_in_place_of_a_file(root: Path, tmp_path: Path, name: str, ki
 
 
 def line(hour: int, name: str, **counters: int) -> str:
-    return counted.line_of(hour, name, counters)
+    return line_of(hour, name, counters)
 
 
 def test_other_releases_counters_survive(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import gc
 import os
 import random
 import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +173,27 @@ def test_a_huge_sparse_file_is_a_miss(path: Path) -> None:
     assert miss_of(path).reason == "damaged"
     with pytest.raises(Miss, match="damaged"):
         inspect_file(str(path), RING)
+
+
+def test_a_huge_sparse_file_takes_no_memory(path: Path) -> None:
+    """A forged header of one gigabyte is refused before that gigabyte is asked for."""
+    lengths = (0, 1 << 30, 1 << 30, 0)
+    header = entry.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:5], 0, 0, 0, *lengths, b"12345678", b"abcd")
+    path.write_bytes(entry.MAGIC + bytes(32) + header)
+    os.truncate(path, entry.META_AT + (1 << 30))
+    tracemalloc.start()
+    try:
+        assert miss_of(path).detail == "the header's proof does not match"
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_says_so(path: Path, make: Callable[[Path], None]) -> None:
+    """A FIFO or a directory in an entry's place is a miss before anything is read of it."""
+    make(path)
+    assert miss_of(path).detail == "it is not a regular file"
 
 
 def test_a_value_that_cannot_be_loaded_is_a_miss(path: Path) -> None:

@@ -21,6 +21,7 @@ pytest.importorskip("jinja2")
 from plotly import graph_objects
 
 from pcache import Cache, report
+from pcache.entry import NEVER
 from pcache.report import charts, wording
 from pcache.report.counting import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
@@ -237,7 +238,7 @@ def test_no_result_is_unpickled(cache: Cache, tmp_path: Path) -> None:
 
 
 def file_of(length: int, used: float, cost: float) -> StoredFile:
-    return StoredFile("1" * 16, "2" * 40, length, length, "", int(used * 1e9), int(cost * 1e9))
+    return StoredFile("1" * 16, "2" * 40, length, length, "", int(used * 1e9), int(cost * 1e9), NEVER, 1)
 
 
 def counts(classes: Distribution) -> list[tuple[str, int]]:

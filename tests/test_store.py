@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, StoreWarning, notices
-from pcache.store import Store, is_ours
-from tests.processes import KEY, Talker, claims_below, run
+from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
+from pcache.store import Store, check_root, is_ours, make_root, require_ours
+from tests.processes import KEY, RING, Talker, claims_below, run
 
 
 def double(n: int) -> int:
@@ -193,6 +194,64 @@ def test_a_tag_that_was_cut_is_completed(tmp_path: Path, size: int) -> None:
     assert cache.clear().entries == 1
 
 
+def test_a_completed_tag_is_that_of_a_new_directory(tmp_path: Path) -> None:
+    """What a kill cut is written again from its start; whole files and those of others stay as they are."""
+    texts = {}
+    for name, cut in (("new", None), ("cut", 30), ("another's", "Signature: of another program\n")):
+        root = tmp_path / name
+        if cut is not None:
+            root.mkdir(mode=0o700)
+            (root / "CACHEDIR.TAG").write_text(texts["new"][:cut] if isinstance(cut, int) else cut)
+        for _ in range(2):
+            make_root(str(root))
+        texts[name] = (root / "CACHEDIR.TAG").read_text()
+        assert sorted(os.listdir(root)) == [".gitignore", "CACHEDIR.TAG"]
+    assert texts["cut"] == texts["new"]
+    assert texts["another's"] == "Signature: of another program\n"
+    assert [is_ours(str(tmp_path / name)) for name in texts] == [True, True, False]
+
+
+def test_a_linked_tag_is_not_written_through(tmp_path: Path) -> None:
+    """A link in the tag's place makes the directory nobody's, and what it points to stays as it is."""
+    notices.forget()
+    (tmp_path / "precious").write_text("")
+    (tmp_path / "cache").mkdir(mode=0o700)
+    (tmp_path / "cache" / "CACHEDIR.TAG").symlink_to(tmp_path / "precious")
+    with pytest.warns(StoreWarning):
+        assert cache_at(tmp_path / "cache").cached(double)(1) == 2
+    assert (tmp_path / "precious").read_text() == ""
+
+
+def test_looking_at_directories_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    """Tags are read and written, and closed again."""
+    before = len(os.listdir("/proc/self/fd"))
+    make_root(str(tmp_path / "cache"))
+    assert check_root(str(tmp_path / "cache"))
+    assert not check_root(str(tmp_path / "nothing"))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_link_in_place_of_the_functions_is_not_cleared_through(tmp_path: Path) -> None:
+    """What is removed lies below folders that are ours, each of which is looked at."""
+    cache = cache_at(tmp_path / "cache")
+    assert not require_ours(str(tmp_path / "cache"))
+    cache.cached(double)(1)
+    assert require_ours(cache.location)
+    for folder in ("functions", "entries", ""):
+        place = Path(cache.location, "v1", folder)
+        place.rename(tmp_path / "there")
+        place.symlink_to(tmp_path / "there")
+        with pytest.raises(DirectoryError) as caught:
+            require_ours(cache.location)
+        assert (caught.value.reason, caught.value.path) == ("symlink", str(place))
+        place.unlink()
+        (tmp_path / "there").rename(place)
+    (tmp_path / "cache" / "CACHEDIR.TAG").unlink()
+    with pytest.raises(DirectoryError) as caught:
+        require_ours(cache.location)
+    assert (caught.value.reason, caught.value.path) == ("not ours", cache.location)
+
+
 def test_clearing_needs_the_tag(tmp_path: Path) -> None:
     """Without our tag nothing is removed; the root and what is not ours stay in any case."""
     cache = cache_at(tmp_path / "cache")
@@ -240,6 +299,50 @@ def test_leftover_claims_are_swept(tmp_path: Path, how: str) -> None:
     held.abandon()
 
 
+def test_a_sweep_counts_what_it_removes(tmp_path: Path) -> None:
+    """Claims of network file systems cannot be locked, and go after a day; what cannot be removed stops no sweep."""
+    store = Store(str(tmp_path / "cache"))
+    assert (store.sweep(), store.shards(), store.count()) == (0, [], 0)
+    now = time.time()
+    for shard, age in (("aa", 25), ("bb", 23), ("cc", 0)):
+        path = Path(store.path("f" * 16, shard + "0" * 38) + ".claim-0badcafe")
+        path.parent.mkdir(mode=0o700, parents=True)
+        path.write_bytes(b"")
+        os.utime(path, (now, now - age * 3600))
+    for shard in ("aa", "cc"):
+        Path(store.path("f" * 16, shard + "1" * 38) + ".claim").write_bytes(b"")
+    os.mkdir(store.path("0" * 16, "a" * 40) + ".claim")
+    held = store.claim(store.path("f" * 16, "dd" + "0" * 38), b"{}")
+    assert held is not None
+    for stranger in ("zz", "a", "aaa"):
+        os.mkdir(os.path.join(store.entries, stranger))
+    assert (store.shards(), store.count()) == (["aa", "bb", "cc", "dd"], 7)
+    assert store.sweep() == 3
+    assert len(claims_below(tmp_path)) == 4
+    assert [Path(path).parent.name for path in store.claim_paths(["bb", "dd", "ee"])] == ["bb", "dd"]
+    held.abandon()
+
+
+def test_on_a_network_no_claim_excludes_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two may compute one result there, and a lookup for what another published lists its shard first."""
+    listed = []
+    monkeypatch.setattr(os, "listdir", lambda path, real=os.listdir: (listed.append(path), real(path))[1])
+    for network, held in ((True, 2), (False, 1)):
+        store = Store(str(tmp_path / f"cache {network}"), network=network)
+        path = store.path("f" * 16, "a" * 40)
+        assert store.network is network
+        listed.clear()
+        store.relook(path)
+        assert listed == [os.path.dirname(path)] * network
+        claims = [claim for claim in (store.claim(path, b"{}"), store.claim(path, b"{}")) if claim is not None]
+        assert len(claims) == held
+        claims += [store.private_claim(path, b"{}")]
+        for claim in claims:
+            claim.abandon()
+        assert claims_below(store.root) == []
+    assert Store(str(tmp_path / "local")).network is False
+
+
 def test_verify_without_repair_touches_nothing(tmp_path: Path) -> None:
     """Looking only reports."""
     cache = cache_at(tmp_path / "cache")
@@ -267,6 +370,9 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     found = list(cache.flow.store.scan())
     assert {item.path for item in found} == {address_in(cache, n).path for n in range(20)}
     assert all(item.length == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
+    assert all(item.path.endswith(f"/{item.key[:2]}/{item.function_id}-{item.key}") for item in found)
+    shards = sorted({item.key[:2] for item in found})
+    assert {item.key[:2] for item in cache.flow.store.scan(shards[:3])} == set(shards[:3])
     blocks = {item.path: item.size // 4096 for item in found if item.size % 4096 == 0}
     assert blocks == {item.path: 2 if item.length == 4097 else 1 for item in found}
     assert list(Store(str(tmp_path / "nothing")).scan()) == []
@@ -324,6 +430,50 @@ def test_recency_is_kept_to_the_minute(tmp_path: Path) -> None:
     os.utime(path, ns=(recent, recent - 15 * 10**9))
     cached(1)
     assert os.stat(path).st_mtime_ns > recent + 40 * 10**9
+
+
+def test_uses_are_counted(tmp_path: Path) -> None:
+    """Each touch counts one use more, with cost and end of the entry as they were."""
+    cache = cache_at(tmp_path / "cache")
+    cached, path = cache.cached(double), address_in(cache).path
+    cached(1)
+    stored = stamp.unpack(os.stat(path).st_mtime_ns)
+    for uses in (2, 3, 4):
+        old = stamp.unpack(os.stat(path).st_mtime_ns)
+        before = stamp.pack(stamp.Stamp(old.used_ns - 70 * 10**9, old.cost_ns, old.expires_ns, old.uses))
+        os.utime(path, ns=(before, before))
+        cached(1)
+        touched = stamp.unpack(os.stat(path).st_mtime_ns)
+        assert (touched.uses, touched.cost_ns, touched.expires_ns) == (uses, stored.cost_ns, stored.expires_ns)
+
+
+def test_touching_what_was_swapped(tmp_path: Path) -> None:
+    """An entry that became a link, or went, since it was read: nobody else's file is touched, and nothing raised."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    store, address = cache.flow.store, address_in(cache)
+    loaded = store.read(address, RING, "once")
+    (tmp_path / "precious").write_text("")
+    os.utime(tmp_path / "precious", (0, 0))
+    os.unlink(address.path)
+    store._touch(address.path, loaded, time.time_ns())
+    os.symlink(tmp_path / "precious", address.path)
+    store._touch(address.path, loaded, time.time_ns())
+    assert os.stat(tmp_path / "precious").st_mtime == 0
+
+
+def test_a_shard_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who reads or writes there again in this process does not look at the directories again."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    looked: list[str] = []
+    monkeypatch.setattr(os, "lstat", lambda path, real=os.lstat: (looked.append(str(path)), real(path))[1])
+    assert cached(1) == cached(1) == 2  # the first of them made it
+    assert cache.flow.store.entries in looked
+    for again in (cached, cached.refresh):
+        looked.clear()
+        again(1)
+        assert [path for path in looked if os.path.isdir(path)] == []
 
 
 TOUCHED = """

@@ -83,6 +83,20 @@ def test_forms_of_a_key(tmp_path: Path, given: Any) -> None:
     assert cache.cached(double)(4) == cache_at(tmp_path / "cache").cached(double).get(4) == 8
 
 
+def test_a_key_is_copied() -> None:
+    """Whoever changes the bytearray that a key was given in changes no key."""
+    given = bytearray(KEY)
+    ring = KeySource(given, None).ensure()
+    given[:] = bytes(32)
+    assert ring == RING
+    assert type(ring.signing_key) is bytes
+
+
+def test_the_name_of_a_key_is_that_of_the_first_release() -> None:
+    """The id is in every entry: another derivation would make all of them foreign."""
+    assert key_id(KEY).hex() == "15868773e240d292"
+
+
 def test_an_iterator_of_keys(tmp_path: Path) -> None:
     """Keys may come from a generator, and the cache can still be sent to another process."""
     import pickle
@@ -100,6 +114,41 @@ def test_the_environment_gives_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("PCACHE_KEY", f"{TEXT}, {key_to_text(OLD)}")
     assert list(KeySource(None, None).ensure().keys) == [key_id(KEY), key_id(OLD)]
     assert KeySource(b"n" * 32, None).ensure().signing == key_id(b"n" * 32)
+
+
+def test_a_source_of_keys_says_where_they_come_from(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of the four it was, and which file, in the order in which the command line explains it."""
+    file, own = own_home / "named", own_home / "config" / "pcache" / "key"
+    trust.write_key_file(str(file), [OLD])
+    source = KeySource(None, None)
+    assert (source.origin, source.path, source.keyring) == ("your key file", str(own), None)
+    source = KeySource(None, "~/named")
+    assert (source.origin, source.path, source.ensure().signing) == ("key file", str(file), key_id(OLD))
+    monkeypatch.setenv("PCACHE_KEY_FILE", str(file))
+    assert KeySource(None, "/nowhere").path == str(file)
+    monkeypatch.setenv("PCACHE_KEY", TEXT)
+    source = KeySource(None, None)
+    assert (source.origin, source.path, source.look()) == ("environment PCACHE_KEY", None, RING)
+    assert (KeySource(KEY, None).origin, KeySource(KEY, None).path) == ("argument", None)
+    for bad in ("secret", iter(())):
+        with pytest.raises(SigningKeyError) as caught:
+            KeySource(bad, None)
+        assert caught.value.source == "signing_key"
+
+
+def test_the_users_key_is_found_once_it_is_there(own_home: Path) -> None:
+    """A key that another process makes meanwhile is found by looking, and looked for no more."""
+    source, other = KeySource(None, None), KeySource(None, None)
+    assert (source.look(), source.has_place()) == (None, True)
+    assert not (own_home / "config").exists()
+    ring = other.ensure()
+    assert ring is other.ensure() is other.look()
+    assert source.look() == ring != UNSIGNED
+    os.unlink(own_home / "config" / "pcache" / "key")
+    assert source.look() == source.ensure() == ring
+    assert not (own_home / "config" / "pcache" / "key").exists()
 
 
 def test_rotation(tmp_path: Path) -> None:
@@ -135,6 +184,7 @@ BAD_KEYS: dict[str, Any] = {
     "a number": 42,
     "numbers": [42],
     "a list of nothing": [None],
+    "an iterator without any": iter(()),
 }
 
 
@@ -193,6 +243,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no key": (with_text("secret"), "is not a signing key"),
     "one good, one bad line": (with_text(f"{TEXT}\nsecret\n"), "is not a signing key"),
     "raw bytes": (lambda path: (path.write_bytes(KEY[::-1]), path.chmod(0o600)), "is not a signing key"),
+    "no ASCII": (lambda path: (path.write_bytes(bytes(range(224, 256))), path.chmod(0o600)), "is not a signing key"),
     "readable by the group": (readable_by_group, "can be read or written by others"),
     "a directory": (lambda path: path.mkdir(mode=0o700), "is not a regular file"),
     "a FIFO": (lambda path: os.mkfifo(path, 0o600), "is not a regular file"),
@@ -221,6 +272,38 @@ def test_a_bad_key_file_is_refused_when_the_cache_is_made(
     assert caught.value.source == str(path)
     assert str(path) in message
     assert not any(secret in message.replace(str(path), "") for secret in ("secret", TEXT[:8], "\n"))
+
+
+@pytest.mark.parametrize("bit", [1 << bit for bit in range(6)])
+def test_a_key_file_with_any_right_for_others_is_refused(tmp_path: Path, bit: int) -> None:
+    """Reading, writing and executing, for the group or for all: each alone is one too many."""
+    with_text(TEXT)(tmp_path / "key")
+    assert trust.read_key_file(str(tmp_path / "key")) == [KEY]
+    (tmp_path / "key").chmod(0o600 | bit)
+    with pytest.raises(SigningKeyError, match="can be read or written by others"):
+        trust.read_key_file(str(tmp_path / "key"))
+
+
+def test_key_files_leave_no_descriptor_open(tmp_path: Path) -> None:
+    """Neither a good key file nor a bad one is kept open."""
+    before = len(os.listdir("/proc/self/fd"))
+    with_text(TEXT)(tmp_path / "key")
+    assert trust.read_key_file(str(tmp_path / "key")) == [KEY]
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(SigningKeyError):
+        trust.read_key_file(str(tmp_path / "key"))
+    assert not trust.write_key_file(str(tmp_path / "key"), [KEY])
+    assert trust.write_key_file(str(tmp_path / "key"), [KEY], replace=True)
+    assert (len(os.listdir("/proc/self/fd")), os.listdir(tmp_path)) == (before, ["key"])
+
+
+def test_without_a_home_there_is_no_place_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then nothing can be read yet, and what is written is unsigned."""
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", "relative")
+    keys = KeySource(None, None)
+    assert (trust.default_key_path(), keys.path, keys.look(), keys.has_place()) == (None, None, None, False)
+    assert keys.ensure() is UNSIGNED
 
 
 @pytest.mark.parametrize(
@@ -280,6 +363,33 @@ except SigningKeyError as error:
 """
     (line,) = run(script, tmp_path / "cache", path)
     assert "cannot be read (Permission denied)" in line
+
+
+@ROOT_USER
+def test_an_ordinary_user_has_a_key_of_his_own(tmp_path: Path) -> None:
+    """Not only root has key files and directories."""
+    script = """
+from pcache import trust
+os.chdir(sys.argv[2]); os.setresuid(65534, 65534, 65534)
+with open("key", "w", opener=lambda *_: os.open("key", os.O_WRONLY | os.O_CREAT, 0o600)) as file:
+    file.write(trust.key_to_text(bytes(32)))
+trust.make_folder("cache")
+say(trust.read_key_file("key") == [bytes(32)], trust.check_directory("cache"))
+"""
+    (tmp_path / "home").mkdir()
+    os.chown(tmp_path / "home", 65534, -1)
+    assert run(script, tmp_path / "cache", tmp_path / "home") == ["True True"]
+
+
+def test_a_key_file_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that takes three bytes at a time gets them all, and a name without a folder is one in this folder."""
+    monkeypatch.chdir(tmp_path)
+    write, asked = os.write, []
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
+    monkeypatch.setattr(os, "fsync", lambda fd: asked.append((os.fstat(fd).st_size, os.path.exists("key"))))
+    assert trust.write_key_file("key", [KEY, OLD])
+    assert asked == [(90, False)]  # a power cut leaves no key file that is empty
+    assert trust.read_key_file("key") == [KEY, OLD]
 
 
 # No place for a key
@@ -395,10 +505,10 @@ def canary_entry(address: Any, tmp_path: Path, ring: Keyring = RING, **changes: 
 def edited(address: Any, tmp_path: Path) -> bytes:
     """Our entry, in which the stream was replaced by one of the same length."""
     payload = entry_bytes(Canary(tmp_path / "executed"))[entry.META_AT + 2 :]
-    good = bytearray(
-        entry_bytes(b"x" * (len(payload) - 18), Facts(address.key, address.function_id, 0, entry.NEVER, 0))
-    )
-    good[entry.META_AT + 2 :] = payload.ljust(len(good) - entry.META_AT - 2, b".")
+    good = bytearray(entry_bytes(b"x" * len(payload), Facts(address.key, address.function_id, 0, entry.NEVER, 0)))
+    stream = payload.ljust(len(good) - entry.META_AT - 2, b".")  # what follows a pickle's end is not read
+    good[entry.META_AT + 2 :] = stream
+    assert entry.read_header(bytes(good), len(good)).stream_length == len(stream)
     return bytes(good)
 
 
@@ -640,6 +750,70 @@ def test_the_key_id_tells_nothing_of_the_key() -> None:
     assert "KEY" not in repr(KeySource(KEY, None))
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755, 0o711, 0o500, 0o720, 0o702])
+def test_directories_that_others_can_write_to_are_refused(tmp_path: Path, mode: int) -> None:
+    """Others may look into a directory of ours; the right to write is what makes it theirs."""
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache").chmod(mode)
+    if not mode & 0o022:
+        assert trust.check_directory(str(tmp_path / "cache"))
+        return
+    with pytest.raises(DirectoryError) as caught:
+        trust.check_directory(str(tmp_path / "cache"))
+    assert caught.value.reason == "writable by others"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "loop/cache"])
+def test_directories_that_cannot_be_looked_at_are_refused(tmp_path: Path, name: str) -> None:
+    """The message has the system's word for it, and the error the path."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DirectoryError, match=r"cannot be used \((File name too long|Too many levels)") as caught:
+        trust.check_directory(str(tmp_path / name))
+    assert (caught.value.path, caught.value.reason) == (str(tmp_path / name), "os")
+    assert not trust.check_directory(str(tmp_path / "nothing"))
+
+
+def test_each_step_below_a_root_is_made_and_checked(tmp_path: Path) -> None:
+    """Down to the folder that is asked for, and up to the root itself."""
+    root = tmp_path / "root"
+    (root / "v1").mkdir(parents=True, mode=0o700)
+    assert trust.check_below(str(root), str(root / "v1" / "locks"))
+    assert mode_of(root / "v1" / "locks") == 0o700
+    for folder in (root / "v1" / "locks", root / "v1", root):
+        folder.chmod(0o770)
+        with pytest.raises(DirectoryError) as caught:
+            trust.check_below(str(root), str(root / "v1" / "locks"))
+        assert caught.value.path == str(folder)
+        folder.chmod(0o700)
+    tmp_path.chmod(0o777)  # what is above is for `check_private`
+    assert trust.check_below(str(root), str(root / "v1"))
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o720, 0o702])
+def test_a_private_directory_has_private_parents(private: Path, mode: int) -> None:
+    """A right to write, for anybody, to any parent: then it is not private, though it may not even be there yet."""
+    (private / "a").mkdir(mode=0o700)
+    (private / "a").chmod(mode)
+    (private / "link").symlink_to("a")
+    for path in (private / "a", private / "a" / "b" / "c", private / "link" / "b"):
+        if mode == 0o755:
+            trust.check_private(str(path))
+            continue
+        with pytest.raises(DirectoryError, match=str(path)) as caught:
+            trust.check_private(str(path))
+        assert (caught.value.path, caught.value.reason) == (str(private / "a"), "not private")
+
+
+@ROOT_USER
+def test_a_private_directory_has_no_parents_of_others(private: Path) -> None:
+    """Whoever owns a parent can swap what is in it; root may own one."""
+    (private / "a" / "b").mkdir(parents=True)
+    os.chown(private / "a", 65534, -1)
+    with pytest.raises(DirectoryError, match="can be changed by other users") as caught:
+        trust.check_private(str(private / "a" / "b"))
+    assert caught.value.path == str(private / "a")
+
+
 @ROOT_USER
 def test_directories_of_others_are_refused(tmp_path: Path) -> None:
     """A root that belongs to another user is refused when the cache is made, whatever its mode."""
@@ -647,4 +821,4 @@ def test_directories_of_others_are_refused(tmp_path: Path) -> None:
     os.chown(tmp_path / "cache", 65534, -1)
     with pytest.raises(DirectoryError, match="belongs to another user") as caught:
         cache_at(tmp_path / "cache")
-    assert caught.value.reason == "foreign"
+    assert (caught.value.reason, caught.value.path) == ("foreign", str(tmp_path / "cache"))
