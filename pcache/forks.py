@@ -10,14 +10,27 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 
 whole = threading.RLock()  # reentrant: collecting garbage may close a lock
 _PATIENCE = 10.0  # seconds that a fork waits for what takes some 100 ms at most
+_IMPORTS = 1.0  # seconds that it waits for what other threads load: that may in turn wait for who forks
 _taken: list[bool] = []
 
 
 def _before() -> None:
+    # Most modules are loaded late, and not all of them as a whole.
+    deadline = time.monotonic() + _IMPORTS
+    while _loads_elsewhere() and time.monotonic() < deadline:
+        time.sleep(0.001)
     _taken.append(whole.acquire(timeout=_PATIENCE))
+
+
+def _loads_elsewhere() -> bool:
+    """Whether another thread is loading a module. Python has no public way to ask."""
+    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    owners = {getattr(reference(), "owner", None) for reference in list(locks.values())}
+    return bool(owners - {None, threading.get_ident()})
 
 
 def _after_in_parent() -> None:

@@ -46,12 +46,12 @@ def f(key):
 @cache.cached
 def g(key):
     return value_of(key)
-done, wrong, errors = collections.Counter(), [], []
+counts, wrong, errors = [collections.Counter() for _ in range(width)], [], []  # adding to a counter is not atomic
 def at_least(function, key, lowest, value):
     version = version_in(key, value)
     if version is None or version < lowest:
         wrong.append((function.__name__, key, lowest, version))
-def act(chance):
+def act(chance, done):
     function, key, action = chance.choice([f, g]), chance.randrange(keys), chance.random()
     if chance.random() < 0.3:
         key %= 8  # some keys are in great demand
@@ -86,7 +86,7 @@ def work(thread):
     chance = random.Random(seed * 1000 + number * 100 + thread)
     while time.monotonic() < end and not errors:
         try:
-            act(chance)
+            act(chance, counts[thread])
         except BaseException as error:
             import traceback
             errors.append(traceback.format_exc())
@@ -99,6 +99,7 @@ for thread in threads:
 for thread in threads:
     thread.join()
 import json
+done = sum(counts, collections.Counter())
 say(json.dumps({"done": done, "wrong": wrong[:5], "errors": [str(error) for error in errors[:3]]}))
 """
 )
