@@ -30,7 +30,7 @@ def expect(what, is_so):
     if not is_so:
         wrong.append(what)
 def use():
-    if os.path.exists(cache.location):  # what came with the place
+    if cache.stats().entries:  # what came with the place
         expect("what is there already", small(1) == [1] * 5 and (large(1) == array(1)).all() and computed == [])
         expect("replacing what is there", small.refresh(1) == [1] * 5 and small(1) == [1] * 5)
         cache.clear()
@@ -132,11 +132,12 @@ def _overlay(stack: ExitStack, below: Path, program: str = "") -> Path:
     for name in ("lower", "upper", "work", "merged"):
         (below / name).mkdir()
     options = f"lowerdir={below}/lower,upperdir={below}/upper,workdir={below}/work"
-    # What lies below is changed through the overlay: its files get another inode there.
-    assert check_places(below / "lower" / "cache") == {}
     if program:
+        # Nothing lies below: with fuse-overlayfs 1.10 a lower file comes back when what replaced it is removed.
         _fuse(stack, program, "-o", options, below / "merged")
     else:
+        # What lies below is changed through the overlay: its files get another inode there.
+        assert check_places(below / "lower" / "cache") == {}
         _mount(stack, "-t", "overlay", "overlay", "-o", options, below / "merged")
     return below / "merged"
 
@@ -186,3 +187,16 @@ KINDS = {
     "network": lambda stack, below: _bindfs(stack, below, "-o", "subtype=sshfs"),
     "nested": _nested,
 }
+
+
+def mount_read_only(stack: ExitStack, kind: str, source: Path, point: Path) -> None:
+    """Show a folder at another place where nothing can be written; raises `Lacking`."""
+    image = source.with_name("image")
+    if kind == "bind":
+        _mount(stack, "--bind", source, point)
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(point)], check=True)
+        return
+    program = _program({"squashfs": "mksquashfs", "erofs": "mkfs.erofs"}[kind])
+    order = [source, image] if kind == "squashfs" else [image, source]
+    subprocess.run([program, *map(str, order)], check=True, capture_output=True)
+    _mount(stack, "-o", "loop,ro", "-t", kind, image, point)
