@@ -112,7 +112,7 @@ class Store:
                 self._check_shard(path[self._shard_at])
             loaded = read_value(address, keyring, now_ns, verify)
             self._recent.keep(address, loaded, now_ns)
-        if now_ns - loaded.mtime_ns > _TOUCH_AFTER_NS:
+        if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # or to come: a clock was wrong
             self._touch(path, loaded, now_ns)
         return loaded
 
@@ -215,7 +215,7 @@ class Store:
             try:
                 if path.endswith(claims.CLAIM_SUFFIX):
                     removed += claims.remove_leftover(path)
-                elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
+                elif abs(time.time() - os.stat(path).st_mtime) > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
             except OSError:
                 continue  # vanished, or not ours to remove: the next sweep will see

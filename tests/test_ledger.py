@@ -868,3 +868,14 @@ def test_writing_at_intervals(root: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for _ in range(1 + 160 + 1):
         cached(1)
     assert 145 <= counted(root)["hits"] <= 161
+
+
+def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    """A process whose clock was set back by years goes on appending what it counts."""
+    counting = ledger.Ledger(str(tmp_path / "cache"))
+    now_ns = time.time_ns() + 10 * 365 * 86400 * 10**9
+    counting.due_ns = now_ns  # as if the last append had been ten years ahead
+    counting.look(now_ns - 1)
+    assert counting.due_ns == now_ns
+    counting.look(time.time_ns())
+    assert counting.due_ns < time.time_ns() + 60 * 10**9

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -413,3 +414,15 @@ def test_a_read_only_directory(own_home: Path) -> None:
     assert values == "2 4 4 6 False 2 (1, 5)"
     assert warning.startswith("1 results cannot be stored in ")
     assert "Permission denied" in warning
+
+
+def test_a_use_to_come_is_set_right(tmp_path: Path) -> None:
+    """A hit notes a use when the last one lies in the future: a clock was wrong then."""
+    cache = Cache(tmp_path / "cache")
+    cached = cache.cached(abs)
+    cached(-1)
+    path = cached._calls.of((-1,), {}).address.path
+    ahead = time.time() + 3650 * 86400
+    os.utime(path, (ahead, ahead))
+    assert cached(-1) == 1
+    assert abs(os.stat(path).st_mtime - time.time()) < 60
