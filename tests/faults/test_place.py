@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from pcache.trust import key_to_text
 from tests.faults.hunting import rounds
 from tests.faults.places import KINDS, Lacking, check_places, mount_read_only
-from tests.processes import KEY, run
+from tests.processes import KEY, PRELUDE, ROOT, run
 
 Evidence = Callable[[str, str, int, int], None]
 
@@ -282,3 +284,60 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[:6] == [[True, False], False, False, False, False, False]
     assert found[6].startswith("ConfigError: ")
     assert found[7] is False
+
+
+# Other users' eyes
+
+NAMESPACE = """
+cached = cache.cached(f)
+found = [missed(n, cached) for n in (1, 1, 2)]
+say(json.dumps([wrong, said, found]))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can map users freely")
+@pytest.mark.parametrize("arguments", [["-U", "--map-root-user"], ["-U"]], ids=["root", "nobody"])
+def test_user_namespaces(tmp_path: Path, arguments: list[str]) -> None:
+    """In a namespace where its user has another id, or none, what he stored is his and hits."""
+    run(LIVING + "[missed(n, cache.cached(f)) for n in (1, 2)]", tmp_path / "cache")
+    done = subprocess.run(
+        ["unshare", *arguments, sys.executable, "-c", PRELUDE + LIVING + NAMESPACE, str(tmp_path / "cache")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in done.stderr or "Permission denied" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert json.loads(done.stdout)[::2] == [[], [False, False, False]]
+
+
+HIDDEN = """
+subprocess.run(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc"], check=True)
+from pcache.claim import owner_record, read_owner, try_claim
+path = sys.argv[2]
+held = try_claim(path, owner_record("m:f"))
+alive = read_owner(path)
+if os.fork() == 0:
+    os.chmod(path + ".claim", 0o644)
+    os.setresgid(5001, 5001, 5001), os.setresuid(5001, 5001, 5001)
+    say(os.path.exists(f"/proc/{alive.pid}"), alive.is_dead(), alive._replace(pid=4_000_000).is_dead())
+    os._exit(0)
+os.wait()
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_processes_of_others_are_hidden(tmp_path: Path) -> None:
+    """Where /proc hides other users' processes (hidepid), one that lives is not taken for dead."""
+    command = ["unshare", "-m", sys.executable, "-c", PRELUDE + "import subprocess\n" + HIDDEN]
+    done = subprocess.run(
+        [*command, str(tmp_path / "cache"), str(tmp_path / "entry")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "unshare failed" in done.stderr or "mount" in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.stdout.split() == ["False", "False", "True"], done.stderr
