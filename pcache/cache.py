@@ -271,7 +271,12 @@ def _absolute(location: str) -> str:
             setting="directory",
             value=location,
         )
-    return os.path.abspath(expanded)
+    try:
+        return os.path.abspath(expanded)
+    except OSError as error:
+        raise ConfigError(
+            f"{location!r} is relative, and the current directory is gone", setting="directory"
+        ) from error
 
 
 def _restore(arguments: dict[str, Any], signing_key: Any) -> Cache:

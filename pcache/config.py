@@ -268,12 +268,24 @@ def _parse_toml(text: bytes, origin: str) -> dict[str, Any]:
 
 
 def _default_directory() -> str:
-    if directory := user_folder("cache"):
+    directory = user_folder("cache")
+    if directory and not _is_below_a_file(directory):
         return directory
     import tempfile  # late for start-up time
 
     # A proposal only: whether the directory can be trusted is checked by whoever opens it.
     return os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")
+
+
+def _is_below_a_file(path: str) -> bool:
+    """As with `HOME=/dev/null`, which services are given that have no home."""
+    try:
+        os.lstat(path)
+    except NotADirectoryError:
+        return True
+    except OSError:
+        pass  # mostly not there yet
+    return False
 
 
 def _absolute(path: str, folder: str) -> str:

@@ -69,7 +69,7 @@ def value(entry: Entry, now_ns: int) -> float:
     it with others.
     """
     cost = min(entry.cost_ns or _UNKNOWN_COST, _MAX_COST)
-    idle = max(now_ns - entry.used_ns, 0)
+    idle = abs(now_ns - entry.used_ns)  # a use to come is one by a clock that was wrong, and makes nothing immortal
     return cost * sqrt(entry.uses) / (max(entry.size, _BLOCK) * (idle + _MINUTE)) * exp2(-idle / _HALF_LIFE)
 
 
@@ -100,8 +100,10 @@ def plan(
         return gone
     first = [item for item in kept if item.function_id in doomed]
     others = [item for item in kept if item.function_id not in doomed] if first else kept
-    rank: Callable[[E], float] = (lambda item: item.used_ns) if policy == "lru" else (lambda item: value(item, now_ns))
-    groups = [first, others] if policy == "lru" else [first, *_spare(others)]
+    rank: Callable[[E], float] = (
+        (lambda item: -abs(now_ns - item.used_ns)) if policy == "lru" else (lambda item: value(item, now_ns))
+    )
+    groups = [first, others] if policy == "lru" else [first, *_spare(others, now_ns)]
     for item in chain.from_iterable(_ascending(group, rank) for group in groups):
         if count <= max_count and size <= max_size:
             break
@@ -111,15 +113,16 @@ def plan(
     return gone
 
 
-def _spare(items: list[E]) -> tuple[list[E], list[E]]:
+def _spare(items: list[E], now_ns: int) -> tuple[list[E], list[E]]:
     """Split off those used last that make up a tenth of the bytes; what was used at one time stays together."""
     room = sum(item.size for item in items) // _SPARED
-    used = [item.used_ns for item in items]
-    for index in sorted(range(len(items)), key=used.__getitem__, reverse=True):
+    idle = [abs(now_ns - item.used_ns) for item in items]
+    for index in sorted(range(len(items)), key=idle.__getitem__):
         room -= items[index].size
         if room < 0:
-            since = used[index]
-            return [item for item in items if item.used_ns <= since], [item for item in items if item.used_ns > since]
+            most = idle[index]
+            kept = [item for item, time in zip(items, idle, strict=True) if time < most]
+            return [item for item, time in zip(items, idle, strict=True) if time >= most], kept
     return [], items
 
 

@@ -174,7 +174,7 @@ def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
 def _is_old(path: str) -> bool:
     """Whether a file that takes a moment to write has been there for a minute: its writer was killed."""
     try:
-        return time.time() - os.lstat(path).st_mtime > _TEMPORARY_AGE
+        return abs(time.time() - os.lstat(path).st_mtime) > _TEMPORARY_AGE
     except OSError as error:
         pass_on(error)
         return False  # renamed meanwhile

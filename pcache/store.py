@@ -122,7 +122,7 @@ class Store:
                 self._check_shard(path[self._shard_at])
             loaded = read_value(address, keyring, now_ns, verify)
             self._recent.keep(address, loaded, now_ns)
-        if now_ns - loaded.mtime_ns > _TOUCH_AFTER_NS:
+        if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # or to come: a clock was wrong
             self._touch(path, loaded, now_ns)
         return loaded
 
@@ -233,7 +233,7 @@ class Store:
             try:
                 if path.endswith(CLAIM_SUFFIX) or not self.network:
                     removed += claims.remove_leftover(path)
-                elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
+                elif abs(time.time() - os.stat(path).st_mtime) > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
             except OSError as error:
                 pass_on(error)

@@ -248,7 +248,7 @@ def _sweep(cache: Cache) -> int:
     """Remove what killed processes left behind; return how many claims that were."""
     for path in registry.paths(cache.flow.store.functions, temporary=True):
         try:
-            if time.time() - os.stat(path).st_mtime > _LEFT_BEHIND:
+            if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
                 cache.flow.store.delete(path)
         except OSError as error:
             pass_on(error)

@@ -223,3 +223,14 @@ def test_errors_are_also_what_callers_expect() -> None:
     own = [getattr(pcache, name) for name in pcache.__all__ if name.endswith(("Error", "Entry", "Argument", "Result"))]
     assert len(own) >= 7
     assert all(issubclass(error, pcache.PcacheError) for error in own)
+
+
+def test_a_relative_path_without_a_current_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative directory is refused in a sentence where the current one was removed."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match="the current directory is gone"):
+        Cache("cache")
+    Cache(tmp_path / "cache")

@@ -652,3 +652,12 @@ def test_toml_is_only_imported_for_a_project_that_names_us(place: Place) -> None
     assert printed(script) == ["False"]
     place.write_project("max_entries = 1")
     assert printed(script) == ["True"]
+
+
+def test_a_home_that_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`HOME=/dev/null` is no home: the default directory is one below the temporary one, and nothing raises."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    for home in ("/dev/null", str(tmp_path / "file")):
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("HOME", home)
+        assert resolve().directory == os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")

@@ -102,11 +102,11 @@ def test_the_order_in_which_they_go(entries: list[Item], limits: Limits, options
 
     def place(item: Item) -> tuple[bool, bool, bool, float]:
         used_last = by_value and item in others and since(item) <= sum(other.size for other in others) // 10
-        rank = value(item, NOW) if by_value else float(item.used_ns)
+        rank = value(item, NOW) if by_value else -abs(NOW - item.used_ns)
         return not goes_anyway(item, limits), item.function_id not in doomed, used_last, rank
 
     def since(item: Item) -> int:
-        return sum(other.size for other in others if other.used_ns >= item.used_ns)
+        return sum(other.size for other in others if abs(NOW - other.used_ns) <= abs(NOW - item.used_ns))
 
     victims = plan(entries, limits, NOW, **options)
     chosen = [place(item) for item in victims if not goes_anyway(item, limits)]
@@ -138,7 +138,15 @@ def test_a_second_look_finds_nothing(entries: list[Item], limits: Limits, option
 @given(items, st.integers(0, 10 * DAY))
 def test_values_age(entry: Item, later: int) -> None:
     """Time never makes an unused entry worth more, and value is a positive number."""
-    assert 0 < value(entry, NOW + later) <= value(entry, NOW)
+    start = max(NOW, entry.used_ns)
+    assert 0 < value(entry, start + later) <= value(entry, start)
+
+
+@pytest.mark.parametrize("policy", ["value", "lru"])
+def test_a_use_to_come_saves_nothing(policy: Any) -> None:
+    """What was used while a clock was ahead by years is taken for what was not used for years."""
+    entries = [Item("ahead", used_ns=NOW + 3650 * DAY), *(Item(f"{n}", used_ns=NOW - n * HOUR) for n in range(20))]
+    assert keys(plan(entries, Limits(max_entries=20), NOW, policy=policy)) == ["ahead"]
 
 
 @given(items, items)
@@ -146,7 +154,7 @@ def test_a_worse_entry_is_never_worth_more(one: Item, other: Item) -> None:
     """Cheaper, larger, longer unused, used less often: each of them and all together can only take value away."""
     worse = one._replace(
         size=max(one.size, other.size),
-        used_ns=min(one.used_ns, other.used_ns),
+        used_ns=max(one.used_ns, other.used_ns, key=lambda used_ns: abs(NOW - used_ns)),
         cost_ns=min(one.cost_ns or SECOND, other.cost_ns or SECOND),
         uses=min(one.uses, other.uses),
     )
@@ -264,9 +272,9 @@ def test_twelve_days_by_the_clock_that_is_passed_in() -> None:
 
 
 def test_a_clock_that_was_set_back() -> None:
-    """Entries used in the future are not too old, and are the last to go."""
+    """Entries used in the future are not too old, and go by how far that is off."""
     entries = [Item("future", used_ns=2 * NOW), Item("past", used_ns=1)]
     for policy in ("value", "lru"):
         chosen: Policy = policy  # type: ignore[assignment]
         assert keys(plan(entries, Limits(max_age=1), NOW, policy=chosen)) == ["past"]
-        assert keys(plan(entries, Limits(max_entries=1), NOW, policy=chosen)) == ["past"]
+        assert keys(plan(entries, Limits(max_entries=1), NOW, policy=chosen)) == ["future"]

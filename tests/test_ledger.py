@@ -883,3 +883,14 @@ def test_absurd_numbers_cost_their_line(root: Path, number: str) -> None:
     found = ledger.read(str(root))
     assert found.damaged == 2
     assert not any(name == "m:f" for _, name, _ in found.amounts)
+
+
+def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
+    """A process whose clock was set back by years goes on appending what it counts."""
+    counting = ledger.Ledger(str(tmp_path / "cache"))
+    now_ns = time.time_ns() + 10 * 365 * 86400 * 10**9
+    counting.due_ns = now_ns  # as if the last append had been ten years ahead
+    counting.look(now_ns - 1)
+    assert counting.due_ns == now_ns
+    counting.look(time.time_ns())
+    assert counting.due_ns < time.time_ns() + 60 * 10**9

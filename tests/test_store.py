@@ -578,3 +578,15 @@ def test_a_folder_in_the_place_of_the_tag(tmp_path: Path) -> None:
     assert again.cached(abs).get(-1) == 1
     with pytest.raises(DirectoryError):
         again.clear()
+
+
+def test_a_use_to_come_is_set_right(tmp_path: Path) -> None:
+    """A hit notes a use when the last one lies in the future: a clock was wrong then."""
+    cache = Cache(tmp_path / "cache")
+    cached = cache.cached(abs)
+    cached(-1)
+    path = cached._calls.of((-1,), {}).address.path
+    ahead = time.time() + 3650 * 86400
+    os.utime(path, (ahead, ahead))
+    assert cached(-1) == 1
+    assert abs(os.stat(path).st_mtime - time.time()) < 60
