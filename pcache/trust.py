@@ -170,11 +170,8 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
-        try:
-            write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
-            os.fsync(fd)  # a lost key makes every entry unreadable
-        finally:
-            os.close(fd)
+        write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
+        os.fsync(fd)  # a lost key makes every entry unreadable
         if replace:
             os.replace(temporary, path)
             return True
@@ -182,6 +179,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False) -
     except FileExistsError:
         return False
     finally:
+        close_quietly(fd)
         with contextlib.suppress(OSError):  # renamed; or a leftover, which a sweep removes
             os.unlink(temporary)
     return True

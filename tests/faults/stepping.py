@@ -56,13 +56,13 @@ class Trial(NamedTuple):
 
 def faults(at: int, turn: int, *, long: bool, name: str, before: str, few: bool) -> Iterator[Fault]:
     """What the call number `at` is to suffer; `name` and `before` are that call and the one before."""
-    if long or at == 1 or before.startswith(_CHANGING):
+    if long or not before or before.startswith(_CHANGING):
         yield Fault("kill before")  # elsewhere it leaves what a kill at the call before leaves
     short = name.startswith(("read", "pread", "write", "pwrite")) and not name.startswith("readdir")
     if not long:
-        which = at + turn
-        if which % 2 or few:
-            yield _fail(ERRNOS[which % len(ERRNOS)], SPANS[which // 3 % len(SPANS)])
+        which = (at + turn) // (1 if few else 2)
+        if few or (at + turn) % 2:
+            yield _fail(ERRNOS[which % len(ERRNOS)], SPANS[which % len(SPANS)])
         if short:
             yield (Fault("short"), Fault("short, then fail", errno.ENOSPC))[name.find("write") >= 0]
         return
@@ -243,8 +243,9 @@ def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, l
         if at % (8 if long else 64) and len(around) > 2 * _AROUND and _LISTING.issuperset(around):
             continue
         before = plain.names[at - 2] if 1 < at <= len(plain.names) else ""
-        reached = False
-        for fault in faults(at, turn, long=long, name=name, before=before, few=len(plain.names) < _FEW):
+        chosen = list(faults(at, turn, long=long, name=name, before=before, few=len(plain.names) < _FEW))
+        reached = not chosen  # nothing to be tried at this one
+        for fault in chosen:
             trial = try_one(shim, stage, operation, fault, at)
             reached = reached or trial.killed or len(trial.names) >= at
             found["trials"] += trial.killed or trial.applied > 0
