@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.endings import Unfinished
 from pcache.tally import Tally
-from pcache.trust import SAFE_FLAGS, check_below, write_all
+from pcache.trust import NO_FILE, SAFE_FLAGS, check_below, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -213,7 +213,7 @@ def merge(folder: str, *, zero: bool = False) -> bool:
     with lock:
         now = time.time()
         aside = _set_aside(folder)
-        done, since, lines = _heading(_content(folder, "totals"))
+        done, since, lines = _heading(_content(folder, "totals", strictly=True))
         for name in done:
             if name in aside:  # its merger was killed before it could remove it
                 os.unlink(os.path.join(folder, name))
@@ -225,7 +225,7 @@ def merge(folder: str, *, zero: bool = False) -> bool:
         else:
             _add(amounts, lines)
             for name in settled:
-                _add(amounts, _content(folder, name))
+                _add(amounts, _content(folder, name, strictly=True))
             _rotate(folder)
         if settled or zero:
             _write_totals(folder, _by_day(amounts, now), since or _read(folder).since or now, settled)
@@ -280,13 +280,16 @@ def _by_day(amounts: Mapping[tuple[int, str, str], int], now: float) -> dict[tup
     return merged
 
 
-def _content(folder: str, name: str) -> str:
+def _content(folder: str, name: str, *, strictly: bool = False) -> str:
+    """What a file says; nothing where there is none, or `strictly` only then: what is merged is written anew."""
     try:
         with open(
             os.path.join(folder, name), "rb", opener=lambda path, flags: os.open(path, flags | SAFE_FLAGS)
         ) as file:
             return (file.read(_MAX_SIZE) or b"").decode("utf-8", "replace")
-    except OSError:
+    except OSError as error:
+        if strictly and error.errno not in NO_FILE:
+            raise
         return ""
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.trust import SAFE_FLAGS, close_quietly, write_all
+from pcache.trust import NO_FILE, SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -88,7 +88,11 @@ def write(folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: b
     Without `summaries` values that could be secrets are left out.
     """
     path = os.path.join(folder, f"{facts.function_id}.json")
-    if read(path, keyring) is None:
+    try:
+        known = read(path, keyring, strictly=True)
+    except OSError:
+        return  # it is there, and says since when the version is known
+    if known is None:
         shown = facts if summaries else _without_summaries(facts)
         _write_signed(path, shown._asdict(), keyring, _FUNCTION)
 
@@ -99,11 +103,16 @@ def write_adopted(folder: str, function_id: str, adopted: Sequence[Adopted], key
     _write_signed(os.path.join(folder, f"{function_id}.adopted"), body, keyring, _ADOPTED)
 
 
-def read_adopted(folder: str, function_id: str, keyring: Keyring | None) -> tuple[Adopted, ...]:
-    """The versions whose results a version counts as its own; none when its file is damaged or somebody else's."""
+def read_adopted(
+    folder: str, function_id: str, keyring: Keyring | None, *, strictly: bool = False
+) -> tuple[Adopted, ...]:
+    """The versions whose results a version counts as its own; none when its file is damaged or somebody else's.
+
+    With `strictly` raises `OSError` for one that cannot be read now: who writes it anew must know what it says.
+    """
     if keyring is None:
         return ()
-    record = _read_signed(os.path.join(folder, f"{function_id}.adopted"), keyring, _ADOPTED)
+    record = _read_signed(os.path.join(folder, f"{function_id}.adopted"), keyring, _ADOPTED, strictly=strictly)
     if record is None or record.get("function_id") != function_id:
         return ()
     return tuple(Adopted(item["function_id"], item["added"]) for item in record["adopted"])
@@ -114,9 +123,9 @@ def exists(folder: str, function_id: str) -> bool:
     return os.path.lexists(os.path.join(folder, f"{function_id}.json"))
 
 
-def read(path: str, keyring: Keyring) -> FunctionVersion | None:
+def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:
     """The facts in one file; None when it is gone, damaged or signed by somebody else."""
-    record = _read_signed(path, keyring, _FUNCTION)
+    record = _read_signed(path, keyring, _FUNCTION, strictly=strictly)
     try:
         if record is None or os.path.basename(path) != f"{record['function_id']}.json":
             return None
@@ -174,23 +183,28 @@ def _write_signed(path: str, body: dict[str, Any], keyring: Keyring, context: by
         os.close(fd)
 
 
-def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
-    """What a file says; None when it is gone, damaged or signed by somebody else."""
+def _read_signed(path: str, keyring: Keyring, context: bytes, *, strictly: bool) -> dict[str, Any] | None:
+    """What a file says; None when it is gone, damaged or signed by somebody else, or not `strictly` asked for."""
     try:
-        fd = os.open(path, os.O_RDONLY | SAFE_FLAGS)
-    except OSError:
+        text = _content(path)
+    except OSError as error:
+        if strictly and error.errno not in NO_FILE:
+            raise
         return None
     import json  # late for start-up time
 
     try:
-        record: dict[str, Any] = json.loads(os.read(fd, min(os.fstat(fd).st_size, _MAX_SIZE)))
+        record: dict[str, Any] = json.loads(text)
         key = keyring.keys[bytes.fromhex(record.pop("key_id"))]
         tag = record.pop("tag")
         return record if compare_digest(_tag(record, key, context), tag) else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None  # half written, edited, or of another release
-    finally:
-        close_quietly(fd)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", opener=lambda path, flags: os.open(path, flags | SAFE_FLAGS)) as file:
+        return file.read(_MAX_SIZE) or b""  # None: nothing is in a FIFO
 
 
 def _tag(body: dict[str, Any], key: bytes, context: bytes) -> str:

@@ -12,7 +12,6 @@ reader sees a whole one or none. On a network file system no locks are taken; co
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -25,7 +24,7 @@ from pcache.entry import NEVER
 from pcache.errors import DirectoryError
 from pcache.mounts import is_network
 from pcache.reader import Recent, read_value
-from pcache.trust import SAFE_FLAGS, check_directory, close_quietly, make_folder, write_all
+from pcache.trust import NO_FILE, SAFE_FLAGS, check_directory, close_quietly, make_folder, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,7 +43,6 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # For the tag see https://bford.info/cachedir/
 """
 _TAG_MARK = b"stored function results of pcache"
-_NO_TAG = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)  # nothing is there, or a link or a socket
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
@@ -260,7 +258,7 @@ def is_ours(root: str) -> bool:
     try:
         fd = os.open(os.path.join(root, TAG_FILE), os.O_RDONLY | SAFE_FLAGS)
     except OSError as error:
-        if error.errno in _NO_TAG:
+        if error.errno in NO_FILE:
             return False
         raise
     try:

@@ -32,8 +32,8 @@ _OTHERS_ANY = 0o077
 _MAX_KEY_FILE = 64 << 10
 UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
 
-# What opening a file of another kind fails with: a loop of links, a socket.
-_NO_FILE = (errno.ELOOP, errno.ENXIO)
+# What opening fails with where there is no file, or something else: a link, a socket.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
 # platform does not have are left out.
@@ -217,7 +217,7 @@ class KeySource:
             try:
                 self.keyring = self._read_own()
             except SigningKeyError as error:
-                if not isinstance(error.__cause__, OSError) or error.__cause__.errno in _NO_FILE:
+                if not isinstance(error.__cause__, OSError) or error.__cause__.errno in NO_FILE:
                     raise
                 # It may be read a moment later: the first call looks again, and warns.
 

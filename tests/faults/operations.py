@@ -26,6 +26,7 @@ VALUES: Mapping[str, Any] = {
     "text": [_CHANCE.randbytes(20).hex() for _ in range(5000)],  # compressed, and larger than what is read in one go
     "array": Block(_CHANCE.randbytes(300_000)),  # mapped
 }
+COUNTED = {"in the totals": 5, "set aside": 7, "appended": 9}  # hits by function
 STORED = ("small", "text", "array")
 
 
@@ -73,6 +74,7 @@ class Operation(NamedTuple):
     watch: str = "cache"
     own_key: bool = False
     version: int = 1
+    healed: Callable[[World], object] = lambda world: None  # what must hold in the next process; raises where not
 
 
 def calling(*names: str) -> Callable[[World], object]:
@@ -129,6 +131,33 @@ def merge(world: World) -> None:
     world.cache.flow.ledger.count("f", hits=1)
     world.cache.flow.ledger.count("g", hits=1)
     world.cache.flow.ledger.flush()
+
+
+def merged(world: World) -> None:
+    """Nothing that was counted before is lost or counted twice."""
+    amounts = ledger.read(str(world.root)).amounts
+    for function, hits in COUNTED.items():
+        found = sum(n for (_, name, counter), n in amounts.items() if (name, counter) == (function, "hits"))
+        assert found == hits, f"{function} had {hits} hits and has {found}"
+
+
+def version(world: World, number: int) -> Any:
+    return world.cache.cached(answer, code="none", version=number)
+
+
+def adopted_before(world: World) -> None:
+    """A third version that adopted the first, and has results of a second to adopt."""
+    world.open()
+    version(world, 2)("other")
+    version(world, 3).adopt(world.cached.function_id)
+
+
+def adopt(world: World) -> None:
+    """What was adopted before stays so, whatever becomes of this adoption."""
+    if world.number != errno.ENOENT:
+        world.afterwards.append(lambda: version(world, 3).exists("small"))
+    version(world, 3).adopt(version(world, 2).function_id)
+    world.afterwards.append(lambda: version(world, 3).exists("other"))
 
 
 def end(world: World) -> None:
@@ -195,8 +224,9 @@ LOOKING: Mapping[str, Operation] = {
     "entries": Operation(lambda world: list(world.cache.entries()), allowed=_UPKEEP),
     "versions": Operation(lambda world: world.cache.versions(), allowed=_UPKEEP),
     "cache_info": Operation(lambda world: world.cached.cache_info(), allowed=_UPKEEP),
-    "ledger merged": Operation(merge, "counted"),
+    "ledger merged": Operation(merge, "counted", healed=merged),
     "adopt": Operation(lambda world: world.cached.adopt(), allowed=_UPKEEP, version=2),
+    "adopt another version": Operation(adopt, before=adopted_before, allowed=_UPKEEP),
     "pcache stats": Operation(command("stats"), own_key=True),
     "pcache ls": Operation(command("ls", "--sort", "cost"), own_key=True),
     "pcache show": Operation(show, own_key=True),
@@ -234,9 +264,23 @@ def make_template(base: Path, name: str) -> None:
         path.with_name(path.name + ".claim-0123abcd").touch()
         os.utime(path.with_name(path.name + ".claim-0123abcd"), (time.time() - LONG_AGO,) * 2)
     if name == "counted":
-        path = Path(ledger.folder_below(str(base / "cache"))) / f"counters.{'0' * 16}"
-        path.with_name("counters").rename(path)
-        os.utime(path, (time.time() - LONG_AGO,) * 2)
+        _count(world)
+
+
+def _count(world: World) -> None:
+    """Have counters in the totals, in a file that is set aside, and in one that is appended to."""
+    folder = Path(ledger.folder_below(str(world.root)))
+    (folder / "counters").unlink()
+    for function, hits in COUNTED.items():
+        world.cache.flow.ledger.count(function, hits=hits)
+        assert world.cache.flow.ledger.flush(merging=False)
+        if function == "appended":
+            return
+        aside = folder / f"counters.{len(function):016x}"
+        (folder / "counters").rename(aside)
+        os.utime(aside, (time.time() - LONG_AGO,) * 2)
+        if function == "in the totals":
+            ledger.merge(str(folder))
 
 
 def _age(path: str, seconds: int) -> None:

@@ -157,6 +157,7 @@ def heal(base: Path, operation: Operation) -> dict[str, Any]:
     warnings.simplefilter("error")
     world = World(base, operation)
     world.open()
+    operation.healed(world)
     world.call(*STORED)
     problems = [f"{name} is not stored again" for name in STORED if not world.cached.exists(name)]
     world.open()
