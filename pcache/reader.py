@@ -150,10 +150,11 @@ def open_entry(path: str) -> tuple[int, os.stat_result]:
             raise Miss("damaged", detail="it is not a regular file")
         if status.st_uid != our_uid():
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
-    except BaseException as error:
+    except OSError as error:
         close_quietly(fd)
-        if isinstance(error, OSError):
-            raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
+        raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
+    except BaseException:
+        close_quietly(fd)
         raise
     return fd, status
 
