@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 CLAIM_SUFFIX = ".claim"
+_MOST_TRIES = 100  # to find a claim file in place
 _MAX_OWNER = 4096  # bytes of an owner record
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
 
@@ -155,7 +156,7 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
     path = entry_path + CLAIM_SUFFIX
-    while True:
+    for _ in range(_MOST_TRIES):
         claim = Claim(os.open(path, os.O_RDWR | os.O_CREAT | SAFE_FLAGS, 0o600), path, entry_path)
         try:
             try:
@@ -176,6 +177,7 @@ def try_claim(entry_path: str, owner: bytes) -> Claim | None:
         except BaseException:
             claim.release()
             raise
+    return private_claim(entry_path, owner)  # a file system that does not see what it has just opened
 
 
 def private_claim(entry_path: str, owner: bytes) -> Claim:

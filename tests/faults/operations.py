@@ -198,7 +198,6 @@ READING: Mapping[str, Operation] = {
 }
 STORING: Mapping[str, Operation] = {
     "construct and miss": Operation(opened_and_called, "nothing", nothing),
-    "miss where nothing is": Operation(calling("small"), "nothing"),
     "miss": Operation(calling("other"), "full"),
     "miss in a shard": Operation(calling("small"), "cleared"),
     "miss of a large result": Operation(calling("text"), "cleared"),

@@ -143,3 +143,21 @@ assert f(0) == [0] * 100
 say(shim.applied(), "unlink" in shim.names(), "rename" in shim.names())
 """
     assert run(SHIM + script, tmp_path / "cache") == ["2 False True"]
+
+
+@pytest.mark.usefixtures("shim")
+def test_a_claim_file_that_is_never_seen_holds_nobody_up(tmp_path: Path) -> None:
+    """Where a file is opened and said not to be there, as by a directory that is cached for long, the call computes."""
+    script = """
+import errno
+f(0)
+shim.arm(Fault("pass"), 0)
+f(1)
+at = shim.names().index("flock") + 1
+at += next(i for i, name in enumerate(shim.names()[at:], 1) if name.startswith("lstat"))
+shim.arm(Fault("fail", errno.ENOENT, "such calls from there on"), at)
+say(f(2) == [2] * 100, shim.applied() >= 100)
+shim.disarm()
+say(f(3) == [3] * 100)
+"""
+    assert run(SHIM + script, tmp_path / "cache") == ["True True", "True"]
