@@ -107,9 +107,10 @@ class Adopter(NamedTuple):
         keyring = flow.keys.ensure()
         folder = flow.store.functions
         added = {name: self._digest(name, value) for name, value in plan.added.items()}
-        adopted = {version.function_id: version for version in registry.read_adopted(folder, plan.function_id, keyring)}
+        before = registry.read_adopted(folder, plan.function_id, keyring, strictly=True)
+        adopted = {version.function_id: version for version in before}
         adopted[plan.adopted] = Adopted(plan.adopted, added)
-        for version in registry.read_adopted(folder, plan.adopted, keyring):
+        for version in registry.read_adopted(folder, plan.adopted, keyring, strictly=True):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
         try:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pcache.access import Access
 
 DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
+_MOST_TRIES = 100  # to find a claim file in place
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
 
 
@@ -165,7 +166,7 @@ def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: s
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
     try:
-        while True:
+        for _ in range(_MOST_TRIES):
             claim = Claim(entry_path, suffix, access=access)
             try:
                 try:
@@ -194,6 +195,7 @@ def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: s
     except BaseException:
         remove_leftover(entry_path + suffix)  # perhaps we had made the file
         raise
+    return private_claim(entry_path, owner, access)  # a file system that does not see what it has just opened
 
 
 def _private_suffix() -> str:

@@ -28,7 +28,7 @@ from pcache.access import PRIVATE, Access
 from pcache.counted import HOUR, Amounts, add, by_day, heading_of, line_of, lines_of
 from pcache.endings import Unfinished
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import is_plain, make_way, read_plain
+from pcache.plain import NO_FILE, is_plain, make_way, read_plain
 from pcache.tally import Tally
 from pcache.trust import write_all
 
@@ -202,7 +202,7 @@ def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
     with lock:
         now = time.time()
         aside = _set_aside(folder)
-        done, since, lines = heading_of(_content(folder, "totals"))
+        done, since, lines = heading_of(_content(folder, "totals", strictly=True))
         for name in done:
             if name in aside:  # its merger was killed before it could remove it
                 _discard(folder, name)
@@ -214,7 +214,7 @@ def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
         else:
             add(amounts, lines)
             for name in settled:
-                add(amounts, _content(folder, name))
+                add(amounts, _content(folder, name, strictly=True))
             _rotate(folder)
         if settled or zero:
             _write_totals(folder, by_day(amounts, now), since or _read(folder).since or now, settled, access)
@@ -270,9 +270,12 @@ def _write_totals(folder: str, amounts: Amounts, since: float, merged: list[str]
     os.replace(temporary, os.path.join(folder, "totals"))
 
 
-def _content(folder: str, name: str) -> str:
+def _content(folder: str, name: str, *, strictly: bool = False) -> str:
+    """What a file says; nothing where there is none, or `strictly` only then: what is merged is written anew."""
     try:
         return read_plain(os.path.join(folder, name), _MAX_SIZE).decode("utf-8", "replace")
     except OSError as error:
         pass_on(error)
+        if strictly and error.errno not in NO_FILE:
+            raise
         return ""

@@ -14,6 +14,9 @@ import stat
 from pcache.interrupts import uninterrupted
 from pcache.trust import SAFE_FLAGS
 
+# What reading fails with where there is no file, or something else: a link, a socket, a folder, terabytes.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EFBIG)
+
 
 def is_plain(status: os.stat_result) -> bool:
     """Whether a file is one that has no second name, which would make what we write appear elsewhere."""

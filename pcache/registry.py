@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from pcache.access import PRIVATE, Access
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import make_way, read_plain
+from pcache.plain import NO_FILE, make_way, read_plain
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ def write(
     Without `summaries` values that could be secrets are left out.
     """
     path = os.path.join(folder, f"{facts.function_id}.json")
-    if read(path, keyring) is None:
+    try:
+        known = read(path, keyring, strictly=True)
+    except OSError:
+        return  # it is there, and says since when the version is known
+    if known is None:
         shown = facts if summaries else _without_summaries(facts)
         _write_signed(path, shown._asdict(), keyring, _FUNCTION, access)
 
@@ -109,11 +113,16 @@ def write_adopted(
     _write_signed(path, body, keyring, _ADOPTED, access, durable=True)
 
 
-def read_adopted(folder: str, function_id: str, keyring: Keyring | None) -> tuple[Adopted, ...]:
-    """The versions whose results a version counts as its own; none when its file is damaged or somebody else's."""
+def read_adopted(
+    folder: str, function_id: str, keyring: Keyring | None, *, strictly: bool = False
+) -> tuple[Adopted, ...]:
+    """The versions whose results a version counts as its own; none when its file is damaged or somebody else's.
+
+    With `strictly` raises `OSError` for one that cannot be read now: who writes it anew must know what it says.
+    """
     if keyring is None:
         return ()
-    record = _read_signed(os.path.join(folder, f"{function_id}.adopted"), keyring, _ADOPTED)
+    record = _read_signed(os.path.join(folder, f"{function_id}.adopted"), keyring, _ADOPTED, strictly=strictly)
     try:
         if record is None or record["function_id"] != function_id:
             return ()
@@ -129,9 +138,9 @@ def exists(folder: str, function_id: str) -> bool:
     return os.path.lexists(os.path.join(folder, f"{function_id}.json"))
 
 
-def read(path: str, keyring: Keyring) -> FunctionVersion | None:
+def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:
     """The facts in one file; None when it is gone, damaged or signed by somebody else."""
-    record = _read_signed(path, keyring, _FUNCTION)
+    record = _read_signed(path, keyring, _FUNCTION, strictly=strictly)
     try:
         if record is None or os.path.basename(path) != f"{record['function_id']}.json":
             return None
@@ -204,12 +213,14 @@ def _write_signed(
         os.close(fd)
 
 
-def _read_signed(path: str, keyring: Keyring, context: bytes) -> dict[str, Any] | None:
-    """What a file says; None when it is gone, damaged or signed by somebody else."""
+def _read_signed(path: str, keyring: Keyring, context: bytes, *, strictly: bool) -> dict[str, Any] | None:
+    """What a file says; None when it is gone, damaged or signed by somebody else, or not `strictly` asked for."""
     try:
         text = read_plain(path, _MAX_SIZE)
     except OSError as error:
         pass_on(error)
+        if strictly and error.errno not in NO_FILE:
+            raise
         return None
     import json  # late for start-up time
 

@@ -12,7 +12,6 @@ reader sees a whole one or none. On a network file system no locks are taken; co
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import stat
@@ -26,7 +25,7 @@ from pcache.errors import DirectoryError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
 from pcache.owner import CLAIM_SUFFIX, Owner, read_owner
-from pcache.plain import read_plain
+from pcache.plain import NO_FILE, read_plain
 from pcache.reader import Recent, read_value
 from pcache.trust import write_all
 
@@ -47,8 +46,6 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # For the tag see https://bford.info/cachedir/
 """
 _TAG_MARK = b"stored function results of pcache"
-# Nothing is there, or a link, a socket, a folder.
-_NO_TAG = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EFBIG)
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
@@ -277,7 +274,7 @@ def is_ours(root: str) -> bool:
         return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096)
     except OSError as error:
         pass_on(error)
-        if error.errno in _NO_TAG:
+        if error.errno in NO_FILE:
             return False
         raise
 

@@ -169,22 +169,20 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     fd = uninterrupted(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
-        try:
-            write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
-            os.fsync(fd)  # a lost key makes every entry unreadable
-            if not replace:
-                os.link(temporary, path)
-            else:
-                if shared and (before := os.stat(path)).st_mode & _GROUP_READS:
-                    os.fchown(fd, -1, before.st_gid)
-                    os.fchmod(fd, 0o640)
-                os.replace(temporary, path)
-            os.fsync(fd)  # the name as well
-        finally:
-            os.closerange(fd, fd + 1)
+        write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
+        os.fsync(fd)  # a lost key makes every entry unreadable
+        if not replace:
+            os.link(temporary, path)
+        else:
+            if shared and (before := os.stat(path)).st_mode & _GROUP_READS:
+                os.fchown(fd, -1, before.st_gid)
+                os.fchmod(fd, 0o640)
+            os.replace(temporary, path)
+        os.fsync(fd)  # the name as well
     except FileExistsError:
         return False
     finally:
+        os.closerange(fd, fd + 1)
         with contextlib.suppress(OSError):  # renamed; or a leftover, which a sweep removes
             os.unlink(temporary)
     return True

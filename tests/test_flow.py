@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,13 @@ def count():
 
 def executions(log: Path) -> int:
     return log.stat().st_size if log.exists() else 0
+
+
+class Held:
+    """An argument that can be watched."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def cache_at(path: Path, **settings: Any) -> Cache:
@@ -444,6 +453,44 @@ def test_a_function_that_forks(tmp_path: Path, n: int) -> None:
     assert cache.verify().problems == ()
     assert len(list(cache.flow.store.scan())) == (1 if n == 1 else 2)
     assert claims_below(tmp_path) == []
+
+
+class RemovesClaims:
+    """A result in whose midst the claim for it is taken away, as by somebody who empties the directory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        for path in self.folder.rglob("*.claim*"):
+            path.unlink()
+        return RemovesClaims, (self.folder,)
+
+
+def test_a_result_whose_claim_was_taken_away_is_not_called_stored(tmp_path: Path) -> None:
+    """`put` says that it could not be stored, and no hit is counted on."""
+    cached = cache_at(tmp_path / "cache").cached(lambda n: n)
+    assert cached.put(RemovesClaims(tmp_path), 1) is False
+    assert not cached.exists(1)
+    assert cached.put("result", 1) is True
+    assert cached(1) == "result"
+
+
+def test_a_damaged_entry_keeps_no_argument_alive(tmp_path: Path) -> None:
+    """What led to a miss is forgotten with it, not when garbage is collected: arrays and their maps are part of it."""
+    cached = cache_at(tmp_path / "cache").cached(lambda held: len(held.text))
+    cached(Held("a"))
+    (entry,) = cached._flow.store.scan()
+    Path(entry.path).write_bytes(Path(entry.path).read_bytes()[:-1])
+    argument = Held("a")
+    dropped = weakref.ref(argument)
+    gc.disable()
+    try:
+        assert cached(argument) == 1
+        del argument
+        assert dropped() is None
+    finally:
+        gc.enable()
 
 
 def test_a_result_that_cannot_be_pickled_leaves_no_claim(tmp_path: Path) -> None:

@@ -459,6 +459,20 @@ def test_repair_removes_leftovers(filled: Any) -> None:
     assert not left.exists()
 
 
+def test_unfinished_signing_keys_are_swept(filled: Any) -> None:
+    """What a process left that was killed while it made a key goes after an hour; the key and other files stay."""
+    key = Path(filled.flow.keys.path)
+    old, young = key.with_name("key.123.0123abcd"), key.with_name("key.124.0123abcd")
+    others = key.with_name("key.old"), key.with_name("another.123.0123abcd")
+    for path in (old, young, *others):
+        path.write_text("secret")
+    for path in (old, key, *others):
+        os.utime(path, (time.time() - 2 * HOUR,) * 2)
+    filled.verify(repair=True)
+    assert not old.exists()
+    assert all(path.exists() for path in (key, young, *others))
+
+
 # Details
 
 

@@ -101,7 +101,8 @@ static size_t half(int what, size_t length) {
         va_start(list, first);                                             \
         if (flags & (O_CREAT | O_TMPFILE)) extra = va_arg(list, int);      \
         va_end(list);                                                      \
-        int ours = touches, what = begin(#name, ours, 0);                  \
+        int ours = touches;                                                \
+        int what = begin(flags & O_CREAT ? "create" : #name, ours, 0);     \
         if (what == FAIL) { errno = number; return -1; }                   \
         int fd = REAL(name) arguments, saved = errno;                      \
         if (what == KILL_AFTER) kill(getpid(), SIGKILL);                   \

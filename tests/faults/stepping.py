@@ -29,10 +29,14 @@ from pcache import StoreWarning
 from tests.faults.operations import GROUPS, LONG_AGO, STORED, Operation, World, make_template
 from tests.faults.shim import ERRNOS, SPANS, Fault, Shim
 
+_CHANGING = ("create", "write", "pwrite", "rename", "unlink", "mkdir", "link", "ftruncate", "utimens", "futimens")
+_FEW = 20  # calls of an operation, of which each fails also in the short form; of others every second
 _TIMEOUT = 20  # seconds after which a child hangs
-_RUN, _RARELY = 4, 32  # calls like the 4 before and after them go wrong each 32nd time only
+_LISTING = {"opendir", "readdir64", "closedir", "lstat64"}  # 256 shards are looked for, one like the other
+_AROUND = 3  # calls among whose like, before and after, one goes wrong now and then only
 _NO_FAULT = Fault("pass")
-_LITTER = re.compile(
+_RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # in names of files that are renamed when they are whole
+_EXPECTED = re.compile(
     r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}\.(json|adopted))?
     |entries(/[0-9a-f]{2}(/[0-9a-f]{16}-[0-9a-f]{40})?)?|locks(/(evict|ledger))?
     |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?))?))?))?
@@ -50,19 +54,21 @@ class Trial(NamedTuple):
     problems: list[str]
 
 
-def faults(at: int, turn: int, *, long: bool, name: str) -> Iterator[Fault]:
-    """What the call number `at` is to suffer; `name` is which call that is when nothing goes wrong."""
-    yield Fault("kill before")
+def faults(at: int, turn: int, *, long: bool, name: str, before: str, few: bool) -> Iterator[Fault]:
+    """What the call number `at` is to suffer; `name` and `before` are that call and the one before."""
+    if long or not before or before.startswith(_CHANGING):
+        yield Fault("kill before")  # elsewhere it leaves what a kill at the call before leaves
     short = name.startswith(("read", "pread", "write", "pwrite")) and not name.startswith("readdir")
     if not long:
-        which = at + turn
-        yield from _repeatable(ERRNOS[which % len(ERRNOS)], SPANS[which // 3 % len(SPANS)])
+        which = (at + turn) // (1 if few else 2)
+        if few or (at + turn) % 2:
+            yield _fail(ERRNOS[which % len(ERRNOS)], SPANS[which % len(SPANS)])
         if short:
             yield (Fault("short"), Fault("short, then fail", errno.ENOSPC))[name.find("write") >= 0]
         return
     yield Fault("kill after")
-    for number, span in itertools.product(ERRNOS, SPANS):
-        yield from _repeatable(number, span)
+    for which, number in enumerate(ERRNOS):
+        yield _fail(number, SPANS[(at + turn + which) % len(SPANS)])
     for number in (errno.EIO, errno.ESTALE, errno.ENOENT, errno.EINTR):
         yield Fault("fail though done", number)
     if short:
@@ -72,10 +78,10 @@ def faults(at: int, turn: int, *, long: bool, name: str) -> Iterator[Fault]:
             yield Fault("short, then fail", number)
 
 
-def _repeatable(number: int, span: str) -> Iterator[Fault]:
-    if number == errno.EINTR and span != "once":
+def _fail(number: int, span: str) -> Fault:
+    if number == errno.EINTR:
         span = "once"  # no signal comes all the time, and Python tries again
-    yield Fault("fail", number, span)
+    return Fault("fail", number, span)
 
 
 def _forked(work: Callable[[], Any]) -> tuple[Any, bool]:
@@ -151,6 +157,7 @@ def heal(base: Path, operation: Operation) -> dict[str, Any]:
     warnings.simplefilter("error")
     world = World(base, operation)
     world.open()
+    operation.healed(world)
     world.call(*STORED)
     problems = [f"{name} is not stored again" for name in STORED if not world.cached.exists(name)]
     world.open()
@@ -172,11 +179,11 @@ def heal(base: Path, operation: Operation) -> dict[str, Any]:
 
 
 def _is_expected(base: Path, path: Path) -> bool:
-    return _LITTER.fullmatch(str(path.relative_to(base))) is not None
+    return _EXPECTED.fullmatch(str(path.relative_to(base))) is not None
 
 
 def _snapshot(base: Path) -> dict[str, tuple[int, int]]:
-    """What lies below a folder, and when it was changed."""
+    """What lies below a folder, how large it is and when it was changed."""
     found = {}
     for folder, _, names in os.walk(base):
         for name in (".", *names):
@@ -191,6 +198,7 @@ class Stage:
     def __init__(self, folder: Path, template: str) -> None:
         self.base = folder / "trial"
         self._template = folder / "templates" / template
+        self._healed: set[frozenset[tuple[str, int, bool]]] = set()
         self.renew()
 
     def renew(self) -> None:
@@ -201,14 +209,25 @@ class Stage:
     def is_unchanged(self) -> bool:
         return _snapshot(self.base) == self._before
 
+    def is_new(self) -> bool:
+        """Whether no trial left the like before: the same names, apart from what is random in them, and sizes."""
+        state = frozenset(
+            (_RANDOM.sub("", name), size, self._before.get(name) == (size, mtime_ns))
+            for name, (size, mtime_ns) in _snapshot(self.base).items()
+        )
+        known = state in self._healed
+        self._healed.add(state)
+        return not known
+
 
 def try_one(shim: Shim, stage: Stage, operation: Operation, fault: Fault, at: int) -> Trial:
     """Do one operation with one fault, and look at what that left."""
     answer, killed = _forked(lambda: suffer(shim, stage.base, operation, fault, at))
     problems = [] if killed else answer.get("problems", ["it hangs"])
-    if fault == _NO_FAULT or not stage.is_unchanged():  # what the operation starts from needs no healing twice
+    if stage.is_new():
         after, _ = _forked(lambda: heal(stage.base, operation))
         problems += [f"afterwards: {problem}" for problem in after.get("problems", ["it hangs"])]
+    if not stage.is_unchanged():
         stage.renew()
     return Trial(answer.get("names", []), answer.get("applied", 0), killed, problems)
 
@@ -221,11 +240,13 @@ def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, l
     problems = [f"without a fault: {problem}" for problem in plain.problems]
     for at in itertools.count(1):
         name = plain.names[at - 1] if at <= len(plain.names) else ""
-        around = plain.names[max(at - 1 - _RUN, 0) : at + _RUN]
-        if at % _RARELY and len(around) > 2 * _RUN and len(set(around)) == 1:
-            continue  # in the middle of a long run of the same call
-        reached = False
-        for fault in faults(at, turn, long=long, name=name):
+        around = plain.names[max(at - 1 - _AROUND, 0) : at + _AROUND]
+        if at % (8 if long else 64) and len(around) > 2 * _AROUND and _LISTING.issuperset(around):
+            continue
+        before = plain.names[at - 2] if 1 < at <= len(plain.names) else ""
+        chosen = list(faults(at, turn, long=long, name=name, before=before, few=len(plain.names) < _FEW))
+        reached = not chosen  # nothing to be tried at this one
+        for fault in chosen:
             trial = try_one(shim, stage, operation, fault, at)
             reached = reached or trial.killed or len(trial.names) >= at
             found["trials"] += trial.killed or trial.applied > 0
@@ -252,7 +273,7 @@ def main() -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
-    for turn, (name, operation) in enumerate(group.items()):
+    for turn, (name, operation) in enumerate(group.items(), int(os.environ.get("STEPS_TURN", "0"))):
         if name in (sys.argv[4:] or [name]):
             found = step_through(shim, folder, operation, turn, long=long)
             os.write(1, json.dumps({"operation": name, **found}).encode() + b"\n")
