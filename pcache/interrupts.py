@@ -55,10 +55,9 @@ def _is_handler(frame: Any) -> bool:
     """Whether a frame is that of a signal handler: it is given the frame that it interrupts."""
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]  # CO_VARARGS
-    for given in (frame.f_locals.get(name) for name in names):
-        if given is frame.f_back or (type(given) is tuple and any(item is frame.f_back for item in given)):
-            return True
-    return False
+    given = [frame.f_locals.get(name) for name in names]
+    given += [item for items in given if type(items) is tuple for item in items]
+    return bool([item for item in given if item is frame.f_back])
 
 
 def pass_on(error: OSError) -> None:

@@ -59,6 +59,7 @@ class Ledger(Unfinished):
         """Forget what is not written yet, and a lock that a thread held which did not survive a fork."""
         # Reentrant: collecting garbage may end what counts here too, in a thread that is just counting.
         self._lock = threading.RLock()
+        self._appending = False
         self._pause = _SOONEST
         self._more: dict[str, dict[str, int]] = {}  # numbers by function and counter
         for tally in self._tallies:
@@ -97,21 +98,29 @@ class Ledger(Unfinished):
         if self._read_only:
             return False
         with self._lock:
-            for tally in self._tallies:
-                if amounts := tally.take():
-                    self._add(tally.name, amounts)
-            self._tallies = [tally for tally in self._tallies if tally.owner() is not None]
+            if self._appending:
+                return False  # a signal handler, in the middle of it
+            self._appending = True
             try:
-                is_full = self._append()
+                is_full = self._append_all()
             except OSError as error:
                 pass_on(error)
                 return False  # a full or read-only disk; or the directory was removed, and will be made anew
+            finally:
+                self._appending = False
         if is_full and merging and "filelock" in sys.modules:
             try:
                 merge(self._folder, access=self._access)
             except OSError as error:
                 pass_on(error)  # else nothing is lost: whoever appends next tries again
         return True
+
+    def _append_all(self) -> bool:
+        for tally in self._tallies:
+            if amounts := tally.take():
+                self._add(tally.name, amounts)
+        self._tallies = [tally for tally in self._tallies if tally.owner() is not None]
+        return self._append()
 
     def _append(self) -> bool:
         """Append a line for each function, and forget what is written; return whether the file is full."""
@@ -129,7 +138,9 @@ class Ledger(Unfinished):
             for function, counters in list(self._more.items()):
                 # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
                 line = f"\n{line_of(hour, function, counters)}".encode()
-                if os.write(fd, line) != len(line):
+                length = len(line)
+                # Forgotten as soon as it is written: an interrupt in between would have it written twice.
+                if uninterrupted(os.write, fd, line) != length:
                     raise OSError(errno.ENOSPC, "the disk is full")
                 del self._more[function]
             return os.fstat(fd).st_size > _FULL
