@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,3 +260,52 @@ def test_an_eviction_does_not_follow_a_linked_shard(tmp_path: Path) -> None:
     assert list(here.flow.store.scan(names)) == list(here.flow.store.scan()) == []
     assert here.clear().entries == here.evict(max_entries=0).entries == 0
     assert there.cached(double).get(1) == 2
+
+
+ROOT_SWAPPER = """
+os.setuid(65534)
+root, precious = sys.argv[2:4]
+say("ready")
+n = 0
+while not os.path.exists(root + ".stop"):
+    try:
+        os.rename(root, root + ".away")
+        os.symlink(precious, root)
+        n += 1
+        os.unlink(root)
+        os.rename(root + ".away", root)
+    except OSError:
+        pass
+say(n)
+"""
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become another user")
+@pytest.mark.filterwarnings("ignore::pcache.StoreWarning")
+def test_a_root_that_another_user_swaps(evidence: Evidence) -> None:
+    """In a folder that all can write to, somebody swaps our root for a link all the time: no precious file changes."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        precious, root = precious_below(Path(folder) / "precious"), Path(folder) / "cache"
+        before = {path: facts for path, facts in seen(precious).items() if Path(path).is_file()}
+        Cache(root, signing_key=KEY).cached(double)(1)
+        swapper = Talker(ROOT_SWAPPER, Path(folder) / "unused", root, precious)
+        assert swapper.hear() == "ready"
+        wrong = refused = 0
+        count = rounds(100, 5000)
+        for n in range(count):
+            try:
+                other = Cache(root, signing_key=KEY)
+                wrong += other.cached(double)(n % 5) != 2 * (n % 5)
+                other.flow.ledger.flush()
+                other.evict(max_entries=1)
+                other.clear()
+            except OSError:
+                refused += 1
+        Path(f"{root}.stop").touch()
+        swaps = int(swapper.finish()[-1])
+        after = seen(precious)
+        touched = sum(after.get(path) != facts for path, facts in before.items())
+    evidence("never wrong", "the root swapped for a link by another user", swaps, wrong + touched)
+    assert swaps > 10
+    assert (wrong, touched) == (0, 0)
