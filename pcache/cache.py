@@ -294,8 +294,7 @@ def default_cache() -> Cache:
         where: object = os.getcwd()
     except OSError:
         where = None
-    homes = (os.environ.get(name) for name in ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"))
-    state = (environment, where, *homes)
+    state = (environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
     if state not in _default:
         _default[state] = Cache()
     return _default[state]

@@ -173,19 +173,20 @@ def _nested(stack: ExitStack, below: Path) -> Path:
     return below
 
 
+COMMON = 6  # of these are part of the short hunt
 KINDS = {
     "ext4": lambda stack, below: _image(stack, below, "ext4", "-q"),
     "btrfs": lambda stack, below: _image(stack, below, "btrfs"),
+    "tmpfs": _tmpfs,
+    "overlay": _overlay,
+    "network": lambda stack, below: _bindfs(stack, below, "-o", "subtype=sshfs"),
+    "nested": _nested,
     "xfs": lambda stack, below: _image(stack, below, "xfs"),
     "vfat": lambda stack, below: _image(stack, below, "vfat"),
     "exfat": lambda stack, below: _image(stack, below, "exfat"),
-    "tmpfs": _tmpfs,
     "noexec": lambda stack, below: _tmpfs(stack, below, "mode=0700,noexec,nosuid,nodev"),
-    "overlay": _overlay,
     "fuse-overlayfs": lambda stack, below: _overlay(stack, below, "fuse-overlayfs"),
     "FUSE": _bindfs,
-    "network": lambda stack, below: _bindfs(stack, below, "-o", "subtype=sshfs"),
-    "nested": _nested,
 }
 
 
