@@ -316,9 +316,13 @@ def test_a_sweep_counts_what_it_removes(tmp_path: Path) -> None:
     assert held is not None
     for stranger in ("zz", "a", "aaa"):
         os.mkdir(os.path.join(store.entries, stranger))
-    assert (store.shards(), store.count()) == (["aa", "bb", "cc", "dd"], 7)
+    entry = store.path("f" * 16, "bb" + "2" * 38)
+    Path(entry).write_bytes(b"")
+    os.utime(entry, (0, 0))
+    assert (store.shards(), store.count()) == (["aa", "bb", "cc", "dd"], 8)
     assert store.sweep() == 3
     assert len(claims_below(tmp_path)) == 4
+    assert os.path.exists(entry)  # however old it is
     assert [Path(path).parent.name for path in store.claim_paths(["bb", "dd", "ee"])] == ["bb", "dd"]
     held.abandon()
 
@@ -376,6 +380,28 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     blocks = {item.path: item.size // 4096 for item in found if item.size % 4096 == 0}
     assert blocks == {item.path: 2 if item.length == 4097 else 1 for item in found}
     assert list(Store(str(tmp_path / "nothing")).scan()) == []
+
+
+def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
+    """Strangers, directories, links, and files that go meanwhile, among entries of one shard."""
+    store = Store(str(tmp_path / "cache"))
+    paths = [Path(store.path("f" * 16, f"aa{number:038}")) for number in range(18)]
+    paths[0].parent.mkdir(mode=0o700, parents=True)
+    for path, folder, stranger in zip(paths[:6], paths[6:12], paths[12:], strict=True):
+        path.write_bytes(b"")
+        folder.mkdir()
+        stranger.with_name("stranger " + stranger.name).write_bytes(b"")
+    assert {item.path for item in store.scan()} == set(map(str, paths[:6]))
+    paths[0].unlink()
+    paths[0].symlink_to("nowhere")
+    (item,) = (item for item in store.scan() if item.path == str(paths[0]))
+    assert (item.length, item.key, item.function_id) == (len("nowhere"), "aa" + "0" * 38, "f" * 16)
+    scan = store.scan()
+    seen = {next(scan).path}
+    gone = [path for path in paths[:6] if str(path) not in seen][:3]
+    for path in gone:
+        path.unlink()
+    assert seen | {item.path for item in scan} == set(map(str, paths[:6])) - set(map(str, gone))
 
 
 def test_results_put_within_a_tick_of_the_clock(tmp_path: Path) -> None:

@@ -152,6 +152,8 @@ def _is_untouched(node: ast.AST, field: str, child: ast.AST) -> bool:
         return True
     if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
         return True  # a docstring
+    if isinstance(child, ast.IfExp) and ast.unparse(child.test).startswith("hasattr(os, "):
+        return True  # for another platform
     if isinstance(child, ast.JoinedStr):
         return any(_is_text(part) for part in child.values)
     return _is_text(child) or (isinstance(child, ast.Call) and bool(UNTOUCHED.match(ast.unparse(child))))
