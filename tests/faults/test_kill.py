@@ -158,7 +158,7 @@ say(json.dumps({**found, "inside": inside}))
 
 def test_kill(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) -> None:
     """Whatever one of three processes is killed in, the next calls are right, and wait for none of the dead."""
-    at_least, seconds, seed = rounds(200, 100_000), rounds(16, 3000), random.randrange(10**9)
+    at_least, seconds, seed = rounds(50, 100_000), rounds(16, 3000), random.randrange(10**9)
     (line,) = run(HUNTER, tmp_path / "cache", rounds(10_000, 100_000), seconds, 3, seed)
     found = json.loads(line)
     print(f"seed {seed}: {found}")  # noqa: T201 - the figures, for `pytest -rA`
@@ -166,6 +166,6 @@ def test_kill(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) ->
     evidence("never wrong", "kill -9 of one of three processes that do all that a cache can do", killed, failures)
     assert failures == 0
     assert killed >= at_least
-    assert sum(hits > 0 for hits in found["inside"].values()) >= rounds(8, 12), found["inside"]  # operations were hit
+    assert sum(hits > 0 for hits in found["inside"].values()) >= rounds(4, 12), found["inside"]  # operations were hit
     assert 0 < found["counted misses"] <= found["computed"]  # what a kill interrupts may be lost, never counted twice
     assert claims_below(tmp_path) == []
