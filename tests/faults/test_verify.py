@@ -159,6 +159,8 @@ while not os.path.exists(sys.argv[3]):
         found = g(n)
         wrong += len(found) != n * 700 or bool((found != n).any())
     done += 1
+    if done == 15:
+        open(sys.argv[3] + sys.argv[2], "w").close()  # enough
 say(done, wrong)
 """
 
@@ -175,7 +177,7 @@ def test_no_false_alarm_while_others_work(tmp_path: Path, evidence: Evidence, re
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     checked, problems = 0, []
     deadline = time.monotonic() + rounds(2, 60)
-    while time.monotonic() < deadline or checked < 50:
+    while time.monotonic() < deadline or checked < 50 or len([*tmp_path.glob("stop?")]) < len(workers):
         found = cache.verify(repair=repair)
         checked += found.checked
         problems += found.problems
@@ -183,7 +185,7 @@ def test_no_false_alarm_while_others_work(tmp_path: Path, evidence: Evidence, re
     said = [line.split() for worker in workers for line in worker.finish()]
     done, wrong = (sum(int(words[i]) for words in said) for i in range(2))
     evidence("never wrong", "verify while four processes work", checked, len(problems) + wrong)
-    assert done > 50
+    assert done >= 60
     assert (problems, wrong) == ([], 0)
 
 
