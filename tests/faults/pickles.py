@@ -125,7 +125,7 @@ def _bombs(_canary: str) -> Iterator[tuple[str, Malice]]:
         "zeros": call(named("numpy", "ones"), huge),
         "BYTEARRAY8": b"\x96" + struct.pack("<Q", 1 << 40),
         "LONG_BINPUT": b"Nr\xff\xff\xff\x7f",
-        "a zlib bomb": call(named("zlib", "decompress"), zlib.compress(bytes(1 << 28)), 15, 1 << 40),
+        "a zlib bomb": call(named("zlib", "decompress"), zlib.compress(bytes(1 << 20)), 15, 1 << 40),
         "a BytesIO": call(named("io", "BytesIO.truncate"), call(named("io", "BytesIO")), huge)
         + b"0"
         + call(named("builtins", "bytes"), huge),
