@@ -21,7 +21,6 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.forks import whole
-from pcache.locking import locking
 from pcache.notices import warn_once
 from pcache.owner import owner_record
 from pcache.trust import UNSIGNED, check_private
@@ -52,8 +51,6 @@ def load_modules() -> None:
         import pcache.registry
         import pcache.room
         import pcache.summary  # noqa: F401 - and all that they load
-
-        locking()
 
 
 class Storing:
