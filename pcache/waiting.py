@@ -10,6 +10,9 @@ wants. So a computation whose thread has rested for seconds, waiting for other t
 that waits in its process, and a parent that rests for its children. One call then computes for itself, and the next one
 after twice the time: most often in vain, since functions also rest that wait for threads of their own.
 
+Where one owner after the other ends without a result (it raises, or cannot be stored), waiting in a queue would take as
+long as all of them together: who has seen two of them go does not wait for the third.
+
 Nothing of this is done before a call has waited for half a second. Resting is known on Linux only.
 """
 
@@ -27,10 +30,12 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pcache.claim import Flight
+    from pcache.owner import Owner
 
 LOOK = 0.5  # seconds between two looks
 PATIENCE = 5.0  # seconds of rest after which a computation may be waiting for the one that waits for it
 _MUCH = 0.02  # of the time in which a thread runs: it does not rest
+_OWNERS = 2  # that came to no result, after which nobody waits for the next one
 _FAR = 1000  # entries on the way of a circle
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
 # Where threads sleep that wait for other threads: locks and conditions, event loops, loops that look again and again.
@@ -40,10 +45,11 @@ _PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
 class Wait:
     """What one call waits for, from its first look until it has its result."""
 
-    __slots__ = ("_path", "_rests", "_told", "_turn")
+    __slots__ = ("_owners", "_path", "_rests", "_told", "_turn")
 
     def __init__(self, path: str) -> None:
         self._path = path
+        self._owners: set[tuple[int, int]] = set()  # process and thread
         self._told: list[Flight] = []
         self._rests: dict[tuple[int, int], tuple[float, int]] = {}  # threads: since when, and what they had run then
         self._turn: Flight | None = None
@@ -73,7 +79,12 @@ class Wait:
         return True
 
     def is_endless(self, now: float) -> bool:
-        """Whether to wait no longer, since who computes waits for this call, or may do so."""
+        """Whether to wait no longer: who computes waits for this call, or may do so, or one after the other fails."""
+        owner = read_owner(self._path)
+        if owner is not None:
+            self._owners.add((owner.pid, owner.thread))
+            if len(self._owners) > _OWNERS:
+                return True
         above = list(computing.get().values())
         resting = [flight for flight in flights.all() if flight not in above and self._rests_here(flight, now)]
         for flight in above + resting:
@@ -81,7 +92,7 @@ class Wait:
                 self._told.append(flight)
                 _note(flight, self._path)
         reached = _reached(self._path)
-        if any(flight.path in reached for flight in above) or self._is_for_a_parent(now):
+        if any(flight.path in reached for flight in above) or self._is_for_a_parent(owner, now):
             return True
         self._turn = next((flight for flight in resting if flight.path in reached and _takes_turn(flight, now)), None)
         return self._turn is not None
@@ -92,9 +103,8 @@ class Wait:
             return False
         return self._has_rested(os.getpid(), flight.native_id, _PLACES, now)
 
-    def _is_for_a_parent(self, now: float) -> bool:
+    def _is_for_a_parent(self, owner: Owner | None, now: float) -> bool:
         """Whether a process that started this one, or that one, computes what is waited for, and rests meanwhile."""
-        owner = read_owner(self._path)
         if owner is None or owner.pid == os.getpid() or not owner.is_here() or not _is_ancestor(owner.pid):
             return False
         return self._has_rested(owner.pid, owner.thread, (), now)

@@ -5,6 +5,8 @@ There is no limit on waiting here: a call that is not let go on hangs until the 
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -79,3 +81,36 @@ def test_a_call_that_needs_itself_by_a_detour(tmp_path: Path, evidence: Evidence
     assert log.stat().st_size > 1
     assert claims_below(tmp_path) == []
     evidence("never in the way", "a call that needs itself, by a pool, a lock, an event loop or a process", 1, 0)
+
+
+def test_a_call_that_fails_everywhere(tmp_path: Path, evidence: Evidence) -> None:
+    """Processes whose calls all fail do not queue up for that: after two of them the others compute side by side."""
+    racers, computing = [Talker(waits.FAILING, tmp_path / "cache") for _ in range(6)], queue.Queue[Talker]()
+
+    def listen(racer: Talker) -> None:
+        if racer.hear() == "computing":
+            computing.put(racer)
+
+    alone = 0  # those whose successor waited for their end
+    for racer in racers:
+        assert racer.hear() == "ready"
+        racer.say()
+    listeners = [threading.Thread(target=listen, args=(racer,)) for racer in racers]
+    for listener in listeners:
+        listener.start()
+    inside = [computing.get(timeout=60)]
+    for _ in range(len(racers) - 1):
+        try:
+            inside.append(computing.get(timeout=2))  # while the one before still computes
+        except queue.Empty:
+            inside[-1].say()
+            inside.append(computing.get(timeout=60))
+            alone += 1
+    for listener in listeners:
+        listener.join(60)
+    for racer in inside[alone:]:
+        racer.say()
+    assert [racer.finish() for racer in racers] == [["raised"]] * 6
+    assert claims_below(tmp_path) == []
+    evidence("never in the way", "processes whose calls all fail", len(racers), max(alone - 2, 0))
+    assert 1 <= alone <= 2

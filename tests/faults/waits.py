@@ -150,3 +150,20 @@ if "processes" in before:
     before["processes"].join()
 """
 )
+
+# A call that fails, once it is told to go on.
+FAILING = """
+from pcache import flow, waiting
+waiting.LOOK = flow.LOOK = 0.1
+@cache.cached
+def f(n):
+    say("computing")
+    hear()
+    raise ValueError(n)
+say("ready")
+hear()
+try:
+    f(1)
+except ValueError:
+    say("raised")
+"""
