@@ -328,9 +328,9 @@ def cached(function: Any = None, /, *, cache: Cache | None = None, **options: An
     chosen = cache if cache is not None else default_cache()
     if not isinstance(chosen, Cache):
         raise ConfigError(f"cache= takes a pcache.Cache, not {cache!r}", setting="cache", value=cache)
-    if function is None:
-        return lambda decorated: chosen._wrap(decorated, options)
-    return chosen._wrap(function, options)
+    return (
+        chosen._wrap(function, options) if function is not None else lambda decorated: chosen._wrap(decorated, options)
+    )
 
 
 class disabled:  # noqa: N801 - reads as a function: `with disabled():`
