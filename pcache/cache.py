@@ -33,9 +33,8 @@ class Cache:
 
     `location` is the directory, by default that of the settings. Sizes are bytes or text such as "20 GiB", durations
     seconds, `timedelta` or text such as "2h30m". `signing_key` is base64 of 32 bytes, or several of which the first
-    signs. `shared` is for a directory that the users of a group share on purpose; it requires a signing key that was
-    given, here, by PCACHE_KEY or by a named key file. What is not given comes from the environment, the project file,
-    the user file or the default (`pcache config` shows which).
+    signs. `shared` is for a directory that a group of users shares, and requires a given key. What is not given comes
+    from the environment, the project file, the user file or the default (`pcache config` shows which).
 
     Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used. The directory itself is made by
     the first result. Any number of threads, processes and `Cache` objects may share a directory, on one machine; on a
