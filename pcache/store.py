@@ -215,7 +215,7 @@ class Store:
                 elif time.time() - os.stat(path).st_mtime > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
             except OSError:
-                continue  # vanished, or not ours to remove: the next sweep will see
+                pass  # vanished, or not ours to remove: the next sweep will see
         return removed
 
     def _files(self, shards: Iterable[str] | None = None) -> Iterator[os.DirEntry[str]]:

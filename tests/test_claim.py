@@ -396,8 +396,11 @@ def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "stat", lambda path: stat("/nowhere" + path))
     assert (claim._start_of(os.getpid()), claim._start_of(2**22 + 1)) == (1, 0)
     assert claim._host.__wrapped__() == f"{os.uname().nodename}/"
-    monkeypatch.setattr(claim, "open", lambda *_: io.BytesIO(b"1 (odd) S 1"), raising=False)
-    assert claim._start_of(os.getpid()) == 1
+    for content in (b"1 (odd) S 1", b"1 (odd) S" + 30 * b" x"):
+        monkeypatch.setattr(claim, "open", lambda *_, content=content: io.BytesIO(content), raising=False)
+        assert claim._start_of(2**22 + 1) == 1
+    monkeypatch.setattr(claim, "open", lambda *_: os.readlink("/"), raising=False)  # hidden, or otherwise refused
+    assert claim._start_of(2**22 + 1) == 1
 
 
 def test_owners(path: str) -> None:
@@ -492,6 +495,9 @@ def test_flights() -> None:
     flights.leave("path", first)
     assert second.wait(0)
     assert second.wait(None)  # as many may wait as like to
+    flight, _ = flights.enter("slow")
+    threading.Timer(0.05, flights.leave, ("slow", flight)).start()
+    assert flight.wait(None)
     assert flights.enter("path")[1]
 
 

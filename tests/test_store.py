@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
-from pcache.store import Store, check_root, is_ours, make_root, require_ours
+from pcache.store import Store, _listing, _names, check_root, is_ours, make_root, require_ours
 from tests.processes import KEY, RING, Talker, claims_below, run
 
 
@@ -392,6 +392,8 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
         folder.mkdir()
         stranger.with_name("stranger " + stranger.name).write_bytes(b"")
     assert {item.path for item in store.scan()} == set(map(str, paths[:6]))
+    for folder in (str(paths[0]), store.entries + "/bb"):  # a file, and nothing
+        assert _names(folder) == _listing(folder) == []
     paths[0].unlink()
     paths[0].symlink_to("nowhere")
     (item,) = (item for item in store.scan() if item.path == str(paths[0]))
