@@ -199,12 +199,6 @@ class Store:
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 
-    def in_flight(self) -> Iterator[claims.Owner]:
-        """Who computes what at the moment."""
-        for path in self.claim_paths():
-            if (owner := claims.read_owner(path.removesuffix(claims.CLAIM_SUFFIX))) is not None and not owner.is_dead():
-                yield owner
-
     def sweep(self) -> int:
         """Remove the claims that killed processes left behind; return how many."""
         removed = 0
