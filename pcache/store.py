@@ -24,7 +24,7 @@ from pcache.access import PRIVATE, Access
 from pcache.errors import DirectoryError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
-from pcache.owner import CLAIM_SUFFIX, Owner, read_owner
+from pcache.owner import CLAIM_SUFFIX
 from pcache.plain import NO_FILE, read_plain
 from pcache.reader import Recent, read_value
 from pcache.trust import write_all
@@ -217,12 +217,6 @@ class Store:
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 
-    def in_flight(self) -> Iterator[Owner]:
-        """Who computes what at the moment."""
-        for path in self.claim_paths():
-            if (owner := read_owner(path.removesuffix(CLAIM_SUFFIX))) is not None and not owner.is_dead():
-                yield owner
-
     def sweep(self, shards: Iterable[str] | None = None) -> int:
         """Remove the claims that killed processes left behind, everywhere or in some shards; return how many."""
         removed = 0
@@ -233,8 +227,7 @@ class Store:
                 elif abs(time.time() - os.stat(path).st_mtime) > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
             except OSError as error:
-                pass_on(error)
-                continue  # vanished, or not ours to remove: the next sweep will see
+                pass_on(error)  # else vanished, or not ours to remove: the next sweep will see
         return removed
 
     def _files(self, shards: Iterable[str] | None = None) -> Iterator[os.DirEntry[str]]:

@@ -398,8 +398,11 @@ def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "stat", lambda path: stat("/nowhere" + path))
     assert (claim._start_of(os.getpid()), claim._start_of(2**22 + 1)) == (1, 0)
     assert claim._host.__wrapped__() == f"{os.uname().nodename}/"
-    monkeypatch.setattr(claim, "open", lambda *_: io.BytesIO(b"1 (odd) S 1"), raising=False)
-    assert claim._start_of(os.getpid()) == 1
+    for content in (b"1 (odd) S 1", b"1 (odd) S" + 30 * b" x"):
+        monkeypatch.setattr(claim, "open", lambda *_, content=content: io.BytesIO(content), raising=False)
+        assert claim._start_of(2**22 + 1) == 1
+    monkeypatch.setattr(claim, "open", lambda *_: os.readlink("/"), raising=False)  # hidden, or otherwise refused
+    assert claim._start_of(2**22 + 1) == 1
 
 
 def test_owners(path: str) -> None:
@@ -511,6 +514,14 @@ def test_a_flight_whose_leader_could_not_leave() -> None:
     with first.busy:
         flights.enter("path", first)
     assert flights.enter("path", second) is second
+
+
+def test_waiting_without_a_limit() -> None:
+    """A thread that waits for another one without a limit waits for its end."""
+    flight = Flight("path")
+    flight.busy.acquire()
+    threading.Timer(0.05, flight.busy.release).start()
+    assert flight.wait(None)
 
 
 def test_a_flight_of_before_a_fork_ends_no_later_one() -> None:

@@ -695,6 +695,21 @@ def test_out_of_band_buffers_count_by_content_and_shape() -> None:
     assert key_of(pickle.PickleBuffer(raw)) == key_of(pickle.PickleBuffer(bytearray(raw)))
 
 
+def test_parts_of_one_buffer_are_not_taken_for_each_other() -> None:
+    """What is found out about a whole object is remembered by its identity; what is cut from it has its own content."""
+    one, two = (memoryview(b"onetwo")[at : at + 3] for at in (0, 3))
+    keys = {key_of([pickle.PickleBuffer(part), pickle.PickleBuffer(one)]) for part in (one, two)}
+    assert len(keys) == 2
+    assert key_of([pickle.PickleBuffer(one)] * 2) == key_of([pickle.PickleBuffer(b"one")] * 2)
+
+
+def test_sets_of_large_members_are_sorted() -> None:
+    """The opcode of a set may be the first of its chunk, where the members before it are chunks of their own."""
+    for members in ([bytes([n]) * 70_000 for n in (1, 2, 3)], [f"{n}" * 70_000 for n in (1, 2, 3)]):
+        for kind in (set, frozenset):
+            assert b"sorted" in b"".join(map(bytes, encode(kind(members))))
+
+
 # What has no key
 
 

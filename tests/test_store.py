@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
-from pcache.store import Store, check_root, is_ours, make_root, require_ours
+from pcache.store import Store, _listing, _names, check_root, is_ours, make_root, require_ours
 from tests.processes import KEY, RING, Talker, claims_below, run
 
 
@@ -211,6 +211,28 @@ def test_a_completed_tag_is_that_of_a_new_directory(tmp_path: Path) -> None:
     assert [is_ours(str(tmp_path / name)) for name in texts] == [True, True, False]
 
 
+def test_what_makes_a_root_ours(tmp_path: Path) -> None:
+    """Its tag, which is a file there and no link, whatever else lies beside it; a root of everybody is nobody's."""
+    root = tmp_path / "cache"
+    root.mkdir(mode=0o700)
+    assert not require_ours(str(root))  # somebody may be making it just now
+    make_root(str(root))
+    (root / "notes").write_text("mine")
+    assert check_root(str(root))
+    tag = root / "CACHEDIR.TAG"
+    os.utime(tag, (0, 0))
+    make_root(str(root))
+    assert os.stat(tag).st_mtime == 0
+    (root / "v1").mkdir(mode=0o700)
+    root.chmod(0o777)
+    for refused in (make_root, require_ours):
+        with pytest.raises(DirectoryError, match="run: chmod 700"):
+            refused(str(root))
+    tag.rename(tmp_path / "tag")
+    tag.symlink_to(tmp_path / "tag")
+    assert not is_ours(str(root))
+
+
 def test_a_linked_tag_is_not_written_through(tmp_path: Path) -> None:
     """A link in the tag's place makes the directory nobody's, and what it points to stays as it is."""
     notices.forget()
@@ -392,6 +414,8 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
         folder.mkdir()
         stranger.with_name("stranger " + stranger.name).write_bytes(b"")
     assert {item.path for item in store.scan()} == set(map(str, paths[:6]))
+    for folder in (str(paths[0]), store.entries + "/bb"):  # a file, and nothing
+        assert _names(folder) == _listing(folder) == []
     paths[0].unlink()
     paths[0].symlink_to("nowhere")
     (item,) = (item for item in store.scan() if item.path == str(paths[0]))

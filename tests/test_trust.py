@@ -146,6 +146,7 @@ def test_the_users_key_is_found_once_it_is_there(own_home: Path) -> None:
     ring = other.ensure()
     assert ring is other.ensure() is other.look()
     assert source.look() == ring != UNSIGNED
+    assert source.has_place()
     os.unlink(own_home / "config" / "pcache" / "key")
     assert source.look() == source.ensure() == ring
     assert not (own_home / "config" / "pcache" / "key").exists()
