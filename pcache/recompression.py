@@ -11,7 +11,7 @@ from pcache.claim import owner_record
 from pcache.compression import compress_buffer, compress_stream
 from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
-from pcache.interrupts import pass_on
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.publishing import length_of
 from pcache.reader import open_entry
 from pcache.reports import Recompressed
@@ -66,7 +66,7 @@ def recompress(
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
     fd, status = open_entry(item.path)
-    with io.FileIO(fd) as file:
+    with uninterrupted(io.FileIO, fd) as file:
         data = file.readall()
     try:
         header, _, stream, buffers = entry.decode(data, keyring)

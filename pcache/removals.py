@@ -64,7 +64,7 @@ def last(root: str, function_id: str, key: str) -> Removal | None:
         except OSError as error:
             pass_on(error)
             continue
-        with io.FileIO(fd) as file:
+        with uninterrupted(io.FileIO, fd) as file:
             data = file.read(2 * _MAX_SIZE)
         at = data.rfind(name)
         if at >= 0 and at + _RECORD.size <= len(data):
