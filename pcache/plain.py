@@ -46,7 +46,7 @@ def make_way(path: str) -> None:
 def read_plain(path: str, limit: int) -> bytes:
     """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there."""
     fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
-    with io.FileIO(fd) as file:
+    with uninterrupted(io.FileIO, fd) as file:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)

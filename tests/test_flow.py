@@ -728,3 +728,31 @@ def test_many_threads_and_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     assert in_threads(16, work) == [True] * 16
     assert claims_below(tmp_path) == []
     assert caplog.messages == []
+
+
+INTERRUPTED = """
+import signal, threading
+class Slow:
+    def __init__(self, what):
+        self.what = what
+    def __reduce__(self):
+        signal.raise_signal(signal.SIGALRM)
+        return list, ()
+def handler(number, frame):
+    raise TimeoutError("stop")
+signal.signal(signal.SIGALRM, handler)
+@cache.cached(ignore=["value"])
+def f(n, value=None):
+    return value
+for call in (lambda: f(1, Slow("result")), lambda: f.put(Slow("result"), 2), lambda: f(Slow("argument"))):
+    try:
+        call()
+    except BaseException as error:
+        say(type(error).__name__, error)
+say(f(1, 5), f(1, 6), f.exists(2))
+"""
+
+
+def test_a_timeout_while_a_value_is_pickled(tmp_path: Path) -> None:
+    """What a signal handler raises is not taken for a failure to pickle, and does not stop storing."""
+    assert run(INTERRUPTED, tmp_path / "cache") == ["TimeoutError stop"] * 3 + ["5 5 False"]

@@ -203,6 +203,8 @@ STORING: Mapping[str, Operation] = {
     "miss of a large result": Operation(calling("text"), "cleared"),
     "miss of an array": Operation(calling("array"), "cleared"),
     "durable miss": Operation(calling("small"), "cleared", durable),
+}
+REPLACING: Mapping[str, Operation] = {
     "miss over a damaged entry": Operation(calling("small"), "damaged"),
     "evicting miss": Operation(calling("other"), before=lambda world: world.open(max_entries=2)),
     "refresh": Operation(refresh),
@@ -236,7 +238,14 @@ KEYS: Mapping[str, Operation] = {
     "key read": Operation(opened_and_called, "full", nothing, own_key=True, watch="config"),
     "pcache key": Operation(command("key", "show-id"), "full", own_key=True, watch="config"),
 }
-GROUPS = {"reading": READING, "storing": STORING, "removing": REMOVING, "looking": LOOKING, "keys": KEYS}
+GROUPS = {
+    "reading": READING,
+    "storing": STORING,
+    "replacing": REPLACING,
+    "removing": REMOVING,
+    "looking": LOOKING,
+    "keys": KEYS,
+}
 
 
 # What operations start from

@@ -273,7 +273,7 @@ def main() -> None:
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
-    for turn, (name, operation) in enumerate(group.items(), int(os.environ.get("STEPS_TURN", "0"))):
+    for turn, (name, operation) in enumerate(group.items()):
         if name in (sys.argv[4:] or [name]):
             found = step_through(shim, folder, operation, turn, long=long)
             os.write(1, json.dumps({"operation": name, **found}).encode() + b"\n")

@@ -49,7 +49,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupts(tmp_path: Path, evidence: Evidence, kind: str) -> None:
     """Interrupted at an exact moment, each operation raises what it was interrupted by and leaves nothing behind."""
-    fired, failures, faults = hunt(tmp_path, kind, (1 if kind == "interrupt" else 2) if LONG else 200)
+    fired, failures, faults = hunt(tmp_path, kind, (1 if kind == "interrupt" else 2) if LONG else 300)
     evidence("never in the way", KINDS[kind], fired, failures)
     assert failures == 0, faults
 
