@@ -6,9 +6,10 @@ waits for, and on. If that comes back to a computation of its own, nobody in the
 for itself.
 
 Not every wait is seen. Python does not tell for whom a thread of a pool works, nor who holds a lock that a function
-wants. So a computation whose thread has rested for seconds, waiting for other threads, is taken to wait for every call
-that waits in its process, and a parent that rests for its children. One call then computes for itself, and the next one
-after twice the time: most often in vain, since functions also rest that wait for threads of their own.
+wants. So a computation whose thread has rested for a minute, waiting for other threads, is taken to wait for every call
+that waits in its process, and a parent that rests for seconds for its children. One call then computes for itself, a
+second one after twice the time, and a third: most often in vain, since functions also rest that wait for threads of
+their own.
 
 Where one owner after the other ends without a result (it raises, or cannot be stored), waiting in a queue would take as
 long as all of them together: who has seen two of them go does not wait for the third.
@@ -33,13 +34,14 @@ if TYPE_CHECKING:
     from pcache.owner import Owner
 
 LOOK = 0.5  # seconds between two looks
-PATIENCE = 5.0  # seconds of rest after which a computation may be waiting for the one that waits for it
+PATIENCE = 5.0  # seconds of rest after which a parent process may be waiting for a child that wants its result
+_WITH_THREADS = 12  # times as long for a thread of this process: most often it has nothing to do with the call
+_TURNS = 3  # calls that may go ahead of one computation: if it waits for none of them, more would not help either
 _MUCH = 0.02  # of the time in which a thread runs: it does not rest
 _OWNERS = 2  # that came to no result, after which nobody waits for the next one
 _FAR = 1000  # entries on the way of a circle
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-# Where threads sleep that wait for other threads: locks and conditions, event loops, loops that look again and again.
-_PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
+_PLACES = ("futex", "ep_poll", "epoll")  # where threads sleep that wait for other threads: locks, event loops
 
 
 class Wait:
@@ -101,22 +103,22 @@ class Wait:
         """Whether a computation of another thread waits for other threads."""
         if flight.thread == threading.get_ident():
             return False
-        return self._has_rested(os.getpid(), flight.native_id, _PLACES, now)
+        return self._has_rested(os.getpid(), flight.native_id, _PLACES, now, _WITH_THREADS * PATIENCE)
 
     def _is_for_a_parent(self, owner: Owner | None, now: float) -> bool:
         """Whether a process that started this one, or that one, computes what is waited for, and rests meanwhile."""
         if owner is None or owner.pid == os.getpid() or not owner.is_here() or not _is_ancestor(owner.pid):
             return False
-        return self._has_rested(owner.pid, owner.thread, (), now)
+        return self._has_rested(owner.pid, owner.thread, (), now, PATIENCE)
 
-    def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], now: float) -> bool:
-        """Whether a thread has rested for some seconds, as far as this call has seen."""
+    def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], now: float, patience: float) -> bool:
+        """Whether a thread has rested for so many seconds, as far as this call has seen."""
         ran = _ran(pid, thread, places)
         since, before = self._rests.setdefault((pid, thread), (now, ran or 0))
         if ran is None or (ran - before) / _TICK > _MUCH * max(now - since, LOOK):
             del self._rests[pid, thread]
             return False
-        return now - since >= PATIENCE
+        return now - since >= patience
 
 
 def give_up(flight: Flight) -> None:
@@ -152,7 +154,8 @@ def _reached(path: str) -> set[str]:
 def _takes_turn(flight: Flight, now: float) -> bool:
     """Whether a call may compute what a resting thread computes: the first one, then one after twice the time."""
     with flights.notes:
-        if flight.turns and now - flight.turns[-1] < PATIENCE * 2 ** len(flight.turns):
+        patience = _WITH_THREADS * PATIENCE * 2 ** len(flight.turns)
+        if len(flight.turns) >= _TURNS or (flight.turns and now - flight.turns[-1] < patience):
             return False
         flight.turns.append(now)
         return True

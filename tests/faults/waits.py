@@ -6,7 +6,7 @@ from __future__ import annotations
 BOUNDED = """
 import threading
 from pcache import flow, waiting
-waiting.PATIENCE = 0.3
+waiting.PATIENCE, waiting._WITH_THREADS = 0.3, 1
 waiting.LOOK = flow.LOOK = 0.1
 def run_so_far():
     log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
