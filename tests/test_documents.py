@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import table
+
 DOCUMENTS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -25,3 +27,10 @@ def test_the_examples_of_the_page_on_keys(tmp_path: Path, monkeypatch: pytest.Mo
     assert module.report.function_id != module.train.function_id
     assert module.count_lines(module.File(script)) == len(script.read_text().splitlines())
     assert len(blocks) >= 6
+
+
+def test_tables_of_other_pages_are_theirs() -> None:
+    """docs/reliability.md repeats the tables about damage and single edits as those pages have them."""
+    page = (DOCUMENTS / "reliability.md").read_text()
+    assert table.up_to_date(page) == page
+    assert len(re.findall(r"^\| (pcache|entry) ", page, re.M)) == 2

@@ -1,11 +1,12 @@
-"""Make the table of docs/reliability.md from what a hunt noted.
+"""Make the tables of docs/reliability.md: from what a hunt noted, and from the pages about damage and single edits.
 
-python -m tests.faults.table build/hunt.jsonl
+    python -m tests.faults.table [build/hunt.jsonl]
 """
 
 from __future__ import annotations
 
 import datetime
+import itertools
 import os
 import platform
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 
 from tests.faults.hunting import PROMISES, Finding, read_notes
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
-BEGIN, END = "<!-- made by `make hunt` -->\n", "<!-- end -->\n"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "reliability.md"
 
 
 def summed(findings: list[Finding]) -> list[Finding]:
@@ -44,14 +45,32 @@ def table(findings: list[Finding]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def with_table(page: str, made: str) -> str:
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{made}{END}{after}"
+def with_table(page: str, command: str, made: str) -> str:
+    """The page with another table in the place that a command makes."""
+    begin, end = f"<!-- made by `{command}` -->\n", "<!-- end -->\n"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}{made}{end}{after}"
+
+
+def first_table(page: str) -> str:
+    """The first table of a page."""
+    lines = itertools.dropwhile(lambda line: not line.startswith("|"), page.splitlines())
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), lines)) + "\n"
+
+
+def up_to_date(page: str) -> str:
+    """The page with the tables of other pages as they are now."""
+    for command, source in (("make damage", "damage.md"), ("make mutants", "mutants.md")):
+        page = with_table(page, command, first_table((ROOT / "benchmarks" / source).read_text()))
+    return page
 
 
 def main() -> None:
-    PAGE.write_text(with_table(PAGE.read_text(), table(read_notes(Path(sys.argv[1])))))
+    page = up_to_date(PAGE.read_text())
+    if len(sys.argv) > 1:
+        page = with_table(page, "make hunt", table(read_notes(Path(sys.argv[1]))))
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":
