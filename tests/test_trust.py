@@ -298,14 +298,15 @@ def test_key_files_leave_no_descriptor_open(tmp_path: Path) -> None:
     assert (len(os.listdir("/proc/self/fd")), os.listdir(tmp_path)) == (before, ["key"])
 
 
-def test_without_a_home_there_is_no_place_for_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_there_is_no_place_for_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then nothing can be read yet, and what is written is unsigned."""
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", "relative")
     keys = KeySource(None, None)
     assert (trust.default_key_path(), keys.path, keys.look(), keys.has_place()) == (None, None, None, False)
     assert keys.ensure() is UNSIGNED
-    monkeypatch.setenv("XDG_CONFIG_HOME", f"{__file__}/config")
+    (tmp_path / "file").touch(0o700)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file" / "config"))
     assert not KeySource(None, None).has_place()
 
 
