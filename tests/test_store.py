@@ -420,12 +420,16 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     paths[0].symlink_to("nowhere")
     (item,) = (item for item in store.scan() if item.path == str(paths[0]))
     assert (item.length, item.key, item.function_id) == (len("nowhere"), "aa" + "0" * 38, "f" * 16)
-    scan = store.scan()
+    files = [Path(store.path("f" * 16, f"bb{number:038}")) for number in range(6)]
+    files[0].parent.mkdir(mode=0o700)
+    for path in files:
+        path.write_bytes(b"")
+    scan = store.scan(["bb"])
     seen = {next(scan).path}
-    gone = [path for path in paths[:6] if str(path) not in seen][:3]
+    gone = [path for path in files if str(path) not in seen][:3]
     for path in gone:
         path.unlink()
-    assert seen | {item.path for item in scan} == set(map(str, paths[:6])) - set(map(str, gone))
+    assert seen | {item.path for item in scan} == set(map(str, files)) - set(map(str, gone))
 
 
 def test_results_put_within_a_tick_of_the_clock(tmp_path: Path) -> None:
