@@ -41,7 +41,8 @@ _MUCH = 0.02  # of the time in which a thread runs: it does not rest
 _OWNERS = 2  # that came to no result, after which nobody waits for the next one
 _FAR = 1000  # entries on the way of a circle
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-_PLACES = ("futex", "ep_poll", "epoll")  # where threads sleep that wait for other threads: locks, event loops
+# Where threads sleep that wait for other threads: locks, event loops, pauses between two looks (joblib's).
+_PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
 
 
 class Wait:
