@@ -263,8 +263,10 @@ def _parse_toml(text: bytes, origin: str) -> dict[str, Any]:
 
     try:
         return tomllib.loads(text.decode())
-    except (ValueError, RecursionError) as error:  # that of the decoder, and that of TOML, which names the line
+    except ValueError as error:  # both that of the decoder and that of TOML, which names the line
         raise _refused(f"not valid TOML: {error}", origin) from None
+    except RecursionError:
+        raise _refused("not valid TOML: nested too deeply", origin) from None
 
 
 def _default_directory() -> str:

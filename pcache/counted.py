@@ -84,7 +84,8 @@ def heading_of(totals: str) -> tuple[tuple[str, ...], float, str]:
         if int(check.removeprefix("#"), 16) != crc32(text.encode()) or not check.startswith("#"):
             return (), 0.0, totals
         since, *merged = text.split(" ")
-        return tuple(merged), min(float(_number(since, HOUR * _LAST_HOUR)), time.time()), rest
+        # Written in whole seconds, it may be half a one ahead.
+        return tuple(merged), min(float(_number(since, HOUR * _LAST_HOUR)), time.time() + 1), rest
     except ValueError:
         return (), 0.0, totals
 

@@ -115,6 +115,7 @@ def _refusal(check: str, error: Exception, otherwise: str) -> Finding:
 def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
     try:
         keys = KeySource(None, settings.key_file, shared=settings.shared)
+        keys.look()  # what is wrong with the user's own is only known then
     except SigningKeyError as error:
         return None, _refusal("signing key", error, "pcache key --help")
     where = keys.origin + (f" {keys.path}" if keys.path else "")

@@ -265,7 +265,7 @@ def _set_aside(folder: str) -> list[str]:
         return []
 
 
-def _write_totals(folder: str, amounts: Amounts, since: float, merged: list[str], access: Access) -> None:
+def _write_totals(folder: str, amounts: Amounts, since: float, merged: list[str], access: Access = PRIVATE) -> None:
     from zlib import crc32  # late for start-up time
 
     temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges

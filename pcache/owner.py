@@ -8,6 +8,7 @@ import threading
 from typing import NamedTuple
 
 from pcache.interrupts import pass_on, uninterrupted
+from pcache.summary import printable
 from pcache.trust import SAFE_FLAGS
 
 CLAIM_SUFFIX = ".claim"
@@ -58,10 +59,10 @@ def read_owner(entry_path: str) -> Owner | None:
     try:
         record = json.loads(os.read(fd, MAX_OWNER))
         return Owner(
-            str(record["host"]),
+            printable(str(record["host"])),
             int(record["pid"]),
             int(record["start"]),
-            str(record["call"]),
+            printable(str(record["call"])),
             int(record.get("thread", 0)),
             tuple(map(str, record.get("awaits", ()))),
         )

@@ -190,7 +190,13 @@ def _is_old(path: str) -> bool:
 
 
 def _write_signed(
-    path: str, body: dict[str, Any], keyring: Keyring, context: bytes, access: Access, *, durable: bool = False
+    path: str,
+    body: dict[str, Any],
+    keyring: Keyring,
+    context: bytes,
+    access: Access = PRIVATE,
+    *,
+    durable: bool = False,
 ) -> None:
     import json  # late for start-up time: a hit needs the facts only
 

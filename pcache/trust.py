@@ -33,6 +33,7 @@ _ALL_WRITE = 0o002
 _GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
 UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
+_NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # what waiting makes no directory of
 _PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what a key cannot be made for now
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
@@ -284,13 +285,12 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
         return False
     except OSError as error:
         pass_on(error)
-        if error.errno == errno.ENOTDIR:
+        problem = "is below a file" if error.errno == errno.ENOTDIR else f"cannot be used ({error.strerror})"
+        if error.errno in _NEVER:
             raise DirectoryError(
-                f"the cache directory {path} is below a file; choose another", path=path, reason="os"
+                f"the cache directory {path} {problem}; choose another", path=path, reason="os"
             ) from error
-        raise DirectoryError(
-            f"the cache directory {path} cannot be used ({error.strerror})", path=path, reason="unknown"
-        ) from error
+        raise DirectoryError(f"the cache directory {path} {problem}", path=path, reason="unknown") from error
     if stat.S_ISLNK(status.st_mode):
         raise DirectoryError(
             f"the cache directory {path} is a symbolic link; use the directory that it points to"

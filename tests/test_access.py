@@ -158,3 +158,19 @@ def test_a_file_whose_maker_was_killed(tmp_path: Path) -> None:
         os.chown(folder, 5001, 4242)
         Path(folder).chmod(0o2770)
         assert run(UNFINISHED, tmp_path, f"{folder}/file") == ["5002 0o100660 ['file']"]
+
+
+def test_each_step_below_a_root_is_made_and_checked(tmp_path: Path) -> None:
+    """Down to the folder that is asked for, and up to the root itself."""
+    root = tmp_path / "root"
+    (root / "v1").mkdir(parents=True, mode=0o700)
+    PRIVATE.check_below(str(root), str(root / "v1" / "locks"))
+    assert mode_of(root / "v1" / "locks") == 0o700
+    for folder in (root / "v1" / "locks", root / "v1", root):
+        folder.chmod(0o770)
+        with pytest.raises(DirectoryError) as caught:
+            PRIVATE.check_below(str(root), str(root / "v1" / "locks"))
+        assert caught.value.path == str(folder)
+        folder.chmod(0o700)
+    tmp_path.chmod(0o777)  # what is above is for `check_private`
+    PRIVATE.check_below(str(root), str(root / "v1"))

@@ -1,6 +1,6 @@
 """Make the tables of docs/reliability.md: from what a hunt noted, and from the pages about damage and single edits.
 
-    python -m tests.faults.table [build/hunt.jsonl]
+python -m tests.faults.table [build/hunt.jsonl]
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ from zlib import crc32
 import pytest
 from click.testing import CliRunner
 
-from pcache import Cache, DirectoryError, StoreWarning, claim, occupancy, registry, report
+from pcache import Cache, DirectoryError, StoreWarning, occupancy, registry, report
+from pcache import owner as owners
 from pcache.cli import main as command_line
 from pcache.notices import log, warn_once
 from tests.faults.hunting import rounds
@@ -57,7 +58,7 @@ def hostile_cache(folder: Path, text: str) -> tuple[Cache, Any]:
     registry.write(cache.flow.store.functions, shown, RING)
     name = text.encode("utf-8", "replace").decode().replace("\n", "").replace("\t", "")
     append(cache, f"{int(time.time()) // 3600} {name}\thits 3\tmisses.{name} 2\terrors.{name} 1")
-    owner = {"host": claim._host() + text, "pid": os.getpid(), "start": claim._start_of(os.getpid()), "call": text}
+    owner = {"host": owners._host() + text, "pid": os.getpid(), "start": owners._start_of(os.getpid()), "call": text}
     path = cached._calls.of((5,), {}).address.path + ".claim"
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     Path(path).write_text(json.dumps(owner))

@@ -23,7 +23,8 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, ConfigError, Miss, PcacheError, claim, config, registry, store, units
+from pcache import Cache, ConfigError, Miss, PcacheError, config, registry, store, units
+from pcache import owner as owners
 from pcache.cli import main
 from pcache.culprit import attempt
 from pcache.entry import HEADER, HEADER_AT, META_AT, TABLE_ROW, Header, decode
@@ -323,12 +324,12 @@ def test_registry_files_behind_their_tag(tmp_path: Path, data: st.DataObject) ->
 def test_owner_records(tmp_path: Path, given_bytes: Any) -> None:
     """Any content of a claim says who owns it, or nobody."""
     if not isinstance(given_bytes, bytes):
-        own = json.loads(claim.owner_record("m:f"))
+        own = json.loads(owners.owner_record("m:f"))
         given_bytes = json.dumps(with_changes(own, given_bytes)).encode()
     (tmp_path / "x.claim").write_bytes(given_bytes)
-    owner = claim.read_owner(str(tmp_path / "x"))
+    owner = owners.read_owner(str(tmp_path / "x"))
     assert owner is None or owner.is_dead() in (True, False)
-    assert claim.is_leftover(str(tmp_path / "x.claim")) in (True, False)
+    assert owners.is_leftover(str(tmp_path / "x.claim")) in (True, False)
 
 
 @EXAMPLES

@@ -314,7 +314,8 @@ def test_user_namespaces(tmp_path: Path, arguments: list[str]) -> None:
 
 HIDDEN = """
 subprocess.run(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc"], check=True)
-from pcache.claim import owner_record, read_owner, try_claim
+from pcache.claim import try_claim
+from pcache.owner import owner_record, read_owner
 path = sys.argv[2]
 held = try_claim(path, owner_record("m:f"))
 alive = read_owner(path)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, ConfigError, DirectoryError, PcacheError, SigningKeyError
+from pcache import Cache, ConfigError, DirectoryError, PcacheError, SigningKeyError, StoreWarning
 from pcache.config import resolve
 from pcache.trust import default_key_path, key_to_text, read_key_file
 from tests.faults.odd import BY_ROOT, FILES, NOBODY, Maker, mutable_again, precious_below, seen
@@ -158,7 +158,10 @@ def test_odd_files_in_the_place_of_the_key(tmp_path: Path, own_home: Path, kind:
             assert read_key_file(str(path)) is None
         else:
             with pytest.raises(SigningKeyError):
-                Cache(tmp_path / "cache")
+                read_key_file(str(path))
+            with pytest.warns(StoreWarning):
+                assert Cache(tmp_path / "cache").cached(abs)(-1) == 1
+            assert not list(tmp_path.glob("cache/v1/entries/*/*"))
     finally:
         if ROOT:
             mutable_again(path.parent)
