@@ -28,7 +28,7 @@ from pcache.access import PRIVATE, Access
 from pcache.counted import HOUR, Amounts, add, by_day, heading_of, line_of, lines_of
 from pcache.endings import Unfinished
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import NO_FILE, is_plain, make_way, read_plain
+from pcache.plain import NO_FILE, is_plain_or_none, make_way, read_plain
 from pcache.tally import Tally
 from pcache.trust import write_all
 
@@ -131,7 +131,7 @@ class Ledger(Unfinished):
         self._access.check_below(self.root, self._folder)  # a link in its place would lead elsewhere
         hour = int(time.time()) // HOUR
         path = os.path.join(self._folder, "counters")
-        if os.path.lexists(path) and not is_plain(os.lstat(path)):
+        if not is_plain_or_none(path):
             _rotate(self._folder)  # in a backup made of hard links its lines count all the same
         fd = uninterrupted(self._access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -248,7 +248,7 @@ def _rotate(folder: str) -> list[str]:
         os.rename(os.path.join(folder, "counters"), os.path.join(folder, name))
     except FileNotFoundError:
         return []
-    if is_plain(os.lstat(os.path.join(folder, name))):
+    if is_plain_or_none(os.path.join(folder, name)):
         os.utime(os.path.join(folder, name))  # set aside now
     return [name]
 

@@ -22,24 +22,32 @@ def is_plain(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
 
 
+def is_plain_or_none(path: str) -> bool:
+    """Whether a plain file, or nothing, bears a name."""
+    try:
+        return is_plain(os.lstat(path))
+    except FileNotFoundError:
+        return True
+
+
 def make_way(path: str) -> None:
     """Remove what stands in the place of a file of ours and is none: a link, a FIFO, a second name, a folder.
 
     What it leads to stays as it is; a folder with things in it is set aside. For names below a checked directory.
     """
+    if is_plain_or_none(path):
+        return
     try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if is_plain(status):
-        return
-    if not stat.S_ISDIR(status.st_mode):
         os.unlink(path)
-        return
-    try:
-        os.rmdir(path)
-    except OSError:
-        os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
+    except FileNotFoundError:
+        pass  # gone meanwhile
+    except (IsADirectoryError, PermissionError):  # macOS says the latter of a folder
+        if not os.path.isdir(path) or os.path.islink(path):
+            raise
+        try:
+            os.rmdir(path)
+        except OSError:
+            os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
 
 
 def read_plain(path: str, limit: int) -> bytes:
