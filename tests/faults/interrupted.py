@@ -25,8 +25,9 @@ from types import GeneratorType
 from typing import Any, NamedTuple
 
 from pcache import Cache, Miss, locking
-from pcache.claim import Flight, computing, flights, owner_record
+from pcache.claim import Flight, computing, flights
 from pcache.flow import mode
+from pcache.owner import owner_record
 from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.processes import KEY, Block
 
