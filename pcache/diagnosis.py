@@ -101,7 +101,8 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
     there, findings = _directory(settings.directory, access, keys)
     yield from findings
     yield from _disk(settings)
-    yield from _place(settings)
+    if there or all(finding.state != "problem" for finding in findings):  # nothing is tried in what is not ours
+        yield from _place(settings)
     if there:
         yield from _contents(settings, access, keys.keyring if keys is not None else None)
 

@@ -262,3 +262,14 @@ def test_a_sample(filled: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PCACHE_KEY", key_to_text(b"k" * 32))
     (finding,) = found_in(filled.location, "entries")
     assert finding.text.startswith("5 of 5 entries")
+
+
+def test_nothing_is_tried_in_what_is_not_ours(tmp_path: Path) -> None:
+    """A folder with other things in it is refused, and not even a temporary folder is made there."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").write_bytes(b"")
+    before = os.stat(tmp_path / "photos").st_mtime_ns
+    assert [finding.check for finding in diagnose(str(tmp_path / "photos")) if finding.state == "problem"] == [
+        "directory"
+    ]
+    assert os.stat(tmp_path / "photos").st_mtime_ns == before
