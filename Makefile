@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO_CACHE := build/demo-cache
+HUNT ?= 1
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
@@ -72,7 +73,7 @@ damage: $(VENV)/test.stamp $(VENV)/peers.stamp
 
 hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl
-	PCACHE_HUNT=long PCACHE_HUNT_NOTES=$(CURDIR)/build/hunt.jsonl $(PYTEST) -p no:randomly --timeout 7200 tests/faults
+	PCACHE_HUNT=$(HUNT) PCACHE_HUNT_NOTES=$(CURDIR)/build/hunt.jsonl $(PYTEST) -p no:randomly --timeout 7200 tests/faults
 	$(BIN)/python -m tests.faults.table build/hunt.jsonl
 
 # Fails when an edit is not noticed and not listed in tests/faults/mutants_left.txt. One module: MODULES=trust

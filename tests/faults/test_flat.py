@@ -110,7 +110,7 @@ def test_flat(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) ->
     print(f"seed {seed}: {halves}")  # noqa: T201 - for `pytest -rA`
     memory, resident, descriptors, threads, maps, files = growth
     evidence("bounded", "memory, descriptors, threads, maps and files of a long run", operations, 0)
-    assert all(int(word) > operations // 400 for word in end.split())
+    assert all(int(word) > operations // 2000 for word in end.split())  # all of it happened
     assert (descriptors, threads, maps) == (0, 0, 0)
     assert memory < operations // 40, growth
     assert resident < 8 << 20, growth
