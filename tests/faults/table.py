@@ -35,8 +35,9 @@ def table(findings: list[Finding]) -> str:
     rows = summed(findings)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    shares = " and ".join(f"{share:g}" for share in sorted({finding.share for finding in findings}))
     lines = [
-        f"{today}; {machine}.\n",
+        f"{today}; {machine}; PCACHE_HUNT={shares}.\n",
         "| promise | what was tried | rounds | failures | test |",
         "|---|---|--:|--:|---|",
     ]
