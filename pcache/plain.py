@@ -11,7 +11,7 @@ import io
 import os
 import stat
 
-from pcache.interrupts import uninterrupted
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS
 
 # What reading fails with where there is no file, or something else: a link, a socket, a folder, terabytes.
@@ -39,15 +39,19 @@ def make_way(path: str) -> None:
         return
     try:
         os.rmdir(path)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
 
 
 def read_plain(path: str, limit: int) -> bytes:
     """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there."""
     fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
-    with uninterrupted(io.FileIO, fd) as file:
+    try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
-        return file.read(limit) or b""
+        with io.FileIO(fd, closefd=False) as file:
+            return file.read(limit) or b""
+    finally:
+        os.closerange(fd, fd + 1)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from pcache import Cache, Miss, locking
 from pcache.claim import Flight, computing, flights
 from pcache.flow import mode
+from pcache.forks import whole
 from pcache.owner import owner_record
 from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.processes import KEY, Block
@@ -348,8 +349,12 @@ class Hunt:
             yield "a wrong value"
         if before is not None and (more := descriptors() - before) > 0:
             yield f"{more} descriptors left open"
-        if any(lock.fd >= 0 for lock in list(locking._held)):
+        locks = [reference() for reference in list(locking._held)]
+        if any(lock.fd >= 0 for lock in locks if lock is not None):
             yield "a lock is held"
+        among_threads: list[Any] = [whole, flights.notes, flights._lock]
+        if any(lock._is_owned() for lock in among_threads):
+            yield "a lock among threads is held"
         if computing.get() or mode.get():
             yield "a context variable is set"
             computing.set(frozenset())
