@@ -301,8 +301,8 @@ class Hunt:
         self.ground = Ground(folder)
         self.kind, self.twice = KINDS[kind], kind == "twice"
         self.faults: collections.Counter[str] = collections.Counter()
-        self.unraisable: list[type] = []
-        sys.unraisablehook = lambda lost: self.unraisable.append(type(lost.object))
+        self.unraisable: dict[type, str] = {}  # what had a finalizer that raised, and what
+        sys.unraisablehook = lambda lost: self.unraisable.update({type(lost.object): repr(lost.exc_value)})
         if self.kind.handler is not None:
             signal.signal(self.kind.number, self.kind.handler)
         warnings.simplefilter("error")
@@ -358,8 +358,9 @@ class Hunt:
         if computing.get() or mode.get():
             yield "a context variable is set"
             computing.set(frozenset())
-        if set(self.unraisable) - {GeneratorType}:
-            yield "an exception in a finalizer"
+        self.unraisable.pop(GeneratorType, "")
+        for kind, raised in self.unraisable.items():
+            yield f"{raised} in a finalizer of {kind.__name__}"
         self.unraisable.clear()
         litter = [".claim", ".json.", "totals.new", "key."]
         for path in () if self.twice else [*self.ground.root.rglob("*"), *self.ground.home.rglob("*")]:
