@@ -13,7 +13,7 @@ import stat
 import time
 from typing import NamedTuple
 
-from pcache.interrupts import uninterrupted
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import is_plain, make_way
 from pcache.trust import SAFE_FLAGS, check_directory, our_uid
 
@@ -46,8 +46,9 @@ class Access(NamedTuple):
             try:
                 os.chmod(temporary, mode)
                 os.rename(temporary, path)
-            except OSError:
+            except OSError as error:
                 os.rmdir(temporary)
+                pass_on(error)
                 if not os.path.lexists(path):
                     raise
                 # else another process was faster, and its folder holds something already

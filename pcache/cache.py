@@ -12,6 +12,7 @@ from pcache.config import resolve
 from pcache.decorator import CachedFunction
 from pcache.errors import ConfigError
 from pcache.flow import Flow, mode
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.method import CachedClassMethod
 from pcache.options import Options, make_options
 from pcache.store import Store
@@ -231,12 +232,7 @@ class Cache:
         from pcache import upkeep
 
         return upkeep.clear(
-            self,
-            function,
-            superseded=superseded,
-            unused_for=unused_for,
-            larger_than=larger_than,
-            dry_run=dry_run,
+            self, function, superseded=superseded, unused_for=unused_for, larger_than=larger_than, dry_run=dry_run
         )
 
     def recompress(
@@ -273,6 +269,7 @@ def _absolute(location: str) -> str:
     try:
         return os.path.abspath(expanded)
     except OSError as error:
+        pass_on(error)
         raise ConfigError(
             f"{location!r} is relative, and the current directory is gone", setting="directory"
         ) from error
@@ -291,7 +288,8 @@ def default_cache() -> Cache:
     environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("PCACHE_")))
     try:
         where: object = os.getcwd()
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         where = None
     state = (environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
     if state not in _default:
@@ -338,7 +336,7 @@ class disabled:  # noqa: N801 - reads as a function: `with disabled():`
     _mode: Literal["disabled", "refreshing"] = "disabled"
 
     def __enter__(self) -> None:
-        self._token = mode.set(self._mode)
+        self._token = uninterrupted(mode.set, self._mode)
 
     def __exit__(self, *_: object) -> None:
         mode.reset(self._token)

@@ -11,7 +11,6 @@ of the descriptors, which leaves the parent's locks alone.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
@@ -57,15 +56,19 @@ class Claim(Lock):
         try:
             self._written = os.write(self.fd, owner)
         except OSError:
-            with contextlib.suppress(OSError):
+            try:
                 os.unlink(self.path)  # a full disk: an empty claim must not stay
+            except OSError as error:
+                pass_on(error)
             raise
 
     def drop_unsigned(self) -> None:
         """Remove the claim file where it cannot be locked, unless its owner has signed it, and let go."""
-        with contextlib.suppress(OSError):  # a leftover, as in `abandon`
+        try:
             if not os.fstat(self.fd).st_size and self.is_in_place():
                 os.unlink(self.path)
+        except OSError as error:
+            pass_on(error)  # else a leftover, as in `abandon`
         self.release()
 
     def amend(self, awaits: Sequence[str]) -> None:
@@ -186,7 +189,7 @@ def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: s
                     os.unlink(claim.path)
                 claim.release()  # its owner published meanwhile: look for the new one
             except BaseException:
-                claim.release()
+                claim.close()
                 raise
     except OSError as error:
         if error.errno is None:  # a timeout
@@ -217,7 +220,7 @@ def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Cl
         try:
             claim.sign(owner)
         except BaseException:
-            claim.release()
+            claim.close()
             raise
     except BaseException:
         unlink_if_there(entry_path + suffix)  # nobody else has this name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.errors import ConfigError
 from pcache.folders import user_folder
-from pcache.interrupts import uninterrupted
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.notices import log
 from pcache.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 
@@ -216,7 +216,8 @@ def _nearest_project_file() -> str | None:
     """Return the first pyproject.toml on the way up; it alone counts, as it marks where the project begins."""
     try:
         folder = os.getcwd()
-    except OSError:  # the current directory was removed, or may not be searched
+    except OSError as error:
+        pass_on(error)  # else the current directory was removed, or may not be searched
         return None
     while not os.path.isfile(path := os.path.join(folder, "pyproject.toml")):
         folder, below = os.path.dirname(folder), folder
@@ -241,6 +242,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
+        pass_on(error)
         doubt, text = str(error.strerror), mark
     if mark not in text:
         return b""
@@ -285,13 +287,14 @@ def _is_below_a_file(path: str) -> bool:
         os.lstat(path)
     except NotADirectoryError:
         return True
-    except OSError:
-        pass  # mostly not there yet
+    except OSError as error:
+        pass_on(error)  # else mostly not there yet
     return False
 
 
 def _absolute(path: str, folder: str) -> str:
     try:
         return os.path.abspath(os.path.join(folder, path))
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         raise unusable(path, "an absolute path, as the current directory is gone") from None

@@ -167,7 +167,10 @@ def _free(location: str) -> int:
         location = os.path.dirname(location)
     try:
         disk = os.statvfs(location)
-    except (OSError, AttributeError):
+    except OSError as error:
+        pass_on(error)
+        return 0
+    except AttributeError:  # Windows
         return 0
     return disk.f_bavail * disk.f_frsize
 

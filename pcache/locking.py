@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from pcache.access import PRIVATE, Access
 from pcache.forks import whole
-from pcache.interrupts import uninterrupted
+from pcache.interrupts import pass_on, uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Weak, so that one which an interrupt left in nobody's hands is collected, and lets go.
-_held: weakref.WeakSet[Lock] = weakref.WeakSet()
+# Weak, so that one which an interrupt left in nobody's hands is collected, and lets go. No `WeakSet`: what it
+# forgets one with is written in Python, and an interrupt that comes there is lost.
+_held: set[weakref.ref[Lock]] = set()
 _PAUSE = 0.001  # seconds between two tries
 
 
@@ -31,19 +32,35 @@ class Lock(io.FileIO):
     All that opens and closes it is written in C: no signal comes between, also when it is collected.
     """
 
+    number = -1  # of the descriptor, also when it is closed
+
     def __init__(self, path: str, mode: str = "r+", *, access: Access = PRIVATE) -> None:
         self.path = path
-        with whole:
-            _held.add(self)
-            uninterrupted(super().__init__, path, mode, True, access.open)
+        try:
+            with whole:
+                _held.add(weakref.ref(self, _held.discard))
+                uninterrupted(super().__init__, path, mode, True, access.open)
+                self.number = self.fileno()
+        except BaseException:
+            self.close()
+            raise
 
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""
         with whole:
             try:
                 self.close()
-            except OSError:
-                pass  # it is closed all the same, and what was written is checked when it is read
+            except OSError as error:
+                pass_on(error)  # else it is closed all the same, and what was written is checked when it is read
+
+    def close_copy(self) -> None:
+        """In a child: close what a thread of the parent had in hand to close, as a `with` does outside of `whole`."""
+        try:
+            is_open = os.path.samestat(os.fstat(self.number), os.stat(self.path))
+        except OSError:
+            return  # it is closed
+        if is_open:
+            os.closerange(self.number, self.number + 1)
 
     __del__ = io.FileIO.close  # without the warning that Python's own gives
 
@@ -67,7 +84,7 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock 
                 return None
             time.sleep(_PAUSE)
     except BaseException:
-        lock.release()
+        lock.close()
         raise
     return lock
 
@@ -82,8 +99,10 @@ def locking() -> Callable[..., bool]:
 
 
 def _after_fork_in_child() -> None:
-    for lock in list(_held):
-        lock.release()  # closes this process' copy; unlocking would free the parent's lock
+    for lock in [reference() for reference in list(_held)]:
+        if lock is not None:
+            lock.release()  # closes this process' copy; unlocking would free the parent's lock
+            lock.close_copy()
 
 
 if sys.platform != "win32":

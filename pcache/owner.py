@@ -86,7 +86,8 @@ def _host() -> str:
     """This machine and, where there are any, the process namespace: a pid means nothing outside of it."""
     try:
         namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         namespace = ""
     return f"{os.uname().nodename if hasattr(os, 'uname') else os.environ.get('COMPUTERNAME', '')}/{namespace}"
 
@@ -102,7 +103,10 @@ def _start_of(pid: int) -> int:
         pass  # gone, or another user's where those are hidden (hidepid), or there is no /proc
     except ProcessLookupError:
         return _GONE
-    except (OSError, IndexError, ValueError):
+    except OSError as error:
+        pass_on(error)
+        return _UNKNOWN
+    except (IndexError, ValueError):
         return _UNKNOWN
     try:
         os.kill(pid, 0)

@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 
-from pcache.interrupts import uninterrupted
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS
 
 # What reading fails with where there is no file, or something else: a link, a socket, a folder, terabytes.
@@ -46,7 +46,8 @@ def make_way(path: str) -> None:
             raise
         try:
             os.rmdir(path)
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
 
 
@@ -57,6 +58,6 @@ def read_plain(path: str, limit: int) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
-        return os.read(fd, limit)
+        return os.read(fd, status.st_size)
     finally:
         os.closerange(fd, fd + 1)

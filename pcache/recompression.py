@@ -12,7 +12,7 @@ from pcache.compression import compress_buffer, compress_stream
 from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
 from pcache.inspection import inspect_file
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.interrupts import pass_on
 from pcache.owner import owner_record
 from pcache.publishing import length_of
 from pcache.reader import open_entry
@@ -69,8 +69,11 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
     """Return the length that an entry has then, None when it cannot be had now."""
     inspect_file(item.path, keyring, stream=False)  # before memory is taken for all of a file that may be anybody's
     fd, status = open_entry(item.path, any_owner=keyring.any_owner)
-    with uninterrupted(io.FileIO, fd) as file:
-        data = file.readall()
+    try:
+        with io.FileIO(fd, closefd=False) as file:
+            data = file.readall()
+    finally:
+        os.closerange(fd, fd + 1)
     try:
         header, _, stream, buffers = entry.decode(data, keyring)
     except EntryError as error:

@@ -97,7 +97,8 @@ def write(
     path = os.path.join(folder, f"{facts.function_id}.json")
     try:
         known = read(path, keyring, strictly=True)
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return  # it is there, and says since when the version is known
     if known is None:
         shown = facts if summaries else _without_summaries(facts)
@@ -204,19 +205,20 @@ def _write_signed(
     access.check_below(os.path.dirname(os.path.dirname(folder)), folder)
     record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
     temporary = f"{path}.{os.urandom(4).hex()}"
-    fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_EXCL)
     try:
-        write_all(fd, json.dumps(record, indent=1).encode())
-        make_way(path)
-        os.rename(temporary, path)
-        if durable:
-            os.fsync(fd)  # what somebody decided once is on the disk, with its name
+        fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_EXCL)
+        try:
+            write_all(fd, json.dumps(record, indent=1).encode())
+            make_way(path)
+            os.rename(temporary, path)
+            if durable:
+                os.fsync(fd)  # what somebody decided once is on the disk, with its name
+        finally:
+            os.close(fd)
     except BaseException:
         if os.path.lexists(temporary):
             os.unlink(temporary)  # a full disk: nothing half written stays
         raise
-    finally:
-        os.close(fd)
 
 
 def _read_signed(path: str, keyring: Keyring, context: bytes, *, strictly: bool) -> dict[str, Any] | None:

@@ -168,7 +168,10 @@ class Room(Unfinished):
     def _disk(self) -> os.statvfs_result | None:
         try:
             return os.statvfs(self._store.root)
-        except (OSError, AttributeError):  # AttributeError: Windows
+        except OSError as error:
+            pass_on(error)
+            return None
+        except AttributeError:  # Windows
             return None
 
     def _evict(self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None) -> None:

@@ -97,7 +97,8 @@ class Store:
         except OSError as error:
             if isinstance(error, DirectoryError) and error.reason != "unknown":
                 raise
-            # The system does not say now: whoever reads or writes looks again, and there it is a warning.
+            pass_on(error)
+            # else the system does not say now: whoever reads or writes looks again, and there it is a warning.
 
     @property
     def network(self) -> bool:

@@ -7,7 +7,6 @@ directory, but not read the key, cannot make pcache load anything. Nothing here 
 from __future__ import annotations
 
 import base64
-import contextlib
 import errno
 import os
 import re
@@ -184,8 +183,10 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
         return False
     finally:
         os.closerange(fd, fd + 1)
-        with contextlib.suppress(OSError):  # renamed; or a leftover, which a sweep removes
+        try:
             os.unlink(temporary)
+        except OSError as error:
+            pass_on(error)  # else renamed; or a leftover, which a sweep removes
     return True
 
 
@@ -326,6 +327,7 @@ def check_private(path: str) -> None:
         except FileNotFoundError:
             status = None  # not made yet; the parents decide who could make it
         except OSError as error:
+            pass_on(error)
             raise DirectoryError(
                 f"there is no place for a signing key, and {current} cannot be looked at ({error.strerror})",
                 path=current,

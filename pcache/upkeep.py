@@ -6,7 +6,6 @@ unpickles a result.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
@@ -261,13 +260,15 @@ def _sweep(cache: Cache) -> int:
 def _sweep_key_folder(path: str) -> None:
     """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
     folder, name = os.path.split(os.path.abspath(path))
-    with contextlib.suppress(OSError):  # what cannot be removed now stays for the next time
+    try:
         for other in os.listdir(folder):
             there = os.path.join(folder, other)
             if not other.startswith(name) or not UNFINISHED.fullmatch(other.removeprefix(name)):
                 continue
             if time.time() - os.lstat(there).st_mtime > _LEFT_BEHIND:
                 os.unlink(there)
+    except OSError as error:
+        pass_on(error)  # else what cannot be removed now stays for the next time
 
 
 def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:

@@ -25,6 +25,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pcache.claim import computing, flights
+from pcache.interrupts import pass_on
 from pcache.owner import read_owner
 
 if TYPE_CHECKING:
@@ -135,8 +136,10 @@ def _note(flight: Flight, path: str, *, over: bool = False) -> None:
         if flight.claim is not None and flight.claim.fd >= 0:
             try:
                 flight.claim.amend(flight.awaits)
-            except (OSError, ValueError):
-                pass  # a full disk: other processes do not see it
+            except OSError as error:
+                pass_on(error)  # else a full disk: other processes do not see it
+            except ValueError:
+                pass  # it is no record any more
 
 
 def _reached(path: str) -> set[str]:
@@ -172,7 +175,10 @@ def _ran(pid: int, thread: int, places: tuple[str, ...]) -> int | None:
             place = file.read()
         sleeps = fields[0] == b"S" and (not places or place == "0" or any(name in place for name in places))
         return int(fields[11]) + int(fields[12]) if sleeps else None
-    except (OSError, IndexError, ValueError):
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (IndexError, ValueError):
         return None
 
 
@@ -182,6 +188,9 @@ def _is_ancestor(pid: int) -> bool:
         try:
             with open(f"/proc/{parent}/stat", "rb") as file:
                 parent = int(file.read().rpartition(b")")[2].split()[1])
-        except (OSError, IndexError, ValueError):
+        except OSError as error:
+            pass_on(error)
+            return False
+        except (IndexError, ValueError):
             return False
     return parent == pid

@@ -150,7 +150,7 @@ ORPHAN = OWNED.replace(
     """\
     import subprocess
         from pcache import locking
-        held = [held.fd for held in locking._held]
+        held = [held().fd for held in locking._held]
         child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=held)
         say("child", child.pid)
         hear()""",

@@ -107,6 +107,36 @@ def test_a_forked_child_holds_nothing(path: str) -> None:
     assert run(FORK, path + ".cache", path) == ["child -1 None", "parent True None", "released True"]
 
 
+# A thread that closes a lock has said so before the system closes the descriptor.
+CLOSING = """
+from pcache.locking import try_lock
+held = try_lock(sys.argv[2])
+number, kept = held.fd, os.dup(held.fd)
+held.close()
+os.dup2(kept, number)
+os.close(kept)
+up, tell = os.pipe()
+if os.fork() == 0:
+    os.write(tell, b"!")
+    hear()
+    os._exit(0)
+os.read(up, 1)
+os.close(number)
+say("free", try_lock(sys.argv[2]) is not None)
+os.dup2(up, number)
+child = os.fork()
+if child == 0:
+    say("another file", os.path.samestat(os.fstat(number), os.fstat(up)))
+    os._exit(0)
+os.waitpid(child, 0)
+"""
+
+
+def test_a_fork_while_a_lock_is_being_closed(path: str) -> None:
+    """A child keeps no lock that a thread was about to close, and whatever has its number by then stays open."""
+    assert run(CLOSING, path + ".cache", path) == ["free True", "another file True"]
+
+
 def test_links_are_not_followed(path: str, tmp_path: Path) -> None:
     """A link in place of the lock's file is removed, and what it points to is not made."""
     os.symlink(tmp_path / "elsewhere", path)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 from pcache import Cache, Miss, locking
 from pcache.claim import Flight, computing, flights
 from pcache.flow import mode
+from pcache.forks import whole
 from pcache.owner import owner_record
 from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.processes import KEY, Block
@@ -300,8 +301,8 @@ class Hunt:
         self.ground = Ground(folder)
         self.kind, self.twice = KINDS[kind], kind == "twice"
         self.faults: collections.Counter[str] = collections.Counter()
-        self.unraisable: list[type] = []
-        sys.unraisablehook = lambda lost: self.unraisable.append(type(lost.object))
+        self.unraisable: dict[type, str] = {}  # what had a finalizer that raised, and what
+        sys.unraisablehook = lambda lost: self.unraisable.update({type(lost.object): repr(lost.exc_value)})
         if self.kind.handler is not None:
             signal.signal(self.kind.number, self.kind.handler)
         warnings.simplefilter("error")
@@ -348,13 +349,18 @@ class Hunt:
             yield "a wrong value"
         if before is not None and (more := descriptors() - before) > 0:
             yield f"{more} descriptors left open"
-        if any(lock.fd >= 0 for lock in list(locking._held)):
+        locks = [reference() for reference in list(locking._held)]
+        if any(lock.fd >= 0 for lock in locks if lock is not None):
             yield "a lock is held"
+        among_threads: list[Any] = [whole, flights.notes, flights._lock]
+        if any(lock._is_owned() for lock in among_threads):
+            yield "a lock among threads is held"
         if computing.get() or mode.get():
             yield "a context variable is set"
             computing.set(frozenset())
-        if set(self.unraisable) - {GeneratorType}:
-            yield "an exception in a finalizer"
+        self.unraisable.pop(GeneratorType, "")
+        for kind, raised in self.unraisable.items():
+            yield f"{raised} in a finalizer of {kind.__name__}"
         self.unraisable.clear()
         litter = [".claim", ".json.", "totals.new", "key."]
         for path in () if self.twice else [*self.ground.root.rglob("*"), *self.ground.home.rglob("*")]:
