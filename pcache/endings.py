@@ -14,7 +14,11 @@ import weakref
 class Unfinished:
     """Something that gathers in memory what belongs on disk: written when it, or this process, ends."""
 
+    _gathers = False  # an interrupt may come before anything is gathered, or there is a place for it
+
     def __init__(self) -> None:
+        """To be called last: what is half made has nothing to write."""
+        self._gathers = True
         _unfinished.add(self)
         _arrange()
 
@@ -31,7 +35,7 @@ class Unfinished:
         """
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():  # at the end of a process everything was written before
+        if self._gathers and not sys.is_finalizing():  # at the end of a process everything was written before
             self.let_go()
 
 

@@ -136,13 +136,16 @@ class Ledger(Unfinished):
         fd = uninterrupted(self._access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
             for function, counters in list(self._more.items()):
+                written = dict(counters)  # a signal handler may count meanwhile
                 # On a line of its own, also after one that a kill or a full disk cut short, which is a damaged one.
-                line = f"\n{line_of(hour, function, counters)}".encode()
+                line = f"\n{line_of(hour, function, written)}".encode()
                 length = len(line)
                 # Forgotten as soon as it is written: an interrupt in between would have it written twice.
                 if uninterrupted(os.write, fd, line) != length:
                     raise OSError(errno.ENOSPC, "the disk is full")
                 del self._more[function]
+                if counters != written:
+                    self._add(function, {name: count - written.get(name, 0) for name, count in counters.items()})
             return os.fstat(fd).st_size > _FULL
         finally:
             os.close(fd)

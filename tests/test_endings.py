@@ -43,6 +43,15 @@ class Noted(Unfinished):
         self.notes.append("flushed")
 
 
+def test_an_object_that_is_half_made_is_not_written() -> None:
+    """What an interrupt came to before an object was made has nothing to write."""
+    noted = Noted.__new__(Noted)
+    noted.notes = notes = []
+    del noted
+    gc.collect()
+    assert notes == []
+
+
 def test_an_object_that_is_dropped_is_written() -> None:
     """What an object gathered is written when nobody has it any more, also when it refers to itself."""
     notes: list[str] = []

@@ -894,3 +894,26 @@ def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     assert counting.due_ns == now_ns
     counting.look(time.time_ns())
     assert counting.due_ns < time.time_ns() + 60 * 10**9
+
+
+def test_counting_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler counts in the middle of an append is counted once, with the next one."""
+    cache = cache_at(tmp_path / "cache")
+    cache.cached(double)(1)
+    counting, write = cache.flow.ledger, os.write
+
+    def interrupted(fd: int, data: bytes) -> int:
+        counting.count("m:f", hits=10, waited=1)
+        return write(fd, data)
+
+    counting.count("m:f", hits=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", interrupted)
+        counting.flush()
+    assert ledger.read(str(tmp_path / "cache")).damaged == 0
+    counting.flush()
+    found = Counter(
+        {counter: n for (_, name, counter), n in ledger.read(str(tmp_path / "cache")).amounts.items() if name == "m:f"}
+    )
+    assert found["hits"] % 10 == 1
+    assert found["hits"] // 10 == found["waited"] > 0
