@@ -7,11 +7,11 @@ The source is edited in a copy of the repository. A process that has everything 
 mutant and runs the tests of its module there, the fast ones and those that saw its neighbours first, until one fails
 or takes too long. What survives has to stand in tests/faults/mutants_left.txt with a reason, and nothing else may
 stand there: otherwise this exits with 1. `--write` writes benchmarks/mutants.md, `--only` tries the mutants that have
-this text in their place or lines, `--every` one of so many. `--quick` leaves out the slow tests, and takes the list's
-word for what is in it: that survives. `--known` notes in a file what came of each, and a run with the same file tries
-no more what was killed: it goes on where another was ended, or tries only what survived, after new tests (no changed
-ones) or a quick run. `--pairs` tries each mutant of such a list with the test that its note names, as
-tests/faults/test_mutants.py does. Linux only.
+this text in their place or lines, `--every` one of so many. `--quick` tries the fast tests of the first group alone,
+and takes the list's word for what is in it: that survives. `--known` notes in a file what came of each, and a run with
+the same file tries no more what was killed: it goes on where another was ended, or tries only what survived, after new
+tests (no changed ones) or a quick run. `--pairs` tries each mutant of such a list with the test that its note names,
+as tests/faults/test_mutants.py does. Linux only.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ class Hunt:
     def __init__(self, copy: Copy, module: str, quick: bool, known: Known) -> None:
         self.copy, self.module, self.known = copy, module, known
         self.source = (HERE / "pcache" / f"{module}.py").read_text()
-        groups = [[f"tests/test_{name}.py" for name in group.split()] for group in TESTS[module]]
+        names = TESTS[module][:1] if quick else TESTS[module]
+        groups = [[f"tests/test_{name}.py" for name in group.split()] for group in names]
         times = [self._baseline(group) for group in groups]
         self.groups = [
             (group, {name: took for name, took in known.items() if (took < SLOW) == fast})
