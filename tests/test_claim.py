@@ -326,16 +326,11 @@ def test_a_claim_says_what_its_owner_waits_for(path: str) -> None:
     assert held is not None
     os.utime(held.path, ns=(1, 2))
     room = MAX_OWNER - len(json.dumps({**json.loads(OWNER), "awaits": [""]}))
-    for awaits, said in (
-        ((), ()),
-        (("a" * room,), ("a" * room,)),
-        (("b" * (room + 1),), ("a" * room,)),
-        (("c",), ("c",)),
-    ):
-        held.amend(awaits)
+    for awaits, said in (("", ""), ("a" * room, "a" * room), ("b" * (room + 1), "a" * room), ("c", "c")):
+        held.amend([awaits])
         owner = read_owner(path)
         assert owner is not None
-        assert (owner.awaits, owner.call, os.stat(held.path).st_mtime_ns) == (said, "module:f", 2)
+        assert (owner.awaits, owner.call, os.stat(held.path).st_mtime_ns) == ((said,), "module:f", 2)
     held.amend(["a" * 1000])
     assert publish(held, b"x" * 500) == 500
     assert Path(path).read_bytes() == b"x" * 500
@@ -576,11 +571,17 @@ def test_flights() -> None:
         assert flights.enter("path", first) is first
         assert flights.enter("path", second) is first
         assert flights.enter("other", second) is second
+        assert not first.over
         assert not first.wait(0)
         flights.leave("path", second)
         assert flights.enter("path", second) is first
         flights.leave("path", first)
         assert flights.enter("path", second) is second
+    assert flights.get("path") is flights.get("other") is second
+    assert flights.get("third") is None
+    assert flights.all() == [second, second]
+    assert [flight.over for flight in (first, second)] == [True, True]
+    assert (first.claim, first.awaits, first.turns, first.native_id) == (None, [], [], threading.get_native_id())
     assert first.wait(0)
     assert first.wait(None)  # as many may wait as like to
 

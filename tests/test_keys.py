@@ -460,6 +460,11 @@ def test_sets_in_themselves_keep_their_keys(kind: type, expected: str) -> None:
         key_of([set_in_itself(kind, 1667)] * 4)
 
 
+def test_a_set_of_large_members_keeps_its_key() -> None:
+    """Also where its members are encoded by themselves, in several chunks."""
+    assert key_of({1, "x" * 70_000}) == "160d3dad3ee2c5a926f7fa1fd438148ccf0364fa"
+
+
 def test_sets_too_deep_in_each_other() -> None:
     """They have no key, and that is found out at once."""
     value: Any = 1
