@@ -1,50 +1,45 @@
-"""Does a test fail when pcache is edited? Every single edit of five modules, and the tests that should notice.
+"""Does a test fail when pcache is edited? Every single edit of six modules, and the tests that should notice.
 
-    python benchmarks/mutants.py [--module NAME ...] [--only TEXT] [--every N] [--quick] [--write]
+    python benchmarks/mutants.py [--module NAME ...] [--only TEXT] [--every N] [--quick] [--known FILE] [--write]
     python benchmarks/mutants.py --pairs FILE
 
 The source is edited in a copy of the repository. A process that has everything but pcache in memory forks for each
 mutant and runs the tests of its module there, the fast ones and those that saw its neighbours first, until one fails
 or takes too long. What survives has to stand in tests/faults/mutants_left.txt with a reason, and nothing else may
 stand there: otherwise this exits with 1. `--write` writes benchmarks/mutants.md, `--only` tries the mutants that have
-this text in their place or lines, `--every` one of so many, `--quick` leaves out the slow tests. `--pairs` tries each
-mutant of such a list with the test that its note names: tests/faults/test_mutants.py does. Linux only.
+this text in their place or lines, `--every` one of so many. `--quick` tries the fast tests of the first group alone,
+and takes the list's word for what is in it: that survives. `--known` notes in a file what came of each, and a run with
+the same file tries no more what was killed: it goes on where another was ended, or tries only what survived, after new
+tests (no changed ones) or a quick run. `--pairs` tries each mutant of such a list with the test that its note names,
+as tests/faults/test_mutants.py does. Linux only.
 """
 
 from __future__ import annotations
 
 import argparse
-import compileall
 import gc
+import hashlib
 import json
-import os
 import platform
 import re
-import resource
-import select
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # half of a test run's start; the two that are needed are named
 HERE = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(HERE)]
 
 import hypothesis  # noqa: E402
 import pytest  # noqa: E402
+from mutants_copy import Copy, Watch  # noqa: E402
 
 from tests.faults.mutation import LEFT, Listed, Mutant, mutants, read_edits  # noqa: E402
 
 PAGE = Path(__file__).with_name("mutants.md")
 WARM = ("numpy", "pandas", "blake3", "filelock", "json", "pickletools", "platformdirs", "hypothesis.strategies")
-MEMORY = 12 << 30  # what an edited loop may take
 
 SLOW = 0.5  # seconds; tests that take longer see only what all the others let pass
 
@@ -52,120 +47,42 @@ SLOW = 0.5  # seconds; tests that take longer see only what all the others let p
 TESTS: dict[str, tuple[str, ...]] = {
     "entry": ("entry", "reader trust"),
     "claim": ("claim", "store trust locking", "flow processes"),
+    "owner": ("claim", "flow trust", "diagnosis explanation processes"),
     "store": ("store cache", "reader trust claim upkeep walk flow", "architecture"),
     "keys": ("keys", "dispatch results"),
     "trust": ("trust store", "cache cli_keys registry", "home"),
 }
 
 
-class Outcome(NamedTuple):
-    """What became of a run of tests: which failed, whether because of the time, and how long each took."""
+class Known:
+    """What runs that ended have found out, in a file of lines: outcome or "test", digest or name, seconds."""
 
-    code: int
-    failed: str = ""
-    late: bool = False
-    seconds: dict[str, float] = {}  # noqa: RUF012 - never changed
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path is not None and path.exists() else []
+        self.facts = [tuple(json.loads(line)) for line in lines]
+        self.tests = {name: seconds for kind, name, seconds in self.facts if kind == "test"}
+        self.outcomes = {name: kind for kind, name, _ in self.facts if kind != "test"}
 
+    def add(self, kind: str, name: str, seconds: float) -> None:
+        self.facts.append((kind, name, seconds))
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(json.dumps(self.facts[-1]) + "\n")
 
-class Watch:
-    """A plugin that runs some tests first and the fast ones before the slow, sets limits, and notes the times."""
-
-    def __init__(self, first: Sequence[str], seconds: dict[str, float]) -> None:
-        self.first, self.known = list(first), seconds
-        self.seconds: Counter[str] = Counter()
-        self.failed, self.late = "", False
-
-    def limit(self, name: str) -> float:
-        return 5 + 10 * self.known.get(name, 10)
-
-    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-        if self.known:
-            items[:] = [item for item in items if item.nodeid in self.known]
-        items.sort(key=lambda item: (item.nodeid not in self.first, self.known.get(item.nodeid, 0)))
-        for item in items:
-            item.add_marker(pytest.mark.timeout(self.limit(item.nodeid)))
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        self.seconds[report.nodeid] += report.duration
-        if report.failed and not self.failed:
-            self.failed, self.late = report.nodeid, report.duration >= self.limit(report.nodeid)
-
-
-class Copy:
-    """A copy of the repository in which one module at a time is edited, and tests run in forked processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "tree"
-        self.temporary = folder / "temporary"
-        self.answer = folder / "answer"
-        self.output = folder / "output"
-        shutil.copytree(HERE, self.folder, ignore=shutil.ignore_patterns(".?*", "build", "__pycache__"))
-        compileall.compile_dir(self.folder / "pcache", quiet=1)
-
-    def put(self, module: str, text: str) -> None:
-        path = self.folder / "pcache" / f"{module}.py"
-        path.write_text(text)
-        for stale in (path.parent / "__pycache__").glob(f"{module}.*"):
-            stale.unlink()  # its time and size may be those of the next text
-
-    def run(self, tests: Sequence[str], watch: Watch, *, all_of_them: bool = False) -> Outcome:
-        """Run tests in a fork, in a process group of its own, of which nothing is left afterwards."""
-        self.answer.unlink(missing_ok=True)
-        limit = 30 + 3 * sum(watch.known.values()) if watch.known else 900
-        child = os.fork()
-        if child == 0:
-            self._child(tests, watch, all_of_them)
-        ended = os.pidfd_open(child)
-        in_time = bool(select.select([ended], [], [], limit)[0])
-        os.close(ended)
-        try:
-            os.killpg(child, signal.SIGKILL)  # not waited for yet, so the number is still its own
-        except ProcessLookupError:
-            pass  # it had no time to found its group
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        self._unmount()
-        if not in_time or not self.answer.exists():
-            return Outcome(code or 1, "the run as a whole", not in_time)
-        return Outcome(code, **json.loads(self.answer.read_text()))
-
-    def _child(self, tests: Sequence[str], watch: Watch, all_of_them: bool) -> None:
-        code = 70
-        try:
-            os.setsid()
-            log = os.open(self.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            for stream in (1, 2):
-                os.dup2(log, stream)
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
-            os.chdir(self.folder)
-            sys.path[:] = [str(self.folder), *(path for path in sys.path if Path(path).resolve() != HERE)]
-            os.environ["PYTHONPATH"] = str(self.folder)
-            for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
-                del sys.modules[name]  # those of the copy are wanted
-            plugins = "-p pytest_timeout -p no:cacheprovider -q --tb=line".split()
-            options = [*plugins, f"--basetemp={self.temporary}", *([] if all_of_them else ["-x"])]
-            # Bytecode of tests is kept from the first run, that of an edited module never.
-            sys.dont_write_bytecode = not all_of_them
-            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-            code = int(pytest.main([*options, *tests], plugins=[watch]))
-            answer = {"failed": watch.failed, "late": watch.late, "seconds": watch.seconds}
-            self.answer.write_text(json.dumps(answer))
-        finally:
-            os._exit(code)
-
-    def _unmount(self) -> None:
-        """Detach the small disks of a test that was ended."""
-        for line in Path("/proc/mounts").read_text().splitlines():
-            if (place := line.split()[1]).startswith(str(self.temporary)):
-                subprocess.run(["umount", place], check=False)
+    def minutes(self, names: set[str]) -> int:
+        """How long it took to try some mutants, all runs together."""
+        return round(sum(seconds for _, name, seconds in self.facts if name in names) / 60)
 
 
 class Hunt:
     """The mutants of one module."""
 
-    def __init__(self, copy: Copy, module: str, quick: bool) -> None:
-        self.copy, self.module = copy, module
+    def __init__(self, copy: Copy, module: str, quick: bool, known: Known) -> None:
+        self.copy, self.module, self.known = copy, module, known
         self.source = (HERE / "pcache" / f"{module}.py").read_text()
-        groups = [[f"tests/test_{name}.py" for name in group.split()] for group in TESTS[module]]
+        names = TESTS[module][:1] if quick else TESTS[module]
+        groups = [[f"tests/test_{name}.py" for name in group.split()] for group in names]
         times = [self._baseline(group) for group in groups]
         self.groups = [
             (group, {name: took for name, took in known.items() if (took < SLOW) == fast})
@@ -177,11 +94,25 @@ class Hunt:
     def _baseline(self, group: list[str]) -> dict[str, float]:
         """How long each test takes; they all pass."""
         self.copy.put(self.module, self.source)
-        outcome = self.copy.run(group, Watch([], {}), all_of_them=True)
-        if outcome.code:
+        outcome = self.copy.run(group, Watch([], {}, self.known.tests), all_of_them=True)
+        if outcome.code not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             sys.exit(f"the tests fail without an edit:\n{self.copy.output.read_text()}")
         self.copy.put(self.module, self.source)  # drops its bytecode
-        return outcome.seconds
+        for name, seconds in outcome.seconds.items():
+            self.known.add("test", name, seconds)
+        before = {name: took for name, took in self.known.tests.items() if name.partition("::")[0] in group}
+        return before | outcome.seconds
+
+    def outcome(self, mutant: Mutant, is_listed: bool) -> str:
+        """What became of a mutant, now or in a run before."""
+        name, started = digest(mutant), time.monotonic()
+        if self.known.outcomes.get(name, "survived") != "survived":
+            return self.known.outcomes[name]
+        outcome = self.tried(mutant)
+        if is_listed and outcome != "survived":
+            outcome = self.tried(mutant)  # before it is called a mistake in the list
+        self.known.add(outcome, name, time.monotonic() - started)
+        return outcome
 
     def tried(self, mutant: Mutant) -> str:
         """What became of a mutant: killed, late or survived. Who was late is asked twice: the machine may be busy."""
@@ -210,26 +141,29 @@ class Row(NamedTuple):
     date: str
 
 
-def hunt(copy: Copy, module: str, options: argparse.Namespace) -> tuple[Row, list[Mutant], list[Mutant]]:
+def hunt(copy: Copy, module: str, options: argparse.Namespace, known: Known) -> tuple[Row, list[Mutant], list[Mutant]]:
     """Try the mutants of a module; return what to say of it, the survivors and the others."""
-    started = time.monotonic()
-    trials = Hunt(copy, module, options.quick)
+    trials = Hunt(copy, module, options.quick, known)
     found: dict[str, list[Mutant]] = {"killed": [], "late": [], "survived": []}
     every = mutants(module, trials.source, options.only)[:: options.every]
     listed = {left[:3] for left in read_edits(LEFT)}
     for number, mutant in enumerate(every):
-        outcome = trials.tried(mutant)
-        if outcome != "survived" and mutant.name in listed:
-            outcome = trials.tried(mutant)  # before it is called a mistake in the list
+        is_listed = mutant.name in listed
+        outcome = "survived" if options.quick and is_listed else trials.outcome(mutant, is_listed)
         found[outcome].append(mutant)
-        if outcome == "survived" and mutant.name not in listed:
+        if outcome == "survived" and not is_listed:
             print("{}\n- {}\n+ {}\nsurvived\n".format(*mutant.name), flush=True)
         if number % 50 == 49:
             print(f"{module}: {number + 1} of {len(every)}", file=sys.stderr, flush=True)
-    minutes = round((time.monotonic() - started) / 60)
+    minutes = known.minutes(set(map(digest, every)))
     gone = [*found["killed"], *found["late"]]
     counts = (len(every), len(gone), len(found["late"]), len(found["survived"]))
     return Row(module, *counts, percent(*counts), minutes, time.strftime("%Y-%m-%d")), found["survived"], gone
+
+
+def digest(mutant: Mutant) -> str:
+    """A name for it and the source that it is an edit of."""
+    return hashlib.sha256(mutant.text.encode()).hexdigest()
 
 
 def percent(mutants: int, killed: int, *_: int) -> str:
@@ -294,6 +228,7 @@ def main() -> int:
     parser.add_argument("--only", default="")
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--known", type=Path)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--pairs", type=Path)
     options = parser.parse_args()
@@ -309,9 +244,9 @@ def main() -> int:
         for name in WARM:
             __import__(name)
         gc.freeze()  # pytest collects garbage at its end: not in what all forks share
-        rows, problems = {}, []
+        rows, problems, known = {}, [], Known(options.known)
         for module in options.module or TESTS:
-            row, survivors, gone = hunt(copy, module, options)
+            row, survivors, gone = hunt(copy, module, options, known)
             rows[module] = row
             problems += complaints(module, survivors, gone, whole=not options.only and options.every == 1)
     print(page(rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,8 +15,8 @@ import pytest
 
 from pcache import claim
 from pcache import owner as owners
-from pcache.claim import Flight, Flights, private_claim, remove_leftover, try_claim
-from pcache.owner import owner_record, read_owner
+from pcache.claim import Flight, Flights, locked_private_claim, private_claim, remove_leftover, try_claim
+from pcache.owner import MAX_OWNER, owner_record, read_owner
 from tests.processes import Talker, claims_below, run
 
 OWNER = owner_record("module:f")
@@ -286,6 +287,78 @@ def test_private_claims_exclude_nobody(path: str) -> None:
     assert os.listdir(Path(path).parent) == ["entry"]
 
 
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
+@pytest.mark.parametrize("theirs", [b"", OWNER])
+def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch, number: int, theirs: bytes) -> None:
+    """Where there are no locks a claim excludes nobody, and leaves that of another alone; other failures are told."""
+
+    def refuse(_: int, *, blocking: bool) -> bool:
+        raise OSError(number, "no locks")
+
+    if theirs:
+        Path(path + ".claim").write_bytes(theirs)
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(claim, "locking", lambda: refuse)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match="no locks"):
+            try_claim(path, OWNER)
+    else:
+        held = try_claim(path, OWNER)
+        assert held is not None
+        assert re.fullmatch(r".*\.claim-[0-9a-f]{8}", held.path)
+        assert os.path.exists(path + ".claim") == bool(theirs)
+        assert publish(held, b"entry") == 5
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_locked_claim_that_excludes_nobody(path: str) -> None:
+    """It has a name of its own, and is known as a leftover as soon as its owner is gone."""
+    one, other = (locked_private_claim(path, OWNER) for _ in range(2))
+    assert one.path != other.path
+    assert not remove_leftover(one.path)
+    assert (publish(one, b"one"), publish(other, b"other")) == (3, 5)
+    assert os.listdir(Path(path).parent) == ["entry"]
+
+
+def test_a_claim_says_what_its_owner_waits_for(path: str) -> None:
+    """As long as there is room in its record; since when it computes stays, and the entry takes the record's place."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    os.utime(held.path, ns=(1, 2))
+    room = MAX_OWNER - len(json.dumps({**json.loads(OWNER), "awaits": [""]}))
+    for awaits, said in (("", ""), ("a" * room, "a" * room), ("b" * (room + 1), "a" * room), ("c", "c")):
+        held.amend([awaits])
+        owner = read_owner(path)
+        assert owner is not None
+        assert (owner.awaits, owner.call, os.stat(held.path).st_mtime_ns) == ((said,), "module:f", 2)
+    held.amend(["a" * 1000])
+    assert publish(held, b"x" * 500) == 500
+    assert Path(path).read_bytes() == b"x" * 500
+
+
+def test_the_claim_file_of_another_user(path: str) -> None:
+    """Only the owner of a file may set its times: it is replaced."""
+    Path(path + ".claim").write_bytes(b"theirs")
+    if os.getuid():
+        pytest.skip("only root makes files of other users")
+    os.chown(path + ".claim", 65534, 65534)
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert (os.stat(held.path).st_uid, Path(held.path).read_bytes()) == (0, OWNER)
+    held.abandon()
+
+
+def test_a_claim_that_is_never_in_place(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system does not show what was just opened, a private one is taken after a hundred tries."""
+    looks = []
+    monkeypatch.setattr(claim.Claim, "is_in_place", lambda held: bool(looks.append(held.path)))
+    held = try_claim(path, OWNER)
+    assert held is not None
+    assert held.path.startswith(path + ".claim-")
+    assert looks == [path + ".claim"] * 100
+    held.release()
+
+
 HOLDER = """
 from pcache.claim import try_claim
 from pcache.owner import owner_record
@@ -498,11 +571,17 @@ def test_flights() -> None:
         assert flights.enter("path", first) is first
         assert flights.enter("path", second) is first
         assert flights.enter("other", second) is second
+        assert not first.over
         assert not first.wait(0)
         flights.leave("path", second)
         assert flights.enter("path", second) is first
         flights.leave("path", first)
         assert flights.enter("path", second) is second
+    assert flights.get("path") is flights.get("other") is second
+    assert flights.get("third") is None
+    assert flights.all() == [second, second]
+    assert [flight.over for flight in (first, second)] == [True, True]
+    assert (first.claim, first.awaits, first.turns, first.native_id) == (None, [], [], threading.get_native_id())
     assert first.wait(0)
     assert first.wait(None)  # as many may wait as like to
 

@@ -35,9 +35,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, UnhashableArgument
+from pcache import Cache, UnhashableArgument, keys
 from pcache.dispatch import register_reducer
-from pcache.keys import encode
+from pcache.keys import Nesting, encode, encode_short, module_name, nesting_with
 from tests import key_values
 from tests.key_values import (
     Access,
@@ -440,6 +440,40 @@ def test_cyclic_values_have_keys(make: Callable[[], Any]) -> None:
     assert key_of(make()) == key_of(make()) != key_of([make(), 1])
 
 
+def set_in_itself(kind: type, size: int) -> Any:
+    """A set of so many members, one of which holds it."""
+    inner = functools.partial(len)
+    made = kind([inner, *map(str, range(size - 1))])
+    inner.__setstate__((len, (made,), {}, {}))  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [(set, "640dac8eadab515b4e951ff431aa093adea5122e"), (frozenset, "3eea2bde1438f72c381d2199ffd9357f79aff41a")],
+)
+def test_sets_in_themselves_keep_their_keys(kind: type, expected: str) -> None:
+    """Their keys are as stable as those of other values; so is how often they may be written again."""
+    assert key_of(set_in_itself(kind, 3)) == expected
+    assert key_of([set_in_itself(kind, 1000)] * 5) == key_of([set_in_itself(kind, 1000)] * 5)
+    with pytest.raises(RecursionError):
+        key_of([set_in_itself(kind, 1667)] * 4)
+
+
+def test_a_set_of_large_members_keeps_its_key() -> None:
+    """Also where its members are encoded by themselves, in several chunks."""
+    assert key_of({1, "x" * 70_000}) == "160d3dad3ee2c5a926f7fa1fd438148ccf0364fa"
+
+
+def test_sets_too_deep_in_each_other() -> None:
+    """They have no key, and that is found out at once."""
+    value: Any = 1
+    for _ in range(400):
+        value = frozenset([value])
+    with pytest.raises(RecursionError):
+        key_of([value])
+
+
 def test_cycles_in_object_arrays_end() -> None:
     """An array that contains itself is refused in the end, not followed for ever; one in a cycle of others is not."""
     array = np.array([None, 1], dtype=object)
@@ -566,14 +600,18 @@ def test_repetition_below_the_limit_is_spelled_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copies", "others", "spelled_out"), [(7, 0, True), (9, 0, False), (9, 1 << 18, True), (10, 1 << 18, False)]
+    ("size", "copies", "others", "spelled_out"),
+    [
+        *((1 << 20, 7, 0, True), (1 << 20, 9, 0, False), (1 << 20, 9, 1 << 18, True), (1 << 20, 10, 1 << 18, False)),
+        (1 << 19, 12, 0, True),
+    ],
 )
-def test_what_counts_as_repetition(copies: int, others: int, spelled_out: bool) -> None:
+def test_what_counts_as_repetition(size: int, copies: int, others: int, spelled_out: bool) -> None:
     """More than 8 MiB that the memo makes eight times shorter: the key of these says that parts are shared.
 
     Both figures are part of such keys.
     """
-    part, rest = [b"x" * (1 << 20)], b"y" * others
+    part, rest = [b"x" * size], b"y" * others
     apart = [[bytes(bytearray(part[0]))] for _ in range(copies)]
     assert (key_of([[part] * copies, rest]) == key_of([[apart[0], *apart[1:]], rest])) is spelled_out
 
@@ -708,6 +746,50 @@ def test_sets_of_large_members_are_sorted() -> None:
     for members in ([bytes([n]) * 70_000 for n in (1, 2, 3)], [f"{n}" * 70_000 for n in (1, 2, 3)]):
         for kind in (set, frozenset):
             assert b"sorted" in b"".join(map(bytes, encode(kind(members))))
+
+
+def test_values_without_sets_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text, bytes and lengths of frames that look like the opcode of a set cost no second pass."""
+    monkeypatch.setattr(keys, "_SetEncoder", None)
+    for value in (b"\x8f\x91" * 40_000, "x" * 70_000, [b"\x8f" * 70_000, "y" * 70_000, b"\x91" * 70_000, 1]):
+        assert encode(value)
+    for length in range(60, 240):  # among them all those of which the frame has such a length
+        assert encode([None] * length)
+        assert encode([b"x" * 70_000, [None] * length])
+
+
+def test_short_encodings() -> None:
+    """What is within the limit, to the byte, is returned; of what is longer there is nothing."""
+    for value in ("text" * 10, [1.5, {"a": None}]):
+        size = sum(map(len, encode(value)))
+        assert encode_short(value, {}, size) == encode(value)
+        assert encode_short(value, {}, size - 1) is None
+
+
+def test_large_contents_are_hashed_once() -> None:
+    """What one encoding has hashed another one that is given it takes from there, and nobody else does."""
+    array, large = np.arange(10), {}  # type: ignore[var-annotated]
+    expected = encode([array], large=large)
+    assert encode([array], nesting_with(large)) == expected
+    large.update({known: (owner, "another digest") for known, (owner, _) in large.items()})
+    assert encode([array], nesting_with(large)) == encode_short([array], large, 10_000) != expected
+    large.clear()
+    encode([1], large=large)
+    assert encode([array]) == expected
+    assert large == {}
+
+
+def test_straight_values_alone() -> None:
+    """Where a value that contains itself is of no use it is given up at once; others are as ever."""
+    with pytest.raises(ValueError, match="cyclic"):
+        encode(key_values.cyclic_list(), Nesting(straight=True))
+    assert encode([1, {"a"}], Nesting(straight=True)) == encode([1, {"a"}])
+
+
+def test_modules_have_one_name() -> None:
+    """What another version of Python calls a module, or a worker its main one, is the same in keys."""
+    names = {"pathlib._local": "pathlib", "__mp_main__": "__main__", "pathlib": "pathlib", None: ""}
+    assert {name: module_name(types.SimpleNamespace(__module__=name)) for name in names} == names
 
 
 # What has no key
