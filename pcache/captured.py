@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -53,14 +53,18 @@ class Captured:
             " by this process. If it does not affect them, pass it as an argument with ignore=.",
             PcacheWarning,
         )
-        return blake3(_process_token() + id(value).to_bytes(8, "little")).digest()
+        return blake3(_token + id(value).to_bytes(8, "little")).digest()
 
 
-@functools.cache
-def _token_of(_pid: int) -> bytes:
-    return os.urandom(16)
+# Bytes that no other process has, a forked child included. Made here and not when they are first asked for: two threads
+# that ask at once would each get their own, and compute the same call twice.
+_token = os.urandom(16)
 
 
-def _process_token() -> bytes:
-    """Bytes that no other process has, a forked child included."""
-    return _token_of(os.getpid())
+def _after_fork_in_child() -> None:
+    global _token  # noqa: PLW0603 - one per process
+    _token = os.urandom(16)
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork_in_child)

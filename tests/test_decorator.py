@@ -36,6 +36,7 @@ from pcache import (
     UnpicklableResultWarning,
     cached,
 )
+from tests.processes import run
 
 
 def draw(n: int = 0, *, seed: object = None) -> bytes:
@@ -657,6 +658,35 @@ def test_a_captured_lock_works_in_this_process(cache: Cache) -> None:
         results = [one(1), one(1), two(1), two(1)]
     assert len(given) == 1
     assert results[0] == results[1] != results[2] == results[3]
+
+
+FIRST_IN_TWO_THREADS = """
+import threading, warnings
+warnings.simplefilter("ignore")
+random, together = os.urandom, threading.Barrier(2)
+def urandom(size):
+    try:
+        together.wait(0.3)  # whoever else asks gets its own
+    except threading.BrokenBarrierError:
+        pass
+    return random(size)
+lock = threading.Lock()
+def maker(lock):
+    return cache.cached(lambda n: (lock, n)[1])
+f = maker(lock)
+os.urandom, keys = urandom, set()
+threads = [threading.Thread(target=lambda: keys.add(f.key(1))) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+say(len(keys))
+"""
+
+
+def test_a_captured_lock_in_two_threads_at_once(tmp_path: Path) -> None:
+    """Threads that make the first call of a process together have one key, so that it is computed once."""
+    assert run(FIRST_IN_TWO_THREADS, tmp_path / "cache") == ["1"]
 
 
 def test_a_local_function_that_calls_itself(cache: Cache) -> None:
