@@ -58,6 +58,9 @@ def read_plain(path: str, limit: int) -> bytes:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
-        return os.read(fd, status.st_size)
+        data = os.read(fd, status.st_size)
+        while len(data) < status.st_size and (more := os.read(fd, status.st_size - len(data))):
+            data += more  # one read may end early
+        return data
     finally:
         os.closerange(fd, fd + 1)

@@ -66,7 +66,7 @@ def test_nothing_that_was_planted_runs(tmp_path: Path, canary: Path, evidence: E
     what = f"{told['pickles']} malicious pickles in {len(DISGUISES)} disguises and {len(PLACES)} places: {calls} calls"
     evidence("never executes what it did not write", what, planted, len(failures))
     assert failures == []
-    assert planted >= rounds(300, 12_000)
+    assert planted >= 300
     assert told["more_memory"] < 128 << 20
     assert [line.split()[1] for line in told["control"]] == ["pickle.find_class", "os.system"]
 
