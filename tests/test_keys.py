@@ -465,13 +465,25 @@ def test_a_set_of_large_members_keeps_its_key() -> None:
     assert key_of({1, "x" * 70_000}) == "160d3dad3ee2c5a926f7fa1fd438148ccf0364fa"
 
 
-def test_sets_too_deep_in_each_other() -> None:
+@pytest.mark.parametrize("kind", [frozenset, FrozenTags])
+def test_sets_too_deep_in_each_other(kind: type) -> None:
     """They have no key, and that is found out at once."""
     value: Any = 1
     for _ in range(400):
-        value = frozenset([value])
+        value = kind([value])
     with pytest.raises(RecursionError):
         key_of([value])
+
+
+def test_functions_in_themselves_may_be_repeated() -> None:
+    """What is in a cycle is written each time that it is met."""
+    one, other = cyclic_closure(), cyclic_closure()
+    assert key_of([one] * 3) == key_of([other] * 3) != key_of([one] * 2)
+
+
+def test_sets_may_take_more_than_their_pickle() -> None:
+    """No limit of length applies to what was short enough without the order of its sets."""
+    assert sum(map(len, encode([set()] * 500_000))) > 8 << 20
 
 
 def test_cycles_in_object_arrays_end() -> None:
@@ -746,6 +758,14 @@ def test_sets_of_large_members_are_sorted() -> None:
     for members in ([bytes([n]) * 70_000 for n in (1, 2, 3)], [f"{n}" * 70_000 for n in (1, 2, 3)]):
         for kind in (set, frozenset):
             assert b"sorted" in b"".join(map(bytes, encode(kind(members))))
+    for rest in ([set()], [set(), [None] * 100]):
+        assert b"digests" in b"".join(map(bytes, encode([bytes(70_000), *rest])))
+
+
+def test_many_frozensets_in_a_large_value() -> None:
+    """What is miscounted may be large as well."""
+    many = [frozenset([number]) for number in range(100)]
+    assert key_of([many, bytes(9 << 20)]) == key_of([[*many], bytes(9 << 20)]) != key_of([many, bytes(8 << 20)])
 
 
 def test_values_without_sets_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -770,6 +790,7 @@ def test_large_contents_are_hashed_once() -> None:
     """What one encoding has hashed another one that is given it takes from there, and nobody else does."""
     array, large = np.arange(10), {}  # type: ignore[var-annotated]
     expected = encode([array], large=large)
+    assert large != {}
     assert encode([array], nesting_with(large)) == expected
     large.update({known: (owner, "another digest") for known, (owner, _) in large.items()})
     assert encode([array], nesting_with(large)) == encode_short([array], large, 10_000) != expected
