@@ -32,6 +32,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -545,6 +546,14 @@ def test_large_sets_beside_a_cycle_have_keys() -> None:
     assert key_of([key_values.ring(), beside]) == key_of([key_values.ring(), beside])
 
 
+@pytest.mark.parametrize("make", [key_values.cyclic_list, key_values.cyclic_dict, key_values.ring, cyclic_set])
+def test_a_cycle_beside_something_large(make: Callable[[], Any]) -> None:
+    """Neither what is larger than the limit of spelling out nor a cycle is refused, nor both of them together."""
+    large = bytes(9 << 20)
+    assert key_of([large, make()]) == key_of([large, make()]) != key_of([large, [make()]])
+    assert key_of([make(), large]) == key_of([make(), large]) != key_of([large, make()])
+
+
 def test_cyclic_arguments_of_a_call_end(cache: Cache) -> None:
     """A cached function takes them, and finds the result again for an equal one."""
     cached = cache.cached(len)
@@ -743,13 +752,14 @@ def test_out_of_band_buffers_count_by_content_and_shape() -> None:
     ]
     assert len({key_of(pickle.PickleBuffer(buffer)) for buffer in buffers}) == 6
     assert key_of(pickle.PickleBuffer(raw)) == key_of(pickle.PickleBuffer(bytearray(raw)))
+    assert encode(pickle.PickleBuffer(b"onetwo"))[-1].decode() == f"6 B (6,) {blake3(b'onetwo').hexdigest()}"
 
 
 def test_parts_of_one_buffer_are_not_taken_for_each_other() -> None:
     """What is found out about a whole object is remembered by its identity; what is cut from it has its own content."""
     one, two = (memoryview(b"onetwo")[at : at + 3] for at in (0, 3))
-    keys = {key_of([pickle.PickleBuffer(part), pickle.PickleBuffer(one)]) for part in (one, two)}
-    assert len(keys) == 2
+    pairs = [(a, b) for a in (one, two) for b in (one, two)]
+    assert len({key_of([pickle.PickleBuffer(part) for part in pair]) for pair in pairs}) == 4
     assert key_of([pickle.PickleBuffer(one)] * 2) == key_of([pickle.PickleBuffer(b"one")] * 2)
 
 
@@ -788,6 +798,9 @@ def test_short_encodings() -> None:
 
 def test_large_contents_are_hashed_once() -> None:
     """What one encoding has hashed another one that is given it takes from there, and nobody else does."""
+    raw, notes = bytearray(b"raw"), {}  # type: ignore[var-annotated]
+    encode(pickle.PickleBuffer(raw), large=notes)
+    assert list(notes) == [(id(raw), "raw")]
     array, large = np.arange(10), {}  # type: ignore[var-annotated]
     expected = encode([array], large=large)
     assert large != {}
