@@ -128,6 +128,20 @@ def test_abandoning_a_lost_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert (other.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
 
 
+def test_a_timeout_while_a_claim_is_abandoned(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler raises is passed on, and the lock is let go all the same."""
+
+    def interrupted(_: str) -> None:
+        raise TimeoutError
+
+    held = try_claim(path, OWNER)
+    assert held is not None
+    monkeypatch.setattr(os, "unlink", interrupted)
+    with pytest.raises(TimeoutError):
+        held.abandon()
+    assert held.fd == -1
+
+
 def test_a_leftover_is_taken_over(path: str) -> None:
     """A claim file that nobody holds is no obstacle, and says who holds it from then on."""
     Path(path + ".claim").write_bytes(os.urandom(5000))
@@ -288,7 +302,7 @@ def test_private_claims_exclude_nobody(path: str) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
-@pytest.mark.parametrize("theirs", [b"", OWNER])
+@pytest.mark.parametrize("theirs", [b"", OWNER], ids=["nothing", "a record"])
 def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch, number: int, theirs: bytes) -> None:
     """Where there are no locks a claim excludes nobody, and leaves that of another alone; other failures are told."""
 
