@@ -15,6 +15,7 @@ import pytest
 
 from pcache import claim
 from pcache import owner as owners
+from pcache.access import Access
 from pcache.claim import Flight, Flights, locked_private_claim, private_claim, remove_leftover, try_claim
 from pcache.owner import MAX_OWNER, owner_record, read_owner
 from tests.processes import Talker, claims_below, run
@@ -126,6 +127,34 @@ def test_abandoning_a_lost_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(os, "unlink", lambda _: os.mkdir(path + ".claim"))
         other.abandon()
     assert (other.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(TimeoutError(), []), (KeyboardInterrupt(), []), (OSError(errno.EIO, "bad"), ["entry.claim"])]
+)
+def test_an_interrupt_while_a_claim_is_taken(
+    path: str, monkeypatch: pytest.MonkeyPatch, error: BaseException, left: list[str]
+) -> None:
+    """Neither a file nor a descriptor is left of it; what the system refuses to write it may refuse to remove."""
+
+    def interrupted(*_: object) -> None:
+        raise error
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(claim.Claim, "sign", interrupted)
+    for take in (try_claim, private_claim):
+        with pytest.raises(type(error)):
+            take(path, OWNER)
+    assert (claims_below(Path(path).parent), len(os.listdir("/proc/self/fd"))) == (left, before)
+
+
+def test_claims_of_a_group(path: str) -> None:
+    """In a shared directory the files of claims are the group's."""
+    for take in (try_claim, private_claim, locked_private_claim):
+        held = take(path, OWNER, Access(shared=True))
+        assert held is not None
+        assert os.stat(held.path).st_mode & 0o777 == 0o660
+        held.abandon()
 
 
 def test_a_timeout_while_a_claim_is_abandoned(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,8 +346,9 @@ def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch,
         with pytest.raises(OSError, match="no locks"):
             try_claim(path, OWNER)
     else:
-        held = try_claim(path, OWNER)
+        held = try_claim(path, OWNER, Access(shared=True))
         assert held is not None
+        assert os.stat(held.path).st_mode & 0o777 == 0o660
         assert re.fullmatch(r".*\.claim-[0-9a-f]{8}", held.path)
         assert os.path.exists(path + ".claim") == bool(theirs)
         assert publish(held, b"entry") == 5
@@ -358,7 +388,7 @@ def test_the_claim_file_of_another_user(path: str) -> None:
     os.chown(path + ".claim", 65534, 65534)
     held = try_claim(path, OWNER)
     assert held is not None
-    assert (os.stat(held.path).st_uid, Path(held.path).read_bytes()) == (0, OWNER)
+    assert (os.stat(path + ".claim").st_uid, Path(path + ".claim").read_bytes()) == (0, OWNER)
     held.abandon()
 
 
@@ -366,9 +396,10 @@ def test_a_claim_that_is_never_in_place(path: str, monkeypatch: pytest.MonkeyPat
     """Where the file system does not show what was just opened, a private one is taken after a hundred tries."""
     looks = []
     monkeypatch.setattr(claim.Claim, "is_in_place", lambda held: bool(looks.append(held.path)))
-    held = try_claim(path, OWNER)
+    held = try_claim(path, OWNER, Access(shared=True))
     assert held is not None
     assert held.path.startswith(path + ".claim-")
+    assert os.stat(held.path).st_mode & 0o777 == 0o660
     assert looks == [path + ".claim"] * 100
     held.release()
 
