@@ -355,6 +355,42 @@ def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch,
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_what_stands_in_the_place_of_an_unlocked_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of another that came meanwhile stays; one that cannot be removed is no error."""
+
+    def replace(_: int, *, blocking: bool) -> bool:
+        os.rename(path + ".claim", path + ".old")
+        Path(path + ".claim").touch()
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(claim, "locking", lambda: replace)
+    assert try_claim(path, OWNER) is not None
+    assert os.path.exists(path + ".claim")
+    monkeypatch.setattr(claim.Claim, "is_in_place", lambda _: os.listdir("/nowhere"))
+    assert try_claim(path, OWNER) is not None
+
+
+def test_a_record_that_can_be_neither_written_nor_removed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the two failures is told."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    monkeypatch.setattr(os, "write", lambda *_: os.readlink("/"))
+    monkeypatch.setattr(os, "unlink", lambda _: os.stat("/nowhere"))
+    with pytest.raises(OSError, match="Invalid argument"):
+        held.sign(OWNER)
+    held.release()
+
+
+def test_nothing_else_is_closed(path: str) -> None:
+    """A file that is open under the next number stays so."""
+    for call in (lambda: remove_leftover(path + ".claim"), lambda: read_owner(path)):
+        Path(path + ".claim").write_bytes(OWNER)
+        first, second = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+        os.close(first)
+        assert call()
+        os.close(second)
+
+
 def test_a_locked_claim_that_excludes_nobody(path: str) -> None:
     """It has a name of its own, and is known as a leftover as soon as its owner is gone."""
     one, other = (locked_private_claim(path, OWNER) for _ in range(2))
