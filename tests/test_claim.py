@@ -9,6 +9,7 @@ import os
 import re
 import threading
 import time
+from contextvars import Context
 from pathlib import Path
 
 import pytest
@@ -647,7 +648,9 @@ def test_never_two_holders(tmp_path: Path, path: str) -> None:
 def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
     flights, first, second = Flights(), Flight("path"), Flight("path")
-    assert (first.stored, first.thread) == (True, threading.get_ident())
+    assert (first.path, first.stored, first.thread) == ("path", True, threading.get_ident())
+    assert Context().run(claim.computing.get) == {}
+    assert flights.notes.acquire(blocking=False)
     with first.busy:
         assert flights.enter("path", first) is first
         assert flights.enter("path", second) is first
