@@ -155,6 +155,7 @@ def hunt(copy: Copy, module: str, options: argparse.Namespace, known: Known) -> 
             print("{}\n- {}\n+ {}\nsurvived\n".format(*mutant.name), flush=True)
         if number % 50 == 49:
             print(f"{module}: {number + 1} of {len(every)}", file=sys.stderr, flush=True)
+    copy.put(module, trials.source)  # as the tests of the next module want it
     minutes = known.minutes(set(map(digest, every)))
     gone = [*found["killed"], *found["late"]]
     counts = (len(every), len(gone), len(found["late"]), len(found["survived"]))

@@ -259,7 +259,7 @@ def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
 def _encode_suspected(value: object, nesting: Nesting) -> Sequence[Any]:
     """A value that is cyclic or deep, or looks so."""
     try:
-        return _encode_with(_SetEncoder(nesting, _SPELLED_OUT_LIMIT), value)
+        return _encode_with(_SetEncoder(nesting), value)
     except _TooDeep:
         raise
     except _TooLong:
@@ -274,7 +274,7 @@ def _encode_long(value: object, nesting: Nesting) -> Sequence[Any]:
     shared.dump(value)
     try:
         return _encode_with(_SetEncoder(nesting, max(_SPELLED_OUT_LIMIT, shared.output.size * _SHARING_FACTOR)), value)
-    except _TooLong:
+    except (_TooLong, ValueError):  # the latter of a cycle beside what is large
         return _with_buffers(shared)
 
 

@@ -9,12 +9,14 @@ import os
 import re
 import threading
 import time
+from contextvars import Context
 from pathlib import Path
 
 import pytest
 
 from pcache import claim
 from pcache import owner as owners
+from pcache.access import Access
 from pcache.claim import Flight, Flights, locked_private_claim, private_claim, remove_leftover, try_claim
 from pcache.owner import MAX_OWNER, owner_record, read_owner
 from tests.processes import Talker, claims_below, run
@@ -126,6 +128,48 @@ def test_abandoning_a_lost_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> 
         patch.setattr(os, "unlink", lambda _: os.mkdir(path + ".claim"))
         other.abandon()
     assert (other.fd, claims_below(Path(path).parent)) == (-1, ["entry.claim"])
+
+
+@pytest.mark.parametrize(
+    ("error", "left"), [(TimeoutError(), []), (KeyboardInterrupt(), []), (OSError(errno.EIO, "bad"), ["entry.claim"])]
+)
+def test_an_interrupt_while_a_claim_is_taken(
+    path: str, monkeypatch: pytest.MonkeyPatch, error: BaseException, left: list[str]
+) -> None:
+    """Neither a file nor a descriptor is left of it; what the system refuses to write it may refuse to remove."""
+
+    def interrupted(*_: object) -> None:
+        raise error
+
+    before = len(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(claim.Claim, "sign", interrupted)
+    for take in (try_claim, private_claim):
+        with pytest.raises(type(error)):
+            take(path, OWNER)
+    assert (claims_below(Path(path).parent), len(os.listdir("/proc/self/fd"))) == (left, before)
+
+
+def test_claims_of_a_group(path: str) -> None:
+    """In a shared directory the files of claims are the group's."""
+    for take in (try_claim, private_claim, locked_private_claim):
+        held = take(path, OWNER, Access(shared=True))
+        assert held is not None
+        assert os.stat(held.path).st_mode & 0o777 == 0o660
+        held.abandon()
+
+
+def test_a_timeout_while_a_claim_is_abandoned(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a signal handler raises is passed on, and the lock is let go all the same."""
+
+    def interrupted(_: str) -> None:
+        raise TimeoutError
+
+    held = try_claim(path, OWNER)
+    assert held is not None
+    monkeypatch.setattr(os, "unlink", interrupted)
+    with pytest.raises(TimeoutError):
+        held.abandon()
+    assert held.fd == -1
 
 
 def test_a_leftover_is_taken_over(path: str) -> None:
@@ -288,7 +332,7 @@ def test_private_claims_exclude_nobody(path: str) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
-@pytest.mark.parametrize("theirs", [b"", OWNER])
+@pytest.mark.parametrize("theirs", [b"", OWNER], ids=["nothing", "a record"])
 def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch, number: int, theirs: bytes) -> None:
     """Where there are no locks a claim excludes nobody, and leaves that of another alone; other failures are told."""
 
@@ -303,12 +347,49 @@ def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch,
         with pytest.raises(OSError, match="no locks"):
             try_claim(path, OWNER)
     else:
-        held = try_claim(path, OWNER)
+        held = try_claim(path, OWNER, Access(shared=True))
         assert held is not None
+        assert os.stat(held.path).st_mode & 0o777 == 0o660
         assert re.fullmatch(r".*\.claim-[0-9a-f]{8}", held.path)
         assert os.path.exists(path + ".claim") == bool(theirs)
         assert publish(held, b"entry") == 5
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_stands_in_the_place_of_an_unlocked_claim(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file of another that came meanwhile stays; one that cannot be removed is no error."""
+
+    def replace(_: int, *, blocking: bool) -> bool:
+        os.rename(path + ".claim", path + ".old")
+        Path(path + ".claim").touch()
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(claim, "locking", lambda: replace)
+    assert try_claim(path, OWNER) is not None
+    assert os.path.exists(path + ".claim")
+    monkeypatch.setattr(claim.Claim, "is_in_place", lambda _: os.listdir("/nowhere"))
+    assert try_claim(path, OWNER) is not None
+
+
+def test_a_record_that_can_be_neither_written_nor_removed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first of the two failures is told."""
+    held = try_claim(path, OWNER)
+    assert held is not None
+    monkeypatch.setattr(os, "write", lambda *_: os.readlink("/"))
+    monkeypatch.setattr(os, "unlink", lambda _: os.stat("/nowhere"))
+    with pytest.raises(OSError, match="Invalid argument"):
+        held.sign(OWNER)
+    held.release()
+
+
+def test_nothing_else_is_closed(path: str) -> None:
+    """A file that is open under the next number stays so."""
+    for call in (lambda: remove_leftover(path + ".claim"), lambda: read_owner(path)):
+        Path(path + ".claim").write_bytes(OWNER)
+        first, second = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
+        os.close(first)
+        assert call()
+        os.close(second)
 
 
 def test_a_locked_claim_that_excludes_nobody(path: str) -> None:
@@ -344,7 +425,7 @@ def test_the_claim_file_of_another_user(path: str) -> None:
     os.chown(path + ".claim", 65534, 65534)
     held = try_claim(path, OWNER)
     assert held is not None
-    assert (os.stat(held.path).st_uid, Path(held.path).read_bytes()) == (0, OWNER)
+    assert (os.stat(path + ".claim").st_uid, Path(path + ".claim").read_bytes()) == (0, OWNER)
     held.abandon()
 
 
@@ -352,9 +433,10 @@ def test_a_claim_that_is_never_in_place(path: str, monkeypatch: pytest.MonkeyPat
     """Where the file system does not show what was just opened, a private one is taken after a hundred tries."""
     looks = []
     monkeypatch.setattr(claim.Claim, "is_in_place", lambda held: bool(looks.append(held.path)))
-    held = try_claim(path, OWNER)
+    held = try_claim(path, OWNER, Access(shared=True))
     assert held is not None
     assert held.path.startswith(path + ".claim-")
+    assert os.stat(held.path).st_mode & 0o777 == 0o660
     assert looks == [path + ".claim"] * 100
     held.release()
 
@@ -566,7 +648,9 @@ def test_never_two_holders(tmp_path: Path, path: str) -> None:
 def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
     flights, first, second = Flights(), Flight("path"), Flight("path")
-    assert (first.stored, first.thread) == (True, threading.get_ident())
+    assert (first.path, first.stored, first.thread) == ("path", True, threading.get_ident())
+    assert Context().run(claim.computing.get) == {}
+    assert flights.notes.acquire(blocking=False)
     with first.busy:
         assert flights.enter("path", first) is first
         assert flights.enter("path", second) is first

@@ -32,6 +32,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -465,13 +466,25 @@ def test_a_set_of_large_members_keeps_its_key() -> None:
     assert key_of({1, "x" * 70_000}) == "160d3dad3ee2c5a926f7fa1fd438148ccf0364fa"
 
 
-def test_sets_too_deep_in_each_other() -> None:
+@pytest.mark.parametrize("kind", [frozenset, FrozenTags])
+def test_sets_too_deep_in_each_other(kind: type) -> None:
     """They have no key, and that is found out at once."""
     value: Any = 1
     for _ in range(400):
-        value = frozenset([value])
+        value = kind([value])
     with pytest.raises(RecursionError):
         key_of([value])
+
+
+def test_functions_in_themselves_may_be_repeated() -> None:
+    """What is in a cycle is written each time that it is met."""
+    one, other = cyclic_closure(), cyclic_closure()
+    assert key_of([one] * 3) == key_of([other] * 3) != key_of([one] * 2)
+
+
+def test_sets_may_take_more_than_their_pickle() -> None:
+    """No limit of length applies to what was short enough without the order of its sets."""
+    assert sum(map(len, encode([set()] * 500_000))) > 8 << 20
 
 
 def test_cycles_in_object_arrays_end() -> None:
@@ -531,6 +544,14 @@ def test_large_sets_beside_a_cycle_have_keys() -> None:
     """What lies beside a cycle is not held against it, however much it is."""
     beside = [{(i, j) for i in range(10)} for j in range(3000)]
     assert key_of([key_values.ring(), beside]) == key_of([key_values.ring(), beside])
+
+
+@pytest.mark.parametrize("make", [key_values.cyclic_list, key_values.cyclic_dict, key_values.ring, cyclic_set])
+def test_a_cycle_beside_something_large(make: Callable[[], Any]) -> None:
+    """Neither what is larger than the limit of spelling out nor a cycle is refused, nor both of them together."""
+    large = bytes(9 << 20)
+    assert key_of([large, make()]) == key_of([large, make()]) != key_of([large, [make()]])
+    assert key_of([make(), large]) == key_of([make(), large]) != key_of([large, make()])
 
 
 def test_cyclic_arguments_of_a_call_end(cache: Cache) -> None:
@@ -731,13 +752,14 @@ def test_out_of_band_buffers_count_by_content_and_shape() -> None:
     ]
     assert len({key_of(pickle.PickleBuffer(buffer)) for buffer in buffers}) == 6
     assert key_of(pickle.PickleBuffer(raw)) == key_of(pickle.PickleBuffer(bytearray(raw)))
+    assert encode(pickle.PickleBuffer(b"onetwo"))[-1].decode() == f"6 B (6,) {blake3(b'onetwo').hexdigest()}"
 
 
 def test_parts_of_one_buffer_are_not_taken_for_each_other() -> None:
     """What is found out about a whole object is remembered by its identity; what is cut from it has its own content."""
     one, two = (memoryview(b"onetwo")[at : at + 3] for at in (0, 3))
-    keys = {key_of([pickle.PickleBuffer(part), pickle.PickleBuffer(one)]) for part in (one, two)}
-    assert len(keys) == 2
+    pairs = [(a, b) for a in (one, two) for b in (one, two)]
+    assert len({key_of([pickle.PickleBuffer(part) for part in pair]) for pair in pairs}) == 4
     assert key_of([pickle.PickleBuffer(one)] * 2) == key_of([pickle.PickleBuffer(b"one")] * 2)
 
 
@@ -746,6 +768,14 @@ def test_sets_of_large_members_are_sorted() -> None:
     for members in ([bytes([n]) * 70_000 for n in (1, 2, 3)], [f"{n}" * 70_000 for n in (1, 2, 3)]):
         for kind in (set, frozenset):
             assert b"sorted" in b"".join(map(bytes, encode(kind(members))))
+    for rest in ([set()], [set(), [None] * 100]):
+        assert b"digests" in b"".join(map(bytes, encode([bytes(70_000), *rest])))
+
+
+def test_many_frozensets_in_a_large_value() -> None:
+    """What is miscounted may be large as well."""
+    many = [frozenset([number]) for number in range(100)]
+    assert key_of([many, bytes(9 << 20)]) == key_of([[*many], bytes(9 << 20)]) != key_of([many, bytes(8 << 20)])
 
 
 def test_values_without_sets_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -768,8 +798,12 @@ def test_short_encodings() -> None:
 
 def test_large_contents_are_hashed_once() -> None:
     """What one encoding has hashed another one that is given it takes from there, and nobody else does."""
+    raw, notes = bytearray(b"raw"), {}  # type: ignore[var-annotated]
+    encode(pickle.PickleBuffer(raw), large=notes)
+    assert list(notes) == [(id(raw), "raw")]
     array, large = np.arange(10), {}  # type: ignore[var-annotated]
     expected = encode([array], large=large)
+    assert large != {}
     assert encode([array], nesting_with(large)) == expected
     large.update({known: (owner, "another digest") for known, (owner, _) in large.items()})
     assert encode([array], nesting_with(large)) == encode_short([array], large, 10_000) != expected
