@@ -93,7 +93,7 @@ def test_damage_to_large_entries(tmp_path: Path, evidence: Evidence, kind: str) 
     at_blocks = [at // 512 * 512 for at in places[::3]]
     found = [
         *flips(data, [(at, chance.randrange(8)) for at in places]),
-        *cuts(data, [*places[::3], head, entry.META_AT, 0, 65536]),
+        *cuts(data, [at for at in (*places[::3], head, entry.META_AT, 0, 65536) if at < len(data)]),
         *blocks(data, 512, others, at_blocks),
         *blocks(data, 4096, others, [at // 4096 * 4096 for at in at_blocks]),
         *additions(data),

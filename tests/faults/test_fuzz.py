@@ -364,7 +364,7 @@ def test_options_of_the_command_line(tmp_path: Path, data: st.DataObject) -> Non
     """Any text for a key, a time, a size or a name ends with exit code 0, 1 or 2 and a sentence."""
     cache = Cache(tmp_path / "cache")
     cache.cached(code="none")(abs)(-1)
-    text = data.draw(TEXTS)
+    text = data.draw(TEXTS).replace("\0", "")  # which no argument of a program can hold
     words = data.draw(
         st.sampled_from(
             [
