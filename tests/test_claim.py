@@ -79,6 +79,11 @@ def test_what_cannot_be_replaced(path: str, monkeypatch: pytest.MonkeyPatch) -> 
         held.abandon()
 
 
+def test_what_is_dear_to_compute() -> None:
+    """A second of computing, as docs/reliability.md says, is worth waiting for the disk."""
+    assert claim.DURABLE == 1_000_000_000
+
+
 def test_durable_entries_are_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The system is asked to write what was dear to compute, before its name is there, and nothing else."""
     asked = []
