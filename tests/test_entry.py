@@ -54,6 +54,17 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
     assert all(row.offset % 64 == 0 for row in entry.table_of(data, header, len(data)))
 
 
+def test_a_small_entry_is_checked_as_a_whole() -> None:
+    """Nothing may follow it, another's key is told from damage, and an entry has no marks unless it is given some."""
+    data = SMALL["without a buffer"]
+    with pytest.raises(DamagedEntry, match="lengths"):
+        entry.read_header(data + b"x", len(data) + 1)
+    header = entry.read_header(data, len(data))
+    assert (header.flags, FACTS.flags) == (0, 0)
+    with pytest.raises(ForeignEntry, match="not one of ours"):
+        entry.authenticate(data, header, OTHER_RING)
+
+
 @pytest.mark.parametrize("size", [0, 65535, 65536, 65537, 1 << 20])
 def test_a_stream_of_any_size_is_signed_alike(size: int) -> None:
     """Small heads are joined before they are signed and large ones are not; both are read the same way."""
