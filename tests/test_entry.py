@@ -61,6 +61,8 @@ def test_a_small_entry_is_checked_as_a_whole() -> None:
         entry.read_header(data + b"x", len(data) + 1)
     header = entry.read_header(data, len(data))
     assert (header.flags, FACTS.flags) == (0, 0)
+    assert entry.meta_of(memoryview(data), header) == decode(data, RING)[1]
+    entry.check_identity(header, FACTS.key, FACTS.function_id)
     with pytest.raises(ForeignEntry, match="not one of ours"):
         entry.authenticate(data, header, OTHER_RING)
 
