@@ -11,6 +11,7 @@ import threading
 import time
 from contextvars import Context
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -76,6 +77,11 @@ def test_what_cannot_be_replaced(path: str, monkeypatch: pytest.MonkeyPatch) -> 
             publish(held, b"new", replaces_nothing=replaces_nothing)
         assert (os.path.exists(path), held.fd >= 0) == (not replaces_nothing, True)
         held.abandon()
+
+
+def test_what_is_dear_to_compute() -> None:
+    """A second of computing, as docs/reliability.md says, is worth waiting for the disk."""
+    assert claim.DURABLE == 1_000_000_000
 
 
 def test_durable_entries_are_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,6 +188,16 @@ def test_a_leftover_is_taken_over(path: str) -> None:
     assert (owner.pid, owner.call, owner.is_dead()) == (os.getpid(), "module:f", False)
     assert publish(held, b"entry") == 5
     assert Path(path).read_bytes() == b"entry"
+
+
+def test_a_leftover_is_emptied(path: str) -> None:
+    """Nothing of it is left in an entry, also where no record was written in between."""
+    Path(path + ".claim").write_bytes(b"theirs")
+    held = claim.Claim(path)
+    assert held.empty()
+    assert os.path.getsize(held.path) == 0
+    assert publish(held, b"") == 0
+    assert Path(path).read_bytes() == b""
 
 
 def test_a_claim_of_two_names_is_replaced(path: str) -> None:
@@ -649,7 +665,9 @@ def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
     flights, first, second = Flights(), Flight("path"), Flight("path")
     assert (first.path, first.stored, first.thread) == ("path", True, threading.get_ident())
-    assert Context().run(claim.computing.get) == {}
+    assert Context().run(claim.computing.get) == MappingProxyType({}) != {"path": first}
+    with pytest.raises(TypeError):
+        Context().run(claim.computing.get)["path"] = first  # type: ignore[index]
     assert flights.notes.acquire(blocking=False)
     with first.busy:
         assert flights.enter("path", first) is first

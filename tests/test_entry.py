@@ -54,6 +54,36 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
     assert all(row.offset % 64 == 0 for row in entry.table_of(data, header, len(data)))
 
 
+def test_a_small_entry_is_checked_as_a_whole() -> None:
+    """Nothing may follow it, another's key is told from damage, and an entry has no marks unless it is given some."""
+    data = SMALL["without a buffer"]
+    with pytest.raises(DamagedEntry, match="lengths"):
+        entry.read_header(data + b"x", len(data) + 1)
+    header = entry.read_header(data, len(data))
+    assert (header.flags, FACTS.flags) == (0, 0)
+    assert entry.meta_of(memoryview(data), header) == decode(data, RING)[1]
+    entry.check_identity(header, FACTS.key, FACTS.function_id)
+    with pytest.raises(ForeignEntry, match="not one of ours"):
+        entry.authenticate(data, header, OTHER_RING)
+
+
+@pytest.mark.parametrize("setting", ["none", 1])
+def test_what_is_only_checked(setting: str | int) -> None:
+    """A stream and a buffer in pieces pass as they are, and not with another length or digest."""
+    stream, stored = compress_stream(b"z" * 5000, setting), compress_buffer(memoryview(b"y" * 5000), setting)
+    data = joined(FACTS, b"{}", stream, [stored])
+    header = entry.read_header(data, len(data))
+    entry.check_stream(data, header)
+    with pytest.raises(DamagedEntry):
+        entry.check_stream(data, header._replace(stream_raw_length=header.stream_raw_length + 1))
+    [row] = entry.table_of(data, header, len(data))
+    body = data[row.offset :]
+    entry.check_pieces(row, lambda: [body[:7], body[7:]])
+    for wrong in (row._replace(digest=bytes(32)), row._replace(raw_length=row.raw_length + 1)):
+        with pytest.raises(DamagedEntry):
+            entry.check_pieces(wrong, lambda: [body[:7], body[7:]])
+
+
 @pytest.mark.parametrize("size", [0, 65535, 65536, 65537, 1 << 20])
 def test_a_stream_of_any_size_is_signed_alike(size: int) -> None:
     """Small heads are joined before they are signed and large ones are not; both are read the same way."""

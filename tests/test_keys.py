@@ -296,6 +296,19 @@ def test_keys_do_not_depend_on_what_was_encoded_before() -> None:
         assert key_of(["x", {1, "2"}]) == expected
 
 
+def test_an_encoder_is_used_again_as_if_it_were_new() -> None:
+    """What is left of the last value would count against the next one."""
+    encode(1)
+    [*others, encoder] = keys._spare
+    encode([1, "2"])
+    assert keys._spare[-1] is encoder
+    assert len(keys._spare) == len(others) + 1
+    assert (encoder.output.size, encoder.output.chunks) == (0, [])
+    for nesting in (encoder.nesting, Nesting()):
+        assert (nesting.count, nesting.cycles) == (0, 0)
+        assert (nesting.ids, nesting.contents, nesting.found) == ([], {}, {})
+
+
 def test_threads_do_not_disturb_each_other() -> None:
     """Keys made by many threads at once are those made by one."""
     work = [[i, str(i), {i, str(i)}, [b"x" * i] * 3, Node(v=i)] for i in range(300)]
@@ -355,6 +368,19 @@ class Bag(set[Any]):
 def test_set_subclasses_may_reduce_themselves() -> None:
     """Their own `__reduce__` decides."""
     assert key_of(Bag("ab")) == key_of(Bag("ba")) != key_of(Bag("abc"))
+
+
+class Sack(set[Any]):
+    """A set subclass that says so for one protocol."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Sack, (sorted(self, key=str), protocol)
+
+
+def test_set_subclasses_may_reduce_themselves_by_protocol() -> None:
+    """Their own `__reduce_ex__` decides."""
+    assert key_of(Sack("ab")) == key_of(Sack("ba")) != key_of(Sack("abc"))
+    assert b"sorted" not in b"".join(encode(Sack("ab")))
 
 
 def test_sets_of_a_million_members_have_keys() -> None:
@@ -823,6 +849,7 @@ def test_straight_values_alone() -> None:
 def test_modules_have_one_name() -> None:
     """What another version of Python calls a module, or a worker its main one, is the same in keys."""
     names = {"pathlib._local": "pathlib", "__mp_main__": "__main__", "pathlib": "pathlib", None: ""}
+    assert module_name(object()) == ""
     assert {name: module_name(types.SimpleNamespace(__module__=name)) for name in names} == names
 
 

@@ -102,7 +102,7 @@ def get(world: World) -> None:
 
 
 def durable(world: World) -> None:
-    storing._DURABLE = 0
+    storing.DURABLE = 0
     world.open()
 
 
