@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
+from pcache.access import Access
+from pcache.claim import remove_leftover
 from pcache.store import Store, _listing, _names, check_root, is_ours, make_root, require_ours
 from tests.processes import KEY, RING, Talker, claims_below, run
 
@@ -643,3 +646,110 @@ def test_a_use_to_come_is_set_right(tmp_path: Path) -> None:
     os.utime(path, (ahead, ahead))
     assert cached(-1) == 1
     assert abs(os.stat(path).st_mtime - time.time()) < 60
+
+
+def interrupted(*_arguments: object, **_options: object) -> None:
+    raise TimeoutError  # as a handler of a signal raises it: an `OSError` that is none of the system's
+
+
+@pytest.mark.parametrize("name", ["lstat", "utime", "listdir", "stat", "open"])
+def test_a_timeout_is_no_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What a signal handler raises in the middle of looking, touching, listing or sweeping goes on to the caller."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    cached(1)
+    store, path = Store(cache.location, network=True), cached._calls.of((1,), {}).address.path
+    Path(path + ".claim-0badcafe").write_bytes(b"")
+    os.utime(path, (0, 0))
+    acts: dict[str, object] = {
+        "lstat": lambda: Store(cache.location),
+        "utime": lambda: cached(1),
+        "listdir": lambda: store.relook(path),
+        "stat": store.sweep,
+        "open": lambda: is_ours(cache.location),
+    }
+    monkeypatch.setattr(os, name, interrupted)
+    with pytest.raises(TimeoutError):
+        acts[name]()  # type: ignore[operator]
+
+
+def test_a_timeout_while_the_root_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not taken for a disk that has no room for what nothing rests on."""
+    opened = os.open
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest: interrupted() if str(path).endswith(".gitignore") else opened(path, *rest)
+    )
+    with pytest.raises(TimeoutError):
+        make_root(str(tmp_path / "cache"))
+
+
+def test_a_root_that_cannot_be_looked_at_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store is made all the same, and who uses it looks again; what will never be a directory is refused at once."""
+    lstat = os.lstat
+
+    def failing(path: str) -> os.stat_result:
+        if str(path) == str(tmp_path / "cache"):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", failing)
+    assert Store(str(tmp_path / "cache")).root == str(tmp_path / "cache")
+    with pytest.raises(DirectoryError):
+        Store(str(tmp_path / ("x" * 300)))
+
+
+def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
+    """A shared store uses a directory that its group can write to, and makes what is missing for the group."""
+    root = tmp_path / "cache"
+    root.mkdir()
+    root.chmod(0o2770)
+    store = Store(str(root), access=Access(shared=True))
+    held = store.claim(store.path("f" * 16, "a" * 40), b"{}")
+    assert held is not None
+    assert stat.S_IMODE(os.stat(held.path).st_mode) == 0o660
+    held.abandon()
+    assert require_ours(str(root), Access(shared=True))
+    with pytest.raises(DirectoryError):
+        require_ours(str(root))
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_private_claims_are_locked_where_locks_work(tmp_path: Path, network: bool) -> None:
+    """So that a sweep knows whether somebody still writes; on a network file system nobody could tell."""
+    store = Store(str(tmp_path / "cache"), network=network)
+    held = store.private_claim(store.path("f" * 16, "a" * 40), b"{}")
+    assert remove_leftover(held.path) is network
+    held.abandon()
+
+
+def test_which_shards_there_are(tmp_path: Path) -> None:
+    """Folders with the names of shards, below folders that are ours; none where there are none."""
+    store = Store(str(tmp_path / "cache"))
+    make_root(store.root)
+    assert store.shards() == []
+    os.makedirs(store.entries, mode=0o700)
+    for name in ("ab", "0f"):
+        os.mkdir(f"{store.entries}/{name}")
+    Path(store.entries, "aa").write_text("")
+    os.symlink(tmp_path, f"{store.entries}/bb")
+    assert store.shards() == ["0f", "ab"]
+    assert list(store.scan(["bb"])) == []
+    os.chmod(os.path.dirname(store.entries), 0o770)
+    with pytest.raises(DirectoryError):
+        store.shards()
+
+
+def test_the_tag_is_made_once_and_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written through to the disk, and anew after a power cut that left zeros or half of it; nothing else is."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))))
+    root, tag = str(tmp_path / "cache"), tmp_path / "cache" / "CACHEDIR.TAG"
+    make_root(root)
+    assert synced == ["CACHEDIR.TAG"]
+    whole = tag.read_bytes()
+    for left in (bytes(len(whole)), whole[:20], whole[:20] + bytes(100), b""):
+        tag.write_bytes(left)
+        make_root(root)
+        assert tag.read_bytes() == whole
+    make_root(root)
+    assert synced == ["CACHEDIR.TAG"] * 5
