@@ -707,7 +707,10 @@ def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
     held = store.claim(store.path("f" * 16, "a" * 40), b"{}")
     assert held is not None
     assert stat.S_IMODE(os.stat(held.path).st_mode) == 0o660
-    held.abandon()
+    again = store.claim(store.path("f" * 16, "a" * 39 + "b"), b"{}")  # where the shard is there already
+    assert again is not None
+    assert stat.S_IMODE(os.stat(again.path).st_mode) == 0o660
+    held.abandon(), again.abandon()
     assert require_ours(str(root), Access(shared=True))
     with pytest.raises(DirectoryError):
         require_ours(str(root))
@@ -732,11 +735,48 @@ def test_which_shards_there_are(tmp_path: Path) -> None:
         os.mkdir(f"{store.entries}/{name}")
     Path(store.entries, "aa").write_text("")
     os.symlink(tmp_path, f"{store.entries}/bb")
+    (tmp_path / f"{'f' * 16}-{'b' * 40}").write_bytes(b"precious")
     assert store.shards() == ["0f", "ab"]
     assert list(store.scan(["bb"])) == []
-    os.chmod(os.path.dirname(store.entries), 0o770)
+    for folder in (store.entries, os.path.dirname(store.entries)):
+        os.chmod(folder, 0o770)
+        with pytest.raises(DirectoryError):
+            store.shards()
+        os.chmod(folder, 0o700)
+
+
+def test_a_shard_that_was_not_there_is_looked_at_when_it_is(tmp_path: Path) -> None:
+    """A miss for want of a folder says nothing of the folder that somebody makes then."""
+    cache = cache_at(tmp_path / "cache")
+    cached = cache.cached(double)
+    make_root(cache.location)
+    path = Path(cached._calls.of((1,), {}).address.path)
+    assert not cached.exists(1)
+    path.parent.mkdir(parents=True, mode=0o700)
+    path.parent.chmod(0o770)
     with pytest.raises(DirectoryError):
-        store.shards()
+        cache.flow.store.claim(str(path), b"{}")
+
+
+@pytest.mark.parametrize("name", ["CACHEDIR.TAG", ".gitignore"])
+def test_files_of_the_root_that_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whether a directory is ours is unknown while its tag cannot be read; on the other file nothing rests."""
+    opened = os.open
+
+    def failing(path: str, *rest: int) -> int:
+        if str(path).endswith(name):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return opened(path, *rest)
+
+    if name == "CACHEDIR.TAG":
+        make_root(str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "open", failing)
+    if name == "CACHEDIR.TAG":
+        with pytest.raises(OSError, match="Input/output error"):
+            is_ours(str(tmp_path / "cache"))
+    else:
+        make_root(str(tmp_path / "cache"))
+        assert is_ours(str(tmp_path / "cache"))
 
 
 def test_the_tag_is_made_once_and_lasts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
