@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import re
 import shutil
@@ -816,3 +817,141 @@ def test_directories_of_others_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DirectoryError, match="belongs to another user") as caught:
         cache_at(tmp_path / "cache")
     assert (caught.value.reason, caught.value.path) == ("foreign", str(tmp_path / "cache"))
+
+
+# Keys and directories that a group shares, and systems that fail
+
+
+def failing(number: int) -> Callable[..., Any]:
+    def fail(*_arguments: object, **_options: object) -> Any:
+        raise OSError(number, os.strerror(number)) if number else TimeoutError
+
+    return fail
+
+
+@ROOT_USER
+def test_a_key_file_of_a_group(tmp_path: Path) -> None:
+    """Its group may read it, whoever's it is, and nobody may do more; without `shared` neither."""
+    path = tmp_path / "key"
+    with_text(TEXT)(path)
+    os.chown(path, 65534, 4321)
+    path.chmod(0o640)
+    assert trust.read_key_file(str(path), shared=True) == [KEY]
+    with pytest.raises(SigningKeyError, match="another user"):
+        trust.read_key_file(str(path))
+    for bit in (0o020, 0o010, 0o004, 0o002, 0o001):
+        path.chmod(0o640 | bit)
+        with pytest.raises(SigningKeyError, match=f"run: chmod 640 {path}"):
+            trust.read_key_file(str(path), shared=True)
+    os.chown(path, 0, 0)
+    with pytest.raises(SigningKeyError, match=f"run: chmod 600 {path}"):
+        trust.read_key_file(str(path))
+
+
+@ROOT_USER
+def test_a_key_file_of_a_group_stays_one(tmp_path: Path) -> None:
+    """Who replaces it leaves it to the group that could read it, and only then, and only where that is meant."""
+    path = tmp_path / "folder" / "key"
+    before = os.umask(0)
+    try:
+        trust.write_key_file(str(path), [OLD])
+    finally:
+        os.umask(before)
+    assert mode_of(path.parent) == 0o700
+    os.chown(path, -1, 4321)
+    for mode, shared, after, group in ((0o640, True, 0o640, 4321), (0o600, True, 0o600, 0), (0o640, False, 0o600, 0)):
+        path.chmod(mode)
+        assert trust.write_key_file(str(path), [KEY, OLD], replace=True, shared=shared)
+        assert (mode_of(path), os.stat(path).st_gid) == (after, group)
+        assert trust.parse_keys(path.read_text().split(), "") == [KEY, OLD]
+        os.chown(path, -1, 4321)
+    assert os.listdir(path.parent) == ["key"]
+
+
+def test_a_shared_directory_needs_a_key_that_was_given(
+    tmp_path: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By argument, variable or file; what it signs counts whoever's file it is. The user's own is none of those."""
+    assert KeySource([KEY], None, shared=True).keyring == make_keyring([KEY], any_owner=True)
+    assert KeySource([KEY], None).keyring == make_keyring([KEY])
+    assert not make_keyring([KEY]).any_owner
+    with_text(TEXT)(tmp_path / "key")
+    (tmp_path / "key").chmod(0o640)
+    assert KeySource(None, str(tmp_path / "key"), shared=True).keyring == make_keyring([KEY], any_owner=True)
+    monkeypatch.setenv("PCACHE_KEY", TEXT)
+    assert KeySource(None, None, shared=True).keyring == make_keyring([KEY], any_owner=True)
+    monkeypatch.delenv("PCACHE_KEY")
+    trust.write_key_file(trust.default_key_path() or "", [KEY])
+    assert KeySource(None, None).keyring == make_keyring([KEY])
+    with pytest.raises(SigningKeyError, match=r"a shared cache directory .* `pcache key new --print`") as caught:
+        KeySource(None, None, shared=True)
+    assert caught.value.source == "shared"
+
+
+def test_directories_of_a_group(tmp_path: Path) -> None:
+    """A shared one may be anybody's and its group's to write, not everybody's."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if os.getuid() == 0:
+        os.chown(folder, 65534, 4321)
+    for mode, fits in ((0o2770, True), (0o2775, True), (0o2771, True), (0o2772, False), (0o777, False)):
+        folder.chmod(mode)
+        if fits:
+            assert trust.check_directory(str(folder), shared=True)
+        else:
+            with pytest.raises(DirectoryError, match="written by others"):
+                trust.check_directory(str(folder), shared=True)
+
+
+def test_directories_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails for a moment says nothing of a directory; a timeout is no word of the disk's at all."""
+    looks: tuple[tuple[str, Callable[[str], object], str], ...] = (
+        ("lstat", trust.check_directory, r"the cache directory .* cannot be used \(Input/output error\)"),
+        ("stat", trust.check_private, r"no place for a signing key, and .* cannot be looked at \(Input/output error\)"),
+    )
+    for name, look, message in looks:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, failing(errno.EIO))
+            with pytest.raises(DirectoryError, match=message) as caught:
+                look(str(tmp_path))
+            assert (caught.value.path, caught.value.reason) == (str(tmp_path), "unknown")
+            patch.setattr(os, name, failing(0))
+            with pytest.raises(TimeoutError):
+                look(str(tmp_path))
+
+
+def test_a_key_that_cannot_be_made(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk may have room later; a place that is none never has; a timeout goes on; one that is there is read."""
+    monkeypatch.setattr(os, "link", failing(errno.ENOSPC))
+    with pytest.raises(OSError, match="No space left"):
+        KeySource(None, None).ensure()
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
+    assert KeySource(None, None).ensure() is UNSIGNED
+    monkeypatch.setattr(os, "link", failing(0))
+    with pytest.raises(TimeoutError):
+        KeySource(None, None).ensure()
+    path = trust.default_key_path() or ""
+
+    def made_meanwhile(*_paths: str) -> None:
+        Path(path).touch(0o600)
+        Path(path).write_text(TEXT)
+        failing(errno.ENOSPC)()
+
+    monkeypatch.setattr(os, "link", made_meanwhile)
+    assert KeySource(None, None).ensure() == make_keyring([KEY])
+
+
+def test_what_a_killed_writer_of_keys_leaves_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name; and neither reading nor removing takes a timeout for an answer."""
+    names: list[str] = []
+    monkeypatch.setattr(os, "link", lambda source, _path: names.append(os.path.basename(source)))
+    trust.write_key_file(str(tmp_path / "key"), [KEY])
+    (name,) = names
+    assert trust.UNFINISHED.fullmatch(name.removeprefix("key"))
+    assert not any(map(trust.UNFINISHED.fullmatch, ("", ".1", ".pub", ".1.0badcafe0", "x.1.0badcafe")))
+    monkeypatch.setattr(os, "unlink", failing(0))
+    with pytest.raises(TimeoutError):
+        trust.write_key_file(str(tmp_path / "key"), [KEY])
+    monkeypatch.setattr(os, "open", failing(0))
+    with pytest.raises(TimeoutError):
+        trust.read_key_file(str(tmp_path / "key"))
