@@ -861,8 +861,9 @@ def test_a_key_file_of_a_group_stays_one(tmp_path: Path) -> None:
     os.chown(path, -1, 4321)
     for mode, shared, after, group in ((0o640, True, 0o640, 4321), (0o600, True, 0o600, 0), (0o640, False, 0o600, 0)):
         path.chmod(mode)
-        assert trust.write_key_file(str(path), [KEY, OLD], replace=True, shared=shared)
-        assert (mode_of(path), os.stat(path).st_gid) == (after, group)
+        only = {"shared": True} if shared else {}
+        assert trust.write_key_file(str(path), [KEY, OLD], replace=True, **only)
+        assert (mode_of(path), os.stat(path).st_uid, os.stat(path).st_gid) == (after, 0, group)
         assert trust.parse_keys(path.read_text().split(), "") == [KEY, OLD]
         os.chown(path, -1, 4321)
     assert os.listdir(path.parent) == ["key"]
@@ -874,7 +875,9 @@ def test_a_shared_directory_needs_a_key_that_was_given(
     """By argument, variable or file; what it signs counts whoever's file it is. The user's own is none of those."""
     assert KeySource([KEY], None, shared=True).keyring == make_keyring([KEY], any_owner=True)
     assert KeySource([KEY], None).keyring == make_keyring([KEY])
+    assert make_keyring([KEY], any_owner=True).any_owner
     assert not make_keyring([KEY]).any_owner
+    assert not Keyring(b"", {}).any_owner
     with_text(TEXT)(tmp_path / "key")
     (tmp_path / "key").chmod(0o640)
     assert KeySource(None, str(tmp_path / "key"), shared=True).keyring == make_keyring([KEY], any_owner=True)
@@ -886,6 +889,19 @@ def test_a_shared_directory_needs_a_key_that_was_given(
     with pytest.raises(SigningKeyError, match=r"a shared cache directory .* `pcache key new --print`") as caught:
         KeySource(None, None, shared=True)
     assert caught.value.source == "shared"
+
+
+def test_key_files_close_nothing_else(tmp_path: Path) -> None:
+    """The descriptor next to theirs, which is somebody else's, stays open."""
+    for act in (
+        lambda: trust.write_key_file(str(tmp_path / "key"), [KEY]),
+        lambda: trust.read_key_file(str(tmp_path / "key")),
+    ):
+        first, second = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
+        os.close(first)
+        act()
+        os.fstat(second)
+        os.close(second)
 
 
 def test_directories_of_a_group(tmp_path: Path) -> None:
