@@ -53,15 +53,6 @@ class Access(NamedTuple):
                     raise
                 # else another process was faster, and its folder holds something already
 
-    def make_folders(self, path: str) -> None:
-        """Make a folder with our rights, and those above it that are missing."""
-        missing = []
-        while not os.path.lexists(path):
-            missing.append(path)
-            path = os.path.dirname(path)
-        for folder in reversed(missing):
-            self.make_folder(folder)
-
     def check_below(self, root: str, folder: str) -> None:
         """Make a folder below a root, and check that each step on the way is ours; raises `OSError`.
 

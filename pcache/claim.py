@@ -295,7 +295,7 @@ class Flights:
         """Return the flight of an entry: the given one, which is busy, unless another is under way."""
         with self._lock:
             other = self._by_path.get(entry_path)
-            if other is not None and other.busy.locked():
+            if other is not None and not other.over:
                 return other
             self._by_path[entry_path] = flight  # also over one whose leader was interrupted before it could leave
             return flight

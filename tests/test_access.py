@@ -35,8 +35,8 @@ def mode_of(path: Path) -> int:
 @pytest.mark.parametrize(("access", "folders", "files"), [(PRIVATE, 0o700, 0o600), (SHARED, 0o2770, 0o660)])
 def test_the_mask_changes_nothing(tmp_path: Path, access: Access, folders: int, files: int) -> None:
     """Folders and files have the rights of their directory, whatever the mask of new files is."""
-    access.make_folders(str(tmp_path / "a" / "b"))
-    access.make_folders(str(tmp_path / "a" / "b"))
+    access.check_below(str(tmp_path / "a"), str(tmp_path / "a" / "b"))
+    access.check_below(str(tmp_path / "a"), str(tmp_path / "a" / "b"))
     os.close(access.open(str(tmp_path / "a" / "b" / "file"), os.O_RDWR))
     assert [mode_of(tmp_path / "a"), mode_of(tmp_path / "a" / "b")] == [folders] * 2
     assert mode_of(tmp_path / "a" / "b" / "file") == files

@@ -295,18 +295,18 @@ say(json.dumps([wrong, said, found]))
 """
 
 
+def apart(command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program in namespaces of its own, which may not be permitted."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can map users freely")
 @pytest.mark.parametrize("arguments", [["-U", "--map-root-user"], ["-U"]], ids=["root", "nobody"])
 def test_user_namespaces(tmp_path: Path, arguments: list[str]) -> None:
     """In a namespace where its user has another id, or none, what he stored is his and hits."""
     run(LIVING + "[missed(n, cache.cached(f)) for n in (1, 2)]", tmp_path / "cache")
-    done = subprocess.run(
-        ["unshare", *arguments, sys.executable, "-c", PRELUDE + LIVING + NAMESPACE, str(tmp_path / "cache")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = apart(["unshare", *arguments, sys.executable, "-c", PRELUDE + LIVING + NAMESPACE, str(tmp_path / "cache")])
     if "unshare failed" in done.stderr or "Permission denied" in done.stderr:
         pytest.skip(done.stderr.strip())
     assert json.loads(done.stdout)[::2] == [[], [False, False, False]]
@@ -332,13 +332,7 @@ os.wait()
 def test_processes_of_others_are_hidden(tmp_path: Path) -> None:
     """Where /proc hides other users' processes (hidepid), one that lives is not taken for dead."""
     command = ["unshare", "-m", sys.executable, "-c", PRELUDE + "import subprocess\n" + HIDDEN]
-    done = subprocess.run(
-        [*command, str(tmp_path / "cache"), str(tmp_path / "entry")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = apart([*command, str(tmp_path / "cache"), str(tmp_path / "entry")])
     if "unshare failed" in done.stderr or "mount" in done.stderr:
         pytest.skip(done.stderr.strip())
     assert done.stdout.split() == ["False", "False", "True"], done.stderr

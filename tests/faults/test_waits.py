@@ -52,13 +52,13 @@ def test_a_circle_through_a_waiting_thread(tmp_path: Path, evidence: Evidence) -
         folder = tmp_path / str(number)
         folder.mkdir()
         log = folder / "log"
-        other = Talker(waits.MIXED, folder / "cache", log, "one thread")
+        other = Talker(waits.RING, folder / "cache", log, 2, 1)
         assert other.hear() == "computing 1"
-        first = Talker(waits.MIXED, folder / "cache", log, "two threads")
+        first = Talker(waits.RING, folder / "cache", log, 2, 1, 0)
         assert first.hear() == "computing 0"
         for process in (first, other):
             process.say()
-        assert [process.finish()[-1] for process in (first, other)] == ["done"] * 2
+        assert [process.finish()[-1] for process in (first, other)] == ["['leaf', 'leaf']", "['leaf']"]
         assert claims_below(folder) == []
     evidence("never in the way", "a circle of two processes, through a thread that waits for its own process", count, 0)
 

@@ -44,34 +44,6 @@ say(results)
 """
 )
 
-# One thread waits for another process, a second one for the first. Arguments: log, own part.
-MIXED = (
-    BOUNDED
-    + """
-inside, go = threading.local(), threading.Event()
-@cache.cached(ignore=["go"])
-def f(n, go):
-    run_so_far()
-    if getattr(inside, "n", 0):
-        return "leaf"
-    inside.n = 1
-    say("computing", n)
-    go.wait()
-    return f(1 - n, go)
-if sys.argv[3] == "one thread":
-    threads = [threading.Thread(target=f, args=(1, go))]
-else:
-    threads = [threading.Thread(target=f, args=(n, go)) for n in (1, 0)]
-for thread in threads:
-    thread.start()
-hear()
-go.set()
-for thread in threads:
-    thread.join()
-say("done")
-"""
-)
-
 # How a function that is being computed comes to its own call again, most often in ways that Python does not tell of.
 # Arguments: log, way, how many executions take it.
 SAME_KEY = (
