@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 whole = threading.RLock()  # reentrant: collecting garbage may close a lock
 _PATIENCE = 10.0  # seconds that a fork waits for what takes some 100 ms at most
@@ -19,6 +20,18 @@ _taken: list[bool] = []
 
 
 def _before() -> None:
+    # Before a fork `logging` takes its lock, which modules want while they are loaded: who waits for them must not have
+    # it. Whether it comes before us or after depends on what was loaded first.
+    lock: Any = getattr(sys.modules.get("logging"), "_lock", None)
+    if lock is None or not lock._is_owned():
+        _wait()
+    else:
+        lock.release()
+        _wait()
+        lock.acquire()
+
+
+def _wait() -> None:
     # Most modules are loaded late, and not all of them as a whole.
     deadline = time.monotonic() + _IMPORTS
     while _loads_elsewhere() and time.monotonic() < deadline:

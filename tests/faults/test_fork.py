@@ -164,3 +164,33 @@ def test_fork_while_modules_are_loaded(tmp_path: Path, evidence: Evidence) -> No
     evidence("never in the way", "forks while a thread loads what a first call needs", forks, failures)
     assert early > 0
     assert failures == 0
+
+
+# A thread that holds what must not be cut in two wants the lock of `logging`, which was loaded after us, while a fork
+# is about to be. Says whether it got it before the fork.
+LOGGING = """
+import logging, threading, warnings
+from pcache.forks import whole
+warnings.simplefilter("ignore", DeprecationWarning)
+holds, forking, done = threading.Event(), threading.Event(), []
+os.register_at_fork(before=forking.set)  # the last that is registered comes first
+def load():
+    with whole:
+        holds.set()
+        forking.wait()
+        logging.getLogger("anything")
+        done.append(True)
+thread = threading.Thread(target=load)
+thread.start()
+holds.wait()
+child = os.fork()
+if child == 0:
+    os._exit(not (done and whole.acquire(timeout=5) and logging.getLogger("more")))
+thread.join()
+say(done, os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_fork_does_not_wait_for_who_waits_for_it(tmp_path: Path) -> None:
+    """What a thread has in hand that needs the lock of `logging` comes to its end before the fork."""
+    assert run(LOGGING, tmp_path / "cache") == ["[True] 0"]
