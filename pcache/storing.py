@@ -52,9 +52,13 @@ class CannotWrite(Exception):
 def load_modules() -> None:
     """Load what a miss takes, and a hit does not: as a whole, since it takes some 80 ms."""
     with whole:
+        import zlib  # noqa: F401 - which these load late themselves
+
         import pcache.arguments
+        import pcache.locking
         import pcache.publishing
         import pcache.registry
+        import pcache.removals
         import pcache.room
         import pcache.summary  # noqa: F401 - and all that they load
 
