@@ -7,7 +7,7 @@ HUNT ?= 1
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types bench eviction scale soak damage hunt mutants clean help
+.PHONY: demo test test-all lint types bench eviction scale soak damage versus hunt mutants clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -20,6 +20,7 @@ help:
 	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
 	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
 	@echo "make damage    the same damage to what pcache and peers stored; writes benchmarks/damage.md; five minutes"
+	@echo "make versus    this checkout against another in turns: make versus OLD=../before"
 	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
 	@echo "make mutants   single edits of the source, which tests must notice; writes benchmarks/mutants.md; an hour"
 
@@ -70,6 +71,9 @@ soak: $(VENV)/test.stamp
 
 damage: $(VENV)/test.stamp $(VENV)/peers.stamp
 	$(BIN)/python benchmarks/damage.py --write
+
+versus: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/versus.py $(OLD)
 
 hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl
