@@ -49,7 +49,7 @@ class Access(NamedTuple):
         above = os.path.dirname(path)
         if not self.shared:
             make_private(above)
-        elif not os.path.isdir(above):
+        elif not os.path.lexists(above):
             self.make_above(above)
             _make_shared(above, _WAY_IN)
 

@@ -37,7 +37,7 @@ def make_private(folder: str) -> None:
     if os.path.isdir(folder):
         return
     above = os.path.dirname(folder)
-    if above != folder:
+    if not os.path.lexists(above):
         make_private(above)
     try:
         os.mkdir(folder, 0o700)

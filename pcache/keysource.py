@@ -158,7 +158,7 @@ class FoundAgain(KeySource):
     the cache with its `signing_key=` later. Making this raises nothing.
     """
 
-    def __init__(self, wanted: Wanted, key_file: str | None, shared: bool) -> None:
+    def __init__(self, wanted: Wanted, key_file: str | None, *, shared: bool = False) -> None:
         self.origin, self.path = wanted.origin, wanted.path
         self._wanted, self._key_file, self._shared = wanted, key_file, shared
         self.keyring = None
