@@ -112,7 +112,13 @@ class KeySource:
         folder = os.path.dirname(self.path or "")
         while folder and not os.path.lexists(folder):
             folder = os.path.dirname(folder)
-        return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK) and not os.path.islink(self.path or "")
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK) or os.path.islink(self.path or ""):
+            return False
+        try:
+            disk = os.statvfs(folder)
+        except (OSError, AttributeError):  # or a system that does not say
+            return True
+        return disk.f_bavail > 0 and (disk.f_favail > 0 or not disk.f_files)
 
     def ensure(self) -> Keyring:
         """Return the keys, making the user's own first where there is none; raises `SigningKeyError` without a place.
