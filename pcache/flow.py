@@ -74,7 +74,7 @@ class Flow:
         try:
             keyring = self.keys.keyring or self.keys.look()
             if keyring is None:
-                raise Miss("absent", detail="there is no signing key")
+                raise Miss("absent", detail="there is no signing key yet")
             return self.store.read(address, keyring, self.settings.verify)
         except (DirectoryError, SigningKeyError) as error:
             self.storing.refuse(error, address.path)
