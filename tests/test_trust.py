@@ -345,10 +345,9 @@ def test_a_key_file_that_is_put_right_is_read(tmp_path: Path, own_home: Path, mo
     cached = Cache(tmp_path / "cache").cached(double)
     with pytest.warns(StoreWarning):
         assert cached(2) == 4
-    monkeypatch.setattr(cached._flow.storing, "_stopped_until", 0.0)  # a minute later
+    monkeypatch.setattr(cached._flow.storing, "_keyless_until", 0.0)  # a minute later
     assert cached(2) == 4
     path.write_text(text)
-    monkeypatch.setattr(cached._flow.storing, "_stopped_until", 0.0)
     assert cached.get(1) == 2
     assert (cached(2), cached.get(2)) == (4, 4)
 
