@@ -51,11 +51,24 @@ SAFE_FLAGS |= getattr(os, "O_BINARY", 0)
 our_uid: Callable[[], int] = getattr(os, "getuid", int)
 
 
+class Secret(bytes):
+    """A signing key. Neither what prints it, or something that holds it, nor what pickles it has its bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<signing key>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("signing keys are secret and not pickled; a pcache.Cache is, and finds its keys again")
+
+
 class Keyring(NamedTuple):
     """Signing keys by id. `signing` is the id that new entries are signed with; the other keys only verify.
 
     What keys of `any_owner` signed counts whoever's file it is: they were given for a directory that users share.
-    Neither printing nor pickling one shows a key.
     """
 
     signing: bytes
@@ -66,16 +79,10 @@ class Keyring(NamedTuple):
     def signing_key(self) -> bytes:
         return self.keys[self.signing]
 
-    def __repr__(self) -> str:
-        return f"<Keyring {' '.join(known.hex() for known in self.keys)}>"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("signing keys are secret and not pickled; a pcache.Cache is, and finds its keys again")
-
 
 def make_keyring(keys: Sequence[bytes], *, any_owner: bool = False) -> Keyring:
     """The first of `keys` signs, all of them verify."""
-    return Keyring(key_id(keys[0]), {key_id(key): key for key in keys}, any_owner)
+    return Keyring(key_id(keys[0]), {key_id(key): Secret(key) for key in keys}, any_owner)
 
 
 def key_id(key: bytes) -> bytes:
@@ -84,7 +91,7 @@ def key_id(key: bytes) -> bytes:
 
 
 def new_key() -> bytes:
-    return os.urandom(KEY_BYTES)
+    return Secret(os.urandom(KEY_BYTES))
 
 
 def key_to_text(key: bytes) -> str:
@@ -105,7 +112,7 @@ def parse_key(text: str | bytes, source: str) -> bytes:
             f"{source} is not a signing key: base64 of {KEY_BYTES} bytes is expected. `pcache key new` makes one.",
             source=source,
         )
-    return key
+    return Secret(key)
 
 
 def parse_keys(given: str | bytes | Iterable[str | bytes], source: str) -> list[bytes]:

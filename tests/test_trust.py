@@ -93,7 +93,7 @@ def test_a_key_is_copied() -> None:
     ring = KeySource(given, None).ensure()
     given[:] = bytes(32)
     assert ring == RING
-    assert type(ring.signing_key) is bytes
+    assert isinstance(ring.signing_key, bytes)
 
 
 def test_the_name_of_a_key_is_that_of_the_first_release() -> None:

@@ -140,6 +140,10 @@ def Pickles():
                     print(repr(error))
     joblib.dump(values[:8], "joblib"), joblib.dump(values[:8], "joblib.z", compress=3), print(joblib.hash(plain))
 def Rings():
+    import rich
+    ring = plain.flow.keys.keyring
+    print(ring._asdict(), ring.keys, ring.signing_key, f"{ring.signing_key}", "%s" % ring.signing_key, [*ring])
+    rich.print(ring, vars(plain.flow.keys)), pprint.pprint(ring._asdict())
     for act in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
         try:
             print(act(plain.flow.keys.keyring))
