@@ -51,6 +51,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "store": ("store cache", "reader trust claim upkeep walk flow", "architecture"),
     "keys": ("keys", "dispatch results"),
     "trust": ("trust store", "cache cli_keys registry", "home"),
+    "keysource": ("trust keysource", "cache cli_keys diagnosis", "home"),
 }
 
 

@@ -13,11 +13,13 @@ import stat
 import time
 from typing import NamedTuple
 
+from pcache.folders import make_private
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import is_plain, make_way
 from pcache.trust import SAFE_FLAGS, check_directory, our_uid
 
 _RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
+_WAY_IN = 0o2750  # of folders above a shared one: its group comes through, and only their maker may replace it
 _APPEARING = 1.0  # seconds after which whoever was making a file that we may not open yet was killed
 _PAUSE = 0.001
 
@@ -34,24 +36,22 @@ class Access(NamedTuple):
     def make_folder(self, path: str) -> None:
         """Make a folder with our rights, unless it is there. The one above it is."""
         mode = _RIGHTS[self.shared][0]
+        if self.shared:
+            _make_shared(path, mode)
+            return
+        try:
+            os.mkdir(path, mode)
+        except FileExistsError:
+            pass  # another process was faster
+
+    def make_above(self, path: str) -> None:
+        """Make the folders above a root that are missing, one by one; raises `OSError`."""
+        above = os.path.dirname(path)
         if not self.shared:
-            try:
-                os.mkdir(path, mode)
-            except FileExistsError:
-                pass  # another process was faster
-        elif not os.path.lexists(path):
-            # Under another name first: a mask could keep the group out until the rights are set.
-            temporary = f"{path}.{os.urandom(4).hex()}"
-            os.mkdir(temporary, mode)
-            try:
-                os.chmod(temporary, mode)
-                os.rename(temporary, path)
-            except OSError as error:
-                os.rmdir(temporary)
-                pass_on(error)
-                if not os.path.lexists(path):
-                    raise
-                # else another process was faster, and its folder holds something already
+            make_private(above)
+        elif not os.path.lexists(above):
+            self.make_above(above)
+            _make_shared(above, _WAY_IN)
 
     def check_below(self, root: str, folder: str) -> None:
         """Make a folder below a root, and check that each step on the way is ours; raises `OSError`.
@@ -86,6 +86,23 @@ class Access(NamedTuple):
 
 
 PRIVATE = Access()
+
+
+def _make_shared(path: str, mode: int) -> None:
+    """Make a folder, unless it is there; under another name first, as a mask could keep the group out for a moment."""
+    if os.path.lexists(path):
+        return
+    temporary = f"{path}.{os.urandom(4).hex()}"
+    os.mkdir(temporary, mode)
+    try:
+        os.chmod(temporary, mode)
+        os.rename(temporary, path)
+    except OSError as error:
+        os.rmdir(temporary)
+        pass_on(error)
+        if not os.path.lexists(path):
+            raise
+        # else another process was faster, and its folder holds something already
 
 
 def _open_shared(path: str, flags: int, mode: int) -> int:

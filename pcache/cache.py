@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pcache import reducers  # noqa: F401 - registers how arrays and frames are written in keys
 from pcache.access import Access
 from pcache.config import resolve
 from pcache.decorator import CachedFunction
+from pcache.dispatch import register_reducer
 from pcache.errors import ConfigError
 from pcache.flow import Flow, mode
 from pcache.interrupts import pass_on, uninterrupted
+from pcache.keysource import source_of
 from pcache.method import CachedClassMethod
 from pcache.options import Options, make_options
 from pcache.store import Store
-from pcache.trust import KeySource
 from pcache.versions import label_of, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
+    from pcache.keysource import Wanted
     from pcache.reports import EntryInfo, FunctionStats, Period, Recompressed, Removed, Stats, Verified, VersionInfo
 
 P = ParamSpec("P")
@@ -73,11 +74,8 @@ class Cache:
             "read_only": read_only,
             "shared": shared,
         }
-        if isinstance(signing_key, Iterator):
-            signing_key = list(signing_key)  # an iterator can be neither read twice nor pickled
-        self._signing_key = signing_key
         self.settings = resolve(**self._arguments)
-        keys = KeySource(signing_key, self.settings.key_file, shared=self.settings.shared)
+        keys = source_of(signing_key, self.settings.key_file, shared=self.settings.shared)
         self.flow = Flow(self.settings, keys, Store(self.settings.directory, access=Access(self.settings.shared)))
 
     @property
@@ -89,8 +87,8 @@ class Cache:
         return f"Cache({self.location!r})"
 
     def __reduce__(self) -> Any:
-        # A worker process needs the key that was given; one that was found is found there too.
-        return _restore, (self._arguments, self._signing_key)
+        # Without the keys: a result that holds its cache, or a worker's mail, would have them in clear.
+        return _restore, (self._arguments, self.flow.keys.wanted())
 
     @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
@@ -275,9 +273,13 @@ def _absolute(location: str) -> str:
         ) from error
 
 
-def _restore(arguments: dict[str, Any], signing_key: Any) -> Cache:
-    given = dict(arguments)
-    return Cache(given.pop("directory"), signing_key=signing_key, **given)
+def _restore(arguments: dict[str, Any], wanted: Wanted) -> Cache:
+    given: dict[str, Any] = {**arguments, "signing_key": wanted}
+    return Cache(given.pop("directory"), **given)
+
+
+# In keys without its signing keys: a call would have another key as soon as there is one, or a new one.
+register_reducer(Cache, lambda cache, _: (_restore, cache._arguments))
 
 
 _default: dict[tuple[Any, ...], Cache] = {}

@@ -22,12 +22,13 @@ from pcache.access import Access
 from pcache.config import describe, resolve, to_leave_free
 from pcache.counted import HOUR
 from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyError
+from pcache.keysource import KeySource
 from pcache.mounts import filesystem_of, is_network
 from pcache.owner import is_leftover
 from pcache.store import GENERATION, Store, check_root, is_ours
 from pcache.superseded import superseded
 from pcache.trials import try_out
-from pcache.trust import SAFE_FLAGS, KeySource, check_private, our_uid
+from pcache.trust import SAFE_FLAGS, WAYS_OUT, our_uid
 from pcache.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
     access = Access(settings.shared)
     keys, finding = _key(settings)
     yield finding
-    there, findings = _directory(settings.directory, access, keys)
+    there, findings = _directory(settings.directory, access)
     yield from findings
     yield from _disk(settings)
     if there or all(finding.state != "problem" for finding in findings):  # nothing is tried in what is not ours
@@ -109,7 +110,7 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
 
 def _refusal(check: str, error: Exception, otherwise: str) -> Finding:
     """What an exception says; the command that it ends with is the advice."""
-    text, _, command = str(error).partition("; run: ")
+    text, _, command = str(error).removesuffix(f"; {WAYS_OUT}").partition("; run: ")
     return Finding(check, "problem", text, command or otherwise)
 
 
@@ -118,11 +119,11 @@ def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
         keys = KeySource(None, settings.key_file, shared=settings.shared)
         keys.look()  # what is wrong with the user's own is only known then
     except SigningKeyError as error:
-        return None, _refusal("signing key", error, "pcache key --help")
+        return None, _refusal("signing key", error, WAYS_OUT)
     where = keys.origin + (f" {keys.path}" if keys.path else "")
     if keys.keyring is None and not keys.has_place():
-        text = f"there is no place for one ({keys.path or 'no home directory'}): only a private directory is used"
-        return keys, Finding("signing key", "note", text, "set PCACHE_KEY to what `pcache key new --print` prints")
+        text = f"there is no place for one ({keys.path or 'no home directory'}): nothing is stored or read"
+        return keys, Finding("signing key", "problem", text, WAYS_OUT)
     if keys.keyring is None:
         return keys, Finding("signing key", "ok", f"none yet: the first result makes {keys.path}")
     more = len(keys.keyring.keys) - 1
@@ -131,12 +132,10 @@ def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
     return keys, Finding("signing key", "ok", f"{keys.keyring.signing.hex()} from {where}{mode}{reading}")
 
 
-def _directory(root: str, access: Access, keys: KeySource | None) -> tuple[bool, list[Finding]]:
+def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
     """Whether a directory that can be looked into is there, and what is to be said of it."""
     try:
         there = check_root(root, access)
-        if keys is not None and keys.keyring is None and not keys.has_place():
-            check_private(root)
     except DirectoryError as error:
         return False, [_refusal("directory", error, "choose another with PCACHE_DIR or -C")]
     if not there:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from pcache.claim import Claim
     from pcache.config import Settings
+    from pcache.keysource import KeySource
     from pcache.reader import Address, Loaded
     from pcache.registry import FunctionVersion
     from pcache.store import Store
-    from pcache.trust import KeySource
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
@@ -67,12 +67,10 @@ class Flow:
         self.store = store
         self.ledger = Ledger(store.root, read_only=settings.read_only, access=store.access)
         self.storing = Storing(settings, keys, store, self.ledger)
-        self.passive = settings.disable or self.storing.not_private
+        self.passive = settings.disable
 
     def look_up(self, address: Address) -> Loaded:
         """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""
-        if self.storing.not_private:
-            raise Miss("foreign", detail="there is no place for a signing key, and others can change the directory")
         try:
             keyring = self.keys.keyring or self.keys.look()
             if keyring is None:

@@ -1,4 +1,4 @@
-"""The user's folders for caches and for configuration."""
+"""The user's folders for caches and for configuration, and how folders that nobody else may write to are made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ def user_folder(kind: str) -> str | None:
     if _PLATFORM == "linux":
         variable, below_home = _XDG[kind]
         given = os.environ.get(variable, "").strip()
-        base = given if os.path.isabs(given) else os.path.expanduser(f"~/{below_home}")
+        home = os.path.expanduser("~")
+        # A home that is not there is not ours to make: `HOME=/nonexistent` says that there is none, to root as well.
+        base = given if os.path.isabs(given) else os.path.join(home, below_home) if os.path.isdir(home) else ""
         return os.path.join(base, "pcache") if os.path.isabs(base) else None
     import platformdirs  # late for start-up time
 
@@ -26,3 +28,22 @@ def user_folder(kind: str) -> str | None:
     except RuntimeError:  # recent releases raise it without a home, older ones return a relative "~/..."
         return None
     return folder if os.path.isabs(folder) else None
+
+
+def make_private(folder: str) -> None:
+    """Make a folder and all above it that are missing, each for us alone whatever the umask; raises `OSError`.
+
+    One by one: `os.makedirs` gives its mode to the last only, so that under a umask of 0 anybody could write to those
+    above, and so replace the last. What is there already stays as it is.
+    """
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    if not os.path.lexists(above):
+        make_private(above)
+    try:
+        os.mkdir(folder, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+        # else another process was faster

@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pcache.config import Settings
+    from pcache.keysource import KeySource
     from pcache.ledger import Ledger
     from pcache.store import Store, StoredFile
-    from pcache.trust import KeySource
 
 _SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
 _LARGEST = 10  # a result may take a limit divided by this

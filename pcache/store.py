@@ -314,7 +314,7 @@ def require_ours(root: str, access: Access = PRIVATE) -> bool:
 
 def make_root(root: str, access: Access = PRIVATE) -> None:
     """Make the root with its tag, unless it is there; safe against others who do the same."""
-    os.makedirs(os.path.dirname(root), exist_ok=True)
+    access.make_above(root)
     access.make_folder(root)
     check_root(root, access)
     _write_once(os.path.join(root, TAG_FILE), _TAG_TEXT.encode(), access, durable=True)

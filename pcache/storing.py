@@ -26,18 +26,19 @@ from pcache.interrupts import pass_on
 from pcache.notices import warn_once
 from pcache.owner import CLAIM_SUFFIX, owner_record
 from pcache.reader import is_beyond_use
-from pcache.trust import UNSIGNED, check_private
 
 if TYPE_CHECKING:
     from pcache.claim import Claim
     from pcache.config import Settings
     from pcache.flow import Job
+    from pcache.keysource import KeySource
     from pcache.ledger import Ledger
     from pcache.room import Room
     from pcache.store import Store
-    from pcache.trust import Keyring, KeySource
+    from pcache.trust import Keyring
 
 _STOP_WRITING = 60.0  # seconds without a try after a write was refused
+_AS_IF = f"Functions are computed as if there were no cache; {{}} again after {_STOP_WRITING:.0f} s."
 # What a file, or anything else, in the way of one entry makes of writing it.
 _ODD_FILE = frozenset(
     getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
@@ -45,7 +46,7 @@ _ODD_FILE = frozenset(
 
 
 class CannotWrite(Exception):
-    """Nothing is written now: read-only, refused a moment ago, or without a safe place for a key."""
+    """Nothing is written now: read-only, refused a moment ago, or without a signing key."""
 
 
 @functools.cache
@@ -64,10 +65,7 @@ def load_modules() -> None:
 
 
 class Storing:
-    """What one cache directory is given. Safe for threads, processes and forks.
-
-    `not_private` is true without a signing key in a directory that others can change: nothing is read or written then.
-    """
+    """What one cache directory is given. Safe for threads, processes and forks."""
 
     def __init__(self, settings: Settings, keys: KeySource, store: Store, ledger: Ledger) -> None:
         self._settings = settings
@@ -77,9 +75,7 @@ class Storing:
         self._rooms: list[Room] = []  # one, as soon as something is stored
         self._registered: set[str] = set()
         self._stopped_until = 0.0
-        self.not_private = False
-        if keys.keyring is None and not keys.has_place():
-            attempt(self._ensure_keyring)  # no home: find out now whether the directory is private
+        self._keyless_until = 0.0
 
     def claim(self, job: Job) -> Claim | None:
         """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written."""
@@ -168,18 +164,16 @@ class Storing:
     def _check_writing(self) -> None:
         if self._settings.read_only or time.monotonic() < self._stopped_until:
             raise CannotWrite
-        self._ensure_keyring()
+        if self._keys.keyring is None:
+            self._ensure_keyring()
 
     def _ensure_keyring(self) -> None:
-        """Have a signing key. Without a place for one, nothing is read or written unless the directory is private."""
+        """Have a signing key: without one nothing is stored, and no directory made."""
+        if time.monotonic() < self._keyless_until:
+            raise CannotWrite
         try:
-            if self._keys.ensure() is UNSIGNED:
-                check_private(self._store.root)
-        except (DirectoryError, SigningKeyError) as error:
-            self.not_private = isinstance(error, DirectoryError)  # a bad key file may be put right meanwhile
-            self.refuse(error)
-            raise CannotWrite from error
-        except OSError as error:  # a full disk, which may have room for a key later
+            self._keys.ensure()
+        except SigningKeyError as error:
             self.refuse(error)
             raise CannotWrite from error
 
@@ -214,21 +208,23 @@ class Storing:
         """
         if isinstance(error, OSError):
             pass_on(error)
+        if isinstance(error, SigningKeyError):
+            self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds one before
+            self._say(error, "results are neither stored nor read", _AS_IF.format("a key is looked for"))
+            return
         if path and _is_of_one(error, path):
             self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")
             return
         self._stopped_until = time.monotonic() + _STOP_WRITING
-        consequence = (
-            f"Functions are computed as if there were no cache; storing is tried again after {_STOP_WRITING:.0f} s."
-        )
-        self._say(error, f"results cannot be stored in {self._store.root}", consequence)
+        self._say(error, f"results cannot be stored in {self._store.root}", _AS_IF.format("storing is tried"))
 
     def _say(self, error: Exception, what: str, consequence: str) -> None:
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
         self._ledger.count("", **{f"errors.{kind}": 1})
         text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause.rstrip(".")
-        warn_once((self._store.root, cause), f"{what}: {text}. {consequence}", StoreWarning)
+        where = "" if isinstance(error, SigningKeyError) else self._store.root  # a key is missing to all directories
+        warn_once((where, cause), f"{what}: {text}. {consequence}", StoreWarning)
 
 
 def _is_of_one(error: Exception, path: str) -> bool:

@@ -1,7 +1,8 @@
-"""Whose bytes may be unpickled: signing keys and ownership.
+"""Whose bytes may be unpickled: signing keys, the files that hold them, and ownership.
 
 Every entry carries a tag made with a signing key that lives outside the cache directory, so whoever can write to the
-directory, but not read the key, cannot make pcache load anything. Nothing here knows what an entry looks like.
+directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that
+anybody could guess. Nothing here knows what an entry looks like, or where a cache has its keys from.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from blake3 import blake3
 
 from pcache.errors import DirectoryError, SigningKeyError
-from pcache.folders import user_folder
+from pcache.folders import make_private, user_folder
 from pcache.interrupts import pass_on, uninterrupted
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ _GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
 UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
 _NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # what waiting makes no directory of
-_PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what a key cannot be made for now
+# What file systems answer that have no second names for files: FAT, many in user space, and Android.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
+WAYS_OUT = (
+    "set PCACHE_KEY to what `pcache key new --print` prints, name a key file with PCACHE_KEY_FILE, or set HOME to a"
+    " folder that you can write to"
+)
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
 # platform does not have are left out.
@@ -43,6 +49,20 @@ SAFE_FLAGS |= getattr(os, "O_BINARY", 0)
 
 # The user whose files are ours; 0 where the platform has no users.
 our_uid: Callable[[], int] = getattr(os, "getuid", int)
+
+
+class Secret(bytes):
+    """A signing key. Neither what prints it, or something that holds it, nor what pickles it has its bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<signing key>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("signing keys are secret and not pickled; a pcache.Cache is, and finds its keys again")
 
 
 class Keyring(NamedTuple):
@@ -62,11 +82,7 @@ class Keyring(NamedTuple):
 
 def make_keyring(keys: Sequence[bytes], *, any_owner: bool = False) -> Keyring:
     """The first of `keys` signs, all of them verify."""
-    return Keyring(key_id(keys[0]), {key_id(key): key for key in keys}, any_owner)
-
-
-# Without a place for a key every entry is signed with this one, and only a private directory is read (`check_private`).
-UNSIGNED = Keyring(bytes(KEY_ID_BYTES), {bytes(KEY_ID_BYTES): bytes(KEY_BYTES)})
+    return Keyring(key_id(keys[0]), {key_id(key): Secret(key) for key in keys}, any_owner)
 
 
 def key_id(key: bytes) -> bytes:
@@ -75,7 +91,7 @@ def key_id(key: bytes) -> bytes:
 
 
 def new_key() -> bytes:
-    return os.urandom(KEY_BYTES)
+    return Secret(os.urandom(KEY_BYTES))
 
 
 def key_to_text(key: bytes) -> str:
@@ -96,7 +112,7 @@ def parse_key(text: str | bytes, source: str) -> bytes:
             f"{source} is not a signing key: base64 of {KEY_BYTES} bytes is expected. `pcache key new` makes one.",
             source=source,
         )
-    return key
+    return Secret(key)
 
 
 def parse_keys(given: str | bytes | Iterable[str | bytes], source: str) -> list[bytes]:
@@ -131,8 +147,7 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
     except OSError as error:
         pass_on(error)
         raise SigningKeyError(
-            f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, or name another with"
-            " PCACHE_KEY_FILE.",
+            f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, {WAYS_OUT}",
             source=path,
         ) from error
     return parse_keys([line for line in text.splitlines() if line.strip()], path)
@@ -141,9 +156,9 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
 def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
     problem, refused = "", _OTHERS_ANY & ~_GROUP_READS if shared else _OTHERS_ANY
     if not stat.S_ISREG(status.st_mode):
-        problem = "is not a regular file"
+        problem = f"is not a regular file; {WAYS_OUT}"
     elif status.st_uid not in (our_uid(), 0) and not shared:
-        problem = f"belongs to another user (uid {status.st_uid})"
+        problem = f"belongs to another user (uid {status.st_uid}); {WAYS_OUT}"
     elif status.st_mode & refused:
         problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o})"
         problem += f"; run: chmod {'640' if shared else '600'} {path}"
@@ -165,14 +180,14 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
     renamed, to its own. With `shared` the group of the one that it replaces may go on reading.
     """
     path = os.path.abspath(path)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_private(os.path.dirname(path))
     temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     fd = uninterrupted(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
     try:
         write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
         os.fsync(fd)  # a lost key makes every entry unreadable
         if not replace:
-            os.link(temporary, path)
+            _give_name(temporary, path)
         else:
             if shared and (before := os.stat(path)).st_mode & _GROUP_READS:
                 os.fchown(fd, -1, before.st_gid)
@@ -190,88 +205,27 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
     return True
 
 
-class KeySource:
-    """Where a cache's signing keys come from: the argument, PCACHE_KEY, a key file, or the user's own key file.
+def _give_name(temporary: str, path: str) -> None:
+    """Have a file appear under a name that nothing has; raises `FileExistsError`, also where two do this at once."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        pass_on(error)
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.name == "nt":
+            os.rename(temporary, path)  # which replaces nothing there
+            return
+        import fcntl  # late: where files have second names it is not needed
 
-    The first three are read at once, so that a bad one is reported when the cache is made. The user's own key is made
-    when the first entry is written; while its file is bad nothing is read or written. Safe to use from several threads
-    and processes: whoever makes the key first wins, and the others read it.
-    """
-
-    def __init__(
-        self, given: str | bytes | Iterable[str | bytes] | None, key_file: str | None, *, shared: bool = False
-    ) -> None:
-        self.path: str | None = None
-        self.origin = "argument"
-        # None while the user has no key yet: then there is nothing to be read either.
-        self.keyring: Keyring | None = None
-        if given is not None:
-            self.keyring = make_keyring(parse_keys(given, "signing_key"), any_owner=shared)
-        elif text := os.environ.get("PCACHE_KEY"):
-            self.origin = "environment PCACHE_KEY"
-            self.keyring = make_keyring(parse_keys(text.split(","), "PCACHE_KEY"), any_owner=shared)
-        elif named := os.environ.get("PCACHE_KEY_FILE") or key_file:
-            named = os.path.expanduser(named)
-            self.path, self.origin = named, "key file"
-            keys = read_key_file(named, shared=shared)
-            if keys is None:
-                raise SigningKeyError(
-                    f"the key file {named} does not exist; `pcache key new` writes one.", source=named
-                )
-            self.keyring = make_keyring(keys, any_owner=shared)
-        elif shared:
-            raise SigningKeyError(
-                "a shared cache directory needs a signing key that its users share, as nothing else protects them from"
-                " others who can write to it: give signing_key=, or set PCACHE_KEY or PCACHE_KEY_FILE."
-                " `pcache key new --print` makes one.",
-                source="shared",
-            )
-        else:
-            self.path, self.origin = default_key_path(), "your key file"
-            try:
-                self.keyring = self._read_own()
-            except SigningKeyError:
-                pass  # nobody asked for this file: it stops no program, and the first call warns
-
-    def look(self) -> Keyring | None:
-        """Return the keys; another process may have made the user's own meanwhile. Raises `SigningKeyError`."""
-        if self.keyring is None:
-            self.keyring = self._read_own()
-        return self.keyring
-
-    def has_place(self) -> bool:
-        """Whether the user's own key could be made, as far as can be told without making it."""
-        folder = os.path.dirname(self.path or "")
-        while folder and not os.path.lexists(folder):
-            folder = os.path.dirname(folder)
-        return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
-
-    def _read_own(self) -> Keyring | None:
-        keys = read_key_file(self.path) if self.path else None
-        return make_keyring(keys) if keys else None
-
-    def ensure(self) -> Keyring:
-        """Return the keys, making the user's own first where there is none; `UNSIGNED` where it has no place.
-
-        Raises `OSError` where there is no room for it just now.
-        """
-        if self.keyring is None:
-            self.keyring = self._read_own() or self._make_own()
-        return self.keyring
-
-    def _make_own(self) -> Keyring:
-        if self.path is None:
-            return UNSIGNED
+        folder = uninterrupted(os.open, os.path.dirname(path), os.O_RDONLY | SAFE_FLAGS)
         try:
-            write_key_file(self.path, [new_key()])
-        except OSError as error:
-            pass_on(error)
-            made = self._read_own()  # it may be there all the same, made by us or by another process
-            if made is None and error.errno in _PASSING:
-                raise  # there is a place for it, and in a minute there may be room
-            # No home, or none that can be written: the documented fallback is the private mode.
-            return made or UNSIGNED
-        return self._read_own() or UNSIGNED
+            fcntl.flock(folder, fcntl.LOCK_EX)  # held while a file is renamed, and by nobody who cannot write here
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            os.rename(temporary, path)
+        finally:
+            os.closerange(folder, folder + 1)
 
 
 def check_directory(path: str, *, shared: bool = False) -> bool:
@@ -316,31 +270,3 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
             reason="writable by others",
         )
     return True
-
-
-def check_private(path: str) -> None:
-    """Raise `DirectoryError` unless no other user can reach into `path`: it and every parent, as OpenSSH demands it."""
-    current = os.path.realpath(path)
-    while True:
-        try:
-            status = os.stat(current)
-        except FileNotFoundError:
-            status = None  # not made yet; the parents decide who could make it
-        except OSError as error:
-            pass_on(error)
-            raise DirectoryError(
-                f"there is no place for a signing key, and {current} cannot be looked at ({error.strerror})",
-                path=current,
-                reason="unknown",
-            ) from error
-        if status is not None and (status.st_uid not in (our_uid(), 0) or status.st_mode & OTHERS_WRITE):
-            raise DirectoryError(
-                f"there is no place for a signing key, and {current} can be changed by other users, so {path} is not"
-                " safe to read; set PCACHE_KEY, or use a directory that only you can write to",
-                path=current,
-                reason="not private",
-            )
-        parent = os.path.dirname(current)
-        if parent == current:
-            return
-        current = parent

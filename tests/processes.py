@@ -22,6 +22,7 @@ ROOT = Path(pcache.__file__).resolve().parent.parent
 KEY = bytes(range(32))
 RING = make_keyring([KEY])
 OTHER_RING = make_keyring([bytes(32)])
+ZEROS = Keyring(bytes(8), {bytes(8): bytes(32)})  # a key that anybody guesses, under an id that is none
 FACTS = entry.Facts(bytes(range(20)), bytes(range(8)), 10**18, entry.NEVER, 5 * 10**9)
 
 # What scripts start with: a cache in the directory that is the first argument, and a way to talk.

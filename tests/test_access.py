@@ -172,5 +172,5 @@ def test_each_step_below_a_root_is_made_and_checked(tmp_path: Path) -> None:
             PRIVATE.check_below(str(root), str(root / "v1" / "locks"))
         assert caught.value.path == str(folder)
         folder.chmod(0o700)
-    tmp_path.chmod(0o777)  # what is above is for `check_private`
+    tmp_path.chmod(0o777)  # what is above counts for nobody: the tag says what is loaded
     PRIVATE.check_below(str(root), str(root / "v1"))

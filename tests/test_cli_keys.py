@@ -173,3 +173,15 @@ def test_a_key_file_that_others_can_read(command: str) -> None:
     assert run("new").exit_code == 2
     assert run("new -y").exit_code == 0
     assert run("show-id").exit_code == 0
+
+
+def test_no_place_for_a_key(own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What shows a key says that there is none and names the ways out; making one says what is in the way."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "file"))
+    shown = [run("show-id"), run("export"), CliRunner().invoke(main, ["config"])]
+    assert [result.exit_code for result in shown] == [1, 1, 1]
+    for result in shown:
+        assert all(way in result.output for way in ("PCACHE_KEY ", "PCACHE_KEY_FILE", "HOME"))
+    made = run("new")
+    assert (made.exit_code, made.output) == (1, f"pcache: {tmp_path}/file/pcache: Not a directory\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -168,6 +169,24 @@ def test_the_key(filled: Cache, own_home: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PCACHE_SHARED", "1")
     (finding,) = found_in(filled.location, "signing key")
     assert "a signing key that its users share" in finding.text
+
+
+@pytest.mark.parametrize("kind", ["no home", "a file in the way", "a link to nothing"])
+def test_no_place_for_a_key(filled: Cache, own_home: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """That nothing is stored or read for want of a key is a problem, with the ways out of it."""
+    if kind == "no home":
+        monkeypatch.setenv("HOME", "none")
+        monkeypatch.delenv("XDG_CONFIG_HOME")
+    else:
+        shutil.rmtree(own_home / "config")
+        place = own_home / "config" / ("pcache/key" if kind == "a link to nothing" else "")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch() if kind == "a file in the way" else place.symlink_to("nothing")
+    (finding,) = found_in(filled.location, "signing key")
+    assert finding.state == "problem"
+    assert "there is no place for one" in finding.text
+    for way in ("PCACHE_KEY ", "PCACHE_KEY_FILE", "HOME"):
+        assert way in finding.advice
 
 
 def test_the_settings(cache: Cache, own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,10 @@ from pcache.cli import common
 from pcache.cli.output import NO_PLACE, clean, counted, say, say_json
 from pcache.cli.program import PROBLEM, Commands
 from pcache.errors import ConfigError, SigningKeyError
+from pcache.keysource import KeySource
 
 if TYPE_CHECKING:
     from typing import TextIO
-
-    from pcache.trust import KeySource
 
 
 @click.group(cls=Commands)
@@ -154,7 +153,7 @@ def _holds(path: str, keys: list[bytes]) -> bool:
 
 def _keys() -> KeySource:
     settings = common.settings()
-    keys = trust.KeySource(None, settings.key_file, shared=settings.shared)
+    keys = KeySource(None, settings.key_file, shared=settings.shared)
     keys.look()  # raises what is wrong with the user's own
     return keys
 
@@ -182,7 +181,8 @@ def _refuse_environment() -> None:
 
 
 def _no_key(keys: KeySource) -> NoReturn:
-    yet = f"yet in {clean(keys.path)}; the first result makes one, or `pcache key new`" if keys.path else NO_PLACE
+    yet = f"yet in {clean(keys.path or '')}; the first result makes one, or `pcache key new`"
+    yet = yet if keys.has_place() else NO_PLACE
     say(f"pcache: there is no signing key {yet}.", err=True)
     click.get_current_context().exit(PROBLEM)
 

@@ -225,8 +225,7 @@ def config(ctx: click.Context, as_json: bool) -> None:
         say_json({**report, "signing_key": {"value": key_id, "origin": origin, "problem": problem}})
     else:
         rows = [(setting.name, _readable(setting), setting.origin) for setting in settings]
-        absent = "none yet: the first result makes it" if origin else f"none, {NO_PLACE}"
-        rows.append(("signing_key", problem or key_id or absent, origin))
+        rows.append(("signing_key", problem or key_id or "none yet: the first result makes it", origin))
         say_table([Column("Setting"), Column("Value", cut="middle"), Column("Origin", cut="middle")], rows)
     if problem:
         ctx.exit(PROBLEM)
@@ -234,15 +233,15 @@ def config(ctx: click.Context, as_json: bool) -> None:
 
 def _signing_key(found: Settings) -> tuple[str | None, str, str]:
     """The id of the key that signs, where the key comes from, and what is wrong with it."""
-    from pcache.trust import KeySource  # late for start-up time
+    from pcache.keysource import KeySource  # late for start-up time
 
     try:
         keys = KeySource(None, found.key_file, shared=found.shared)
         keys.look()  # what is wrong with the user's own is only known then
     except SigningKeyError as error:
         return None, "", str(error)
-    if keys.keyring is None and keys.path is None:
-        return None, "", ""
+    if keys.keyring is None and not keys.has_place():
+        return None, "", f"none, {NO_PLACE}"
     origin = keys.origin + (f" {keys.path}" if keys.path else "")
     return keys.keyring.signing.hex() if keys.keyring else None, origin, ""
 

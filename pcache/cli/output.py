@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pcache import summary
+from pcache.trust import WAYS_OUT
 from pcache.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ _SHOW_AFTER = 1.0  # seconds of work before a progress bar appears
 _REDRAW_AFTER = 0.1
 _DIGITS = 3  # of an estimate
 _LEAST = 0.001  # the smallest share that is shown
-NO_PLACE = "and no home directory to keep one in"
+NO_PLACE = f"and no place to keep one in; {WAYS_OUT}"
 clean = summary.printable
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
 

@@ -9,8 +9,8 @@ from typing import Any
 import pcache.entry as codec
 from pcache.compression import RAW, ZSTD, Part, compress_stream
 from pcache.entry import HEADER_AT, META_AT, NEVER, Facts
-from pcache.trust import UNSIGNED, Keyring, key_id
-from tests.processes import OTHER_RING, RING, joined
+from pcache.trust import Keyring, key_id
+from tests.processes import OTHER_RING, RING, ZEROS, joined
 
 Made = Callable[[Any, bytes], bytes]
 FORGED = Keyring(RING.signing, {RING.signing: b"a" * 32})  # another key in the name of ours
@@ -65,7 +65,7 @@ def _declared(address: Any, stream: bytes) -> bytes:
 DISGUISES: dict[str, Made] = {
     "a garbage tag": lambda at, stream: _retagged(at, stream, os.urandom(32)),
     "a tag of zeros": lambda at, stream: _retagged(at, stream, bytes(32)),
-    "unsigned": lambda at, stream: entry_of(at, stream, UNSIGNED),
+    "a key of zeros": lambda at, stream: entry_of(at, stream, ZEROS),
     "another key": lambda at, stream: entry_of(at, stream, OTHER_RING),
     "a key that was removed": lambda at, stream: entry_of(at, stream, OLD_RING),
     "another key in our name": lambda at, stream: entry_of(at, stream, FORGED),

@@ -6,6 +6,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from tests.faults.hunting import rounds
 from tests.faults.users import PEOPLE, commons, needs_users
 from tests.processes import run
@@ -261,3 +263,23 @@ say(*end(reader))
 def test_what_is_loaded_stays(tmp_path: Path, commons: Path) -> None:
     """A large buffer that was checked and loaded does not change when a member writes into its file."""
     assert run(PEOPLE + MAPPED, tmp_path / "warm", commons) == ["True True"]
+
+
+WAY_IN = """
+warnings.simplefilter("error")
+def use(n):
+    cached = Cache(SHARED + "/deep/er/cache", shared=True, signing_key=KEY).cached(f)
+    return [cached(n)[:1] == [n], cached.exists(n)]
+first = become(FIRST, lambda: use(2), int(sys.argv[3], 8))
+made = calls()
+second = become(SECOND, lambda: use(2), int(sys.argv[3], 8))
+ways = [os.stat(SHARED + name) for name in ("/deep", "/deep/er")]
+say(first, len(made), second, len(calls()), {(oct(way.st_mode), way.st_gid) for way in ways})
+"""
+
+
+@pytest.mark.parametrize("mask", ["0", "022", "077"])
+def test_the_way_to_a_shared_directory(tmp_path: Path, commons: Path, mask: str) -> None:
+    """Folders that are made above a shared one let its group through, and let nobody but their maker replace it."""
+    (line,) = run(PEOPLE + WAY_IN, tmp_path / "warm", commons, mask)
+    assert line == "[True, True] 1 [True, True] 0 {('0o42750', 4242)}"
