@@ -273,7 +273,7 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
         count = f"{len(gone)} version" + "s" * (len(gone) > 1)
         text = f"the code of {count} of functions is not on disk any more"
         yield Finding("versions of code", "note", text, "pcache clear --superseded")
-    yield from _ledger(settings.directory)
+    yield from _ledger(settings.directory, keyring)
 
 
 def _entries(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
@@ -328,13 +328,13 @@ def _leftovers(store: Store) -> Iterator[Finding]:
         yield Finding("leftovers", "ok", "none")
 
 
-def _ledger(root: str) -> Iterator[Finding]:
+def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
     folder = ledger.folder_below(root)
     path = os.path.join(folder, "counters")
     if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK):
         yield Finding("statistics", "note", f"{path} is not yours to read and write", f"chmod u+rw {shlex.quote(path)}")
         return
-    reading = ledger.read(root)
+    reading = ledger.read(root, keyring)
     hours = {hour for hour, _, _ in reading.amounts}
     if reading.damaged:
         text = f"{reading.damaged} lines of the counters are damaged and left out"

@@ -27,6 +27,7 @@ from blake3 import blake3
 
 from pcache.compression import RAW, Part, check_unpacked, decompress
 from pcache.errors import DamagedEntry, EntryError, ExpiredEntry, ForeignEntry
+from pcache.sealed import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -203,10 +204,8 @@ def stream_of(data: Any, header: Header) -> Any:
 
 def meta_of(data: Any, header: Header) -> Mapping[str, Any]:
     """Return the facts for people of an authenticated head: function, argument summary, result type, python, pid."""
-    import json  # late for start-up time: a hit never reads them
-
     try:
-        meta = json.loads(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
+        meta = parse(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
     except ValueError as error:
         raise DamagedEntry(f"the meta part is not JSON: {error}") from error
     if not isinstance(meta, dict):

@@ -155,10 +155,12 @@ class Storing:
 
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
-        if facts.function_id not in self._registered or not registry.exists(self._store.functions, facts.function_id):
-            store, summaries = self._store, self._settings.summaries
+        store = self._store
+        if facts.function_id not in self._registered or not registry.exists(
+            store.functions, facts.function_id, keyring
+        ):
             try:
-                registry.write(store.functions, facts, keyring, summaries=summaries, access=store.access)
+                registry.write(store.functions, facts, keyring, summaries=job.summaries, access=store.access)
             except OSError as error:
                 pass_on(error)
                 self._say(error, f"the names of functions cannot be stored in {store.functions}", "Results are.")

@@ -29,21 +29,23 @@ _FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` 
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
-def superseded(folder: str, keyring: Keyring | None) -> dict[str, str]:
+def superseded(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -> dict[str, str]:
     """The ids of superseded versions in a registry, each with a sentence that says why.
 
-    A version that a current one has adopted is none.
+    A version that a current one has adopted is none. None is where the registry holds more than so many names.
     """
-    known = registry.read_all(folder, keyring)
+    if keyring is None:
+        return {}
+    known = registry.read_all(folder, keyring, most=most)
     files: dict[str, _Codes | None] = {}
-    found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files))}
+    found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files, keyring))}
     for function_id in known.keys() - found.keys():
         for adopted in registry.read_adopted(folder, function_id, keyring):
             found.pop(adopted.function_id, None)
     return found
 
 
-def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> str:
+def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None], keyring: Keyring) -> str:
     """What of a version the code on disk does not have; empty when it has it all, or that cannot be told."""
     if version.python.split(".")[:2] != [str(part) for part in sys.version_info[:2]]:
         return ""
@@ -57,12 +59,18 @@ def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> 
         if codes is None:
             if _is_gone(file):
                 return f"{file} is gone"
-        elif digest not in codes.get(match[1], ()):
-            if match[1] in codes:
-                return f"{match[1]} was edited in {file}"
-            # Somebody may have given a function another name than its code has; not the cached one, as a rule.
-            if label == f"function {version.name}" or not any(digest in found for found in codes.values()):
-                return f"{match[1]} is not there any more in {file}"
+            continue
+
+        def has(digests: set[str], label: str = label, digest: str = digest) -> bool:
+            return any(registry.part_digest(label, one, version.signed_by, keyring) == digest for one in digests)
+
+        if has(codes.get(match[1], set())):
+            continue
+        if match[1] in codes:
+            return f"{match[1]} was edited in {file}"
+        # Somebody may have given a function another name than its code has; not the cached one, as a rule.
+        if label == f"function {version.name}" or not any(map(has, codes.values())):
+            return f"{match[1]} is not there any more in {file}"
     return ""
 
 

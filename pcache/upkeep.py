@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import occupancy, registry
+from pcache.culprit import attempt
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
 from pcache.interrupts import pass_on
@@ -236,7 +237,7 @@ def _remove(
     progress: Progress | None = None,
 ) -> Removed:
     if not dry_run:
-        return remove(cache.flow.store, victims, cause, total, progress)
+        return remove(cache.flow.store, victims, cause, total, attempt(cache.flow.keys.look)[0], progress)
     removed = Removed(0, 0)
     for item in victims:
         removed = _plus(removed, Removed(1, item.size, item.cost_ns / 1e9))
