@@ -143,14 +143,15 @@ class Ledger(Unfinished):
         try:
             if os.fstat(fd).st_size > _MAX_SIZE:
                 os.ftruncate(fd, 0)  # nobody reads it any more
-            while self._more:
-                self._write_some(fd, keyring)
+            left = len(self._more)  # what is counted meanwhile is for the next time
+            while left > 0 and self._more:
+                left -= self._write_some(fd, keyring)
             return os.fstat(fd).st_size
         finally:
             os.close(fd)
 
-    def _write_some(self, fd: int, keyring: Keyring) -> None:
-        """Append one block. What is in it was taken before, as a signal handler may count meanwhile."""
+    def _write_some(self, fd: int, keyring: Keyring) -> int:
+        """Append one block, and return of how many functions; a signal handler may count meanwhile."""
         taken: dict[str, dict[str, int]] = {}
         try:
             data = sealed.block(_COUNTED, self._take_lines(taken), keyring)
@@ -163,6 +164,7 @@ class Ledger(Unfinished):
         if written != length:
             self._put_back(taken)
             raise OSError(errno.ENOSPC, "the disk is full")
+        return len(taken)
 
     def _take_lines(self, taken: dict[str, dict[str, int]]) -> bytes:
         hour, size, lines = int(time.time()) // HOUR, 0, []
