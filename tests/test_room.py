@@ -15,7 +15,7 @@ import pytest
 from pcache import Cache, StoreWarning, ledger, occupancy
 from pcache.occupancy import Amount
 from pcache.stamp import Stamp, pack
-from tests.processes import KEY, Talker, claims_below, run
+from tests.processes import KEY, RING, Talker, claims_below, run
 from tests.running import run as run_script
 from tests.running import write
 
@@ -419,7 +419,7 @@ def test_what_was_evicted_is_counted(root: Path) -> None:
         restamp(cached, n, cost_ns=10**9)
     cached(20)
     assert cache.flow.ledger.flush()
-    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root)).amounts.items() if not name}
+    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root), RING).amounts.items() if not name}
     gone = 21 - taken(root).entries
     assert (amounts["evicted"], amounts["evicted_bytes"]) == (gone, gone * BLOCK)
     assert 0.89 * gone * 10**9 <= amounts["evicted_ns"] <= 1.13 * gone * 10**9
@@ -437,7 +437,7 @@ say(sum(1 for _ in cache.flow.store.scan()))
 def test_what_is_evicted_at_the_end_is_counted(root: Path) -> None:
     """A process that ends looks once more, and the ledger has what it evicted then."""
     assert run(LAST, root) == ["4097"]
-    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root)).amounts.items() if not name}
+    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root), RING).amounts.items() if not name}
     assert amounts["evicted"] == 4097 - taken(root).entries > 0
 
 

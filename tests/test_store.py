@@ -63,7 +63,7 @@ def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
         *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
         *("v1/ledger", "v1/ledger/counters"),
         f"v1/entries/{shard}/{os.path.basename(path)}",
-        f"v1/functions/{cached.function_id}.json",
+        f"v1/functions/{os.path.basename(registry._path('', cached.function_id, KEY))}",
     }
     text = (tmp_path / "cache" / "CACHEDIR.TAG").read_text()
     assert text.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
