@@ -949,15 +949,15 @@ def test_planted_files_are_not_opened(written: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_ledger_of_60_mb_is_not_read(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever was put in the place of counters or totals, only its first bytes are read, and the rest still counts."""
+    real, read = os.read, list[int]()
+    monkeypatch.setattr(os, "read", lambda fd, n: (data := real(fd, n), read.append(len(data)))[0])
     for name in ("counters", "totals"):
         path = folder_of(written) / name
         data = path.read_bytes()
         with path.open("ab") as file:
             file.write(line(480_000, "m:f", hits=1).encode() * (60 << 20 >> 4 + (name == "counters")))
-        read, real = [0], os.read
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "read", lambda fd, n: (data := real(fd, n), read.append(len(data)))[0])
-            found = hits_of(written)
+        read.clear()
+        found = hits_of(written)
         assert sum(read) < 100_000
         assert 20 <= len(found) < 60
         path.write_bytes(data)

@@ -140,6 +140,8 @@ def test_numbers_behind_a_seal(filled: Any, evidence: Evidence) -> None:
         failed += [f"{heading[:60]!r}: {problem}" for problem in problems_of(filled, (*COMMANDS[:3], "report -o -"))]
         ledger.merge(str(folder), keyring)
         tried += 1
+    filled._cache.flow.ledger.count("m:f", hits=1)
+    assert filled._cache.flow.ledger.flush()
     assert ledger.read(filled._cache.location, keyring).amounts
     evidence("never in the way", "ledger lines with absurd numbers", tried, len(failed))
     assert not failed
