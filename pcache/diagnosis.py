@@ -26,7 +26,7 @@ from pcache.mounts import filesystem_of, is_network
 from pcache.owner import is_leftover
 from pcache.store import GENERATION, Store, check_root, is_ours
 from pcache.superseded import superseded
-from pcache.trials import try_out
+from pcache.trials import held_locks, try_out
 from pcache.trust import SAFE_FLAGS, KeySource, check_private, our_uid
 from pcache.units import format_duration, format_size
 
@@ -273,6 +273,11 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
         count = f"{len(gone)} version" + "s" * (len(gone) > 1)
         text = f"the code of {count} of functions is not on disk any more"
         yield Finding("versions of code", "note", text, "pcache clear --superseded")
+    for path in held_locks(settings.directory):
+        text = (
+            f"{path} is locked by a program that does nothing with it; limits are kept, and calls counted, without it"
+        )
+        yield Finding("locks", "problem", text, f"find and end it: fuser -v {shlex.quote(path)}")
     yield from _ledger(settings.directory, keyring)
 
 
@@ -342,8 +347,5 @@ def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
     elif hours and max(hours) * HOUR > time.time() + HOUR:
         yield Finding("statistics", "note", "calls were counted in the future: a clock was set back")
     else:
-        yield Finding(
-            "statistics",
-            "ok",
-            f"{len(reading.amounts):,} numbers by hour and function" if hours else "nothing counted yet",
-        )
+        text = f"{len(reading.amounts):,} numbers by hour and function" if hours else "nothing counted yet"
+        yield Finding("statistics", "ok", text)

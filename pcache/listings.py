@@ -183,11 +183,10 @@ def periods(cache: Cache, since: float = 0.0) -> tuple[Period, ...]:
 
 def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
     """The code versions of functions, those seen last first, each with what differs from the one before it."""
-    files, names = listing(cache)
     keyring, folder = cache.flow.keys.look(), cache.flow.store.functions
-    ids = selected_ids(names, selection)
-    known = registry.read_all(folder, keyring)
-    gone = superseded(folder, keyring)
+    known, files = registry.read_all(folder, keyring), list(cache.flow.store.scan())
+    ids = None if selection is None else selected_ids(names_of(cache, files, known), selection)
+    gone = superseded(folder, keyring, known)
     entries_of: dict[str, list[StoredFile]] = defaultdict(list)
     for item in files:
         entries_of[item.function_id].append(item)

@@ -271,7 +271,8 @@ class Room(Unfinished):
         """The versions that the code on disk does not have any more."""
         made, ids = self._doomed
         if time.monotonic() - made > _BELIEVED:
-            ids = frozenset(superseded(self._store.functions, self._keys.keyring, most=_MOST_VERSIONS))
+            folder, keyring = self._store.functions, self._keys.keyring
+            ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=_MOST_VERSIONS)))
             self._doomed = (time.monotonic(), ids)
         return ids
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.inspection import Inspection
+    from pcache.registry import FunctionVersion
     from pcache.store import StoredFile
 
     Selection = CachedFunction[..., Any] | str | None
@@ -30,9 +31,15 @@ def listing(cache: Cache, shards: Iterable[str] | None = None) -> tuple[list[Sto
     return files, names_of(cache, files)
 
 
-def names_of(cache: Cache, files: Iterable[StoredFile]) -> dict[str, str]:
-    """The names of functions by id; one whose registry file is lost is named by its smallest entry."""
-    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+def names_of(
+    cache: Cache, files: Iterable[StoredFile], known: Mapping[str, FunctionVersion] | None = None
+) -> dict[str, str]:
+    """The names of functions by id; one whose registry file is lost is named by its smallest entry.
+
+    `known` are the versions that the registry has.
+    """
+    if known is None:
+        known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
     names = {function_id: facts.name for function_id, facts in known.items()}
     nameless: dict[str, StoredFile] = {}
     for item in files:

@@ -19,7 +19,7 @@ from pcache.codes import facts_of
 from pcache.interrupts import pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import CodeType
 
     from pcache.registry import FunctionVersion
@@ -29,14 +29,16 @@ _FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` 
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
-def superseded(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -> dict[str, str]:
-    """The ids of superseded versions in a registry, each with a sentence that says why.
+def superseded(
+    folder: str, keyring: Keyring | None, known: Mapping[str, FunctionVersion] | None = None
+) -> dict[str, str]:
+    """The ids of superseded versions in a registry, each with a sentence that says why. `known` are those that it has.
 
-    A version that a current one has adopted is none. None is where the registry holds more than so many names.
+    A version that a current one has adopted is none.
     """
     if keyring is None:
         return {}
-    known = registry.read_all(folder, keyring, most=most)
+    known = registry.read_all(folder, keyring) if known is None else known
     files: dict[str, _Codes | None] = {}
     found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files, keyring))}
     for function_id in known.keys() - found.keys():
