@@ -274,9 +274,7 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
         text = f"the code of {count} of functions is not on disk any more"
         yield Finding("versions of code", "note", text, "pcache clear --superseded")
     for path in held_locks(settings.directory):
-        text = (
-            f"{path} is locked by a program that does nothing with it; limits are kept, and calls counted, without it"
-        )
+        text = f"{path} is locked by a program that does nothing with it; limits are kept without it"
         yield Finding("locks", "problem", text, f"find and end it: fuser -v {shlex.quote(path)}")
     yield from _ledger(settings.directory, keyring)
 

@@ -210,7 +210,14 @@ def meta_of(data: Any, header: Header) -> Mapping[str, Any]:
         raise DamagedEntry(f"the meta part is not JSON: {error}") from error
     if not isinstance(meta, dict):
         raise DamagedEntry("the meta part is not a JSON object")
-    return meta
+    return {name: value for name, value in meta.items() if _is_sound(name, value)}
+
+
+def _is_sound(name: str, value: object) -> bool:
+    """Whether a member of the meta part has the shape that its readers expect; another one is left out."""
+    if name in ("arguments", "digests") and isinstance(value, dict):
+        return all(isinstance(text, str) for text in value.values())
+    return isinstance(value, (str, int, float)) and name != "digests"
 
 
 def table_of(data: Any, header: Header, file_size: int) -> list[BufferRow]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,12 +90,13 @@ def add(
     *,
     anew: list[Amount] | None = None,
     wait: float = 0.0,
+    patient: bool = True,
     access: Access = PRIVATE,
 ) -> Amount | None:
     """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
 
     Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds. A file that can be
-    neither locked nor opened, and that nobody changes, is replaced by one with what it says.
+    neither locked nor opened is replaced by one with what it says, where nobody changes it or we are not `patient`.
     """
     from pcache.locking import is_idle, try_lock  # late for start-up time
 
@@ -102,11 +104,11 @@ def add(
         lock = try_lock(path, wait, access=access)
     except OSError as error:
         pass_on(error)
-        if not is_idle(path, IDLE):
+        if patient and not is_idle(path, IDLE):
             raise
         lock = None
     if lock is None:
-        if not is_idle(path, IDLE):
+        if patient and not is_idle(path, IDLE):
             raise BlockingIOError(errno.EAGAIN, "another process updates the file")
         known = read(path) or anew
         if known is not None:
@@ -179,6 +181,7 @@ class Gauge:
         self._added: dict[int, Amount] = {}
         self.untold = Amount()
         self.started = False  # anything was added
+        self._refused_since = 0.0  # by the clock, 0 where the last try was none in vain
 
     def add(self, shard: int, entries: int, size: int) -> Amount:
         """Count what is written; return what was not told yet."""
@@ -200,19 +203,23 @@ class Gauge:
         with self._lock:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
+        refused = self._refused_since
+        patient = not refused or time.monotonic() - refused < IDLE
         try:
             self._access.check_below(self._root, os.path.dirname(self._path))
-            total = add(self._path, added, wait=wait, access=self._access)
-            if total is not None:
-                return total
-            there = self._count()
-            if pending is not None:
-                there[pending[0]] = there[pending[0]].plus(*pending[1])
-            return add(self._path, added, anew=there, wait=wait, access=self._access)
+            total = add(self._path, added, wait=wait, patient=patient, access=self._access)
+            if total is None:
+                there = self._count()
+                if pending is not None:
+                    there[pending[0]] = there[pending[0]].plus(*pending[1])
+                total = add(self._path, added, anew=there, wait=wait, patient=patient, access=self._access)
         except OSError as error:  # a full or read-only disk, or another process that tells: the next time
             pass_on(error)
+            self._refused_since = refused or time.monotonic()
             with self._lock:
                 for shard, amount in added.items():
                     self._added[shard] = self._added.get(shard, Amount()).plus(*amount)
                 self.untold = self.untold.plus(*untold)
             return None
+        self._refused_since = 0.0
+        return total

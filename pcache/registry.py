@@ -235,6 +235,8 @@ def read_all(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -
 def _names(folder: str, most: int) -> list[str]:
     """The names in a folder, none when there are more than so many."""
     try:
+        if most == sys.maxsize:
+            return os.listdir(folder)
         with uninterrupted(os.scandir, folder) as items:
             names = [item.name for item in itertools.islice(items, most)]
     except OSError as error:

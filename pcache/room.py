@@ -46,7 +46,7 @@ _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceed
 _A_LOT = 1.04  # times the limit
 _IDLE = 2.0  # seconds without a sign of whoever evicts, after which another one does
 _MOST_NAMES = 500  # of versions, read at once: 25 ms
-_MOST_VERSIONS = 10_000  # names in the registry: looking at more takes longer than a call may, so none is superseded
+_MOST_VERSIONS = 5000  # names in the registry: looking at more takes longer than a call may, so none is superseded
 _BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
 _AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
 

@@ -132,10 +132,8 @@ def _clock_and_sync(path: str) -> tuple[float, float]:
 
 def held_locks(root: str) -> list[str]:
     """The files of upkeep whose locks somebody holds who shows no sign of work. Nothing is made or changed."""
-    below = os.path.join(root, "v1")
-    found = (
-        os.path.join(below, *parts) for parts in (("locks", "evict"), ("locks", "ledger"), ("ledger", "occupancy"))
-    )
+    names = ("locks/evict", "locks/ledger", "ledger/occupancy")
+    found = (os.path.join(root, "v1", *name.split("/")) for name in names)
     return [path for path in found if _is_held(path) and is_idle(path, _IDLE)]
 
 
