@@ -52,8 +52,8 @@ def get_token(n: int) -> str:
 
 
 SECRETS = """
-sk-live-constant pw-attribute key-default kw-default pp-captured token-default token-given version-secret declared-secret
-token-result ignored-secret
+sk-live-constant pw-attribute key-default kw-default pp-captured token-default token-given version-secret
+declared-secret token-result ignored-secret
 """.split()
 
 
@@ -86,8 +86,8 @@ def test_commands_show_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PCACHE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     cached = fill(Cache(tmp_path / "cache", signing_key=KEY))
     texts = [str(cached.explain("here", "token-given", 5)), str(cached.adopt.__doc__)]
-    for command in ("ls", "ls --json", "report -o -", "stats --json", "verify"):
-        texts.append(CliRunner().invoke(main, [*command.split(), "-C", str(tmp_path / "cache")]).output)
+    commands = ("ls", "ls --json", "report -o -", "stats --json", "verify")
+    texts += [CliRunner().invoke(main, [*command.split(), "-C", cached._cache.location]).output for command in commands]
     assert [text for text in SECRETS if text in "\n".join(texts)] == []
     assert "token=(not shown)" in texts[0]
 
@@ -103,9 +103,8 @@ def test_digests_cannot_be_tried_out(tmp_path: Path) -> None:
             assert digest[:8] not in written
             assert digest.hex()[:16].encode() not in written
     for version in registry.read_all(cache.flow.store.functions, RING).values():
-        assert not any(
-            shown for label, (_, shown) in version.parts.items() if label.startswith(("constant", "version"))
-        )
+        values = [shown for label, (_, shown) in version.parts.items() if label.startswith(("constant", "version"))]
+        assert not any(values)
 
 
 def test_the_fingerprint_of_a_version_is_not_written(tmp_path: Path) -> None:
