@@ -289,7 +289,7 @@ def rotated(project: Path) -> Cache:
 
 
 def test_another_key_supersedes_nothing(project: Path) -> None:
-    """What was stored under an old key is compared under that key; under one that is not known it is not known at all."""
+    """What was stored under an old key is compared under that key; under one that is not known it is none."""
     cache = rotated(project)
     keyring = cache.flow.keys.look()
     assert superseded(cache.flow.store.functions, keyring) == {}
