@@ -129,23 +129,27 @@ def _written(facts: FunctionVersion, keyring: Keyring, *, summaries: bool) -> di
 
 def write(
     folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: bool = True, access: Access = PRIVATE
-) -> None:
-    """Write the file of a version that has none of ours yet; it appears whole. Raises `OSError`.
+) -> str:
+    """Write the file of a version that has none of ours yet; it appears whole. Returns its path; raises `OSError`.
 
     Without `summaries` values are left out, also of one that has them from before.
     """
-    known = None
+    path = _path(folder, facts.function_id, keyring.signing_key)
     try:
         known = find(folder, facts.function_id, keyring, strictly=True)
     except OSError as error:
         pass_on(error)
-        return  # it is there, and says since when the version is known
+        return path  # it is there, and says since when the version is known
+    before = path
     if known is not None:
+        before = _path(folder, facts.function_id, keyring.keys[bytes.fromhex(known.signed_by)])
         if summaries or not any(shown for label, (_, shown) in known.parts.items() if _is_value(label)):
-            return
+            return before
         facts = facts._replace(first_seen=known.first_seen)
-    path = _path(folder, facts.function_id, keyring.signing_key)
     _write(path, sealed.to_json(_FUNCTION, _written(facts, keyring, summaries=summaries), keyring), access)
+    if before != path:
+        os.unlink(before)  # it was sealed with an older key, and says the values
+    return path
 
 
 def write_adopted(
@@ -179,11 +183,6 @@ def read_adopted(
 
 def _path(folder: str, function_id: str, key: bytes) -> str:
     return f"{folder}/{function_id}.{sealed.mark(_FUNCTION, function_id, key)}.json"
-
-
-def exists(folder: str, function_id: str, keyring: Keyring) -> bool:
-    """Whether a version has a file under the name that one of our keys gives it, of whatever content."""
-    return any(os.path.lexists(_path(folder, function_id, key)) for key in keyring.keys.values())
 
 
 def find(folder: str, function_id: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pcache import Cache, registry, sealed
 from pcache.registry import describe, paths, read, read_all, write
-from pcache.trust import Keyring
+from pcache.trust import Keyring, make_keyring
 from tests.processes import KEY, OTHER_RING, RING, Talker, run
 
 FACTS = describe(
@@ -251,3 +251,13 @@ def test_values_that_are_not_to_be_shown_any_more(tmp_path: Path) -> None:
     assert found is not None
     assert found.parts["constant module:LIMIT"][1] == ""
     assert found.first_seen == FACTS.first_seen
+
+
+def test_values_that_an_older_key_sealed(tmp_path: Path) -> None:
+    """They go as well when they are not to be shown any more: the file of the older key is replaced by one of the new."""
+    path = stored(tmp_path)
+    ring = make_keyring([bytes(32), KEY])
+    assert write(str(tmp_path), FACTS, ring) == str(path)
+    new = write(str(tmp_path), FACTS, ring, summaries=False)
+    assert [str(found) for found in tmp_path.iterdir()] == [new]
+    assert read_all(str(tmp_path), ring)[FACTS.function_id].parts["constant module:LIMIT"][1] == ""
