@@ -70,11 +70,12 @@ def read_plain(
         is_file = stat.S_ISREG(status.st_mode) if linked else is_plain(status)
         if not is_file or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
-        data = os.read(fd, status.st_size if believe is None else min(status.st_size, _GLANCE))
-        if believe is not None and not believe(data, status.st_size):
-            raise OSError(errno.EFBIG, "not a file of ours", path)
-        while len(data) < status.st_size and (more := os.read(fd, status.st_size - len(data))):
-            data += more  # one read may end early
+        size, data = status.st_size, b""
+        for end in (size,) if believe is None else (min(size, _GLANCE), size):
+            while len(data) < end and (more := os.read(fd, end - len(data))):
+                data += more  # one read may end early
+            if believe is not None and not believe(data, size):
+                raise OSError(errno.EFBIG, "not a file of ours", path)
         return data
     finally:
         os.closerange(fd, fd + 1)

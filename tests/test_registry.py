@@ -254,7 +254,7 @@ def test_values_that_are_not_to_be_shown_any_more(tmp_path: Path) -> None:
 
 
 def test_values_that_an_older_key_sealed(tmp_path: Path) -> None:
-    """They go as well when they are not to be shown any more: the file of the older key is replaced by one of the new."""
+    """They go as well when they are not to be shown any more: the file of the older key is replaced by a new one."""
     path = stored(tmp_path)
     ring = make_keyring([bytes(32), KEY])
     assert write(str(tmp_path), FACTS, ring) == str(path)

@@ -39,7 +39,7 @@ _RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # in names of file
 _EXPECTED = re.compile(
     r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}(\.[0-9a-f]{16}\.json|\.adopted))?
     |entries(/[0-9a-f]{2}(/[0-9a-f]{16}-[0-9a-f]{40})?)?|locks(/(evict|ledger))?
-    |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?))?))?))?
+    |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?(\.new)?))?))?))?
     |config(/pcache(/key)?)?""",
     re.VERBOSE,
 )
