@@ -271,6 +271,15 @@ def merge(folder: str, keyring: Keyring, *, zero: bool = False, access: Access =
     return True
 
 
+def sweep(folder: str, keyring: Keyring | None, age: float) -> None:
+    """Remove files that were set aside, as their names say, and that our totals do not know. Raises `OSError`."""
+    totals = Totals() if keyring is None else _read_totals(folder, keyring, strictly=True)
+    if totals.since:  # else they may be others'
+        for name in set(filter(_ASIDE.fullmatch, os.listdir(folder))).difference(totals.aside):
+            if time.time() - os.lstat(os.path.join(folder, name)).st_mtime > age:
+                _discard(folder, name)
+
+
 def _discard(folder: str, name: str) -> None:
     """Remove a file that was merged, or what stands in its place."""
     if _ASIDE.fullmatch(name):

@@ -98,7 +98,7 @@ def take(path: str, wait: float, *, idle: float, access: Access = PRIVATE) -> Lo
     """
     lock = try_lock(path, wait, access=access)
     if lock is None and is_idle(path, idle):
-        log("%s is held by somebody who does nothing with it; it is not waited for any longer", path)
+        say_held(path)
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -107,6 +107,12 @@ def take(path: str, wait: float, *, idle: float, access: Access = PRIVATE) -> Lo
     if lock is not None:
         show(lock)
     return lock
+
+
+@functools.cache
+def say_held(path: str) -> None:
+    """Say once of each file that its lock is not waited for."""
+    log("%s is locked by a program that does nothing with it: pcache goes on without. `pcache doctor` says more.", path)
 
 
 def show(lock: Lock) -> None:

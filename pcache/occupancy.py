@@ -98,7 +98,7 @@ def add(
     Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds. A file that can be
     neither locked nor opened is replaced by one with what it says, where nobody changes it or we are not `patient`.
     """
-    from pcache.locking import is_idle, try_lock  # late for start-up time
+    from pcache.locking import is_idle, say_held, try_lock  # late for start-up time
 
     try:
         lock = try_lock(path, wait, access=access)
@@ -110,6 +110,7 @@ def add(
     if lock is None:
         if patient and not is_idle(path, IDLE):
             raise BlockingIOError(errno.EAGAIN, "another process updates the file")
+        say_held(path)
         known = read(path) or anew
         if known is not None:
             _replace(path, _plus(known, added), access)

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache import occupancy, registry
+from pcache import ledger, occupancy, registry
 from pcache.culprit import attempt
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
@@ -253,6 +253,10 @@ def _sweep(cache: Cache) -> int:
         except OSError as error:
             pass_on(error)
             continue  # renamed by its writer meanwhile
+    try:
+        ledger.sweep(ledger.folder_below(cache.location), cache.flow.keys.keyring, _LEFT_BEHIND)
+    except OSError as error:
+        pass_on(error)  # else there is none, or it is for the next time
     if cache.flow.keys.path is not None:
         _sweep_key_folder(cache.flow.keys.path)
     return cache.flow.store.sweep()

@@ -984,6 +984,18 @@ def test_who_holds_the_lock_for_ever_stops_no_merge(root: Path) -> None:
     holder.finish()
 
 
+def test_what_was_set_aside_by_nobody_is_swept(written: Path) -> None:
+    """Files that our totals do not name go when they are old; those that they name, and all under another key, stay."""
+    (aside,) = folder_of(written).glob("counters.*")
+    (folder_of(written) / f"counters.{'0' * 16}").write_bytes(b"planted")
+    ledger.sweep(str(folder_of(written)), OTHER_RING, -1.0)
+    ledger.sweep(str(folder_of(written)), RING, 3600.0)
+    assert len(list(folder_of(written).glob("counters.*"))) == 2
+    ledger.sweep(str(folder_of(written)), RING, -1.0)
+    assert list(folder_of(written).glob("counters.*")) == [aside]
+    assert hits_of(written) == ALL
+
+
 def test_nothing_is_counted_without_a_key(tmp_path: Path) -> None:
     """Without a signing key no counts are written, and none are lost that were not there."""
     keys = KeySource(KEY, None)

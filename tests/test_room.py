@@ -625,8 +625,8 @@ hear()
 
 
 @pytest.mark.parametrize("names", [["ledger/occupancy"], ["locks/evict"], ["ledger/occupancy", "locks/evict"]])
-def test_locks_that_somebody_holds_for_ever(root: Path, names: list[str]) -> None:
-    """Limits are kept to a twentieth while another process holds the locks of upkeep and does nothing with them."""
+def test_locks_that_somebody_holds_for_ever(root: Path, names: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """Limits are kept to a twentieth while another process holds the locks of upkeep; it is said once of each."""
     cached = cache_at(root, max_entries=100).cached(noise)
     for n in range(90):
         cached(n)
@@ -635,6 +635,8 @@ def test_locks_that_somebody_holds_for_ever(root: Path, names: list[str]) -> Non
     for n in range(90, 400):
         cached(n)
         assert taken(root).entries <= 105
+    said = [record for record in caplog.records if "is locked by a program" in record.getMessage()]
+    assert len(said) == len(names)
     holder.say()
     holder.finish()
 
