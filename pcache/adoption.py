@@ -16,6 +16,7 @@ from pcache.differences import Difference, are_apart, of_versions
 from pcache.errors import ConfigError, DirectoryError
 from pcache.interrupts import pass_on
 from pcache.registry import Adopted
+from pcache.summary import shown_as
 from pcache.versions import value_digest
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Adoption:
         for difference in self.differences:
             yield 1, str(difference)
         for name, value in self.added.items():
-            yield 1, f"earlier calls count as calls with {name}={value!r:.40}"
+            yield 1, f"earlier calls count as calls with {name}={shown_as(name, f'{value!r:.40}')}"
         if not self.differences:
             yield 1, "nothing that can be told apart changed"
 
@@ -68,11 +69,12 @@ class Adopter(NamedTuple):
     facts: FunctionVersion
     binder: Binder
     key_functions: Mapping[str, Callable[[Any], object]]
+    summaries: bool
 
     def plan(self, earlier: str | None, added: Mapping[str, Any]) -> Adoption:
         """Find the version to adopt, by default the latest whose parameters fit; raises `ConfigError`."""
-        folder = self.flow.store.functions
-        known = registry.read_all(folder, self.flow.keys.look())
+        folder, keyring = self.flow.store.functions, self.flow.keys.look()
+        known = registry.read_all(folder, keyring)
         entries = Counter(item.function_id for item in self.flow.store.scan())
         for name in added:
             if name not in self.binder.names:
@@ -81,7 +83,7 @@ class Adopter(NamedTuple):
         if not self._fits(version, added):
             raise self._misfit(version)
         differences = tuple(
-            difference for difference in of_versions(version, self.facts) if difference.kind != "parameters"
+            difference for difference in of_versions(version, self.facts, keyring) if difference.kind != "parameters"
         )
         if self._is_method() and any(difference.kind in _OF_CLASS for difference in differences):
             raise self._refusal(
@@ -106,7 +108,10 @@ class Adopter(NamedTuple):
             raise self._refusal("the cache is read-only", "read_only")
         keyring = flow.keys.ensure()
         folder = flow.store.functions
-        added = {name: self._digest(name, value) for name, value in plan.added.items()}
+        added = {
+            name: registry.stands_for(self._digest(name, value), keyring.signing, keyring.signing_key)
+            for name, value in plan.added.items()
+        }
         before = registry.read_adopted(folder, plan.function_id, keyring, strictly=True)
         adopted = {version.function_id: version for version in before}
         adopted[plan.adopted] = Adopted(plan.adopted, added)
@@ -114,7 +119,7 @@ class Adopter(NamedTuple):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
         try:
-            registry.write(folder, self.facts, keyring, summaries=flow.settings.summaries, access=flow.store.access)
+            registry.write(folder, self.facts, keyring, summaries=self.summaries, access=flow.store.access)
             registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, flow.store.access)
         except DirectoryError:
             raise

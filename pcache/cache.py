@@ -105,6 +105,7 @@ class Cache:
         strict: bool = False,
         lock_timeout: float | str | timedelta | None = None,
         code: Literal["deep", "own", "none"] = "deep",
+        summaries: bool | None = None,
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(self, function: Any = None, /, **options: Any) -> Any:
         """Cache a function's results here; use it with or without parentheses.
@@ -112,7 +113,7 @@ class Cache:
         `ttl` limits their age; `version` is any value whose change leaves old results behind; `ignore` names parameters
         that do not matter; `key` replaces an argument by a function of it; `depends_on` lists what else results depend
         on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout` limits how long a
-        call waits for another process that computes the same.
+        call waits for another process that computes the same; with `summaries=False` no values are stored in words.
 
         >>> import tempfile
         >>> cache = Cache(tempfile.mkdtemp())
@@ -152,7 +153,7 @@ class Cache:
         made = make_options(**options)
         settings = self.settings
         own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
-        for name in ("ttl", "lock_timeout"):
+        for name in ("ttl", "lock_timeout", "summaries"):
             if getattr(made, name) is None:  # what the decorator says counts most, then what is set for the function
                 default = getattr(own, name)
                 made = made._replace(**{name: getattr(settings, name) if default is None else default})
@@ -312,6 +313,7 @@ def cached(
     strict: bool = False,
     lock_timeout: float | str | timedelta | None = None,
     code: Literal["deep", "own", "none"] = "deep",
+    summaries: bool | None = None,
     cache: Cache | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def cached(function: Any = None, /, *, cache: Cache | None = None, **options: Any) -> Any:

@@ -95,8 +95,9 @@ class Calls:
 
     def earlier(self, call: Call) -> Iterator[Address]:
         """Where adopted versions would have stored the result of a call."""
-        for earlier in self.version.continued:
-            values = versions.values_before(call.values, earlier)
+        keyring = self._flow.keys.keyring
+        for earlier in self.version.continued if keyring else ():
+            values = versions.values_before(call.values, earlier, keyring)  # type: ignore[arg-type]
             if values is not None:
                 prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
                 key = digest(prefix, encode(values, nesting_with(call.large)))
@@ -127,4 +128,5 @@ class Calls:
             self._options.strict,
             self._options.lock_timeout,
             since_ns,
+            self._options.summaries is not False,
         )

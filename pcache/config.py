@@ -82,6 +82,7 @@ class FunctionSettings(NamedTuple):
     lock_timeout: float | None = None  # seconds
     max_size: int | None = None  # bytes
     max_entries: int | None = None
+    summaries: bool | None = None
 
 
 def resolve(**arguments: object) -> Settings:

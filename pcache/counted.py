@@ -1,14 +1,14 @@
 """The lines in which the ledger is written, and the numbers that they stand for. No files.
 
-    line = crc32 hour function (TAB counter SP number)*
+    line = hour function (TAB counter SP number)*
 
-Everything that does not match its check, or says what nothing comes to, is a damaged line.
+What the files hold is authenticated before it comes here. A line that says what nothing comes to is a damaged one.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,7 +17,6 @@ HOUR = 3600
 Amounts = dict[tuple[int, str, str], int]  # by hour (since 1970), function and counter
 
 _HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept by day
-# A check is no signature: numbers that nothing comes to are those of a damaged line too.
 _LAST_HOUR, _MOST = 2_000_000, 1 << 128  # the year 2198
 
 
@@ -32,27 +31,19 @@ def lines_of(amounts: Amounts) -> Iterator[str]:
 
 def line_of(hour: int, function: str, counters: Mapping[str, int]) -> str:
     """What one function did in one hour."""
-    from zlib import crc32  # late for start-up time
-
     name = "".join(char if char.isprintable() else "?" for char in function)
     pairs = "".join(f"\t{counter} {amount}" for counter, amount in counters.items())
-    body = f"{hour} {name}{pairs}"
-    return f"{crc32(body.encode()):08x} {body}"
+    return f"{hour} {name}{pairs}"
 
 
 def add(amounts: Amounts, text: str) -> int:
     """Add what lines say; return how many could not be read."""
-    from zlib import crc32  # late for start-up time
-
     damaged = 0
     for line in text.splitlines():
-        check, _, body = line.partition(" ")
         if not line:
             continue
         try:
-            if int(check, 16) != crc32(body.encode()):
-                raise ValueError
-            place, *counters = body.split("\t")
+            place, *counters = line.split("\t")
             hour, _, function = place.partition(" ")
             if not all(map(str.isprintable, (place, *counters))):
                 raise ValueError
@@ -74,20 +65,28 @@ def _number(text: str, limit: int) -> int:
     return number
 
 
-def heading_of(totals: str) -> tuple[tuple[str, ...], float, str]:
-    """The files that were merged into totals, since when it counts, and its lines."""
-    from zlib import crc32  # late for start-up time
+class Totals(NamedTuple):
+    """What was merged: since when it counts, files that belong to it and files that went into it, and its lines."""
 
-    first, _, rest = totals.partition("\n")
-    check, _, text = first.partition(" ")
+    since: float = 0.0
+    aside: tuple[str, ...] = ()
+    merged: tuple[str, ...] = ()
+    lines: str = ""
+
+    def text(self) -> str:
+        return f"{self.since:.0f}\t{' '.join(self.aside)}\t{' '.join(self.merged)}\n{self.lines}"
+
+
+def totals_of(text: str) -> Totals:
+    """The totals that a file says."""
+    first, _, lines = text.partition("\n")
     try:
-        if int(check.removeprefix("#"), 16) != crc32(text.encode()) or not check.startswith("#"):
-            return (), 0.0, totals
-        since, *merged = text.split(" ")
+        since, aside, merged = first.split("\t")
         # Written in whole seconds, it may be half a one ahead.
-        return tuple(merged), min(float(_number(since, HOUR * _LAST_HOUR)), time.time() + 1), rest
+        start = min(float(_number(since, HOUR * _LAST_HOUR)), time.time() + 1)
     except ValueError:
-        return (), 0.0, totals
+        return Totals()
+    return Totals(start, tuple(aside.split()), tuple(merged.split()), lines)
 
 
 def by_day(amounts: Amounts, now: float) -> Amounts:

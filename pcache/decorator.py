@@ -185,7 +185,7 @@ class CachedFunction(Generic[P, R]):
         addresses = (call.address, *self._calls.earlier(call))
         dropped = [address for address in addresses if self._flow.store.delete(address.path)]
         names = (address.function_id.hex() + address.key.hex() for address in dropped)
-        removals.note(self._cache.location, names, "invalidated", self._cache.flow.store.access)
+        removals.note(self._cache.location, names, "invalidated", self._flow.keys.keyring, self._flow.store.access)
         return bool(dropped)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
@@ -243,7 +243,8 @@ class CachedFunction(Generic[P, R]):
         from pcache.adoption import Adopter  # the same
 
         calls = self._calls
-        adopter = Adopter(self._flow, calls.version.facts, calls.binder, self._options.key)
+        summaries = self._options.summaries is not False
+        adopter = Adopter(self._flow, calls.version.facts, calls.binder, self._options.key, summaries)
         plan = adopter.plan(earlier, added or {})
         if dry_run or (confirm is not None and not confirm(plan)):
             return plan

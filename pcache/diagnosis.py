@@ -27,7 +27,7 @@ from pcache.mounts import filesystem_of, is_network
 from pcache.owner import is_leftover
 from pcache.store import GENERATION, Store, check_root, is_ours
 from pcache.superseded import superseded
-from pcache.trials import try_out
+from pcache.trials import held_locks, try_out
 from pcache.trust import SAFE_FLAGS, WAYS_OUT, our_uid
 from pcache.units import format_duration, format_size
 
@@ -272,7 +272,10 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
         count = f"{len(gone)} version" + "s" * (len(gone) > 1)
         text = f"the code of {count} of functions is not on disk any more"
         yield Finding("versions of code", "note", text, "pcache clear --superseded")
-    yield from _ledger(settings.directory)
+    for path in held_locks(settings.directory):
+        text = f"{path} is locked by a program that does nothing with it; limits are kept without it"
+        yield Finding("locks", "problem", text, f"find and end it: fuser -v {shlex.quote(path)}")
+    yield from _ledger(settings.directory, keyring)
 
 
 def _entries(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
@@ -327,13 +330,13 @@ def _leftovers(store: Store) -> Iterator[Finding]:
         yield Finding("leftovers", "ok", "none")
 
 
-def _ledger(root: str) -> Iterator[Finding]:
+def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
     folder = ledger.folder_below(root)
     path = os.path.join(folder, "counters")
     if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK):
         yield Finding("statistics", "note", f"{path} is not yours to read and write", f"chmod u+rw {shlex.quote(path)}")
         return
-    reading = ledger.read(root)
+    reading = ledger.read(root, keyring)
     hours = {hour for hour, _, _ in reading.amounts}
     if reading.damaged:
         text = f"{reading.damaged} lines of the counters are damaged and left out"
@@ -341,8 +344,5 @@ def _ledger(root: str) -> Iterator[Finding]:
     elif hours and max(hours) * HOUR > time.time() + HOUR:
         yield Finding("statistics", "note", "calls were counted in the future: a clock was set back")
     else:
-        yield Finding(
-            "statistics",
-            "ok",
-            f"{len(reading.amounts):,} numbers by hour and function" if hours else "nothing counted yet",
-        )
+        text = f"{len(reading.amounts):,} numbers by hour and function" if hours else "nothing counted yet"
+        yield Finding("statistics", "ok", text)

@@ -6,10 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pcache.summary import NOT_SHOWN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pcache.registry import FunctionVersion
+    from pcache.trust import Keyring
 
 # The kinds in the order in which they are told. Those of parts of a fingerprint are what their labels start with.
 KINDS = (
@@ -30,6 +33,7 @@ KINDS = (
     "package",
 )
 _CODE = ("function", "class")
+_SHOWN = ("version", "constant", "name", "depends_on", "package")  # kinds of which people are shown what they are
 _WORDS = {
     "identity": "its name",
     "place": "its file",
@@ -75,7 +79,7 @@ class Difference:
 _EDITED = {"changed": "was edited", "added": "is used now", "removed": "is not used any more"}
 
 
-def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Difference, ...]:
+def of_versions(before: FunctionVersion, now: FunctionVersion, keyring: Keyring | None) -> tuple[Difference, ...]:
     """What makes two code versions different: names, options, and the parts of their fingerprints."""
     found = [
         Difference(kind, "", "changed" if old and new else "added" if new else "removed", old, new)
@@ -83,14 +87,13 @@ def of_versions(before: FunctionVersion, now: FunctionVersion) -> tuple[Differen
             ("identity", before.name, now.name),
             ("place", before.file, now.file if are_apart(before, now) else before.file),
             ("parameters", _listed(before), _listed(now)),
-            ("version", before.version, now.version),
             ("python", before.python, now.python),
         )
         if old != new and not (kind == "python" and _minor(old) == _minor(new))
     ]
     # Bytecode differs between Python's versions: all code would.
     skipped = _CODE if any(difference.kind == "python" for difference in found) else ()
-    found += [part for part in _of_parts(before.parts, now.parts) if part.kind not in skipped]
+    found += [part for part in _of_parts(before, now, keyring) if part.kind not in skipped]
     return tuple(sorted(found, key=lambda difference: (KINDS.index(difference.kind), difference.name)))
 
 
@@ -100,9 +103,11 @@ def are_apart(one: FunctionVersion, other: FunctionVersion) -> bool:
     return one.file != other.file and not nowhere
 
 
-def _of_parts(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str, str]]) -> Iterator[Difference]:
-    for label in sorted(before.keys() | now.keys()):
-        old, new = before.get(label), now.get(label)
+def _of_parts(before: FunctionVersion, now: FunctionVersion, keyring: Keyring | None) -> Iterator[Difference]:
+    key_id = before.signed_by or now.signed_by
+    digests = before.digests(key_id, keyring), now.digests(key_id, keyring)
+    for label in sorted(before.parts.keys() | now.parts.keys()):
+        old, new = before.parts.get(label), now.parts.get(label)
         kind, _, name = label.partition(" ")
         if kind not in KINDS:
             kind, name = "depends_on", label.removeprefix("depends_on")
@@ -110,8 +115,17 @@ def _of_parts(before: Mapping[str, tuple[str, str]], now: Mapping[str, tuple[str
             yield Difference(kind, name, "added", now=new[1])
         elif new is None and old is not None:
             yield Difference(kind, name, "removed", old[1])
-        elif old is not None and new is not None and old[0] != new[0]:
+        elif old is not None and new is not None and _differ(kind, label, old[1], new[1], *digests):
             yield Difference(kind, name, "changed", old[1], new[1])
+
+
+def _differ(
+    kind: str, label: str, old: str, new: str, before: Mapping[str, str] | None, now: Mapping[str, str] | None
+) -> bool:
+    """Whether a part changed. What was stored with two keys has digests that cannot be compared: only what is shown."""
+    if before is not None and now is not None:
+        return before[label] != now[label]
+    return kind in _SHOWN and old != new and not {"", NOT_SHOWN} & {old, new}
 
 
 def _listed(version: FunctionVersion) -> str:

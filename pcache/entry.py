@@ -27,6 +27,7 @@ from blake3 import blake3
 
 from pcache.compression import RAW, Part, check_unpacked, decompress
 from pcache.errors import DamagedEntry, EntryError, ExpiredEntry, ForeignEntry
+from pcache.sealed import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -203,15 +204,20 @@ def stream_of(data: Any, header: Header) -> Any:
 
 def meta_of(data: Any, header: Header) -> Mapping[str, Any]:
     """Return the facts for people of an authenticated head: function, argument summary, result type, python, pid."""
-    import json  # late for start-up time: a hit never reads them
-
     try:
-        meta = json.loads(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
+        meta = parse(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
     except ValueError as error:
         raise DamagedEntry(f"the meta part is not JSON: {error}") from error
     if not isinstance(meta, dict):
         raise DamagedEntry("the meta part is not a JSON object")
-    return meta
+    return {name: value for name, value in meta.items() if _is_sound(name, value)}
+
+
+def _is_sound(name: str, value: object) -> bool:
+    """Whether a member of the meta part has the shape that its readers expect; another one is left out."""
+    if name in ("arguments", "digests") and isinstance(value, dict):
+        return all(isinstance(text, str) for text in value.values())
+    return isinstance(value, (str, int, float)) and name != "digests"
 
 
 def table_of(data: Any, header: Header, file_size: int) -> list[BufferRow]:

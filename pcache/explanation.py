@@ -185,7 +185,8 @@ def _whereabouts(question: Question, *, stored: bool) -> str:
     if owner is not None and not owner.is_dead():
         return f"it is being computed now, by process {owner.pid} on {owner.host.partition('/')[0]}"
     places = (question.address, *question.earlier)
-    found = (removals.last(store.root, place.function_id.hex(), place.key.hex()) for place in places)
+    keyring = question.flow.keys.look()
+    found = (removals.last(store.root, place.function_id.hex(), place.key.hex(), keyring) for place in places)
     removal = max((removal for removal in found if removal is not None), default=None)
     if removal is not None:
         return f"it was {removal.cause} {format_duration(max(0.0, time.time() - removal.when))} ago"
@@ -224,7 +225,7 @@ def _nearest(question: Question) -> list[Nearby]:
         return []
     known = {i: version for i, version in read_all(flow.store.functions, keyring).items() if version.name == facts.name}
     known[facts.function_id] = facts
-    changes = {function_id: of_versions(version, facts) for function_id, version in known.items()}
+    changes = {function_id: of_versions(version, facts, keyring) for function_id, version in known.items()}
     digests = {key_id: signed(question.digests, key) for key_id, key in keyring.keys.items()}
     found = []
     for item in _latest(flow, known.keys(), facts.function_id):

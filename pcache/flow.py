@@ -52,6 +52,7 @@ class Job(NamedTuple):
     strict: bool
     lock_timeout: float | None
     since_ns: int  # only a result made later will do; 0 for any
+    summaries: bool  # whether what is stored says for people what it is about
 
     @property
     def name(self) -> str:
@@ -65,7 +66,7 @@ class Flow:
         self.settings = settings
         self.keys = keys
         self.store = store
-        self.ledger = Ledger(store.root, read_only=settings.read_only, access=store.access)
+        self.ledger = Ledger(store.root, keys, read_only=settings.read_only, access=store.access)
         self.storing = Storing(settings, keys, store, self.ledger)
         self.passive = settings.disable
 

@@ -91,7 +91,7 @@ def stats_of(
 ) -> Stats:
     """What `stats` says, of entries that are listed elsewhere; `share`, asked after, is their part of all entries."""
     cache.flow.ledger.flush()
-    reading = ledger.read(cache.location)
+    reading = ledger.read(cache.location, cache.flow.keys.look())
     acts = history.by_function(reading, since)
     sums: dict[str, _Sums] = {}
     for item in files:
@@ -178,16 +178,15 @@ def _free(location: str) -> int:
 def periods(cache: Cache, since: float = 0.0) -> tuple[Period, ...]:
     """What was counted, by hour, and by day what is older than a month; the earliest first."""
     cache.flow.ledger.flush()
-    return history.over_time(ledger.read(cache.location), since)
+    return history.over_time(ledger.read(cache.location, cache.flow.keys.look()), since)
 
 
 def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
     """The code versions of functions, those seen last first, each with what differs from the one before it."""
-    files, names = listing(cache)
     keyring, folder = cache.flow.keys.look(), cache.flow.store.functions
-    ids = selected_ids(names, selection)
-    known = registry.read_all(folder, keyring)
-    gone = superseded(folder, keyring)
+    known, files = registry.read_all(folder, keyring), list(cache.flow.store.scan())
+    ids = None if selection is None else selected_ids(names_of(cache, files, known), selection)
+    gone = superseded(folder, keyring, known)
     entries_of: dict[str, list[StoredFile]] = defaultdict(list)
     for item in files:
         entries_of[item.function_id].append(item)
@@ -210,7 +209,7 @@ def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
                 bytes=sum(item.size for item in own),
                 superseded=gone.get(version.function_id, ""),
                 adopted=tuple(item.function_id for item in registry.read_adopted(folder, version.function_id, keyring)),
-                differences=() if previous is None else of_versions(previous, version),
+                differences=() if previous is None else of_versions(previous, version, keyring),
             )
         )
     return found[::-1]

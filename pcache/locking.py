@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pcache.access import PRIVATE, Access
 from pcache.forks import whole
 from pcache.interrupts import pass_on, uninterrupted
+from pcache.notices import log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,47 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock 
         lock.close()
         raise
     return lock
+
+
+def take(path: str, wait: float, *, idle: float, access: Access = PRIVATE) -> Lock | None:
+    """Take a lock that only saves work, as `try_lock`; from whoever shows no sign of it for `idle` seconds, too.
+
+    Who holds it may have been stopped, or want to stop others: then the file is replaced, and he holds what nobody asks
+    for. `show` is the sign.
+    """
+    lock = try_lock(path, wait, access=access)
+    if lock is None and is_idle(path, idle):
+        say_held(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass  # another process was faster
+        lock = try_lock(path, access=access)
+    if lock is not None:
+        show(lock)
+    return lock
+
+
+@functools.cache
+def say_held(path: str) -> None:
+    """Say once of each file that its lock is not waited for."""
+    log("%s is locked by a program that does nothing with it: pcache goes on without. `pcache doctor` says more.", path)
+
+
+def show(lock: Lock) -> None:
+    """Show that whoever holds a lock is at work."""
+    try:
+        os.utime(lock.fd)
+    except OSError as error:
+        pass_on(error)  # else the file of another user, who shares the directory
+
+
+def is_idle(path: str, seconds: float) -> bool:
+    """Whether whoever holds the lock of a file has not shown for some time that he is at work."""
+    try:
+        return abs(time.time() - os.lstat(path).st_mtime) > seconds
+    except FileNotFoundError:
+        return False
 
 
 @functools.cache

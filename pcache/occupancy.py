@@ -4,7 +4,8 @@
 
 Whoever writes adds what it wrote, whoever looks through a shard says what is there. The sum tells when a limit is
 exceeded without listing a million files. It may be off by what a killed process did not add; a look at the shard
-corrects that. A damaged file is one that is not there: then everything is counted anew.
+corrects that. A damaged file is one that is not there: then everything is counted anew. The check is none against
+somebody who writes into the directory: he decides when others evict.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
-from pcache.interrupts import pass_on
+from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import read_plain
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 SHARDS = 256
 PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
+IDLE = 1.0  # seconds without a change of the file, after which it is not waited for whoever holds its lock
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")
@@ -87,17 +90,31 @@ def add(
     *,
     anew: list[Amount] | None = None,
     wait: float = 0.0,
+    patient: bool = True,
     access: Access = PRIVATE,
 ) -> Amount | None:
     """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
 
-    Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds.
+    Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds. A file that can be
+    neither locked nor opened is replaced by one with what it says, where nobody changes it or we are not `patient`.
     """
-    from pcache.locking import try_lock  # late for start-up time
+    from pcache.locking import is_idle, say_held, try_lock  # late for start-up time
 
-    lock = try_lock(path, wait, access=access)
+    try:
+        lock = try_lock(path, wait, access=access)
+    except OSError as error:
+        pass_on(error)
+        if patient and not is_idle(path, IDLE):
+            raise
+        lock = None
     if lock is None:
-        raise BlockingIOError(errno.EAGAIN, "another process updates the file")
+        if patient and not is_idle(path, IDLE):
+            raise BlockingIOError(errno.EAGAIN, "another process updates the file")
+        say_held(path)
+        known = read(path) or anew
+        if known is not None:
+            _replace(path, _plus(known, added), access)
+        return None if known is None else total_of(_plus(known, added))
     with lock:
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
@@ -106,10 +123,28 @@ def add(
             rows = anew
             os.ftruncate(lock.fd, 0)
         else:
-            for shard, (entries, size) in added.items():
-                rows[shard] = Amount(max(rows[shard].entries + entries, 0), max(rows[shard].size + size, 0))
+            rows = _plus(rows, added)
         os.pwrite(lock.fd, _encode(rows), 0)
         return total_of(rows)
+
+
+def _plus(rows: list[Amount], added: Mapping[int, Amount]) -> list[Amount]:
+    rows = list(rows)
+    for shard, (entries, size) in added.items():
+        rows[shard] = Amount(max(rows[shard].entries + entries, 0), max(rows[shard].size + size, 0))
+    return rows
+
+
+def _replace(path: str, rows: list[Amount], access: Access) -> None:
+    """Put a file that is not locked in the place of one that is."""
+    temporary = f"{path}.new"
+    fd = uninterrupted(access.open, temporary, os.O_WRONLY)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, _encode(rows), 0)
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
 
 
 def _encode(rows: list[Amount]) -> bytes:
@@ -147,6 +182,7 @@ class Gauge:
         self._added: dict[int, Amount] = {}
         self.untold = Amount()
         self.started = False  # anything was added
+        self._refused_since = 0.0  # by the clock, 0 where the last try was none in vain
 
     def add(self, shard: int, entries: int, size: int) -> Amount:
         """Count what is written; return what was not told yet."""
@@ -168,19 +204,23 @@ class Gauge:
         with self._lock:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
+        refused = self._refused_since
+        patient = not refused or time.monotonic() - refused < IDLE
         try:
             self._access.check_below(self._root, os.path.dirname(self._path))
-            total = add(self._path, added, wait=wait, access=self._access)
-            if total is not None:
-                return total
-            there = self._count()
-            if pending is not None:
-                there[pending[0]] = there[pending[0]].plus(*pending[1])
-            return add(self._path, added, anew=there, wait=wait, access=self._access)
+            total = add(self._path, added, wait=wait, patient=patient, access=self._access)
+            if total is None:
+                there = self._count()
+                if pending is not None:
+                    there[pending[0]] = there[pending[0]].plus(*pending[1])
+                total = add(self._path, added, anew=there, wait=wait, patient=patient, access=self._access)
         except OSError as error:  # a full or read-only disk, or another process that tells: the next time
             pass_on(error)
+            self._refused_since = refused or time.monotonic()
             with self._lock:
                 for shard, amount in added.items():
                     self._added[shard] = self._added.get(shard, Amount()).plus(*amount)
                 self.untold = self.untold.plus(*untold)
             return None
+        self._refused_since = 0.0
+        return total

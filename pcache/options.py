@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError
+from pcache.rules import read_switch
 from pcache.units import parse_duration
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Options(NamedTuple):
     strict: bool = False
     lock_timeout: float | None = None
     code: str = "deep"
+    summaries: bool | None = None
 
 
 def make_options(
@@ -34,6 +36,7 @@ def make_options(
     strict: bool = False,
     lock_timeout: Any = None,
     code: str = "deep",
+    summaries: Any = None,
 ) -> Options:
     """Return the decorator's options in base units; raises `ConfigError`."""
     if isinstance(ignore, str):
@@ -56,7 +59,15 @@ def make_options(
         strict,
         _duration("lock_timeout", lock_timeout),
         code,
+        _switch("summaries", summaries),
     )
+
+
+def _switch(option: str, value: Any) -> bool | None:
+    try:
+        return None if value is None else read_switch(value)
+    except ConfigError as error:
+        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error
 
 
 def _duration(option: str, value: Any) -> float | None:

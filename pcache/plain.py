@@ -9,12 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.trust import SAFE_FLAGS
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # What reading fails with where there is no file, or something else: a link, a socket, a folder, terabytes.
 NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EFBIG)
+_GLANCE = 4096  # bytes by which a file is judged
 
 
 def is_plain(status: os.stat_result) -> bool:
@@ -51,16 +56,26 @@ def make_way(path: str) -> None:
             os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
 
 
-def read_plain(path: str, limit: int) -> bytes:
-    """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there."""
+def read_plain(
+    path: str, limit: int, *, linked: bool = False, believe: Callable[[bytes, int], bool] | None = None
+) -> bytes:
+    """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there.
+
+    One with a second name counts only where it may be `linked`: a single file could bear any number of names. With
+    `believe` the first bytes, and the size, say whether the others are read.
+    """
     fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+        is_file = stat.S_ISREG(status.st_mode) if linked else is_plain(status)
+        if not is_file or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
-        data = os.read(fd, status.st_size)
-        while len(data) < status.st_size and (more := os.read(fd, status.st_size - len(data))):
-            data += more  # one read may end early
+        size, data = status.st_size, b""
+        for end in (size,) if believe is None else (min(size, _GLANCE), size):
+            while len(data) < end and (more := os.read(fd, end - len(data))):
+                data += more  # one read may end early
+            if believe is not None and not believe(data, size):
+                raise OSError(errno.EFBIG, "not a file of ours", path)
         return data
     finally:
         os.closerange(fd, fd + 1)

@@ -13,7 +13,7 @@ from pcache.compression import compress_buffer, compress_stream
 from pcache.culprit import attempt
 from pcache.home import flags_of
 from pcache.payload import Payload, dump
-from pcache.summary import summarize_value
+from pcache.summary import summarize_result
 
 if TYPE_CHECKING:
     from pcache.config import Settings
@@ -40,7 +40,7 @@ def encode(
     )
     stream = compress_stream(payload.stream, settings.compression)
     buffers = [compress_buffer(buffer, settings.compression) for buffer in payload.buffers]
-    meta, _ = attempt(_meta, result, job, settings, keyring)  # asks objects for their shape: user code, which may fail
+    meta, _ = attempt(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
     mtime_ns = stamp.pack(stamp.Stamp(created_ns, cost_ns, facts.expires_ns))
     return entry.encode(facts, meta or b"{}", stream, buffers, keyring), mtime_ns
 
@@ -50,7 +50,7 @@ def length_of(pieces: list[Any]) -> int:
     return sum(memoryview(piece).nbytes for piece in pieces)
 
 
-def _meta(result: object, job: Job, settings: Settings, keyring: Keyring) -> bytes:
+def _meta(result: object, job: Job, keyring: Keyring) -> bytes:
     meta = {
         "function": job.name,
         "type": type(result).__qualname__,
@@ -58,7 +58,7 @@ def _meta(result: object, job: Job, settings: Settings, keyring: Keyring) -> byt
         "pid": os.getpid(),
         "digests": signed(job.digests, keyring.signing_key),
     }
-    if settings.summaries:
+    if job.summaries:
         meta["arguments"] = job.summary()
-        meta["result"] = summarize_value(result)
+        meta["result"] = summarize_result(job.name, result)
     return json.dumps(meta).encode()

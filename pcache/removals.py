@@ -1,7 +1,7 @@
 """Which entries were removed, when and why: `explain` tells by this that a result was evicted and not lost.
 
-A file of fixed-size records beside the counters, appended to by whoever removes. It is not signed and nothing but a
-sentence rests on it; losing it loses that sentence.
+A file beside the counters, appended to by whoever removes: sealed blocks of fixed-size records. Nothing but a sentence
+rests on it; losing it loses that sentence.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache import sealed
 from pcache.access import PRIVATE, Access
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import make_way, read_plain
@@ -19,8 +20,11 @@ from pcache.trust import write_all
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pcache.trust import Keyring
+
 _RECORD = struct.Struct("<28sqB3x")  # function id and key, seconds since 1970, cause
-_MAX_SIZE = 4 << 20  # bytes, about 100,000 removals; the file before it is kept too
+_MAX_SIZE = 4 << 20  # bytes, 25,000 to 100,000 removals; the file before it is kept too
+_KIND = b"removed"
 _CAUSES = ("evicted", "cleared", "invalidated", "removed as damaged")
 
 
@@ -35,18 +39,18 @@ def path_below(root: str) -> str:
     return os.path.join(root, "v1", "ledger", "removed")
 
 
-def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) -> None:
-    """Remember that entries were removed, by function id and key. Failing to is silent."""
+def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, access: Access = PRIVATE) -> None:
+    """Remember that entries were removed, by function id and key. Failing to is silent; without a key nothing is."""
     now, number = int(time.time()), _CAUSES.index(cause)
     records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
-    if not records:
+    if not records or keyring is None:
         return
     path = path_below(root)
     try:
         access.check_below(root, os.path.dirname(path))
         fd = uninterrupted(access.open, path, os.O_WRONLY | os.O_APPEND)
         try:
-            write_all(fd, records[-_MAX_SIZE:])
+            write_all(fd, sealed.block(_KIND, records[-_MAX_SIZE // _RECORD.size * _RECORD.size :], keyring))
             full = os.fstat(fd).st_size > _MAX_SIZE
         finally:
             os.close(fd)
@@ -57,17 +61,28 @@ def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) 
         pass_on(error)  # else a full or read-only disk: what was removed stays removed
 
 
-def last(root: str, function_id: str, key: str) -> Removal | None:
+def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Removal | None:
     """The latest removal of an entry, as far as it is remembered."""
     name = bytes.fromhex(function_id + key)
+    if keyring is None:
+        return None
     for path in (path_below(root), f"{path_below(root)}.1"):
         try:
             data = read_plain(path, 4 * _MAX_SIZE)
         except OSError as error:
             pass_on(error)
             continue
-        at = data.rfind(name)
-        if at >= 0 and at + _RECORD.size <= len(data):
-            _, when, number = _RECORD.unpack_from(data, at)
-            return Removal(float(min(max(when, 0), int(time.time()))), _CAUSES[number % len(_CAUSES)])
+        for records in reversed(sealed.blocks(_KIND, data, keyring)[0]):
+            at = _place_of(name, records)
+            if at is not None:
+                _, when, number = _RECORD.unpack_from(records, at)
+                return Removal(float(min(max(when, 0), int(time.time()))), _CAUSES[number % len(_CAUSES)])
     return None
+
+
+def _place_of(name: bytes, records: bytes) -> int | None:
+    """Where the last record of an entry begins; what looks like its name may lie across two others."""
+    at = records.rfind(name)
+    while at >= 0 and at % _RECORD.size:
+        at = records.rfind(name, 0, at + len(name) - 1)
+    return at if at >= 0 else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pcache.store import Store, StoredFile
+    from pcache.trust import Keyring
 
     Progress = Callable[[int, int], object]  # called with how many are done, and of how many
 
@@ -28,14 +29,19 @@ _SLOW = 30e-6  # seconds to remove one
 
 
 def remove(
-    store: Store, victims: Iterable[StoredFile], cause: str, total: int, progress: Progress | None = None
+    store: Store,
+    victims: Iterable[StoredFile],
+    cause: str,
+    total: int,
+    keyring: Keyring | None,
+    progress: Progress | None = None,
 ) -> Removed:
     """Remove what can be removed; then raise the first `OSError`, if there was any."""
     entries = size = cost_ns = done = 0
     refusals: list[OSError] = []
     for batch in _batches(victims):
         gone = list(_delete(store, batch, refusals))
-        removals.note(store.root, (item.function_id + item.key for item in gone), cause, store.access)
+        removals.note(store.root, (item.function_id + item.key for item in gone), cause, keyring, store.access)
         _make_known(store, gone)
         entries += len(gone)
         size += sum(item.size for item in gone)

@@ -21,7 +21,7 @@ from pcache.config import to_leave_free
 from pcache.endings import Unfinished
 from pcache.eviction import Limits, plan
 from pcache.interrupts import pass_on
-from pcache.locking import try_lock
+from pcache.locking import show, take
 from pcache.notices import log
 from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.owner import is_leftover
@@ -30,11 +30,12 @@ from pcache.superseded import superseded
 from pcache.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pcache.config import Settings
     from pcache.keysource import KeySource
     from pcache.ledger import Ledger
+    from pcache.locking import Lock
     from pcache.store import Store, StoredFile
 
 _SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
@@ -43,6 +44,9 @@ _KEEP = 0.9  # of what is there, after an eviction
 _LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
 _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
 _A_LOT = 1.04  # times the limit
+_IDLE = 2.0  # seconds without a sign of whoever evicts, after which another one does
+_MOST_NAMES = 500  # of versions, read at once: 25 ms
+_MOST_VERSIONS = 5000  # names in the registry: looking at more takes longer than a call may, so none is superseded
 _BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
 _AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
 
@@ -65,6 +69,7 @@ class Room(Unfinished):
         self._keys = keys
         self._ledger = ledger
         self._scopes: dict[str, Scope | None] = {}
+        self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
         self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
         self._next_shard = random.randrange(SHARDS)  # noqa: S311 - no secret: processes begin at different shards
         super().__init__()
@@ -104,7 +109,9 @@ class Room(Unfinished):
 
     def make(self, path: str, length: int, function: str) -> None:
         """Count a result that is about to be written, and evict when it is one too many."""
-        shard, size = int(os.path.basename(os.path.dirname(path)), 16), on_disk(length)
+        folder, name = os.path.split(path)
+        shard, size = int(os.path.basename(folder), 16), on_disk(length)
+        self._names[name.partition("-")[0]] = function
         for scope in self._scopes_of(function):
             # One that came and went may have left too much, without the time to do something about it.
             is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
@@ -123,7 +130,7 @@ class Room(Unfinished):
                 yield scope
 
     def _make_scope(self, function: str, limits: Limits) -> Scope:
-        gauge = Gauge(self._store.root, function, lambda: self._count(self._ids_of(function)), self._store.access)
+        gauge = Gauge(self._store.root, function, lambda: by_shard(self._entries_of(function)), self._store.access)
         sizes = [limits.max_size or sys.maxsize]
         if not function and self._settings.min_free and (disk := self._disk()) is not None:
             sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
@@ -131,16 +138,24 @@ class Room(Unfinished):
             function, limits, Amount((limits.max_entries or sys.maxsize) // _SHARES, min(sizes) // _SHARES), gauge
         )
 
-    def _ids_of(self, function: str) -> frozenset[str] | None:
-        """The versions that a scope is about, None for all."""
-        if not function:
-            return None
-        known = registry.read_all(self._store.functions, self._keys.keyring)
-        return frozenset(i for i, version in known.items() if version.name == function)
+    def _entries_of(self, function: str, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
+        """The entries that a scope is about, in some shards or in all."""
+        unknown: set[str] = set()
+        for item in self._store.scan(shards):
+            if not function or self._name_of(item.function_id, unknown) == function:
+                yield item
 
-    def _count(self, ids: frozenset[str] | None) -> list[Amount]:
-        """What lies in each shard."""
-        return by_shard(item for item in self._store.scan() if ids is None or item.function_id in ids)
+    def _name_of(self, function_id: str, unknown: set[str]) -> str:
+        """Whose entry it is; empty where that is not known, or too much was asked already."""
+        name = self._names.get(function_id)
+        keyring = self._keys.keyring
+        if name is None and function_id not in unknown and len(unknown) < _MOST_NAMES and keyring is not None:
+            facts = registry.find(self._store.functions, function_id, keyring)
+            if facts is None:
+                unknown.add(function_id)
+            else:
+                name = self._names[function_id] = facts.name
+        return name or ""
 
     def _look(self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE) -> None:
         """Tell what was written, and evict if that makes too much. `pending` is what is about to be written."""
@@ -179,18 +194,18 @@ class Room(Unfinished):
 
         When that takes long, and the limit is exceeded by little, the rest is for the next time.
         """
-        folder = os.path.join(self._store.root, GENERATION, "locks")
-        self._store.access.check_below(self._store.root, folder)
-        lock = try_lock(os.path.join(folder, "evict"), access=self._store.access)
+        lock = self._lock()
         # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
         if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
             return
         with lock or contextlib.nullcontext():
-            deadline, left, ids = time.monotonic() + _PATIENCE, SHARDS, self._ids_of(scope.function)
+            deadline, left = time.monotonic() + _PATIENCE, SHARDS
             while left > 0:
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
                 left -= len(shards)
-                items = self._look_through(shards, ids, None if lock is None else scope.gauge, pending)
+                if lock is not None:
+                    show(lock)
+                items = self._look_through(shards, scope, pending, correct=lock is not None)
                 # Entries that were dropped or replaced were not told: first find out how much there is.
                 told = scope.gauge.tell()
                 if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
@@ -209,20 +224,30 @@ class Room(Unfinished):
         first, self._next_shard = self._next_shard, (self._next_shard + count) % SHARDS
         return [(first + i) % SHARDS for i in range(count)]
 
+    def _lock(self) -> Lock | None:
+        """The lock of whoever evicts; None while another process does, or where none can be had."""
+        folder = os.path.join(self._store.root, GENERATION, "locks")
+        try:
+            self._store.access.check_below(self._store.root, folder)
+            return take(os.path.join(folder, "evict"), 0.0, idle=_IDLE, access=self._store.access)
+        except OSError as error:
+            pass_on(error)
+            return None  # something else is in its place, or it is not ours to open: a little late is no reason to stop
+
     def _look_through(
-        self, shards: list[int], ids: frozenset[str] | None, gauge: Gauge | None, pending: tuple[int, Amount] | None
+        self, shards: list[int], scope: Scope, pending: tuple[int, Amount] | None, *, correct: bool
     ) -> list[StoredFile]:
         """The entries of a scope in some shards; corrects what is known of these, unless another may do so just now."""
-        names = [f"{shard:02x}" for shard in shards]
-        if gauge is None:
-            return [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
+        names, gauge = [f"{shard:02x}" for shard in shards], scope.gauge
+        if not correct:
+            return list(self._entries_of(scope.function, names))
         known = gauge.rows()
         self._store.sweep(names)  # what was left by processes that were killed takes room as well
         # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
         claims = Counter(
             os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)
         )
-        items = [item for item in self._store.scan(names) if ids is None or item.function_id in ids]
+        items = list(self._entries_of(scope.function, names))
         found = by_shard(items)
         if pending is not None:  # our own
             shard, amount = pending
@@ -246,7 +271,8 @@ class Room(Unfinished):
         """The versions that the code on disk does not have any more."""
         made, ids = self._doomed
         if time.monotonic() - made > _BELIEVED:
-            ids = frozenset(superseded(self._store.functions, self._keys.keyring))
+            folder, keyring = self._store.functions, self._keys.keyring
+            ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=_MOST_VERSIONS)))
             self._doomed = (time.monotonic(), ids)
         return ids
 
@@ -254,7 +280,8 @@ class Room(Unfinished):
         if not gone:
             return
         size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
-        removals.note(self._store.root, (item.function_id + item.key for item in gone), "evicted", self._store.access)
+        names = (item.function_id + item.key for item in gone)
+        removals.note(self._store.root, names, "evicted", self._keys.keyring, self._store.access)
         self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
         things = "entry" if len(gone) == 1 else "entries"
         log("evicted %d %s of %s, %s", len(gone), things, self._store.root, format_size(size), level="info")

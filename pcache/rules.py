@@ -140,4 +140,4 @@ RULES = (
     Rule("refresh", read_switch, "PCACHE_REFRESH"),
     Rule("key_file", read_path),
 )
-OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries")  # can be set for single functions too
+OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries")  # can be set for single functions too

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from pcache import registry
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.inspection import Inspection
+    from pcache.registry import FunctionVersion
     from pcache.store import StoredFile
 
     Selection = CachedFunction[..., Any] | str | None
 
 _SHOWN = 5  # names in a message
+_MOST_NAMELESS = 2000  # entries that are opened to find out whose they are: 0.1 s
 
 
 def listing(cache: Cache, shards: Iterable[str] | None = None) -> tuple[list[StoredFile], dict[str, str]]:
@@ -28,9 +31,15 @@ def listing(cache: Cache, shards: Iterable[str] | None = None) -> tuple[list[Sto
     return files, names_of(cache, files)
 
 
-def names_of(cache: Cache, files: Iterable[StoredFile]) -> dict[str, str]:
-    """The names of functions by id; one whose registry file is lost is named by its smallest entry."""
-    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+def names_of(
+    cache: Cache, files: Iterable[StoredFile], known: Mapping[str, FunctionVersion] | None = None
+) -> dict[str, str]:
+    """The names of functions by id; one whose registry file is lost is named by its smallest entry.
+
+    `known` are the versions that the registry has.
+    """
+    if known is None:
+        known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
     names = {function_id: facts.name for function_id, facts in known.items()}
     nameless: dict[str, StoredFile] = {}
     for item in files:
@@ -38,7 +47,7 @@ def names_of(cache: Cache, files: Iterable[StoredFile]) -> dict[str, str]:
             smallest = nameless.setdefault(item.function_id, item)
             if item.length < smallest.length:
                 nameless[item.function_id] = item
-    for function_id, item in nameless.items():
+    for function_id, item in itertools.islice(nameless.items(), _MOST_NAMELESS):
         try:
             names[function_id] = str(inspect_entry(cache, item).meta["function"])
         except (Miss, KeyError):

@@ -265,7 +265,7 @@ def is_there(path: str) -> bool:
 def is_ours(root: str) -> bool:
     """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
     try:
-        return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096)
+        return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096, linked=True)  # as in a copy of hard links
     except OSError as error:
         pass_on(error)
         if error.errno in NO_FILE:

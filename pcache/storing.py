@@ -73,7 +73,7 @@ class Storing:
         self._store = store
         self._ledger = ledger
         self._rooms: list[Room] = []  # one, as soon as something is stored
-        self._registered: set[str] = set()
+        self._registered: dict[str, str] = {}  # the registry's files of versions, by id
         self._stopped_until = 0.0
         self._keyless_until = 0.0
 
@@ -151,15 +151,15 @@ class Storing:
 
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
-        if facts.function_id not in self._registered or not registry.exists(self._store.functions, facts.function_id):
-            store, summaries = self._store, self._settings.summaries
+        store, path = self._store, self._registered.get(facts.function_id)
+        if path is None or not os.path.lexists(path):
             try:
-                registry.write(store.functions, facts, keyring, summaries=summaries, access=store.access)
+                path = registry.write(store.functions, facts, keyring, summaries=job.summaries, access=store.access)
             except OSError as error:
                 pass_on(error)
                 self._say(error, f"the names of functions cannot be stored in {store.functions}", "Results are.")
             else:
-                self._registered.add(facts.function_id)
+                self._registered[facts.function_id] = path
 
     def _check_writing(self) -> None:
         if self._settings.read_only or time.monotonic() < self._stopped_until:

@@ -1,7 +1,12 @@
-"""A call and its values in short, for people: never the repr of something big, and nobody's own `__repr__` is run."""
+"""A call and its values in short, for people: never the repr of something big, and nobody's own `__repr__` is run.
+
+Whatever is stored for people to read is made here, and values whose names say that they are secret are not.
+"""
 
 from __future__ import annotations
 
+import functools
+import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +17,23 @@ _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
 _MOST = 50  # values of a call
 _PLAIN = (bool, int, float, complex, type(None))
+_FULL = 80  # characters of a value that is shown in full
+_DEPTH = 4
+NOT_SHOWN = "(not shown)"
+
+# Words of names: `api_key`, `apiKey`, `APIKey` and `api-key` have two. Hiding what is none costs a word in a listing.
+_WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+"  # compiled by the first miss, not by the import
+_SECRET = frozenset(
+    "key keys token tokens auth authorization authentication secret secrets password passwords passwd pwd pw pass"
+    " passphrase passcode pin otp totp mfa cred creds credential credentials bearer jwt cookie cookies dsn salt pepper"
+    " mnemonic".split()
+)
+# Within longer words, as in `dbpassword`, `APITOKEN` and `clientsecret`; `tokenizer` and `monkey` are none.
+_PARTS = (
+    r"passw(or)?d|passphrase|passcode|secret|credential|(api|access|auth|private|secret|signing|encryption|master|ssh)key"
+    r"|oauth|token$"
+)
+_COUNTS = frozenset("n num number max min count total limit".split())  # `max_tokens` is how many
 
 
 def printable(text: str) -> str:
@@ -23,7 +45,58 @@ def printable(text: str) -> str:
 
 def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
     """The arguments of a call, each in at most 40 characters; the first 50 of them."""
-    return {name: summarize_value(value) for name, value in islice(zip(names, values, strict=False), _MOST)}
+    return {
+        name: NOT_SHOWN if is_secret(name) else summarize_value(value)
+        for name, value in islice(zip(names, values, strict=False), _MOST)
+    }
+
+
+@functools.lru_cache(1024)
+def is_secret(name: str) -> bool:
+    """Whether a name says that its value is secret."""
+    words = [word.lower() for word in re.findall(_WORDS, name)]
+    if re.search(_PARTS, "".join(words)):
+        return True
+    found = _SECRET.intersection(words)
+    return bool(found) and not (found <= {"tokens", "keys"} and _COUNTS.intersection(words))
+
+
+def shown_as(name: str, text: str) -> str:
+    """What people are shown of a value: its text, unless its name says that it is secret."""
+    return NOT_SHOWN if text and is_secret(name) else text
+
+
+def shown_part(label: str, text: str) -> str:
+    """The same of a part of a fingerprint, `constant settings:Api.token`; what a name means is shown."""
+    kind, _, name = label.partition(" ")
+    return shown_as(name.partition(":")[2], text) if kind == "constant" else text
+
+
+def summarize_result(function: str, value: Any) -> str:
+    """A result in brief, unless the name of its function, `module:get_token`, says that it is secret."""
+    return shown_as(function.partition(":")[2], summarize_value(value))
+
+
+def summarize_unnamed(value: Any) -> str:
+    """A value that has no name to tell by: of text only how long it is."""
+    cls = type(value)
+    return f"{cls.__name__}({len(value)})" if cls in (str, bytes) else summarize_value(value)
+
+
+def in_full(value: Any) -> str:
+    """Plain values and what plain containers hold of them, in at most 80 characters; secrets by name are left out."""
+    return _cut(_in_full(value, 0), _FULL)
+
+
+def _in_full(value: Any, depth: int) -> str:
+    cls = type(value)
+    if cls not in (list, tuple, dict) or depth == _DEPTH or len(value) > _MOST:
+        return summarize_value(value)
+    if cls is dict:
+        pairs = ((summarize_value(key), _in_full(item, depth + 1)) for key, item in value.items())
+        return "{" + ", ".join(f"{key}: {shown_as(key, text)}" for key, text in pairs) + "}"
+    items = ", ".join(_in_full(item, depth + 1) for item in value)
+    return f"[{items}]" if cls is list else f"({items}{',' * (len(value) == 1)})"
 
 
 def in_one_line(arguments: Mapping[str, str]) -> str:

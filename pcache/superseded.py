@@ -19,7 +19,7 @@ from pcache.codes import facts_of
 from pcache.interrupts import pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import CodeType
 
     from pcache.registry import FunctionVersion
@@ -29,21 +29,25 @@ _FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` 
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
-def superseded(folder: str, keyring: Keyring | None) -> dict[str, str]:
-    """The ids of superseded versions in a registry, each with a sentence that says why.
+def superseded(
+    folder: str, keyring: Keyring | None, known: Mapping[str, FunctionVersion] | None = None
+) -> dict[str, str]:
+    """The ids of superseded versions in a registry, each with a sentence that says why. `known` are those that it has.
 
     A version that a current one has adopted is none.
     """
-    known = registry.read_all(folder, keyring)
+    if keyring is None:
+        return {}
+    known = registry.read_all(folder, keyring) if known is None else known
     files: dict[str, _Codes | None] = {}
-    found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files))}
+    found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files, keyring))}
     for function_id in known.keys() - found.keys():
         for adopted in registry.read_adopted(folder, function_id, keyring):
             found.pop(adopted.function_id, None)
     return found
 
 
-def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> str:
+def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None], keyring: Keyring) -> str:
     """What of a version the code on disk does not have; empty when it has it all, or that cannot be told."""
     if version.python.split(".")[:2] != [str(part) for part in sys.version_info[:2]]:
         return ""
@@ -57,12 +61,18 @@ def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None]) -> 
         if codes is None:
             if _is_gone(file):
                 return f"{file} is gone"
-        elif digest not in codes.get(match[1], ()):
-            if match[1] in codes:
-                return f"{match[1]} was edited in {file}"
-            # Somebody may have given a function another name than its code has; not the cached one, as a rule.
-            if label == f"function {version.name}" or not any(digest in found for found in codes.values()):
-                return f"{match[1]} is not there any more in {file}"
+            continue
+
+        def has(digests: set[str], label: str = label, digest: str = digest) -> bool:
+            return any(registry.part_digest(label, one, version.signed_by, keyring) == digest for one in digests)
+
+        if has(codes.get(match[1], set())):
+            continue
+        if match[1] in codes:
+            return f"{match[1]} was edited in {file}"
+        # Somebody may have given a function another name than its code has; not the cached one, as a rule.
+        if label == f"function {version.name}" or not any(map(has, codes.values())):
+            return f"{match[1]} is not there any more in {file}"
     return ""
 
 

@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import stamp
-from pcache.locking import try_lock
-from pcache.trust import write_all
+from pcache.interrupts import pass_on, uninterrupted
+from pcache.locking import is_idle, locking, try_lock
+from pcache.trust import SAFE_FLAGS, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ _SYNCS = 3
 _COST_NS = 10**9
 _CHILD = "import sys; from pcache.locking import try_lock; sys.exit(10 + (try_lock(sys.argv[1]) is not None))"
 _HELD, _FREE = 10, 11
+_IDLE = 2.0  # seconds; upkeep shows more often that it is at work
 _PATIENCE = 30  # seconds that a process may take to start and try a lock
 
 
@@ -126,3 +128,25 @@ def _clock_and_sync(path: str) -> tuple[float, float]:
     finally:
         os.close(fd)
     return slowest, ahead
+
+
+def held_locks(root: str) -> list[str]:
+    """The files of upkeep whose locks somebody holds who shows no sign of work. Nothing is made or changed."""
+    names = ("locks/evict", "locks/ledger", "ledger/occupancy")
+    found = (os.path.join(root, "v1", *name.split("/")) for name in names)
+    return [path for path in found if _is_held(path) and is_idle(path, _IDLE)]
+
+
+def _is_held(path: str) -> bool:
+    try:
+        fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
+    except OSError as error:
+        pass_on(error)
+        return False  # there is none, or none for us
+    try:
+        return not locking()(fd, blocking=False)
+    except OSError as error:
+        pass_on(error)
+        return False  # a file system without locks
+    finally:
+        os.closerange(fd, fd + 1)

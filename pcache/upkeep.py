@@ -11,7 +11,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache import occupancy, registry
+from pcache import ledger, occupancy, registry
+from pcache.culprit import attempt
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
 from pcache.interrupts import pass_on
@@ -236,7 +237,7 @@ def _remove(
     progress: Progress | None = None,
 ) -> Removed:
     if not dry_run:
-        return remove(cache.flow.store, victims, cause, total, progress)
+        return remove(cache.flow.store, victims, cause, total, attempt(cache.flow.keys.look)[0], progress)
     removed = Removed(0, 0)
     for item in victims:
         removed = _plus(removed, Removed(1, item.size, item.cost_ns / 1e9))
@@ -252,6 +253,10 @@ def _sweep(cache: Cache) -> int:
         except OSError as error:
             pass_on(error)
             continue  # renamed by its writer meanwhile
+    try:
+        ledger.sweep(ledger.folder_below(cache.location), cache.flow.keys.keyring, _LEFT_BEHIND)
+    except OSError as error:
+        pass_on(error)  # else there is none, or it is for the next time
     if cache.flow.keys.path is not None:
         _sweep_key_folder(cache.flow.keys.path)
     return cache.flow.store.sweep()

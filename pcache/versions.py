@@ -16,6 +16,7 @@ from pcache.culprit import attempt
 from pcache.errors import ConfigError
 from pcache.home import home_of
 from pcache.keys import encode, module_name
+from pcache.summary import in_full, shown_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
     from pcache.options import Options
     from pcache.registry import Adopted, FunctionVersion
     from pcache.signature import Binder
+    from pcache.trust import Keyring
 
 _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
 _KEY_CONTEXT = b"pcache key 1\x00"
-_SHOWN_VERSION = 80  # characters
+_PART_DIGITS = 16
 
 
 class Version(NamedTuple):
@@ -47,7 +49,7 @@ class Version(NamedTuple):
 class Continued(NamedTuple):
     """An earlier version whose results count as those of this one.
 
-    `added` are the positions of values that its calls did not have, each with the digest of what they stand for.
+    `added` are the positions of values that its calls did not have, each with the keyed digest of what they stand for.
     """
 
     function_id: bytes
@@ -79,15 +81,21 @@ def find(function: Callable[..., Any], label: str, options: Options, options_dig
         name,
         module=module_name(function),
         file=_absolute(getattr(getattr(function, "__code__", None), "co_filename", "")),
-        fingerprint=found.digest.hex(),
-        version="" if options.version is None else repr(options.version)[:_SHOWN_VERSION],
         parameters=binder.form,
         parts={
-            **{label: (part.digest, _absolute(part.shown)) for label, part in found.parts.items()},
-            **{f"key {name}": (value_digest(value)[:16], "") for name, value in options.key.items()},
+            label: (digest, shown_part(label, _absolute(shown)))
+            for label, (digest, shown) in (*found.parts.items(), *_of_options(options))
         },
     )
     return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home, ())
+
+
+def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The parts of a version that its options are."""
+    if options.version is not None:
+        yield "version", (value_digest(options.version)[:_PART_DIGITS], in_full(options.version))
+    for name, value in options.key.items():
+        yield f"key {name}", (value_digest(value)[:_PART_DIGITS], "")
 
 
 def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:
@@ -99,9 +107,11 @@ def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]
             yield Continued(function_id, version.function_id, _KEY_CONTEXT + function_id, added)
 
 
-def values_before(values: tuple[Any, ...], version: Continued) -> tuple[Any, ...] | None:
+def values_before(values: tuple[Any, ...], version: Continued, keyring: Keyring) -> tuple[Any, ...] | None:
     """The values of a call as an earlier version had them; None for a call that it could not be given."""
-    if any(value_digest(values[at]) != digest for at, digest in version.added):
+    from pcache.registry import is_of  # late for start-up time
+
+    if not all(is_of(digest, value_digest(values[at]), keyring) for at, digest in version.added):
         return None
     added = {at for at, _ in version.added}
     return tuple(value for at, value in enumerate(values) if at not in added)

@@ -23,7 +23,7 @@ from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of, imported
-from pcache.summary import summarize_value
+from pcache.summary import summarize_unnamed, summarize_value
 from pcache.values import Values, is_plain
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class Walk:
             token = self.reference(value, label)
             self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))
         else:
-            self.parts.add(label, digest_of(value), summarize_value(value))
+            self.parts.add(label, digest_of(value), summarize_unnamed(value))
 
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""

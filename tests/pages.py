@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pcache import Cache, counted, ledger
+from pcache import Cache, counted
+from tests.processes import append_lines
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +39,7 @@ def count(cache: Cache, hours_ago: int, function: str, counters: Mapping[str, in
     """Have something counted in an hour of the past."""
     hour = int(time.time()) // counted.HOUR - hours_ago
     lines = counted.lines_of({(hour, function, counter): amount for counter, amount in counters.items()})
-    with open(Path(ledger.folder_below(cache.location), "counters"), "a") as file:
-        file.write("\n".join(["", *lines, ""]))
+    append_lines(cache, "\n".join(lines))
 
 
 class Page(HTMLParser):

@@ -260,7 +260,7 @@ def test_a_planted_adoption_is_ignored(made: Any, cache: Cache) -> None:
     foreign = path.read_text()
     registry.write_adopted(folder, "0" * 16, [earlier], RING)
     another = Path(folder, f"{'0' * 16}.adopted").read_text()
-    facts = Path(folder, f"{old.function_id}.json").read_text()
+    facts = Path(registry._path(folder, old.function_id, RING.signing_key)).read_text()
     for text in (foreign, another, facts, "", "[]", "{}", good[:-9], good.replace(old.function_id, "1" * 16)):
         path.write_text(text)
         assert registry.read_adopted(folder, new.function_id, RING) == ()

@@ -25,10 +25,10 @@ ORDER = """
 counted endings errors eviction files folders forks method opcodes reports summary tally
 interrupts
 culprit mounts notices provenance units compression trust
-plain keysource
+plain keysource sealed
 access
-dispatch entry locking options owner rules
-ledger config keys payload registry removals claim stamp
+dispatch entry locking owner rules
+ledger options config keys payload registry removals claim stamp
 history home occupancy
 arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions

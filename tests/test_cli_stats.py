@@ -21,6 +21,7 @@ from pcache import Cache, config, counted, ledger, listings
 from pcache.cli import plot
 from pcache.reports import Period
 from pcache.units import format_duration, format_size
+from tests.processes import append_lines
 from tests.running import run as run_script
 from tests.running import write
 from tests.test_cli import double, report, run, snapshot, wait_for, zeros
@@ -52,8 +53,7 @@ def noted(cache: Cache, amounts: Mapping[tuple[int, str, str], int]) -> None:
 
 def appended(cache: Cache, lines: str) -> None:
     """Append lines to the ledger, as a process of its own would."""
-    with open(Path(ledger.folder_below(cache.location), "counters"), "a") as file:
-        file.write(f"\n{lines}\n")
+    append_lines(cache, lines)
 
 
 def fields(found: dict[str, Any]) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def test_since_when_it_counts_outlives_a_merge(filled: Cache) -> None:
     folder, before = ledger.folder_below(filled.location), report("stats", "-C", filled.location)
     assert before["since"] == (int(time.time()) // HOUR - 50) * HOUR
     for _ in range(2):
-        assert ledger.merge(folder)
+        assert ledger.merge(folder, filled.flow.keys.ensure())
         for path in Path(folder).glob("counters.*"):
             os.utime(path, (0, 0))  # set aside long ago
     assert Path(folder, "totals").exists()

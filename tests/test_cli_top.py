@@ -213,7 +213,7 @@ def test_it_follows_what_others_do(filled: Cache, terminal: Terminal) -> None:
     rate = re.search(r"now +([\d,]+) hits/s, 0 misses/s", shown)
     assert rate is not None
     assert int(rate[1].replace(",", "")) >= 1
-    assert ledger.merge(ledger.folder_below(filled.location), zero=True)
+    assert ledger.merge(ledger.folder_below(filled.location), filled.flow.keys.ensure(), zero=True)
     shown = terminal.until("0 s in all")  # the counters were reset: nothing is negative
     assert "-" not in shown.partition("time saved")[2].partition("Function")[0]
     terminal.press("q")

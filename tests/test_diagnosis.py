@@ -17,6 +17,7 @@ from pcache.claim import try_claim
 from pcache.diagnosis import Finding, diagnose
 from pcache.trust import key_to_text
 from tests.processes import Canary, Talker
+from tests.test_room import HOLDERS
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can do this to a directory")
 
@@ -58,6 +59,19 @@ def test_all_is_well(filled: Cache) -> None:
         "leftovers", "statistics",
     }  # fmt: skip
     assert "pcache 1.2, Python" in found[0].text
+
+
+def test_a_lock_that_somebody_holds(filled: Cache) -> None:
+    """A lock of upkeep that is held by a process which shows no sign of work is a problem; one at work is none."""
+    path = Path(filled.location, "v1", "ledger", "occupancy")
+    holder = Talker(HOLDERS, filled.location, "ledger/occupancy")
+    holder.hear()
+    (finding,) = found_in(Path(filled.location), "locks")
+    assert (finding.state, str(path) in finding.text, str(path) in finding.advice) == ("problem", True, True)
+    os.utime(path)
+    assert found_in(Path(filled.location), "locks") == []
+    holder.say()
+    holder.finish()
 
 
 def test_nothing_is_changed_or_loaded(filled: Cache, tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_the_parts_of_what_is_declared(tmp_path: Path, monkeypatch: pytest.Monke
         digests.add(found.digest)
     shown = {label: part.shown for label, part in found.parts.items() if "depends_on" in label or "file" in label}
     assert shown == {
-        "depends_on[0]": "'x'",
+        "depends_on[0]": "str(1)",
         "depends_on[1]": "helpers:clean",
         "depends_on[2]": "helpers",
         "file helpers.py": str(tmp_path / "helpers.py"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, StoreWarning, ledger, occupancy
+from pcache import Cache, StoreWarning, ledger, occupancy, registry
 from pcache.occupancy import Amount
 from pcache.stamp import Stamp, pack
-from tests.processes import KEY, Talker, claims_below, run
+from tests.processes import KEY, RING, Talker, claims_below, run
 from tests.running import run as run_script
 from tests.running import write
 
@@ -419,7 +419,7 @@ def test_what_was_evicted_is_counted(root: Path) -> None:
         restamp(cached, n, cost_ns=10**9)
     cached(20)
     assert cache.flow.ledger.flush()
-    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root)).amounts.items() if not name}
+    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root), RING).amounts.items() if not name}
     gone = 21 - taken(root).entries
     assert (amounts["evicted"], amounts["evicted_bytes"]) == (gone, gone * BLOCK)
     assert 0.89 * gone * 10**9 <= amounts["evicted_ns"] <= 1.13 * gone * 10**9
@@ -437,7 +437,7 @@ say(sum(1 for _ in cache.flow.store.scan()))
 def test_what_is_evicted_at_the_end_is_counted(root: Path) -> None:
     """A process that ends looks once more, and the ledger has what it evicted then."""
     assert run(LAST, root) == ["4097"]
-    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root)).amounts.items() if not name}
+    amounts = {counter: n for (_, name, counter), n in ledger.read(str(root), RING).amounts.items() if not name}
     assert amounts["evicted"] == 4097 - taken(root).entries > 0
 
 
@@ -607,3 +607,127 @@ def test_no_limit_of_entries_is_none(root: Path) -> None:
     for n in range(200):
         cached(n)
     assert taken(root).entries == 200
+
+
+# Locks that somebody holds for ever
+
+HOLDERS = """
+import fcntl
+for name in sys.argv[2:]:
+    path = os.path.join(sys.argv[1], "v1", name)
+    os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    os.utime(path, (1, 1))
+say("held")
+hear()
+"""
+
+
+@pytest.mark.parametrize("names", [["ledger/occupancy"], ["locks/evict"], ["ledger/occupancy", "locks/evict"]])
+def test_locks_that_somebody_holds_for_ever(root: Path, names: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """Limits are kept to a twentieth while another process holds the locks of upkeep; it is said once of each."""
+    cached = cache_at(root, max_entries=100).cached(noise)
+    for n in range(90):
+        cached(n)
+    holder = Talker(HOLDERS, root, *names)
+    holder.hear()
+    for n in range(90, 400):
+        cached(n)
+        assert taken(root).entries <= 105
+    said = [record for record in caplog.records if "is locked by a program" in record.getMessage()]
+    assert len(said) == len(names)
+    holder.say()
+    holder.finish()
+
+
+def test_a_lock_whose_holder_looks_busy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds the lock of what is known, and goes on touching the file, is not waited for longer than a second."""
+    cached = cache_at(root, max_entries=50).cached(noise)
+    for n in range(50):
+        cached(n)
+    gauge = next(iter(cached._flow.storing.room._scopes.values())).gauge  # type: ignore[union-attr]
+    holder = Talker(HOLDERS, root, "ledger/occupancy")
+    holder.hear()
+    os.utime(root / "v1" / "ledger" / "occupancy")
+    monkeypatch.setattr(occupancy, "IDLE", 1000.0)
+    gauge.add(0, 1, BLOCK)
+    assert gauge.tell() is None
+    gauge._refused_since -= 1000
+    assert gauge.tell() is not None
+    assert gauge.tell() is not None
+    holder.say()
+    holder.finish()
+
+
+def test_short_processes_and_a_lock_that_is_held(root: Path) -> None:
+    """Processes that store one result each keep a limit too, though each of them finds the lock held."""
+    for n in range(20):
+        cache_at(root, max_entries=10).cached(noise)(n)
+    holder = Talker(HOLDERS, root, "ledger/occupancy", "locks/evict")
+    holder.hear()
+    for n in range(20, 60):
+        cache = cache_at(root, max_entries=10)
+        cache.cached(noise)(n)
+        del cache
+        gc.collect()
+    assert taken(root).entries <= 12
+    holder.say()
+    holder.finish()
+
+
+@pytest.mark.parametrize("name", ["locks/evict", "ledger/occupancy"])
+def test_files_of_upkeep_that_cannot_be_opened(root: Path, name: str) -> None:
+    """Something else in the place of a file that upkeep locks, or of its folder, defeats no limit."""
+    cached = cache_at(root, max_entries=100).cached(noise)
+    for n in range(90):
+        cached(n)
+    path = root / "v1" / name
+    path.unlink(missing_ok=True)
+    if name == "locks/evict":
+        path.parent.rmdir() if path.parent.exists() else None
+        path.parent.write_text("no folder")
+    else:
+        (path / "below").mkdir(parents=True)
+    for n in range(90, 300):
+        cached(n)
+    assert taken(root).entries <= 110
+
+
+def test_planted_names_do_not_slow_calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that evicts opens no file of the registry that is not ours, however many there are, and lists few."""
+    cached = cache_at(root, max_entries=20).cached(noise)
+    for n in range(20):
+        cached(n)
+    folder = root / "v1" / "functions"
+    for n in range(6000):
+        (folder / f"{n:016x}.{n:016x}.json").touch()
+    fresh = cache_at(root, max_entries=20).cached(noise)
+    real, opened, listed = os.open, list[str](), os.listdir
+    monkeypatch.setattr(
+        os, "open", lambda path, *rest, **more: [opened.append(str(path)), real(path, *rest, **more)][1]
+    )
+    monkeypatch.setattr(os, "listdir", lambda path: [opened.append(f"all of {path}"), listed(path)][1])
+    for n in range(20, 60):
+        fresh(n)
+    assert taken(root).entries <= 21
+    assert len([path for path in opened if str(folder) in path]) < 10
+
+
+def test_the_limit_of_a_function_asks_for_names_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose entries there are is known from one file a version, read once, though each eviction looks at them all."""
+    (tmp_path / "pyproject.toml").write_text(f'[tool.pcache.functions."{__name__}:noise"]\nmax_entries = 5')
+    monkeypatch.chdir(tmp_path)
+    for n in range(4):
+        cache_at(root).cached(other)(n)
+    cached = cache_at(root).cached(noise)
+    asked, real = list[str](), registry.find
+    monkeypatch.setattr(
+        registry, "find", lambda folder, i, *rest, **more: [asked.append(i), real(folder, i, *rest, **more)][1]
+    )
+    for n in range(40):
+        cached(n)
+    assert len(files(root)) <= 4 + 6
+    assert len(asked) <= 3

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
+from pcache import Cache, DirectoryError, StoreWarning, notices, sealed, stamp
 from pcache.access import Access
 from pcache.claim import remove_leftover
 from pcache.store import Store, _listing, _names, check_root, is_ours, make_root, require_ours
@@ -63,7 +63,7 @@ def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
         *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
         *("v1/ledger", "v1/ledger/counters"),
         f"v1/entries/{shard}/{os.path.basename(path)}",
-        f"v1/functions/{cached.function_id}.json",
+        f"v1/functions/{cached.function_id}.{sealed.mark(b'function', cached.function_id, KEY)}.json",
     }
     text = (tmp_path / "cache" / "CACHEDIR.TAG").read_text()
     assert text.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.summary import in_one_line, summarize, summarize_value
+from pcache.summary import NOT_SHOWN, in_full, in_one_line, is_secret, shown_part, summarize, summarize_value
 
 
 class Loud:
@@ -97,3 +97,50 @@ def test_any_value_has_a_short_line(value: Any) -> None:
     text = summarize_value(value)
     assert 0 < len(text) <= 40
     assert "\n" not in text
+
+
+SECRET = """
+key keys token tokens password passwd pwd passphrase secret credential credentials auth pin api_key apiKey APIKey APIKEY
+api-key accessToken ACCESSTOKEN AWS_SECRET_ACCESS_KEY client_secret clientsecret dbpassword DbPassword user_pwd _token
+__password token2 privateKey private_key PRIVATE_KEY ssh_key authHeader HTTPAuth oauth OAuth2 oauth_token csrftoken
+X-Api-Key signing_key secret_santa db_creds otp jwt bearer Cookie dsn
+""".split()
+OPEN = """
+n path monkey keyboard keyword tokenizer author authors compass passage bypass spin max_tokens n_tokens num_keys
+maxTokens donkey turkey cookiecutter pinned opinion hockey passed
+""".split()
+
+
+@pytest.mark.parametrize("name", SECRET)
+def test_names_that_say_secret(name: str) -> None:
+    """Words of a name decide, however it is spelled; the value is not shown, whatever it is."""
+    assert is_secret(name)
+    assert summarize([name, "n"], ["hunter2", 1]) == {name: NOT_SHOWN, "n": "1"}
+    assert shown_part(f"constant auth:Settings.{name}", "'hunter2'") == NOT_SHOWN
+    assert shown_part(f"constant m:connect({name}) (2)", "'hunter2'") == NOT_SHOWN
+    assert "hunter2" not in in_full({"a": [({name: "hunter2"},)]})
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_names_that_only_look_like_it(name: str) -> None:
+    """Longer words, and counts of things, are shown; so is what lies in a module of such a name."""
+    assert not is_secret(name)
+    assert shown_part(f"constant auth.tokens:{name}", "3") == "3"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("2.1", "'2.1'"),
+        (3, "3"),
+        (("a", 1), "('a', 1)"),
+        (["a"], "['a']"),
+        ((1,), "(1,)"),
+        ({"x": None}, "{'x': None}"),
+    ],
+)
+def test_plain_values_in_full(value: object, text: str) -> None:
+    """What `version=` is given is shown as it is written, if that is short."""
+    assert in_full(value) == text
+    assert len(in_full([value] * 40)) <= 80
+    assert "Loud" in in_full([Loud()])

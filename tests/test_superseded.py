@@ -13,6 +13,7 @@ import pytest
 
 from pcache import Cache, registry
 from pcache.superseded import superseded
+from pcache.trust import make_keyring
 from tests.processes import KEY, RING
 from tests.running import ROOT, run, write
 
@@ -274,3 +275,50 @@ def test_asserts_that_pytest_rewrote(tmp_path: Path) -> None:
     cache = cache_of(tmp_path)
     assert len(registry.read_all(cache.flow.store.functions, RING)) == 1
     assert superseded_in(cache) == {}
+
+
+NEW_KEY = bytes(range(1, 33))
+
+
+def rotated(project: Path) -> Cache:
+    """The cache with a new key that signs, after a run with it; the old one still verifies."""
+    keys = "signing_key=[bytes(range(1, 33)), bytes(range(32))]"
+    edit(project / "script.py", "signing_key=bytes(range(32))", keys)
+    run(project / "script.py")
+    return Cache(project / "cache", signing_key=[NEW_KEY, KEY])
+
+
+def test_another_key_supersedes_nothing(project: Path) -> None:
+    """What was stored under an old key is compared under that key; under one that is not known it is none."""
+    cache = rotated(project)
+    keyring = cache.flow.keys.look()
+    assert superseded(cache.flow.store.functions, keyring) == {}
+    assert superseded(cache.flow.store.functions, make_keyring([NEW_KEY])) == {}
+    edit(project / "helpers.py", "x + 1", "x + 2")
+    gone = superseded(cache.flow.store.functions, keyring)
+    assert [*gone.values()] == [f"clean was edited in {project / 'helpers.py'}"]
+    run(project / "script.py")
+    assert len(superseded(cache.flow.store.functions, keyring)) == 1
+
+
+def test_versions_under_two_keys_differ_by_what_is_known(project: Path) -> None:
+    """Digests of two keys are not compared: what is shown says what differs, and nothing differs wrongly."""
+    cache = rotated(project)
+    edit(project / "script.py", "cache = Cache", "LIMIT = 3\nTOKEN = 'a'\ncache = Cache")
+    edit(project / "script.py", "Model().rate", "LIMIT + len(TOKEN) + Model().rate")
+    run(project / "script.py")
+    new, _ = cache.versions("simulate")
+    assert {str(difference) for difference in new.differences} == {
+        "constant script:LIMIT is new: 3",
+        "constant script:TOKEN is new: (not shown)",
+    }
+    later = [bytes(range(2, 34)), NEW_KEY, KEY]
+    edit(
+        project / "script.py",
+        "signing_key=[bytes(range(1, 33)),",
+        "signing_key=[bytes(range(2, 34)), bytes(range(1, 33)),",
+    )
+    edit(project / "script.py", "LIMIT = 3\nTOKEN = 'a'", "LIMIT = 4\nTOKEN = 'b'")
+    run(project / "script.py")
+    new, *_ = Cache(project / "cache", signing_key=later).versions("simulate")
+    assert [str(difference) for difference in new.differences] == ["constant script:LIMIT: 3 -> 4"]

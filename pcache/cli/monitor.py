@@ -86,7 +86,7 @@ class Monitor:
             self._stats = listings.stats(self._cache)
             took = time.monotonic() - began
             self._list_after = began + (max(_LIST_AFTER, _SHARE * took) if took > _LONG else 0.0)
-        reading = ledger.read(self._cache.location)
+        reading = ledger.read(self._cache.location, self._cache.flow.keys.look())
         now = Sample(began, history.of_all(reading, 0.0), history.by_function(reading, 0.0))
         samples = self._samples
         if not samples or now.total.hits < samples[-1].total.hits or now.total.misses < samples[-1].total.misses:

@@ -131,7 +131,7 @@ def _zero(*, yes: bool) -> None:
         return
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
     common.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
-    if not ledger.merge(folder, zero=True, access=cache.flow.store.access):
+    if not ledger.merge(folder, cache.flow.keys.ensure(), zero=True, access=cache.flow.store.access):
         raise click.ClickException("another program is adding up the counters just now; try again")
     say(f"The counters are zero; there were {what}.")
 

@@ -92,8 +92,9 @@ DISGUISES: dict[str, Made] = {
 
 # All the other files that there are, below the root.
 PLACES = (
-    "CACHEDIR.TAG", ".gitignore", "v1/functions/{id}.json", "v1/functions/{id}.adopted", "v1/functions/{other}.json",
-    "v1/functions/{id}.json.00000000", "v1/ledger/counters", "v1/ledger/counters.0123456789abcdef", "v1/ledger/totals",
-    "v1/ledger/totals.new", "v1/ledger/removed", "v1/ledger/removed.1", "v1/ledger/occupancy", "v1/locks/evict",
-    "v1/locks/ledger", "{entry}.claim", "{entry}.claim-01234567", "{entry}",
+    "CACHEDIR.TAG", ".gitignore", "v1/functions/{id}.{mark}.json", "v1/functions/{id}.adopted",
+    "v1/functions/{other}.json", "v1/functions/{id}.{mark}.json.00000000", "v1/ledger/counters",
+    "v1/ledger/counters.0123456789abcdef", "v1/ledger/totals", "v1/ledger/totals.new", "v1/ledger/removed",
+    "v1/ledger/removed.1", "v1/ledger/occupancy", "v1/locks/evict", "v1/locks/ledger", "{entry}.claim",
+    "{entry}.claim-01234567", "{entry}",
 )  # fmt: skip

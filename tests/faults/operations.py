@@ -135,7 +135,7 @@ def merge(world: World) -> None:
 
 def merged(world: World) -> None:
     """Nothing that was counted before is lost or counted twice."""
-    amounts = ledger.read(str(world.root)).amounts
+    amounts = ledger.read(str(world.root), world.cache.flow.keys.look()).amounts
     for function, hits in COUNTED.items():
         found = sum(n for (_, name, counter), n in amounts.items() if (name, counter) == (function, "hits"))
         assert found == hits, f"{function} had {hits} hits and has {found}"
@@ -284,11 +284,9 @@ def _count(world: World) -> None:
         assert world.cache.flow.ledger.flush(merging=False)
         if function == "appended":
             return
-        aside = folder / f"counters.{len(function):016x}"
-        (folder / "counters").rename(aside)
+        ledger.merge(str(folder), world.cache.flow.keys.ensure())
+        (aside,) = folder.glob("counters.*")
         os.utime(aside, (time.time() - LONG_AGO,) * 2)
-        if function == "in the totals":
-            ledger.merge(str(folder))
 
 
 def _age(path: str, seconds: int) -> None:

@@ -37,9 +37,9 @@ _AROUND = 3  # calls among whose like, before and after, one goes wrong now and 
 _NO_FAULT = Fault("pass")
 _RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # in names of files that are renamed when they are whole
 _EXPECTED = re.compile(
-    r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}\.(json|adopted))?
+    r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}(\.[0-9a-f]{16}\.json|\.adopted))?
     |entries(/[0-9a-f]{2}(/[0-9a-f]{16}-[0-9a-f]{40})?)?|locks(/(evict|ledger))?
-    |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?))?))?))?
+    |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?(\.new)?))?))?))?
     |config(/pcache(/key)?)?""",
     re.VERBOSE,
 )

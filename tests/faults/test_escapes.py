@@ -16,13 +16,13 @@ from zlib import crc32
 import pytest
 from click.testing import CliRunner
 
-from pcache import Cache, DirectoryError, StoreWarning, occupancy, registry, report
+from pcache import Cache, DirectoryError, StoreWarning, occupancy, registry, report, sealed
 from pcache import owner as owners
 from pcache.cli import main as command_line
 from pcache.notices import log, warn_once
 from tests.faults.hunting import rounds
 from tests.faults.victim import COMMANDS
-from tests.processes import KEY, RING
+from tests.processes import KEY, RING, append_lines
 from tests.test_cli_terminal import CODES, on_terminal
 
 Evidence = Callable[[str, str, int, int], None]
@@ -54,22 +54,17 @@ def hostile_cache(folder: Path, text: str) -> tuple[Cache, Any]:
     cached = cache.cached(odd)
     cached(text, **{text: text})
     cache.flow.ledger.flush()
-    shown = registry.describe("a" * 16, f"m{text}:f{text}", module=text, file=f"/{text}.py", version=text)
+    shown = registry.describe(
+        "a" * 16, f"m{text}:f{text}", module=text, file=f"/{text}.py", parts={"version": ("0" * 16, text)}
+    )
     registry.write(cache.flow.store.functions, shown, RING)
     name = text.encode("utf-8", "replace").decode().replace("\n", "").replace("\t", "")
-    append(cache, f"{int(time.time()) // 3600} {name}\thits 3\tmisses.{name} 2\terrors.{name} 1")
+    append_lines(cache, f"{int(time.time()) // 3600} {name}\thits 3\tmisses.{name} 2\terrors.{name} 1")
     owner = {"host": owners._host() + text, "pid": os.getpid(), "start": owners._start_of(os.getpid()), "call": text}
     path = cached._calls.of((5,), {}).address.path + ".claim"
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     Path(path).write_text(json.dumps(owner))
     return cache, cached
-
-
-def append(cache: Cache, body: str) -> None:
-    """Add a line to the counters, as anybody can who may write there."""
-    with (Path(cache.location) / "v1" / "ledger" / "counters").open("ab") as file:
-        data = body.encode("utf-8", "replace")
-        file.write(b"\n%08x %s\n" % (crc32(data), data))
 
 
 def output_of(cache: Cache, command: str) -> str:
@@ -181,13 +176,14 @@ def test_no_number_stops_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         cached(1)
         cache.flow.ledger.flush()
         folder = Path(cache.location) / "v1" / "ledger"
-        append(cache, f"{number} f\thits 1")
-        append(cache, f"{int(time.time()) // 3600} f\thits {number}\tsaved_ns {number}\tmisses.x {number}")
-        heading = f"{number} counters.0123456789abcdef"
-        (folder / "totals").write_text(f"#{crc32(heading.encode()):08x} {heading}\n")
+        append_lines(cache, f"{number} f\thits 1")
+        append_lines(cache, f"{int(time.time()) // 3600} f\thits {number}\tsaved_ns {number}\tmisses.x {number}")
+        heading = f"{number}\tcounters.0123456789abcdef\t\n"
+        (folder / "totals").write_bytes(sealed.block(b"totals", heading.encode(), RING))
         when = max(min(number, (1 << 63) - 1), -(1 << 63))
         address = cached._calls.of((2,), {}).address
-        (folder / "removed").write_bytes(struct.pack("<8s20sqB3x", address.function_id, address.key, when, 255))
+        record = struct.pack("<8s20sqB3x", address.function_id, address.key, when, 255)
+        (folder / "removed").write_bytes(sealed.block(b"removed", record, RING))
         rows = struct.pack("<512q", *[when] * 512)
         body = occupancy._MAGIC + rows
         (folder / "occupancy").write_bytes(body + struct.pack("<I", crc32(body)))

@@ -23,7 +23,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, ConfigError, Miss, PcacheError, config, registry, store, units
+from pcache import Cache, ConfigError, Miss, PcacheError, config, registry, sealed, store, units
 from pcache import owner as owners
 from pcache.cli import main
 from pcache.culprit import attempt
@@ -309,8 +309,9 @@ def with_changes(body: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
 @noted("signed registry files of any shape")
 def test_registry_files_behind_their_tag(tmp_path: Path, data: st.DataObject) -> None:
     """Records of any shape, signed with our key as another release may sign them, are read or ignored."""
-    for suffix, body, context in (("json", VERSION, registry._FUNCTION), ("adopted", ADOPTED, registry._ADOPTED)):
-        registry._write_signed(str(tmp_path / f"{'00' * 8}.{suffix}"), with_changes(body, data), RING, context)
+    path = Path(registry._path(str(tmp_path), "00" * 8, RING.signing_key))
+    path.write_bytes(sealed.to_json(b"function", with_changes(VERSION, data), RING))
+    (tmp_path / f"{'00' * 8}.adopted").write_bytes(sealed.to_json(b"adopted", with_changes(ADOPTED, data), RING))
     found = registry.read_all(str(tmp_path), RING)
     assert all(isinstance(version.name, str) and version.first_seen >= 0 for version in found.values())
     for adopted in registry.read_adopted(str(tmp_path), "00" * 8, RING):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, Miss, PcacheError, ledger
+from pcache import Cache, DirectoryError, Miss, PcacheError, ledger, sealed
 from tests.faults.disguises import PLACES
 from tests.faults.hunting import rounds
 from tests.faults.odd import (
@@ -61,7 +61,8 @@ class Attack:
         cache.evict(max_entries=2)
         cached(1), cached.get(1)
         address = cached._calls.of((1,), {}).address
-        names = {"id": address.function_id.hex(), "other": "0" * 16, "entry": address.path}
+        mark = sealed.mark(b"function", address.function_id.hex(), KEY)
+        names = {"id": address.function_id.hex(), "mark": mark, "other": "0" * 16, "entry": address.path}
         self.path = self.root / place.format(**names, shard=os.path.dirname(address.path))
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         remove(self.path)
@@ -93,7 +94,7 @@ class Attack:
     def write(self, cache: Any) -> None:
         cache.flow.ledger.count("f", hits=1)
         self.call("flush", cache.flow.ledger.flush)
-        self.call("merge", lambda: ledger.merge(cache.flow.ledger._folder), or_os_error=True)
+        self.call("merge", lambda: ledger.merge(cache.flow.ledger._folder, cache.flow.keys.ensure()), or_os_error=True)
         self.call("recompress", cache.recompress, "none", or_os_error=True)
         self.call("repair", lambda: cache.verify(repair=True), or_os_error=True)
         self.call("evict", lambda: cache.evict(max_entries=1), or_os_error=True)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pcache import Cache, Miss, PcacheError
+from pcache import Cache, Miss, PcacheError, sealed
 from pcache.cli import main as command_line
 from pcache.trust import read_key_file
 from tests.faults.disguises import DISGUISES, PLACES, entry_of
@@ -166,7 +166,9 @@ def attack_places(victim: Victim, pickles: dict[str, Malice], step: int) -> int:
     planted = 0
     for n, (name, malice) in enumerate(list(pickles.items())[::step]):
         for place in PLACES:
-            there = place.format(id=address.function_id.hex(), other="0" * 16, entry=path)
+            function_id = address.function_id.hex()
+            mark = sealed.mark(b"function", function_id, KEY)
+            there = place.format(id=function_id, mark=mark, other="0" * 16, entry=path)
             victim.plant(os.path.join(victim.cache.location, there), malice.stream)
             planted += 1
         # A process that has not seen this directory before.

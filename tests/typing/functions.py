@@ -23,7 +23,9 @@ def empty(n: int) -> str:
     return str(n)
 
 
-@cached(ttl="7d", ignore=["seed"], key={"n": abs}, version=2, depends_on=[len], strict=True, cache=cache)
+@cached(
+    ttl="7d", ignore=["seed"], key={"n": abs}, version=2, depends_on=[len], strict=True, summaries=False, cache=cache
+)
 def optioned(n: int, *, seed: int = 0) -> list[int]:
     return [n, seed]
 
@@ -33,7 +35,7 @@ def on_cache(path: Path) -> bytes:
     return path.read_bytes()
 
 
-@cache.cached(ttl=timedelta(hours=1), lock_timeout=5, version=("a", 1))
+@cache.cached(ttl=timedelta(hours=1), lock_timeout=5, version=("a", 1), summaries=True)
 def on_cache_optioned(*parts: str, **options: bool) -> tuple[str, ...]:
     return parts
 
