@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
+from pcache.files import noting
 from pcache.forks import whole
 from pcache.provenance import is_user_code
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+FILES = "files"  # what an encoder notes of a value: the files that its key was read from
 
 # `resolved` remembers the outcome for each exact type.
 resolved: dict[type, Reducer | None] = {}
@@ -83,10 +86,8 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         )
 
     @once_a_call
-    def reduce(value: Any, _encoder: Encoder) -> object:
-        key, error = attempt(function, value)
-        if error is not None:
-            raise _failure(f"the function registered for {_title(target)}", error) from error
+    def reduce(value: Any, encoder: Encoder) -> object:
+        key = _said(function, (value,), value, encoder, f"the function registered for {_title(target)}")
         # The function is written with its code: two that say the same of different things must not be mixed up.
         return _with_code_of(value, (function, key))
 
@@ -163,21 +164,25 @@ def _declared(cls: type) -> Reducer | None:
 
 
 @once_a_call
-def _own_key(obj: Any, _encoder: Encoder) -> object:
-    key, error = attempt(obj.__pcache_key__)
+def _own_key(obj: Any, encoder: Encoder) -> object:
+    return _with_code_of(obj, (_said(obj.__pcache_key__, (), obj, encoder, "its __pcache_key__"),))
+
+
+def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Encoder, what: str) -> object:
+    """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
+    found, error = attempt(noting, function, *args)
     if error is not None:
-        raise _failure("its __pcache_key__", error) from error
-    return _with_code_of(obj, (key,))
+        raise TypeError(f"{what} raised {type(error).__name__}: {error}") from error
+    key, files = found
+    if files:
+        encoder.once(value, lambda: files, FILES)
+    return key
 
 
 def _with_code_of(value: object, content: tuple[object, ...]) -> object:
     """What was said of a value, with its class if that is the user's: a method of it may be what a function calls."""
     cls = type(value)
     return (cls, *content) if is_user_code(cls) or "<" in cls.__qualname__ else content
-
-
-def _failure(what: str, error: Exception) -> TypeError:
-    return TypeError(f"{what} raised {type(error).__name__}: {error}")
 
 
 def _full_name(cls: type) -> str:

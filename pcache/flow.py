@@ -52,6 +52,7 @@ class Job(NamedTuple):
     strict: bool
     lock_timeout: float | None
     since_ns: int  # only a result made later will do; 0 for any
+    inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
 
     @property
     def name(self) -> str:
