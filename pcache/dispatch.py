@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from pcache.additions import added, author_beyond, author_of, covers, is_same_author, takes_attributes
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
 from pcache.files import noting
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 K = TypeVar("K")
 
+_PROTOCOL = 5
 FILES = "files"  # what an encoder notes of a value: the files that its key was read from
 
 # `resolved` remembers the outcome for each exact type.
@@ -131,14 +133,61 @@ def resolve(cls: type) -> Reducer | None:
         if module is not None:
             with whole:
                 __import__(module)
-    reducer = _declared(cls) or _by_name.get(_full_name(cls))
+    reducer = _declared(cls)
+    if reducer is None and (exact := _by_name.get(_full_name(cls))):
+        reducer = _extended(exact, cls, cls)
     for base in cls.__mro__:
         if reducer is None:
-            reducer = _by_type.get(base) or _by_base_name.get(_full_name(base))
+            reducer = _by_type.get(base)
+        if reducer is None and (of_base := _by_base_name.get(_full_name(base))):
+            reducer = _extended(of_base, cls, cls if is_same_author(base, cls) else base)
     if reducer is None and any(base.__module__ in _ITERATORS and hasattr(base, "__next__") for base in cls.__mro__):
         reducer = _refuse_iterator
+    if reducer is None and author_of(cls) is not None:
+        reducer = _as_pickled
     resolved[cls] = reducer
     return reducer
+
+
+class Reduced(tuple[Any, ...]):
+    """What pickle writes in the place of an object, with what it would drop."""
+
+    __slots__ = ()
+
+
+def _as_pickled(obj: Any, _encoder: Encoder) -> object:
+    """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
+    cls = type(obj)
+    author = author_of(cls)
+    found = author and added(obj, author)
+    if author is None or (author.base is cls and not found):
+        return NotImplemented
+    reduced = obj.__reduce_ex__(_PROTOCOL)
+    if not isinstance(reduced, tuple):
+        return (cls, reduced, found) if found else NotImplemented
+    more = () if not found or covers(reduced, found) else (found,)
+    if not more and any(part is cls for part in (reduced[0], *reduced[1])):
+        return Reduced(reduced)
+    make, arguments, state, *rest = (*reduced, None)[: max(len(reduced), 3)]
+    return Reduced((make, arguments, (cls, state, *more), *rest))
+
+
+def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
+    """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself."""
+    if base is cls and not (takes_attributes(cls) and reducer.__module__.startswith(f"{__package__}.reducers")):
+        return reducer
+    author = author_beyond(cls, base)
+
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = reducer(obj, encoder)
+        if content is NotImplemented:
+            return _as_pickled(obj, encoder)
+        found = added(obj, author)
+        if not found and not is_user_code(type(obj)):
+            return content
+        return _with_code_of(obj, (content, found) if found else (content,))
+
+    return reduce
 
 
 def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
@@ -148,7 +197,11 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
 def is_replaced(value: object) -> bool:
     """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
     reducer = resolve(type(value))
-    return reducer is not None and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
+    return (
+        reducer is not None
+        and reducer is not _as_pickled
+        and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
+    )
 
 
 def _declared(cls: type) -> Reducer | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 _SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
 _MAX_MEMO = 4096
+_PLAIN = 5  # parts of the identity of a file that is no link
 # A FIFO without a writer would be waited for.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _MISSING, _NEVER = (), (-1,)  # in the place of an identity
@@ -116,17 +117,17 @@ def content_digest(path: str) -> bytes:
 
 def read(path: str) -> Reading:
     """Read a file, unless one of its identity was read before; raises `OSError`, also for what is no plain file."""
+    identity = _identity_now(path)
+    known = _memo.get(identity[:_PLAIN])
+    if known is not None:
+        return Reading(path, known, identity, settled=True)
     now = time.time_ns()
     with open(path, "rb", buffering=0, opener=_open) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no plain file", path)
         content = _identity(status)
-        link = os.lstat(path)
-        identity = content + _identity(link) if stat.S_ISLNK(link.st_mode) else content
-        known = _memo.get(content)
-        if known is not None:
-            return Reading(path, known, identity, settled=True)
+        identity = content + identity[_PLAIN:]
         hasher = blake3()
         length = 0
         buffer = bytearray(_BLOCK)

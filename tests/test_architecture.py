@@ -25,7 +25,7 @@ ORDER = """
 counted endings errors eviction files folders forks method opcodes reports summary tally
 interrupts
 culprit mounts notices provenance units compression trust
-plain
+additions plain
 access
 dispatch entry locking options owner rules
 ledger config keys payload registry removals claim stamp
