@@ -1,15 +1,18 @@
 """What objects have beyond what the pickle of a base of their class says of them.
 
-`datetime`, `Decimal`, `Counter`, numpy's arrays and many more are pickled by a `__reduce__` that knows nothing of what a
-subclass adds: attributes and slots of it are dropped. A function sees them, so keys hold them, and so do results.
+`datetime`, `Decimal`, `Counter`, numpy's arrays and many more are pickled by a `__reduce__` that knows nothing of what
+a subclass adds: attributes and slots are dropped. A function sees them, so keys hold them, and so do results.
 """
 
 from __future__ import annotations
 
+import copyreg
+import pickle
 import sys
 from array import array
 from collections import OrderedDict, deque
 from functools import partial
+from opcode import EXTENDED_ARG, opmap
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,17 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PICKLING = frozenset(("__reduce_ex__", "__reduce__", "__getstate__"))
-# Whose own classes take attributes from outside, which their pickles drop.
+# Whose own classes take attributes from outside, and drop them, or the name of a subclass, when they are pickled.
 _BARE = frozenset(("python", "numpy", "pandas"))
+# The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
 _SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
+_STORE_ATTR = opmap["STORE_ATTR"]
 
 
 class Author(NamedTuple):
-    """The base of a class that says how its objects are pickled, without knowing what the class adds.
+    """The base of a class that says how its objects are pickled.
 
     Attributes that the base `knows` are its own business, unless the class itself `mentions` them; None where the base
-    has no attributes of its own. `slots` are those of the class.
+    has no attributes of its own. `slots` are those of the class. `knows_class`: whoever wrote the base wrote the class.
     """
 
     base: type
@@ -38,6 +43,7 @@ class Author(NamedTuple):
     slots: tuple[str, ...]
     is_complete: bool  # the base pickles all attributes, slots aside
     own_state: bool  # the class has a `__getstate__` that the base does not ask
+    knows_class: bool
 
 
 _authors: dict[type, Author | None] = {}
@@ -62,9 +68,11 @@ def _find_author(cls: type) -> Author | None:
     else:
         return None
     if not is_same_author(base, cls):
-        return author_beyond(cls, base)
-    if party_of(cls) == "":  # only the class may be missing
-        return None if base is cls else Author(base, frozenset(), None, (), is_complete=True, own_state=True)
+        return author_beyond(
+            cls, next(one for one in cls.__mro__ if issubclass(one, base) and is_same_author(base, one))
+        )
+    if party_of(cls) == "":
+        return None if base is cls else author_beyond(base, base)
     return author_beyond(cls, cls) if takes_attributes(cls) and not issubclass(base, _COMPLETE) else None
 
 
@@ -76,11 +84,16 @@ def takes_attributes(cls: type) -> bool:
 def author_beyond(cls: type, base: type) -> Author:
     """The author of a class who is one of its bases, or the class itself."""
     before = cls.__mro__[: cls.__mro__.index(base)]
-    mentions: frozenset[str] = frozenset().union(*map(_names_in, before))
-    knows = frozenset[str]().union(*map(_names_in, base.__mro__[:-1])) if base.__dictoffset__ else None
-    own_state = any("__getstate__" in vars(one) for one in before)
-    slots = tuple(slot for one in before for slot in _slots(one))
-    return Author(base, mentions, knows, slots, issubclass(base, _COMPLETE), own_state)
+    mentions = (vars(one).keys() | name for one in before for name in map(_mentions, vars(one).values()))
+    return Author(
+        base,
+        frozenset().union(*mentions),
+        frozenset[str]().union(*map(_known_to, base.__mro__[:-1])) if base.__dictoffset__ else None,
+        tuple(slot for one in before for slot in _slots(one)),
+        is_complete=issubclass(base, _COMPLETE),
+        own_state=any("__getstate__" in vars(one) for one in before),
+        knows_class=is_same_author(base, cls),
+    )
 
 
 def party_of(cls: type) -> str:
@@ -102,13 +115,11 @@ def added(obj: Any, author: Author) -> Any:
     Where the class has a `__getstate__` of its own, what that returns.
     """
     if author.own_state:
-        return obj.__getstate__() if party_of(author.base) else None
-    # To look at the attributes of an exception or partial that has none makes it another pickle.
+        return obj.__getstate__()
+    if party_of(author.base) == "":  # users know what they leave out
+        return {}
     attributes = {} if author.is_complete else getattr(obj, "__dict__", None) or {}
-    if author.knows is None:
-        found = dict(attributes)
-    else:
-        found = {name: value for name, value in attributes.items() if _is_added(name, author)}
+    found = {name: value for name, value in attributes.items() if _is_added(name, author)}
     for slot in author.slots:
         try:
             found[slot] = getattr(obj, slot)
@@ -122,10 +133,19 @@ def _is_added(name: str, author: Author) -> bool:
         return False
     if author.knows is None or name in author.mentions:
         return True
-    return name not in author.knows and (name[:1] != "_" or bool(author.mentions))
+    return name not in author.knows and not (name[:1] == "_" and author.knows_class)
 
 
-def covers(reduced: tuple[Any, ...], found: Any) -> bool:
+def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, bool]:
+    """What pickle makes of an object, what that drops besides, and whether it names the class of the object."""
+    found = added(obj, author)
+    reduced = obj.__reduce_ex__(protocol)
+    if not isinstance(reduced, tuple):  # the name of a global
+        return reduced, found, True
+    return reduced, {} if _covers(reduced, found) else found, _names(reduced, type(obj))
+
+
+def _covers(reduced: tuple[Any, ...], found: Any) -> bool:
     """Whether the state in a reduced object holds what was found besides."""
     state = reduced[2] if len(reduced) > 2 else None  # noqa: PLR2004 - function, arguments, state
     if type(found) is not dict:
@@ -134,19 +154,32 @@ def covers(reduced: tuple[Any, ...], found: Any) -> bool:
     return any(isinstance(part, dict) and found.keys() <= part.keys() for part in parts)
 
 
-def whole(obj: Any, protocol: int) -> tuple[Any, ...] | None:
-    """An object reduced with what its pickle would drop; None where it drops nothing, or loading makes no new object."""
-    author = author_of(type(obj))
-    if author is None or author.own_state or author.base.__module__ in _SHARED:
+def _names(reduced: tuple[Any, ...], cls: type) -> bool:
+    make, arguments = reduced[:2]
+    parts = [make, getattr(make, "__self__", None), *arguments]
+    parts += [inner for part in arguments if isinstance(part, (tuple, list)) for inner in part]
+    return any(part is cls for part in parts)
+
+
+def whole(obj: Any, protocol: int) -> Any:
+    """An object reduced with what its pickle would drop; None where that is nothing.
+
+    Raises `PicklingError` where it would come back as an object of another class.
+    """
+    cls = type(obj)
+    author = author_of(cls)
+    if author is None or author.base.__module__ in _SHARED or cls in copyreg.dispatch_table:
         return None
-    found = added(obj, author)
-    if not found:
-        return None
-    reduced = obj.__reduce_ex__(protocol)
-    if not isinstance(reduced, tuple) or covers(reduced, found):
-        return None
+    reduced, found, is_named = reduced_with(obj, author, protocol)
+    if not isinstance(reduced, tuple):
+        return reduced
+    of_base = reduced[0] is author.base or party_of(author.base) in _BARE
+    if not is_named and author.base is not cls and of_base:
+        raise pickle.PicklingError(f"it would be loaded as a {author.base.__qualname__}, whose pickles drop subclasses")
     make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
-    return (make, arguments, (state, setter, found), items, pairs, restore)
+    if author.own_state:
+        return reduced if state is not None else (make, arguments, found, items, pairs, setter)
+    return (make, arguments, (state, setter, found), items, pairs, restore) if found else reduced
 
 
 def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
@@ -182,12 +215,26 @@ def _slots(cls: type) -> Iterator[str]:
             yield f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
 
 
-def _names_in(cls: type) -> frozenset[str]:
-    """The names of a class' members, and all that the code of its methods mentions."""
+def _functions(member: Any) -> Iterator[FunctionType]:
+    for name in ("", "__func__", "fget", "fset", "func", "__wrapped__"):
+        found = getattr(member, name, None) if name else member
+        if isinstance(found, FunctionType):
+            yield found
+
+
+def _mentions(member: Any) -> set[str]:
+    return {name for function in _functions(member) for name in function.__code__.co_names}
+
+
+def _known_to(cls: type) -> set[str]:
+    """The names of a class' members, and of the attributes that its methods set."""
     names = set(vars(cls))
-    for member in vars(cls).values():
-        parts = (member, *(getattr(member, name, None) for name in ("__func__", "fget", "fset", "func", "__wrapped__")))
-        for part in parts:
-            if isinstance(part, FunctionType):
-                names.update(part.__code__.co_names)
-    return frozenset(names)
+    for function in (function for member in vars(cls).values() for function in _functions(member)):
+        code, high = function.__code__, 0
+        for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+            if op == _STORE_ATTR:
+                names.add(code.co_names[high | low])
+            high = (high | low) << 8 if op == EXTENDED_ARG else 0
+        if not {"__setattr__", "setattr", "__dict__"}.isdisjoint(code.co_names):
+            names.update(text for text in code.co_consts if isinstance(text, str))
+    return names

@@ -7,10 +7,19 @@ of types and live in modules that are loaded when an object of such a library is
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from pcache.additions import added, author_beyond, author_of, covers, is_same_author, takes_attributes
+from pcache.additions import (
+    added,
+    author_beyond,
+    author_of,
+    is_same_author,
+    party_of,
+    reduced_with,
+    takes_attributes,
+)
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
 from pcache.files import noting
@@ -159,22 +168,20 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
     """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
     cls = type(obj)
     author = author_of(cls)
-    found = author and added(obj, author)
-    if author is None or (author.base is cls and not found):
+    if author is None or cls in copyreg.dispatch_table:
         return NotImplemented
-    reduced = obj.__reduce_ex__(_PROTOCOL)
+    reduced, found, is_named = reduced_with(obj, author, _PROTOCOL)
     if not isinstance(reduced, tuple):
         return (cls, reduced, found) if found else NotImplemented
-    more = () if not found or covers(reduced, found) else (found,)
-    if not more and any(part is cls for part in (reduced[0], *reduced[1])):
+    if not found and (is_named or author.base is cls):
         return Reduced(reduced)
     make, arguments, state, *rest = (*reduced, None)[: max(len(reduced), 3)]
-    return Reduced((make, arguments, (cls, state, *more), *rest))
+    return Reduced((make, arguments, (cls, state, found), *rest))
 
 
 def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
     """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself."""
-    if base is cls and not (takes_attributes(cls) and reducer.__module__.startswith(f"{__package__}.reducers")):
+    if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
         return reducer
     author = author_beyond(cls, base)
 
