@@ -34,7 +34,7 @@ class Author(NamedTuple):
     """The base of a class that says how its objects are pickled.
 
     Attributes that the base `knows` are its own business, unless the class itself `mentions` them; None where the base
-    has no attributes of its own. `slots` are those of the class. `knows_class`: whoever wrote the base wrote the class.
+    has no attributes of its own. `slots` are those of the class.
     """
 
     base: type
@@ -43,7 +43,6 @@ class Author(NamedTuple):
     slots: tuple[str, ...]
     is_complete: bool  # the base pickles all attributes, slots aside
     own_state: bool  # the class has a `__getstate__` that the base does not ask
-    knows_class: bool
 
 
 _authors: dict[type, Author | None] = {}
@@ -92,7 +91,6 @@ def author_beyond(cls: type, base: type) -> Author:
         tuple(slot for one in before for slot in _slots(one)),
         is_complete=issubclass(base, _COMPLETE),
         own_state=any("__getstate__" in vars(one) for one in before),
-        knows_class=is_same_author(base, cls),
     )
 
 
@@ -133,7 +131,7 @@ def _is_added(name: str, author: Author) -> bool:
         return False
     if author.knows is None or name in author.mentions:
         return True
-    return name not in author.knows and not (name[:1] == "_" and author.knows_class)
+    return name not in author.knows and name[:1] != "_"
 
 
 def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, bool]:
@@ -197,13 +195,12 @@ def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
 
 def _set(obj: Any, values: dict[str, Any]) -> None:
     """Set attributes past any `__setattr__`, and past properties that keep them in the dict."""
-    attributes = getattr(obj, "__dict__", {})
     slots = {slot for cls in type(obj).__mro__ for slot in _slots(cls)}
     for name, value in values.items():
         if name in slots:
             object.__setattr__(obj, name, value)
         else:
-            attributes[name] = value
+            getattr(obj, "__dict__", {})[name] = value
 
 
 def _slots(cls: type) -> Iterator[str]:
