@@ -75,5 +75,5 @@ def test_an_operation_leaves_the_process_as_it_was(
     folder = tmp_path / "copy"
     shutil.copytree(stored, folder)
     found = differences(folder, operation)
-    evidence("never in the way", f"process-wide state compared before and after: {operation}", 1, bool(found))
+    evidence("never in the way", "process-wide state, before and after an operation in a new process", 1, bool(found))
     assert found == {}
