@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
+from pcache.dispatch import FILES
 from pcache.flow import Job
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
@@ -84,7 +85,7 @@ class Calls:
         version = self._version
         if version is None or not version.fingerprint.holds():
             version = self.find_version()
-        prefix = version.prefix + self._captured.digest() if self._captured else version.prefix
+        prefix = version.prefix + self._captured.digest(large) if self._captured else version.prefix
         chunks, error = attempt(encode, values, None, large)
         if error is not None:
             raise unhashable_call(self.label, self.binder.names, values, error) from error
@@ -117,16 +118,28 @@ class Calls:
         digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
         if self._captured:
             digests["captured values"] = self._captured.digest()
+        version = self.version
+        files = list(version.fingerprint.files)
+        for (_, how), (_, found) in call.large.items():
+            if how == FILES:
+                files += found
+
+        def inputs_hold() -> bool:
+            if version.function_id != call.address.function_id:
+                return False  # something that the code rests on changed between making the key and computing
+            return all(file.is_untouched() for file in files) and version.fingerprint.imports_hold()
+
         return Job(
             call.address,
             self._function,
             call.args,
             call.kwargs,
-            self.version.facts,
+            version.facts,
             summary,
             digests,
             self._options.strict,
             self._options.lock_timeout,
             since_ns,
             self._options.summaries is not False,
+            inputs_hold,
         )

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.culprit import attempt
+from pcache.dispatch import FILES
 from pcache.errors import PcacheWarning
+from pcache.files import Reading, noting
 from pcache.fingerprint import captured_values
 from pcache.keys import encode
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pcache.keys import LargeContents
 
 
 class Captured:
@@ -32,15 +36,23 @@ class Captured:
         self._label = label
         # Values come in the order of their names, which another version of the code may have changed.
         self._names = b"".join(encode(getattr(getattr(function, "__code__", None), "co_freevars", ())))
-        self._known: tuple[tuple[Any, ...], bytes] | None = None
+        self._known: tuple[tuple[Any, ...], bytes, list[Reading]] | None = None
 
-    def digest(self) -> bytes:
-        """The digest of what is captured now."""
+    def digest(self, large: LargeContents | None = None) -> bytes:
+        """The digest of what is captured now; notes the files among it in `large`."""
         values = captured_values(self._function, self._itself)
         known = self._known
-        if known is None or len(values) != len(known[0]) or not all(map(operator.is_, values, known[0])):
+        if (
+            known is None
+            or len(values) != len(known[0])
+            or not all(map(operator.is_, values, known[0]))
+            or not all(reading.again() for reading in known[2])
+        ):
             # The objects are kept alive, so that no other can have their identity.
-            known = self._known = values, blake3(self._names + b"".join(map(self._digest_of, values))).digest()
+            digests, files = noting(lambda: b"".join(map(self._digest_of, values)))
+            known = self._known = values, blake3(self._names + digests).digest(), files
+        if known[2] and large is not None:
+            large[id(self), FILES] = self, known[2]
         return known[1]
 
     def _digest_of(self, value: object) -> bytes:

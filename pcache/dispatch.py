@@ -7,11 +7,22 @@ of types and live in modules that are loaded when an object of such a library is
 
 from __future__ import annotations
 
+import copyreg
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from pcache.additions import (
+    added,
+    author_beyond,
+    author_of,
+    is_same_author,
+    party_of,
+    reduced_with,
+    takes_attributes,
+)
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
+from pcache.files import noting
 from pcache.forks import whole
 from pcache.provenance import is_user_code
 
@@ -24,6 +35,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 K = TypeVar("K")
+
+_PROTOCOL = 5
+FILES = "files"  # what an encoder notes of a value: the files that its key was read from
 
 # `resolved` remembers the outcome for each exact type.
 resolved: dict[type, Reducer | None] = {}
@@ -83,10 +97,8 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         )
 
     @once_a_call
-    def reduce(value: Any, _encoder: Encoder) -> object:
-        key, error = attempt(function, value)
-        if error is not None:
-            raise _failure(f"the function registered for {_title(target)}", error) from error
+    def reduce(value: Any, encoder: Encoder) -> object:
+        key = _said(function, (value,), value, encoder, f"the function registered for {_title(target)}")
         # The function is written with its code: two that say the same of different things must not be mixed up.
         return _with_code_of(value, (function, key))
 
@@ -130,14 +142,59 @@ def resolve(cls: type) -> Reducer | None:
         if module is not None:
             with whole:
                 __import__(module)
-    reducer = _declared(cls) or _by_name.get(_full_name(cls))
+    reducer = _declared(cls)
+    if reducer is None and (exact := _by_name.get(_full_name(cls))):
+        reducer = _extended(exact, cls, cls)
     for base in cls.__mro__:
         if reducer is None:
-            reducer = _by_type.get(base) or _by_base_name.get(_full_name(base))
+            reducer = _by_type.get(base)
+        if reducer is None and (of_base := _by_base_name.get(_full_name(base))):
+            reducer = _extended(of_base, cls, cls if is_same_author(base, cls) else base)
     if reducer is None and any(base.__module__ in _ITERATORS and hasattr(base, "__next__") for base in cls.__mro__):
         reducer = _refuse_iterator
+    if reducer is None and author_of(cls) is not None:
+        reducer = _as_pickled
     resolved[cls] = reducer
     return reducer
+
+
+class Reduced(tuple[Any, ...]):
+    """What pickle writes in the place of an object, with what it would drop."""
+
+    __slots__ = ()
+
+
+def _as_pickled(obj: Any, _encoder: Encoder) -> object:
+    """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
+    cls = type(obj)
+    author = author_of(cls)
+    if author is None or cls in copyreg.dispatch_table:
+        return NotImplemented
+    reduced, found, is_named = reduced_with(obj, author, _PROTOCOL)
+    if not isinstance(reduced, tuple):
+        return (cls, reduced, found) if found else NotImplemented
+    if not found and (is_named or author.base is cls):
+        return Reduced(reduced)
+    make, arguments, state, *rest = (*reduced, None)[: max(len(reduced), 3)]
+    return Reduced((make, arguments, (cls, state, found), *rest))
+
+
+def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
+    """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself."""
+    if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
+        return reducer
+    author = author_beyond(cls, base)
+
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = reducer(obj, encoder)
+        if content is NotImplemented:
+            return _as_pickled(obj, encoder)
+        found = added(obj, author)
+        if not found and not is_user_code(type(obj)):
+            return content
+        return _with_code_of(obj, (content, found) if found else (content,))
+
+    return reduce
 
 
 def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
@@ -147,7 +204,11 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
 def is_replaced(value: object) -> bool:
     """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
     reducer = resolve(type(value))
-    return reducer is not None and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
+    return (
+        reducer is not None
+        and reducer is not _as_pickled
+        and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
+    )
 
 
 def _declared(cls: type) -> Reducer | None:
@@ -163,21 +224,25 @@ def _declared(cls: type) -> Reducer | None:
 
 
 @once_a_call
-def _own_key(obj: Any, _encoder: Encoder) -> object:
-    key, error = attempt(obj.__pcache_key__)
+def _own_key(obj: Any, encoder: Encoder) -> object:
+    return _with_code_of(obj, (_said(obj.__pcache_key__, (), obj, encoder, "its __pcache_key__"),))
+
+
+def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Encoder, what: str) -> object:
+    """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
+    found, error = attempt(noting, function, *args)
     if error is not None:
-        raise _failure("its __pcache_key__", error) from error
-    return _with_code_of(obj, (key,))
+        raise TypeError(f"{what} raised {type(error).__name__}: {error}") from error
+    key, files = found
+    if files:
+        encoder.once(value, lambda: files, FILES)
+    return key
 
 
 def _with_code_of(value: object, content: tuple[object, ...]) -> object:
     """What was said of a value, with its class if that is the user's: a method of it may be what a function calls."""
     cls = type(value)
     return (cls, *content) if is_user_code(cls) or "<" in cls.__qualname__ else content
-
-
-def _failure(what: str, error: Exception) -> TypeError:
-    return TypeError(f"{what} raised {type(error).__name__}: {error}")
 
 
 def _full_name(cls: type) -> str:

@@ -1,25 +1,43 @@
-"""Files that count by their content."""
+"""Files that count by their content.
+
+A file changed when its inode, size or times did: the time of its last change of any kind (`ctime`) cannot be set by
+programs, so content that was replaced with the old size and modification time shows as well.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from blake3 import blake3
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    T = TypeVar("T")
 
 _BLOCK = 1 << 20
 _SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
 _MAX_MEMO = 4096
-_memo: dict[tuple[int, int, int, int], bytes] = {}  # device, inode, size, mtime_ns of files read before
+_PLAIN = 5  # parts of the identity of a file that is no link
+# A FIFO without a writer would be waited for.
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_MISSING, _NEVER = (), (-1,)  # in the place of an identity
+_memo: dict[tuple[int, ...], bytes] = {}  # digests of files read before, by identity
+_notes = threading.local()
 
 
 class File:
     """A file as an argument: calls are the same when its content is, whatever its name.
 
     Use it where a path is expected: `open(file)`, `os.fspath(file)`. The content is read when a key is made, and not
-    again until size or modification time change; files modified within the last 2 seconds are always read. A missing
-    file raises `UnhashableArgument`.
+    again until inode, size, or one of its times change; files that changed within the last 2 seconds are always read.
+    A result is stored only if the file was not touched while it was computed. A missing file, a folder, and anything
+    else that is no plain file raise `UnhashableArgument`.
 
     >>> import tempfile, pcache
     >>> cache = pcache.Cache(tempfile.mkdtemp())
@@ -54,25 +72,129 @@ class File:
         return File, (self.path,)
 
     def __pcache_key__(self) -> bytes:
-        return content_digest(self.path)
+        return note(read(self.path)).digest
+
+
+class Reading(NamedTuple):
+    """What a file was when it was read.
+
+    `identity` is device, inode, size and times, of a link as well as of what it leads to; empty for a file that is
+    missing. Where it was not `settled`, the file may have changed since without another identity.
+    """
+
+    path: str
+    digest: bytes
+    identity: tuple[int, ...]
+    settled: bool
+
+    def is_untouched(self) -> bool:
+        """Whether nobody wrote to the file, or put another one in its place, since it was read.
+
+        Content that is the same again does not do: what came in between may be what a function has read.
+        """
+        try:
+            if _identity_now(self.path) != self.identity:
+                return False
+            return self.settled or read(self.path).digest == self.digest
+        except OSError:
+            return False
+
+    def again(self) -> Reading | None:
+        """The reading of the file as it is now, None if its content is another one."""
+        try:
+            if self.settled and _identity_now(self.path) == self.identity:
+                return self
+            now = read(self.path)
+        except OSError:
+            return None
+        return now if now.digest == self.digest else None
 
 
 def content_digest(path: str) -> bytes:
-    """BLAKE3 of a file's content, 32 bytes; raises `OSError`."""
-    with open(path, "rb", buffering=0) as file:
+    """BLAKE3 of a file's content, 32 bytes; raises `OSError`, also for what is no plain file."""
+    return read(path).digest
+
+
+def read(path: str) -> Reading:
+    """Read a file, unless one of its identity was read before; raises `OSError`, also for what is no plain file."""
+    identity = _identity_now(path)
+    known = _memo.get(identity[:_PLAIN])
+    if known is not None:
+        return Reading(path, known, identity, settled=True)
+    now = time.time_ns()
+    with open(path, "rb", buffering=0, opener=_open) as file:
         status = os.fstat(file.fileno())
-        identity = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        known = _memo.get(identity)
-        if known is not None:
-            return known
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file", path)
+        content = _identity(status)
+        identity = content + identity[_PLAIN:]
         hasher = blake3()
+        length = 0
         buffer = bytearray(_BLOCK)
         with memoryview(buffer) as view:
             while count := file.readinto(buffer):
                 hasher.update(view[:count])
+                length += count
+        unchanged = _identity(os.fstat(file.fileno())) == content
     digest = hasher.digest()
-    if time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
+    # Those of /proc have another length than they say, and change without a trace.
+    settled = unchanged and length == status.st_size and now - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
+    if settled:
         if len(_memo) >= _MAX_MEMO:
             _memo.clear()
-        _memo[identity] = digest
-    return digest
+        _memo[content] = digest
+    return Reading(path, digest, identity, settled)
+
+
+def read_or_miss(path: str) -> Reading:
+    """The same of a file that need not be there. One that cannot be read is like no other, and never untouched."""
+    try:
+        return read(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Reading(path, b"missing", _MISSING, settled=True)
+    except OSError:
+        return unknown(path)
+
+
+def unknown(path: str) -> Reading:
+    """A reading of a file whose content cannot be told."""
+    return Reading(path, os.urandom(16), _NEVER, settled=False)
+
+
+def note(reading: Reading) -> Reading:
+    """Have whoever asked by `noting` know of a file."""
+    found = getattr(_notes, "found", None)
+    if found is not None:
+        found.append(reading)
+    return reading
+
+
+def noting(function: Callable[..., T], *args: Any) -> tuple[T, list[Reading]]:
+    """Call a function; return also the files that were noted meanwhile in this thread."""
+    outer = getattr(_notes, "found", None)
+    found: list[Reading] = []
+    try:
+        _notes.found = found
+        return function(*args), found
+    finally:
+        _notes.found = outer
+        if outer is not None:
+            outer += found
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | _FLAGS)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _identity_now(path: str) -> tuple[int, ...]:
+    try:
+        link = os.lstat(path)
+        if not stat.S_ISLNK(link.st_mode):
+            return _identity(link)
+        return _identity(os.stat(path)) + _identity(link)
+    except (FileNotFoundError, NotADirectoryError):
+        return _MISSING

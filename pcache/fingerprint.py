@@ -19,11 +19,12 @@ from blake3 import blake3
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
-from pcache.dispatch import register_reducer
+from pcache.dispatch import FILES, register_reducer
+from pcache.files import noting
 from pcache.keys import MODULES, encode, module_name, type_name
-from pcache.parts import Part, name_of
+from pcache.parts import name_of
 from pcache.provenance import is_user_code, is_user_module, package_of
-from pcache.sources import files_of
+from pcache.sources import doubted, files_of
 from pcache.summary import summarize_value
 from pcache.walk import Walk, content_of
 
@@ -45,11 +46,26 @@ class Fingerprint:
     `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
     """
 
-    __slots__ = ("_absent", "_cells", "_codes", "_defaults", "_guards", "_sized", "digest", "parts")
+    __slots__ = (
+        "_absent",
+        "_cells",
+        "_codes",
+        "_defaults",
+        "_guards",
+        "_sized",
+        "_stale",
+        "_unloaded",
+        "digest",
+        "files",
+        "parts",
+    )
 
-    def __init__(self, digest: bytes, parts: dict[str, Part], walk: Walk) -> None:
-        self.digest = digest
-        self.parts = parts
+    def __init__(self, walk: Walk, code: FunctionType | type | None, depends_on: tuple[object, ...]) -> None:
+        self.digest, constants = noting(walk.run, code, depends_on)
+        self.parts = walk.parts.parts
+        self.files = [*walk.files, *constants]
+        self._unloaded = walk.unloaded
+        self._stale = False
         self._guards = [_guard(namespace, names) for namespace, names in walk.present.values()]
         self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
         self._cells = walk.cells
@@ -75,11 +91,34 @@ class Fingerprint:
                     return False
         except KeyError:
             return False
+        if self._stale or (self.files and not self._files_hold()):
+            return False
         if self._sized and any(len(members) != count for members, count in self._sized):
             return False
         return not (self._absent and any(name in namespace for namespace, name in self._absent)) and not (
             self._cells and any(content_of(cell) is not value for cell, value in self._cells)
         )
+
+    def _files_hold(self) -> bool:
+        """Whether declared files have the same content. What is known of them now takes the place of what was."""
+        for i, reading in enumerate(self.files):
+            now = reading.again()
+            if now is None:
+                return False
+            self.files[i] = now
+        return True
+
+    def imports_hold(self) -> bool:
+        """Whether modules that were not loaded yet had the code that this fingerprint has, if they are by now.
+
+        One that was loaded while its file changed counts as unknown from then on.
+        """
+        waiting = self._unloaded
+        self._unloaded = [source for source in waiting if source.module not in sys.modules]
+        changed = [source for source in waiting if not source.reading.is_untouched()]
+        doubted.update(source.module for source in changed if source.module in sys.modules)
+        self._stale = self._stale or bool(changed)
+        return not self._stale
 
 
 def _with(get: Callable[[Any], Any], functions: list[FunctionType]) -> tuple[list[FunctionType], list[Any]]:
@@ -112,8 +151,7 @@ def fingerprint_of(code: FunctionType | type) -> Fingerprint:
 
 
 def _follow(code: FunctionType | type, depends_on: tuple[object, ...] = ()) -> Fingerprint:
-    walk = Walk()
-    return Fingerprint(walk.run(code, depends_on), walk.parts.parts, walk)
+    return Fingerprint(Walk(), code, depends_on)
 
 
 def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
@@ -134,7 +172,7 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     else:
         own = blake3(b"".join(encode(function))).digest()
         walk.parts.add("callable", own, summarize_value(function))
-    return Fingerprint(walk.run(None, depends_on), walk.parts.parts, walk)
+    return Fingerprint(walk, None, depends_on)
 
 
 def captured_values(function: Callable[..., Any], itself: object) -> tuple[Any, ...]:
@@ -151,12 +189,14 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     if encoder.nesting.follow is not None:
         return encoder.nesting.follow(function)
 
+    found = _noted(function, encoder)
+
     def write() -> object:
         captured = [content_of(cell) for cell in function.__closure__ or ()]
         return (
             module_name(function),
             function.__qualname__,
-            fingerprint_of(function).digest,
+            found.digest,
             encoder.nested((function.__defaults__, function.__kwdefaults__, captured)),
         )
 
@@ -169,7 +209,15 @@ def _reduce_class(cls: type, encoder: Encoder) -> object:
         return NotImplemented
     if encoder.nesting.follow is not None:
         return encoder.nesting.follow(cls)
-    return (type_name(cls), fingerprint_of(cls).digest)
+    return (type_name(cls), _noted(cls, encoder).digest)
+
+
+def _noted(code: Any, encoder: Encoder) -> Fingerprint:
+    """The fingerprint of a part of a value; the files that it rests on are noted, to be looked at again."""
+    found = fingerprint_of(code)
+    if found.files:
+        encoder.once(code, lambda: tuple(found.files), FILES)
+    return found
 
 
 def _reduce_method(method: MethodType, _encoder: Encoder) -> object:

@@ -53,6 +53,7 @@ class Job(NamedTuple):
     lock_timeout: float | None
     since_ns: int  # only a result made later will do; 0 for any
     summaries: bool  # whether what is stored says for people what it is about
+    inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
 
     @property
     def name(self) -> str:

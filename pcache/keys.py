@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from blake3 import blake3
 
-from pcache.dispatch import register_reducer, resolve, resolved
+from pcache.dispatch import Reduced, register_reducer, resolve, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,7 +120,9 @@ class Encoder(pickle.Pickler):
         if reducer is None:
             return NotImplemented
         content = reducer(obj, self)
-        return content if content is NotImplemented else (canonical, (type_name(cls), content))
+        if content is NotImplemented or content.__class__ is Reduced:
+            return content
+        return (canonical, (type_name(cls), content))
 
     def nested(self, value: object) -> bytes:
         """The digest of a value that is encoded by itself, inside of the set or function that `part` writes."""

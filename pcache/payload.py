@@ -6,10 +6,12 @@ Loading runs code that the pickle names, so it only ever sees bytes whose tag wa
 from __future__ import annotations
 
 import functools
+import io
 import pickle
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.additions import author_of, whole
 from pcache.culprit import Culprit, attempt, find_culprit
 
 if TYPE_CHECKING:
@@ -39,7 +41,18 @@ def dump(value: object) -> Payload:
             return True
         return False
 
-    return Payload(pickle.dumps(value, PROTOCOL, buffer_callback=take), buffers)
+    stream = io.BytesIO()
+    _Pickler(stream, PROTOCOL, buffer_callback=take).dump(value)
+    return Payload(stream.getvalue(), buffers)
+
+
+class _Pickler(pickle.Pickler):
+    """Writes what the pickles of some classes drop of their subclasses, too."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if author_of(type(obj)) is None:  # of most objects
+            return NotImplemented
+        return whole(obj, PROTOCOL) or NotImplemented
 
 
 # Called through `attempt` with an authenticated stream: it raises whatever the pickle hooks of the value raise.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
-from pcache.files import content_digest
+from pcache.files import Reading, read, unknown
 from pcache.provenance import is_user_file
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ class Source(NamedTuple):
     name: str
     path: str
     digest: bytes
+    reading: Reading
+    module: str  # what it is imported as
 
 
 def files_of(module: ModuleType) -> list[Source]:
@@ -31,12 +33,20 @@ def files_of(module: ModuleType) -> list[Source]:
     if not own:
         return []
     if os.path.basename(own) != "__init__.py":
-        return [Source(f"{module.__name__}.py", own, content_digest(own))]
+        return [_source(f"{module.__name__}.py", own, module.__name__)]
     top = os.path.dirname(own)
     found = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names if name.endswith(".py")]
-    return [
-        Source(f"{module.__name__}/{os.path.relpath(path, top)}", path, content_digest(path)) for path in sorted(found)
-    ]
+    return [_inside(module.__name__, os.path.relpath(path, top), path) for path in sorted(found)]
+
+
+def _inside(package: str, relative: str, path: str) -> Source:
+    steps = relative.removesuffix(".py").removesuffix("__init__").replace(os.sep, ".").strip(".")
+    return _source(f"{package}/{relative}", path, f"{package}.{steps}" if steps else package)
+
+
+def _source(name: str, path: str, module: str) -> Source:
+    reading = read(path)
+    return Source(name, path, reading.digest, reading, module)
 
 
 def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[list[Source], list[str]]:
@@ -53,8 +63,8 @@ def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[l
         seen.add(name)
         path = _file_of(name)
         if path:
-            digest, further = _read(name, path)
-            sources.append(Source(name, path, digest))
+            source, further = _read(name, path)
+            sources.append(source)
             waiting += further
         elif "." not in name:
             others.append(name)
@@ -86,11 +96,18 @@ def _file_of(name: str) -> str:
 
 
 _known: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
+# Modules that were loaded while their files changed: nobody knows which code runs.
+doubted: set[str] = set()
 
 
-def _read(name: str, path: str) -> tuple[bytes, list[str]]:
-    """The digest of a module's code, and the modules that it may load; remembered while the file stays as it is."""
-    content = content_digest(path)
+def _read(name: str, path: str) -> tuple[Source, list[str]]:
+    """A module by its code, and the modules that it may load; remembered while the file stays as it is."""
+    reading = unknown(path) if name in doubted else read(path)
+    digest, further = _code_of(name, path, reading.digest)
+    return Source(name, path, reading.digest if name in doubted else digest, reading, name), further
+
+
+def _code_of(name: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
     if (name, content) not in _known:
         with open(path, "rb") as file:
             code, error = attempt(compile, file.read(), path, "exec")

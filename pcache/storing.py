@@ -23,7 +23,7 @@ from pcache.errors import (
 )
 from pcache.forks import whole
 from pcache.interrupts import pass_on
-from pcache.notices import warn_once
+from pcache.notices import log, warn_once
 from pcache.owner import CLAIM_SUFFIX, owner_record
 from pcache.reader import is_beyond_use
 
@@ -98,7 +98,8 @@ class Storing:
             return False
         with claim:
             try:
-                return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
+                given = job._replace(inputs_hold=lambda: True)  # it was not made of files
+                return self.publish(claim, given, result, 0, Miss("refreshed"), time.time_ns())
             finally:
                 claim.abandon()
 
@@ -107,6 +108,9 @@ class Storing:
         from pcache import publishing  # late for start-up time: a hit encodes nothing
 
         started = time.perf_counter_ns()
+        if not job.inputs_hold():
+            log("%s: a result is not stored, as a file that it may rest on changed meanwhile", job.name, level="info")
+            return False
         payload, error = attempt(publishing.dump, result)
         if error is not None:
             self._unpicklable(job, result, error)

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
+from pcache.files import File, note, read_or_miss
 from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.parts import digest_of
 from pcache.provenance import is_user_code
@@ -115,6 +116,8 @@ class Values:
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
         if isinstance(value, MappingProxyType):
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
+        if isinstance(value, File):
+            return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls):
             return self.instance(value, path)
         # Cached functions and functools wrappers keep the function in one attribute, others of functools in the other.

@@ -14,6 +14,7 @@ from blake3 import blake3
 from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.errors import ConfigError
+from pcache.files import File, read
 from pcache.home import home_of
 from pcache.keys import encode, module_name
 from pcache.summary import in_full, shown_part
@@ -132,7 +133,7 @@ def digest_of_options(options: Options, label: str) -> bytes:
     if error is not None:
         raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
     for i, value in enumerate(options.depends_on):
-        _, error = attempt(fingerprint.of_callable, len, "none", (value,))
+        _, error = attempt(_try_declared, value)
         if error is not None:
             raise ConfigError(
                 f"depends_on= of {label}: item {i} is a {type(value).__qualname__} that cannot be digested"
@@ -141,6 +142,18 @@ def digest_of_options(options: Options, label: str) -> bytes:
                 value=value,
             ) from error
     return digest  # type: ignore[no-any-return]
+
+
+def _try_declared(value: object) -> None:
+    """Raise what looking at something declared raises, and `ValueError` for text that is meant for a file."""
+    if isinstance(value, os.PathLike):
+        read(os.fspath(value))
+    for part in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+        if isinstance(part, (str, bytes)) and os.path.isfile(part):
+            raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")
+        if isinstance(part, os.PathLike) and part is not value and not isinstance(part, File):
+            raise ValueError("a path in it counts as text; list each Path or File by itself")
+    fingerprint.of_callable(len, "none", (value,))
 
 
 def _absolute(file: str) -> str:

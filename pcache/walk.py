@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.codes import CodeFacts, facts_of
 from pcache.culprit import attempt
-from pcache.files import content_digest
+from pcache.files import Reading, read_or_miss
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
-from pcache.sources import files_of, imported
+from pcache.sources import Source, doubted, files_of, imported
 from pcache.summary import summarize_unnamed, summarize_value
 from pcache.values import Values, is_plain
 
@@ -65,6 +65,8 @@ class Walk:
         self.cells: list[tuple[CellType, object]] = []
         self.sized: list[Mapping[Any, Any]] = []  # what counts with all its keys
         self.facts: list[CodeFacts] = []
+        self.files: list[Reading] = []  # declared
+        self.unloaded: list[Source] = []  # modules that the code imports later
         self.carried: dict[ModuleType, None] = {}  # modules of the user's that are used under names of other objects
         self.root: object = None
 
@@ -232,16 +234,25 @@ class Walk:
             self.package(name)
         for source in sources:
             self.parts.add(f"file import {source.name}", source.digest, source.path)
+        self.note_unloaded(sources)
+
+    def note_unloaded(self, sources: Iterable[Source]) -> None:
+        """Note the modules whose files are still to be read by imports."""
+        self.unloaded += [source for source in sources if source.module not in sys.modules or source.module in doubted]
 
     def declared(self, value: object, label: str) -> None:
         """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
         if isinstance(value, ModuleType) and is_user_module(value.__name__):
             self.parts.add(label, digest_of(value.__name__), value.__name__)
-            for source in files_of(value):
+            sources = files_of(value)
+            self.note_unloaded(sources)
+            for source in sources:
                 if (name := f"file {source.name}") not in self.parts:
                     self.parts.add(name, source.digest, source.path)
         elif isinstance(value, os.PathLike):
-            self.parts.add(f"file {label}", content_digest(os.fspath(value)), os.fspath(value))
+            reading = read_or_miss(os.fspath(value))
+            self.files.append(reading)
+            self.parts.add(f"file {label}", reading.digest, reading.path)
         elif callable(value) or isinstance(value, ModuleType):
             token = self.reference(value, label)
             self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))

@@ -25,7 +25,7 @@ ORDER = """
 counted endings errors eviction files folders forks method opcodes reports summary tally
 interrupts
 culprit mounts notices provenance units compression trust
-plain keysource sealed
+additions plain keysource sealed
 access
 dispatch entry locking owner rules
 ledger options config keys payload registry removals claim stamp

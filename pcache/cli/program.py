@@ -55,14 +55,17 @@ class Program(Commands):
     ) -> Any:
         """Run a command and exit, or without `standalone_mode` return the exit code."""
         # A name that the terminal's encoding does not have is written out.
-        for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")
+        streams = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
+        before = [stream.errors for stream in streams]
+        for stream in streams:
+            stream.reconfigure(errors="backslashreplace")
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = self._run(args, prog_name or "pcache", complete_var, extra)
         if standalone_mode:
             sys.exit(code)
+        for stream, errors in zip(streams, before, strict=True):
+            stream.reconfigure(errors=errors)  # they belong to the program that runs a command
         return code
 
     def _run(self, args: Sequence[str] | None, name: str, complete_var: str | None, extra: Mapping[str, Any]) -> int:

@@ -53,9 +53,12 @@ def _kind(dtype: Any) -> object:
     if dtype.names is not None:
         fields = [(name, _dtype(dtype.fields[name][0]), *dtype.fields[name][1:]) for name in dtype.names]
         plain = dtype.type.__name__ == "void"  # else the elements are records, whose fields are attributes
-        return (dtype.itemsize, fields) if plain else (dtype.itemsize, fields, dtype.type)
+        content = (dtype.itemsize, fields, *(["aligned"] if dtype.isalignedstruct else []))
+        return content if plain else (*content, dtype.type)
     if dtype.kind == "T":
         return (dtype.str, dtype.coerce, getattr(dtype, "na_object", ...))
+    if dtype.kind in "iufc" and dtype.isbuiltin != _FOREIGN and sys.modules["numpy"].dtype(dtype.str).num != dtype.num:
+        return (dtype.str, dtype.char)  # two C types of one size, such as long and long long
     # Dtypes of other packages, such as float8 and int4, may share one text.
     return (dtype.str, dtype.name) if dtype.isbuiltin == _FOREIGN else dtype.str
 
@@ -79,7 +82,10 @@ def content_digest(array: Any) -> str:
 
 def _scalar(scalar: Any, encoder: Encoder) -> object:
     """A numpy scalar by dtype and value: as an array without dimensions, which leaves padding out."""
-    return _array(scalar.reshape(()), encoder)
+    content = _array(scalar.reshape(()), encoder)
+    if isinstance(scalar, (str, bytes)) and scalar[-1:] in ("\0", b"\0"):  # arrays drop zeros at the end
+        return (content, len(scalar))
+    return content
 
 
 @once_a_call

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.culprit import attempt
 from pcache.dispatch import register_reducer
 
 if TYPE_CHECKING:
@@ -21,8 +22,12 @@ def _path(path: Any, _encoder: Encoder) -> object:
 
 
 def _zone(zone: Any, _encoder: Encoder) -> object:
-    """A time zone by its name; its pickle remembers whether it came from a cache. One without a name has no key."""
-    return NotImplemented if zone.key is None else zone.key
+    """A time zone by its name; its pickle remembers whether it came from a cache.
+
+    One that was read from a file may bear any name, or none: it has no pickle, and no key.
+    """
+    _, error = attempt(zone.__reduce__)
+    return NotImplemented if error is not None or zone.key is None else zone.key
 
 
 def _memory(view: memoryview, encoder: Encoder) -> object:

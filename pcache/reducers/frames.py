@@ -41,8 +41,8 @@ def _extension_array(array: Any, _encoder: Encoder) -> object:
     dtype = str(array.dtype)
     if dtype == "category":
         return (dtype, array.ordered, array.categories, array.codes)
-    if hasattr(array, "asi8"):  # times, spans and periods
-        return (dtype, type(getattr(array.dtype, "tz", None)).__name__, array.asi8)
+    if hasattr(array, "asi8"):  # times, spans and periods; zones and frequencies of one name may differ
+        return (dtype, getattr(array.dtype, "tz", None), getattr(array, "freq", None), array.asi8)
     if dtype.startswith("interval"):
         return (dtype, array.left, array.right)
     if hasattr(array, "__arrow_array__") and "Arrow" in type(array).__name__:
@@ -61,13 +61,20 @@ def _index(index: Any, _encoder: Encoder) -> object:
         return (kind, index.name, index.start, index.stop, index.step)
     if kind == "MultiIndex":
         return (kind, list(index.names), [index.get_level_values(i) for i in range(index.nlevels)])
-    return (kind, index.name, str(index.dtype), getattr(index, "freqstr", None), _column(index))
+    return (kind, index.name, str(index.dtype), getattr(index, "freq", None), _column(index))
+
+
+def _timestamp(timestamp: Any, _encoder: Encoder) -> object:
+    """A point in time with its fold, which its pickle drops."""
+    return (timestamp.value, timestamp.unit, timestamp.tz, timestamp.fold) if timestamp.fold else NotImplemented
 
 
 for _name in ("pandas.DataFrame", "pandas.core.frame.DataFrame"):
     register_reducer(_name, _frame)
 for _name in ("pandas.Series", "pandas.core.series.Series"):
     register_reducer(_name, _series)
+for _name in ("pandas.Timestamp", "pandas._libs.tslibs.timestamps.Timestamp"):
+    register_reducer(_name, _timestamp)
 for _name in ("pandas.Index", "pandas.core.indexes.base.Index"):
     register_reducer(_name, _index, subclasses=True)
 for _name in ("pandas.api.extensions.ExtensionArray", "pandas.core.arrays.base.ExtensionArray"):

@@ -337,3 +337,13 @@ def test_a_mask_costs_no_more_than_what_it_hides() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 2_000_000
+
+
+def test_what_arrays_of_one_text_differ_in() -> None:
+    """Zeros at the end of text, alignment, and C types of one size: a program sees each."""
+    fields = [("a", "i4"), ("b", "i4")]
+    values: list[Any] = [np.str_(text) for text in ("", "\0", "a", "a\0", "a\0\0")]
+    values += [np.bytes_(b"a"), np.bytes_(b"a\0")]
+    values += [np.zeros(1, np.dtype(fields, align=align)) for align in (False, True)]
+    values += [np.zeros(1, kind) for kind in (np.dtype("l"), np.dtype("q"), np.dtype("L"), np.dtype("Q"))]
+    assert len({key_of(value) for value in values}) == len(values)

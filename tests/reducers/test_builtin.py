@@ -195,3 +195,12 @@ def test_memory_of_objects_has_no_key() -> None:
     """Its elements are addresses."""
     with pytest.raises(TypeError, match="references to objects"):
         key_of(memoryview(np.array([None, 1])))
+
+
+def test_a_zone_from_a_file_has_no_key() -> None:
+    """A zone that was read from a file may bear the name of another."""
+    header = b"TZif2" + bytes(15) + struct.pack(">6l", 0, 0, 0, 0, 1, 4)
+    data = header + struct.pack(">lbb", 3600, 0, 0) + b"XXX\0"
+    zone = ZoneInfo.from_file(io.BytesIO(data + data + b"\nXXX-1\n"), key=VIENNA)
+    with pytest.raises(pickle.PicklingError):
+        key_of(zone)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import pickle
 import tracemalloc
 from datetime import datetime
@@ -355,3 +356,74 @@ def test_an_arrow_column_is_not_taken_apart() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 2_000_000
+
+
+class Zone(dt.tzinfo):
+    """A time zone that is called like any other of its kind."""
+
+    def __init__(self, hours: float = 0) -> None:
+        self.hours = hours
+
+    def __getinitargs__(self) -> tuple[float]:
+        return (self.hours,)
+
+    def utcoffset(self, _time: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(hours=self.hours)
+
+    def dst(self, _time: dt.datetime | None) -> dt.timedelta:
+        return dt.timedelta(0)
+
+    def tzname(self, _time: dt.datetime | None) -> str:
+        return "IST"
+
+    __repr__ = __str__ = lambda _zone: "IST"
+
+
+ZONES: dict[str, Callable[[float], dt.tzinfo]] = {
+    "own": Zone,
+    "fixed": lambda hours: dt.timezone(dt.timedelta(hours=hours), "IST"),
+}
+WITH_TIMES: dict[str, Callable[[Any], Any]] = {
+    "index": lambda index: index,
+    "empty": lambda index: index[:0],
+    "array": lambda index: index.array,
+    "dtype": lambda index: [index.dtype],
+    "series": pd.Series,
+    "frame": lambda index: pd.DataFrame({"t": index}),
+    "columns": lambda index: pd.DataFrame([[1]], columns=index),
+    "categories": lambda index: pd.Series(pd.Categorical(index)),
+    "category": lambda index: pd.CategoricalDtype(index),
+    "levels": lambda index: pd.MultiIndex.from_product([[1], index]),
+    "spans": lambda index: pd.arrays.IntervalArray.from_breaks(index.append(index + pd.Timedelta("1h"))),
+    "objects": lambda index: pd.Series(index.to_list(), dtype=object),
+    "Timestamp": lambda index: index[0],
+}
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("where", WITH_TIMES)
+def test_time_zones_of_one_name(where: str, zone: str) -> None:
+    """Zones count by what they are, wherever they lie: the same instant is another hour in India and in Israel."""
+    utc = pd.DatetimeIndex(["2024-01-01 10:00"], tz="UTC")
+    india, israel, twin = (WITH_TIMES[where](utc.tz_convert(ZONES[zone](hours))) for hours in (5.5, 2, 5.5))
+    assert key_of(india) == key_of(twin) != key_of(israel)
+
+
+def test_frequencies_of_one_name() -> None:
+    """Holidays and working days of a frequency count: `shift` goes by them."""
+    day = pd.offsets.CustomBusinessDay
+    frequencies = [
+        day(),
+        day(holidays=["2024-01-04"]),
+        day(weekmask="Mon Tue Wed"),
+        pd.offsets.BusinessHour(start="10:00"),
+    ]
+    keys = [[key_of(pd.date_range("2024-01-02", periods=2, freq=one)) for one in frequencies] for _ in range(2)]
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == len(frequencies)
+
+
+def test_the_fold_of_a_timestamp() -> None:
+    """The second 2:30 of the night in which clocks are set back is another time, which pickle does not say."""
+    first, second = (pd.Timestamp(dt.datetime(2023, 10, 29, 2, 30, fold=fold)) for fold in (0, 1))
+    assert key_of(first) == key_of(pd.Timestamp(first)) != key_of(second)

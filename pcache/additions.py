@@ -1,0 +1,237 @@
+"""What objects have beyond what the pickle of a base of their class says of them.
+
+`datetime`, `Decimal`, `Counter`, numpy's arrays and many more are pickled by a `__reduce__` that knows nothing of what
+a subclass adds: attributes and slots are dropped. A function sees them, so keys hold them, and so do results.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import pickle
+import sys
+from array import array
+from collections import OrderedDict, deque
+from functools import partial
+from opcode import EXTENDED_ARG, opmap
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.provenance import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_PICKLING = frozenset(("__reduce_ex__", "__reduce__", "__getstate__"))
+# Whose own classes take attributes from outside, and drop them, or the name of a subclass, when they are pickled.
+_BARE = frozenset(("python", "numpy", "pandas"))
+# The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
+_COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
+_SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
+_STORE_ATTR = opmap["STORE_ATTR"]
+
+
+class Author(NamedTuple):
+    """The base of a class that says how its objects are pickled.
+
+    Attributes that the base `knows` are its own business, unless the class itself `mentions` them; None where the base
+    has no attributes of its own. `slots` are those of the class.
+    """
+
+    base: type
+    mentions: frozenset[str]
+    knows: frozenset[str] | None
+    slots: tuple[str, ...]
+    is_complete: bool  # the base pickles all attributes, slots aside
+    own_state: bool  # the class has a `__getstate__` that the base does not ask
+
+
+_authors: dict[type, Author | None] = {}
+
+
+def author_of(cls: type) -> Author | None:
+    """Who pickles objects of a class; None where that leaves nothing out. Remembered for each class."""
+    try:
+        return _authors[cls]
+    except KeyError:
+        found = _authors[cls] = _find_author(cls)
+        return found
+
+
+def _find_author(cls: type) -> Author | None:
+    if issubclass(cls, type):
+        return None
+    for base in cls.__mro__[:-1]:
+        says = _PICKLING & vars(base).keys()
+        if says and not (says == {"__getstate__"} and is_user_code(base)):
+            break
+    else:
+        return None
+    if not is_same_author(base, cls):
+        return author_beyond(
+            cls, next(one for one in cls.__mro__ if issubclass(one, base) and is_same_author(base, one))
+        )
+    if party_of(cls) == "":
+        return None if base is cls else author_beyond(base, base)
+    return author_beyond(cls, cls) if takes_attributes(cls) and not issubclass(base, _COMPLETE) else None
+
+
+def takes_attributes(cls: type) -> bool:
+    """Whether others put attributes on the objects of a library's class, such as `frame.unit = "m"`."""
+    return bool(cls.__dictoffset__) and party_of(cls) in _BARE
+
+
+def author_beyond(cls: type, base: type) -> Author:
+    """The author of a class who is one of its bases, or the class itself."""
+    before = cls.__mro__[: cls.__mro__.index(base)]
+    mentions = (vars(one).keys() | name for one in before for name in map(_mentions, vars(one).values()))
+    return Author(
+        base,
+        frozenset().union(*mentions),
+        frozenset[str]().union(*map(_known_to, base.__mro__[:-1])) if base.__dictoffset__ else None,
+        tuple(slot for one in before for slot in _slots(one)),
+        is_complete=issubclass(base, _COMPLETE),
+        own_state=any("__getstate__" in vars(one) for one in before),
+    )
+
+
+def party_of(cls: type) -> str:
+    """Who wrote a class: a package, "python", or for code of the user's nothing."""
+    root = str(cls.__module__).partition(".")[0]
+    if is_user_code(cls):
+        return ""
+    return "python" if root in sys.stdlib_module_names else root
+
+
+def is_same_author(base: type, cls: type) -> bool:
+    """Whether whoever wrote a base knows a class."""
+    return base is cls or party_of(base) == party_of(cls)
+
+
+def added(obj: Any, author: Author) -> Any:
+    """The attributes of an object that its pickle drops, by name; empty if there are none.
+
+    Where the class has a `__getstate__` of its own, what that returns.
+    """
+    if author.own_state:
+        return obj.__getstate__()
+    if party_of(author.base) == "":  # users know what they leave out
+        return {}
+    attributes = {} if author.is_complete else getattr(obj, "__dict__", None) or {}
+    found = {name: value for name, value in attributes.items() if _is_added(name, author)}
+    for slot in author.slots:
+        try:
+            found[slot] = getattr(obj, slot)
+        except AttributeError:  # not set
+            continue
+    return found
+
+
+def _is_added(name: str, author: Author) -> bool:
+    if name[:1] == "_" and (name[-1:] == "_" or author.base.__module__ == "enum"):
+        return False
+    if author.knows is None or name in author.mentions:
+        return True
+    return name not in author.knows and name[:1] != "_"
+
+
+def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, bool]:
+    """What pickle makes of an object, what that drops besides, and whether it names the class of the object."""
+    found = added(obj, author)
+    reduced = obj.__reduce_ex__(protocol)
+    if not isinstance(reduced, tuple):  # the name of a global
+        return reduced, found, True
+    return reduced, {} if _covers(reduced, found) else found, _names(reduced, type(obj))
+
+
+def _covers(reduced: tuple[Any, ...], found: Any) -> bool:
+    """Whether the state in a reduced object holds what was found besides."""
+    state = reduced[2] if len(reduced) > 2 else None  # noqa: PLR2004 - function, arguments, state
+    if type(found) is not dict:
+        return state is found
+    parts = [state, *(state.values() if isinstance(state, dict) else state if isinstance(state, (tuple, list)) else ())]
+    return any(isinstance(part, dict) and found.keys() <= part.keys() for part in parts)
+
+
+def _names(reduced: tuple[Any, ...], cls: type) -> bool:
+    make, arguments = reduced[:2]
+    parts = [make, getattr(make, "__self__", None), *arguments]
+    parts += [inner for part in arguments if isinstance(part, (tuple, list)) for inner in part]
+    return any(part is cls for part in parts)
+
+
+def whole(obj: Any, protocol: int) -> Any:
+    """An object reduced with what its pickle would drop; None where that is nothing.
+
+    Raises `PicklingError` where it would come back as an object of another class.
+    """
+    cls = type(obj)
+    author = author_of(cls)
+    if author is None or author.base.__module__ in _SHARED or cls in copyreg.dispatch_table:
+        return None
+    reduced, found, is_named = reduced_with(obj, author, protocol)
+    if not isinstance(reduced, tuple):
+        return reduced
+    of_base = reduced[0] is author.base or party_of(author.base) in _BARE
+    if not is_named and author.base is not cls and of_base:
+        raise pickle.PicklingError(f"it would be loaded as a {author.base.__qualname__}, whose pickles drop subclasses")
+    make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
+    if author.own_state:
+        return reduced if state is not None else (make, arguments, found, items, pairs, setter)
+    return (make, arguments, (state, setter, found), items, pairs, restore) if found else reduced
+
+
+def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
+    """Give an object that is being loaded its state, and then what its pickle drops."""
+    state, setter, found = states
+    if setter is not None:
+        setter(obj, state)
+    elif state is not None and hasattr(obj, "__setstate__"):
+        obj.__setstate__(state)
+    elif state is not None:
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        _set(obj, {**(attributes or {}), **(slots or {})})
+    _set(obj, found)
+
+
+def _set(obj: Any, values: dict[str, Any]) -> None:
+    """Set attributes past any `__setattr__`, and past properties that keep them in the dict."""
+    slots = {slot for cls in type(obj).__mro__ for slot in _slots(cls)}
+    for name, value in values.items():
+        if name in slots:
+            object.__setattr__(obj, name, value)
+        else:
+            getattr(obj, "__dict__", {})[name] = value
+
+
+def _slots(cls: type) -> Iterator[str]:
+    """The names by which the slots of a class are found."""
+    slots = vars(cls).get("__slots__", ())
+    for slot in (slots,) if isinstance(slots, str) else slots:
+        if slot not in ("__dict__", "__weakref__"):
+            private = slot.startswith("__") and not slot.endswith("__")
+            yield f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
+
+
+def _functions(member: Any) -> Iterator[FunctionType]:
+    for name in ("", "__func__", "fget", "fset", "func", "__wrapped__"):
+        found = getattr(member, name, None) if name else member
+        if isinstance(found, FunctionType):
+            yield found
+
+
+def _mentions(member: Any) -> set[str]:
+    return {name for function in _functions(member) for name in function.__code__.co_names}
+
+
+def _known_to(cls: type) -> set[str]:
+    """The names of a class' members, and of the attributes that its methods set."""
+    names = set(vars(cls))
+    for function in (function for member in vars(cls).values() for function in _functions(member)):
+        code, high = function.__code__, 0
+        for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+            if op == _STORE_ATTR:
+                names.add(code.co_names[high | low])
+            high = (high | low) << 8 if op == EXTENDED_ARG else 0
+        if not {"__setattr__", "setattr", "__dict__"}.isdisjoint(code.co_names):
+            names.update(text for text in code.co_consts if isinstance(text, str))
+    return names
