@@ -1,6 +1,6 @@
 """A disk-backed function result cache: `@cached` makes a call that was made before return its stored result."""
 
-from pcache.cache import Cache, cached, default_cache, disabled, refreshing
+from pcache.cache import Cache, cached, default_cache
 from pcache.decorator import CachedFunction, CacheInfo
 from pcache.dispatch import register_key
 from pcache.errors import (
@@ -18,6 +18,7 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.files import File
+from pcache.modes import disabled, refreshing
 
 __version__ = "0.1.0"
 

@@ -11,8 +11,8 @@ from pcache.config import resolve
 from pcache.decorator import CachedFunction
 from pcache.dispatch import register_reducer
 from pcache.errors import ConfigError
-from pcache.flow import Flow, mode
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.flow import Flow
+from pcache.interrupts import pass_on
 from pcache.keysource import source_of
 from pcache.method import CachedClassMethod
 from pcache.options import Options, make_options
@@ -332,21 +332,3 @@ def cached(function: Any = None, /, *, cache: Cache | None = None, **options: An
     if function is None:
         return lambda decorated: chosen._wrap(decorated, options)
     return chosen._wrap(function, options)
-
-
-class disabled:  # noqa: N801 - reads as a function: `with disabled():`
-    """Call the functions themselves inside of this context: nothing is looked up and nothing stored."""
-
-    _mode: Literal["disabled", "refreshing"] = "disabled"
-
-    def __enter__(self) -> None:
-        self._token = uninterrupted(mode.set, self._mode)
-
-    def __exit__(self, *_: object) -> None:
-        mode.reset(self._token)
-
-
-class refreshing(disabled):  # noqa: N801
-    """Compute every call made inside of this context anew, and replace the stored results."""
-
-    _mode = "refreshing"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSp
 from pcache.calls import Call, Calls
 from pcache.dispatch import register_reducer
 from pcache.errors import Miss, UnhashableArgument, without_tracebacks
-from pcache.flow import mode
 from pcache.home import names_itself
 from pcache.method import CachedMethod
+from pcache.modes import mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.claim import Flight, computing, flights
 from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
-
-# Set by `disabled()` and `refreshing()`, for the calls made inside of them.
-mode: ContextVar[Literal["disabled", "refreshing"] | None] = ContextVar("pcache_mode", default=None)
 
 
 class Job(NamedTuple):

@@ -24,7 +24,7 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 counted endings errors eviction files folders forks method opcodes reports summary tally
 interrupts
-culprit mounts notices provenance units compression trust
+culprit modes mounts notices provenance units compression trust
 additions plain keysource sealed
 access
 dispatch entry locking owner rules
