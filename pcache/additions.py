@@ -7,6 +7,7 @@ a subclass adds: attributes and slots are dropped. A function sees them, so keys
 from __future__ import annotations
 
 import copyreg
+import functools
 import pickle
 import sys
 from array import array
@@ -33,13 +34,12 @@ _STORE_ATTR = opmap["STORE_ATTR"]
 class Author(NamedTuple):
     """The base of a class that says how its objects are pickled.
 
-    Attributes that the base `knows` are its own business, unless the class itself `mentions` them; None where the base
-    has no attributes of its own. `slots` are those of the class.
+    Attributes that the base knows are its own business, unless the class itself `mentions` them. `slots` are those of
+    the class.
     """
 
     base: type
     mentions: frozenset[str]
-    knows: frozenset[str] | None
     slots: tuple[str, ...]
     is_complete: bool  # the base pickles all attributes, slots aside
     own_state: bool  # the class has a `__getstate__` that the base does not ask
@@ -87,7 +87,6 @@ def author_beyond(cls: type, base: type) -> Author:
     return Author(
         base,
         frozenset().union(*mentions),
-        frozenset[str]().union(*map(_known_to, base.__mro__[:-1])) if base.__dictoffset__ else None,
         tuple(slot for one in before for slot in _slots(one)),
         is_complete=issubclass(base, _COMPLETE),
         own_state=any("__getstate__" in vars(one) for one in before),
@@ -129,9 +128,9 @@ def added(obj: Any, author: Author) -> Any:
 def _is_added(name: str, author: Author) -> bool:
     if name[:1] == "_" and (name[-1:] == "_" or author.base.__module__ == "enum"):
         return False
-    if author.knows is None or name in author.mentions:
+    if not author.base.__dictoffset__ or name in author.mentions:
         return True
-    return name not in author.knows and name[:1] != "_"
+    return name[:1] != "_" and name not in _known_to_all(author.base)
 
 
 def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, bool]:
@@ -221,6 +220,12 @@ def _functions(member: Any) -> Iterator[FunctionType]:
 
 def _mentions(member: Any) -> set[str]:
     return {name for function in _functions(member) for name in function.__code__.co_names}
+
+
+@functools.cache
+def _known_to_all(base: type) -> frozenset[str]:
+    """What a class and its bases know. Rarely asked: reading the code of those of pandas takes 10 ms."""
+    return frozenset().union(*map(_known_to, base.__mro__[:-1]))
 
 
 def _known_to(cls: type) -> set[str]:
