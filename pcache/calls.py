@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
-from pcache.flow import Job
+from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
 from pcache.reader import Address
@@ -127,4 +127,5 @@ class Calls:
             self._options.strict,
             self._options.lock_timeout,
             since_ns,
+            Run(),
         )

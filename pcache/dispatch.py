@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from pcache.culprit import attempt
+from pcache.culprit import attempt, described
 from pcache.errors import ConfigError
 from pcache.forks import whole
 from pcache.provenance import is_user_code
@@ -176,8 +176,8 @@ def _with_code_of(value: object, content: tuple[object, ...]) -> object:
     return (cls, *content) if is_user_code(cls) or "<" in cls.__qualname__ else content
 
 
-def _failure(what: str, error: Exception) -> TypeError:
-    return TypeError(f"{what} raised {type(error).__name__}: {error}")
+def _failure(what: str, error: BaseException) -> TypeError:
+    return TypeError(f"{what} raised {described(error)}")
 
 
 def _full_name(cls: type) -> str:

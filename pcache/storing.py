@@ -90,8 +90,8 @@ class Storing:
             self.refuse(error, job.address.path)
             raise CannotWrite from error
 
-    def put(self, job: Job, result: object) -> bool:
-        """Store a result that was not computed here, over whatever is there; return whether it is there now."""
+    def put(self, job: Job, result: object, cost_ns: int = 0, miss: Miss | None = None) -> bool:
+        """Store a result that was not computed under a claim, over what is there; return whether it is there now."""
         try:
             self._check_writing()
             claim = self._store.private_claim(job.address.path, owner_record(job.name))
@@ -102,7 +102,7 @@ class Storing:
             return False
         with claim:
             try:
-                return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
+                return self.publish(claim, job, result, cost_ns, miss or Miss("refreshed"), time.time_ns())
             finally:
                 claim.abandon()
 
@@ -183,7 +183,7 @@ class Storing:
             self.refuse(error)
             raise CannotWrite from error
 
-    def _unpicklable(self, job: Job, result: object, error: Exception) -> None:
+    def _unpicklable(self, job: Job, result: object, error: BaseException) -> None:
         from pcache.payload import culprit_of  # late for start-up time
 
         culprit = culprit_of(result, error)
