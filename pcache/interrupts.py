@@ -10,8 +10,8 @@ what gives it back is itself written in C, since a function written in Python ma
 from __future__ import annotations
 
 import sys
-import threading
 from itertools import starmap
+from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def is_interrupt(error: BaseException) -> bool:
 
 def _is_handler(frame: Any) -> bool:
     """Whether a frame is that of a signal handler: it is given a signal's number and the frame that it interrupts."""
-    if threading.get_ident() != threading.main_thread().ident:
+    if get_ident() != main_thread().ident:
         return False
     from signal import NSIG  # late for start-up time: only failures come here
 
