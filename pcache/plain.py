@@ -59,7 +59,7 @@ def read_plain(path: str, limit: int) -> bytes:
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
         data = os.read(fd, status.st_size)
-        while len(data) < status.st_size and (more := os.read(fd, status.st_size - len(data))):
+        while len(data) < status.st_size and len(more := os.read(fd, status.st_size - len(data))):
             data += more  # one read may end early
         return data
     finally:

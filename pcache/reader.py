@@ -329,7 +329,7 @@ def read_into(fd: int, view: memoryview, offset: int) -> None:
     done = 0
     while done < len(view):
         count = os.preadv(fd, [view[done:]], offset + done)
-        if count == 0:
+        if count <= 0:
             raise DamagedEntry("it was cut short while being read")
         done += count
 

@@ -155,7 +155,9 @@ def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
     written = 0
     while written < len(data):
-        written += os.write(fd, data[written:])
+        if (count := os.write(fd, data[written:])) <= 0:
+            raise OSError(errno.EIO, "nothing could be written")
+        written += count
 
 
 def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, shared: bool = False) -> bool:

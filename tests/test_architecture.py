@@ -22,10 +22,10 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-counted depth endings errors eviction files folders forks method opcodes reports tally
+counted depth errors eviction files folders forks method opcodes reports tally
 interrupts
 culprit mounts provenance units compression trust
-plain summary
+endings plain summary
 access notices
 guard
 dispatch entry locking options owner rules
