@@ -296,8 +296,7 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
         raise DirectoryError(f"the cache directory {path} {problem}", path=path, reason="unknown") from error
     if stat.S_ISLNK(status.st_mode):
         raise DirectoryError(
-            f"the cache directory {path} is a symbolic link; use the directory that it points to"
-            f" ({os.path.realpath(path)})",
+            f"the cache directory {path} is a symbolic link; use the directory that it points to",
             path=path,
             reason="symlink",
         )
