@@ -10,9 +10,12 @@ what gives it back is itself written in C, since a function written in Python ma
 from __future__ import annotations
 
 import sys
+from _signal import NSIG  # type: ignore[import-not-found]  # `signal` takes longer to load
 from itertools import starmap
 from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from pcache.errors import PcacheError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,8 +60,6 @@ def _is_handler(frame: Any) -> bool:
     """Whether a frame is that of a signal handler: it is given a signal's number and the frame that it interrupts."""
     if get_ident() != main_thread().ident:
         return False
-    from signal import NSIG  # late for start-up time: only failures come here
-
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]  # CO_VARARGS
     given = [frame.f_locals.get(name) for name in names]
@@ -79,8 +80,10 @@ def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:
     After a call it may have been what was called; but a function written in C raises exceptions that are as well, and
     other threads a class: Python makes an object of it without arguments.
     """
-    from opcode import opname  # late for start-up time: only failures come here
-
+    try:
+        from opcode import opname  # late for start-up time: only failures come here
+    except ImportError:
+        return False  # at the end of the interpreter, or where Python's own files cannot be read
     instruction = opname[code.co_code[at]] if 0 <= at < len(code.co_code) - 1 else ""
     if "JUMP_BACKWARD" in instruction or (instruction == "RESUME" and not code.co_code[at + 1] & 3):
         return True
@@ -104,6 +107,9 @@ def _is_of_python(kind: type) -> bool:
 
 
 def pass_on(error: OSError) -> None:
-    """Raise again what is not the operating system's: `TimeoutError`, which timeouts raise, is an `OSError` as well."""
-    if is_interrupt(error):
+    """Raise again what is not the operating system's: `TimeoutError`, which timeouts raise, is an `OSError` as well.
+
+    Whether it goes to the caller is for the guard at the edge to say.
+    """
+    if (error.errno is None and not isinstance(error, PcacheError)) or is_interrupt(error):
         raise error

@@ -52,7 +52,8 @@ class CannotWrite(Exception):
 def load_modules() -> None:
     """Load what a miss takes, and a hit does not: as a whole, since it takes some 80 ms."""
     with whole:
-        import zlib  # noqa: F401 - which these load late themselves
+        import opcode  # noqa: F401 - which these load late themselves
+        import zlib  # noqa: F401 - the same
 
         import pcache.arguments
         import pcache.locking
