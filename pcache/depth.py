@@ -5,7 +5,8 @@ that is until the stack of C ends, and the process with it: at 19,000 objects in
 From 3.12 on Python keeps a limit for C that nobody can raise.
 
 The limit is that of all threads, and others may rely on it, so it stays as it is. What is lowered meanwhile is what
-Python has noted for this one thread: how many calls it may still make.
+Python has noted for this one thread: how many calls it may still make. That is safe with a stack of 1 MiB or more; how
+large that of a thread is cannot be asked (`threading.stack_size()` sets it).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-MOST = 4_000  # calls: 0.9 MiB of a stack at most, while small ones have 1 MiB
+MOST = 3_000  # calls: 0.7 MiB of a stack at most, while small ones have 1 MiB
 RAISED = MOST if sys.version_info < (3, 12) and sys.implementation.name == "cpython" else sys.maxsize
 _ROOM_AT, _LIMIT_AT = 32, 36  # in the state of a thread, in all releases of 3.11: calls that are left, and at most
 _SOME = 400  # calls, from which on it is not for lack of room that something is too deep

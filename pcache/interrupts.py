@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_GREEN = frozenset(("gevent", "greenlet", "eventlet"))
+_GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # which throw into a green thread, to end it or time it out
+_DEBUGGERS = frozenset(("bdb",))  # whose quitting is raised wherever the program is
 _EXITS = frozenset(("exit", "_exit", "exit_thread"))  # what code calls that raises SystemExit itself
 _MAIN = ("__main__", "__mp_main__")  # which may have no file
 
@@ -41,7 +42,8 @@ def is_interrupt(error: BaseException) -> bool:
     """Whether an exception has nothing to do with the code that it was raised in: somebody wants the program to stop.
 
     Told by what such a one has, since other people's code may raise anything without being one: it is Ctrl-C; a signal
-    handler is among its frames; another thread has raised it, as libraries for timeouts do; or a green thread was.
+    handler is among its frames; another thread has thrown it, as libraries for timeouts do; or a debugger has, or a
+    library for green threads.
     """
     if isinstance(error, (KeyboardInterrupt, RecursionError)):
         return isinstance(error, KeyboardInterrupt)
@@ -51,7 +53,7 @@ def is_interrupt(error: BaseException) -> bool:
         if frame.f_back is not None and _is_handler(frame):
             return True
         traceback = traceback.tb_next
-    if not isinstance(error, Exception) and _is_green(type(error)):
+    if _is_of(type(error), _DEBUGGERS if isinstance(error, Exception) else _GREEN):
         return True
     return last is not None and _is_from_a_thread(error, last.tb_frame.f_code, last.tb_lasti)
 
@@ -68,9 +70,9 @@ def _is_handler(frame: Any) -> bool:
     return bool(numbers) and any(item is frame.f_back for item in given)
 
 
-def _is_green(kind: type) -> bool:
-    """Whether a class is one that gevent, eventlet or greenlet throw into a green thread to end or time it out."""
-    return any(str(base.__module__).partition(".")[0] in _GREEN for base in kind.__mro__)
+def _is_of(kind: type, packages: frozenset[str]) -> bool:
+    """Whether a class, or one of its bases, is from one of these packages."""
+    return any(str(base.__module__).partition(".")[0] in packages for base in kind.__mro__)
 
 
 def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:

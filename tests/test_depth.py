@@ -16,7 +16,7 @@ from pcache.payload import dump
 from tests.processes import PRELUDE, ROOT
 
 SCRIPT = """
-import warnings
+import threading, warnings
 from pcache import UnhashableArgument
 warnings.simplefilter("ignore")
 class Node:
@@ -33,6 +33,15 @@ def count(x):
         k += 1
     return k
 sys.setrecursionlimit(10**6)
+def small():
+    @cache.cached(code="none")
+    def deep(): return nest(100_000, "node")
+    say(count(deep()))
+threading.stack_size(1 << 20)
+thread = threading.Thread(target=small)
+thread.start()
+thread.join()
+threading.stack_size(0)
 @cache.cached(code="none")
 def deep(n, kind): return nest(n, kind)
 @cache.cached(code="none")
@@ -56,7 +65,7 @@ def test_depth_beyond_measure(tmp_path: Path) -> None:
         [sys.executable, "-c", PRELUDE + SCRIPT, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
     )
     right = [f"{kind} 100000 300 True False True 300" for kind in ("list", "dict", "tuple", "node")]
-    assert done.stdout.splitlines() == [*right, "1000000"], (done.returncode, done.stderr)
+    assert done.stdout.splitlines() == ["100000", *right, "1000000"], (done.returncode, done.stderr)
 
 
 @pytest.fixture

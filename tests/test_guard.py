@@ -19,7 +19,7 @@ from unittest import mock
 import pytest
 
 from pcache import Cache, UnhashableArgument, notices
-from tests.processes import KEY, PRELUDE, ROOT
+from tests.processes import KEY, PRELUDE, ROOT, run
 
 
 class PanicException(BaseException):
@@ -246,6 +246,19 @@ def test_recursion_as_deep_as_python_has_room(cache: Cache) -> None:
     assert depth.cache_info().currsize > 150
     assert depth.exists(100)
     assert not list(cache.flow.store.claim_paths())
+
+
+def test_deep_recursion_holds_no_descriptors(tmp_path: Path) -> None:
+    """With a raised limit and 256 descriptors every result of a recursion of 1,200 calls is stored."""
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+sys.setrecursionlimit(10**5)
+@cache.cached
+def f(n): return 0 if n == 0 else 1 + f(n - 1)
+say(f(1200), f.cache_info().currsize)
+"""
+    assert run(script, tmp_path / "cache") == ["1200 1201"]
 
 
 def test_near_the_end_of_the_stack(cache: Cache) -> None:
