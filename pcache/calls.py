@@ -11,7 +11,7 @@ from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
-from pcache.flow import Job
+from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
 from pcache.reader import Address
@@ -142,4 +142,5 @@ class Calls:
             since_ns,
             self._options.summaries is not False,
             inputs_hold,
+            Run(),
         )

@@ -140,7 +140,9 @@ def _write_all(fd: int, pieces: Sequence[Any]) -> int:
         with memoryview(piece) as view, view.cast("B") as rest:
             done = 0
             while done < len(rest):
-                done += os.pwrite(fd, rest[done:], total + done)
+                if (count := os.pwrite(fd, rest[done:], total + done)) <= 0:
+                    raise OSError(errno.EIO, "nothing could be written")
+                done += count
             total += done
     return total
 

@@ -30,21 +30,27 @@ class Culprit(NamedTuple):
     module: str = ""  # of the type
 
 
-def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, Exception | None]:
+def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
     """Call other people's code; return its result and None, or None and the exception that it raised."""
     try:
         return function(*args), None
-    except Exception as error:  # pickle hooks may raise anything, and none of it may reach the caller
+    except BaseException as error:  # a panic of Rust and `sys.exit` as well: none of it may reach the caller
         if is_interrupt(error):
             raise
         return None, error
+
+
+def described(error: BaseException) -> str:
+    """An exception in one line: its type and what it says. What a `__str__` raises is not said."""
+    name, text = type(error).__qualname__, first_line(error)
+    return f"{name}: {text}" if text else name
 
 
 def find_culprit(
     value: object,
     name: str,
     operation: Callable[[object], object],
-    error: Exception,
+    error: BaseException,
     whole: Callable[[object], bool] = lambda _: False,
 ) -> Culprit:
     """Return the smallest part of `value` on which `operation` fails; `name` is what the path starts with.
@@ -55,7 +61,7 @@ def find_culprit(
     the first part that fails while none of its own parts does.
     """
     seen = {id(value)}
-    waiting: list[tuple[str, object, Exception]] = [(name, value, error)]
+    waiting: list[tuple[str, object, BaseException]] = [(name, value, error)]
     for path, failing, reason in waiting:  # grows meanwhile
         further = []
         for step, child in () if whole(failing) else _children(failing):
@@ -63,16 +69,18 @@ def find_culprit(
             if failure is not None:
                 further.append((path + step, child, failure))
         if not further:
-            return Culprit(path, type(failing).__qualname__, _first_line(reason), str(type(failing).__module__))
+            return Culprit(path, type(failing).__qualname__, first_line(reason), str(type(failing).__module__))
         for item in further:
             if id(item[1]) not in seen and len(waiting) < _MAX_FAILING:
                 seen.add(id(item[1]))
                 waiting.append(item)
-    return Culprit(name, type(value).__qualname__, _first_line(error))
+    return Culprit(name, type(value).__qualname__, first_line(error))
 
 
-def _first_line(error: Exception) -> str:
-    text = str(error).partition("\n")[0]
+def first_line(error: BaseException) -> str:
+    """What an exception says, at most 200 characters of it."""
+    said, _ = attempt(str, error)
+    text = str.partition(said, "\n")[0] if isinstance(said, str) else ""
     return text if len(text) <= 200 else text[:200] + "..."  # noqa: PLR2004 - a line of a message
 
 

@@ -7,12 +7,14 @@ pickled. How a result is looked up and stored is `flow`'s affair.
 from __future__ import annotations
 
 import functools
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from pcache.calls import Call, Calls
 from pcache.dispatch import register_reducer
-from pcache.errors import Miss, UnhashableArgument, without_tracebacks
+from pcache.errors import LoadingItself, Miss, UnhashableArgument, without_tracebacks
+from pcache.guard import passes
 from pcache.home import names_itself
 from pcache.method import CachedMethod
 from pcache.modes import mode
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pcache.adoption import Adoption
     from pcache.cache import Cache
     from pcache.explanation import Explanation, Question
+    from pcache.flow import Job
     from pcache.keys import LargeContents
     from pcache.options import Options
     from pcache.reader import Loaded
@@ -73,45 +76,64 @@ class CachedFunction(Generic[P, R]):
         self._misses = 0
         self._tally = cache.flow.ledger.tally(self)
         self._hits_before = 0  # `cache_clear`
+        self._is_over = sys.is_finalizing  # kept here: at the end of the interpreter modules lose their names
         self.options_digest = self._calls.options_digest
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        asked = mode.get()
-        if self._flow.passive or asked == "disabled":
-            return self.__wrapped__(*args, **kwargs)
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: PLR0912 - written flat: a hit pays for calls
+        # Guarded is all but the function's own call, which stands at the end: what it raises has no context of ours.
+        found: Loaded | None = None
+        job: Job | None = None
+        began_ns = 0
         try:
-            values = self._bind(*args, **kwargs)
-        except UnhashableArgument:
-            raise
-        except TypeError:
+            asked = mode.get()
             values = None
-        if values is None:  # the call does not fit the signature: let Python say so
+            if not self._flow.passive and asked != "disabled":
+                try:
+                    values = self._bind(*args, **kwargs)
+                except TypeError as error:  # the call does not fit the signature: let Python say so
+                    if isinstance(error, UnhashableArgument):
+                        raise
+            if values is not None:
+                tally = self._tally
+                started = 0 if tally.hits & _SOME else _clock()
+                large: LargeContents = {}
+                address = self._address(values, large)
+                since_ns = time.time_ns() if asked == "refreshing" or self._refresh else 0
+                try:
+                    if since_ns:
+                        raise Miss("refreshed")
+                    found = self._flow.look_up(address)
+                except Miss as error:
+                    miss = without_tracebacks(error)
+                else:
+                    tally.hits += 1
+                    tally.weight += found.weight
+                    if started:
+                        self._time(started)
+                    return found.value  # type: ignore[no-any-return]
+                if type(miss) is not LoadingItself:
+                    call = Call(args, kwargs, values, address, large)
+                    found = None if since_ns else self._found_earlier(call, started)
+                    job = self._job(call, since_ns) if found is None else None
+                    began_ns = _clock() if job is not None and job.is_deep else 0
+        except RecursionError:
+            pass  # there is no room to do anything about it
+        except BaseException as error:
+            if not self._is_over() and passes(error, self._calls.label):
+                raise
+        if found is not None:
+            return found.value  # type: ignore[no-any-return]
+        if job is None:
             return self.__wrapped__(*args, **kwargs)
-        tally = self._tally
-        started = 0 if tally.hits & _SOME else _clock()
-        large: LargeContents = {}
-        address = self._address(values, large)
-        if asked == "refreshing" or self._refresh:
-            return self._compute(Call(args, kwargs, values, address, large), Miss("refreshed"), time.time_ns())
-        try:
-            loaded = self._flow.look_up(address)
-        except Miss as error:
-            miss = without_tracebacks(error)
-        else:
-            tally.hits += 1
-            tally.weight += loaded.weight
-            if started:
-                self._time(started)
-            return loaded.value  # type: ignore[no-any-return]
-        # Outside of the handler: what the function raises has no context of ours.
-        call = Call(args, kwargs, values, address, large)
-        found = self._found_earlier(call)
-        if found is None:
-            return self._compute(call, miss)
-        tally.hits += 1
-        tally.weight += found.weight
-        self._time(started or _clock())
-        return found.value  # type: ignore[no-any-return]
+        if began_ns:
+            return self._flow.keep(job, miss, began_ns, self.__wrapped__(*args, **kwargs))  # type: ignore[no-any-return]
+        return self._flow.compute(job, miss)  # type: ignore[no-any-return]
+
+    def _job(self, call: Call, since_ns: int = 0) -> Job:
+        """What computing a call takes, and a miss counted."""
+        job = self._calls.job(call, since_ns)
+        self._misses += 1
+        return job
 
     def _time(self, started: int) -> None:
         """Count the time of one hit among several, and have the ledger written when that is due."""
@@ -132,19 +154,19 @@ class CachedFunction(Generic[P, R]):
                 raise
             return found
 
-    def _found_earlier(self, call: Call) -> Loaded | None:
-        """The result of a call that an adopted version has stored."""
+    def _found_earlier(self, call: Call, started: int | None = None) -> Loaded | None:
+        """The result of a call that an adopted version has stored; a hit that is counted, if `started` says when."""
         for address in self._calls.earlier(call):
             try:
-                return self._flow.look_up(address)
+                found = self._flow.look_up(address)
             except Miss:
                 continue
+            if started is not None:
+                self._tally.hits += 1
+                self._tally.weight += found.weight
+                self._time(started or _clock())
+            return found
         return None
-
-    def _compute(self, call: Call, miss: Miss, since_ns: int = 0) -> R:
-        self._misses += 1
-        result: R = self._flow.compute(self._calls.job(call, since_ns), miss)
-        return result
 
     # The calls of a cached function
 
@@ -173,7 +195,16 @@ class CachedFunction(Generic[P, R]):
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, replace its stored result and return it."""
-        return self._compute(self._calls.of(args, kwargs), Miss("refreshed"), time.time_ns())
+        since_ns = time.time_ns()
+        job: Job | None = None
+        try:
+            job = self._job(self._calls.of(args, kwargs), since_ns)
+        except BaseException as error:
+            if isinstance(error, TypeError) or passes(error, self._calls.label):
+                raise
+        if job is None:
+            return self.__wrapped__(*args, **kwargs)
+        return self._flow.compute(job, Miss("refreshed"))  # type: ignore[no-any-return]
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Drop the stored result of this call; return whether there was one that could be dropped."""

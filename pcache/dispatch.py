@@ -20,7 +20,7 @@ from pcache.additions import (
     reduced_with,
     takes_attributes,
 )
-from pcache.culprit import attempt
+from pcache.culprit import attempt, described
 from pcache.errors import ConfigError
 from pcache.files import noting
 from pcache.forks import whole
@@ -232,7 +232,7 @@ def _said(function: Callable[..., Any], args: tuple[object, ...], value: object,
     """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
     found, error = attempt(noting, function, *args)
     if error is not None:
-        raise TypeError(f"{what} raised {type(error).__name__}: {error}") from error
+        raise TypeError(f"{what} raised {described(error)}") from error
     key, files = found
     if files:
         encoder.once(value, lambda: files, FILES)

@@ -9,6 +9,12 @@ import atexit
 import os
 import sys
 import weakref
+from typing import TYPE_CHECKING
+
+from pcache.culprit import attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Unfinished:
@@ -34,9 +40,9 @@ class Unfinished:
         So this takes no lock that others may hold, imports nothing that takes long, and never raises.
         """
 
-    def __del__(self) -> None:
-        if self._gathers and not sys.is_finalizing():  # at the end of a process everything was written before
-            self.let_go()
+    def __del__(self, is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self._gathers and not is_over():  # at the end of a process everything was written before
+            attempt(self.let_go)
 
 
 _unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()
@@ -46,7 +52,7 @@ _arranged: set[int] = set()  # ids of processes
 def _flush() -> None:
     for _ in range(2):  # what evicts at the end counts that in what may have been written before
         for unfinished in list(_unfinished):
-            unfinished.flush()
+            attempt(unfinished.flush)
 
 
 def _reset() -> None:

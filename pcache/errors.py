@@ -86,12 +86,20 @@ class Miss(PcacheError, LookupError):
         self.detail = detail
 
 
+class LoadingItself(Miss):
+    """A result that this thread is just loading is asked for again by what makes it: its call is computed."""
+
+
 def without_tracebacks(miss: Miss) -> Miss:
-    """Forget where a miss and its causes came about: frames keep arguments, descriptors and maps alive."""
-    error: BaseException | None = miss
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
+    """Forget where a miss and its cause came about: frames keep arguments, descriptors and maps alive.
+
+    Only those are touched that are ours. What a pickle hook raised, or the caller is handling just now, is let go of.
+    """
+    cause = miss.__cause__
+    ours = isinstance(cause, (PcacheError, OSError)) and miss.reason != "unloadable"
+    miss.__cause__ = cause if ours else None
+    for error in (miss, cause) if ours else (miss,):
+        error.__traceback__ = error.__context__ = None  # type: ignore[union-attr]  # those that are ours are there
     return miss
 
 

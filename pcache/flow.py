@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.claim import Flight, computing, flights
 from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
+from pcache.guard import passes
 from pcache.interrupts import uninterrupted
 from pcache.ledger import Ledger
 from pcache.notices import log
@@ -23,6 +24,7 @@ from pcache.waiting import LOOK, Wait, give_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import TracebackType
 
     from pcache.claim import Claim
     from pcache.config import Settings
@@ -32,7 +34,41 @@ if TYPE_CHECKING:
     from pcache.store import Store
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
+_DEEP = 16  # computations inside of each other
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
+
+
+class Run:
+    """What came of the one call of a function that a job is for: nothing yet, a result, or what it raised."""
+
+    __slots__ = ("done", "error", "result", "traceback")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.error: BaseException | None = None
+        self.result: Any = None
+        self.traceback: TracebackType | None = None  # of the error, from the function on
+
+    def raises(self, error: BaseException) -> bool:
+        """Whether this is what the function raised; it is then given its traceback without the frames of ours."""
+        if self.error is not error:
+            return False
+        error.__traceback__ = self.traceback
+        self.error = self.traceback = None  # its frames would hold this, and this the error
+        return True
+
+    def end(self) -> Any:
+        """Return the result; or raise again what the function raised, with the context that it had."""
+        error = self.error
+        if error is None:
+            return self.result
+        context = error.__context__
+        try:
+            self.raises(error)
+            raise error
+        finally:
+            error.__context__ = context
+            del error
 
 
 class Job(NamedTuple):
@@ -50,10 +86,16 @@ class Job(NamedTuple):
     since_ns: int  # only a result made later will do; 0 for any
     summaries: bool  # whether what is stored says for people what it is about
     inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
+    run: Run  # what came of it so far
 
     @property
     def name(self) -> str:
         return self.version.name
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether so many computations are around it that it is to take few frames of Python's, and no descriptors."""
+        return len(computing.get()) >= _DEEP
 
 
 class Flow:
@@ -79,16 +121,44 @@ class Flow:
             raise Miss("foreign", detail=str(error)) from error
 
     def compute(self, job: Job, miss: Miss) -> Any:
-        """Compute a missing result once among all threads and processes, store it and return it."""
+        """Compute a missing result once among all threads and processes, store it and return it.
+
+        Whatever fails here, the function is called, once; then there is its result, or what it raised.
+        """
+        run = job.run
+        try:
+            try:
+                return self._compute(job, miss)
+            finally:
+                self.ledger.look(time.time_ns())
+        except RecursionError as error:  # nothing is called here, as there is no room for it
+            if error is run.error:
+                error.__traceback__, run.error, run.traceback = run.traceback, None, None
+                raise
+        except BaseException as error:
+            if run.raises(error) or passes(error, job.name):
+                raise
+        if run.done or run.error is not None:
+            return run.end()
+        return job.function(*job.args, **job.kwargs)
+
+    def keep(self, job: Job, miss: Miss, began_ns: int, result: Any) -> Any:
+        """Store a result that was computed deep inside of others, without a claim meanwhile; return it."""
+        try:
+            cost_ns = time.perf_counter_ns() - began_ns
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+            self.storing.put(job, result, cost_ns, miss)
+        except RecursionError:
+            pass  # it is stored when it is asked for elsewhere
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
+        return result
+
+    def _compute(self, job: Job, miss: Miss) -> Any:
         log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
         if miss.reason == "unloadable":
             log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
-        try:
-            return self._compute(job, miss)
-        finally:
-            self.ledger.look(time.time_ns())
-
-    def _compute(self, job: Job, miss: Miss) -> Any:
         path = job.address.path
         above = computing.get().get(path)
         if above is not None and not above.over:
@@ -202,10 +272,13 @@ class Flow:
         """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
         inside = {**computing.get(), job.address.path: flight}
         started = time.perf_counter_ns()
+        run = job.run
         token = uninterrupted(computing.set, inside)
         try:
-            result = job.function(*job.args, **job.kwargs)
-        except BaseException:
+            result = run.result = job.function(*job.args, **job.kwargs)
+            run.done = True
+        except BaseException as error:
+            run.error, run.traceback = error, error.__traceback__ and error.__traceback__.tb_next
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
             raise
         finally:

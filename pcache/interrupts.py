@@ -9,7 +9,10 @@ what gives it back is itself written in C, since a function written in Python ma
 
 from __future__ import annotations
 
+import sys
+from _signal import NSIG  # type: ignore[import-not-found]  # `signal` takes longer to load
 from itertools import starmap
+from threading import get_ident, main_thread
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.errors import PcacheError
@@ -18,6 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 R = TypeVar("R")
+
+_GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # which throw into a green thread, to end it or time it out
+_DEBUGGERS = frozenset(("bdb",))  # whose quitting is raised wherever the program is
+_EXITS = frozenset(("exit", "_exit", "exit_thread"))  # what code calls that raises SystemExit itself
+_MAIN = ("__main__", "__mp_main__")  # which may have no file
 
 
 def uninterrupted(function: Callable[..., R], *args: Any) -> R:
@@ -30,37 +38,80 @@ def uninterrupted(function: Callable[..., R], *args: Any) -> R:
     return result
 
 
-def is_interrupt(error: Exception) -> bool:
-    """Whether an exception has nothing to do with the code that it was raised in: a handler of a signal raised it.
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an exception has nothing to do with the code that it was raised in: somebody wants the program to stop.
 
-    Or another thread did, as libraries for timeouts do. That can be told from what it lacks: a `raise`, and a message.
-    Those of Python itself may lack both.
+    Told by what such a one has, since other people's code may raise anything without being one: it is Ctrl-C; a signal
+    handler is among its frames; another thread has thrown it, as libraries for timeouts do; or a debugger has, or a
+    library for green threads.
     """
-    traceback = error.__traceback__
+    if isinstance(error, (KeyboardInterrupt, RecursionError)):
+        return isinstance(error, KeyboardInterrupt)
+    traceback, last = error.__traceback__, None
     while traceback is not None:
         last, frame = traceback, traceback.tb_frame
         if frame.f_back is not None and _is_handler(frame):
             return True
         traceback = traceback.tb_next
-    if error.args or error.__traceback__ is None:
-        return False
-    if type(error).__module__ == "builtins" and type(error) is not TimeoutError:
-        return False
-    from opcode import opname  # late for start-up time: only failures come here
-
-    return "RAISE" not in opname[last.tb_frame.f_code.co_code[last.tb_lasti]]
+    if _is_of(type(error), _DEBUGGERS if isinstance(error, Exception) else _GREEN):
+        return True
+    return last is not None and _is_from_a_thread(error, last.tb_frame.f_code, last.tb_lasti)
 
 
 def _is_handler(frame: Any) -> bool:
-    """Whether a frame is that of a signal handler: it is given the frame that it interrupts."""
+    """Whether a frame is that of a signal handler: it is given a signal's number and the frame that it interrupts."""
+    if get_ident() != main_thread().ident:
+        return False
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]  # CO_VARARGS
     given = [frame.f_locals.get(name) for name in names]
     given += [item for items in given if type(items) is tuple for item in items]
-    return bool([item for item in given if item is frame.f_back])
+    numbers = [item for item in given if type(item) is int and 0 < item < NSIG]
+    return bool(numbers) and any(item is frame.f_back for item in given)
+
+
+def _is_of(kind: type, packages: frozenset[str]) -> bool:
+    """Whether a class, or one of its bases, is from one of these packages."""
+    return any(str(base.__module__).partition(".")[0] in packages for base in kind.__mro__)
+
+
+def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:
+    """Whether another thread raised an exception, in the frame that its traceback ends with.
+
+    Python raises those at three kinds of instructions. Where a function starts or a loop goes back nothing else raises.
+    After a call it may have been what was called; but a function written in C raises exceptions that are as well, and
+    other threads a class: Python makes an object of it without arguments.
+    """
+    try:
+        from opcode import opname  # late for start-up time: only failures come here
+    except ImportError:
+        return False  # at the end of the interpreter, or where Python's own files cannot be read
+    instruction = opname[code.co_code[at]] if 0 <= at < len(code.co_code) - 1 else ""
+    if "JUMP_BACKWARD" in instruction or (instruction == "RESUME" and not code.co_code[at + 1] & 3):
+        return True
+    if not instruction.startswith(("CALL", "PRECALL", "RESUME")):
+        return False
+    kind = type(error)
+    if kind is SystemExit:
+        return not error.args and not _EXITS.intersection(code.co_names)
+    if kind is TimeoutError:
+        return not error.args
+    return (not error.args or not isinstance(error, Exception)) and _is_of_python(kind)
+
+
+def _is_of_python(kind: type) -> bool:
+    """Whether a class was written in Python. A `_queue.Empty` was not, nor what extensions call a panic."""
+    name = str(kind.__module__)
+    if name.partition(".")[0] in sys.builtin_module_names or name.startswith("asyncio."):
+        return False  # the latter because futures written in C raise some of them
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return file.endswith((".py", ".pyc")) if isinstance(file, str) else name in _MAIN
 
 
 def pass_on(error: OSError) -> None:
-    """Raise again what is not the operating system's: `TimeoutError`, which timeouts raise, is an `OSError` as well."""
+    """Raise again what is not the operating system's: `TimeoutError`, which timeouts raise, is an `OSError` as well.
+
+    Whether it goes to the caller is for the guard at the edge to say.
+    """
     if (error.errno is None and not isinstance(error, PcacheError)) or is_interrupt(error):
         raise error

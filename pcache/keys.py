@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from blake3 import blake3
 
+from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.dispatch import Reduced, register_reducer, resolve, resolved
 
 if TYPE_CHECKING:
@@ -214,6 +215,15 @@ def encode(value: object, nesting: Nesting | None = None, large: LargeContents |
         encoder = Encoder()
     if large is not None:
         encoder.nesting.found = large
+    excess = lower() if recursion_limit() > RAISED else 0
+    try:
+        return _encode(encoder, value, reusable=nesting is None)
+    finally:
+        if excess:
+            give_back(excess)
+
+
+def _encode(encoder: Encoder, value: object, *, reusable: bool) -> Sequence[Any]:
     try:
         encoder.dump(value)
     except _TooDeep:
@@ -234,7 +244,7 @@ def encode(value: object, nesting: Nesting | None = None, large: LargeContents |
             return _encode_with(_SetEncoder(encoder.nesting, _NO_LIMIT), value)
     if encoder.buffers:
         return _with_buffers(encoder)
-    if nesting is None:
+    if reusable:
         # Only here is nothing left in the encoder that outlives the call.
         output = encoder.output
         output.chunks = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
@@ -140,7 +139,8 @@ def sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[Ite
     shards = store.shards()
     is_large = not exact and occupancy.known_entries(store.root) > _MANY
     if is_large:
-        random.shuffle(shards)  # keys are spread evenly, whatever the function
+        # Keys are spread evenly, whatever the function. The generator of `random` is the program's: it may have a seed.
+        shards.sort(key=lambda _: os.urandom(8))
     listed = 0
 
     def entries() -> Iterator[StoredFile]:

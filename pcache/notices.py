@@ -6,6 +6,7 @@ import sys
 import warnings
 from typing import Literal
 
+from pcache.culprit import attempt
 from pcache.errors import PcacheWarning
 from pcache.summary import printable
 
@@ -16,6 +17,10 @@ def log(message: str, *args: object, level: Literal["debug", "info", "warning"] 
     """Log to the logger "pcache". Whoever wants to read less than warnings has imported `logging` before."""
     if level != "warning" and "logging" not in sys.modules:
         return
+    attempt(_log, message, args, level)  # a handler may be anybody's
+
+
+def _log(message: str, args: tuple[object, ...], level: str) -> None:
     import logging  # late for start-up time: most processes never have anything to say
 
     # A name or path may hold a line of its own, or what moves the cursor.
@@ -28,13 +33,16 @@ def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> Non
 
     Where warnings are turned into errors the message is logged: the caller of a cached function gets its result.
     """
-    if cause in _given:
+    if cause in _given or sys.is_finalizing():
         return
     _given.add(cause)
-    try:
-        warnings.warn(printable(message), category, stacklevel=_stacklevel())
-    except PcacheWarning:
+    _, error = attempt(_warn, message, category)  # it may be shown in anybody's way
+    if error is not None:
         log("%s", message)
+
+
+def _warn(message: str, category: type[PcacheWarning]) -> None:
+    warnings.warn(printable(message), category, stacklevel=_stacklevel())
 
 
 def _stacklevel() -> int:

@@ -12,7 +12,8 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.additions import author_of, whole
-from pcache.culprit import Culprit, attempt, find_culprit
+from pcache.culprit import Culprit, attempt, find_culprit, first_line
+from pcache.depth import RAISED, give_back, lower, recursion_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,11 @@ def dump(value: object) -> Payload:
         return False
 
     stream = io.BytesIO()
-    _Pickler(stream, PROTOCOL, buffer_callback=take).dump(value)
+    excess = lower() if recursion_limit() > RAISED else 0
+    try:
+        _Pickler(stream, PROTOCOL, buffer_callback=take).dump(value)
+    finally:
+        give_back(excess)
     return Payload(stream.getvalue(), buffers)
 
 
@@ -64,7 +69,7 @@ def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
     return functools.partial(pickle.loads, buffers=buffers)
 
 
-def load_again(loader: Callable[[Any], Any], stream: Any, error: Exception) -> tuple[Any, Exception | None]:
+def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) -> tuple[Any, BaseException | None]:
     """Try a failed load once more when its cause can be mended.
 
     A worker process that was spawned sees `__main__` as `__mp_main__` and writes that into the pickles of its classes.
@@ -76,8 +81,9 @@ def load_again(loader: Callable[[Any], Any], stream: Any, error: Exception) -> t
     return attempt(loader, stream)
 
 
-def culprit_of(value: object, error: Exception) -> Culprit:
+def culprit_of(value: object, error: BaseException) -> Culprit:
     """Which part of a result cannot be pickled; paths start with "result"."""
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         return Culprit("result", type(value).__qualname__, "it is nested too deeply")
-    return find_culprit(value, "result", dump, error)
+    found, _ = attempt(find_culprit, value, "result", dump, error)  # which asks a value for its parts
+    return found or Culprit("result", type(value).__qualname__, first_line(error))

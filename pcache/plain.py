@@ -72,7 +72,7 @@ def read_plain(
             raise OSError(errno.EFBIG, "not a file of ours", path)
         size, data = status.st_size, b""
         for end in (size,) if believe is None else (min(size, _GLANCE), size):
-            while len(data) < end and (more := os.read(fd, end - len(data))):
+            while len(data) < end and len(more := os.read(fd, end - len(data))):
                 data += more  # one read may end early
             if believe is not None and not believe(data, size):
                 raise OSError(errno.EFBIG, "not a file of ours", path)

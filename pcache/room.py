@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import sys
 import time
 from collections import Counter
@@ -71,7 +70,8 @@ class Room(Unfinished):
         self._scopes: dict[str, Scope | None] = {}
         self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
         self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
-        self._next_shard = random.randrange(SHARDS)  # noqa: S311 - no secret: processes begin at different shards
+        # Processes begin at different shards. The generator of `random` is the program's: it may have a seed.
+        self._next_shard = os.urandom(1)[0] % SHARDS
         super().__init__()
 
     def reset(self) -> None:

@@ -198,13 +198,16 @@ def _name(item: tuple[str, Any]) -> str:
 
 def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callable[[Any], object]:
     """Let a failure of a key function say which one it was."""
-    from pcache.culprit import attempt  # late to keep this module free of it until a key function is declared
+    from pcache.culprit import (
+        attempt,
+        described,
+    )  # late to keep this module free of it until a key function is declared
 
     def replace(value: Any) -> object:
         result, error = attempt(function, value)
         if error is not None:
             raise UnhashableArgument(
-                f"{label}: the key function of parameter {name!r} failed: {type(error).__name__}: {error}",
+                f"{label}: the key function of parameter {name!r} failed: {described(error)}",
                 function=label,
                 parameter=name,
                 type_name=type(value).__name__,

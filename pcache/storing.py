@@ -53,7 +53,8 @@ class CannotWrite(Exception):
 def load_modules() -> None:
     """Load what a miss takes, and a hit does not: as a whole, since it takes some 80 ms."""
     with whole:
-        import zlib  # noqa: F401 - which these load late themselves
+        import opcode  # noqa: F401 - which these load late themselves
+        import zlib  # noqa: F401 - the same
 
         import pcache.arguments
         import pcache.locking
@@ -86,8 +87,8 @@ class Storing:
             self.refuse(error, job.address.path)
             raise CannotWrite from error
 
-    def put(self, job: Job, result: object) -> bool:
-        """Store a result that was not computed here, over whatever is there; return whether it is there now."""
+    def put(self, job: Job, result: object, cost_ns: int = 0, miss: Miss | None = None) -> bool:
+        """Store a result that was not computed under a claim, over what is there; return whether it is there now."""
         try:
             self._check_writing()
             claim = self._store.private_claim(job.address.path, owner_record(job.name))
@@ -98,8 +99,9 @@ class Storing:
             return False
         with claim:
             try:
-                given = job._replace(inputs_hold=lambda: True)  # it was not made of files
-                return self.publish(claim, given, result, 0, Miss("refreshed"), time.time_ns())
+                if miss is None:
+                    job = job._replace(inputs_hold=lambda: True)  # it was not made of files
+                return self.publish(claim, job, result, cost_ns, miss or Miss("refreshed"), time.time_ns())
             finally:
                 claim.abandon()
 
@@ -181,7 +183,7 @@ class Storing:
             self.refuse(error)
             raise CannotWrite from error
 
-    def _unpicklable(self, job: Job, result: object, error: Exception) -> None:
+    def _unpicklable(self, job: Job, result: object, error: BaseException) -> None:
         from pcache.payload import culprit_of  # late for start-up time
 
         culprit = culprit_of(result, error)

@@ -10,12 +10,15 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pcache.culprit import attempt
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
 _MOST = 50  # values of a call
+_AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
 _PLAIN = (bool, int, float, complex, type(None))
 _FULL = 80  # characters of a value that is shown in full
 _DEPTH = 4
@@ -118,12 +121,21 @@ def summarize_value(value: Any) -> str:
         return _cut(repr(value), _VALUE) if cls is not int or value.bit_length() < 4 * _VALUE else "int(...)"
     if cls is str or cls is bytes:
         return _cut(repr(value[:_VALUE]), _VALUE) if len(value) > _VALUE else _cut(repr(value), _VALUE)
-    shape = getattr(value, "shape", None)
-    if isinstance(shape, tuple):
-        return f"{cls.__name__}({' x '.join(map(str, shape))})"
+    shape, _ = attempt(_shape_of, value)
+    if shape is not None:
+        return _cut(f"{cls.__name__}({shape})", _LINE)
     if cls in (list, tuple, dict, set, frozenset):
         return f"{cls.__name__}({len(value)})"
-    return getattr(value, "__qualname__", cls.__qualname__) if callable(value) else cls.__qualname__
+    name = attempt(getattr, value, "__qualname__", None)[0] if callable(value) else None
+    return _cut(name if type(name) is str else cls.__qualname__, _LINE)
+
+
+def _shape_of(value: Any) -> str | None:
+    """The shape of an array; called through `attempt`, since an attribute of that name may be anybody's."""
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or len(shape) > _AXES or any(abs(n) > _LONG for n in map(int, shape)):
+        return None
+    return " x ".join(map(str, map(int, shape)))
 
 
 def _cut(text: str, length: int) -> str:

@@ -170,7 +170,9 @@ def write_all(fd: int, data: bytes) -> None:
     """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
     written = 0
     while written < len(data):
-        written += os.write(fd, data[written:])
+        if (count := os.write(fd, data[written:])) <= 0:
+            raise OSError(errno.EIO, "nothing could be written")
+        written += count
 
 
 def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, shared: bool = False) -> bool:
@@ -248,8 +250,7 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
         raise DirectoryError(f"the cache directory {path} {problem}", path=path, reason="unknown") from error
     if stat.S_ISLNK(status.st_mode):
         raise DirectoryError(
-            f"the cache directory {path} is a symbolic link; use the directory that it points to"
-            f" ({os.path.realpath(path)})",
+            f"the cache directory {path} is a symbolic link; use the directory that it points to",
             path=path,
             reason="symlink",
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from pcache.culprit import Culprit, attempt, find_culprit
+from pcache.culprit import Culprit, attempt, find_culprit, first_line
+from pcache.depth import has_room
 from pcache.dispatch import is_replaced
 from pcache.errors import UnhashableArgument
 from pcache.keys import encode
@@ -15,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def unhashable_call(
-    function: str, names: Sequence[str], values: Sequence[object], error: Exception
+    function: str, names: Sequence[str], values: Sequence[object], error: BaseException
 ) -> UnhashableArgument:
-    """The exception for a call whose key failed with `error`: finds the parameter, and the path inside it."""
+    """The exception for a call whose key failed with `error`: finds the parameter, and the path inside it.
+
+    Raises `RecursionError` where that is so deep in other calls that it says nothing of the arguments.
+    """
+    if isinstance(error, RecursionError) and not has_room():
+        raise RecursionError("the call is made where there is no room for a key")
     for name, value in zip(names, values, strict=False):
         _, failure = attempt(encode, value)
         if failure is not None:
@@ -25,12 +31,13 @@ def unhashable_call(
     return _unhashable(function, "arguments", values, error)
 
 
-def _unhashable(function: str, name: str, value: object, error: Exception) -> UnhashableArgument:
+def _unhashable(function: str, name: str, value: object, error: BaseException) -> UnhashableArgument:
     """The exception for one argument that has no key, with the part at fault and the ways out."""
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         culprit = Culprit(name, type(value).__qualname__, "")
     else:
-        culprit = find_culprit(value, name, encode, error, is_replaced)
+        found, _ = attempt(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
+        culprit = found or Culprit(name, type(value).__qualname__, first_line(error))
     why = (
         "it is nested too deeply"
         if isinstance(error, RecursionError)

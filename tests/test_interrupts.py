@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import _thread
+import asyncio
 import ctypes
 import errno
 import os
+import queue
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from pcache.errors import DirectoryError
+from pcache import notices
+from pcache.errors import DirectoryError, StoreWarning
+from pcache.guard import passes
 from pcache.interrupts import is_interrupt, pass_on, uninterrupted
 
 
 @pytest.fixture(autouse=True)
 def _handler() -> Iterator[None]:
     before = signal.getsignal(signal.SIGALRM)
+    notices.forget()
     yield
     signal.signal(signal.SIGALRM, before)
 
 
-def caught(function: Callable[[], object]) -> Exception:
+def caught(function: Callable[[], object]) -> Any:
     try:
         function()
-    except Exception as error:
+    except BaseException as error:
         return error
     raise AssertionError("it raised nothing")
 
@@ -54,7 +60,7 @@ class Stop(Exception):
 
 
 def test_what_another_thread_raises() -> None:
-    """It has neither a message nor a `raise`."""
+    """It is raised where Python looks for such, and made of a class that was written in Python."""
 
     def work() -> None:
         throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
@@ -66,14 +72,61 @@ def test_what_another_thread_raises() -> None:
         raise Stop
 
     assert is_interrupt(caught(work))
-    for other in (stop, lambda: next(iter(())), lambda: {}["x"], lambda: int("x")):  # type: ignore[index]
-        assert not is_interrupt(caught(other))
+    empty = queue.SimpleQueue[int]()
+    loop = asyncio.new_event_loop()
+    cancelled: asyncio.Future[int] = asyncio.Future(loop=loop)
+    cancelled.cancel()
+    loop.close()
+    for other in (
+        stop,
+        lambda: next(iter(())),
+        lambda: {}["x"],  # type: ignore[index]
+        lambda: int("x"),
+        empty.get_nowait,
+        cancelled.result,
+        lambda: sys.exit(),
+        lambda: (_ for _ in ()).throw(Stop),
+    ):
+        assert not is_interrupt(caught(other)), other
+
+
+def helper(number: int, frame: Any) -> None:
+    fail()
+
+
+def test_who_is_given_a_frame_is_no_handler() -> None:
+    """A signal handler is given a signal's number and the frame that it interrupts, in the main thread."""
+    assert not is_interrupt(caught(lambda: fail(sys._getframe())))
+    assert not is_interrupt(caught(lambda: helper(1000, sys._getframe())))
+    verdicts: list[bool] = []
+    thread = threading.Thread(target=lambda: verdicts.append(is_interrupt(caught(lambda: helper(14, sys._getframe())))))
+    thread.start()
+    thread.join()
+    assert verdicts == [False]
+
+
+def test_what_ends_a_program_is_an_interrupt_where_a_handler_raised_it() -> None:
+    """Ctrl-C always is, `sys.exit` in a handler is, and in other code it is an exception like others."""
+    assert is_interrupt(KeyboardInterrupt())
+    signal.signal(signal.SIGALRM, lambda number, frame: sys.exit(3))
+    assert is_interrupt(caught(lambda: signal.raise_signal(signal.SIGALRM)))
+    assert not is_interrupt(caught(lambda: sys.exit(3)))
 
 
 def test_errors_of_the_operating_system_stay() -> None:
-    """An `OSError` without a number is nobody's but the caller's; the others, and ours, are not passed on."""
-    with pytest.raises(TimeoutError, match="stop"):
-        pass_on(TimeoutError("stop"))
+    """An `OSError` without a number goes to the guard, which lets it through where a signal handler raised it."""
+
+    def stop(number: int, frame: object) -> None:
+        raise TimeoutError("stop")
+
+    signal.signal(signal.SIGALRM, stop)
+    error = caught(lambda: signal.raise_signal(signal.SIGALRM))
+    for other in (error, TimeoutError("no answer")):
+        with pytest.raises(TimeoutError):
+            pass_on(other)
+    assert passes(error, "f")
+    with pytest.warns(StoreWarning, match="goes on without the cache"):
+        assert not passes(TimeoutError("no answer"), "f")
     pass_on(OSError(errno.ENOSPC, "full"))
     pass_on(DirectoryError("refused", path="", reason=""))
 

@@ -663,7 +663,7 @@ def test_a_timeout_is_no_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
     os.utime(path, (0, 0))
     acts: dict[str, object] = {
         "lstat": lambda: Store(cache.location),
-        "utime": lambda: cached(1),
+        "utime": lambda: cached.get(1),
         "listdir": lambda: store.relook(path),
         "stat": store.sweep,
         "open": lambda: is_ours(cache.location),

@@ -1,0 +1,28 @@
+"""What may leave a cached call besides the result of its function and what the function raises.
+
+All that is not the function runs inside of one guard, at the edge: in `CachedFunction.__call__` up to the function's
+call, and in `Flow.compute` around and after it. Nothing further down has to know that it must not fail.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pcache.culprit import described
+from pcache.errors import StoreWarning, UnhashableArgument, UnpicklableResult
+from pcache.interrupts import is_interrupt
+from pcache.notices import warn_once
+
+
+def passes(error: BaseException, name: str) -> bool:
+    """Whether an exception that is not the function's own goes to the caller; else the user is told of it, once.
+
+    Interrupts do, and the two exceptions that cached calls add. Nothing is said of a `RecursionError`, which comes of
+    where the call is made, nor at the end of the interpreter, where there is nobody to read it.
+    """
+    if isinstance(error, (UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
+        return True
+    if not sys.is_finalizing() and not isinstance(error, RecursionError):
+        text = f"a call of {name} goes on without the cache, which failed with {described(error)}"
+        warn_once((name, "guard", type(error)), text, StoreWarning)
+    return False
