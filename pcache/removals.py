@@ -68,7 +68,7 @@ def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Remo
         return None
     for path in (path_below(root), f"{path_below(root)}.1"):
         try:
-            data = read_plain(path, 4 * _MAX_SIZE)
+            data = read_plain(path, 2 * _MAX_SIZE + (1 << 20))
         except OSError as error:
             pass_on(error)
             continue

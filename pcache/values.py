@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.additions import author_of, reduced_with
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
@@ -149,12 +150,17 @@ class Values:
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:
-        reduced, error = attempt(value.__reduce_ex__, 4)
+        author, found = author_of(type(value)), None
+        if author is None:
+            reduced, error = attempt(value.__reduce_ex__, 4)
+        else:
+            reduced, error = attempt(reduced_with, value, author, 4)
+            reduced, found, _ = reduced or (None, None, True)
         if error is not None or not isinstance(reduced, tuple):
             reduced = (None, (), _attribute(value, "__dict__"))
         make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
         written = [self.reference(part, path) for part in (make, list(arguments))]
-        for part in state if isinstance(state, tuple) else (state,):
+        for part in (*(state if isinstance(state, tuple) else (state,)), *((found,) if found else ())):
             if type(part) is dict:
                 counters = _counters(type(value))
                 kept = {key: item for key, item in part.items() if not (key in counters and type(item) in (int, float))}

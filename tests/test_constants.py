@@ -12,8 +12,8 @@ from pcache.fingerprint import fingerprint_of
 from tests.test_fingerprint import made, print_of
 
 SETUP = """
-import argparse, array, ast, collections, configparser, ctypes, dataclasses, functools, http, json, operator, random
-import statistics, string, struct, textwrap, threading, time, types, urllib.parse, xml.etree.ElementTree
+import argparse, array, ast, collections, configparser, ctypes, dataclasses, decimal, functools, http, json, operator
+import random, statistics, string, struct, textwrap, threading, time, types, urllib.parse, xml.etree.ElementTree
 import numpy, pandas
 class Settings:
     def __init__(self, rate):
@@ -35,6 +35,11 @@ class Built:
         self.rate = rate
         self.rate += 1
 Pair = collections.namedtuple("Pair", "one other")
+class Price(decimal.Decimal): pass
+def priced(rate):
+    made = Price("1.5")
+    made.rate = rate
+    return made
 def parsed(text):
     parser = configparser.ConfigParser()
     parser.read_string(text)
@@ -71,6 +76,8 @@ USED = "\ndef it(): return CONSTANT\nCONSTANT = {}"
         "Settings(lambda: VALUE)",
         "Settings(functools.partial(Settings, VALUE))",
         "Built(VALUE)",
+        "priced(VALUE)",
+        "[priced(VALUE)]",
         "argparse.Namespace(rate=VALUE, log=threading.Lock())",
         "ast.parse('VALUE')",
         "ctypes.c_int(VALUE)",

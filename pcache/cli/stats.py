@@ -125,13 +125,13 @@ def _zero(*, yes: bool) -> None:
 
     cache = common.open_to_remove(dry_run=False)
     found = cache.stats()
-    folder = ledger.folder_below(cache.location)
-    if not found.since or not os.path.isdir(folder):
+    folder, keyring = ledger.folder_below(cache.location), cache.flow.keys.look()
+    if keyring is None or not found.since or not os.path.isdir(folder):
         say("There was nothing to reset: nothing is counted yet.")
         return
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
     common.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
-    if not ledger.merge(folder, cache.flow.keys.ensure(), zero=True, access=cache.flow.store.access):
+    if not ledger.merge(folder, keyring, zero=True, access=cache.flow.store.access):
         raise click.ClickException("another program is adding up the counters just now; try again")
     say(f"The counters are zero; there were {what}.")
 
