@@ -24,7 +24,8 @@ from pcache.counted import HOUR
 from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyError
 from pcache.mounts import filesystem_of, is_network
 from pcache.owner import is_leftover
-from pcache.store import GENERATION, Store, check_root, is_ours
+from pcache.shards import GENERATION
+from pcache.store import Store, check_root, is_ours
 from pcache.superseded import superseded
 from pcache.trials import try_out
 from pcache.trust import SAFE_FLAGS, KeySource, check_private, our_uid
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pcache.config import Settings
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
     from pcache.trust import Keyring
 
     State = Literal["ok", "note", "problem"]

@@ -28,12 +28,14 @@ from pcache.access import PRIVATE, Access
 from pcache.counted import HOUR, Amounts, add, by_day, heading_of, line_of, lines_of
 from pcache.endings import Unfinished
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import NO_FILE, is_plain_or_none, make_way, read_plain
+from pcache.plain import NO_FILE, is_plain_or_none, read_plain
 from pcache.tally import Tally
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pcache.opened import OpenFolder
 
 _SOONEST, _LATEST = 0.2, 5.0  # seconds between two appends: soon at first, as many processes are short
 _FULL = 256 << 10  # bytes of appended lines, from which they are merged
@@ -128,12 +130,8 @@ class Ledger(Unfinished):
             return False
         if not os.path.lexists(os.path.dirname(self._folder)):
             raise FileNotFoundError(errno.ENOENT, "there is no directory", self._folder)  # nothing is stored there yet
-        self._access.check_below(self.root, self._folder)  # a link in its place would lead elsewhere
         hour = int(time.time()) // HOUR
-        path = os.path.join(self._folder, "counters")
-        if not is_plain_or_none(path):
-            _rotate(self._folder)  # in a backup made of hard links its lines count all the same
-        fd = uninterrupted(self._access.open, path, os.O_WRONLY | os.O_APPEND)
+        fd = self._open_counters()
         try:
             for function, counters in list(self._more.items()):
                 written = dict(counters)  # a signal handler may count meanwhile
@@ -149,6 +147,15 @@ class Ledger(Unfinished):
             return os.fstat(fd).st_size > _FULL
         finally:
             os.close(fd)
+
+    def _open_counters(self) -> int:
+        folder = self._access.enter_or_make(self.root, self._folder)  # a link in its place would lead elsewhere
+        try:
+            if not is_plain_or_none(*folder.at("counters")):
+                _rotate(folder)  # in a backup made of hard links its lines count all the same
+            return folder.open("counters", os.O_WRONLY | os.O_APPEND)
+        finally:
+            os.closerange(folder.fd, folder.fd + 1)
 
 
 class Reading(NamedTuple):
@@ -208,56 +215,66 @@ def merge(folder: str, *, zero: bool = False, access: Access = PRIVATE) -> bool:
     from pcache.locking import try_lock  # late for start-up time
 
     root, locks = os.path.dirname(os.path.dirname(folder)), os.path.join(os.path.dirname(folder), "locks")
-    for below in (locks, folder):
-        access.check_below(root, below)
-    lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0, access=access)
+    opened = access.enter_or_make(root, locks)
+    try:
+        lock = try_lock(os.path.join(locks, "ledger"), 1.0 if zero else 0.0, access=opened)
+    finally:
+        os.closerange(opened.fd, opened.fd + 1)
     if lock is None:
         return False
     with lock:
-        now = time.time()
-        aside = _set_aside(folder)
-        done, since, lines = heading_of(_content(folder, "totals", strictly=True))
-        for name in done:
-            if name in aside:  # its merger was killed before it could remove it
-                _discard(folder, name)
-        settled = [name for name in aside if name not in done and (zero or _is_settled(folder, name, now))]
-        amounts: Amounts = {}
-        if zero:
-            since = now
-            settled += _rotate(folder)
-        else:
-            add(amounts, lines)
-            for name in settled:
-                add(amounts, _content(folder, name, strictly=True))
-            _rotate(folder)
-        if settled or zero:
-            _write_totals(folder, by_day(amounts, now), since or _read(folder).since or now, settled, access)
-            for name in settled:
-                _discard(folder, name)
+        opened = access.enter_or_make(root, folder)
+        try:
+            _merge(opened, zero=zero)
+        finally:
+            os.closerange(opened.fd, opened.fd + 1)
     return True
 
 
-def _discard(folder: str, name: str) -> None:
+def _merge(folder: OpenFolder, *, zero: bool) -> None:
+    now = time.time()
+    aside = _set_aside(folder.path)
+    done, since, lines = heading_of(_content(folder.path, "totals", strictly=True))
+    for name in done:
+        if name in aside:  # its merger was killed before it could remove it
+            _discard(folder, name)
+    settled = [name for name in aside if name not in done and (zero or _is_settled(folder, name, now))]
+    amounts: Amounts = {}
+    if zero:
+        since = now
+        settled += _rotate(folder)
+    else:
+        add(amounts, lines)
+        for name in settled:
+            add(amounts, _content(folder.path, name, strictly=True))
+        _rotate(folder)
+    if settled or zero:
+        _write_totals(folder, by_day(amounts, now), since or _read(folder.path).since or now, settled)
+        for name in settled:
+            _discard(folder, name)
+
+
+def _discard(folder: OpenFolder, name: str) -> None:
     """Remove a file that was merged, or what stands in its place."""
-    make_way(os.path.join(folder, name))
-    if os.path.lexists(os.path.join(folder, name)):
-        os.unlink(os.path.join(folder, name))
+    folder.make_way(name)
+    folder.remove(name)
 
 
-def _rotate(folder: str) -> list[str]:
+def _rotate(folder: OpenFolder) -> list[str]:
     """Set the appended lines aside under another name; an empty list when there are none."""
     name = f"counters.{os.urandom(8).hex()}"
     try:
-        os.rename(os.path.join(folder, "counters"), os.path.join(folder, name))
+        (before, below), (after, _) = folder.at("counters"), folder.at(name)
+        os.rename(before, after, src_dir_fd=below, dst_dir_fd=below)
     except FileNotFoundError:
         return []
-    if is_plain_or_none(os.path.join(folder, name)):
-        os.utime(os.path.join(folder, name))  # set aside now
+    if is_plain_or_none(after, below):
+        os.utime(after, dir_fd=below, follow_symlinks=False)  # set aside now
     return [name]
 
 
-def _is_settled(folder: str, name: str, now: float) -> bool:
-    return abs(now - os.lstat(os.path.join(folder, name)).st_mtime) > _SETTLED
+def _is_settled(folder: OpenFolder, name: str, now: float) -> bool:
+    return abs(now - folder.status(name).st_mtime) > _SETTLED
 
 
 def _set_aside(folder: str) -> list[str]:
@@ -268,20 +285,19 @@ def _set_aside(folder: str) -> list[str]:
         return []
 
 
-def _write_totals(folder: str, amounts: Amounts, since: float, merged: list[str], access: Access = PRIVATE) -> None:
+def _write_totals(folder: OpenFolder, amounts: Amounts, since: float, merged: list[str]) -> None:
     from zlib import crc32  # late for start-up time
 
-    temporary = os.path.join(folder, "totals.new")  # one name, as one process at a time merges
+    temporary = "totals.new"  # one name, as one process at a time merges
     heading = " ".join([f"{since:.0f}", *merged])
     lines = [f"#{crc32(heading.encode()):08x} {heading}", *lines_of(amounts)]
-    fd = uninterrupted(access.open, temporary, os.O_WRONLY)
+    fd = folder.open(temporary, os.O_WRONLY)
     try:
         os.ftruncate(fd, 0)
         write_all(fd, "\n".join(lines).encode())
     finally:
         os.close(fd)
-    make_way(os.path.join(folder, "totals"))
-    os.replace(temporary, os.path.join(folder, "totals"))
+    folder.rename(temporary, "totals")
 
 
 def _content(folder: str, name: str, *, strictly: bool = False) -> str:

@@ -20,6 +20,8 @@ from pcache.interrupts import pass_on, uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.opened import OpenFolder
+
 # Weak, so that one which an interrupt left in nobody's hands is collected, and lets go. No `WeakSet`: what it
 # forgets one with is written in Python, and an interrupt that comes there is lost.
 _held: set[weakref.ref[Lock]] = set()
@@ -34,7 +36,7 @@ class Lock(io.FileIO):
 
     number = -1  # of the descriptor, also when it is closed
 
-    def __init__(self, path: str, mode: str = "r+", *, access: Access = PRIVATE) -> None:
+    def __init__(self, path: str, mode: str = "r+", *, access: Access | OpenFolder = PRIVATE) -> None:
         self.path = path
         try:
             with whole:
@@ -70,9 +72,10 @@ class Lock(io.FileIO):
         return -1 if self.closed else self.fileno()
 
 
-def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock | None:
+def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
     """Take the lock of a file that is there for this alone, None while somebody else holds it for `wait` seconds.
 
+    Where others may write, the folder that it is in is opened, and given as `access`.
     Raises `OSError` when the file cannot be made or locked.
     """
     lock = Lock(path, access=access)

@@ -22,7 +22,7 @@ from pcache.plain import read_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
 SHARDS = 256
 PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
@@ -95,7 +95,12 @@ def add(
     """
     from pcache.locking import try_lock  # late for start-up time
 
-    lock = try_lock(path, wait, access=access)
+    place = os.path.dirname(path)
+    folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
+    try:
+        lock = try_lock(path, wait, access=folder)
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
     if lock is None:
         raise BlockingIOError(errno.EAGAIN, "another process updates the file")
     with lock:
@@ -169,7 +174,6 @@ class Gauge:
             added, untold = self._added, self.untold
             self._added, self.untold = {}, Amount()
         try:
-            self._access.check_below(self._root, os.path.dirname(self._path))
             total = add(self._path, added, wait=wait, access=self._access)
             if total is not None:
                 return total

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from pcache.access import PRIVATE, Access
-from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import NO_FILE, make_way, read_plain
+from pcache.interrupts import pass_on
+from pcache.plain import NO_FILE, read_plain
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
@@ -201,24 +201,25 @@ def _write_signed(
 ) -> None:
     import json  # late for start-up time: a hit needs the facts only
 
-    folder = os.path.dirname(path)
-    access.check_below(os.path.dirname(os.path.dirname(folder)), folder)
-    record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
-    temporary = f"{path}.{os.urandom(4).hex()}"
+    place, name = os.path.split(path)
+    folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
     try:
-        fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_EXCL)
+        record = {**body, "key_id": keyring.signing.hex(), "tag": _tag(body, keyring.signing_key, context)}
+        temporary = f"{name}.{os.urandom(4).hex()}"
         try:
-            write_all(fd, json.dumps(record, indent=1).encode())
-            make_way(path)
-            os.rename(temporary, path)
-            if durable:
-                os.fsync(fd)  # what somebody decided once is on the disk, with its name
-        finally:
-            os.close(fd)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)  # a full disk: nothing half written stays
-        raise
+            fd = folder.open(temporary, os.O_WRONLY | os.O_EXCL)
+            try:
+                write_all(fd, json.dumps(record, indent=1).encode())
+                folder.rename(temporary, name)
+                if durable:
+                    os.fsync(fd)  # what somebody decided once is on the disk, with its name
+            finally:
+                os.close(fd)
+        except BaseException:
+            folder.remove(temporary)  # a full disk: nothing half written stays
+            raise
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def _read_signed(path: str, keyring: Keyring, context: bytes, *, strictly: bool) -> dict[str, Any] | None:

@@ -12,14 +12,15 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.access import PRIVATE, Access
-from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import make_way, read_plain
+from pcache.interrupts import pass_on
+from pcache.plain import read_plain
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _RECORD = struct.Struct("<28sqB3x")  # function id and key, seconds since 1970, cause
+_NAME = "removed"
 _MAX_SIZE = 4 << 20  # bytes, about 100,000 removals; the file before it is kept too
 _CAUSES = ("evicted", "cleared", "invalidated", "removed as damaged")
 
@@ -32,7 +33,7 @@ class Removal(NamedTuple):
 
 
 def path_below(root: str) -> str:
-    return os.path.join(root, "v1", "ledger", "removed")
+    return os.path.join(root, "v1", "ledger", _NAME)
 
 
 def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) -> None:
@@ -43,18 +44,23 @@ def note(root: str, names: Iterable[str], cause: str, access: Access = PRIVATE) 
         return
     path = path_below(root)
     try:
-        access.check_below(root, os.path.dirname(path))
-        fd = uninterrupted(access.open, path, os.O_WRONLY | os.O_APPEND)
+        folder = access.enter_or_make(root, os.path.dirname(path))
+    except OSError as error:
+        pass_on(error)
+        return
+    try:
+        fd = folder.open(_NAME, os.O_WRONLY | os.O_APPEND)
         try:
             write_all(fd, records[-_MAX_SIZE:])
             full = os.fstat(fd).st_size > _MAX_SIZE
         finally:
             os.close(fd)
         if full:
-            make_way(f"{path}.1")
-            os.replace(path, f"{path}.1")
+            folder.rename(_NAME, f"{_NAME}.1")
     except OSError as error:
         pass_on(error)  # else a full or read-only disk: what was removed stays removed
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def last(root: str, function_id: str, key: str) -> Removal | None:

@@ -25,7 +25,7 @@ from pcache.locking import try_lock
 from pcache.notices import log
 from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.owner import is_leftover
-from pcache.store import GENERATION, on_disk
+from pcache.shards import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.units import format_size
 
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
     from pcache.config import Settings
     from pcache.ledger import Ledger
-    from pcache.store import Store, StoredFile
+    from pcache.shards import StoredFile
+    from pcache.store import Store
     from pcache.trust import KeySource
 
 _SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
@@ -180,8 +181,11 @@ class Room(Unfinished):
         When that takes long, and the limit is exceeded by little, the rest is for the next time.
         """
         folder = os.path.join(self._store.root, GENERATION, "locks")
-        self._store.access.check_below(self._store.root, folder)
-        lock = try_lock(os.path.join(folder, "evict"), access=self._store.access)
+        opened = self._store.access.enter_or_make(self._store.root, folder)
+        try:
+            lock = try_lock(os.path.join(folder, "evict"), access=opened)
+        finally:
+            os.closerange(opened.fd, opened.fd + 1)
         # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
         if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
             return
@@ -238,8 +242,11 @@ class Room(Unfinished):
         there = Amount(len(items), sum(item.size for item in items))
         share, doomed = _share(limits, there, total), self._superseded()
         victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)
-        gone = [item for item in victims if self._store.delete(item.path)]
+        refusals: list[OSError] = []
+        gone = self._store.delete_entries(victims, refusals)
         self._note(gone)
+        if refusals and not gone:
+            raise refusals[0]  # the others would be refused as well
         return gone
 
     def _superseded(self) -> frozenset[str]:

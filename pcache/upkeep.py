@@ -6,23 +6,26 @@ unpickles a result.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from pcache import occupancy, registry
-from pcache.errors import ConfigError, Miss
+from pcache.errors import ConfigError, DirectoryError, Miss, PcacheError
 from pcache.eviction import Limits, plan
 from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN
+from pcache.opened import open_folder, unusable
 from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
 from pcache.reports import Candidate, Problem, Recompressed, Removed, Verified
 from pcache.rules import read_compression
 from pcache.selection import inspect_entry, names_of, selected_ids
-from pcache.store import GENERATION, check_root, is_there, require_ours
+from pcache.shards import GENERATION
+from pcache.store import check_root, is_there, require_ours
 from pcache.superseded import superseded as old_versions
 from pcache.trust import UNFINISHED
 from pcache.units import parse_duration, parse_size
@@ -32,14 +35,34 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.selection import Selection
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _PORTION = 100_000  # entries that are looked at together
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
+def _said_in_a_sentence(act: Callable[Concatenate[Cache, P], R]) -> Callable[Concatenate[Cache, P], R]:
+    """Have what the system refuses reach the caller as a `DirectoryError`."""
+
+    @functools.wraps(act)
+    def acting(cache: Cache, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return act(cache, *args, **kwargs)
+        except OSError as error:
+            pass_on(error)
+            if isinstance(error, PcacheError):
+                raise
+            raise unusable(str(error.filename or cache.location), error) from error
+
+    return acting
+
+
+@_said_in_a_sentence
 def evict(
     cache: Cache,
     max_size: Any = None,
@@ -106,6 +129,7 @@ def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_a
     )
 
 
+@_said_in_a_sentence
 def clear(
     cache: Cache,
     selection: Selection = None,
@@ -130,9 +154,11 @@ def clear(
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
                 cache.flow.store.delete(path)
         _sweep(cache)
+        cache.flow.store.check_shards()  # nobody believes that what was left there is gone
     return removed
 
 
+@_said_in_a_sentence
 def candidates(
     cache: Cache,
     selection: Selection = None,
@@ -259,18 +285,26 @@ def _sweep(cache: Cache) -> int:
 
 def _sweep_key_folder(path: str) -> None:
     """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
-    folder, name = os.path.split(os.path.abspath(path))
+    place, name = os.path.split(os.path.abspath(path))
     try:
-        for other in os.listdir(folder):
-            there = os.path.join(folder, other)
+        folder = open_folder(place, place, shared=False)
+    except DirectoryError:
+        return  # one that others may write to: whose files these are cannot be told
+    if folder is None:
+        return
+    try:
+        for other in folder.names():
             if not other.startswith(name) or not UNFINISHED.fullmatch(other.removeprefix(name)):
                 continue
-            if time.time() - os.lstat(there).st_mtime > _LEFT_BEHIND:
-                os.unlink(there)
+            if time.time() - folder.status(other).st_mtime > _LEFT_BEHIND:
+                folder.remove(other)
     except OSError as error:
         pass_on(error)  # else what cannot be removed now stays for the next time
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
+@_said_in_a_sentence
 def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
     """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
 
@@ -296,6 +330,7 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     return Verified(checked, size, tuple(problems), leftovers, removed)
 
 
+@_said_in_a_sentence
 def recompress(
     cache: Cache,
     compression: Any,

@@ -26,10 +26,12 @@ counted endings errors eviction files folders forks method opcodes reports summa
 interrupts
 culprit mounts notices provenance units compression trust
 plain
+opened
 access
 dispatch entry locking options owner rules
 ledger config keys payload registry removals claim stamp
-history home occupancy
+history home shards
+occupancy
 arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions
 recompression removing room waiting walk

@@ -26,7 +26,7 @@ from pcache.report import charts, wording
 from pcache.report.counting import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
 from pcache.reports import Period, as_plain
-from pcache.store import StoredFile
+from pcache.shards import StoredFile
 from tests.pages import HOSTILE, Page, count, double, fill, halve
 from tests.test_cli import run
 

@@ -19,7 +19,7 @@ from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.listings import details
 from pcache.opcodes import imports_of
 from pcache.reports import Removed
-from pcache.store import on_disk
+from pcache.shards import on_disk
 from tests import zoo
 
 HOUR = 3600

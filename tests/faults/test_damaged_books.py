@@ -48,7 +48,8 @@ def filled(tmp_path: Path) -> Any:
     cache.flow.storing.room.flush()
     cache.flow.ledger.flush()
     (line,) = [line for line in ledger_file(cache, "counters").read_text().splitlines() if "double" in line]
-    ledger._write_totals(str(ledger_file(cache, "")), {(480_000, "m:old", "hits"): 5}, 1.6e9, [])
+    folder = cache.flow.store.access.enter_or_make(cache.location, os.path.dirname(ledger_file(cache, "x")))
+    ledger._write_totals(folder, {(480_000, "m:old", "hits"): 5}, 1.6e9, [])
     assert line
     return function
 
