@@ -11,13 +11,19 @@ import errno
 import os
 import stat
 import time
-from functools import partial
-from typing import NamedTuple
+from functools import partial, wraps
+from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
-from pcache.errors import DirectoryError
+from pcache.errors import DirectoryError, PcacheError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import is_plain, make_way
 from pcache.trust import SAFE_FLAGS, check_directory, check_status, our_uid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
 _APPEARING = 1.0  # seconds after which whoever was making a file that we may not open yet was killed
@@ -108,6 +114,22 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
 def unusable(folder: str, error: OSError) -> DirectoryError:
     """The error for a folder that the system refuses to open, list or change."""
     return DirectoryError(f"the cache directory {folder} cannot be used ({error.strerror})", path=folder, reason="os")
+
+
+def in_a_sentence(act: Callable[P, R]) -> Callable[P, R]:
+    """Have what the system refuses reach the caller of a function as a `DirectoryError`."""
+
+    @wraps(act)
+    def acting(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return act(*args, **kwargs)
+        except OSError as error:
+            pass_on(error)
+            if isinstance(error, PcacheError):
+                raise
+            raise unusable(str(error.filename or ""), error) from error
+
+    return acting
 
 
 def _check_steps(fd: int, root: str, folder: str, *, shared: bool) -> None:

@@ -6,18 +6,17 @@ unpickles a result.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import occupancy, registry
-from pcache.errors import ConfigError, DirectoryError, Miss, PcacheError
+from pcache.errors import ConfigError, DirectoryError, Miss
 from pcache.eviction import Limits, plan
 from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN
-from pcache.opened import open_folder, unusable
+from pcache.opened import in_a_sentence, open_folder
 from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
@@ -39,30 +38,11 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
 _PORTION = 100_000  # entries that are looked at together
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
-def _said_in_a_sentence(act: Callable[Concatenate[Cache, P], R]) -> Callable[Concatenate[Cache, P], R]:
-    """Have what the system refuses reach the caller as a `DirectoryError`."""
-
-    @functools.wraps(act)
-    def acting(cache: Cache, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return act(cache, *args, **kwargs)
-        except OSError as error:
-            pass_on(error)
-            if isinstance(error, PcacheError):
-                raise
-            raise unusable(str(error.filename or cache.location), error) from error
-
-    return acting
-
-
-@_said_in_a_sentence
+@in_a_sentence
 def evict(
     cache: Cache,
     max_size: Any = None,
@@ -129,7 +109,7 @@ def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_a
     )
 
 
-@_said_in_a_sentence
+@in_a_sentence
 def clear(
     cache: Cache,
     selection: Selection = None,
@@ -158,7 +138,7 @@ def clear(
     return removed
 
 
-@_said_in_a_sentence
+@in_a_sentence
 def candidates(
     cache: Cache,
     selection: Selection = None,
@@ -304,7 +284,7 @@ def _sweep_key_folder(path: str) -> None:
         os.closerange(folder.fd, folder.fd + 1)
 
 
-@_said_in_a_sentence
+@in_a_sentence
 def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
     """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
 
@@ -330,7 +310,7 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     return Verified(checked, size, tuple(problems), leftovers, removed)
 
 
-@_said_in_a_sentence
+@in_a_sentence
 def recompress(
     cache: Cache,
     compression: Any,

@@ -15,7 +15,9 @@ import pytest
 from pcache import Cache, DirectoryError, StoreWarning, notices, stamp
 from pcache.access import Access
 from pcache.claim import remove_leftover
-from pcache.store import Store, _listing, _names, check_root, is_ours, make_root, require_ours
+from pcache.opened import OpenFolder
+from pcache.shards import entries_in
+from pcache.store import Store, check_root, is_ours, make_root, require_ours
 from tests.processes import KEY, RING, Talker, claims_below, run
 
 
@@ -416,8 +418,9 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
         folder.mkdir()
         stranger.with_name("stranger " + stranger.name).write_bytes(b"")
     assert {item.path for item in store.scan()} == set(map(str, paths[:6]))
-    for folder in (str(paths[0]), store.entries + "/bb"):  # a file, and nothing
-        assert _names(folder) == _listing(folder) == []
+    Path(store.entries, "cc").write_text("")
+    for shard in ("bb", "cc"):  # nothing, and a file
+        assert list(store.scan([shard])) == list(store.claim_paths([shard])) == []
     paths[0].unlink()
     paths[0].symlink_to("nowhere")
     (item,) = (item for item in store.scan() if item.path == str(paths[0]))
@@ -426,12 +429,18 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     files[0].parent.mkdir(mode=0o700)
     for path in files:
         path.write_bytes(b"")
-    scan = store.scan(["bb"])
-    seen = {next(scan).path}
-    gone = [path for path in files if str(path) not in seen][:3]
-    for path in gone:
-        path.unlink()
-    assert seen | {item.path for item in scan} == set(map(str, files)) - set(map(str, gone))
+
+    class Busy(OpenFolder):
+        def items(self) -> list[os.DirEntry[str]]:
+            found = super().items()
+            for path in files[:3]:
+                path.unlink()
+            return found
+
+    opened = store.access.enter(store.root, f"{store.entries}/bb")
+    assert opened is not None
+    assert {item.path for item in entries_in(Busy(*opened))} == set(map(str, files[3:]))
+    os.close(opened.fd)
 
 
 def test_results_put_within_a_tick_of_the_clock(tmp_path: Path) -> None:
