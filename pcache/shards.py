@@ -152,14 +152,18 @@ class Shards:
 
     def count(self) -> int:
         """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
-        return sum(len(self._of_shard(shard, OpenFolder.names)) for shard in self.shards())
+        return sum(len(self.names_in(shard)) for shard in self.shards())
 
     def claim_paths(self, shards: Iterable[str] | None = None) -> Iterator[str]:
         """List all claim files, held or left over, or those of some shards."""
         for shard in self.shards() if shards is None else shards:
-            for name in self._of_shard(shard, OpenFolder.names):
+            for name in self.names_in(shard):
                 if _CLAIM.fullmatch(name):
                     yield f"{self.entries}/{shard}/{name}"
+
+    def names_in(self, shard: str) -> list[str]:
+        """The names of all files in a shard, whatever they are."""
+        return self._of_shard(shard, OpenFolder.names)
 
     def sweep(self, shards: Iterable[str] | None = None) -> int:
         """Remove the claims that killed processes left behind, everywhere or in some shards; return how many."""
@@ -184,6 +188,11 @@ class Shards:
 def shard_of(item: StoredFile) -> str:
     """The name of the shard that an entry lies in."""
     return item.key[:2]
+
+
+def is_in_place(shard: str, name: str) -> bool:
+    """Whether a file in a shard is named as an entry or a claim of that shard."""
+    return name[17:19] == shard and bool(_ENTRY(name) or _CLAIM.fullmatch(name))
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:

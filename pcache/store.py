@@ -13,6 +13,7 @@ reader sees a whole one or none. On a network file system no locks are taken; co
 from __future__ import annotations
 
 import os
+import re
 import time
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,7 +24,7 @@ from pcache.errors import DirectoryError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import NO_FILE, read_plain
 from pcache.reader import Recent, read_value
-from pcache.shards import GENERATION, Shards
+from pcache.shards import GENERATION, Shards, is_in_place
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 """
 _TAG_MARK = b"stored function results of pcache"
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
+_LAYOUT = re.compile(r"(entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
+_SHARDS, _FUNCTIONS = re.compile(r"[0-9a-f]{2}(\..*)?"), re.compile(r"[0-9a-f]{16}\.(json|adopted)(\..*)?")
+_TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files count in days
 # Recency is kept to the minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
 # run again within it, less than a minute wins nothing (docs/eviction.md).
 _TOUCH_AFTER_NS = 60 * 10**9
@@ -56,6 +60,7 @@ class Store(Shards):
         self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
         self._checked_shards: set[str] = set()
         self._recent = Recent()
+        self._tag_due = 0.0
         try:
             check_root(root, access)
         except OSError as error:
@@ -123,6 +128,8 @@ class Store(Shards):
 
     def _claim_with(self, take: Callable[[str, bytes, Access], T], path: str, owner: bytes) -> T:
         shard = path[self._shard_at]
+        if time.monotonic() > self._tag_due:
+            self._keep_tag()
         if shard not in self._checked_shards:
             self._check_shard(shard)  # a refresh or a put comes here without a lookup
         try:
@@ -130,6 +137,14 @@ class Store(Shards):
         except FileNotFoundError:
             self._make_shard(os.path.dirname(path))
             return take(path, owner, self.access)
+
+    def _keep_tag(self) -> None:
+        """Have the tag look used, or be there again: what removes old files takes one that nobody touches."""
+        self._tag_due = time.monotonic() + _TAG_AGE
+        try:
+            keep_tag(self.root, self.access)
+        except OSError as error:
+            pass_on(error)  # else a root that is not there yet, or refused: who writes to it will see
 
     def _make_shard(self, shard: str) -> None:
         make_root(self.root, self.access)
@@ -182,17 +197,63 @@ def _listed(root: str) -> set[str]:
 
 
 def require_ours(root: str, access: Access = PRIVATE) -> bool:
-    """Return whether `root` holds anything; raise `DirectoryError` unless it has our tag: no other is emptied."""
+    """Return whether `root` holds anything; raise `DirectoryError` unless that is ours: no other is emptied."""
     # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
     # making the directory just now.
     filled = is_there(os.path.join(root, GENERATION))
     if not check_root(root, access) or not filled:
         return False
-    if not is_ours(root):
-        raise DirectoryError(f"{root} does not carry the tag of a pcache directory", path=root, reason="not ours")
+    if not is_ours(root) and not is_laid_out(root, access):
+        raise DirectoryError(
+            f"{root} does not carry the tag of a pcache directory (CACHEDIR.TAG), and holds other things in"
+            f" {GENERATION}; move these away, or choose another directory",
+            path=root,
+            reason="not ours",
+        )
     for folder in ("", "entries", "functions"):  # a link in their place would lead the removal elsewhere
         access.check(os.path.join(root, GENERATION, folder).rstrip(os.sep))
     return True
+
+
+def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
+    """Whether a root without our tag is ours all the same, as what removes old files may have taken the tag.
+
+    Nothing but our folders may be there, and in the shards nothing at all, or a file named as nobody else names one,
+    and in its place. Whoever has such files loses results at most: nothing else is ever removed.
+    """
+    parts = os.path.join(root, GENERATION)
+    try:
+        check_root(root, access)
+        if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
+            return False  # a tag that another program wrote says whose it is
+        shards = Shards(root, network=False, access=access)
+        names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
+        for folder, ours in ((shards.entries, _SHARDS), (os.path.join(parts, "functions"), _FUNCTIONS)):
+            if os.path.lexists(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
+                return False
+        return not names or any(is_in_place(shard, name) for shard, name in names)
+    except OSError as error:
+        pass_on(error)
+        return False
+
+
+def keep_tag(root: str, access: Access = PRIVATE) -> None:
+    """Touch the tag of a root that is ours, if that was long ago, or make it where there is none; raises `OSError`."""
+    folder = access.enter(root, root)
+    if folder is None:
+        return
+    try:
+        if abs(time.time() - folder.status(TAG_FILE).st_mtime) < _TAG_AGE:
+            return
+        fd = folder.open(TAG_FILE, os.O_RDWR)
+        try:
+            os.utime(fd)
+        finally:
+            os.closerange(fd, fd + 1)
+    except FileNotFoundError:
+        make_root(root, access)
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def make_root(root: str, access: Access = PRIVATE) -> None:

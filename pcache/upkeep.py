@@ -24,7 +24,7 @@ from pcache.reports import Candidate, Problem, Recompressed, Removed, Verified
 from pcache.rules import read_compression
 from pcache.selection import inspect_entry, names_of, selected_ids
 from pcache.shards import GENERATION
-from pcache.store import check_root, is_there, require_ours
+from pcache.store import check_root, is_there, keep_tag, require_ours
 from pcache.superseded import superseded as old_versions
 from pcache.trust import UNFINISHED
 from pcache.units import parse_duration, parse_size
@@ -229,7 +229,10 @@ def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
     there = check_root(cache.location, cache.flow.store.access)
     if not there or not is_there(os.path.join(cache.location, GENERATION)):
         return False
-    return require_ours(cache.location, cache.flow.store.access) and (dry_run or not cache.settings.read_only)
+    if not require_ours(cache.location, cache.flow.store.access) or dry_run or cache.settings.read_only:
+        return dry_run
+    keep_tag(cache.location, cache.flow.store.access)
+    return True
 
 
 def _remove(

@@ -298,8 +298,9 @@ def test_files_of_others_stay(filled: Any) -> None:
 
 @pytest.mark.parametrize("call", ["clear", "evict", "verify"])
 def test_a_directory_without_our_tag_is_left_alone(filled: Any, call: str) -> None:
-    """What does not carry our tag is never emptied."""
+    """What does not carry our tag, and holds other things than ours, is never emptied."""
     Path(filled.location, "CACHEDIR.TAG").unlink()
+    Path(filled.location, "v1", "photos").mkdir()
     calls = {
         "clear": filled.clear,
         "evict": lambda: filled.evict(max_entries=0),
