@@ -24,8 +24,8 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 counted endings errors eviction files folders forks method opcodes reports summary tally
 interrupts
-culprit mounts notices provenance units compression trust
-plain
+culprit mounts notices provenance units ways compression trust
+outfile plain
 opened
 access
 dispatch entry locking options owner rules
