@@ -29,6 +29,7 @@ RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files,
 _APPEARING = 1.0  # seconds after which whoever was making a file that we may not open yet was killed
 _PAUSE = 0.001
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | SAFE_FLAGS
+_NONE = 2**31 - 2  # no descriptor: closing it closes nothing, where -1 and 0 mean all of them to `closerange`
 # Windows has no descriptors of folders: there everything goes by path.
 _BY_DESCRIPTOR = os.supports_dir_fd >= {os.open, os.stat, os.unlink, os.rename} and os.scandir in os.supports_fd
 
@@ -45,15 +46,15 @@ class OpenFolder(NamedTuple):
 
     def at(self, name: str) -> tuple[str, int | None]:
         """A file in it, as functions of `os` take it: a path, and what it is below."""
-        return (name, self.fd) if self.fd >= 0 else (os.path.join(self.path, name), None)
+        return (name, self.fd) if self.fd != _NONE else (os.path.join(self.path, name), None)
 
     def names(self) -> list[str]:
         """What is in it."""
-        return os.listdir(self.fd if self.fd >= 0 else self.path)
+        return os.listdir(self.fd if self.fd != _NONE else self.path)
 
     def items(self) -> list[os.DirEntry[str]]:
         """What is in it; to be looked at while it is open, and their paths are names only."""
-        with uninterrupted(os.scandir, self.fd if self.fd >= 0 else self.path) as items:
+        with uninterrupted(os.scandir, self.fd if self.fd != _NONE else self.path) as items:
             return list(items)
 
     def status(self, name: str) -> os.stat_result:
@@ -95,7 +96,7 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
     Raises `DirectoryError` unless it and each step down to it is ours, or our group's, to write.
     """
     if not _BY_DESCRIPTOR:
-        return OpenFolder(-1, folder, shared) if _are_there(root, folder, shared=shared) else None
+        return OpenFolder(_NONE, folder, shared) if _are_there(root, folder, shared=shared) else None
     try:
         fd = uninterrupted(os.open, folder, _FOLDER)
     except OSError as error:
