@@ -16,6 +16,7 @@ import os
 import sys
 import threading
 from contextvars import ContextVar
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -147,10 +148,10 @@ def _write_all(fd: int, pieces: Sequence[Any]) -> int:
     return total
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str, below: int | None = None) -> tuple[int, int] | None:
     """Inode and device of a file, None where there is none."""
     try:
-        there = os.lstat(path)
+        there = os.stat(path, dir_fd=below, follow_symlinks=False)
     except FileNotFoundError:
         return None
     return (there.st_ino, there.st_dev)
@@ -230,19 +231,22 @@ def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Cl
     return claim
 
 
-def remove_leftover(path: str) -> bool:
-    """Remove a claim file that nobody holds, and what is none; return whether it is gone."""
-    make_way(path)
+def remove_leftover(path: str, below: int | None = None) -> bool:
+    """Remove a claim file that nobody holds, and what is none; return whether it is gone.
+
+    Where others may write, `path` is a name, and `below` the folder that it is in.
+    """
+    make_way(path, below)
     try:
-        fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
+        fd = uninterrupted(partial(os.open, dir_fd=below), path, os.O_RDWR | SAFE_FLAGS)
     except FileNotFoundError:
         return True
     try:
         if not locking()(fd, blocking=False):
             return False
         ours = os.fstat(fd)
-        if _identity(path) == (ours.st_ino, ours.st_dev):
-            os.unlink(path)
+        if _identity(path, below) == (ours.st_ino, ours.st_dev):
+            os.unlink(path, dir_fd=below)
         return True
     finally:
         os.closerange(fd, fd + 1)

@@ -24,7 +24,8 @@ from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyErr
 from pcache.keysource import KeySource
 from pcache.mounts import filesystem_of, is_network
 from pcache.owner import is_leftover
-from pcache.store import GENERATION, Store, check_root, is_ours
+from pcache.shards import GENERATION
+from pcache.store import Store, check_root, is_laid_out, is_ours
 from pcache.superseded import superseded
 from pcache.trials import held_locks, try_out
 from pcache.trust import SAFE_FLAGS, WAYS_OUT, our_uid
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pcache.config import Settings
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
     from pcache.trust import Keyring
 
     State = Literal["ok", "note", "problem"]
@@ -147,9 +148,9 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
         advice = f"chmod u+rwx {shlex.quote(root)}" if os.lstat(root).st_uid == our_uid() else "ask its owner"
         return False, [Finding("directory", "problem", f"{root} cannot be looked into: you have no rights", advice)]
     found = [*_parts(root, access)]
-    if not is_ours(root) and os.path.lexists(os.path.join(root, GENERATION)):
+    if not is_ours(root) and os.path.lexists(os.path.join(root, GENERATION)) and not is_laid_out(root, access):
         text = f"{root} does not carry the tag of a cache directory (CACHEDIR.TAG): nothing is removed from it"
-        found.append(Finding("directory", "problem", text, "the next result that is stored writes it"))
+        found.append(Finding("directory", "problem", text, "move away what is not of pcache"))
     if not found:
         who = "shared by its group" if access.shared else "yours alone"
         found.append(Finding("directory", "ok", f"{root}, {who}"))

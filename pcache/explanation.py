@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pcache.flow import Flow
     from pcache.reader import Address
     from pcache.registry import FunctionVersion
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
 _LOOKED_AT = 500  # entries compared, the latest used first, of this version and of all others
 _NEAREST = 3

@@ -13,10 +13,10 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.claim import Flight, computing, flights
+from pcache.counters import Ledger
 from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
 from pcache.guard import passes
 from pcache.interrupts import uninterrupted
-from pcache.ledger import Ledger
 from pcache.notices import log
 from pcache.owner import read_owner
 from pcache.storing import CannotWrite, Storing

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pcache.inspection import Inspection
     from pcache.registry import FunctionVersion
     from pcache.selection import Selection
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
     Progress = Callable[[int, int], object]  # called with how much is done, and of how much
 

@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from contextlib import redirect_stdout, suppress
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from pcache.decorator import CachedFunction
 from pcache.errors import ConfigError
 from pcache.method import CachedMethod
 from pcache.selection import selected_ids
+from pcache.ways import weakness
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pcache.cache import Cache
     from pcache.registry import FunctionVersion
@@ -85,16 +87,57 @@ def _import(name: str, version: FunctionVersion | None) -> ModuleType:
         for _ in range(depth + (os.path.basename(file) == "__init__.py")):
             root = os.path.dirname(root)
         places.append(root)
+    for place in places:
+        _refuse_others(name, place, new_names=True)
     sys.path[:0] = [place for place in places if place not in sys.path]
     if version is None or not is_script:
-        return _import_module(name)
+        return _import_module(name, places)
     if not os.path.isabs(file) or not file.endswith(".py"):
         raise _refusal(version.name, "it comes from a notebook or a prompt; call explain() or adopt() of it there")
     here = os.path.join(os.getcwd(), os.path.basename(file))  # of a script that was moved since
     found = next((place for place in (file, here) if os.path.isfile(place)), None)
     if found is None:
         raise _refusal(version.name, f"its script {file} is gone; if it was moved, try again from its folder")
-    return _run_as_worker(package, found)
+    _refuse_others(version.name, found)
+    with _Guard(name, places):
+        return _run_as_worker(package, found)
+
+
+def _refuse_others(name: str, path: str, *, new_names: bool = False) -> None:
+    """Refuse a file, or a folder that modules are imported from, which another user could have written."""
+    if weak := weakness(path, new_names=new_names):
+        where = f", which is on the way to {path}" if not weak.startswith(f"{path} ") else ""
+        raise _refusal(
+            name,
+            f"{weak}{where}: what runs could be another user's. Go to a folder, and have the code in one, that only you"
+            " can write to",
+        )
+
+
+class _Guard:
+    """While it is entered, no code runs that is found below some folders and that another user could have written."""
+
+    def __init__(self, name: str, places: Sequence[str]) -> None:
+        self._name = name
+        self._places = tuple(os.path.join(place, "") for place in places)
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        """Raise for what must not be imported, and leave finding the rest to others."""
+        spec = PathFinder.find_spec(name, path, target)
+        file = spec.origin if spec is not None and spec.has_location else None
+        # What Python runs from is the business of whoever set it up, also where that is below a project.
+        pythons = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
+        if file is None or not file.startswith(self._places) or file.startswith(pythons):
+            return
+        _refuse_others(self._name, file)
+        for folder in {os.path.dirname(file), os.path.dirname(spec.cached or file)}:  # type: ignore[union-attr]
+            _refuse_others(self._name, folder, new_names=True)
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
 
 
 def _package_of(name: str, file: str) -> str:
@@ -116,9 +159,10 @@ def _run_as_worker(package: str, file: str) -> ModuleType:
     return module
 
 
-def _import_module(name: str) -> ModuleType:
+def _import_module(name: str, places: Sequence[str]) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with _Guard(name, places):
+            return importlib.import_module(name)
     except SystemExit as error:
         raise _refusal(name, "it ends the program when it is imported") from error
 

@@ -21,6 +21,8 @@ from pcache.notices import log
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.opened import OpenFolder
+
 # Weak, so that one which an interrupt left in nobody's hands is collected, and lets go. No `WeakSet`: what it
 # forgets one with is written in Python, and an interrupt that comes there is lost.
 _held: set[weakref.ref[Lock]] = set()
@@ -35,7 +37,7 @@ class Lock(io.FileIO):
 
     number = -1  # of the descriptor, also when it is closed
 
-    def __init__(self, path: str, mode: str = "r+", *, access: Access = PRIVATE) -> None:
+    def __init__(self, path: str, mode: str = "r+", *, access: Access | OpenFolder = PRIVATE) -> None:
         self.path = path
         try:
             with whole:
@@ -71,9 +73,10 @@ class Lock(io.FileIO):
         return -1 if self.closed else self.fileno()
 
 
-def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock | None:
+def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
     """Take the lock of a file that is there for this alone, None while somebody else holds it for `wait` seconds.
 
+    Where others may write, the folder that it is in is opened, and given as `access`.
     Raises `OSError` when the file cannot be made or locked.
     """
     lock = Lock(path, access=access)
@@ -90,20 +93,18 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access = PRIVATE) -> Lock 
     return lock
 
 
-def take(path: str, wait: float, *, idle: float, access: Access = PRIVATE) -> Lock | None:
+def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | None:
     """Take a lock that only saves work, as `try_lock`; from whoever shows no sign of it for `idle` seconds, too.
 
     Who holds it may have been stopped, or want to stop others: then the file is replaced, and he holds what nobody asks
     for. `show` is the sign.
     """
-    lock = try_lock(path, wait, access=access)
-    if lock is None and is_idle(path, idle):
+    path = os.path.join(folder.path, name)
+    lock = try_lock(path, wait, access=folder)
+    if lock is None and is_idle(idle, *folder.at(name)):
         say_held(path)
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            pass  # another process was faster
-        lock = try_lock(path, access=access)
+        folder.remove(name)
+        lock = try_lock(path, access=folder)
     if lock is not None:
         show(lock)
     return lock
@@ -123,10 +124,10 @@ def show(lock: Lock) -> None:
         pass_on(error)  # else the file of another user, who shares the directory
 
 
-def is_idle(path: str, seconds: float) -> bool:
+def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
     """Whether whoever holds the lock of a file has not shown for some time that he is at work."""
     try:
-        return abs(time.time() - os.lstat(path).st_mtime) > seconds
+        return abs(time.time() - os.stat(path, dir_fd=below, follow_symlinks=False).st_mtime) > seconds
     except FileNotFoundError:
         return False
 

@@ -24,7 +24,8 @@ from pcache.plain import read_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pcache.store import StoredFile
+    from pcache.opened import OpenFolder
+    from pcache.shards import StoredFile
 
 SHARDS = 256
 PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
@@ -100,22 +101,29 @@ def add(
     """
     from pcache.locking import is_idle, say_held, try_lock  # late for start-up time
 
+    place, name = os.path.split(path)
+    folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
     try:
-        lock = try_lock(path, wait, access=access)
-    except OSError as error:
-        pass_on(error)
-        if patient and not is_idle(path, IDLE):
-            raise
-        lock = None
-    if lock is None:
-        if patient and not is_idle(path, IDLE):
-            raise BlockingIOError(errno.EAGAIN, "another process updates the file")
-        say_held(path)
-        known = read(path) or anew
-        if known is not None:
-            _replace(path, _plus(known, added), access)
-        return None if known is None else total_of(_plus(known, added))
+        try:
+            lock = try_lock(path, wait, access=folder)
+        except OSError as error:
+            pass_on(error)
+            if patient and not is_idle(IDLE, *folder.at(name)):
+                raise
+            lock = None
+        if lock is None:
+            if patient and not is_idle(IDLE, *folder.at(name)):
+                raise BlockingIOError(errno.EAGAIN, "another process updates the file")
+            say_held(path)
+            known = read(path) or anew
+            if known is not None:
+                _replace(folder, name, _plus(known, added))
+            return None if known is None else total_of(_plus(known, added))
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
     with lock:
+        if not os.path.samestat(os.fstat(lock.fd), os.lstat(path)):
+            raise BlockingIOError(errno.EAGAIN, "another process replaced the file")
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
             if anew is None:
@@ -135,16 +143,16 @@ def _plus(rows: list[Amount], added: Mapping[int, Amount]) -> list[Amount]:
     return rows
 
 
-def _replace(path: str, rows: list[Amount], access: Access) -> None:
+def _replace(folder: OpenFolder, name: str, rows: list[Amount]) -> None:
     """Put a file that is not locked in the place of one that is."""
-    temporary = f"{path}.new"
-    fd = uninterrupted(access.open, temporary, os.O_WRONLY)
+    temporary = f"{name}.new"
+    fd = uninterrupted(folder.open, temporary, os.O_WRONLY)
     try:
         os.ftruncate(fd, 0)
         os.pwrite(fd, _encode(rows), 0)
     finally:
-        os.close(fd)
-    os.rename(temporary, path)
+        os.closerange(fd, fd + 1)
+    folder.rename(temporary, name)
 
 
 def _encode(rows: list[Amount]) -> bytes:
@@ -207,7 +215,6 @@ class Gauge:
         refused = self._refused_since
         patient = not refused or time.monotonic() - refused < IDLE
         try:
-            self._access.check_below(self._root, os.path.dirname(self._path))
             total = add(self._path, added, wait=wait, patient=patient, access=self._access)
             if total is None:
                 there = self._count()

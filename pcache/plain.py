@@ -27,33 +27,33 @@ def is_plain(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
 
 
-def is_plain_or_none(path: str) -> bool:
-    """Whether a plain file, or nothing, bears a name."""
+def is_plain_or_none(path: str, below: int | None = None) -> bool:
+    """Whether a plain file, or nothing, bears a name, in the folder `below` where there is one."""
     try:
-        return is_plain(os.lstat(path))
+        return is_plain(os.stat(path, dir_fd=below, follow_symlinks=False))
     except FileNotFoundError:
         return True
 
 
-def make_way(path: str) -> None:
+def make_way(path: str, below: int | None = None) -> None:
     """Remove what stands in the place of a file of ours and is none: a link, a FIFO, a second name, a folder.
 
     What it leads to stays as it is; a folder with things in it is set aside. For names below a checked directory.
     """
-    if is_plain_or_none(path):
+    if is_plain_or_none(path, below):
         return
     try:
-        os.unlink(path)
+        os.unlink(path, dir_fd=below)
     except FileNotFoundError:
         pass  # gone meanwhile
     except (IsADirectoryError, PermissionError):  # macOS says the latter of a folder
-        if not os.path.isdir(path) or os.path.islink(path):
+        if not stat.S_ISDIR(os.stat(path, dir_fd=below, follow_symlinks=False).st_mode):
             raise
         try:
-            os.rmdir(path)
+            os.rmdir(path, dir_fd=below)
         except OSError as error:
             pass_on(error)
-            os.rename(path, f"{path}.odd-{os.urandom(4).hex()}")
+            os.rename(path, f"{path}.odd-{os.urandom(4).hex()}", src_dir_fd=below, dst_dir_fd=below)
 
 
 def read_plain(

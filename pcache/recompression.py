@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from pcache import entry
 from pcache.claim import DURABLE
@@ -13,16 +14,18 @@ from pcache.entry import Facts
 from pcache.errors import EntryError, Miss
 from pcache.inspection import inspect_file
 from pcache.interrupts import pass_on
-from pcache.owner import owner_record
+from pcache.locking import Lock, locking
+from pcache.owner import CLAIM_SUFFIX, owner_record
 from pcache.publishing import length_of
 from pcache.reader import open_entry
 from pcache.reports import Recompressed
-from pcache.store import on_disk
+from pcache.shards import on_disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pcache.store import Store, StoredFile
+    from pcache.shards import StoredFile
+    from pcache.store import Store
     from pcache.trust import Keyring
 
     Progress = Callable[[int, int], object]  # called with how many are done, and of how many
@@ -95,15 +98,40 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
         return None
     with claim:
         try:
-            # Somebody who stores a result without computing it could still do so between this look and the renaming;
-            # the result that was there before would then stay.
-            if _identity(os.stat(item.path, follow_symlinks=False)) != _identity(status):
-                return None
             durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
-            claim.publish(pieces, durable=durable, replaces_nothing=False, mtime_ns=status.st_mtime_ns)
+            return length if _replace(store, item, status, pieces, durable=durable) else None
         finally:
             claim.abandon()
-    return length
+
+
+def _replace(store: Store, item: StoredFile, read: os.stat_result, pieces: Sequence[Any], *, durable: bool) -> bool:
+    """Write an entry beside the one that was read, and rename it over that; return whether it was still there."""
+    place, name = os.path.split(item.path)
+    folder = store.access.enter(store.root, place)
+    if folder is None:
+        return False
+    temporary = f"{name}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"  # as a claim it is swept away if we are killed
+    try:
+        with Lock(temporary, "x+", access=folder) as lock:
+            with suppress(OSError):  # where there are no locks, leftovers are told by their age
+                locking()(lock.fd, blocking=False)
+            for piece in pieces:
+                with memoryview(piece) as view, view.cast("B") as rest:
+                    done = 0
+                    while done < len(rest):
+                        done += lock.write(rest[done:])
+            os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
+            # Somebody who stores a result without computing it could still do so between this look and the renaming;
+            # the result that was there before would then stay.
+            if _identity(folder.status(name)) != _identity(read):
+                return False
+            folder.rename(temporary, name)
+            if durable:
+                os.fsync(lock.fd)
+            return True
+    finally:
+        folder.remove(temporary)
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import sealed
 from pcache.access import PRIVATE, Access
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import NO_FILE, make_way, read_plain
+from pcache.plain import NO_FILE, read_plain
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
@@ -264,23 +264,24 @@ def _is_old(path: str) -> bool:
 
 def _write(path: str, data: bytes, access: Access = PRIVATE, *, durable: bool = False) -> None:
     """Write a file that appears whole; raises `OSError`."""
-    folder = os.path.dirname(path)
-    access.check_below(os.path.dirname(os.path.dirname(folder)), folder)
-    temporary = f"{path}.{os.urandom(4).hex()}"
+    place, name = os.path.split(path)
+    folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
     try:
-        fd = uninterrupted(access.open, temporary, os.O_WRONLY | os.O_EXCL)
+        temporary = f"{name}.{os.urandom(4).hex()}"
         try:
-            write_all(fd, data)
-            make_way(path)
-            os.rename(temporary, path)
-            if durable:
-                os.fsync(fd)  # what somebody decided once is on the disk, with its name
-        finally:
-            os.close(fd)
-    except BaseException:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)  # a full disk: nothing half written stays
-        raise
+            fd = folder.open(temporary, os.O_WRONLY | os.O_EXCL)
+            try:
+                write_all(fd, data)
+                folder.rename(temporary, name)
+                if durable:
+                    os.fsync(fd)  # what somebody decided once is on the disk, with its name
+            finally:
+                os.close(fd)
+        except BaseException:
+            folder.remove(temporary)  # a full disk: nothing half written stays
+            raise
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def _read(path: str, keyring: Keyring, kind: bytes, *, strictly: bool) -> tuple[dict[str, Any], bytes] | None:

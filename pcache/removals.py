@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache import sealed
 from pcache.access import PRIVATE, Access
-from pcache.interrupts import pass_on, uninterrupted
-from pcache.plain import make_way, read_plain
+from pcache.interrupts import pass_on
+from pcache.plain import read_plain
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pcache.trust import Keyring
 
 _RECORD = struct.Struct("<28sqB3x")  # function id and key, seconds since 1970, cause
+_NAME = "removed"
 _MAX_SIZE = 4 << 20  # bytes, 25,000 to 100,000 removals; the file before it is kept too
 _KIND = b"removed"
 _CAUSES = ("evicted", "cleared", "invalidated", "removed as damaged")
@@ -36,7 +37,7 @@ class Removal(NamedTuple):
 
 
 def path_below(root: str) -> str:
-    return os.path.join(root, "v1", "ledger", "removed")
+    return os.path.join(root, "v1", "ledger", _NAME)
 
 
 def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, access: Access = PRIVATE) -> None:
@@ -47,18 +48,23 @@ def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, a
         return
     path = path_below(root)
     try:
-        access.check_below(root, os.path.dirname(path))
-        fd = uninterrupted(access.open, path, os.O_WRONLY | os.O_APPEND)
+        folder = access.enter_or_make(root, os.path.dirname(path))
+    except OSError as error:
+        pass_on(error)
+        return
+    try:
+        fd = folder.open(_NAME, os.O_WRONLY | os.O_APPEND)
         try:
             write_all(fd, sealed.block(_KIND, records[-_MAX_SIZE // _RECORD.size * _RECORD.size :], keyring))
             full = os.fstat(fd).st_size > _MAX_SIZE
         finally:
             os.close(fd)
         if full:
-            make_way(f"{path}.1")
-            os.replace(path, f"{path}.1")
+            folder.rename(_NAME, f"{_NAME}.1")
     except OSError as error:
         pass_on(error)  # else a full or read-only disk: what was removed stays removed
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Removal | None:

@@ -11,11 +11,13 @@ from pcache import occupancy, removals
 from pcache.interrupts import pass_on
 from pcache.occupancy import Amount
 from pcache.reports import Removed
+from pcache.shards import shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pcache.store import Store, StoredFile
+    from pcache.shards import StoredFile
+    from pcache.store import Store
     from pcache.trust import Keyring
 
     Progress = Callable[[int, int], object]  # called with how many are done, and of how many
@@ -36,7 +38,7 @@ def remove(
     keyring: Keyring | None,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove what can be removed; then raise the first `OSError`, if there was any."""
+    """Remove what can be removed; then raise the first `DirectoryError`, if there was any."""
     entries = size = cost_ns = done = 0
     refusals: list[OSError] = []
     for batch in _batches(victims):
@@ -64,16 +66,9 @@ def _delete(store: Store, batch: list[StoredFile], refusals: list[OSError]) -> I
     """Delete files, and yield those that were there."""
 
     def delete(items: list[StoredFile]) -> list[StoredFile]:
-        gone = []
-        for item in items:
-            try:
-                if store.delete(item.path):
-                    gone.append(item)
-            except OSError as error:
-                pass_on(error)
-                refusals.append(error)
-        return gone
+        return store.delete_entries(items, refusals)
 
+    batch.sort(key=shard_of)  # each shard is opened once or twice
     first, rest = batch[:_FEW], batch[_FEW:]
     started = time.perf_counter()
     yield from delete(first)

@@ -24,7 +24,7 @@ from pcache.locking import show, take
 from pcache.notices import log
 from pcache.occupancy import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.owner import is_leftover
-from pcache.store import GENERATION, on_disk
+from pcache.shards import GENERATION, on_disk
 from pcache.superseded import superseded
 from pcache.units import format_size
 
@@ -32,10 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pcache.config import Settings
+    from pcache.counters import Ledger
     from pcache.keysource import KeySource
-    from pcache.ledger import Ledger
     from pcache.locking import Lock
-    from pcache.store import Store, StoredFile
+    from pcache.shards import StoredFile
+    from pcache.store import Store
 
 _SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
 _LARGEST = 10  # a result may take a limit divided by this
@@ -228,8 +229,11 @@ class Room(Unfinished):
         """The lock of whoever evicts; None while another process does, or where none can be had."""
         folder = os.path.join(self._store.root, GENERATION, "locks")
         try:
-            self._store.access.check_below(self._store.root, folder)
-            return take(os.path.join(folder, "evict"), 0.0, idle=_IDLE, access=self._store.access)
+            opened = self._store.access.enter_or_make(self._store.root, folder)
+            try:
+                return take(opened, "evict", 0.0, idle=_IDLE)
+            finally:
+                os.closerange(opened.fd, opened.fd + 1)
         except OSError as error:
             pass_on(error)
             return None  # something else is in its place, or it is not ours to open: a little late is no reason to stop
@@ -263,8 +267,11 @@ class Room(Unfinished):
         there = Amount(len(items), sum(item.size for item in items))
         share, doomed = _share(limits, there, total), self._superseded()
         victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)
-        gone = [item for item in victims if self._store.delete(item.path)]
+        refusals: list[OSError] = []
+        gone = self._store.delete_entries(victims, refusals)
         self._note(gone)
+        if refusals and not gone:
+            raise refusals[0]  # the others would be refused as well
         return gone
 
     def _superseded(self) -> frozenset[str]:

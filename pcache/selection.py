@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pcache.cache import Cache
     from pcache.inspection import Inspection
     from pcache.registry import FunctionVersion
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
     Selection = CachedFunction[..., Any] | str | None
 

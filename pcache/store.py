@@ -14,33 +14,29 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 import time
 from threading import get_ident
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pcache import claim as claims
 from pcache import stamp
 from pcache.access import PRIVATE, Access
 from pcache.errors import DirectoryError, LoadingItself
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.mounts import is_network
-from pcache.owner import CLAIM_SUFFIX
 from pcache.plain import NO_FILE, read_plain
 from pcache.reader import Recent, loading, read_value
+from pcache.shards import GENERATION, Shards, is_in_place
 from pcache.trust import write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable
 
     from pcache.claim import Claim
     from pcache.reader import Address, Loaded
     from pcache.trust import Keyring
 
 T = TypeVar("T")
-_new = tuple.__new__  # of a named tuple, without the Python call that `StoredFile(...)` makes
 
-GENERATION = "v1"
 TAG_FILE = "CACHEDIR.TAG"
 _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds stored function results of pcache. It may be deleted at any time: results are computed again.
@@ -48,51 +44,27 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 """
 _TAG_MARK = b"stored function results of pcache"
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
-_SHARD = re.compile(r"[0-9a-f]{2}")
-_ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
-_KIND = 0o170000  # the bits of a mode that say what kind of file it is
-_CLAIM = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
+_LAYOUT = re.compile(r"(entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
+_SHARDS, _FUNCTIONS = (
+    re.compile(r"[0-9a-f]{2}(\..*)?"),
+    re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
+)
+_TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files count in days
 # Recency is kept to the minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
 # run again within it, less than a minute wins nothing (docs/eviction.md).
 _TOUCH_AFTER_NS = 60 * 10**9
-_BLOCK = 4096  # bytes in which file systems give out room
-_PRIVATE_CLAIM_AGE = 24 * 3600  # seconds after which a claim that cannot be locked counts as a leftover
 
 
-class StoredFile(NamedTuple):
-    """One entry as its name and one `stat` show it: `size` is the room it takes on disk, `length` the file's.
-
-    Times are nanoseconds since 1970; `pcache.stamp` says how exact they are.
-    """
-
-    function_id: str
-    key: str
-    size: int
-    length: int
-    path: str
-    used_ns: int
-    cost_ns: int
-    expires_ns: int
-    uses: int
-
-
-def on_disk(length: int) -> int:
-    """The room that a file takes, in whole blocks: what a limit is about."""
-    return -(-length // _BLOCK) * _BLOCK
-
-
-class Store:
+class Store(Shards):
     """The entries below one root. The root is made by the first write, and checked by the first read or write."""
 
     def __init__(self, root: str, *, network: bool | None = None, access: Access = PRIVATE) -> None:
-        self.root = root
-        self.access = access
-        self.entries = os.path.join(root, GENERATION, "entries")
+        super().__init__(root, network=network, access=access)
         self.functions = os.path.join(root, GENERATION, "functions")
-        self._network = network
         self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
         self._checked_shards: set[str] = set()
         self._recent = Recent()
+        self._tag_due = 0.0
         try:
             check_root(root, access)
         except OSError as error:
@@ -100,13 +72,6 @@ class Store:
                 raise
             pass_on(error)
             # else the system does not say now: whoever reads or writes looks again, and there it is a warning.
-
-    @property
-    def network(self) -> bool:
-        """Whether the root is on a network file system; found out by the first write."""
-        if self._network is None:
-            self._network = is_network(self.root)
-        return self._network
 
     def path(self, function_id: str, key: str) -> str:
         return f"{self.entries}/{key[:2]}/{function_id}-{key}"
@@ -169,6 +134,8 @@ class Store:
 
     def _claim_with(self, take: Callable[[str, bytes, Access], T], path: str, owner: bytes) -> T:
         shard = path[self._shard_at]
+        if time.monotonic() > self._tag_due:
+            self._keep_tag()
         if shard not in self._checked_shards:
             self._check_shard(shard)  # a refresh or a put comes here without a lookup
         try:
@@ -177,83 +144,17 @@ class Store:
             self._make_shard(os.path.dirname(path))
             return take(path, owner, self.access)
 
+    def _keep_tag(self) -> None:
+        """Have the tag look used, or be there again: what removes old files takes one that nobody touches."""
+        self._tag_due = time.monotonic() + _TAG_AGE
+        try:
+            keep_tag(self.root, self.access)
+        except OSError as error:
+            pass_on(error)  # else a root that is not there yet, or refused: who writes to it will see
+
     def _make_shard(self, shard: str) -> None:
         make_root(self.root, self.access)
-        for folder in (os.path.dirname(self.entries), self.entries, shard):
-            self.access.make_folder(folder)
-            self.access.check(folder)
-
-    def delete(self, path: str) -> bool:
-        """Remove one entry; return whether it was there."""
-        return claims.unlink_if_there(path)
-
-    def shards(self) -> list[str]:
-        """The names of the shards that there are, in order; raises `DirectoryError` where they are not ours."""
-        if not all(self.access.check(folder) for folder in (os.path.dirname(self.entries), self.entries)):
-            return []
-        names = (item.name for item in _listing(self.entries) if item.is_dir(follow_symlinks=False))
-        return sorted(name for name in names if _SHARD.fullmatch(name))
-
-    def scan(self, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
-        """List all entries, or those of some shards. What appears or disappears meanwhile may be in the list or not."""
-        # Written flat: a million entries take as many seconds as this takes microseconds.
-        for item in self._files(shards):
-            name = item.name
-            if len(name) != _ENTRY_LENGTH or not _ENTRY(name):
-                continue
-            try:
-                status = item.stat(follow_symlinks=False)
-            except FileNotFoundError:
-                continue  # removed since it was listed
-            if status.st_mode & _KIND == stat.S_IFDIR:
-                continue
-            length = status.st_size
-            stamped = stamp.unpack(status.st_mtime_ns)
-            yield _new(StoredFile, (name[:16], name[17:], on_disk(length), length, item.path, *stamped))
-
-    def count(self) -> int:
-        """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
-        return sum(len(_names(f"{self.entries}/{shard}")) for shard in self.shards())
-
-    def claim_paths(self, shards: Iterable[str] | None = None) -> Iterator[str]:
-        """List all claim files, held or left over, or those of some shards."""
-        for item in self._files(shards):
-            if _CLAIM.fullmatch(item.name):
-                yield item.path
-
-    def sweep(self, shards: Iterable[str] | None = None) -> int:
-        """Remove the claims that killed processes left behind, everywhere or in some shards; return how many."""
-        removed = 0
-        for path in self.claim_paths(shards):
-            try:
-                if path.endswith(CLAIM_SUFFIX) or not self.network:
-                    removed += claims.remove_leftover(path)
-                elif abs(time.time() - os.stat(path).st_mtime) > _PRIVATE_CLAIM_AGE:
-                    removed += self.delete(path)
-            except OSError as error:
-                pass_on(error)  # else vanished, or not ours to remove: the next sweep will see
-        return removed
-
-    def _files(self, shards: Iterable[str] | None = None) -> Iterator[os.DirEntry[str]]:
-        for shard in self.shards() if shards is None else shards:
-            yield from _listing(f"{self.entries}/{shard}")
-
-
-def _listing(folder: str) -> list[os.DirEntry[str]]:
-    if os.path.islink(folder):
-        return []  # what lies elsewhere is not ours to remove
-    try:
-        with uninterrupted(os.scandir, folder) as items:
-            return list(items)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-
-
-def _names(folder: str) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+        self.access.check_below(self.root, shard)
 
 
 def is_there(path: str) -> bool:
@@ -302,17 +203,63 @@ def _listed(root: str) -> set[str]:
 
 
 def require_ours(root: str, access: Access = PRIVATE) -> bool:
-    """Return whether `root` holds anything; raise `DirectoryError` unless it has our tag: no other is emptied."""
+    """Return whether `root` holds anything; raise `DirectoryError` unless that is ours: no other is emptied."""
     # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
     # making the directory just now.
     filled = is_there(os.path.join(root, GENERATION))
     if not check_root(root, access) or not filled:
         return False
-    if not is_ours(root):
-        raise DirectoryError(f"{root} does not carry the tag of a pcache directory", path=root, reason="not ours")
+    if not is_ours(root) and not is_laid_out(root, access):
+        raise DirectoryError(
+            f"{root} does not carry the tag of a pcache directory (CACHEDIR.TAG), and holds other things in"
+            f" {GENERATION}; move these away, or choose another directory",
+            path=root,
+            reason="not ours",
+        )
     for folder in ("", "entries", "functions"):  # a link in their place would lead the removal elsewhere
         access.check(os.path.join(root, GENERATION, folder).rstrip(os.sep))
     return True
+
+
+def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
+    """Whether a root without our tag is ours all the same, as what removes old files may have taken the tag.
+
+    Nothing but our folders may be there, and in the shards nothing at all, or a file named as nobody else names one,
+    and in its place. Whoever has such files loses results at most: nothing else is ever removed.
+    """
+    parts = os.path.join(root, GENERATION)
+    try:
+        check_root(root, access)
+        if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
+            return False  # a tag that another program wrote says whose it is
+        shards = Shards(root, network=False, access=access)
+        names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
+        for folder, ours in ((shards.entries, _SHARDS), (os.path.join(parts, "functions"), _FUNCTIONS)):
+            if os.path.lexists(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
+                return False
+        return not names or any(is_in_place(shard, name) for shard, name in names)
+    except OSError as error:
+        pass_on(error)
+        return False
+
+
+def keep_tag(root: str, access: Access = PRIVATE) -> None:
+    """Touch the tag of a root that is ours, if that was long ago, or make it where there is none; raises `OSError`."""
+    folder = access.enter(root, root)
+    if folder is None:
+        return
+    try:
+        if abs(time.time() - folder.status(TAG_FILE).st_mtime) < _TAG_AGE:
+            return
+        fd = folder.open(TAG_FILE, os.O_RDWR)
+        try:
+            os.utime(fd)
+        finally:
+            os.closerange(fd, fd + 1)
+    except FileNotFoundError:
+        make_root(root, access)
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
 def make_root(root: str, access: Access = PRIVATE) -> None:

@@ -30,9 +30,9 @@ from pcache.reader import is_beyond_use
 if TYPE_CHECKING:
     from pcache.claim import Claim
     from pcache.config import Settings
+    from pcache.counters import Ledger
     from pcache.flow import Job
     from pcache.keysource import KeySource
-    from pcache.ledger import Ledger
     from pcache.room import Room
     from pcache.store import Store
     from pcache.trust import Keyring

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pcache.trust import Keyring
 
 _FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` is what has no file to stay in
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe that took a file's place
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
@@ -92,15 +93,15 @@ def _codes_in(file: str) -> _Codes | None:
     """The code in a file, for each degree of optimization; None for one that cannot be read or compiled."""
     codes: _Codes = {}
     try:
-        with open(file, "rb") as opened:
-            source = opened.read()
+        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | _WITHOUT_WAITING)) as opened:
+            source = opened.read() or b""
         for degree in (0, 1, 2):
             for code in _nested(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
                 codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
     except OSError as error:
         pass_on(error)
         return None
-    except (SyntaxError, ValueError, RecursionError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return codes
 

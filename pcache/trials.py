@@ -134,7 +134,7 @@ def held_locks(root: str) -> list[str]:
     """The files of upkeep whose locks somebody holds who shows no sign of work. Nothing is made or changed."""
     names = ("locks/evict", "locks/ledger", "ledger/occupancy")
     found = (os.path.join(root, "v1", *name.split("/")) for name in names)
-    return [path for path in found if _is_held(path) and is_idle(path, _IDLE)]
+    return [path for path in found if _is_held(path) and is_idle(_IDLE, path)]
 
 
 def _is_held(path: str) -> bool:

@@ -46,7 +46,6 @@ WAYS_OUT = (
 SAFE_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 SAFE_FLAGS |= getattr(os, "O_BINARY", 0)
 
-
 # The user whose files are ours; 0 where the platform has no users.
 our_uid: Callable[[], int] = getattr(os, "getuid", int)
 
@@ -248,6 +247,12 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
                 f"the cache directory {path} {problem}; choose another", path=path, reason="os"
             ) from error
         raise DirectoryError(f"the cache directory {path} {problem}", path=path, reason="unknown") from error
+    check_status(path, status, shared=shared)
+    return True
+
+
+def check_status(path: str, status: os.stat_result, *, shared: bool) -> None:
+    """Raise `DirectoryError` unless `status` is that of a directory which is ours alone to write, as above."""
     if stat.S_ISLNK(status.st_mode):
         raise DirectoryError(
             f"the cache directory {path} is a symbolic link; use the directory that it points to",
@@ -270,4 +275,3 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
             path=path,
             reason="writable by others",
         )
-    return True

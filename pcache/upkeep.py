@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import ledger, occupancy, registry
 from pcache.culprit import attempt
-from pcache.errors import ConfigError, Miss
+from pcache.errors import ConfigError, DirectoryError, Miss
 from pcache.eviction import Limits, plan
 from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN
+from pcache.opened import in_a_sentence, open_folder
 from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
 from pcache.reports import Candidate, Problem, Recompressed, Removed, Verified
 from pcache.rules import read_compression
 from pcache.selection import inspect_entry, names_of, selected_ids
-from pcache.store import GENERATION, check_root, is_there, require_ours
+from pcache.shards import GENERATION
+from pcache.store import check_root, is_there, keep_tag, require_ours
 from pcache.superseded import superseded as old_versions
 from pcache.trust import UNFINISHED
 from pcache.units import parse_duration, parse_size
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.selection import Selection
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
@@ -41,6 +43,7 @@ _PORTION = 100_000  # entries that are looked at together
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
+@in_a_sentence
 def evict(
     cache: Cache,
     max_size: Any = None,
@@ -107,6 +110,7 @@ def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_a
     )
 
 
+@in_a_sentence
 def clear(
     cache: Cache,
     selection: Selection = None,
@@ -131,9 +135,11 @@ def clear(
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
                 cache.flow.store.delete(path)
         _sweep(cache)
+        cache.flow.store.check_shards()  # nobody believes that what was left there is gone
     return removed
 
 
+@in_a_sentence
 def candidates(
     cache: Cache,
     selection: Selection = None,
@@ -224,7 +230,10 @@ def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
     there = check_root(cache.location, cache.flow.store.access)
     if not there or not is_there(os.path.join(cache.location, GENERATION)):
         return False
-    return require_ours(cache.location, cache.flow.store.access) and (dry_run or not cache.settings.read_only)
+    if not require_ours(cache.location, cache.flow.store.access) or dry_run or cache.settings.read_only:
+        return dry_run
+    keep_tag(cache.location, cache.flow.store.access)
+    return True
 
 
 def _remove(
@@ -254,7 +263,7 @@ def _sweep(cache: Cache) -> int:
             pass_on(error)
             continue  # renamed by its writer meanwhile
     try:
-        ledger.sweep(ledger.folder_below(cache.location), cache.flow.keys.keyring, _LEFT_BEHIND)
+        ledger.sweep(cache.location, cache.flow.keys.keyring, _LEFT_BEHIND, cache.flow.store.access)
     except OSError as error:
         pass_on(error)  # else there is none, or it is for the next time
     if cache.flow.keys.path is not None:
@@ -264,18 +273,26 @@ def _sweep(cache: Cache) -> int:
 
 def _sweep_key_folder(path: str) -> None:
     """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
-    folder, name = os.path.split(os.path.abspath(path))
+    place, name = os.path.split(os.path.abspath(path))
     try:
-        for other in os.listdir(folder):
-            there = os.path.join(folder, other)
+        folder = open_folder(place, place, shared=False)
+    except DirectoryError:
+        return  # one that others may write to: whose files these are cannot be told
+    if folder is None:
+        return
+    try:
+        for other in folder.names():
             if not other.startswith(name) or not UNFINISHED.fullmatch(other.removeprefix(name)):
                 continue
-            if time.time() - os.lstat(there).st_mtime > _LEFT_BEHIND:
-                os.unlink(there)
+            if time.time() - folder.status(other).st_mtime > _LEFT_BEHIND:
+                folder.remove(other)
     except OSError as error:
         pass_on(error)  # else what cannot be removed now stays for the next time
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
 
 
+@in_a_sentence
 def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
     """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
 
@@ -301,6 +318,7 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     return Verified(checked, size, tuple(problems), leftovers, removed)
 
 
+@in_a_sentence
 def recompress(
     cache: Cache,
     compression: Any,

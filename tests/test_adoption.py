@@ -435,3 +435,21 @@ def test_a_folder_that_cannot_be_written(cache: Cache, made: Callable[..., Any])
     finally:
         subprocess.run(["chattr", "-i", folder], check=True)
     assert later.adopt().done
+
+
+def test_an_adoption_that_is_put_back(cache: Cache, made: Callable[..., Any]) -> None:
+    """After `clear` it gives nothing by itself, and counts again with the results that it is about."""
+    made()(1)
+    new = made(NEUTRAL)
+    new.adopt()
+    (entry,) = (Path(item.path) for item in cache.flow.store.scan())
+    (adoption,) = Path(cache.flow.store.functions).glob("*.adopted")
+    kept = {path: path.read_bytes() for path in (adoption, entry)}
+    cache.clear()
+    assert not adoption.exists()
+    adoption.write_bytes(kept[adoption])
+    again = made(NEUTRAL)
+    assert (again.exists(1), again(2)) == (False, 4)
+    entry.write_bytes(kept[entry])
+    assert again.get(1) == 2
+    assert not made(NEUTRAL, version=2).exists(1)

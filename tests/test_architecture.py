@@ -24,13 +24,15 @@ PACKAGE = Path(pcache.__file__).parent
 ORDER = """
 counted depth errors eviction files folders forks method opcodes reports tally
 interrupts
-culprit modes mounts provenance units compression trust
-additions endings plain keysource sealed summary
-access notices
+culprit modes mounts provenance units ways compression trust
+additions endings keysource outfile plain sealed summary
+opened notices
+access
 guard
 dispatch entry locking owner rules
 ledger options config keys payload registry removals claim stamp
-history home occupancy
+counters history home shards
+occupancy
 arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions
 recompression removing room waiting walk

@@ -54,6 +54,30 @@ def test_a_new_key(tmp_path: Path) -> None:
     assert run("show-id").stdout.strip() == trust.key_id(key).hex()
 
 
+@pytest.mark.parametrize("command", ["new --yes", "rotate --yes", "import --yes"])
+@pytest.mark.parametrize("way", ["link", "second name", "open folder"])
+def test_a_key_is_not_written_where_others_could_read_or_swap_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, way: str
+) -> None:
+    """Not through a link or a second name, and not into a folder that others may write to; nothing is touched."""
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / "key"
+    monkeypatch.setenv("PCACHE_KEY_FILE", str(path))
+    trust.write_key_file(str(tmp_path / "precious"), [KEYS[0]])
+    if way == "link":
+        path.symlink_to(tmp_path / "precious")
+    elif way == "second name":
+        os.link(tmp_path / "precious", path)
+    else:
+        trust.write_key_file(str(path), [KEYS[0]])
+        (tmp_path / "folder").chmod(0o777)
+    before = [os.lstat(path), os.lstat(tmp_path / "precious")]
+    result = run(command, TEXTS[1])
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith("pcache: the key is not written: ")
+    assert before == [os.lstat(path), os.lstat(tmp_path / "precious")]
+
+
 def test_a_new_key_where_the_settings_want_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PCACHE_KEY_FILE says where it is written, also relative to the current directory."""
     monkeypatch.chdir(tmp_path)

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 import pcache
 from pcache import Cache, upkeep
 from pcache.cli import main
-from pcache.store import on_disk
+from pcache.shards import on_disk
 from pcache.units import format_duration
 
 if TYPE_CHECKING:

@@ -346,6 +346,53 @@ def test_a_script_that_was_moved(project: Project) -> None:
     assert "script.py is gone" in found.err
 
 
+OTHERS = {
+    "the current folder": (".", 0o755, 4301),
+    "a current folder that others may write to": (".", 0o777, 0),
+    "a current folder as /tmp is": (".", 0o1777, 0),
+    "the script": ("script.py", 0o644, 4301),
+    "a script that others may write to": ("script.py", 0o666, 0),
+    "a module that it imports": ("helpers.py", 0o644, 4301),
+    "a module that others may write to": ("helpers.py", 0o646, 0),
+    "compiled modules": ("__pycache__", 0o777, 0),
+}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("what", OTHERS)
+@pytest.mark.parametrize("command", [("explain", "simulate(1)"), ("adopt", "simulate", "--yes"), ("explain", "m:f(1)")])
+def test_no_code_of_others_runs(project: Project, what: str, command: tuple[str, ...]) -> None:
+    """What another user owns or could have written is refused in a sentence that names it, and does not run."""
+    name, mode, owner = OTHERS[what]
+    path = project.folder / name
+    if command[1] == "m:f(1)":  # a module that nothing is stored of
+        write(project.folder / "m.py", "import helpers\nprint('the module runs')")
+        path = project.folder / name.replace("script", "m")
+    (project.folder / "__pycache__").mkdir(exist_ok=True)
+    path.chmod(mode)
+    os.chown(path, owner, owner)
+    outcome = project.pcache(*command)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "the script runs" not in outcome.err
+    assert "the module runs" not in outcome.err
+    assert f"{path.resolve()} " in outcome.err
+    assert "that only you can write to" in outcome.err
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
+def test_a_moved_script_of_another_user(project: Project, tmp_path: Path) -> None:
+    """A script that was moved is looked for in the current folder: not in one of another user, whoever wrote it."""
+    (project.folder / "script.py").unlink()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    write(theirs / "script.py", SCRIPT.replace("import helpers", "print('planted')"))
+    os.chown(theirs, 4301, 4301)
+    outcome = project.pcache("explain", "simulate(1)", cwd=theirs)
+    assert outcome.code == 1
+    assert "planted" not in outcome.out + outcome.err
+    assert f"{theirs} belongs to another user" in outcome.err
+
+
 def test_a_decorated_function_of_a_script(project: Project) -> None:
     """What a decorator of another module made has no module to be imported from."""
     write(

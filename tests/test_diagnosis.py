@@ -134,7 +134,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str, str, str]] = {
     "writable by all": (lambda root: root.chmod(0o777), "directory", "problem", "chmod 700"),
     "a shard writable by all": (
         lambda root: next((root / "v1" / "entries").iterdir()).chmod(0o777), "directory", "problem", "chmod -R"),
-    "no tag": (replace_tag, "directory", "problem", "writes it"),
+    "another's tag": (replace_tag, "directory", "problem", "move away"),
     "an older generation": (lambda root: (root / "v0").mkdir(), "directory", "note", "rm -r"),
     "damaged": (flip_a_byte, "entries", "problem", "pcache verify --repair"),
     "future": (use_in_the_future, "entries", "note", "clock"),

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, UnpicklableResultWarning, ledger, sealed
+from pcache import Cache, UnpicklableResultWarning, counters, ledger, sealed
+from pcache.access import PRIVATE
 from pcache.counted import Totals, line_of
 from pcache.keysource import KeySource
 from tests.processes import KEY, OTHER_RING, PRELUDE, RING, ROOT, Talker, run
@@ -253,8 +254,8 @@ if __name__ == "__main__":
 """
 POOLED = """
 import sys
-from pcache import Cache, ledger
-ledger._SOONEST = ledger._LATEST = 1000.0  # seconds: all is written at the end
+from pcache import Cache, counters, ledger
+counters._SOONEST = counters._LATEST = 1000.0  # seconds: all is written at the end
 cached = Cache(ROOT, signing_key=bytes(range(32))).cached(lambda n: n)
 def work(n):
     return cached(n)
@@ -314,8 +315,8 @@ def test_a_killed_process_loses_what_it_had_not_written(root: Path, how: str, hi
 
 
 FORKED = """
-from pcache import ledger
-ledger._SOONEST = ledger._LATEST = 1000.0
+from pcache import counters, ledger
+counters._SOONEST = counters._LATEST = 1000.0
 def f(n):
     return n
 cached = cache.cached(f)
@@ -380,12 +381,12 @@ def test_forks_while_threads_write(root: Path) -> None:
 
 
 MERGING = """
-from pcache import ledger
+from pcache import counters, ledger
 from pcache.locking import locking
 locking()
 # A process that waits longer than this for a processor, with the file open, loses a line.
-ledger._FULL, ledger._SETTLED = 500, 1.0
-ledger._SOONEST = ledger._LATEST = 0.0
+counters.FULL, ledger._SETTLED = 500, 1.0
+counters._SOONEST = counters._LATEST = 0.0
 folder = os.path.join(sys.argv[1], "v1", "ledger")
 say("ready")
 hear()
@@ -689,7 +690,9 @@ def test_since_is_the_first_hour(root: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert 0 <= time.time() - since < ledger.HOUR + 60
     merge_now(root, monkeypatch)
     assert ledger.read(str(root), RING).since == since
-    ledger._write_totals(str(folder_of(root)), Totals(since - 1000), RING)
+    folder = PRIVATE.enter_or_make(str(root), str(folder_of(root)))
+    ledger._write_totals(folder, Totals(since - 1000), RING)
+    os.close(folder.fd)
     cache.flow.ledger.count("module:f", hits=1)
     assert cache.flow.ledger.flush()
     merge_now(root, monkeypatch)
@@ -726,7 +729,7 @@ def test_who_merges_holds_nobody_up(root: Path) -> None:
 
 
 FULL = """
-from pcache import ledger
+from pcache import counters, ledger
 def f(n):
     return n
 cached = cache.cached(f)
@@ -764,8 +767,8 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 
 FULL_MERGE = FULL.replace(
-    "from pcache import ledger\n", "from pcache import ledger, locking\nlocking.locking()\n"
-).replace("failed = 0", "ledger._FULL = 0\nfailed = 0")
+    "from pcache import ledger\n", "from pcache import counters, ledger, locking\nlocking.locking()\n"
+).replace("failed = 0", "counters.FULL = 0\nfailed = 0")
 
 
 def test_a_merge_on_a_full_disk(small_disk: Path) -> None:
@@ -839,8 +842,8 @@ def test_a_directory_that_is_made_anew_is_counted(root: Path) -> None:
 
 
 HIT_ONLY = """
-from pcache import ledger
-ledger._FULL = 0
+from pcache import counters, ledger
+counters.FULL = 0
 def f(n):
     return n
 cached = cache.cached(f)
@@ -859,8 +862,8 @@ def test_a_process_that_only_hits_takes_no_lock(root: Path) -> None:
 
 def test_writing_at_intervals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hits are written when it is time to, without any miss and long before the process ends."""
-    monkeypatch.setattr(ledger, "_SOONEST", 0.0)
-    monkeypatch.setattr(ledger, "_LATEST", 0.0)
+    monkeypatch.setattr(counters, "_SOONEST", 0.0)
+    monkeypatch.setattr(counters, "_LATEST", 0.0)
     cache = cache_at(root)
     cached = cache.cached(double)
     for _ in range(1 + 160 + 1):
@@ -882,7 +885,7 @@ def test_absurd_numbers_cost_their_line(root: Path, number: str) -> None:
 
 def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     """A process whose clock was set back by years goes on appending what it counts."""
-    counting = ledger.Ledger(str(tmp_path / "cache"), KeySource(KEY, None))
+    counting = counters.Ledger(str(tmp_path / "cache"), KeySource(KEY, None))
     now_ns = time.time_ns() + 10 * 365 * 86400 * 10**9
     counting.due_ns = now_ns  # as if the last append had been ten years ahead
     counting.look(now_ns - 1)
@@ -988,10 +991,10 @@ def test_what_was_set_aside_by_nobody_is_swept(written: Path) -> None:
     """Files that our totals do not name go when they are old; those that they name, and all under another key, stay."""
     (aside,) = folder_of(written).glob("counters.*")
     (folder_of(written) / f"counters.{'0' * 16}").write_bytes(b"planted")
-    ledger.sweep(str(folder_of(written)), OTHER_RING, -1.0)
-    ledger.sweep(str(folder_of(written)), RING, 3600.0)
+    ledger.sweep(str(written), OTHER_RING, -1.0)
+    ledger.sweep(str(written), RING, 3600.0)
     assert len(list(folder_of(written).glob("counters.*"))) == 2
-    ledger.sweep(str(folder_of(written)), RING, -1.0)
+    ledger.sweep(str(written), RING, -1.0)
     assert list(folder_of(written).glob("counters.*")) == [aside]
     assert hits_of(written) == ALL
 
@@ -1000,7 +1003,7 @@ def test_nothing_is_counted_without_a_key(tmp_path: Path) -> None:
     """Without a signing key no counts are written, and none are lost that were not there."""
     keys = KeySource(KEY, None)
     keys.keyring = None
-    counting = ledger.Ledger(str(tmp_path), keys)
+    counting = counters.Ledger(str(tmp_path), keys)
     counting.count("m:f", hits=1)
     assert not counting.flush()
     assert list(tmp_path.iterdir()) == []

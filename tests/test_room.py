@@ -517,7 +517,7 @@ for n in range(40):
 unlinked = 0
 def hook(event, arguments):
     global unlinked
-    if event == "os.remove" and "/entries/" in str(arguments[0]) and not str(arguments[0]).endswith(".claim"):
+    if event == "os.remove" and len(str(arguments[0])) == 57:  # the name of an entry
         unlinked += 1
         if unlinked == 3:
             os.kill(os.getpid(), 9)

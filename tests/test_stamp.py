@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from pcache import Cache
 from pcache.entry import NEVER
+from pcache.shards import StoredFile
 from pcache.stamp import MAX_USES, Stamp, pack, unpack
-from pcache.store import StoredFile
 from tests.processes import KEY
 
 SECOND = 10**9

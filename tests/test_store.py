@@ -15,7 +15,9 @@ import pytest
 from pcache import Cache, DirectoryError, StoreWarning, notices, sealed, stamp
 from pcache.access import Access
 from pcache.claim import remove_leftover
-from pcache.store import Store, _listing, _names, check_root, is_ours, make_root, require_ours
+from pcache.opened import OpenFolder
+from pcache.shards import entries_in
+from pcache.store import Store, check_root, is_ours, make_root, require_ours
 from tests.processes import KEY, RING, Talker, claims_below, run
 
 
@@ -270,10 +272,6 @@ def test_a_link_in_place_of_the_functions_is_not_cleared_through(tmp_path: Path)
         assert (caught.value.reason, caught.value.path) == ("symlink", str(place))
         place.unlink()
         (tmp_path / "there").rename(place)
-    (tmp_path / "cache" / "CACHEDIR.TAG").unlink()
-    with pytest.raises(DirectoryError) as caught:
-        require_ours(cache.location)
-    assert (caught.value.reason, caught.value.path) == ("not ours", cache.location)
 
 
 def test_clearing_needs_the_tag(tmp_path: Path) -> None:
@@ -416,8 +414,9 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
         folder.mkdir()
         stranger.with_name("stranger " + stranger.name).write_bytes(b"")
     assert {item.path for item in store.scan()} == set(map(str, paths[:6]))
-    for folder in (str(paths[0]), store.entries + "/bb"):  # a file, and nothing
-        assert _names(folder) == _listing(folder) == []
+    Path(store.entries, "cc").write_text("")
+    for shard in ("bb", "cc"):  # nothing, and a file
+        assert list(store.scan([shard])) == list(store.claim_paths([shard])) == []
     paths[0].unlink()
     paths[0].symlink_to("nowhere")
     (item,) = (item for item in store.scan() if item.path == str(paths[0]))
@@ -426,12 +425,18 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     files[0].parent.mkdir(mode=0o700)
     for path in files:
         path.write_bytes(b"")
-    scan = store.scan(["bb"])
-    seen = {next(scan).path}
-    gone = [path for path in files if str(path) not in seen][:3]
-    for path in gone:
-        path.unlink()
-    assert seen | {item.path for item in scan} == set(map(str, files)) - set(map(str, gone))
+
+    class Busy(OpenFolder):
+        def items(self) -> list[os.DirEntry[str]]:
+            found = super().items()
+            for path in files[:3]:
+                path.unlink()
+            return found
+
+    opened = store.access.enter(store.root, f"{store.entries}/bb")
+    assert opened is not None
+    assert {item.path for item in entries_in(Busy(*opened))} == set(map(str, files[3:]))
+    os.close(opened.fd)
 
 
 def test_results_put_within_a_tick_of_the_clock(tmp_path: Path) -> None:
@@ -793,3 +798,74 @@ def test_the_tag_is_made_once_and_lasts(tmp_path: Path, monkeypatch: pytest.Monk
         assert tag.read_bytes() == whole
     make_root(root)
     assert synced == ["CACHEDIR.TAG"] * 5
+
+
+def test_a_tag_that_was_taken_is_made_again(tmp_path: Path) -> None:
+    """What removes old files may take the tag; a directory of nothing but ours is cleared, and has it again."""
+    cache = cache_at(tmp_path / "cache")
+    tag = Path(cache.location, "CACHEDIR.TAG")
+    for act in (lambda: cache.clear().entries, lambda: cache.evict(max_entries=0).entries):
+        cache_at(tmp_path / "cache").cached(double)(1)
+        text = tag.read_bytes()
+        tag.unlink()
+        assert cache.clear(dry_run=True).entries == 1
+        assert not tag.exists()
+        assert act() == 1
+        assert tag.read_bytes() == text
+    tag.unlink()
+    assert cache.clear().entries == 0  # nothing but empty folders is left
+    tag.unlink()
+    cache_at(tmp_path / "cache").cached(double)(2)  # the first result of a process
+    assert tag.read_bytes() == text
+
+
+@pytest.mark.parametrize("age", [0, 3600, 23 * 3600, 25 * 3600, 90 * 86400, -2 * 86400])
+def test_the_tag_looks_used(tmp_path: Path, age: float) -> None:
+    """A process that stores touches it, where that was a day ago: so it is not taken for an old file."""
+    cache_at(tmp_path / "cache").cached(double)(1)
+    tag, now = tmp_path / "cache" / "CACHEDIR.TAG", time.time()
+    os.utime(tag, (now - age, now - age))
+    cached = cache_at(tmp_path / "cache").cached(double)
+    cached(1)  # a hit writes nothing
+    assert os.stat(tag).st_mtime == pytest.approx(now - age, abs=1)
+    cached(2)
+    assert os.stat(tag).st_mtime == pytest.approx(now if abs(age) > 86400 else now - age, abs=10)
+
+
+def test_a_second_name_of_a_file_is_not_touched_as_the_tag(tmp_path: Path) -> None:
+    """A hard link in its place gives way, and the file keeps its time."""
+    cache_at(tmp_path / "cache").cached(double)(1)
+    tag, precious = tmp_path / "cache" / "CACHEDIR.TAG", tmp_path / "precious"
+    tag.rename(precious)
+    os.utime(precious, (1, 1))
+    os.link(precious, tag)
+    cache_at(tmp_path / "cache").cached(double)(2)
+    assert os.stat(precious).st_mtime == 1
+    assert os.stat(precious).st_nlink == os.stat(tag).st_nlink == 1
+
+
+FOREIGN = {
+    "a file beside our folders": "v1/notes.txt",
+    "a folder beside our folders": "v1/mine/notes.txt",
+    "a file beside the shards": "v1/entries/notes.txt",
+    "a folder beside the shards": "v1/entries/photos/notes.txt",
+    "only files of another kind": "v1/entries/ab/notes.txt",
+    "a name of ours in another's shard": f"v1/entries/ab/{'0' * 16}-cd{'0' * 38}",
+    "a file beside the registry": "v1/functions/notes.json",
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_a_foreign_folder_is_never_cleared(tmp_path: Path, what: str) -> None:
+    """Without our tag, a folder that holds anything of another layout stays as it is."""
+    root = tmp_path / "cache"
+    path = root / FOREIGN[what]
+    path.parent.mkdir(parents=True)
+    for folder in (root, *root.rglob("*")):
+        folder.chmod(0o700)
+    path.write_text("precious")
+    cache = cache_at(root)
+    for remove in (cache.clear, lambda: cache.evict(max_entries=0), lambda: cache.verify(repair=True)):
+        with pytest.raises(DirectoryError, match="does not carry the tag"):
+            remove()
+    assert [found for found in root.rglob("*") if found.is_file()] == [path]

@@ -19,7 +19,7 @@ from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.listings import details
 from pcache.opcodes import imports_of
 from pcache.reports import Removed
-from pcache.store import on_disk
+from pcache.shards import on_disk
 from tests import zoo
 
 HOUR = 3600
@@ -298,8 +298,9 @@ def test_files_of_others_stay(filled: Any) -> None:
 
 @pytest.mark.parametrize("call", ["clear", "evict", "verify"])
 def test_a_directory_without_our_tag_is_left_alone(filled: Any, call: str) -> None:
-    """What does not carry our tag is never emptied."""
+    """What does not carry our tag, and holds other things than ours, is never emptied."""
     Path(filled.location, "CACHEDIR.TAG").unlink()
+    Path(filled.location, "v1", "photos").mkdir()
     calls = {
         "clear": filled.clear,
         "evict": lambda: filled.evict(max_entries=0),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from pcache import trust
+from pcache import outfile, trust
 from pcache.cli import common
 from pcache.cli.output import NO_PLACE, clean, counted, say, say_json
 from pcache.cli.program import PROBLEM, Commands
@@ -80,6 +80,7 @@ def rotate(yes: bool) -> None:
     """
     _refuse_environment()
     path = _key_path()
+    _refuse_place(path)
     shared = common.settings().shared
     old = trust.read_key_file(path, shared=shared)
     if not old:
@@ -130,6 +131,7 @@ _MOST = 64 << 10  # characters that are read of what should be keys
 def _write(keys: list[bytes], *, yes: bool) -> None:
     """Write a key file; over one that is there only when that is wanted."""
     path = _key_path()
+    _refuse_place(path)
     if os.environ.get("PCACHE_KEY"):
         say("pcache: PCACHE_KEY is set and overrides the key file.", err=True)
     if os.path.lexists(path):
@@ -178,6 +180,11 @@ def _refuse_environment() -> None:
         raise ConfigError(
             "the key comes from PCACHE_KEY; put a new one in front of it there, with a comma between them"
         )
+
+
+def _refuse_place(path: str) -> None:
+    if why := outfile.refusal(path):
+        raise ConfigError(f"the key is not written: {why}", setting="key_file", value=path)
 
 
 def _no_key(keys: KeySource) -> NoReturn:

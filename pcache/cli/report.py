@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from typing import TYPE_CHECKING
 
 import click
 
+from pcache import outfile
 from pcache.cli import common
 from pcache.cli.output import Progress, clean, say
 from pcache.cli.program import PROBLEM, UNUSABLE
@@ -86,29 +86,10 @@ def _make(cache: Cache, since: float) -> bytes:
 
 
 def _write(output: str, page: bytes) -> None:
-    """Write a file that appears whole or not at all; what is no file, such as a pipe, is written to as it is."""
-    path = os.path.realpath(output)  # the file itself: a link to it stays one
     try:
-        if os.path.lexists(path) and not os.path.isfile(path):
-            with open(path, "wb") as stream:
-                stream.write(page)
-            return
-        _replace(path, page)
+        outfile.write(output, page)
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from error  # and not the name of a temporary file
-
-
-def _replace(path: str, page: bytes) -> None:
-    fd, temporary = tempfile.mkstemp(prefix=".report-", suffix=".html", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(page)
-            if os.path.exists(path):
-                os.chmod(temporary, os.stat(path).st_mode & 0o777)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def _browse(output: str) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.reports import EntryInfo, Stats
-    from pcache.store import StoredFile
+    from pcache.shards import StoredFile
 
 _DEAREST = 20  # entries that are shown
 _OPENED = 200  # entries that are looked into: their stamps tell costs to a sixth, their headers exactly

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pcache.cli
-from pcache import Cache, Miss, endings, ledger, stamp, storing
+from pcache import Cache, Miss, counters, endings, ledger, stamp, storing
 from pcache.errors import PcacheError
 from pcache.trust import write_key_file
 from tests.processes import KEY, Block
@@ -127,7 +127,7 @@ def refresh(world: World) -> None:
 
 
 def merge(world: World) -> None:
-    ledger._FULL = 0
+    counters.FULL = 0
     world.cache.flow.ledger.count("f", hits=1)
     world.cache.flow.ledger.count("g", hits=1)
     world.cache.flow.ledger.flush()

@@ -20,12 +20,12 @@ from tests.processes import claims_below, run
 HUNTER = """
 import json, mmap, random, select, signal, struct, time, traceback, warnings
 import numpy
-from pcache import flow, ledger, locking
+from pcache import counters, flow, ledger, locking
 warnings.simplefilter("error")
 count, seconds, workers, seed = map(int, sys.argv[2:6])
 chance = random.Random(seed)
 flow._LOOK_AT_OWNER = float("inf")  # a dead owner's lock must be free without anybody looking after it
-ledger._FULL = 2000  # bytes: lines are set aside and merged all the time
+counters.FULL = 2000  # bytes: lines are set aside and merged all the time
 limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18)
 KEYS, SIZES = 8, (40, 4000, 60_000)  # in one write, a larger one, and one that is compressed
 

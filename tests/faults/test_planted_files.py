@@ -95,10 +95,10 @@ class Attack:
         cache.flow.ledger.count("f", hits=1)
         self.call("flush", cache.flow.ledger.flush)
         self.call("merge", lambda: ledger.merge(cache.flow.ledger._folder, cache.flow.keys.ensure()), or_os_error=True)
-        self.call("recompress", cache.recompress, "none", or_os_error=True)
-        self.call("repair", lambda: cache.verify(repair=True), or_os_error=True)
-        self.call("evict", lambda: cache.evict(max_entries=1), or_os_error=True)
-        self.call("clear", cache.clear, or_os_error=True)
+        self.call("recompress", cache.recompress, "none")
+        self.call("repair", lambda: cache.verify(repair=True))
+        self.call("evict", lambda: cache.evict(max_entries=1))
+        self.call("clear", cache.clear)
 
     def call(self, name: str, function: Any, *arguments: Any, value: Any = None, or_os_error: bool = False) -> None:
         started, result = time.perf_counter(), None
