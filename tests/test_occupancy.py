@@ -159,8 +159,12 @@ hear()
 
 
 @pytest.mark.parametrize("how", [0, signal.SIGSTOP])
-def test_a_holder_blocks_nobody(root: Path, how: int) -> None:
-    """While another process has the file, running or stopped, telling fails at once, and nothing is lost."""
+def test_a_holder_blocks_nobody(root: Path, how: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process has the file, running or stopped, telling fails at once, and nothing is lost.
+
+    After a second, which is made longer here, it is not waited for any more: see `test_room`.
+    """
+    monkeypatch.setattr(occupancy, "IDLE", 1000.0)
     gauge = gauge_at(root)
     gauge.tell()
     holder = Talker(HOLDER, root, occupancy.path_below(str(root)))
