@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import pickle
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROTOCOL = 5
+_NAMED = re.compile(rb"[\x82-\x84\x93]").findall  # opcodes that name what is called
+_HARMLESS = re.compile(  # those of them that name what calls nothing else
+    rb"\x8c(?:\x08builtins\x94?\x8c.(?:complex|bytearray|range|slice)|\x08datetime\x94?\x8c.\w+"
+    rb"|\x07decimal\x94?\x8c\x07Decimal)\x94?\x93"
+).findall
+
+loading: dict[str, None] = {}  # paths of entries that some thread is loading
 
 
 class Payload(NamedTuple):
@@ -54,6 +62,30 @@ load: Callable[[Any], Any] = pickle.loads
 def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
     """`load` for a stream whose buffers are out of band."""
     return functools.partial(pickle.loads, buffers=buffers)
+
+
+def calls(stream: bytes) -> bool:
+    """Whether loading a stream may call functions of Python's, which may ask for the same result again."""
+    return len(_NAMED(stream)) != len(_HARMLESS(stream))
+
+
+def load_known(path: str, loader: Callable[[Any], Any], stream: Any) -> tuple[Any, BaseException | None]:
+    """Load a stream, known as being loaded meanwhile: a cached constructor would load its own result for ever."""
+    try:
+        loading[path] = None
+        return attempt(loader, stream)
+    finally:
+        loading.pop(path, None)
+
+
+def is_loaded_here(path: str) -> bool:
+    """Whether this thread is loading an entry that is among `loading`; another one may be, too."""
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        if frame.f_code is load_known.__code__ and frame.f_locals.get("path") == path:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) -> tuple[Any, BaseException | None]:
