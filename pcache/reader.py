@@ -22,7 +22,7 @@ from pcache.culprit import attempt, described
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
 from pcache.interrupts import pass_on
-from pcache.payload import calls, load, load_again, load_known, load_with
+from pcache.payload import calls, load, load_again, load_with, loading
 from pcache.tally import COST_BITS
 from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
@@ -103,7 +103,15 @@ class Recent:
             raise Miss(error.reason, detail=error.detail) from error
         if header.flags and not means_the_same(header.flags, stream, address.home):
             return None
-        value, failure = load_known(address.path, load, stream) if may_call else attempt(load, stream)
+        if may_call:
+            loads = address.path
+            try:
+                loading[loads] = None
+                value, failure = attempt(load, stream)
+            finally:
+                loading.pop(loads, None)
+        else:
+            value, failure = attempt(load, stream)
         if failure is not None:
             return None  # reading it says what there is to say
         return _new(Loaded, (value, header, mtime_ns, None, identity, weight))
@@ -219,6 +227,7 @@ def _load(
     entry.check_identity(header, address.key, address.function_id)
     entry.check_age(header, now_ns, address.ttl_ns)
     stream = entry.stream_of(head, header)
+    loads = address.path
     try:
         if header.flags and not means_the_same(header.flags, stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)
@@ -226,12 +235,14 @@ def _load(
         if header.n_buffers:
             rows = entry.table_of(head, header, status.st_size)
             loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
-        value, error = load_known(address.path, loader, stream)
+        loading[loads] = None
+        value, error = attempt(loader, stream)
         if error is not None:
             value, error = load_again(loader, stream, error)
         small = not header.n_buffers and len(stream) <= _RECENT_STREAM
         kept = bytes(stream) if small and error is None else None
     finally:
+        loading.pop(loads, None)
         if isinstance(stream, memoryview):
             stream.release()  # the buffer it lies in is used again
     if error is not None:
