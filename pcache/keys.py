@@ -204,26 +204,24 @@ def encode_short(value: object, large: LargeContents, limit: int) -> Sequence[An
         return None
 
 
-def encode(value: object, nesting: Nesting | None = None, large: LargeContents | None = None) -> Sequence[Any]:
+def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
+    value: object, nesting: Nesting | None = None, large: LargeContents | None = None
+) -> Sequence[Any]:
     """Return the canonical encoding of `value` as chunks of bytes; note what it hashed on the way in `large`.
 
     Raises whatever the pickle hooks of `value` raise, `RecursionError` for what is nested too deeply.
     """
+    if recursion_limit() > RAISED and (excess := lower()):
+        try:
+            return encode(value, nesting, large)
+        finally:
+            give_back(excess)
     try:
         encoder = Encoder(nesting, nesting.limit) if nesting is not None else _spare.pop()
     except IndexError:
         encoder = Encoder()
     if large is not None:
         encoder.nesting.found = large
-    excess = lower() if recursion_limit() > RAISED else 0
-    try:
-        return _encode(encoder, value, reusable=nesting is None)
-    finally:
-        if excess:
-            give_back(excess)
-
-
-def _encode(encoder: Encoder, value: object, *, reusable: bool) -> Sequence[Any]:
     try:
         encoder.dump(value)
     except _TooDeep:
@@ -244,7 +242,7 @@ def _encode(encoder: Encoder, value: object, *, reusable: bool) -> Sequence[Any]
             return _encode_with(_SetEncoder(encoder.nesting, _NO_LIMIT), value)
     if encoder.buffers:
         return _with_buffers(encoder)
-    if reusable:
+    if nesting is None:
         # Only here is nothing left in the encoder that outlives the call.
         output = encoder.output
         output.chunks = []

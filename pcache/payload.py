@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import io
 import pickle
+import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PROTOCOL = 5
+_NAMED = re.compile(rb"[\x82-\x84\x93]").findall  # opcodes that name what is called
+_HARMLESS = re.compile(  # those of them that name what calls nothing else
+    rb"\x8c(?:\x08builtins\x94?\x8c.(?:complex|bytearray|range|slice)|\x08datetime\x94?\x8c.\w+"
+    rb"|\x07decimal\x94?\x8c\x07Decimal)\x94?\x93"
+).findall
+
+loading: dict[str, None] = {}  # paths of entries that some thread is loading
 
 
 class Payload(NamedTuple):
@@ -67,6 +75,24 @@ load: Callable[[Any], Any] = pickle.loads
 def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
     """`load` for a stream whose buffers are out of band."""
     return functools.partial(pickle.loads, buffers=buffers)
+
+
+def calls(stream: bytes) -> bool:
+    """Whether loading a stream may call functions of Python's, which may ask for the same result again."""
+    return len(_NAMED(stream)) != len(_HARMLESS(stream))
+
+
+def is_loaded_here(path: str) -> bool:
+    """Whether this thread is loading an entry that is among `loading`; another one may be, too.
+
+    Whoever loads one has its path in a variable `loads`: a call for that alone would be too much for a hit.
+    """
+    frame = sys._getframe(1).f_back
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "pcache.reader" and frame.f_locals.get("loads") == path:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) -> tuple[Any, BaseException | None]:

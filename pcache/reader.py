@@ -10,12 +10,10 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import re
 import stat
 import sys
 import weakref
 from itertools import starmap
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import entry
@@ -24,13 +22,11 @@ from pcache.culprit import attempt, described
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
 from pcache.interrupts import pass_on
-from pcache.payload import load, load_again, load_with
+from pcache.payload import calls, load, load_again, load_with, loading
 from pcache.tally import COST_BITS
 from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pcache.entry import BufferRow, Header
     from pcache.home import Home
     from pcache.trust import Keyring
@@ -50,10 +46,6 @@ _MAP_TICK_NS = 20 * 10**6  # of file systems that arrays are mapped from: two ti
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
 _MAX_VERIFIED = 8192
 
-_CALLS = re.compile(rb"[\x82-\x84\x93]").search  # opcodes of a pickle that name what is called
-
-# Threads, with the paths of entries that they are loading: what is called then may ask for the same result again.
-loading: set[tuple[int, str]] = set()
 _live_maps: set[weakref.ref[mmap.mmap]] = set()
 _spare_buffers: list[bytearray] = []
 _verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_ns of files whose buffers were checked
@@ -97,7 +89,7 @@ class Recent:
         known = self._loaded.get(address.path)
         if known is None:
             return None
-        header, mtime_ns, stream, identity, weight, calls = known
+        header, mtime_ns, stream, identity, weight, may_call = known
         try:
             status = os.lstat(address.path)
         except OSError as error:
@@ -111,7 +103,15 @@ class Recent:
             raise Miss(error.reason, detail=error.detail) from error
         if header.flags and not means_the_same(header.flags, stream, address.home):
             return None
-        value, failure = _unpickle(address.path, load, stream) if calls else attempt(load, stream)
+        if may_call:
+            loads = address.path
+            try:
+                loading[loads] = None
+                value, failure = attempt(load, stream)
+            finally:
+                loading.pop(loads, None)
+        else:
+            value, failure = attempt(load, stream)
         if failure is not None:
             return None  # reading it says what there is to say
         return _new(Loaded, (value, header, mtime_ns, None, identity, weight))
@@ -128,9 +128,8 @@ class Recent:
         if self._size > _RECENT_SIZE:
             self._loaded.clear()
             self._size = 0
-        calls = _CALLS(loaded.stream) is not None
-        kept = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight, calls)
-        self._loaded[address.path] = kept
+        known = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight, calls(loaded.stream))
+        self._loaded[address.path] = known
 
     def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
         """Know an entry's file again whose times we changed ourselves, if it is still the one that was read."""
@@ -138,8 +137,8 @@ class Recent:
         if now[:2] != before[:2]:
             return
         if (known := self._loaded.get(path)) is not None:
-            header, _, stream, _, weight, calls = known
-            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, calls)
+            header, _, stream, _, weight, may_call = known
+            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, may_call)
         if (status.st_dev, *before) in _verified:
             _verified.add((status.st_dev, *now))
 
@@ -221,16 +220,6 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
         os.closerange(fd, fd + 1)
 
 
-def _unpickle(path: str, loader: Callable[[Any], Any], stream: Any) -> tuple[Any, BaseException | None]:
-    """Unpickle, known as being loaded meanwhile: a constructor that is cached would load its own result without end."""
-    mark = get_ident(), path
-    try:
-        loading.add(mark)
-        return attempt(loader, stream)
-    finally:
-        loading.discard(mark)
-
-
 def _load(
     fd: int, status: os.stat_result, head: Any, header: Header, address: Address, now_ns: int, verify: str
 ) -> Loaded:
@@ -238,6 +227,7 @@ def _load(
     entry.check_identity(header, address.key, address.function_id)
     entry.check_age(header, now_ns, address.ttl_ns)
     stream = entry.stream_of(head, header)
+    loads = address.path
     try:
         if header.flags and not means_the_same(header.flags, stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)
@@ -245,12 +235,14 @@ def _load(
         if header.n_buffers:
             rows = entry.table_of(head, header, status.st_size)
             loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
-        value, error = _unpickle(address.path, loader, stream)
+        loading[loads] = None
+        value, error = attempt(loader, stream)
         if error is not None:
             value, error = load_again(loader, stream, error)
         small = not header.n_buffers and len(stream) <= _RECENT_STREAM
         kept = bytes(stream) if small and error is None else None
     finally:
+        loading.pop(loads, None)
         if isinstance(stream, memoryview):
             stream.release()  # the buffer it lies in is used again
     if error is not None:

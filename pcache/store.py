@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 import time
-from threading import get_ident
 from typing import TYPE_CHECKING, TypeVar
 
 from pcache import claim as claims
@@ -23,8 +22,9 @@ from pcache import stamp
 from pcache.access import PRIVATE, Access
 from pcache.errors import DirectoryError, LoadingItself
 from pcache.interrupts import pass_on, uninterrupted
+from pcache.payload import is_loaded_here, loading
 from pcache.plain import NO_FILE, read_plain
-from pcache.reader import Recent, loading, read_value
+from pcache.reader import Recent, read_value
 from pcache.shards import GENERATION, Shards, is_in_place
 from pcache.trust import write_all
 
@@ -79,7 +79,7 @@ class Store(Shards):
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not ours."""
         path = address.path
-        if loading and (get_ident(), path) in loading:
+        if loading and path in loading and is_loaded_here(path):
             raise LoadingItself("unloadable", detail="it is being loaded by what asks for it")
         now_ns = time.time_ns()
         loaded = self._recent.again(address, now_ns)

@@ -98,7 +98,9 @@ def ways() -> Iterator[tuple[str, str, Any, bool]]:
         for error in RAISED:
             yield module, name, error, True
         for value in RETURNED:
-            yield module, name, value, False
+            # A MagicMock is the number 1 to the system: in the place of a descriptor it is standard output.
+            if not (name == "open" and isinstance(value, mock.MagicMock)):
+                yield module, name, value, False
 
 
 CALLS: list[int] = []
@@ -200,6 +202,7 @@ def main() -> None:
     folder, share, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     warnings.simplefilter("error")
     random.seed(seed)
+    os.chdir(folder)  # nonsense may be taken for a name of a file
     ground = Ground(folder / "cache")
     ground.open()(0)
     trials = 0
