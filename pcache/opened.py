@@ -151,6 +151,7 @@ def _check_steps(fd: int, root: str, folder: str, *, shared: bool) -> None:
         pass_on(error)
         if isinstance(error, DirectoryError):
             raise
+        raise unusable(folder, error) from error
     _are_there(root, folder, shared=shared)  # says what stands in their place, as a rule
     raise DirectoryError(
         f"the cache directory {folder} was moved or replaced just now; try again, and if others may write to"
