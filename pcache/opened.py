@@ -101,6 +101,8 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
         fd = uninterrupted(os.open, folder, _FOLDER)
     except OSError as error:
         pass_on(error)
+        if error.errno == errno.ENOENT and not os.path.lexists(folder):
+            return None  # quickly: most of the 256 shards of a small cache
         if not _are_there(root, folder, shared=shared) or error.errno == errno.ENOENT:
             return None
         raise unusable(folder, error) from error
