@@ -101,6 +101,8 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
         fd = uninterrupted(os.open, folder, _FOLDER)
     except OSError as error:
         pass_on(error)
+        if error.errno == errno.ENOENT and not os.path.lexists(folder):
+            return None  # quickly: most of the 256 shards of a small cache
         if not _are_there(root, folder, shared=shared) or error.errno == errno.ENOENT:
             return None
         raise unusable(folder, error) from error
@@ -151,6 +153,7 @@ def _check_steps(fd: int, root: str, folder: str, *, shared: bool) -> None:
         pass_on(error)
         if isinstance(error, DirectoryError):
             raise
+        raise unusable(folder, error) from error
     _are_there(root, folder, shared=shared)  # says what stands in their place, as a rule
     raise DirectoryError(
         f"the cache directory {folder} was moved or replaced just now; try again, and if others may write to"

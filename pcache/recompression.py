@@ -130,8 +130,10 @@ def _replace(store: Store, item: StoredFile, read: os.stat_result, pieces: Seque
                 os.fsync(lock.fd)
             return True
     finally:
-        folder.remove(temporary)
-        os.closerange(folder.fd, folder.fd + 1)
+        try:
+            folder.remove(temporary)
+        finally:
+            os.closerange(folder.fd, folder.fd + 1)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int]:

@@ -126,13 +126,17 @@ class Shards:
         finally:
             os.closerange(opened.fd, opened.fd + 1)
 
-    def _of_shard(self, shard: str, act: Callable[[OpenFolder], list[T]]) -> list[T]:
+    def _of_shard(
+        self, shard: str, act: Callable[[OpenFolder], list[T]], refusals: list[OSError] | None = None
+    ) -> list[T]:
         """What `act` finds in a shard; nothing in one that is not ours or cannot be read, which stops no other."""
         try:
             return self._inside(f"{self.entries}/{shard}", act) or []
         except DirectoryError as error:
             if getattr(error.__cause__, "errno", None) in _PASSING:
                 raise
+            if refusals is not None:
+                refusals.append(error)
             return []
 
     def shards(self) -> list[str]:
@@ -140,15 +144,13 @@ class Shards:
         items = self._inside(self.entries, lambda opened: [item for item in opened.items() if _is_folder(item)])
         return sorted(item.name for item in items or () if _SHARD.fullmatch(item.name))
 
-    def check_shards(self) -> None:
-        """Raise `DirectoryError` for a shard that is not ours, or cannot be looked into: elsewhere it is left out."""
-        for shard in self.shards():
-            self._inside(f"{self.entries}/{shard}", lambda _: None)
+    def scan(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
+        """List all entries, or those of some shards. What appears or disappears meanwhile may be in the list or not.
 
-    def scan(self, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
-        """List all entries, or those of some shards. What appears or disappears meanwhile may be in the list or not."""
+        `refusals` gets why a shard was left out.
+        """
         for shard in self.shards() if shards is None else shards:
-            yield from self._of_shard(shard, entries_in)
+            yield from self._of_shard(shard, entries_in, refusals)
 
     def count(self) -> int:
         """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""

@@ -129,13 +129,16 @@ def clear(
     if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
     chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
-    removed = _remove(cache, chosen.files(), "cleared", chosen.about(), dry_run=dry_run, progress=progress)
+    refusals: list[OSError] = []
+    files = chosen.files(refusals=refusals)
+    removed = _remove(cache, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
     if not dry_run:
         for path in list(registry.paths(cache.flow.store.functions)):
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
                 cache.flow.store.delete(path)
         _sweep(cache)
-        cache.flow.store.check_shards()  # nobody believes that what was left there is gone
+        if refusals:
+            raise refusals[0]  # nobody believes that what was left there is gone
     return removed
 
 
@@ -178,9 +181,9 @@ class Chosen(NamedTuple):
         """Whether all entries of the versions are meant."""
         return self.unused_since_ns is None and self.larger_than < 0
 
-    def files(self, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
-        """List them; anew at each call."""
-        for item in self.cache.flow.store.scan(shards):
+    def files(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
+        """List them; anew at each call. `refusals` gets why a shard was left out."""
+        for item in self.cache.flow.store.scan(shards, refusals):
             if (
                 (self.ids is None or item.function_id in self.ids)
                 and (self.unused_since_ns is None or item.used_ns < self.unused_since_ns)

@@ -512,3 +512,16 @@ def test_imports_of_modules_that_do_not_exist() -> None:
     text = pickle.dumps(zoo.Plain("a"), 4).replace(b"tests.zoo", b"no.module")
     assert imports_of(text) == ["no.module.Plain"]
     assert "no" not in sys.modules
+
+
+def test_a_shard_that_is_not_ours_is_left_and_said(filled: Any) -> None:
+    """`clear` removes all others and then raises; what merely looks, and the limits, go on without it."""
+    shard = next(iter(sorted(Path(filled.location, "v1", "entries").iterdir())))
+    there = len(list(shard.iterdir()))
+    shard.chmod(0o777)
+    assert filled.stats().entries == 5 - there
+    with pytest.raises(DirectoryError, match=f"{shard} can be written by others"):
+        filled.clear()
+    assert len(files(filled)) == there
+    shard.chmod(0o700)
+    assert filled.clear().entries == there

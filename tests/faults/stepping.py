@@ -32,7 +32,7 @@ from tests.faults.shim import ERRNOS, SPANS, Fault, Shim
 _CHANGING = ("create", "write", "pwrite", "rename", "unlink", "mkdir", "link", "ftruncate", "utimens", "futimens")
 _FEW = 20  # calls of an operation, of which each fails also in the short form; of others every second
 _TIMEOUT = 20  # seconds after which a child hangs
-_LISTING = {"opendir", "readdir64", "closedir", "lstat64"}  # 256 shards are looked for, one like the other
+_LISTING = {"open64", "opendir", "readdir64", "closedir", "lstat64"}  # 256 shards are looked for, one like the other
 _AROUND = 3  # calls among whose like, before and after, one goes wrong now and then only
 _NO_FAULT = Fault("pass")
 _RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # in names of files that are renamed when they are whole
