@@ -5,8 +5,10 @@ Loading runs code that the pickle names, so it only ever sees bytes whose tag wa
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
+import operator
 import pickle
 import re
 import sys
@@ -51,21 +53,38 @@ def dump(value: object) -> Payload:
         return False
 
     stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, PROTOCOL, buffer_callback=take)
+    pickler.dispatch_table = _Reducers()
     excess = lower() if recursion_limit() > RAISED else 0
     try:
-        _Pickler(stream, PROTOCOL, buffer_callback=take).dump(value)
+        pickler.dump(value)
     finally:
         give_back(excess)
     return Payload(stream.getvalue(), buffers)
 
 
-class _Pickler(pickle.Pickler):
-    """Writes what the pickles of some classes drop of their subclasses, too."""
+class _Reducers(dict[type, Any]):
+    """What pickles the objects of a class that a value holds: asked by the pickler, once for each class.
 
-    def reducer_override(self, obj: Any) -> Any:
-        if author_of(type(obj)) is None:  # of most objects
-            return NotImplemented
-        return whole(obj, PROTOCOL) or NotImplemented
+    A hook that sees every object takes as long as pickling it; this is a look into a dict.
+    """
+
+    def __missing__(self, cls: type) -> Any:
+        found = copyreg.dispatch_table.get(cls)
+        if found is None:
+            if issubclass(cls, type):
+                raise KeyError(cls)  # by name, as pickle does it
+            found = _as_it_says if author_of(cls) is None else _whole
+        self[cls] = found
+        return found
+
+
+_as_it_says = operator.methodcaller("__reduce_ex__", PROTOCOL)
+
+
+def _whole(obj: Any) -> Any:
+    """An object with what the pickles of its class drop of it."""
+    return whole(obj, PROTOCOL) or obj.__reduce_ex__(PROTOCOL)
 
 
 # Called through `attempt` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
