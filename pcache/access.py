@@ -8,17 +8,23 @@ neither widens the rights of a part nor narrows those of a shared one.
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import stat
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.clocks import Stopwatch
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import is_plain, make_way
 from pcache.trust import SAFE_FLAGS, check_directory, our_uid
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
-_APPEARING = 1.0  # seconds after which whoever was making a file that we may not open yet was killed
+_make_private = functools.partial(os.open, mode=_RIGHTS[False][1])
+_APPEARING = 0.25  # seconds after which whoever was making a file that we may not open yet was killed
 _PAUSE = 0.001
 
 
@@ -69,10 +75,11 @@ class Access(NamedTuple):
 
         Raises `OSError`.
         """
-        make_way(path)
         flags |= os.O_CREAT | SAFE_FLAGS
         mode = _RIGHTS[self.shared][1]
-        fd = uninterrupted(_open_shared if self.shared else os.open, path, flags, mode)
+        if not flags & os.O_EXCL:
+            make_way(path)
+        fd = uninterrupted(self._open_appearing, path, flags, mode)
         try:
             status = os.fstat(fd)
             if not is_plain(status):
@@ -84,24 +91,50 @@ class Access(NamedTuple):
             raise
         return fd
 
+    @property
+    def make(self) -> Callable[[str, int], int]:
+        """What makes a file, with flags that have `O_EXCL`: a plain one of ours, whatever stood there before."""
+        return self.open if self.shared else _make_private
 
-PRIVATE = Access()
-
-
-def _open_shared(path: str, flags: int, mode: int) -> int:
-    """Open a file that another user may just be making: by a mask, its group may be kept out for a moment."""
-    deadline = time.monotonic() + _APPEARING
-    while True:
+    def reopen(self, path: str, flags: int) -> int:
+        """Open a plain file for writing that we made ourselves; raises `OSError` when it is gone or another."""
+        fd = uninterrupted(os.open, path, flags & ~os.O_CREAT | SAFE_FLAGS)
         try:
-            return uninterrupted(os.open, path, flags, mode)
-        except PermissionError:
-            if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
-                raise
-        if time.monotonic() < deadline:
-            time.sleep(_PAUSE)
-            continue
+            if not is_plain(os.fstat(fd)):
+                raise FileNotFoundError(errno.ENOENT, "something else was put in the place of a file", path)
+        except BaseException:
+            os.closerange(fd, fd + 1)
+            raise
+        return fd
+
+    def _open_appearing(self, path: str, flags: int, mode: int) -> int:
+        """Open a file that another user may just be making: by a mask, its group may be kept out for a moment.
+
+        One that stays closed to us goes: nothing that is opened for writing holds more than can be lost.
+        """
+        clock, patience = Stopwatch(), _APPEARING if self.shared else 0.0
+        while True:
+            try:
+                return uninterrupted(os.open, path, flags, mode)
+            except PermissionError:
+                if not os.access(os.path.dirname(path), os.W_OK | os.X_OK) or not os.path.lexists(path):
+                    raise
+            if clock.passed() >= patience or _age_of(path) > patience:
+                break
+            clock.pause(_PAUSE)
         try:
-            os.unlink(path)  # nothing that is opened for writing holds more than can be lost
+            os.unlink(path)
         except FileNotFoundError:
             pass  # another process removed it
-        deadline = time.monotonic() + _APPEARING
+        return uninterrupted(os.open, path, flags, mode)
+
+
+def _age_of(path: str) -> float:
+    """Seconds since a file was made or given other rights; 0 where there is none."""
+    try:
+        return time.time() - os.lstat(path).st_ctime
+    except FileNotFoundError:
+        return 0.0
+
+
+PRIVATE = Access()

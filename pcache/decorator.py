@@ -180,10 +180,11 @@ class CachedFunction(Generic[P, R]):
         if self._cache.settings.read_only:
             return False
         from pcache import removals  # late for start-up time
+        from pcache.fences import invalidate  # the same
 
         call = self._calls.of(args, kwargs)
         addresses = (call.address, *self._calls.earlier(call))
-        dropped = [address for address in addresses if self._flow.store.delete(address.path)]
+        dropped = [address for address in addresses if invalidate(self._flow.store, address.path)]
         names = (address.function_id.hex() + address.key.hex() for address in dropped)
         removals.note(self._cache.location, names, "invalidated", self._cache.flow.store.access)
         return bool(dropped)

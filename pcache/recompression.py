@@ -90,7 +90,7 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
         return item.length
     if dry_run:
         return length
-    claim = store.claim(item.path, owner_record("pcache recompress"))
+    claim = store.claim(item.path, owner_record("pcache recompress", keyring))
     if claim is None:
         return None
     with claim:

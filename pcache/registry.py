@@ -136,7 +136,7 @@ def read_adopted(
 
 def exists(folder: str, function_id: str) -> bool:
     """Whether a version has a file, of whatever content."""
-    return os.path.lexists(os.path.join(folder, f"{function_id}.json"))
+    return os.access(f"{folder}/{function_id}.json", os.F_OK)
 
 
 def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:

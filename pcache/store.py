@@ -16,11 +16,13 @@ import os
 import re
 import stat
 import time
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache import claim as claims
 from pcache import stamp
 from pcache.access import PRIVATE, Access
+from pcache.drafts import PrivateClaim, unlink_if_there
 from pcache.errors import DirectoryError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.mounts import is_network
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pcache.claim import Claim
+    from pcache.owner import Record
     from pcache.reader import Address, Loaded
     from pcache.trust import Keyring
 
@@ -153,18 +156,17 @@ class Store:
             except OSError as error:
                 pass_on(error)  # else the lookup that follows tells
 
-    def claim(self, path: str, owner: bytes) -> Claim | None:
+    def claim(self, path: str, owner: Record) -> Claim | PrivateClaim | None:
         """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
         if self.network:
             return self.private_claim(path, owner)
         return self._claim_with(claims.try_claim, path, owner)
 
-    def private_claim(self, path: str, owner: bytes) -> Claim:
+    def private_claim(self, path: str, owner: Record) -> PrivateClaim:
         """A claim that excludes nobody and overwrites what is there."""
-        take = claims.private_claim if self.network else claims.locked_private_claim
-        return self._claim_with(take, path, owner)
+        return self._claim_with(partial(PrivateClaim, locks=not self.network), path, owner)
 
-    def _claim_with(self, take: Callable[[str, bytes, Access], T], path: str, owner: bytes) -> T:
+    def _claim_with(self, take: Callable[[str, Record, Access], T], path: str, owner: Record) -> T:
         shard = path[self._shard_at]
         if shard not in self._checked_shards:
             self._check_shard(shard)  # a refresh or a put comes here without a lookup
@@ -182,7 +184,7 @@ class Store:
 
     def delete(self, path: str) -> bool:
         """Remove one entry; return whether it was there."""
-        return claims.unlink_if_there(path)
+        return unlink_if_there(path)
 
     def shards(self) -> list[str]:
         """The names of the shards that there are, in order; raises `DirectoryError` where they are not ours."""
@@ -218,13 +220,16 @@ class Store:
             if _CLAIM.fullmatch(item.name):
                 yield item.path
 
-    def sweep(self, shards: Iterable[str] | None = None) -> int:
-        """Remove the claims that killed processes left behind, everywhere or in some shards; return how many."""
+    def sweep(self, shards: Iterable[str] | None = None, keyring: Keyring | None = None) -> int:
+        """Remove the claims that killed processes left behind, everywhere or in some shards; return how many.
+
+        `keyring` tells those of private claims that belong to processes which live.
+        """
         removed = 0
         for path in self.claim_paths(shards):
             try:
                 if path.endswith(CLAIM_SUFFIX) or not self.network:
-                    removed += claims.remove_leftover(path)
+                    removed += claims.remove_leftover(path, keyring)
                 elif abs(time.time() - os.stat(path).st_mtime) > _PRIVATE_CLAIM_AGE:
                     removed += self.delete(path)
             except OSError as error:

@@ -9,7 +9,7 @@ import errno
 import functools
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pcache.claim import DURABLE
 from pcache.culprit import attempt
@@ -29,15 +29,23 @@ from pcache.reader import is_beyond_use
 from pcache.trust import UNSIGNED, check_private
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pcache.claim import Claim
     from pcache.config import Settings
+    from pcache.drafts import PrivateClaim
     from pcache.flow import Job
     from pcache.ledger import Ledger
+    from pcache.owner import Record
     from pcache.room import Room
     from pcache.store import Store
     from pcache.trust import Keyring, KeySource
 
+C = TypeVar("C")
+
 _STOP_WRITING = 60.0  # seconds without a try after a write was refused
+# Of this process and moment: all descriptors are in use, or the program closed one that was not its own.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
 # What a file, or anything else, in the way of one entry makes of writing it.
 _ODD_FILE = frozenset(
     getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
@@ -81,11 +89,17 @@ class Storing:
         if keys.keyring is None and not keys.has_place():
             attempt(self._ensure_keyring)  # no home: find out now whether the directory is private
 
-    def claim(self, job: Job) -> Claim | None:
-        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written."""
-        self._check_writing()
+    def claim(self, job: Job, *, private: bool = False) -> Claim | PrivateClaim | None:
+        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written.
+
+        A `private` one excludes nobody, and nobody can hold it.
+        """
+        return self._take(self._store.private_claim if private else self._store.claim, job)
+
+    def _take(self, take: Callable[[str, Record], C], job: Job) -> C:
+        keyring = self._check_writing()
         try:
-            return self._store.claim(job.address.path, owner_record(job.name))
+            return take(job.address.path, owner_record(job.name, keyring))
         except OSError as error:
             self.refuse(error, job.address.path)
             raise CannotWrite from error
@@ -93,20 +107,22 @@ class Storing:
     def put(self, job: Job, result: object) -> bool:
         """Store a result that was not computed here, over whatever is there; return whether it is there now."""
         try:
-            self._check_writing()
-            claim = self._store.private_claim(job.address.path, owner_record(job.name))
+            claim = self._take(self._store.private_claim, job)
         except CannotWrite:
-            return False
-        except OSError as error:
-            self.refuse(error, job.address.path)
             return False
         with claim:
             try:
-                return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
-            finally:
-                claim.abandon()
+                try:
+                    return self.publish(claim, job, result, 0, Miss("refreshed"), time.time_ns())
+                finally:
+                    claim.abandon()
+            except BaseException:
+                claim.abandon()  # an interrupt may have come while it did so itself
+                raise
 
-    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
+    def publish(
+        self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int
+    ) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
         from pcache import publishing  # late for start-up time: a hit encodes nothing
 
@@ -134,7 +150,7 @@ class Storing:
             self.refuse(refusal, job.address.path)
             return False
         if not published:
-            return False  # the directory was cleared meanwhile, and the claim with it
+            return False  # the result was dropped meanwhile, or the directory cleared, and the claim with it
         self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
         self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
@@ -165,15 +181,16 @@ class Storing:
             else:
                 self._registered.add(facts.function_id)
 
-    def _check_writing(self) -> None:
+    def _check_writing(self) -> Keyring:
         if self._settings.read_only or time.monotonic() < self._stopped_until:
             raise CannotWrite
-        self._ensure_keyring()
+        return self._ensure_keyring()
 
-    def _ensure_keyring(self) -> None:
+    def _ensure_keyring(self) -> Keyring:
         """Have a signing key. Without a place for one, nothing is read or written unless the directory is private."""
         try:
-            if self._keys.ensure() is UNSIGNED:
+            keyring = self._keys.ensure()
+            if keyring is UNSIGNED:
                 check_private(self._store.root)
         except (DirectoryError, SigningKeyError) as error:
             self.not_private = isinstance(error, DirectoryError)  # a bad key file may be put right meanwhile
@@ -182,6 +199,7 @@ class Storing:
         except OSError as error:  # a full disk, which may have room for a key later
             self.refuse(error)
             raise CannotWrite from error
+        return keyring
 
     def _unpicklable(self, job: Job, result: object, error: Exception) -> None:
         from pcache.payload import culprit_of  # late for start-up time
@@ -210,10 +228,14 @@ class Storing:
     def refuse(self, error: Exception, path: str = "") -> None:
         """Writing the entry at `path` failed: say so once per cause.
 
-        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written.
+        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written, or
+        of the program, which had no descriptors left just now.
         """
         if isinstance(error, OSError):
             pass_on(error)
+        if getattr(error, "errno", None) in _PASSING:
+            self._say(error, "a result is not stored", "The caller got it, and it will be computed again.")
+            return
         if path and _is_of_one(error, path):
             self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")
             return

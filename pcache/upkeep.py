@@ -12,10 +12,13 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache import occupancy, registry
+from pcache.decorator import CachedFunction
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
+from pcache.fences import fence
 from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN
+from pcache.owner import owner_of
 from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
@@ -124,6 +127,8 @@ def clear(
     if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
     chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    if chosen.is_whole and not dry_run:
+        _fence(chosen, selection)
     removed = _remove(cache, chosen.files(), "cleared", chosen.about(), dry_run=dry_run, progress=progress)
     if not dry_run:
         for path in list(registry.paths(cache.flow.store.functions)):
@@ -131,6 +136,21 @@ def clear(
                 cache.flow.store.delete(path)
         _sweep(cache)
     return removed
+
+
+def _fence(chosen: Chosen, selection: Selection) -> None:
+    """Have nothing stored of the functions that is being computed now, also in versions that have not stored yet."""
+    ids, keyring = chosen.ids, chosen.cache.flow.keys.look()
+    names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
+    names |= {selection.name} if isinstance(selection, CachedFunction) else set()
+
+    def is_meant(path: str) -> bool:
+        if ids is None or os.path.basename(path)[:16] in ids:
+            return True
+        owner = owner_of(path, keyring)
+        return owner is not None and owner.call in names
+
+    fence(chosen.cache.flow.store, is_meant)
 
 
 def candidates(
@@ -254,7 +274,7 @@ def _sweep(cache: Cache) -> int:
             continue  # renamed by its writer meanwhile
     if cache.flow.keys.path is not None:
         _sweep_key_folder(cache.flow.keys.path)
-    return cache.flow.store.sweep()
+    return cache.flow.store.sweep(keyring=cache.flow.keys.look())
 
 
 def _sweep_key_folder(path: str) -> None:

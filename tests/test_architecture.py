@@ -22,17 +22,18 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-counted endings errors eviction files folders forks method opcodes reports summary tally
-interrupts
+clocks counted endings errors eviction files folders method opcodes reports summary tally
+forks interrupts
 culprit mounts notices provenance units compression trust
 plain
 access
 dispatch entry locking options owner rules
-ledger config keys payload registry removals claim stamp
+drafts ledger config keys payload registry removals stamp
+claim
 history home occupancy
 arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions
-recompression removing room waiting walk
+fences recompression removing room waiting walk
 fingerprint storing
 flow
 captured versions explanation
