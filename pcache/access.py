@@ -7,14 +7,19 @@ neither widens the rights of a part nor narrows those of a shared one.
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.folders import make_private
-from pcache.opened import OpenFolder, make_folder, open_folder, open_or_make, open_plain
+from pcache.opened import RIGHTS, OpenFolder, make_folder, open_folder, open_or_make, open_plain, reopen_plain
 from pcache.trust import check_directory
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _WAY_IN = 0o2750  # of folders above a shared one: its group comes through, and only their maker may replace it
+_make_private = functools.partial(os.open, mode=RIGHTS[False][1])
 
 
 class Access(NamedTuple):
@@ -58,6 +63,15 @@ class Access(NamedTuple):
         Raises `OSError`. In a folder that others may write to, use `enter` and open it there.
         """
         return open_plain(path, None, flags, shared=self.shared)
+
+    @property
+    def make(self) -> Callable[[str, int], int]:
+        """What makes a file, with flags that have `O_EXCL`: a plain one of ours, whatever stood there before."""
+        return self.open if self.shared else _make_private
+
+    def reopen(self, path: str, flags: int) -> int:
+        """Open a plain file for writing that we made ourselves; raises `OSError` when it is gone or another."""
+        return reopen_plain(path, flags)
 
 
 PRIVATE = Access()

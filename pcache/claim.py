@@ -1,9 +1,11 @@
 """The right to compute one missing key.
 
-A claim is an operating-system lock on the file that becomes the entry: the owner computes, writes the entry into the
-claim file and renames it. The lock dies with its owner, so a killed process never blocks anybody. Correctness never
-rests on the lock: whoever renames last wins, and every version of the file is whole. Nothing here knows what an entry
-looks like.
+A claim is an operating-system lock on a file beside the entry that is to be, with a record of who computes. The lock
+dies with its owner, so a killed process never blocks anybody. Nothing of an entry is ever written into it: the result
+goes into a draft, a file of our own that is renamed. Correctness never rests on the lock: whoever renames last wins,
+and every version of an entry is whole. Nothing here knows what an entry looks like.
+
+Removing a claim is also how a computation is told that nobody wants its result any more: see `Store.fence`.
 
 Between processes one lock per key; between threads `Flights` meets in memory. After a fork the child closes its copies
 of the descriptors, which leaves the parent's locks alone.
@@ -11,7 +13,6 @@ of the descriptors, which leaves the parent's locks alone.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
@@ -21,41 +22,46 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pcache.access import PRIVATE
+from pcache.drafts import NO_LOCKS, Draft, PrivateClaim, draft_path
 from pcache.interrupts import pass_on, uninterrupted
-from pcache.locking import Lock, locking
-from pcache.owner import CLAIM_SUFFIX, MAX_OWNER
-from pcache.plain import make_way
-from pcache.trust import SAFE_FLAGS, our_uid
+from pcache.locking import Lock, identity_at, locking
+from pcache.owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
+from pcache.plain import make_way, read_plain
+from pcache.trust import SAFE_FLAGS, make_keyring, our_uid
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pcache.access import Access
+    from pcache.owner import Record
+    from pcache.trust import Keyring
 
 DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 _MOST_TRIES = 100  # to find a claim file in place
-_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
 
 
 class Claim(Lock):
-    """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither."""
+    """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither.
+
+    `lost` says whether somebody removed it, so that what was computed under it is not stored.
+    """
+
+    lost = False
 
     def __init__(
         self, entry_path: str, suffix: str = CLAIM_SUFFIX, mode: str = "r+", *, access: Access = PRIVATE
     ) -> None:
         self.entry_path = entry_path
-        self._written = 0
-        super().__init__(entry_path + suffix, mode, access=access)
+        self._access = access
+        self._owner: Record | None = None
+        self._said = b""
+        super().__init__(entry_path + suffix, mode, access=access, opener=access.make if mode == "x+" else None)
 
-    def is_in_place(self) -> bool:
-        """Whether the claim file still stands under its name: its last owner may have renamed or removed it."""
-        ours = os.fstat(self.fd)
-        return _identity(self.path) == (ours.st_ino, ours.st_dev)
-
-    def sign(self, owner: bytes) -> None:
-        """Say who computes; only ever in a claim that is in place, since elsewhere its file may be an entry."""
+    def sign(self, owner: Record) -> None:
+        """Say who computes; only ever in a claim that is in place and empty."""
+        self._owner, self._said = owner, owner.sealed(self.entry_path)
         try:
-            self._written = os.write(self.fd, owner)
+            self.use(os.write, self.number, self._said)
         except OSError:
             try:
                 os.unlink(self.path)  # a full disk: an empty claim must not stay
@@ -74,25 +80,35 @@ class Claim(Lock):
 
     def amend(self, awaits: Sequence[str]) -> None:
         """Say which results the owner waits for; only ever in a claim that is held and not being published."""
-        import json  # late for start-up time
-
-        status = os.fstat(self.fd)
-        owner = json.loads(os.pread(self.fd, MAX_OWNER, 0))
-        record = json.dumps({**owner, "awaits": list(awaits)}).encode()
-        if len(record) <= MAX_OWNER:
-            self._written = max(self._written, len(record))
-            os.pwrite(self.fd, record, 0)
-            os.ftruncate(self.fd, len(record))
-            os.utime(self.fd, ns=(status.st_atime_ns, status.st_mtime_ns))  # since when it computes
+        if self._owner is None:
+            return
+        record = self._owner.sealed(self.entry_path, awaits)
+        if len(record) <= MAX_OWNER and self.use(os.pwrite, self.number, record, 0) == len(record):
+            self._said = record
+            self.use(os.ftruncate, self.number, len(record))
 
     def empty(self) -> bool:
-        """Empty a file that a killed owner left. False for that of another user: only its owner may set its times."""
-        status = os.fstat(self.fd)
-        if status.st_uid != our_uid():
+        """Empty a file that a killed owner left. False for that of another user: who could write into it may go on."""
+        status = self.use(os.fstat, self.number)
+        if status is None or status.st_uid != our_uid():
             return False
         if status.st_size:
-            os.ftruncate(self.fd, 0)
+            self.use(os.ftruncate, self.number, 0)
         return True
+
+    def is_standing(self) -> bool:
+        """Whether nobody has removed or taken over the claim.
+
+        Where the program closed our descriptor the lock is gone; then the claim is ours as long as it says so.
+        """
+        return self.is_in_place() and (self.is_ours() or self._says_ours())
+
+    def _says_ours(self) -> bool:
+        try:
+            return bool(self._said) and read_plain(self.path, len(self._said)) == self._said
+        except OSError as error:
+            pass_on(error)
+            return False
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
         """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
@@ -102,140 +118,106 @@ class Claim(Lock):
         becomes the file's modification time.
         Raises `OSError` when it cannot be written; the claim is then still held.
         """
-        if self.fd < 0:
+        if self.closed:
             return 0
-        size = _write_all(self.fd, pieces)
-        if self._written > size:
-            os.ftruncate(self.fd, size)
-        os.utime(self.fd, ns=(mtime_ns, mtime_ns))
-        if not self.is_in_place():
-            self.release()
-            return 0  # somebody removed the claim file: an entry of theirs may stand there
-        if replaces_nothing:
-            unlink_if_there(self.entry_path)
-        os.rename(self.path, self.entry_path)
-        if durable:
-            os.fsync(self.fd)  # after the renaming, so that the new name is on the disk as well
-        self.release()
+        try:
+            draft = Draft(draft_path(self.entry_path), access=self._access)
+        except FileNotFoundError:
+            self.lost = True  # the folder is gone, and the claim with it
+            self.abandon()
+            return 0
+        size = 0
+        with draft:
+            try:
+                size = draft.publish(self, pieces, durable=durable, over=not replaces_nothing, mtime_ns=mtime_ns)
+                if not self.abandon():
+                    self.lost, size = True, 0
+                    draft.withdraw(self.entry_path)
+            finally:
+                if not size:
+                    draft.drop()
+                draft.release()
         return size
 
-    def abandon(self) -> None:
-        """Remove the claim file while still holding it, and let go. Does nothing when the claim is no longer held."""
-        if self.fd < 0:
-            return
+    def abandon(self) -> bool:
+        """Remove the claim file while still holding it, and let go; return whether it was still there and ours.
+
+        Does nothing when the claim is no longer held.
+        """
+        if self.closed:
+            return False
+        stood = False
         try:
-            if self.is_in_place():
+            # Another's that has its inode, since ours was closed for us, is dropped at worst.
+            if stood := self.is_in_place():
                 os.unlink(self.path)
         except OSError as error:
             pass_on(error)  # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
-        finally:
-            self.release()
+        self.release()  # not where an interrupt came before: it can be abandoned again
+        return stood
 
 
-def _write_all(fd: int, pieces: Sequence[Any]) -> int:
-    total = 0
-    for piece in pieces:
-        if isinstance(piece, bytes) and (written := os.pwrite(fd, piece, total)) == len(piece):
-            total += written
-            continue
-        with memoryview(piece) as view, view.cast("B") as rest:
-            done = 0
-            while done < len(rest):
-                if (count := os.pwrite(fd, rest[done:], total + done)) <= 0:
-                    raise OSError(errno.EIO, "nothing could be written")
-                done += count
-            total += done
-    return total
-
-
-def _identity(path: str, below: int | None = None) -> tuple[int, int] | None:
-    """Inode and device of a file, None where there is none."""
-    try:
-        there = os.stat(path, dir_fd=below, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return (there.st_ino, there.st_dev)
-
-
-def unlink_if_there(path: str) -> bool:
-    """Remove a file; return whether it was there."""
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def try_claim(entry_path: str, owner: bytes, access: Access = PRIVATE, suffix: str = CLAIM_SUFFIX) -> Claim | None:
+def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim | PrivateClaim | None:
     """Take the claim of an entry, or return None while somebody else holds it.
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
     try:
         for _ in range(_MOST_TRIES):
-            claim = Claim(entry_path, suffix, access=access)
+            try:
+                claim = Claim(entry_path, mode="x+", access=access)
+                is_new = True
+            except FileExistsError:
+                claim = Claim(entry_path, access=access)
+                is_new = False
             try:
                 try:
-                    is_free = locking()(claim.fd, blocking=False)
+                    is_free = locking()(claim.number, blocking=False)
                 except OSError as error:
-                    if error.errno not in _NO_LOCKS:
+                    if error.errno not in NO_LOCKS:
                         raise
                     claim.drop_unsigned()
-                    return private_claim(entry_path, owner, access)
+                    return PrivateClaim(entry_path, owner, access=access)
                 if not is_free:
                     claim.release()
                     return None
                 if claim.is_in_place():
-                    if claim.empty():
+                    if is_new or claim.empty():
                         claim.sign(owner)
+                        if not is_new:
+                            _remove_drafts(entry_path, owner)
                         return claim
                     os.unlink(claim.path)
-                claim.release()  # its owner published meanwhile: look for the new one
+                claim.release()  # its owner is done meanwhile: look for a new one
             except BaseException:
                 claim.close()
                 raise
     except OSError as error:
         if error.errno is None:  # a timeout
-            remove_leftover(entry_path + suffix)
+            remove_leftover(entry_path + CLAIM_SUFFIX)
         raise
     except BaseException:
-        remove_leftover(entry_path + suffix)  # perhaps we had made the file
+        remove_leftover(entry_path + CLAIM_SUFFIX)  # perhaps we had made the file
         raise
-    return private_claim(entry_path, owner, access)  # a file system that does not see what it has just opened
+    return PrivateClaim(entry_path, owner, access=access)  # a file system that does not see what it has just opened
 
 
-def _private_suffix() -> str:
-    return f"{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
-
-
-def locked_private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Claim:
-    """A claim that excludes nobody; locked all the same, so that what a killed owner leaves is known as that."""
-    while (claim := try_claim(entry_path, owner, access, _private_suffix())) is None:
-        pass  # somebody looks just now whether it is a leftover
-    return claim
-
-
-def private_claim(entry_path: str, owner: bytes, access: Access = PRIVATE) -> Claim:
-    """A claim that excludes nobody, for file systems without locks, or where they cannot be relied upon."""
-    suffix = _private_suffix()
-    try:
-        claim = Claim(entry_path, suffix, "x+", access=access)
-        try:
-            claim.sign(owner)
-        except BaseException:
-            claim.close()
-            raise
-    except BaseException:
-        unlink_if_there(entry_path + suffix)  # nobody else has this name
-        raise
-    return claim
-
-
-def remove_leftover(path: str, below: int | None = None) -> bool:
-    """Remove a claim file that nobody holds, and what is none; return whether it is gone.
+def remove_leftover(path: str, keyring: Keyring | None = None, *, below: int | None = None) -> bool:
+    """Remove a claim file or a draft that nobody holds, and what is none; return whether it is gone.
 
     Where others may write, `path` is a name, and `below` the folder that it is in.
+
+    A draft stays as long as the claim beside it is held. A private claim is not locked while its owner computes: it
+    stays as long as that process is known to live.
     """
+    claim, _, draft = path.rpartition(CLAIM_SUFFIX)
+    claim += CLAIM_SUFFIX
+    if draft and identity_at(claim, below) is not None and not _remove_unheld(claim, keyring, below):
+        return False
+    return _remove_unheld(path, keyring, below)
+
+
+def _remove_unheld(path: str, keyring: Keyring | None, below: int | None) -> bool:
     make_way(path, below)
     try:
         fd = uninterrupted(partial(os.open, dir_fd=below), path, os.O_RDWR | SAFE_FLAGS)
@@ -244,27 +226,46 @@ def remove_leftover(path: str, below: int | None = None) -> bool:
     try:
         if not locking()(fd, blocking=False):
             return False
+        if not path.endswith(CLAIM_SUFFIX):
+            owner = owner_in(os.pread(fd, MAX_RECORD, 0), path.rpartition(CLAIM_SUFFIX)[0], keyring)
+            if owner is not None and owner.is_alive():
+                return False
         ours = os.fstat(fd)
-        if _identity(path, below) == (ours.st_ino, ours.st_dev):
+        if identity_at(path, below) == (ours.st_ino, ours.st_dev):
             os.unlink(path, dir_fd=below)
         return True
     finally:
         os.closerange(fd, fd + 1)
 
 
+def _remove_drafts(entry_path: str, owner: Record) -> None:
+    """Remove what was left of the last owner of a claim, who was killed, beside that claim."""
+    folder, name = os.path.split(entry_path)
+    keyring = make_keyring([owner.key])
+    try:
+        for other in os.listdir(folder):
+            if other.startswith(f"{name}{CLAIM_SUFFIX}-"):
+                _remove_unheld(f"{folder}/{other}", keyring, None)
+    except OSError as error:
+        pass_on(error)  # else a leftover, which a sweep removes
+
+
 class Flight:
     """One computation of this process that other threads may wait for. `stored` says whether there is a result.
+
+    `lost` says that it was dropped while it was computed, so that calls made since then need another.
 
     It is under way while `busy` is held, which whoever computes holds in a `with`: an interrupt cannot leave it so.
     `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
     `turns` when calls took theirs that would not wait for it any longer.
     """
 
-    __slots__ = ("awaits", "busy", "claim", "native_id", "path", "stored", "thread", "turns")
+    __slots__ = ("awaits", "busy", "claim", "lost", "native_id", "path", "stored", "thread", "turns")
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.claim: Claim | None = None
+        self.claim: Claim | PrivateClaim | None = None
+        self.lost = False
         self.awaits: list[str] = []
         self.turns: list[float] = []
         self.native_id = threading.get_native_id()
@@ -314,6 +315,11 @@ class Flights:
         """The computations that are under way."""
         with self._lock:
             return list(self._by_path.values())
+
+    def drop(self, entry_path: str) -> None:
+        """Have nobody join the computation of an entry any more: its result is not wanted."""
+        with self._lock:
+            self._by_path.pop(entry_path, None)
 
     def leave(self, entry_path: str, flight: Flight) -> None:
         """Forget a flight, if it is that of the entry."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pcache.adoption import Adoption
     from pcache.cache import Cache
     from pcache.explanation import Explanation, Question
-    from pcache.flow import Job
+    from pcache.flow import Deep, Job
     from pcache.keys import LargeContents
     from pcache.options import Options
     from pcache.reader import Loaded
@@ -83,7 +83,7 @@ class CachedFunction(Generic[P, R]):
         # Guarded is all but the function's own call, which stands at the end: what it raises has no context of ours.
         found: Loaded | None = None
         job: Job | None = None
-        began_ns = 0
+        deep: Deep | None = None
         try:
             asked = mode.get()
             values = None
@@ -115,9 +115,11 @@ class CachedFunction(Generic[P, R]):
                     call = Call(args, kwargs, values, address, large)
                     found = None if since_ns else self._found_earlier(call, started)
                     job = self._job(call, since_ns) if found is None else None
-                    began_ns = _clock() if job is not None and job.is_deep else 0
+                    if job is not None and job.is_deep:
+                        deep = self._flow.begin(job)
+                        job = job if deep is not None else None
         except RecursionError:
-            pass  # there is no room to do anything about it
+            job = None  # there is no room to do anything about it
         except BaseException as error:
             if not self._is_over() and passes(error, self._calls.label):
                 raise
@@ -125,8 +127,13 @@ class CachedFunction(Generic[P, R]):
             return found.value  # type: ignore[no-any-return]
         if job is None:
             return self.__wrapped__(*args, **kwargs)
-        if began_ns:
-            return self._flow.keep(job, miss, began_ns, self.__wrapped__(*args, **kwargs))  # type: ignore[no-any-return]
+        if deep is not None:
+            try:
+                result = self.__wrapped__(*args, **kwargs)
+            except BaseException:
+                deep.claim.abandon()
+                raise
+            return self._flow.keep(job, miss, deep, result)  # type: ignore[no-any-return]
         return self._flow.compute(job, miss)  # type: ignore[no-any-return]
 
     def _job(self, call: Call, since_ns: int = 0) -> Job:
@@ -211,10 +218,11 @@ class CachedFunction(Generic[P, R]):
         if self._cache.settings.read_only:
             return False
         from pcache import removals  # late for start-up time
+        from pcache.fences import invalidate  # the same
 
         call = self._calls.of(args, kwargs)
         addresses = (call.address, *self._calls.earlier(call))
-        dropped = [address for address in addresses if self._flow.store.delete(address.path)]
+        dropped = [address for address in addresses if invalidate(self._flow.store, address.path)]
         names = (address.function_id.hex() + address.key.hex() for address in dropped)
         removals.note(self._cache.location, names, "invalidated", self._flow.keys.keyring, self._flow.store.access)
         return bool(dropped)
@@ -331,18 +339,10 @@ class CachedFunction(Generic[P, R]):
     def __reduce__(self) -> Any:
         if names_itself(self):
             return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
-        return _rebuild, (self.__wrapped__, self._cache, self._options)
+        return CachedFunction, (self.__wrapped__, self._cache, self._options)
 
     def __repr__(self) -> str:
         return f"<cached {self._calls.label} in {self._cache.location}>"
 
 
-def _rebuild(function: Callable[P, R], cache: Cache, options: Options) -> CachedFunction[P, R]:
-    return CachedFunction(function, cache, options)
-
-
-def _as_function(function: CachedFunction[..., Any], _encoder: object) -> object:
-    return function.__wrapped__
-
-
-register_reducer(CachedFunction, _as_function)
+register_reducer(CachedFunction, lambda function, _encoder: function.__wrapped__)

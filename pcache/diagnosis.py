@@ -264,7 +264,7 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
     try:
         store = Store(settings.directory, access=access)
         yield from _entries(store, keyring)
-        yield from _leftovers(store)
+        yield from _leftovers(store, keyring)
     except (DirectoryError, OSError) as error:
         yield Finding("entries", "problem", f"they cannot be listed: {error}")
         return
@@ -320,8 +320,8 @@ def _troubles(items: Iterable[StoredFile], keyring: Keyring | None, access: Acce
             yield "future"
 
 
-def _leftovers(store: Store) -> Iterator[Finding]:
-    claims = sum(is_leftover(path) for path in store.claim_paths())
+def _leftovers(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
+    claims = sum(is_leftover(path, keyring) for path in store.claim_paths())
     files = sum(1 for _ in registry.paths(store.functions, temporary=True))
     if claims or files:
         text = f"{claims + files} were left by processes that were killed; they are in nobody's way"

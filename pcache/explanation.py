@@ -181,7 +181,7 @@ def _expiry(header: Header, ttl_ns: int | None) -> str:
 def _whereabouts(question: Question, *, stored: bool) -> str:
     """A sentence on why there is no entry."""
     store = question.flow.store
-    owner = read_owner(question.address.path)
+    owner = read_owner(question.address.path, question.flow.keys.look())
     if owner is not None and not owner.is_dead():
         return f"it is being computed now, by process {owner.pid} on {owner.host.partition('/')[0]}"
     places = (question.address, *question.earlier)

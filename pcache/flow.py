@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.claim import Flight, computing, flights
 from pcache.counters import Ledger
-from pcache.errors import DirectoryError, Miss, SigningKeyError, without_tracebacks
+from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.guard import passes
-from pcache.interrupts import uninterrupted
-from pcache.notices import log
-from pcache.owner import read_owner
+from pcache.interrupts import pass_on, uninterrupted
+from pcache.notices import log, warn_once
+from pcache.owner import CLAIM_SUFFIX
 from pcache.storing import CannotWrite, Storing
-from pcache.waiting import LOOK, Wait, give_up
+from pcache.waiting import LOOK, PROOF, Wait, give_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
     from pcache.claim import Claim
     from pcache.config import Settings
+    from pcache.drafts import PrivateClaim
     from pcache.keysource import KeySource
+    from pcache.owner import Owner
     from pcache.reader import Address, Loaded
     from pcache.registry import FunctionVersion
     from pcache.store import Store
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
-_DEEP = 16  # computations inside of each other
+_DEEP = 16  # computations inside of each other, each of which takes a descriptor and six calls
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
 
 
@@ -98,6 +100,13 @@ class Job(NamedTuple):
         return len(computing.get()) >= _DEEP
 
 
+class Deep(NamedTuple):
+    """What a call that is computed deep inside of others has meanwhile: a claim that excludes nobody, and a start."""
+
+    claim: Claim | PrivateClaim
+    began_ns: int
+
+
 class Flow:
     """Hits and misses of one cache directory. Safe for threads, processes and forks."""
 
@@ -142,12 +151,20 @@ class Flow:
             return run.end()
         return job.function(*job.args, **job.kwargs)
 
-    def keep(self, job: Job, miss: Miss, began_ns: int, result: Any) -> Any:
-        """Store a result that was computed deep inside of others, without a claim meanwhile; return it."""
+    def begin(self, job: Job) -> Deep | None:
+        """Take a claim that excludes nobody for what is computed deep inside of others; None where none can be had."""
         try:
-            cost_ns = time.perf_counter_ns() - began_ns
+            claim = self.storing.claim(job, private=True)
+        except CannotWrite:
+            claim = None
+        return None if claim is None else Deep(claim, time.perf_counter_ns())
+
+    def keep(self, job: Job, miss: Miss, deep: Deep, result: Any) -> Any:
+        """Store a result that was computed deep inside of others; return it."""
+        try:
+            cost_ns = time.perf_counter_ns() - deep.began_ns
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
-            self.storing.put(job, result, cost_ns, miss)
+            self.storing.settle(deep.claim, job, result, cost_ns, miss)
         except RecursionError:
             pass  # it is stored when it is asked for elsewhere
         except BaseException as error:
@@ -163,20 +180,19 @@ class Flow:
         above = computing.get().get(path)
         if above is not None and not above.over:
             return self._run(job, miss, above)[0]
-        deadline = None if job.lock_timeout is None else time.monotonic() + job.lock_timeout
-        with Wait(path) as wait:
+        with Wait(path, self.keys, job.lock_timeout) as wait:
             while True:
                 own = Flight(path)
                 with own.busy:
                     try:
                         flight = flights.enter(path, own)
                         if flight is own:
-                            return self._lead(job, flight, miss, wait, deadline)
+                            return self._lead(job, flight, miss, wait)
                     finally:
                         flights.leave(path, own)
                 if flight.thread == threading.get_ident():
                     return self._run(job, miss, flight)[0]  # recursion that lost its context variables
-                if not wait.for_flight(flight, deadline) or not flight.stored:
+                if not wait.for_flight(flight) or not (flight.stored or flight.lost):
                     return self._run_alone(job, miss)
                 try:
                     return self._waited(job, self._look_again(job))
@@ -189,13 +205,14 @@ class Flow:
             raise Miss("refreshed")  # it was begun before, and may not know what this call is made for
         return loaded
 
-    def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait, deadline: float | None) -> Any:
+    def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait) -> Any:
         """Take the claim and compute; or return what another process has computed meanwhile."""
-        started = time.monotonic()
+        started = wait.passed()
         look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
+        alone = False
         while True:
             try:
-                claim = self.storing.claim(job)
+                claim = self.storing.claim(job, private=alone)
             except CannotWrite:
                 break
             if claim is not None:
@@ -208,28 +225,44 @@ class Flow:
                         raise
             if (found := self._found(job)) is not None:
                 return self._waited(job, found)
-            now = time.monotonic()
-            if deadline is not None and now >= deadline:
+            passed = wait.passed()
+            if wait.is_over():
                 break
-            if now >= look_at_owner:
-                look_at_owner = now + LOOK
-                if self._remove_dead_owner(job.address.path):
+            if passed >= look_at_owner:
+                look_at_owner = passed + LOOK
+                owner = wait.owner()
+                if owner is not None and owner.is_dead() and self._remove_dead_owner(job.address.path):
                     continue
-                if wait.is_endless(now):
+                if reason := wait.is_in_vain(owner):
+                    alone = True
+                    self._say_in_vain(reason, owner)
+                    continue
+                if wait.is_endless():
                     break
-            if now >= say_waiting:
-                say_waiting = now + _SAY_WAITING
-                log(
-                    "waiting for %s since %.0f s; lock_timeout= limits this",
-                    read_owner(job.address.path),
-                    now - started,
-                )
-            time.sleep(min(max((now - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
+                if passed >= say_waiting:
+                    say_waiting = passed + _SAY_WAITING
+                    text = "waiting for %s since %.0f s%s; lock_timeout= limits this"
+                    stopped = owner is not None and owner.is_stopped()
+                    log(text, owner, passed - started, ", which is stopped" if stopped else "")
+            wait.pause(min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
         wait.end()
         flight.stored = False
         return self._run(job, miss, flight)[0]
 
-    def _compute_once(self, job: Job, flight: Flight, claim: Claim, miss: Miss) -> Any:
+    def _say_in_vain(self, reason: str, owner: Owner | None) -> None:
+        """Say once why calls do not wait for somebody who holds a claim."""
+        if reason == "stopped":
+            log("%s is stopped and not waited for any longer; the result is computed here", owner)
+            return
+        warn_once(
+            (self.store.root, reason),
+            f"in {self.store.root} somebody without the signing key holds the claim of a result: calls wait for"
+            f" {PROOF:.0f} s and compute for themselves. Look for who may write there; an older version of pcache"
+            " that runs beside this one does it, too.",
+            StoreWarning,
+        )
+
+    def _compute_once(self, job: Job, flight: Flight, claim: Claim | PrivateClaim, miss: Miss) -> Any:
         """Compute under a claim, and store, unless another process has done so between our look and our claim."""
         try:
             if (found := self._found(job)) is not None:
@@ -239,6 +272,7 @@ class Flow:
             result, cost_ns = self._run(job, miss, flight)
             give_up(flight)
             flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
+            flight.lost = claim.lost
             return result
         finally:
             give_up(flight)
@@ -257,10 +291,13 @@ class Flow:
     def _remove_dead_owner(self, path: str) -> bool:
         """A forked child of a dead owner may still hold its lock: take the file from under it.
 
-        Should another waiter have made a new claim in between, two compute; the last rename wins.
+        Should another waiter have made a new claim in between, it is dropped: two compute.
         """
-        owner = read_owner(path)
-        return owner is not None and owner.is_dead() and self.store.delete(path + ".claim")
+        try:
+            return self.store.delete(path + CLAIM_SUFFIX)
+        except OSError as error:
+            pass_on(error)
+            return False  # else not ours to remove
 
     def _run_alone(self, job: Job, miss: Miss) -> Any:
         """Compute what somebody else computes, too."""

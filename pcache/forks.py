@@ -10,12 +10,21 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from typing import Any
+
+from pcache.clocks import Stopwatch
 
 whole = threading.RLock()  # reentrant: collecting garbage may close a lock
 _PATIENCE = 10.0  # seconds that a fork waits for what takes some 100 ms at most
 _IMPORTS = 1.0  # seconds that it waits for what other threads load: that may in turn wait for who forks
+# What we load late, and what that loads; modules written in C come with one of these. A child that needs one of them
+# can never have it when it is being loaded now. What else a thread loads, which may take seconds, is not our affair.
+LATE = frozenset(
+    "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis enum"
+    " fcntl fnmatch glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath numbers"
+    " opcode pathlib pickletools platform pwd random re secrets string textwrap token tokenize traceback urllib"
+    " zlib".split()
+)
 _taken: list[bool] = []
 
 
@@ -33,16 +42,17 @@ def _before() -> None:
 
 def _wait() -> None:
     # Most modules are loaded late, and not all of them as a whole.
-    deadline = time.monotonic() + _IMPORTS
-    while _loads_elsewhere() and time.monotonic() < deadline:
-        time.sleep(0.001)
+    clock = Stopwatch()
+    while _loads_elsewhere() and clock.passed() < _IMPORTS:
+        clock.pause(0.001)
     _taken.append(whole.acquire(timeout=_PATIENCE))
 
 
 def _loads_elsewhere() -> bool:
-    """Whether another thread is loading a module. Python has no public way to ask."""
+    """Whether another thread is loading a module of ours. Python has no public way to ask."""
     locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
-    owners = {getattr(reference(), "owner", None) for reference in list(locks.values())}
+    ours = [reference() for name, reference in list(locks.items()) if name.partition(".")[0] in LATE]
+    owners = {getattr(lock, "owner", None) for lock in ours}
     return bool(owners - {None, threading.get_ident()})
 
 

@@ -18,7 +18,7 @@ from pcache.entry import NEVER
 from pcache.errors import ConfigError, Miss
 from pcache.interrupts import pass_on
 from pcache.opcodes import UNKNOWN, imports_of
-from pcache.owner import CLAIM_SUFFIX, read_owner
+from pcache.owner import owner_of
 from pcache.reports import (
     Activity,
     BufferInfo,
@@ -216,16 +216,11 @@ def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
 
 
 def _in_flight(cache: Cache) -> Iterator[InFlight]:
+    keyring = cache.flow.keys.look()
     for path in cache.flow.store.claim_paths():
-        owner = read_owner(path.removesuffix(CLAIM_SUFFIX))
-        if owner is None or owner.is_dead():
-            continue
-        try:
-            since = os.stat(path, follow_symlinks=False).st_mtime  # the record is written when the claim is taken
-        except OSError as error:
-            pass_on(error)
-            continue  # done meanwhile
-        yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, since)
+        owner = owner_of(path, keyring)
+        if owner is not None and not owner.is_dead():
+            yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, owner.since_ns / 1e9)
 
 
 def entries(

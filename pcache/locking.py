@@ -1,19 +1,27 @@
 """Operating-system locks on files: they die with whoever holds them, also by a kill.
 
+A lock is held while other people's code runs, which may close any number (`os.closerange` where a program becomes a
+daemon, a second `close` of what was closed already) and get it for a file of its own. So a descriptor is ours as long
+as it is the file that we opened, by device and inode, which is asked before each use; else its number is forgotten.
+What another thread does between the question and the use nobody can prevent.
+
 After a fork the child closes its copies of the descriptors, which leaves the parent's locks alone.
 """
 
 from __future__ import annotations
 
+import errno
 import functools
 import io
+import operator
 import os
 import sys
 import time
 import weakref
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.access import PRIVATE, Access
+from pcache.clocks import Stopwatch
 from pcache.forks import whole
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.notices import log
@@ -23,27 +31,105 @@ if TYPE_CHECKING:
 
     from pcache.opened import OpenFolder
 
+R = TypeVar("R")
+_close: Any = io.FileIO.close
+
 # Weak, so that one which an interrupt left in nobody's hands is collected, and lets go. No `WeakSet`: what it
 # forgets one with is written in Python, and an interrupt that comes there is lost.
 _held: set[weakref.ref[Lock]] = set()
 _PAUSE = 0.001  # seconds between two tries
 
 
-class Lock(io.FileIO):
-    """A file whose lock is held, or is about to be. Released by closing it; never inherited by a forked child.
+Identity = tuple[int, int]  # inode and device of a file
+_identity_in: Any = operator.itemgetter(1, 2)  # of a status
 
-    All that opens and closes it is written in C: no signal comes between, also when it is collected.
+
+def identity_of(fd: int) -> Identity | None:
+    """Which file a descriptor is of, None when it is closed."""
+    try:
+        found: Identity = _identity_in(os.fstat(fd))
+    except OSError as error:
+        pass_on(error)
+        return None
+    return found
+
+
+def identity_at(path: str, below: int | None = None) -> Identity | None:
+    """Which file bears a name, None where there is none."""
+    try:
+        found: Identity = _identity_in(os.stat(path, dir_fd=below, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+class Opened(io.FileIO):
+    """A file that is open while other people's code may run. Its descriptor is used as long as it is of that file.
+
+    What opens and closes it is written in C: no signal comes between, also when it is collected.
     """
 
     number = -1  # of the descriptor, also when it is closed
+    identity: Identity | None = None
 
-    def __init__(self, path: str, mode: str = "r+", *, access: Access | OpenFolder = PRIVATE) -> None:
+    def __init__(self, path: str, mode: str, opener: Callable[[str, int], int]) -> None:
         self.path = path
+        begin, how, number = super().__init__, (path, mode, True, opener), self.fileno
+        # In one line: nothing comes between opening it and noting what it is.
+        _, self.number, self.identity = uninterrupted(begin, *how), (fd := number()), _identity_in(os.fstat(fd))
+
+    def is_ours(self) -> bool:
+        """Whether the descriptor is open and of the file that was opened here; else it is forgotten."""
+        try:
+            return _identity_in(os.fstat(self.number)) == self.identity or self._forget()
+        except OSError as error:
+            pass_on(error)
+            return error.errno != errno.EBADF or self._forget()  # closed; else the disk does not answer
+
+    def _forget(self) -> bool:
+        self.close = _nothing  # type: ignore[method-assign]
+        return False
+
+    def use(self, function: Callable[..., R], *args: Any, **kwargs: Any) -> R | None:
+        """Call a function that uses the descriptor, as long as it is ours."""
+        return function(*args, **kwargs) if self.is_ours() else None  # in one line: nothing comes between
+
+    def is_in_place(self) -> bool:
+        """Whether the file still stands under its name: somebody may have renamed or removed it."""
+        return self.identity is not None and identity_at(self.path) == self.identity
+
+    def release(self) -> None:
+        """Close the descriptor, if it is ours."""
+        try:
+            _close(self) if self.is_ours() else None  # as `use`
+        except OSError as error:
+            pass_on(error)  # else it is closed all the same, and what was written is checked when it is read
+
+    # What `with` and collecting call, written in C: `close` of the object, which does nothing once it is forgotten.
+    # Python's own finalizer would warn as well.
+    __del__: Any = property(operator.attrgetter("close"))
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, -1 when it is closed or forgotten."""
+        return -1 if self.closed or self.close is _nothing else self.number
+
+
+class Lock(Opened):
+    """A file whose lock is held, or is about to be. Released by closing it; never inherited by a forked child."""
+
+    def __init__(
+        self,
+        path: str,
+        mode: str = "r+",
+        *,
+        access: Access | OpenFolder = PRIVATE,
+        opener: Callable[[str, int], int] | None = None,
+    ) -> None:
         try:
             with whole:
                 _held.add(weakref.ref(self, _held.discard))
-                uninterrupted(super().__init__, path, mode, True, access.open)
-                self.number = self.fileno()
+                super().__init__(path, mode, opener or access.open)
         except BaseException:
             self.close()
             raise
@@ -51,26 +137,20 @@ class Lock(io.FileIO):
     def release(self) -> None:
         """Close the descriptor, which frees the lock."""
         with whole:
-            try:
-                self.close()
-            except OSError as error:
-                pass_on(error)  # else it is closed all the same, and what was written is checked when it is read
+            super().release()
 
     def close_copy(self) -> None:
-        """In a child: close what a thread of the parent had in hand to close, as a `with` does outside of `whole`."""
-        try:
-            is_open = os.path.samestat(os.fstat(self.number), os.stat(self.path))
-        except OSError:
-            return  # it is closed
-        if is_open:
+        """In a child: close what a thread of the parent had in hand to close, as a `with` does outside of `whole`.
+
+        What was forgotten stays with the parent as well.
+        """
+        if self.identity is not None and identity_of(self.number) == self.identity:
             os.closerange(self.number, self.number + 1)
+        self.identity = None
 
-    __del__ = io.FileIO.close  # without the warning that Python's own gives
 
-    @property
-    def fd(self) -> int:
-        """The descriptor, -1 when it is closed."""
-        return -1 if self.closed else self.fileno()
+def _nothing() -> None:
+    """What closing is when the number of the descriptor is somebody else's."""
 
 
 def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
@@ -81,12 +161,12 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIV
     """
     lock = Lock(path, access=access)
     try:
-        deadline = time.monotonic() + wait
+        clock = Stopwatch()
         while not locking()(lock.fd, blocking=False):
-            if time.monotonic() >= deadline:
+            if clock.passed() >= wait:
                 lock.release()
                 return None
-            time.sleep(_PAUSE)
+            clock.pause(_PAUSE)
     except BaseException:
         lock.close()
         raise

@@ -23,9 +23,12 @@ def log(message: str, *args: object, level: Literal["debug", "info", "warning"] 
 def _log(message: str, args: tuple[object, ...], level: str) -> None:
     import logging  # late for start-up time: most processes never have anything to say
 
+    logger = logging.getLogger("pcache")
+    if not logger.isEnabledFor(getattr(logging, level.upper())):
+        return
     # A name or path may hold a line of its own, or what moves the cursor.
     shown = (printable(arg) if isinstance(arg, str) else arg for arg in args)
-    getattr(logging.getLogger("pcache"), level)(message, *shown)
+    getattr(logger, level)(message, *shown)
 
 
 def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> None:

@@ -14,6 +14,7 @@ import time
 from functools import partial, wraps
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
+from pcache.clocks import Stopwatch
 from pcache.errors import DirectoryError, PcacheError
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.plain import is_plain, make_way
@@ -26,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
-_APPEARING = 1.0  # seconds after which whoever was making a file that we may not open yet was killed
+_APPEARING = 0.25  # seconds after which whoever was making a file that we may not open yet was killed
 _PAUSE = 0.001
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | SAFE_FLAGS
 _NONE = 2**31 - 2  # no descriptor: closing it closes nothing, where -1 and 0 mean all of them to `closerange`
@@ -244,15 +245,11 @@ def open_plain(path: str, below: int | None, flags: int, *, shared: bool) -> int
 
     Raises `OSError`.
     """
-    make_way(path, below)
     flags |= os.O_CREAT | SAFE_FLAGS
     mode = RIGHTS[shared][1]
-    if shared:
-        fd = uninterrupted(_open_shared, path, below, flags, mode)
-    elif below is None:
-        fd = uninterrupted(os.open, path, flags, mode)
-    else:
-        fd = uninterrupted(partial(os.open, dir_fd=below), path, flags, mode)
+    if not flags & os.O_EXCL:
+        make_way(path, below)
+    fd = uninterrupted(_open_appearing, path, below, flags, mode, _APPEARING if shared else 0.0)
     try:
         status = os.fstat(fd)
         if not is_plain(status):
@@ -265,20 +262,45 @@ def open_plain(path: str, below: int | None, flags: int, *, shared: bool) -> int
     return fd
 
 
-def _open_shared(path: str, below: int | None, flags: int, mode: int) -> int:
-    """Open a file that another user may just be making: by a mask, its group may be kept out for a moment."""
-    deadline = time.monotonic() + _APPEARING
+def reopen_plain(path: str, flags: int) -> int:
+    """Open a plain file for writing that is there; raises `OSError` when it is gone, or no plain one."""
+    fd = uninterrupted(os.open, path, flags & ~os.O_CREAT | SAFE_FLAGS)
+    try:
+        if not is_plain(os.fstat(fd)):
+            raise FileNotFoundError(errno.ENOENT, "something else was put in the place of a file", path)
+    except BaseException:
+        os.closerange(fd, fd + 1)
+        raise
+    return fd
+
+
+def _open_appearing(path: str, below: int | None, flags: int, mode: int, patience: float) -> int:
+    """Open a file that another user may just be making: by a mask, its group may be kept out for a moment.
+
+    One that stays closed to us goes: nothing that is opened for writing holds more than can be lost.
+    """
+    begin = os.open if below is None else partial(os.open, dir_fd=below)
+    clock = Stopwatch()
     while True:
         try:
-            return uninterrupted(partial(os.open, dir_fd=below), path, flags, mode)
+            return uninterrupted(begin, path, flags, mode)
         except PermissionError:
-            if not os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK, dir_fd=below):
+            may_make = os.access(os.path.dirname(path) or ".", os.W_OK | os.X_OK, dir_fd=below)
+            if not may_make or not _is_there(path, below):
                 raise
-        if time.monotonic() < deadline:
-            time.sleep(_PAUSE)
-            continue
-        try:
-            os.unlink(path, dir_fd=below)  # nothing that is opened for writing holds more than can be lost
-        except FileNotFoundError:
-            pass  # another process removed it
-        deadline = time.monotonic() + _APPEARING
+        if clock.passed() >= patience or _age_of(path, below) > patience:
+            break
+        clock.pause(_PAUSE)
+    try:
+        os.unlink(path, dir_fd=below)
+    except FileNotFoundError:
+        pass  # another process removed it
+    return uninterrupted(begin, path, flags, mode)
+
+
+def _age_of(path: str, below: int | None) -> float:
+    """Seconds since a file was made or given other rights; 0 where there is none."""
+    try:
+        return time.time() - os.stat(path, dir_fd=below, follow_symlinks=False).st_ctime
+    except FileNotFoundError:
+        return 0.0

@@ -27,6 +27,8 @@ from pcache.tally import COST_BITS
 from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pcache.entry import BufferRow, Header
     from pcache.home import Home
     from pcache.trust import Keyring
@@ -187,28 +189,34 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     never.
     """
     fd, status = open_entry(address.path, any_owner=keyring.any_owner)
+    buffer = None
     try:
-        size = status.st_size
-        if size <= _SMALL_FILE:
-            data = os.read(fd, size)
-            if len(data) != size:
-                raise DamagedEntry("it was cut short while being read")
-            header = entry.read_header(data, size)
-            if header.n_buffers:
-                data = data[: header.head_length]
-            entry.authenticate(data, header, keyring)
-            return _load(fd, status, data, header, address, now_ns, verify)
-        start = os.pread(fd, entry.META_AT, 0)
-        header = entry.read_header(start, size)
-        entry.check_proof(start, header, keyring)
-        buffer = _take_buffer(header.head_length)
         try:
-            with memoryview(buffer) as view, view[: header.head_length] as head:
+            size = status.st_size
+            if size <= _SMALL_FILE:
+                head: Any = os.read(fd, size)
+                if len(head) != size:
+                    raise DamagedEntry("it was cut short while being read")
+                header = entry.read_header(head, size)
+                if header.n_buffers:
+                    head = head[: header.head_length]
+            else:
+                start = os.pread(fd, entry.META_AT, 0)
+                header = entry.read_header(start, size)
+                entry.check_proof(start, header, keyring)
+                buffer = _take_buffer(header.head_length)
+                head = memoryview(buffer)[: header.head_length]
                 read_into(fd, head, 0)
-                entry.authenticate(head, header, keyring)
-                return _load(fd, status, head, header, address, now_ns, verify)
+            entry.authenticate(head, header, keyring)
+            entry.check_identity(header, address.key, address.function_id)
+            entry.check_age(header, now_ns, address.ttl_ns)
+            loader = load
+            if header.n_buffers:
+                rows = entry.table_of(head, header, size)
+                loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
         finally:
-            _give_back(buffer)
+            os.closerange(fd, fd + 1)  # unpickling runs other people's code, which may close it, too
+        return _load(status, head, header, loader, address)
     except EntryError as error:
         raise Miss(error.reason, detail=error.detail) from error
     except OSError as error:
@@ -217,24 +225,17 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
         raise Miss("damaged", detail="it claims more memory than there is") from error
     finally:
-        os.closerange(fd, fd + 1)
+        if buffer is not None:
+            _give_back(buffer)
 
 
-def _load(
-    fd: int, status: os.stat_result, head: Any, header: Header, address: Address, now_ns: int, verify: str
-) -> Loaded:
-    """Unpickle an authentic entry, if it is the one asked for."""
-    entry.check_identity(header, address.key, address.function_id)
-    entry.check_age(header, now_ns, address.ttl_ns)
+def _load(status: os.stat_result, head: Any, header: Header, loader: Callable[..., Any], address: Address) -> Loaded:
+    """Unpickle an authentic entry that is the one asked for."""
     stream = entry.stream_of(head, header)
     loads = address.path
     try:
         if header.flags and not means_the_same(header.flags, stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)
-        loader = load
-        if header.n_buffers:
-            rows = entry.table_of(head, header, status.st_size)
-            loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
         loading[loads] = None
         value, error = attempt(loader, stream)
         if error is not None:

@@ -24,6 +24,8 @@ from pcache.shards import on_disk
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pcache.claim import Claim
+    from pcache.drafts import PrivateClaim
     from pcache.shards import StoredFile
     from pcache.store import Store
     from pcache.trust import Keyring
@@ -93,18 +95,26 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
         return item.length
     if dry_run:
         return length
-    claim = store.claim(item.path, owner_record("pcache recompress"))
+    claim = store.claim(item.path, owner_record("pcache recompress", keyring))
     if claim is None:
         return None
     with claim:
         try:
             durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
-            return length if _replace(store, item, status, pieces, durable=durable) else None
+            return length if _replace(store, item, status, pieces, claim, durable=durable) else None
         finally:
             claim.abandon()
 
 
-def _replace(store: Store, item: StoredFile, read: os.stat_result, pieces: Sequence[Any], *, durable: bool) -> bool:
+def _replace(
+    store: Store,
+    item: StoredFile,
+    read: os.stat_result,
+    pieces: Sequence[Any],
+    claim: Claim | PrivateClaim,
+    *,
+    durable: bool,
+) -> bool:
     """Write an entry beside the one that was read, and rename it over that; return whether it was still there."""
     place, name = os.path.split(item.path)
     folder = store.access.enter(store.root, place)
@@ -123,7 +133,7 @@ def _replace(store: Store, item: StoredFile, read: os.stat_result, pieces: Seque
             os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
             # Somebody who stores a result without computing it could still do so between this look and the renaming;
             # the result that was there before would then stay.
-            if _identity(folder.status(name)) != _identity(read):
+            if not claim.is_standing() or _identity(folder.status(name)) != _identity(read):
                 return False
             folder.rename(temporary, name)
             if durable:

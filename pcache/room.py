@@ -215,8 +215,8 @@ class Room(Unfinished):
                 for item in gone:
                     scope.gauge.add(int(item.key[:2], 16), -1, -item.size)
                 total = scope.gauge.tell() or told
-                if gone and lock is not None and not os.fstat(lock.fd).st_size:
-                    os.write(lock.fd, b"limits were reached\n")  # first, so that it is said once
+                if gone and lock is not None and (status := lock.use(os.fstat, lock.number)) and not status.st_size:
+                    lock.use(os.write, lock.number, b"limits were reached\n")  # first, so that it is said once
                     self._say_first(scope, limits, told)
                 if _excess(total, limits) <= 1 or (time.monotonic() > deadline and excess < _A_LOT):
                     break
@@ -246,10 +246,13 @@ class Room(Unfinished):
         if not correct:
             return list(self._entries_of(scope.function, names))
         known = gauge.rows()
-        self._store.sweep(names)  # what was left by processes that were killed takes room as well
+        keyring = self._keys.keyring
+        self._store.sweep(names, keyring)  # what was left by processes that were killed takes room as well
         # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
         claims = Counter(
-            os.path.basename(os.path.dirname(path)) for path in self._store.claim_paths(names) if not is_leftover(path)
+            os.path.basename(os.path.dirname(path))
+            for path in self._store.claim_paths(names)
+            if not is_leftover(path, keyring)
         )
         items = list(self._entries_of(scope.function, names))
         found = by_shard(items)

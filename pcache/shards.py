@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import time
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -25,6 +26,8 @@ from pcache.owner import CLAIM_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from pcache.trust import Keyring
 
 T = TypeVar("T")
 _new = tuple.__new__  # of a named tuple, without the Python call that `StoredFile(...)` makes
@@ -88,7 +91,7 @@ class Shards:
                 pass_on(error)
                 raise _refusal(path, error) from error
 
-        return bool(self._inside(folder, remove))
+        return bool(self.inside(folder, remove))
 
     def delete_entries(self, items: Iterable[StoredFile], refusals: list[OSError]) -> list[StoredFile]:
         """Remove entries, shard by shard, and return those that were there; `refusals` gets what prevented others."""
@@ -106,12 +109,12 @@ class Shards:
         for shard, same in groupby(sorted(items, key=shard_of), shard_of):
             group = list(same)
             try:
-                self._inside(f"{self.entries}/{shard}", remove)
+                self.inside(f"{self.entries}/{shard}", remove)
             except DirectoryError as error:
                 refusals.append(error)
         return gone
 
-    def _inside(self, folder: str, act: Callable[[OpenFolder], T]) -> T | None:
+    def inside(self, folder: str, act: Callable[[OpenFolder], T]) -> T | None:
         """What `act` says of a folder below the root, None where there is no such folder."""
         opened = self.access.enter(self.root, folder)
         if opened is None:
@@ -131,7 +134,7 @@ class Shards:
     ) -> list[T]:
         """What `act` finds in a shard; nothing in one that is not ours or cannot be read, which stops no other."""
         try:
-            return self._inside(f"{self.entries}/{shard}", act) or []
+            return self.inside(f"{self.entries}/{shard}", act) or []
         except DirectoryError as error:
             if getattr(error.__cause__, "errno", None) in _PASSING:
                 raise
@@ -141,7 +144,7 @@ class Shards:
 
     def shards(self) -> list[str]:
         """The names of the shards that there are, in order; raises `DirectoryError` where they are not ours."""
-        items = self._inside(self.entries, lambda opened: [item for item in opened.items() if _is_folder(item)])
+        items = self.inside(self.entries, lambda opened: [item for item in opened.items() if _is_folder(item)])
         return sorted(item.name for item in items or () if _SHARD.fullmatch(item.name))
 
     def scan(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
@@ -167,19 +170,23 @@ class Shards:
         """The names of all files in a shard, whatever they are."""
         return self._of_shard(shard, OpenFolder.names)
 
-    def sweep(self, shards: Iterable[str] | None = None) -> int:
-        """Remove the claims that killed processes left behind, everywhere or in some shards; return how many."""
+    def sweep(self, shards: Iterable[str] | None = None, keyring: Keyring | None = None) -> int:
+        """Remove the claims that killed processes left behind, everywhere or in some shards; return how many.
+
+        `keyring` tells those of private claims that belong to processes which live.
+        """
         removed = 0
         for shard in self.shards() if shards is None else shards:
-            removed += sum(self._of_shard(shard, self._sweep_in))
+            removed += sum(self._of_shard(shard, partial(self._sweep_in, keyring)))
         return removed
 
-    def _sweep_in(self, opened: OpenFolder) -> list[bool]:
+    def _sweep_in(self, keyring: Keyring | None, opened: OpenFolder) -> list[bool]:
         removed = []
         for name in filter(_CLAIM.fullmatch, opened.names()):
             try:
                 if name.endswith(CLAIM_SUFFIX) or not self.network:
-                    removed.append(claims.remove_leftover(*opened.at(name)))
+                    path, below = opened.at(name)
+                    removed.append(claims.remove_leftover(path, keyring, below=below))
                 elif abs(time.time() - opened.status(name).st_mtime) > _PRIVATE_CLAIM_AGE:
                     removed.append(opened.remove(name))
             except OSError as error:

@@ -15,11 +15,13 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pcache import claim as claims
 from pcache import stamp
 from pcache.access import PRIVATE, Access
+from pcache.drafts import PrivateClaim
 from pcache.errors import DirectoryError, LoadingItself
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.payload import is_loaded_here, loading
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.claim import Claim
+    from pcache.owner import Record
     from pcache.reader import Address, Loaded
     from pcache.trust import Keyring
 
@@ -121,18 +124,17 @@ class Store(Shards):
             except OSError as error:
                 pass_on(error)  # else the lookup that follows tells
 
-    def claim(self, path: str, owner: bytes) -> Claim | None:
+    def claim(self, path: str, owner: Record) -> Claim | PrivateClaim | None:
         """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
         if self.network:
             return self.private_claim(path, owner)
         return self._claim_with(claims.try_claim, path, owner)
 
-    def private_claim(self, path: str, owner: bytes) -> Claim:
+    def private_claim(self, path: str, owner: Record) -> PrivateClaim:
         """A claim that excludes nobody and overwrites what is there."""
-        take = claims.private_claim if self.network else claims.locked_private_claim
-        return self._claim_with(take, path, owner)
+        return self._claim_with(partial(PrivateClaim, locks=not self.network), path, owner)
 
-    def _claim_with(self, take: Callable[[str, bytes, Access], T], path: str, owner: bytes) -> T:
+    def _claim_with(self, take: Callable[[str, Record, Access], T], path: str, owner: Record) -> T:
         shard = path[self._shard_at]
         if time.monotonic() > self._tag_due:
             self._keep_tag()

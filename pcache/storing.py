@@ -9,7 +9,7 @@ import errno
 import functools
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pcache.claim import DURABLE
 from pcache.culprit import attempt
@@ -28,17 +28,25 @@ from pcache.owner import CLAIM_SUFFIX, owner_record
 from pcache.reader import is_beyond_use
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pcache.claim import Claim
     from pcache.config import Settings
     from pcache.counters import Ledger
+    from pcache.drafts import PrivateClaim
     from pcache.flow import Job
     from pcache.keysource import KeySource
+    from pcache.owner import Record
     from pcache.room import Room
     from pcache.store import Store
     from pcache.trust import Keyring
 
+C = TypeVar("C")
+
 _STOP_WRITING = 60.0  # seconds without a try after a write was refused
 _AS_IF = f"Functions are computed as if there were no cache; {{}} again after {_STOP_WRITING:.0f} s."
+# Of this process and moment: all descriptors are in use, or the program closed one that was not its own.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
 # What a file, or anything else, in the way of one entry makes of writing it.
 _ODD_FILE = frozenset(
     getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
@@ -78,34 +86,44 @@ class Storing:
         self._stopped_until = 0.0
         self._keyless_until = 0.0
 
-    def claim(self, job: Job) -> Claim | None:
-        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written."""
-        self._check_writing()
+    def claim(self, job: Job, *, private: bool = False) -> Claim | PrivateClaim | None:
+        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written.
+
+        A `private` one excludes nobody, and nobody can hold it.
+        """
+        return self._take(self._store.private_claim if private else self._store.claim, job)
+
+    def _take(self, take: Callable[[str, Record], C], job: Job) -> C:
+        keyring = self._check_writing()
         try:
-            return self._store.claim(job.address.path, owner_record(job.name))
+            return take(job.address.path, owner_record(job.name, keyring))
         except OSError as error:
             self.refuse(error, job.address.path)
             raise CannotWrite from error
 
-    def put(self, job: Job, result: object, cost_ns: int = 0, miss: Miss | None = None) -> bool:
-        """Store a result that was not computed under a claim, over what is there; return whether it is there now."""
+    def put(self, job: Job, result: object) -> bool:
+        """Store a result that was not computed here, over what is there; return whether it is there now."""
         try:
-            self._check_writing()
-            claim = self._store.private_claim(job.address.path, owner_record(job.name))
+            claim = self._take(self._store.private_claim, job)
         except CannotWrite:
             return False
-        except OSError as error:
-            self.refuse(error, job.address.path)
-            return False
+        return self.settle(claim, job._replace(inputs_hold=lambda: True), result, 0, Miss("refreshed"))
+
+    def settle(self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
+        """Store a result that is there now under a claim, and let go of that; return whether it is stored."""
         with claim:
             try:
-                if miss is None:
-                    job = job._replace(inputs_hold=lambda: True)  # it was not made of files
-                return self.publish(claim, job, result, cost_ns, miss or Miss("refreshed"), time.time_ns())
-            finally:
-                claim.abandon()
+                try:
+                    return self.publish(claim, job, result, cost_ns, miss, time.time_ns())
+                finally:
+                    claim.abandon()
+            except BaseException:
+                claim.abandon()  # an interrupt may have come while it did so itself
+                raise
 
-    def publish(self, claim: Claim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
+    def publish(
+        self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int
+    ) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
         from pcache import publishing  # late for start-up time: a hit encodes nothing
 
@@ -136,7 +154,7 @@ class Storing:
             self.refuse(refusal, job.address.path)
             return False
         if not published:
-            return False  # the directory was cleared meanwhile, and the claim with it
+            return False  # the result was dropped meanwhile, or the directory cleared, and the claim with it
         self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
         self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
@@ -167,18 +185,17 @@ class Storing:
             else:
                 self._registered[facts.function_id] = path
 
-    def _check_writing(self) -> None:
+    def _check_writing(self) -> Keyring:
         if self._settings.read_only or time.monotonic() < self._stopped_until:
             raise CannotWrite
-        if self._keys.keyring is None:
-            self._ensure_keyring()
+        return self._keys.keyring or self._ensure_keyring()
 
-    def _ensure_keyring(self) -> None:
+    def _ensure_keyring(self) -> Keyring:
         """Have a signing key: without one nothing is stored, and no directory made."""
         if time.monotonic() < self._keyless_until:
             raise CannotWrite
         try:
-            self._keys.ensure()
+            return self._keys.ensure()
         except SigningKeyError as error:
             self.refuse(error)
             raise CannotWrite from error
@@ -210,13 +227,17 @@ class Storing:
     def refuse(self, error: Exception, path: str = "") -> None:
         """Writing the entry at `path` failed: say so once per cause.
 
-        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written.
+        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written, or
+        of the program, which had no descriptors left just now.
         """
         if isinstance(error, OSError):
             pass_on(error)
         if isinstance(error, SigningKeyError):
             self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds one before
             self._say(error, "results are neither stored nor read", _AS_IF.format("a key is looked for"))
+            return
+        if getattr(error, "errno", None) in _PASSING:
+            self._say(error, "a result is not stored", "The caller got it, and it will be computed again.")
             return
         if path and _is_of_one(error, path):
             self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")

@@ -11,13 +11,16 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache import ledger, occupancy, registry
+from pcache import occupancy, registry
 from pcache.culprit import attempt
-from pcache.errors import ConfigError, DirectoryError, Miss
+from pcache.decorator import CachedFunction
+from pcache.errors import ConfigError, Miss
 from pcache.eviction import Limits, plan
-from pcache.interrupts import pass_on
+from pcache.fences import fence
+from pcache.leftovers import sweep
 from pcache.opcodes import UNKNOWN
-from pcache.opened import in_a_sentence, open_folder
+from pcache.opened import in_a_sentence
+from pcache.owner import owner_of
 from pcache.reader import is_beyond_use
 from pcache.recompression import recompress as pack
 from pcache.removing import remove
@@ -27,7 +30,6 @@ from pcache.selection import inspect_entry, names_of, selected_ids
 from pcache.shards import GENERATION
 from pcache.store import check_root, is_there, keep_tag, require_ours
 from pcache.superseded import superseded as old_versions
-from pcache.trust import UNFINISHED
 from pcache.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
 _PORTION = 100_000  # entries that are looked at together
-_LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
 @in_a_sentence
@@ -66,7 +67,7 @@ def evict(
         cache.flow.ledger.count(
             "", evicted=removed.entries, evicted_bytes=removed.bytes, evicted_ns=int(removed.seconds * 1e9)
         )
-        _sweep(cache)
+        sweep(cache)
     return removed
 
 
@@ -129,6 +130,8 @@ def clear(
     if not _can_remove(cache, dry_run=dry_run):
         return Removed(0, 0)
     chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    if chosen.is_whole and not dry_run:
+        _fence(chosen, selection)
     refusals: list[OSError] = []
     files = chosen.files(refusals=refusals)
     removed = _remove(cache, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
@@ -136,10 +139,25 @@ def clear(
         for path in list(registry.paths(cache.flow.store.functions)):
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
                 cache.flow.store.delete(path)
-        _sweep(cache)
+        sweep(cache)
         if refusals:
             raise refusals[0]  # nobody believes that what was left there is gone
     return removed
+
+
+def _fence(chosen: Chosen, selection: Selection) -> None:
+    """Have nothing stored of the functions that is being computed now, also in versions that have not stored yet."""
+    ids, keyring = chosen.ids, chosen.cache.flow.keys.look()
+    names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
+    names |= {selection.name} if isinstance(selection, CachedFunction) else set()
+
+    def is_meant(path: str) -> bool:
+        if ids is None or os.path.basename(path)[:16] in ids:
+            return True
+        owner = owner_of(path, keyring)
+        return owner is not None and owner.call in names
+
+    fence(chosen.cache.flow.store, is_meant)
 
 
 @in_a_sentence
@@ -256,45 +274,6 @@ def _remove(
     return removed
 
 
-def _sweep(cache: Cache) -> int:
-    """Remove what killed processes left behind; return how many claims that were."""
-    for path in registry.paths(cache.flow.store.functions, temporary=True):
-        try:
-            if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
-                cache.flow.store.delete(path)
-        except OSError as error:
-            pass_on(error)
-            continue  # renamed by its writer meanwhile
-    try:
-        ledger.sweep(cache.location, cache.flow.keys.keyring, _LEFT_BEHIND, cache.flow.store.access)
-    except OSError as error:
-        pass_on(error)  # else there is none, or it is for the next time
-    if cache.flow.keys.path is not None:
-        _sweep_key_folder(cache.flow.keys.path)
-    return cache.flow.store.sweep()
-
-
-def _sweep_key_folder(path: str) -> None:
-    """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
-    place, name = os.path.split(os.path.abspath(path))
-    try:
-        folder = open_folder(place, place, shared=False)
-    except DirectoryError:
-        return  # one that others may write to: whose files these are cannot be told
-    if folder is None:
-        return
-    try:
-        for other in folder.names():
-            if not other.startswith(name) or not UNFINISHED.fullmatch(other.removeprefix(name)):
-                continue
-            if time.time() - folder.status(other).st_mtime > _LEFT_BEHIND:
-                folder.remove(other)
-    except OSError as error:
-        pass_on(error)  # else what cannot be removed now stays for the next time
-    finally:
-        os.closerange(folder.fd, folder.fd + 1)
-
-
 @in_a_sentence
 def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
     """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
@@ -317,7 +296,7 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
     # Minutes may have passed: what a call has healed meanwhile stays.
     beyond = (item for item in damaged if (again := _check(cache, item)) is not None and is_beyond_use(again))
     removed = _remove(cache, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
-    leftovers = _sweep(cache) if repair and not dry_run else 0
+    leftovers = sweep(cache) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
 
 

@@ -1,5 +1,8 @@
 """Waits that would never end, and how a call gets out of them.
 
+Only who proves it is waited for: whose record in the claim is authentic. Anybody who can write into the directory could
+hold a lock there. And an owner that was stopped (SIGSTOP, a debugger) is waited for a while, not for ever.
+
 A call that waits says so with the computations that it is made for: in memory, and in the claims which these hold, for
 other processes to see. Now and then it looks where that leads: from the result that it waits for to what its owner
 waits for, and on. If that comes back to a computation of its own, nobody in the circle can go on, and the call computes
@@ -21,10 +24,10 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from typing import TYPE_CHECKING
 
-from pcache.claim import computing, flights
+from pcache.claim import Claim, computing, flights
+from pcache.clocks import Stopwatch, now
 from pcache.interrupts import pass_on
 from pcache.owner import read_owner
 
@@ -32,9 +35,15 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pcache.claim import Flight
+    from pcache.keysource import KeySource
     from pcache.owner import Owner
+    from pcache.trust import Keyring
 
 LOOK = 0.5  # seconds between two looks
+PROOF = (
+    1.0  # seconds after which a claim is held by nobody whom we would wait for; its owner signs it within a millisecond
+)
+STOPPED = 600.0  # seconds for which an owner that was stopped is waited for
 PATIENCE = 5.0  # seconds of rest after which a parent process may be waiting for a child that wants its result
 _WITH_THREADS = 12  # times as long for a thread of this process: most often it has nothing to do with the call
 _TURNS = 3  # calls that may go ahead of one computation: if it waits for none of them, more would not help either
@@ -49,10 +58,14 @@ _PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
 class Wait:
     """What one call waits for, from its first look until it has its result."""
 
-    __slots__ = ("_owners", "_path", "_rests", "_told", "_turn")
+    __slots__ = ("_clock", "_keys", "_limit", "_owners", "_path", "_rests", "_state", "_told", "_turn")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, keys: KeySource, limit: float | None = None) -> None:
         self._path = path
+        self._keys = keys
+        self._limit = limit
+        self._clock = Stopwatch()
+        self._state = ("unproven", 0.0)  # what is wrong with the holder of the claim, and since when
         self._owners: set[tuple[int, int]] = set()  # process and thread
         self._told: list[Flight] = []
         self._rests: dict[tuple[int, int], tuple[float, int]] = {}  # threads: since when, and what they had run then
@@ -66,61 +79,94 @@ class Wait:
         if self._turn is not None:
             self._turn.turns.pop()
 
+    def passed(self) -> float:
+        """The seconds that the call has waited so far."""
+        return self._clock.passed()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        self._clock.pause(seconds)
+
+    def is_over(self) -> bool:
+        """Whether the call has waited as long as it was asked to."""
+        return self._limit is not None and self.passed() >= self._limit
+
+    def owner(self) -> Owner | None:
+        """Who holds the claim and can prove it."""
+        return read_owner(self._path, self._keys.keyring)
+
+    def is_in_vain(self, owner: Owner | None) -> str:
+        """Why the holder of the claim is not waited for any longer; empty as long as he is."""
+        passed = self.passed()
+        if owner is None or owner.is_dead():
+            state, patience = "unproven", PROOF
+        else:
+            state, patience = "stopped" if owner.is_stopped() else "", STOPPED
+        if state != self._state[0]:
+            self._state = (state, passed)
+        return state if passed - self._state[1] >= patience else ""
+
     def end(self) -> None:
         """Say that this call does not wait any more."""
         for flight in self._told:
             _note(flight, self._path, over=True)
         self._told.clear()
 
-    def for_flight(self, flight: Flight, deadline: float | None) -> bool:
-        """Wait for another thread; return whether it came to an end, before the deadline and without a circle."""
-        while not flight.wait(LOOK if deadline is None else min(LOOK, max(0.0, deadline - time.monotonic()))):
-            now = time.monotonic()
-            if (deadline is not None and now >= deadline) or self.is_endless(now):
+    def for_flight(self, flight: Flight) -> bool:
+        """Wait for another thread; return whether it came to an end, in time and without a circle."""
+        while True:
+            passed = self.passed()
+            seconds = LOOK if self._limit is None else min(LOOK, max(0.0, self._limit - passed))
+            if flight.wait(seconds):
+                break
+            self._clock.add(max(0.0, passed + seconds - self.passed()))  # where the clock stands
+            if self.is_over() or self.is_endless():
                 self.end()
                 return False
         self.end()
         return True
 
-    def is_endless(self, now: float) -> bool:
+    def is_endless(self) -> bool:
         """Whether to wait no longer: who computes waits for this call, or may do so, or one after the other fails."""
-        owner = read_owner(self._path)
+        moment, owner = now(), self.owner()
         if owner is not None:
             self._owners.add((owner.pid, owner.thread))
             if len(self._owners) > _OWNERS:
                 return True
         above = list(computing.get().values())
-        resting = [flight for flight in flights.all() if flight not in above and self._rests_here(flight, now)]
+        resting = [flight for flight in flights.all() if flight not in above and self._rests_here(flight, moment)]
         for flight in above + resting:
             if flight not in self._told:
                 self._told.append(flight)
                 _note(flight, self._path)
-        reached = _reached(self._path)
-        if any(flight.path in reached for flight in above) or self._is_for_a_parent(owner, now):
+        reached = _reached(self._path, self._keys.keyring)
+        if any(flight.path in reached for flight in above) or self._is_for_a_parent(owner, moment):
             return True
-        self._turn = next((flight for flight in resting if flight.path in reached and _takes_turn(flight, now)), None)
+        self._turn = next(
+            (flight for flight in resting if flight.path in reached and _takes_turn(flight, moment)), None
+        )
         return self._turn is not None
 
-    def _rests_here(self, flight: Flight, now: float) -> bool:
+    def _rests_here(self, flight: Flight, moment: float) -> bool:
         """Whether a computation of another thread waits for other threads."""
         if flight.thread == threading.get_ident():
             return False
-        return self._has_rested(os.getpid(), flight.native_id, _PLACES, now, _WITH_THREADS * PATIENCE)
+        return self._has_rested(os.getpid(), flight.native_id, _PLACES, moment, _WITH_THREADS * PATIENCE)
 
-    def _is_for_a_parent(self, owner: Owner | None, now: float) -> bool:
+    def _is_for_a_parent(self, owner: Owner | None, moment: float) -> bool:
         """Whether a process that started this one, or that one, computes what is waited for, and rests meanwhile."""
         if owner is None or owner.pid == os.getpid() or not owner.is_here() or not _is_ancestor(owner.pid):
             return False
-        return self._has_rested(owner.pid, owner.thread, (), now, PATIENCE)
+        return self._has_rested(owner.pid, owner.thread, (), moment, PATIENCE)
 
-    def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], now: float, patience: float) -> bool:
+    def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], moment: float, patience: float) -> bool:
         """Whether a thread has rested for so many seconds, as far as this call has seen."""
         ran = _ran(pid, thread, places)
-        since, before = self._rests.setdefault((pid, thread), (now, ran or 0))
-        if ran is None or (ran - before) / _TICK > _MUCH * max(now - since, LOOK):
+        since, before = self._rests.setdefault((pid, thread), (moment, ran or 0))
+        if ran is None or (ran - before) / _TICK > _MUCH * max(moment - since, LOOK):
             del self._rests[pid, thread]
             return False
-        return now - since >= patience
+        return moment - since >= patience
 
 
 def give_up(flight: Flight) -> None:
@@ -133,16 +179,14 @@ def _note(flight: Flight, path: str, *, over: bool = False) -> None:
     """Say with a computation that a call waits which is made for it."""
     with flights.notes:
         (flight.awaits.remove if over else flight.awaits.append)(path)
-        if flight.claim is not None and flight.claim.fd >= 0:
+        if isinstance(flight.claim, Claim):
             try:
                 flight.claim.amend(flight.awaits)
             except OSError as error:
                 pass_on(error)  # else a full disk: other processes do not see it
-            except ValueError:
-                pass  # it is no record any more
 
 
-def _reached(path: str) -> set[str]:
+def _reached(path: str, keyring: Keyring | None) -> set[str]:
     """Where waiting for an entry leads: to those that its owner waits for, and on."""
     reached: set[str] = set()
     ahead = [path]
@@ -150,18 +194,18 @@ def _reached(path: str) -> set[str]:
         path = ahead.pop()
         if path not in reached:
             reached.add(path)
-            flight, owner = flights.get(path), read_owner(path)
+            flight, owner = flights.get(path), read_owner(path, keyring)
             ahead += [*(flight.awaits if flight else ()), *(owner.awaits if owner else ())]
     return reached
 
 
-def _takes_turn(flight: Flight, now: float) -> bool:
+def _takes_turn(flight: Flight, moment: float) -> bool:
     """Whether a call may compute what a resting thread computes: the first one, then one after twice the time."""
     with flights.notes:
         patience = _WITH_THREADS * PATIENCE * 2 ** len(flight.turns)
-        if len(flight.turns) >= _TURNS or (flight.turns and now - flight.turns[-1] < patience):
+        if len(flight.turns) >= _TURNS or (flight.turns and moment - flight.turns[-1] < patience):
             return False
-        flight.turns.append(now)
+        flight.turns.append(moment)
         return True
 
 

@@ -22,26 +22,28 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-counted depth errors eviction files folders forks method opcodes reports tally
-interrupts
+clocks counted depth errors eviction files folders method opcodes reports tally
+forks interrupts
 culprit modes mounts provenance units ways compression trust
 additions endings keysource outfile plain sealed summary
 opened notices
 access
 guard
 dispatch entry locking owner rules
-ledger options config keys payload registry removals claim stamp
-counters history home shards
+drafts ledger options config keys payload registry removals stamp
+claim counters history home
+shards
 occupancy
 arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions
-recompression removing room waiting walk
+fences recompression removing room waiting walk
 fingerprint storing
 flow
 captured versions explanation
 adoption calls
 decorator
 cache selection
+leftovers
 listings upkeep loading trials
 diagnosis
 metrics report

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import json
+import mmap
 import os
 import re
+import signal
 import threading
 import time
 from contextvars import Context
@@ -18,11 +20,13 @@ import pytest
 from pcache import claim
 from pcache import owner as owners
 from pcache.access import Access
-from pcache.claim import Flight, Flights, locked_private_claim, private_claim, remove_leftover, try_claim
+from pcache.claim import Flight, Flights, remove_leftover, try_claim
+from pcache.drafts import PrivateClaim, unlink_if_there
 from pcache.owner import MAX_OWNER, owner_record, read_owner
-from tests.processes import Talker, claims_below, run
+from pcache.trust import make_keyring
+from tests.processes import OTHER_RING, RING, Talker, claims_below, run
 
-OWNER = owner_record("module:f")
+OWNER = owner_record("module:f", RING)
 
 
 @pytest.fixture
@@ -96,8 +100,8 @@ def test_durable_entries_are_waited_for(path: str, monkeypatch: pytest.MonkeyPat
 
 
 def test_pieces_of_any_kind(path: str) -> None:
-    """Bytes, arrays of other item sizes and empty ones are written as the bytes that they are; the record is gone."""
-    held = try_claim(path, OWNER + b"x" * 1000)
+    """Bytes, arrays of other item sizes and empty ones are written as the bytes that they are."""
+    held = try_claim(path, OWNER)
     assert held is not None
     pieces = [b"a", memoryview(bytearray(b"bb")), memoryview(b"cccc").cast("I"), memoryview(b""), b"d"]
     assert held.publish(pieces, durable=True, replaces_nothing=True, mtime_ns=1_700_000_000_000_000_000) == 8
@@ -148,8 +152,8 @@ def test_an_interrupt_while_a_claim_is_taken(
         raise error
 
     before = len(os.listdir("/proc/self/fd"))
-    monkeypatch.setattr(claim.Claim, "sign", interrupted)
-    for take in (try_claim, private_claim):
+    monkeypatch.setattr(owners.Record, "sealed", interrupted)
+    for take in (try_claim, PrivateClaim):
         with pytest.raises(type(error)):
             take(path, OWNER)
     assert (claims_below(Path(path).parent), len(os.listdir("/proc/self/fd"))) == (left, before)
@@ -157,7 +161,7 @@ def test_an_interrupt_while_a_claim_is_taken(
 
 def test_claims_of_a_group(path: str) -> None:
     """In a shared directory the files of claims are the group's."""
-    for take in (try_claim, private_claim, locked_private_claim):
+    for take in (try_claim, PrivateClaim):
         held = take(path, OWNER, Access(shared=True))
         assert held is not None
         assert os.stat(held.path).st_mode & 0o777 == 0o660
@@ -173,7 +177,7 @@ def test_a_timeout_while_a_claim_is_abandoned(path: str, monkeypatch: pytest.Mon
     held = try_claim(path, OWNER)
     assert held is not None
     monkeypatch.setattr(os, "unlink", interrupted)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError), held:
         held.abandon()
     assert held.fd == -1
 
@@ -183,7 +187,7 @@ def test_a_leftover_is_taken_over(path: str) -> None:
     Path(path + ".claim").write_bytes(os.urandom(5000))
     held = try_claim(path, OWNER)
     assert held is not None
-    owner = read_owner(path)
+    owner = read_owner(path, RING)
     assert owner is not None
     assert (owner.pid, owner.call, owner.is_dead()) == (os.getpid(), "module:f", False)
     assert publish(held, b"entry") == 5
@@ -191,13 +195,13 @@ def test_a_leftover_is_taken_over(path: str) -> None:
 
 
 def test_a_leftover_is_emptied(path: str) -> None:
-    """Nothing of it is left in an entry, also where no record was written in between."""
-    Path(path + ".claim").write_bytes(b"theirs")
-    held = claim.Claim(path)
-    assert held.empty()
-    assert os.path.getsize(held.path) == 0
-    assert publish(held, b"") == 0
-    assert Path(path).read_bytes() == b""
+    """Nothing of it is left in the record that is written into it."""
+    for content in (b"", b"theirs" * 1000):
+        Path(path + ".claim").write_bytes(content)
+        held = try_claim(path, OWNER)
+        assert held is not None
+        assert Path(path + ".claim").read_bytes() == OWNER.sealed(path)
+        held.abandon()
 
 
 def test_a_claim_of_two_names_is_replaced(path: str) -> None:
@@ -206,7 +210,7 @@ def test_a_claim_of_two_names_is_replaced(path: str) -> None:
     os.link(path + ".claim", path + ".other")
     held = try_claim(path, OWNER)
     assert held is not None
-    assert (Path(path + ".other").read_bytes(), Path(path + ".claim").read_bytes()) == (b"precious", OWNER)
+    assert (Path(path + ".other").read_bytes(), Path(path + ".claim").read_bytes()) == (b"precious", OWNER.sealed(path))
     held.abandon()
 
 
@@ -224,14 +228,15 @@ def test_a_claim_that_is_dropped(path: str) -> None:
 
 
 WITHOUT_STREAMS = """
-from pcache.claim import private_claim, try_claim
+from pcache.claim import PrivateClaim, try_claim
 from pcache.owner import owner_record
+from tests.processes import RING
 os.close(0)
-for take in (try_claim, private_claim):
-    held = take(sys.argv[2], owner_record("module:f"))
+for take in (try_claim, PrivateClaim):
+    held = take(sys.argv[2], owner_record("module:f", RING))
     number = held.fd
     size = held.publish([b"entry"], durable=False, replaces_nothing=False, mtime_ns=0)
-    held = take(sys.argv[2], b"owner")
+    held = take(sys.argv[2], owner_record("module:f", RING))
     held.abandon()
     say(number, size, held.fd, *os.listdir(os.path.dirname(sys.argv[2])))
 """
@@ -241,7 +246,7 @@ def test_a_process_without_standard_input(tmp_path: Path) -> None:
     """A daemon's first descriptor is 0, which is as good as any."""
     (tmp_path / "shard").mkdir()
     found = run(WITHOUT_STREAMS, tmp_path / "cache", tmp_path / "shard" / "entry")
-    assert found == ["0 5 -1 entry"] * 2
+    assert found == ["0 5 -1 entry", "-1 5 -1 entry"]
 
 
 def test_pieces_that_the_system_takes_in_parts(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,16 +307,16 @@ def test_a_claim_that_is_published_meanwhile(path: str, monkeypatch: pytest.Monk
     assert held.is_in_place()
     held.abandon()
     assert (Path(path).read_bytes(), len(os.listdir("/proc/self/fd"))) == (b"entry", before)
-    assert [claim.unlink_if_there(path), claim.unlink_if_there(path)] == [True, False]
+    assert [unlink_if_there(path), unlink_if_there(path)] == [True, False]
 
 
 def test_a_link_is_no_claim(path: str) -> None:
     """What a link in a claim's place points to is not even opened, and the link goes."""
-    Path(path).write_bytes(OWNER)
+    Path(path).write_bytes(OWNER.sealed(path))
     os.symlink(path, path + ".claim")
-    assert read_owner(path) is None
+    assert read_owner(path, RING) is None
     assert remove_leftover(path + ".claim")
-    assert Path(path).read_bytes() == OWNER
+    assert Path(path).read_bytes() == OWNER.sealed(path)
     assert not os.path.lexists(path + ".claim")
 
 
@@ -336,7 +341,7 @@ def test_what_is_no_claim_file(path: str, make: object) -> None:
 def test_private_claims_exclude_nobody(path: str) -> None:
     """On a network file system each writer has a file of its own, and the last rename wins."""
     umask = os.umask(0)
-    claims = [private_claim(path, OWNER) for _ in range(3)]
+    claims = [PrivateClaim(path, OWNER) for _ in range(3)]
     os.umask(umask)
     assert len({held.path for held in claims}) == 3
     assert all(re.fullmatch(r"entry\.claim-[0-9a-f]{8}", os.path.basename(held.path)) for held in claims)
@@ -348,7 +353,7 @@ def test_private_claims_exclude_nobody(path: str) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO])
-@pytest.mark.parametrize("theirs", [b"", OWNER], ids=["nothing", "a record"])
+@pytest.mark.parametrize("theirs", [b"", b"a record"], ids=["nothing", "a record"])
 def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch, number: int, theirs: bytes) -> None:
     """Where there are no locks a claim excludes nobody, and leaves that of another alone; other failures are told."""
 
@@ -400,34 +405,68 @@ def test_a_record_that_can_be_neither_written_nor_removed(path: str, monkeypatch
 
 def test_nothing_else_is_closed(path: str) -> None:
     """A file that is open under the next number stays so."""
-    for call in (lambda: remove_leftover(path + ".claim"), lambda: read_owner(path)):
-        Path(path + ".claim").write_bytes(OWNER)
+    for call in (lambda: remove_leftover(path + ".claim"), lambda: read_owner(path, RING)):
+        Path(path + ".claim").write_bytes(OWNER.sealed(path))
         first, second = os.open(os.devnull, os.O_RDONLY), os.open(os.devnull, os.O_RDONLY)
         os.close(first)
         assert call()
         os.close(second)
 
 
-def test_a_locked_claim_that_excludes_nobody(path: str) -> None:
-    """It has a name of its own, and is known as a leftover as soon as its owner is gone."""
-    one, other = (locked_private_claim(path, OWNER) for _ in range(2))
-    assert one.path != other.path
-    assert not remove_leftover(one.path)
-    assert (publish(one, b"one"), publish(other, b"other")) == (3, 5)
+def test_a_private_claim_is_neither_open_nor_locked(path: str) -> None:
+    """A thread may have a thousand of them; a sweep leaves them alone as long as their process lives."""
+    before = len(os.listdir("/proc/self/fd"))
+    one, other = (PrivateClaim(path, OWNER) for _ in range(2))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert not remove_leftover(one.path, RING)
+    assert (publish(one, b"one"), publish(other, b"other" * 100)) == (3, 500)
+    assert Path(path).read_bytes() == b"other" * 100
     assert os.listdir(Path(path).parent) == ["entry"]
 
 
+@pytest.mark.parametrize("swap", ["", "file", "link", "hard link"])
+def test_a_private_claim_that_is_gone(path: str, tmp_path: Path, swap: str) -> None:
+    """Removing it is how its owner is told that the result is not wanted; nothing is written into what stands there."""
+    Path(path + ".precious").write_bytes(b"precious")
+    held = PrivateClaim(path, OWNER)
+    os.unlink(held.path)
+    if swap == "file":
+        Path(held.path).write_bytes(b"precious")
+    elif swap:
+        (os.symlink if swap == "link" else os.link)(path + ".precious", held.path)
+    assert (publish(held, b"entry"), held.lost, os.path.exists(path)) == (0, True, False)
+    assert Path(path + ".precious").read_bytes() == b"precious"
+    assert not swap or Path(held.path).read_bytes() == b"precious"
+
+
+def test_what_was_published_never_changes(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where locks are known to one host only two hold one claim: what one of them stores the other one leaves alone."""
+    monkeypatch.setattr(claim, "locking", lambda: lambda *_, **__: True)
+    first, second = try_claim(path, OWNER), try_claim(path, OWNER)
+    assert isinstance(first, claim.Claim)
+    assert isinstance(second, claim.Claim)
+    assert first.identity == second.identity
+    assert publish(first, b"first" * 1000) == 5000
+    with open(path, "rb") as reader, mmap.mmap(reader.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        second.amend(["something else"])
+        publish(second, b"second" * 1000)
+        second.abandon()
+        assert mapped[:] == b"first" * 1000
+    assert Path(path).read_bytes() == b"first" * 1000  # the claim was gone: the second one stores nothing
+
+
 def test_a_claim_says_what_its_owner_waits_for(path: str) -> None:
-    """As long as there is room in its record; since when it computes stays, and the entry takes the record's place."""
+    """As long as there is room in its record; since when it computes stays."""
     held = try_claim(path, OWNER)
-    assert held is not None
-    os.utime(held.path, ns=(1, 2))
-    room = MAX_OWNER - len(json.dumps({**json.loads(OWNER), "awaits": [""]}))
+    assert isinstance(held, claim.Claim)
+    room = MAX_OWNER - len(OWNER.sealed(path, [""]))
     for awaits, said in (("", ""), ("a" * room, "a" * room), ("b" * (room + 1), "a" * room), ("c", "c")):
         held.amend([awaits])
-        owner = read_owner(path)
+        owner = read_owner(path, RING)
         assert owner is not None
-        assert (owner.awaits, owner.call, os.stat(held.path).st_mtime_ns) == ((said,), "module:f", 2)
+        assert (owner.awaits, owner.call) == ((said,), "module:f")
+    held.amend([])
+    assert Path(path + ".claim").read_bytes() == OWNER.sealed(path)
     held.amend(["a" * 1000])
     assert publish(held, b"x" * 500) == 500
     assert Path(path).read_bytes() == b"x" * 500
@@ -441,7 +480,7 @@ def test_the_claim_file_of_another_user(path: str) -> None:
     os.chown(path + ".claim", 65534, 65534)
     held = try_claim(path, OWNER)
     assert held is not None
-    assert (os.stat(path + ".claim").st_uid, Path(path + ".claim").read_bytes()) == (0, OWNER)
+    assert (os.stat(path + ".claim").st_uid, Path(path + ".claim").read_bytes()) == (0, OWNER.sealed(path))
     held.abandon()
 
 
@@ -454,13 +493,14 @@ def test_a_claim_that_is_never_in_place(path: str, monkeypatch: pytest.MonkeyPat
     assert held.path.startswith(path + ".claim-")
     assert os.stat(held.path).st_mode & 0o777 == 0o660
     assert looks == [path + ".claim"] * 100
-    held.release()
+    held.abandon()
 
 
 HOLDER = """
 from pcache.claim import try_claim
 from pcache.owner import owner_record
-held = try_claim(sys.argv[2], owner_record("module:f"))
+from tests.processes import RING
+held = try_claim(sys.argv[2], owner_record("module:f", RING))
 say(held is not None)
 hear()
 """
@@ -471,7 +511,7 @@ def test_a_killed_holder_frees_its_claim(tmp_path: Path, path: str) -> None:
     holder = Talker(HOLDER, tmp_path / "cache", path)
     assert holder.hear() == "True"
     assert try_claim(path, OWNER) is None
-    owner = read_owner(path)
+    owner = read_owner(path, RING)
     assert owner is not None
     assert (owner.pid, owner.is_dead()) == (holder.pid, False)
     holder.kill()
@@ -483,13 +523,15 @@ def test_a_killed_holder_frees_its_claim(tmp_path: Path, path: str) -> None:
 
 FULL = """
 import resource
-from pcache.claim import private_claim, try_claim
+from pcache.claim import PrivateClaim, try_claim
+from pcache.owner import owner_record
+from tests.processes import RING
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
 before, kept = len(os.listdir("/proc/self/fd")), []
-for take in (try_claim, private_claim):
+for take in (try_claim, PrivateClaim):
     try:
-        take(sys.argv[2], b"owner")
+        take(sys.argv[2], owner_record("module:f", RING))
     except OSError as error:
         kept.append(error)  # with the frames that it came through
         say(error.strerror)
@@ -503,51 +545,53 @@ def test_a_full_disk_leaves_neither_files_nor_descriptors(tmp_path: Path) -> Non
     assert run(FULL, tmp_path / "cache", tmp_path / "shard" / "entry") == ["File too large"] * 2 + ["0"]
 
 
-RECORDS = [
-    "",
-    "{",
-    "[]",
-    "null",
-    "[" * 4096,
-    '{"a":' * 800,
-    '{"host": "h"}',
-    '{"host":"h","pid":"x","start":1,"call":""}',
-]
-RECORDS += ['{"host":"h","pid":1e999,"start":1,"call":""}', '{"host":"h","pid":[],"start":1,"call":""}', "9" * 4096]
+def record_of(path: str, **changes: object) -> bytes:
+    """An authentic record with changes."""
+    body = json.loads(OWNER.body + b"}") | changes
+    return owners.Record(json.dumps(body).encode()[:-1], RING.signing_key).sealed(path)
 
 
-@pytest.mark.parametrize("text", RECORDS)
-def test_any_record_is_read_without_an_error(path: str, text: str) -> None:
-    """What stands in a claim file may be half written, an entry already, or somebody's joke."""
-    Path(path + ".claim").write_text(text)
-    assert read_owner(path) is None
+SEALED = OWNER.sealed("entry")
+RECORDS = [b"", b"{", b"[" * 4096, b'{"a":' * 800, SEALED[32:], SEALED[:-1], SEALED + b" ", b"\0" * 32 + SEALED[32:]]
+RECORDS += [OWNER.sealed("other"), OWNER._replace(key=bytes(32)).sealed("entry"), SEALED + b" " * MAX_OWNER]
 
 
-def test_records_of_others(path: str) -> None:
-    """Numbers and texts of a record are read as such, whatever wrote them; a directory holds no record."""
-    Path(path + ".claim").write_text('{"host": 1, "pid": "2", "start": 3.0, "call": null}')
-    before = len(os.listdir("/proc/self/fd"))
-    owner = read_owner(path)
+@pytest.mark.parametrize("content", RECORDS)
+def test_a_record_that_nobody_vouches_for_says_nothing(path: str, content: bytes) -> None:
+    """It may be half written, an entry already, somebody's joke, or copied from another claim."""
+    Path(path + ".claim").write_bytes(content)
+    assert read_owner(path, RING) is None
+    Path(path + ".claim").write_bytes(SEALED)
+    assert read_owner(path, OTHER_RING) is read_owner(path, None) is None
+    owner = read_owner(path, make_keyring([bytes(32), *RING.keys.values()]))
     assert owner is not None
-    assert owner[:4] == ("1", 2, 3, "None")
-    assert [type(part) for part in owner[:4]] == [str, int, int, str]
+    assert owner.is_alive()
+
+
+@pytest.mark.parametrize("changes", [{"pid": "x"}, {"pid": []}, {"thread": None}, {"awaits": 1}])
+def test_records_of_another_release(path: str, changes: dict[str, object]) -> None:
+    """An authentic record with other things in it says nothing; a directory holds no record."""
+    Path(path + ".claim").write_bytes(record_of(path, **changes))
+    before = len(os.listdir("/proc/self/fd"))
+    assert read_owner(path, RING) is None
     os.unlink(path + ".claim")
     os.mkdir(path + ".claim")
-    assert read_owner(path) is None
+    assert read_owner(path, RING) is None
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_is_known_to_be_left_over(path: str) -> None:
     """Only the claim of a process that is gone; one that says nothing may be anybody's."""
-    assert not owners.is_leftover(path + ".claim")
-    record = json.loads(OWNER)
-    for start, dead in ((record["start"], False), (record["start"] + 1, True)):
-        Path(path + ".claim").write_text(json.dumps({**record, "start": start}))
-        assert owners.is_leftover(path + ".claim") is dead
+    assert not owners.is_leftover(path + ".claim", RING)
+    start = owners._start_of(os.getpid())
+    for suffix in (".claim", ".claim-01234567"):
+        for began, dead in ((start, False), (start + 1, True)):
+            Path(path + suffix).write_bytes(record_of(path, start=began))
+            assert owners.is_leftover(path + suffix, RING) is dead
 
 
 def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
-    """The start is the kernel's, in ticks since boot, and the host's name has the process namespace in it."""
+    """The start is the kernel's, in ticks since boot; the host's name says what numbers and times belong to."""
     tick = 1 / os.sysconf("SC_CLK_TCK")
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     child = Talker("say(os.getpid())\nhear()", tmp_path / "cache")
@@ -556,35 +600,72 @@ def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
     assert before - tick <= start <= time.clock_gettime(time.CLOCK_BOOTTIME) + tick
     child.finish()
     assert owners._start_of(child.pid) == 0
-    assert owners._host() == f"{os.uname().nodename}/{os.stat('/proc/self/ns/pid').st_ino}"
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    namespaces = "/".join(os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time"))
+    assert owners._host() == f"{os.uname().nodename}/{boot}/{namespaces}"
 
 
 def test_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the system shows no processes, one that is alive has the start 1, and one that is gone 0."""
-    exists, stat = os.path.exists, os.stat
-    monkeypatch.setattr(owners, "open", lambda *_: stat("/nowhere"), raising=False)
-    assert owners._start_of(os.getpid()) == 1  # it has a /proc, in which this process is hidden
-    monkeypatch.setattr(os.path, "exists", lambda path: not str(path).startswith("/proc/") and exists(path))
-    monkeypatch.setattr(os, "stat", lambda path: stat("/nowhere" + path))
-    assert (owners._start_of(os.getpid()), owners._start_of(2**22 + 1)) == (1, 0)
-    assert owners._host.__wrapped__() == f"{os.uname().nodename}/"
+    """Where the system shows no processes, or those of others, nobody is known to be gone, nor to live."""
+    readlink = os.readlink
     for content in (b"1 (odd) S 1", b"1 (odd) S" + 30 * b" x"):
-        monkeypatch.setattr(owners, "open", lambda *_, content=content: io.BytesIO(content), raising=False)
-        assert owners._start_of(2**22 + 1) == 1
-    monkeypatch.setattr(owners, "open", lambda *_: os.readlink("/"), raising=False)  # hidden, or otherwise refused
-    assert owners._start_of(2**22 + 1) == 1
+        with monkeypatch.context() as patch:
+            patch.setattr(owners, "open", lambda *_, content=content: io.BytesIO(content), raising=False)
+            assert owners._start_of(2**22 + 1) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(owners, "open", lambda *_: readlink("/nowhere"), raising=False)
+        assert (owners._start_of(os.getpid()), owners._start_of(2**22 + 1)) == (1, 0)
+        assert owners._host.__wrapped__() == f"{os.uname().nodename}/?"
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "readlink", lambda path: "1" if path == "/proc/self" else readlink(path))
+        hidden = owners.Owner(owners._host.__wrapped__(), 2**22 + 1, 5, "")
+        patch.setattr(owners, "_host", lambda: hidden.host)
+        assert (hidden.is_here(), hidden.is_dead(), hidden.is_alive(), hidden.is_stopped()) == (False,) * 4
 
 
 def test_owners(path: str) -> None:
     """An owner is dead when its process is gone or another has its number; on another host nobody can tell."""
-    record = json.loads(OWNER)
-    owner = owners.Owner(**record)
-    assert not owner.is_dead()
+    Path(path + ".claim").write_bytes(SEALED)
+    owner = read_owner(path, RING)
+    assert owner is not None
+    assert abs(owner.since_ns - time.time_ns()) < 3600 * 10**9
+    assert (owner.thread, owner.is_dead(), owner.is_alive(), owner.is_stopped()) == (
+        threading.get_native_id(),
+        False,
+        True,
+        False,
+    )
     assert owner._replace(start=owner.start + 1).is_dead()
     assert owner._replace(pid=2**22 + 1).is_dead()
     assert not owner._replace(pid=2**22 + 1, host="elsewhere/1").is_dead()
-    assert not owners.Owner(record["host"], 1, owners._start_of(1), "").is_dead()
-    assert read_owner(path) is None
+    assert not owners.Owner(owner.host, 1, owners._start_of(1), "").is_dead()
+
+
+def test_a_stopped_owner(tmp_path: Path, path: str) -> None:
+    """A process that was stopped lives, and is known to be stopped."""
+    child = Talker("say(os.getpid())\nhear()", tmp_path / "cache")
+    child.hear()
+    owner = owners.Owner(owners._host(), child.pid, owners._start_of(child.pid), "")
+    assert not owner.is_stopped()
+    os.kill(child.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    assert (owner.is_stopped(), owner.is_alive(), owner.is_dead()) == (True, True, False)
+    child.kill()
+
+
+FORGETS = """
+from pcache import owner
+before = owner._host(), owner._body("f", os.getpid())
+if os.fork() == 0:
+    say(owner._host.cache_info().currsize, owner._body.cache_info().currsize)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_nothing_is_remembered_across_a_fork(tmp_path: Path) -> None:
+    """A child may be in other namespaces than its parent, where other numbers hold."""
+    assert run(FORGETS, tmp_path / "cache") == ["0 0"]
 
 
 def test_a_zombie_is_dead(tmp_path: Path) -> None:
@@ -602,7 +683,8 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 FORK = """
 from pcache.claim import Flight, flights, try_claim
 from pcache.owner import owner_record
-held = try_claim(sys.argv[2], owner_record("module:f"))
+from tests.processes import RING
+held = try_claim(sys.argv[2], owner_record("module:f", RING))
 def leads():
     flight = Flight(sys.argv[2])
     return flight.busy.acquire() and flights.enter(sys.argv[2], flight) is flight
@@ -614,7 +696,7 @@ if child == 0:
     held.abandon()
     os._exit(0)
 os.waitpid(child, 0)
-say("parent", try_claim(sys.argv[2], b""), leads())
+say("parent", try_claim(sys.argv[2], owner_record("module:f", RING)), leads())
 say(held.publish([b"parent"], durable=False, replaces_nothing=False, mtime_ns=0))
 """
 
@@ -629,7 +711,8 @@ def test_a_fork_leaves_the_claim_to_the_parent(tmp_path: Path, path: str) -> Non
 RACER = """
 from pcache.claim import try_claim
 from pcache.owner import owner_record
-record = owner_record("module:f")
+from tests.processes import RING
+record = owner_record("module:f", RING)
 say("ready")
 hear()
 inside = sys.argv[2] + ".inside"
@@ -645,7 +728,7 @@ for turn in range(300):
     if turn % 3:
         held.abandon()
     else:
-        held.publish([record], durable=False, replaces_nothing=bool(turn % 2), mtime_ns=0)
+        held.publish([record.body], durable=False, replaces_nothing=bool(turn % 2), mtime_ns=0)
 say("done")
 """
 

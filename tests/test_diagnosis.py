@@ -15,8 +15,9 @@ import pytest
 from pcache import Cache, diagnosis, trials
 from pcache.claim import try_claim
 from pcache.diagnosis import Finding, diagnose
+from pcache.owner import owner_record
 from pcache.trust import key_to_text
-from tests.processes import Canary, Talker
+from tests.processes import RING, Canary, Talker
 from tests.test_room import HOLDERS
 
 needs_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can do this to a directory")
@@ -122,9 +123,11 @@ def leave_a_claim(root: Path) -> None:
     talker = Talker(
         "from pcache.claim import try_claim\n"
         "from pcache.owner import owner_record\n"
-        "held = try_claim(sys.argv[2], owner_record('m:f'))\nsay('held')\nhear()",
+        "held = try_claim(sys.argv[2], owner_record('m:f', Cache(sys.argv[3]).flow.keys.ensure()))\n"
+        "say('held')\nhear()",
         root.parent / "other",
         shard / name,
+        root,
     )
     talker.hear()
     talker.kill()
@@ -271,7 +274,7 @@ def test_the_trials(tmp_path: Path) -> None:
 def test_a_claim_that_is_held_is_no_leftover(filled: Cache) -> None:
     """Only what killed processes left is called so."""
     path = next(Path(filled.location).rglob("*-*"))
-    held = try_claim(str(path), b"{}")
+    held = try_claim(str(path), owner_record("m:f", RING))
     assert held is not None
     assert found_in(filled.location, "leftovers") == []
     held.abandon()

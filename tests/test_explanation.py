@@ -252,7 +252,7 @@ def test_being_computed(made: Any) -> None:
     simulate = made()
     simulate(1)
     address = simulate._calls.of((2,), {}).address
-    claim = simulate._flow.store.claim(address.path, owner_record(simulate.name))
+    claim = simulate._flow.store.claim(address.path, owner_record(simulate.name, RING))
     assert simulate.explain(2).detail.startswith(f"it is being computed now, by process {os.getpid()} on ")
     claim.abandon()
 

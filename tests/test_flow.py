@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from pcache import Cache, Miss, notices
+from pcache.owner import owner_record
 from pcache.store import Store
-from tests.processes import KEY, Talker, claims_below, run
+from tests.processes import KEY, RING, Talker, claims_below, run
 
 # Every execution adds a byte to the file that is the second argument.
 COUNTED = """
@@ -86,7 +87,8 @@ def sleep(seconds, really=time.sleep, told=[]):
     if not told:
         told.append(say("waiting"))
     really(seconds)
-time.sleep = sleep
+from pcache import clocks
+clocks._sleep = sleep
 say("result", f(1), f.exists(1))
 """
 )
@@ -136,8 +138,9 @@ def test_an_owner_killed_while_writing_is_replaced(tmp_path: Path) -> None:
     dying = Talker(KILLED_WRITING, tmp_path / "cache", tmp_path / "log", "dies")
     assert dying.process.wait(60) == -25  # SIGXFSZ
     dying.process.communicate()
-    (claim,) = (tmp_path / "cache").rglob("*.claim")
-    assert claim.stat().st_size == 100_000
+    claim, draft = claims_below(tmp_path)
+    assert draft.startswith(claim + "-")
+    assert next(tmp_path.rglob(draft)).stat().st_size == 100_000
     assert run(KILLED_WRITING, tmp_path / "cache", tmp_path / "log", "lives") == ["1000100 True"]
     assert claims_below(tmp_path) == []
     assert cache_at(tmp_path / "cache").verify().problems == ()
@@ -155,9 +158,9 @@ ORPHAN = OWNED.replace(
         say("child", child.pid)
         hear()""",
 ).replace(
-    "time.sleep = sleep",
+    "clocks._sleep = sleep",
     """\
-time.sleep = sleep
+clocks._sleep = sleep
 if sys.argv[3] == "owner":
     os.umask(0o077)
     path = f._calls.of((1,), {}).address.path + ".claim"
@@ -351,7 +354,8 @@ def sleep(seconds, really=time.sleep, told=[]):
     if not told:
         told.append(say("waiting"))
     really(seconds)
-time.sleep = sleep
+from pcache import clocks
+clocks._sleep = sleep
 say("result", f.refresh(1) if sys.argv[3] == "refresh" else f(1), f.get(1))
 """
 
@@ -629,6 +633,7 @@ def test_a_disk_that_was_full_from_the_start(small_disk: Path) -> None:
 NETWORK = (
     COUNTED
     + """
+from pcache.owner import owner_record
 from pcache.store import Store
 listed = []
 def hook(event, arguments):
@@ -697,7 +702,7 @@ def test_a_killed_put_leaves_nothing_for_long(tmp_path: Path, remove: str) -> No
 def test_private_names_are_swept_when_they_are_old(tmp_path: Path) -> None:
     """A private claim that nobody can lock counts as left over after a day, and not before."""
     store = Store(str(tmp_path / "cache"), network=True)
-    held = store.claim(store.path("f" * 16, "k".replace("k", "a" * 40)), b"{}")
+    held = store.claim(store.path("f" * 16, "k".replace("k", "a" * 40)), owner_record("m:f", RING))
     assert held is not None
     assert store.sweep() == 0
     os.utime(held.path, (time.time() - 90_000,) * 2)

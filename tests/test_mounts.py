@@ -39,7 +39,7 @@ TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
         ("/mnt/with", False),
         ("/mnt/twice/cache", False),
         ("/mnt/ssh/cache", True),
-        ("/mnt/disk/cache", False),
+        ("/mnt/disk/cache", True),
         ("/mnt/back\\slash/cache", True),
         ("/auto/cache", True),
         ("/srv/nfs/cache", False),

@@ -16,9 +16,12 @@ from pcache import Cache, DirectoryError, StoreWarning, notices, sealed, stamp
 from pcache.access import Access
 from pcache.claim import remove_leftover
 from pcache.opened import OpenFolder
+from pcache.owner import owner_record
 from pcache.shards import entries_in
 from pcache.store import Store, check_root, is_ours, make_root, require_ours
-from tests.processes import KEY, RING, Talker, claims_below, run
+from tests.processes import KEY, OTHER_RING, RING, Talker, claims_below, run
+
+OWNER = owner_record("module:f", RING)
 
 
 def double(n: int) -> int:
@@ -306,18 +309,18 @@ def leftovers(cache: Cache) -> list[Path]:
 
 @pytest.mark.parametrize("how", ["clear", "evict", "verify"])
 def test_leftover_claims_are_swept(tmp_path: Path, how: str) -> None:
-    """Claims that nobody holds go with `clear`, `evict` and `verify(repair=True)`; one that is held stays."""
+    """Claims that nobody holds go with `clear`, `evict` and `verify(repair=True)`; one held only with `clear`."""
     cache = cache_at(tmp_path / "cache")
     cache.cached(double)(1)
     leftovers(cache)
-    held = cache.flow.store.claim(cache.flow.store.path("f" * 16, "e" * 40), b"{}")
+    held = cache.flow.store.claim(cache.flow.store.path("f" * 16, "e" * 40), OWNER)
     assert held is not None
     old = Path(cache.flow.store.path("f" * 16, "d" * 40) + ".claim-0badcafe")
     old.parent.mkdir(mode=0o700)
     old.write_bytes(b"")
     os.utime(old, (0, 0))
     {"clear": cache.clear, "evict": cache.evict, "verify": lambda: cache.verify(repair=True)}[how]()
-    assert claims_below(cache.location) == [os.path.basename(held.path)]
+    assert claims_below(cache.location) == [os.path.basename(held.path)] * (how != "clear")
     held.abandon()
 
 
@@ -334,7 +337,7 @@ def test_a_sweep_counts_what_it_removes(tmp_path: Path) -> None:
     for shard in ("aa", "cc"):
         Path(store.path("f" * 16, shard + "1" * 38) + ".claim").write_bytes(b"")
     os.mkdir(store.path("0" * 16, "a" * 40) + ".claim")
-    held = Store(store.root).claim(store.path("f" * 16, "dd" + "0" * 38), b"{}")
+    held = Store(store.root).claim(store.path("f" * 16, "dd" + "0" * 38), OWNER)
     assert held is not None
     for stranger in ("zz", "a", "aaa"):
         os.mkdir(os.path.join(store.entries, stranger))
@@ -360,9 +363,9 @@ def test_on_a_network_no_claim_excludes_another(tmp_path: Path, monkeypatch: pyt
         listed.clear()
         store.relook(path)
         assert listed == [os.path.dirname(path)] * network
-        claims = [claim for claim in (store.claim(path, b"{}"), store.claim(path, b"{}")) if claim is not None]
+        claims = [claim for claim in (store.claim(path, OWNER), store.claim(path, OWNER)) if claim is not None]
         assert len(claims) == held
-        claims += [store.private_claim(path, b"{}")]
+        claims += [store.private_claim(path, OWNER)]
         for claim in claims:
             claim.abandon()
         assert claims_below(store.root) == []
@@ -709,10 +712,10 @@ def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
     root.mkdir()
     root.chmod(0o2770)
     store = Store(str(root), access=Access(shared=True))
-    held = store.claim(store.path("f" * 16, "a" * 40), b"{}")
+    held = store.claim(store.path("f" * 16, "a" * 40), OWNER)
     assert held is not None
     assert stat.S_IMODE(os.stat(held.path).st_mode) == 0o660
-    again = store.claim(store.path("f" * 16, "a" * 39 + "b"), b"{}")  # where the shard is there already
+    again = store.claim(store.path("f" * 16, "a" * 39 + "b"), OWNER)  # where the shard is there already
     assert again is not None
     assert stat.S_IMODE(os.stat(again.path).st_mode) == 0o660
     held.abandon(), again.abandon()
@@ -721,13 +724,13 @@ def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
         require_ours(str(root))
 
 
-@pytest.mark.parametrize("network", [False, True])
-def test_private_claims_are_locked_where_locks_work(tmp_path: Path, network: bool) -> None:
-    """So that a sweep knows whether somebody still writes; on a network file system nobody could tell."""
-    store = Store(str(tmp_path / "cache"), network=network)
-    held = store.private_claim(store.path("f" * 16, "a" * 40), b"{}")
-    assert remove_leftover(held.path) is network
-    held.abandon()
+def test_private_claims_stay_while_their_owners_live(tmp_path: Path) -> None:
+    """A sweep knows them by what they say, and asks who says it: without the key nobody does."""
+    store = Store(str(tmp_path / "cache"))
+    held = store.private_claim(store.path("f" * 16, "a" * 40), OWNER)
+    assert (remove_leftover(held.path, RING), store.sweep(keyring=RING)) == (False, 0)
+    assert remove_leftover(held.path, OTHER_RING)
+    assert not held.abandon()
 
 
 def test_which_shards_there_are(tmp_path: Path) -> None:
@@ -760,7 +763,7 @@ def test_a_shard_that_was_not_there_is_looked_at_when_it_is(tmp_path: Path) -> N
     path.parent.mkdir(parents=True, mode=0o700)
     path.parent.chmod(0o770)
     with pytest.raises(DirectoryError):
-        cache.flow.store.claim(str(path), b"{}")
+        cache.flow.store.claim(str(path), OWNER)
 
 
 @pytest.mark.parametrize("name", ["CACHEDIR.TAG", ".gitignore"])

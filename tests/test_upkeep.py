@@ -381,7 +381,7 @@ def test_limits_that_cannot_be_read(filled: Any, options: dict[str, Any]) -> Non
 
 
 def test_claims_of_the_living_stay(filled: Any) -> None:
-    """Clearing removes the claims that killed processes left, and leaves those that are held."""
+    """Repairing removes the claims that killed processes left, and leaves those that are held; clearing removes all."""
     left = path_of(filled.small, 1).with_name(path_of(filled.small, 1).name + ".claim")
     held = path_of(filled.small, 2).with_name(path_of(filled.small, 2).name + ".claim")
     left.write_text("{}")
@@ -393,9 +393,10 @@ def test_claims_of_the_living_stay(filled: Any) -> None:
         holder.stdout.readline()  # type: ignore[union-attr]
         with open(held, "a") as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        filled.verify(repair=True)
+        assert (held.exists(), left.exists()) == (True, False)
         filled.clear()
-        assert held.exists()
-        assert not left.exists()
+        assert not held.exists()
         holder.communicate("\n", timeout=30)
 
 

@@ -29,6 +29,7 @@ from pcache.claim import Flight, computing, flights
 from pcache.flow import mode
 from pcache.forks import whole
 from pcache.owner import owner_record
+from pcache.trust import make_keyring
 from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.processes import KEY, Block
 
@@ -253,7 +254,9 @@ def hold_flight(ground: Ground, n: int, over: Callable[[], bool]) -> None:
 
 
 def hold_claim(ground: Ground, n: int, over: Callable[[], bool]) -> None:
-    held = ground.cache.flow.store.claim(ground.small._calls.of((n,), {}).address.path, owner_record("f"))
+    held = ground.cache.flow.store.claim(
+        ground.small._calls.of((n,), {}).address.path, owner_record("f", make_keyring([KEY]))
+    )
     while not over():
         time.sleep(0)
     assert held is not None

@@ -60,10 +60,11 @@ def hostile_cache(folder: Path, text: str) -> tuple[Cache, Any]:
     registry.write(cache.flow.store.functions, shown, RING)
     name = text.encode("utf-8", "replace").decode().replace("\n", "").replace("\t", "")
     append_lines(cache, f"{int(time.time()) // 3600} {name}\thits 3\tmisses.{name} 2\terrors.{name} 1")
-    owner = {"host": owners._host() + text, "pid": os.getpid(), "start": owners._start_of(os.getpid()), "call": text}
-    path = cached._calls.of((5,), {}).address.path + ".claim"
+    owner = json.loads(owners.owner_record(text, RING).body + b"}")
+    body = json.dumps({**owner, "host": text + owner["host"]}).encode()[:-1]
+    path = cached._calls.of((5,), {}).address.path
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    Path(path).write_text(json.dumps(owner))
+    Path(path + ".claim").write_bytes(owners.Record(body, RING.signing_key).sealed(path))
     return cache, cached
 
 

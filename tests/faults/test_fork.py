@@ -62,7 +62,7 @@ def work(number):
 def child(number):
     signal.alarm(30)
     chance = random.Random(seed - number)
-    free = try_claim(held._calls.of((1,), {}).address.path, owner_record("child"))
+    free = try_claim(held._calls.of((1,), {}).address.path, owner_record("child", cache.flow.keys.keyring))
     made = 0
     while made < 5:
         made += act(chance)

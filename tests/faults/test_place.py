@@ -317,8 +317,8 @@ subprocess.run(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc
 from pcache.claim import try_claim
 from pcache.owner import owner_record, read_owner
 path = sys.argv[2]
-held = try_claim(path, owner_record("m:f"))
-alive = read_owner(path)
+held = try_claim(path, owner_record("m:f", cache.flow.keys.keyring))
+alive = read_owner(path, cache.flow.keys.keyring)
 if os.fork() == 0:
     os.chmod(path + ".claim", 0o644)
     os.setresgid(5001, 5001, 5001), os.setresuid(5001, 5001, 5001)

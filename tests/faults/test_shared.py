@@ -283,3 +283,44 @@ def test_the_way_to_a_shared_directory(tmp_path: Path, commons: Path, mask: str)
     """Folders that are made above a shared one let its group through, and let nobody but their maker replace it."""
     (line,) = run(PEOPLE + WAY_IN, tmp_path / "warm", commons, mask)
     assert line == "[True, True] 1 [True, True] 0 {('0o42750', 4242)}"
+
+
+HOLDING = """
+import fcntl, time
+warnings.simplefilter("ignore")
+def where(n):
+    cached = commons().cached(f)
+    cached(n), cached.invalidate(n)  # the shard is there
+    return cached._calls.of((n,), {}).address.path + ".claim"
+def plant(path, kind):
+    fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
+    os.fchmod(fd, 0 if kind == "closed" else 0o660)
+    os.write(fd, {"record": b'{"host": "x", "pid": 1, "start": 1, "call": "f"}', "deep": b"[" * 90_000}.get(kind, b""))
+    if kind != "closed":
+        fcntl.flock(fd, fcntl.LOCK_EX)
+    os.write(planted[1], b"x")
+    os.read(leave[0], 1)
+def call(n):
+    started, cached = time.perf_counter(), commons().cached(f)
+    return [cached(n) == [n] * 5, time.perf_counter() - started, cached.exists(n)]
+for n, kind in enumerate(["empty", "record", "deep", "closed"], 1):
+    planted, leave = os.pipe(), os.pipe()
+    path = become(FIRST, lambda: where(n))
+    holder = start(SECOND, lambda: plant(path, kind))
+    os.read(planted[0], 1)
+    right, seconds, stored = become(FIRST, lambda: call(n))
+    os.write(leave[1], b"x")
+    end(holder)
+    say(kind, right, stored, seconds)
+"""
+
+
+def test_claims_of_a_member_without_the_key(tmp_path: Path, commons: Path, evidence: Evidence) -> None:
+    """Whatever he plants or locks in their place keeps no call up for two seconds, and its result is stored."""
+    lines = [line.split() for line in run(PEOPLE + HOLDING, tmp_path / "warm", commons)]
+    slow = [kind for kind, *_, seconds in lines if float(seconds) > (0.5 if kind == "closed" else 2)]
+    evidence(
+        "never in the way", "claims that a member of the group without the key holds or plants", len(lines), len(slow)
+    )
+    assert [line[1:3] for line in lines] == [["True", "True"]] * 4
+    assert slow == [], lines

@@ -140,9 +140,10 @@ f(0)
 at = shim.names().index("read") + 1
 shim.arm(Fault("fail", errno.EIO, "such calls from there on"), at)
 assert f(0) == [0] * 100
-say(shim.applied(), "unlink" in shim.names(), "rename" in shim.names())
+names = shim.names()
+say(shim.applied(), "unlink" in names[: names.index("rename")])
 """
-    assert run(SHIM + script, tmp_path / "cache") == ["2 False True"]
+    assert run(SHIM + script, tmp_path / "cache") == ["2 False"]
 
 
 @pytest.mark.usefixtures("shim")

@@ -1,0 +1,37 @@
+"""A clock that nobody sets, and waits that end also where it stands still.
+
+Programs and their tests stop clocks (freezegun, libfaketime, a patched `time.monotonic`). A limit that is asked of such
+a clock alone never comes, so what was slept counts as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+
+# Partial objects: those who replace the functions of `time` wherever they find them do not find them here.
+now = functools.partial(time.monotonic)
+_sleep = functools.partial(time.sleep)
+
+
+class Stopwatch:
+    """How long something has been waited for, in seconds."""
+
+    __slots__ = ("_began", "_slept")
+
+    def __init__(self) -> None:
+        self._began = now()
+        self._slept = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Sleep."""
+        _sleep(seconds)
+        self._slept += seconds
+
+    def add(self, seconds: float) -> None:
+        """Count what was waited in another way."""
+        self._slept += seconds
+
+    def passed(self) -> float:
+        """The seconds since this was made: by the clock, or at least those that were slept."""
+        return max(now() - self._began, self._slept)

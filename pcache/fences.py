@@ -1,0 +1,65 @@
+"""Dropping results so that none comes back which was begun before.
+
+Who changed what a function reads, and drops its results, must not get an old one again from a computation that was
+under way meanwhile, in whatever process. Removing its claim tells it so. The order is what counts: who publishes writes
+a draft, asks whether the claim stands, renames the draft, and asks again. Who drops removes the claim, then the drafts,
+then the entry. If the question came before the claim was gone, the draft is there by then: it is among those that are
+removed, and cannot be renamed, or it was renamed already, and is the entry that is removed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pcache.claim import flights
+from pcache.interrupts import pass_on
+from pcache.owner import CLAIM_SUFFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pcache.opened import OpenFolder
+    from pcache.store import Store
+
+
+def invalidate(store: Store, path: str) -> bool:
+    """Remove one entry, and have none stored that was begun before this returns; return whether there was one."""
+    folder, name = os.path.split(path)
+    claim = name + CLAIM_SUFFIX
+
+    def forbid(opened: OpenFolder) -> None:
+        _remove(opened, claim)
+        for other in opened.names():
+            if other.startswith(f"{claim}-"):
+                _remove(opened, other)
+
+    store.inside(folder, forbid)
+    flights.drop(path)
+    return store.delete(path)
+
+
+def _remove(opened: OpenFolder, name: str) -> None:
+    try:
+        opened.remove(name)
+    except OSError as error:
+        pass_on(error)  # else a folder, which is no claim; or a directory that we may not write to
+
+
+def fence(store: Store, is_meant: Callable[[str], bool]) -> None:
+    """The same for many entries, by the paths of their claims and drafts; the caller then removes the entries."""
+    held = [path for path in store.claim_paths() if path.endswith(CLAIM_SUFFIX) and is_meant(path)]
+    _forbid(store, held)
+    # Listed when the claims are gone.
+    drafts = [path for path in store.claim_paths() if not path.endswith(CLAIM_SUFFIX) and is_meant(path)]
+    _forbid(store, drafts)
+    for path in held + drafts:
+        flights.drop(path.rpartition(CLAIM_SUFFIX)[0])
+
+
+def _forbid(store: Store, paths: Iterable[str]) -> None:
+    for path in paths:
+        try:
+            store.delete(path)
+        except OSError as error:
+            pass_on(error)  # else a folder, which is no claim; or a directory that we may not write to
