@@ -122,5 +122,5 @@ def test_a_folder_that_is_swapped_at_any_moment(tmp_path: Path, evidence: Eviden
         found = json.loads(line)
         tried, wrong, errors = tried + found[0], wrong + found[1], errors + found[2]
     evidence("never in the way", "a folder swapped for a link to another cache", tried, wrong + len(errors))
-    assert tried > 10
+    assert tried >= len(FOLDERS)
     assert (wrong, errors) == (0, [])
