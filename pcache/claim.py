@@ -1,36 +1,33 @@
 """The right to compute one missing key.
 
 A claim is an operating-system lock on a file beside the entry that is to be, with a record of who computes. The lock
-dies with its owner, so a killed process never blocks anybody. Nothing of an entry is ever written into it: the result
-goes into a draft, a file of our own that is renamed. Correctness never rests on the lock: whoever renames last wins,
-and every version of an entry is whole. Nothing here knows what an entry looks like.
+dies with its owner, so a killed process never blocks anybody. Only who made the file writes into it: a small result
+becomes the content of the claim, which is renamed, a large one that of a draft beside it. Correctness never rests on
+the lock: whoever renames last wins, and every version of an entry is whole. Nothing here knows what an entry looks
+like.
 
-Removing a claim is also how a computation is told that nobody wants its result any more: see `Store.fence`.
+Removing a claim is also how a computation is told that nobody wants its result any more: see `fences.py`.
 
-Between processes one lock per key; between threads `Flights` meets in memory. After a fork the child closes its copies
-of the descriptors, which leaves the parent's locks alone.
+Between processes one lock per key; between threads `flights.py` meets in memory. After a fork the child closes its
+copies of the descriptors, which leaves the parent's locks alone.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import threading
-from contextvars import ContextVar
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pcache.access import PRIVATE
-from pcache.drafts import NO_LOCKS, Draft, PrivateClaim, draft_path
+from pcache.drafts import AT_ONCE, NO_LOCKS, Draft, PrivateClaim, draft_path, size_of, unlink_if_there, write_into
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.locking import Lock, identity_at, locking
 from pcache.owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
 from pcache.plain import make_way, read_plain
-from pcache.trust import SAFE_FLAGS, make_keyring, our_uid
+from pcache.trust import SAFE_FLAGS, make_keyring
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from pcache.access import Access
     from pcache.owner import Record
@@ -87,15 +84,6 @@ class Claim(Lock):
             self._said = record
             self.use(os.ftruncate, self.number, len(record))
 
-    def empty(self) -> bool:
-        """Empty a file that a killed owner left. False for that of another user: who could write into it may go on."""
-        status = self.use(os.fstat, self.number)
-        if status is None or status.st_uid != our_uid():
-            return False
-        if status.st_size:
-            self.use(os.ftruncate, self.number, 0)
-        return True
-
     def is_standing(self) -> bool:
         """Whether nobody has removed or taken over the claim.
 
@@ -120,6 +108,9 @@ class Claim(Lock):
         """
         if self.closed:
             return 0
+        over = not replaces_nothing
+        if size_of(pieces) <= AT_ONCE and self.is_ours():
+            return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
         try:
             draft = Draft(draft_path(self.entry_path), access=self._access)
         except FileNotFoundError:
@@ -129,7 +120,7 @@ class Claim(Lock):
         size = 0
         with draft:
             try:
-                size = draft.publish(self, pieces, durable=durable, over=not replaces_nothing, mtime_ns=mtime_ns)
+                size = draft.publish(self, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
                 if not self.abandon():
                     self.lost, size = True, 0
                     draft.withdraw(self.entry_path)
@@ -138,6 +129,32 @@ class Claim(Lock):
                     draft.drop()
                 draft.release()
         return size
+
+    def _become(self, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
+        """Write a small entry into the claim file and rename that; return its size, 0 when the claim was lost.
+
+        Nobody else has ever written to this file, see `try_claim`. It saves making another one, which takes as long as
+        half of all that a small result takes. A large one would hide for too long who computes. Should the claim be
+        dropped and taken anew between the look and the renaming, that one is renamed: a damaged entry, which is a miss.
+        """
+        size = write_into(self, pieces, mtime_ns)
+        if size < len(self._said):
+            self.use(os.ftruncate, self.number, size)
+            self.use(os.utime, self.number, ns=(mtime_ns, mtime_ns))
+        self.lost = not self.is_in_place()
+        if not self.lost:
+            try:
+                if not over:
+                    unlink_if_there(self.entry_path)
+                os.rename(self.path, self.entry_path)
+            except FileNotFoundError:
+                if os.path.lexists(self.path):
+                    raise
+                self.lost = True  # dropped just now
+        if durable and not self.lost:
+            self.use(os.fsync, self.number)  # after the renaming, so that the new name is there too
+        self.release()
+        return 0 if self.lost else size
 
     def abandon(self) -> bool:
         """Remove the claim file while still holding it, and let go; return whether it was still there and ours.
@@ -182,13 +199,14 @@ def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim
                     claim.release()
                     return None
                 if claim.is_in_place():
-                    if is_new or claim.empty():
+                    if is_new:
                         claim.sign(owner)
-                        if not is_new:
-                            _remove_drafts(entry_path, owner)
                         return claim
+                    # A killed owner's. Only who made a file writes into it: where locks are known to one host alone,
+                    # its owner may live on another one.
                     os.unlink(claim.path)
-                claim.release()  # its owner is done meanwhile: look for a new one
+                    _remove_drafts(entry_path, owner)
+                claim.release()  # its owner is done meanwhile: make a new one
             except BaseException:
                 claim.close()
                 raise
@@ -248,91 +266,3 @@ def _remove_drafts(entry_path: str, owner: Record) -> None:
                 _remove_unheld(f"{folder}/{other}", keyring, None)
     except OSError as error:
         pass_on(error)  # else a leftover, which a sweep removes
-
-
-class Flight:
-    """One computation of this process that other threads may wait for. `stored` says whether there is a result.
-
-    `lost` says that it was dropped while it was computed, so that calls made since then need another.
-
-    It is under way while `busy` is held, which whoever computes holds in a `with`: an interrupt cannot leave it so.
-    `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
-    `turns` when calls took theirs that would not wait for it any longer.
-    """
-
-    __slots__ = ("awaits", "busy", "claim", "lost", "native_id", "path", "stored", "thread", "turns")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.claim: Claim | PrivateClaim | None = None
-        self.lost = False
-        self.awaits: list[str] = []
-        self.turns: list[float] = []
-        self.native_id = threading.get_native_id()
-        self.busy = threading.Lock()  # an Event takes 5 us to make
-        self.stored = True
-        self.thread = threading.get_ident()
-
-    @property
-    def over(self) -> bool:
-        """Whether the computation has come to its end."""
-        return not self.busy.locked()
-
-    def wait(self, seconds: float | None) -> bool:
-        """Wait for the end; return whether it came in time."""
-        if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
-            return False
-        self.busy.release()
-        return True
-
-
-class Flights:
-    """The computations under way in this process, by entry path. Safe for threads; empty after a fork."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget them all, and a lock that a thread held which did not survive the fork."""
-        self._lock = threading.RLock()  # reentrant: a signal handler may call a cached function
-        self.notes = threading.RLock()  # of what flights say in their claims
-        self._by_path: dict[str, Flight] = {}
-
-    def enter(self, entry_path: str, flight: Flight) -> Flight:
-        """Return the flight of an entry: the given one, which is busy, unless another is under way."""
-        with self._lock:
-            other = self._by_path.get(entry_path)
-            if other is not None and not other.over:
-                return other
-            self._by_path[entry_path] = flight  # also over one whose leader was interrupted before it could leave
-            return flight
-
-    def get(self, entry_path: str) -> Flight | None:
-        """The computation of an entry that is under way."""
-        return self._by_path.get(entry_path)
-
-    def all(self) -> list[Flight]:
-        """The computations that are under way."""
-        with self._lock:
-            return list(self._by_path.values())
-
-    def drop(self, entry_path: str) -> None:
-        """Have nobody join the computation of an entry any more: its result is not wanted."""
-        with self._lock:
-            self._by_path.pop(entry_path, None)
-
-    def leave(self, entry_path: str, flight: Flight) -> None:
-        """Forget a flight, if it is that of the entry."""
-        with self._lock:
-            if self._by_path.get(entry_path) is flight:
-                del self._by_path[entry_path]
-
-
-flights = Flights()
-
-# What is being computed up-stack, by entry path: a call that needs itself computes, it never waits for itself.
-computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=flights.reset)

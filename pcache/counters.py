@@ -118,16 +118,20 @@ class Ledger(Unfinished):
         """Append a line for each function, and forget what is written; return the file's size."""
         if not os.path.lexists(os.path.dirname(self._folder)):
             raise FileNotFoundError(errno.ENOENT, "there is no directory", self._folder)  # nothing is stored there yet
-        fd = self._open_counters()
+        folder = self._access.enter_or_make(self.root, self._folder)  # a link in its place would lead elsewhere
         try:
-            if os.fstat(fd).st_size > MAX_SIZE:
-                os.ftruncate(fd, 0)  # nobody reads it any more
-            left = len(self._more)  # what is counted meanwhile is for the next time
-            while left > 0 and self._more:
-                left -= self._write_some(fd, keyring)
-            return os.fstat(fd).st_size
+            fd = folder.open("counters", os.O_WRONLY | os.O_APPEND)
+            try:
+                if os.fstat(fd).st_size > MAX_SIZE:
+                    os.ftruncate(fd, 0)  # nobody reads it any more
+                left = len(self._more)  # what is counted meanwhile is for the next time
+                while left > 0 and self._more:
+                    left -= self._write_some(fd, keyring)
+                return os.fstat(fd).st_size
+            finally:
+                os.closerange(fd, fd + 1)
         finally:
-            os.close(fd)
+            os.closerange(folder.fd, folder.fd + 1)
 
     def _write_some(self, fd: int, keyring: Keyring) -> int:
         """Append one block, and return of how many functions; a signal handler may count meanwhile."""
@@ -159,10 +163,3 @@ class Ledger(Unfinished):
     def _put_back(self, taken: Mapping[str, Mapping[str, int]]) -> None:
         for function, counters in taken.items():
             self._add(function, counters)
-
-    def _open_counters(self) -> int:
-        folder = self._access.enter_or_make(self.root, self._folder)  # a link in its place would lead elsewhere
-        try:
-            return folder.open("counters", os.O_WRONLY | os.O_APPEND)
-        finally:
-            os.closerange(folder.fd, folder.fd + 1)

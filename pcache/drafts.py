@@ -1,7 +1,8 @@
 """Drafts: files of our own in which an entry is written, before they get its name.
 
-A draft is made by us alone, under a name that nobody else has; nobody else writes into it. So bytes that are published
-never change, also where locks are known to one host only and two hold one claim. A sweep knows what killed
+A draft is made by us alone, under a name that nobody else has; nobody else writes into it. A small entry takes none: it
+is written into the claim, which only its maker ever writes to. So bytes that are published never change, also where
+locks are known to one host only and two hold one claim. A sweep knows what killed
 processes left: a draft beside a claim that is held is its owner's, and others are locked while they are written.
 """
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pcache.owner import Record
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
-_AT_ONCE = 64 << 10  # bytes that cost less to copy together than a call for each piece
+AT_ONCE = 64 << 10  # bytes that cost less to copy together than a call for each piece
 
 
 class TakenAway(OSError):
@@ -69,7 +70,7 @@ class Draft(Opened):
         """
         size = 0
         try:
-            written = self._write(pieces, (mtime_ns, mtime_ns))
+            written = write_into(self, pieces, mtime_ns)
             if claim.is_standing():
                 if not over:
                     unlink_if_there(claim.entry_path)
@@ -95,33 +96,41 @@ class Draft(Opened):
         except OSError as error:
             pass_on(error)  # else a leftover, which a sweep removes
 
-    def _write(self, pieces: Sequence[Any], times: tuple[int, int]) -> int:
-        """Write all, then set the times of access and change; return the number of bytes."""
-        fd, total = self.number, sum(memoryview(piece).nbytes for piece in pieces)
+
+def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
+    """Write all, then set the times of access and change; return the number of bytes. Raises `OSError`."""
+    fd, total, times = file.number, size_of(pieces), (mtime_ns, mtime_ns)
+    done = 0
+    if total <= AT_ONCE:
+        pieces = (data := b"".join(pieces),)
+        # Question and use in one line: see `Opened.use`, which is a call more for each.
+        done, _ = (file.is_ours() and (os.pwrite(fd, data, 0), os.utime(fd, ns=times))) or _stop(file)  # type: ignore[func-returns-value]
+    if done < total:
+        at = 0
+        for piece in pieces:
+            at = _write_at(file, at, piece)
+        file.use(os.utime, fd, ns=times)
+    return total
+
+
+def size_of(pieces: Sequence[Any]) -> int:
+    """The bytes of all pieces."""
+    return sum(memoryview(piece).nbytes for piece in pieces)
+
+
+def _write_at(file: Opened, at: int, piece: Any) -> int:
+    """Write one piece at its place; return where the next one begins."""
+    if not memoryview(piece).nbytes:
+        return at
+    with memoryview(piece) as view, view.cast("B") as rest:
         done = 0
-        if total <= _AT_ONCE:
-            pieces = (data := b"".join(pieces),)
-            # Question and use in one line: see `Opened.use`, which is a call more for each.
-            done, _ = (self.is_ours() and (os.pwrite(fd, data, 0), os.utime(fd, ns=times))) or self._stop()  # type: ignore[func-returns-value]
-        if done < total:
-            at = 0
-            for piece in pieces:
-                at = self._write_at(at, piece)
-            self.use(os.utime, fd, ns=times)
-        return total
+        while done < len(rest):  # a write may end early
+            done += file.use(os.pwrite, file.number, rest[done:], at + done) or _stop(file)
+    return at + done
 
-    def _write_at(self, at: int, piece: Any) -> int:
-        """Write one piece at its place; return where the next one begins."""
-        if not memoryview(piece).nbytes:
-            return at
-        with memoryview(piece) as view, view.cast("B") as rest:
-            done = 0
-            while done < len(rest):  # a write may end early
-                done += self.use(os.pwrite, self.number, rest[done:], at + done) or self._stop()
-        return at + done
 
-    def _stop(self) -> Any:
-        raise TakenAway(self.path)
+def _stop(file: Opened) -> Any:
+    raise TakenAway(file.path)
 
 
 class PrivateClaim:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pcache.claim import flights
+from pcache.flights import flights
 from pcache.interrupts import pass_on
 from pcache.owner import CLAIM_SUFFIX
 

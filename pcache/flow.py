@@ -12,9 +12,9 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.claim import Flight, computing, flights
 from pcache.counters import Ledger
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
+from pcache.flights import Flight, computing, flights
 from pcache.guard import passes
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.notices import log, warn_once

@@ -26,15 +26,16 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
-from pcache.claim import Claim, computing, flights
+from pcache.claim import Claim
 from pcache.clocks import Stopwatch, now
+from pcache.flights import computing, flights
 from pcache.interrupts import pass_on
 from pcache.owner import read_owner
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from pcache.claim import Flight
+    from pcache.flights import Flight
     from pcache.keysource import KeySource
     from pcache.owner import Owner
     from pcache.trust import Keyring

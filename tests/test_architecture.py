@@ -32,6 +32,7 @@ guard
 dispatch entry locking owner rules
 drafts ledger options config keys payload registry removals stamp
 claim counters history home
+flights
 shards
 occupancy
 arguments differences reader reducers signature codes parts unhashable

@@ -20,8 +20,9 @@ import pytest
 from pcache import claim
 from pcache import owner as owners
 from pcache.access import Access
-from pcache.claim import Flight, Flights, remove_leftover, try_claim
+from pcache.claim import remove_leftover, try_claim
 from pcache.drafts import PrivateClaim, unlink_if_there
+from pcache.flights import Flight, Flights, computing
 from pcache.owner import MAX_OWNER, owner_record, read_owner
 from pcache.trust import make_keyring
 from tests.processes import OTHER_RING, RING, Talker, claims_below, run
@@ -445,14 +446,14 @@ def test_what_was_published_never_changes(path: str, monkeypatch: pytest.MonkeyP
     first, second = try_claim(path, OWNER), try_claim(path, OWNER)
     assert isinstance(first, claim.Claim)
     assert isinstance(second, claim.Claim)
-    assert first.identity == second.identity
-    assert publish(first, b"first" * 1000) == 5000
+    assert first.identity != second.identity  # only who made a file writes into it
+    assert publish(second, b"second" * 1000) == 6000
     with open(path, "rb") as reader, mmap.mmap(reader.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        second.amend(["something else"])
-        publish(second, b"second" * 1000)
-        second.abandon()
-        assert mapped[:] == b"first" * 1000
-    assert Path(path).read_bytes() == b"first" * 1000  # the claim was gone: the second one stores nothing
+        first.amend(["something else"])
+        assert publish(first, b"first" * 1000) == 0
+        first.abandon()
+        assert mapped[:] == b"second" * 1000
+    assert Path(path).read_bytes() == b"second" * 1000  # the claim was taken over: the first one stores nothing
 
 
 def test_a_claim_says_what_its_owner_waits_for(path: str) -> None:
@@ -681,7 +682,8 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 
 
 FORK = """
-from pcache.claim import Flight, flights, try_claim
+from pcache.claim import try_claim
+from pcache.flights import Flight, flights
 from pcache.owner import owner_record
 from tests.processes import RING
 held = try_claim(sys.argv[2], owner_record("module:f", RING))
@@ -748,9 +750,9 @@ def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
     flights, first, second = Flights(), Flight("path"), Flight("path")
     assert (first.path, first.stored, first.thread) == ("path", True, threading.get_ident())
-    assert Context().run(claim.computing.get) == MappingProxyType({}) != {"path": first}
+    assert Context().run(computing.get) == MappingProxyType({}) != {"path": first}
     with pytest.raises(TypeError):
-        Context().run(claim.computing.get)["path"] = first  # type: ignore[index]
+        Context().run(computing.get)["path"] = first  # type: ignore[index]
     assert flights.notes.acquire(blocking=False)
     with first.busy:
         assert flights.enter("path", first) is first

@@ -227,7 +227,7 @@ def test_an_error_of_the_system_is_one_sentence(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PCACHE_KEY_FILE", str(file / "below" / "key"))
     result = run("key", "new")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"pcache: {file / 'below'}: Not a directory\n"
+    assert result.stderr == f"pcache: {file / 'below' / 'key'}: Not a directory\n"
 
 
 @pytest.mark.parametrize("order", ["-C {0} {1}", "{1} -C {0}", "-C /nonexistent {1} -C {0}", "{1} --cache-dir={0}"])

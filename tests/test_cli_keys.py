@@ -208,4 +208,4 @@ def test_no_place_for_a_key(own_home: Path, tmp_path: Path, monkeypatch: pytest.
     for result in shown:
         assert all(way in result.output for way in ("PCACHE_KEY ", "PCACHE_KEY_FILE", "HOME"))
     made = run("new")
-    assert (made.exit_code, made.output) == (1, f"pcache: {tmp_path}/file/pcache: Not a directory\n")
+    assert (made.exit_code, made.output) == (1, f"pcache: {tmp_path}/file/pcache/key: Not a directory\n")

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 import pcache
 from pcache import Cache, upkeep
 from pcache.cli import main
+from pcache.owner import owner_record
 from pcache.shards import on_disk
 from pcache.units import format_duration
 
@@ -233,7 +234,9 @@ def test_recompress_leaves_what_it_cannot_read(cache: Cache) -> None:
     harm(cache, 1)
     text = cache.cached(double)
     text("x" * 20_000)
-    held = cache.flow.store.claim(text._calls.of(("x" * 20_000,), {}).address.path, b"{}")
+    held = cache.flow.store.claim(
+        text._calls.of(("x" * 20_000,), {}).address.path, owner_record("somebody", cache.flow.keys.ensure())
+    )
     before = files(cache)
     result = run(cache, "recompress --level none")
     assert (result.exit_code, result.stdout) == (0, "Recompressed 0 entries.\n")

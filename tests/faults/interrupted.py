@@ -25,9 +25,9 @@ from types import GeneratorType
 from typing import Any, NamedTuple
 
 from pcache import Cache, Miss, locking
-from pcache.claim import Flight, computing, flights
-from pcache.flow import mode
+from pcache.flights import Flight, computing, flights
 from pcache.forks import whole
+from pcache.modes import mode
 from pcache.owner import owner_record
 from pcache.trust import make_keyring
 from tests.faults.interrupting import Aim, raise_in, signal_itself

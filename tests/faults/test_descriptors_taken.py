@@ -21,13 +21,20 @@ Evidence = Callable[[str, str, int, int], None]
 # and at one line more each time its descriptors are taken.
 TAKING = """
 import random, threading, warnings
-from pcache import claim, culprit, decorator, drafts, flow, locking, owner, payload, publishing, storing, waiting
+from pcache import claim, culprit, decorator, drafts, flights, flow, locking
+from pcache import owner, payload, publishing, storing, waiting
 warnings.simplefilter("ignore")
 PRECIOUS, what, share = sys.argv[2], sys.argv[3], int(sys.argv[4])
 CONTENT = open(PRECIOUS, "rb").read()
 FILES = {module.__file__ for module in
-         (claim, culprit, decorator, drafts, flow, locking, owner, payload, publishing, storing, waiting)}
+         (claim, culprit, decorator, drafts, flights, flow, locking, owner, payload, publishing, storing, waiting)}
 AT_ONCE = {"_remove_unheld", "_remove_drafts", "drop_unsigned", "try_lock"}
+def is_at_once(frame):  # what opens, uses and closes, with nobody else's code in between
+    while frame is not None:
+        if frame.f_code.co_name in AT_ONCE:
+            return True
+        frame = frame.f_back
+    return False
 def ours():
     found = []
     for name in os.listdir("/proc/self/fd"):
@@ -82,15 +89,15 @@ OPERATIONS = {
     "deep": (lambda n: deep(60 * n + 2), lambda n: 2),
 }
 def private(n):
-    token = claim.computing.set({str(i): None for i in range(60)} | dict(claim.computing.get()))
+    token = flights.computing.set({str(i): None for i in range(60)} | dict(flights.computing.get()))
     try:
         return small(n)
     finally:
-        claim.computing.reset(token)
+        flights.computing.reset(token)
 def trace(frame, event, argument):
     global seen, where
     code = frame.f_code
-    if code.co_filename not in FILES and frame.f_globals is not globals() or code.co_name in AT_ONCE:
+    if code.co_filename not in FILES and frame.f_globals is not globals() or is_at_once(frame):
         return None
     if event == "line" and not done:
         seen += 1

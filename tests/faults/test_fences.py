@@ -18,13 +18,13 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, claim, drafts, fences, removing, storing, upkeep
+from pcache import Cache, claim, drafts, fences, flights, removing, storing, upkeep
 from tests.faults.hunting import rounds
 from tests.processes import KEY, claims_below
 
 Evidence = Callable[[str, str, int, int], None]
 
-_FILES = frozenset(str(module.__file__) for module in (claim, drafts, fences, removing, storing, upkeep))
+_FILES = frozenset(str(module.__file__) for module in (claim, drafts, fences, flights, removing, storing, upkeep))
 DROP: dict[str, Callable[[Cache, Any], object]] = {
     "invalidate": lambda cache, cached: cached.invalidate(1),
     "clear": lambda cache, cached: cache.clear(),
@@ -57,7 +57,9 @@ class Stepping(threading.Thread):
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         if frame.f_code.co_filename not in _FILES:
             return self._trace if event == "call" else None
-        if event == "line" and not isinstance(frame.f_locals.get("self"), claim.Flights):  # holds a lock among threads
+        if event == "line" and not isinstance(
+            frame.f_locals.get("self"), flights.Flights
+        ):  # holds a lock among threads
             self._seen += 1
             if self._seen == self._stop_at:
                 self.there = True
@@ -80,9 +82,10 @@ class Stepping(threading.Thread):
         return self.result
 
 
-def one_order(cache: Cache, what: str, first: int, second: int) -> tuple[bool, bool, str]:
+def one_order(cache: Cache, what: str, first: int, second: int, pad: str = "") -> tuple[bool, bool, str]:
     """Do it in one order; return whether both stopped where they should, and what was wrong."""
-    source = ["old"]
+    old, new = "old" + pad, "new" + pad
+    source = [old]
 
     def report(day: int) -> str:
         return source[0]
@@ -91,15 +94,15 @@ def one_order(cache: Cache, what: str, first: int, second: int) -> tuple[bool, b
     computing = Stepping(lambda: cached(1), first)
     stopped = computing.to_the_stop()
     # Before it has read the source there is nothing old about it: what it finds then is new.
-    source[0] = "new"
+    source[0] = new
     dropping = Stepping(lambda: DROP[what](cache, cached), second)
     both = dropping.to_the_stop()
     given = computing.to_the_end()
     dropping.to_the_end()
-    wrong = "" if given in ("old", "new") else f"it got {given!r}"
-    if cached.exists(1) and cached.get(1) != "new":
+    wrong = "" if given in (old, new) else f"it got {given!r:.40}"
+    if cached.exists(1) and cached.get(1) != new:
         wrong = "an old result is stored"
-    elif cached(1) != "new":
+    elif cached(1) != new:
         wrong = "an old result is returned"
     elif claims_below(cache.location):
         wrong = "a claim is left"
@@ -135,22 +138,24 @@ def _look(path: str, seen: list[int]) -> None:
         seen.append(1)
 
 
-def lines_of(cache: Cache, what: str) -> tuple[int, int]:
+def lines_of(cache: Cache, what: str, pad: str) -> tuple[int, int]:
     """How many lines each of the two has."""
-    first = next(n for n in range(20, 10_000, 20) if not one_order(cache, what, n, 1)[0])
-    second = next(n for n in range(10, 10_000, 10) if not one_order(cache, what, 1, n)[1])
+    first = next(n for n in range(20, 10_000, 20) if not one_order(cache, what, n, 1, pad)[0])
+    second = next(n for n in range(10, 10_000, 10) if not one_order(cache, what, 1, n, pad)[1])
     return first, second
 
 
 @pytest.mark.parametrize("what", DROP)
-def test_every_order(tmp_path: Path, what: str, evidence: Evidence) -> None:
+@pytest.mark.parametrize("size", [0, 100_000])
+def test_every_order(tmp_path: Path, what: str, size: int, evidence: Evidence) -> None:
     """A result that was begun before it was dropped is not found afterwards, whatever stops where."""
-    cache = Cache(tmp_path / "cache", signing_key=KEY)
-    one_order(cache, what, 1, 1)
-    first, second = lines_of(cache, what)
+    # A large one is written into a draft of its own, a small one into the claim.
+    cache, pad = Cache(tmp_path / "cache", signing_key=KEY, compression="none"), "x" * size
+    one_order(cache, what, 1, 1, pad)
+    first, second = lines_of(cache, what, pad)
     orders = [(i, j) for i in range(1, first + 1) for j in range(1, second + 1)]
-    chosen = random.sample(orders, min(len(orders), rounds(150, 20_000)))
-    found = {order: wrong for order in chosen if (wrong := one_order(cache, what, *order)[2])}
-    evidence("never wrong", f"orders of storing a result and of {what}", len(chosen), len(found))
+    chosen = random.sample(orders, min(len(orders), rounds(100, 20_000)))
+    found = {order: wrong for order in chosen if (wrong := one_order(cache, what, *order, pad)[2])}
+    evidence("never wrong", f"orders of storing a result of {size:,} bytes, and of {what}", len(chosen), len(found))
     assert not found
     assert os.path.isdir(cache.location)

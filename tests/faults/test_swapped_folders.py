@@ -51,7 +51,7 @@ def call_another(place):
 def count(place):
     other = of(place)
     other.flow.ledger.count("f", hits=1), other.flow.ledger.flush()
-    ledger.merge(other.flow.ledger._folder)
+    ledger.merge(other.flow.ledger._folder, other.flow.keys.ensure())
 ACTS = {
     "clear": lambda: of(root).clear(),
     "clear one": lambda: of(root).clear("f"),
@@ -62,7 +62,7 @@ ACTS = {
     "sweep": lambda: of(root).flow.store.sweep(),
     "limits": lambda: call_another(root),
     "count": lambda: count(root),
-    "zero": lambda: ledger.merge(of(root).flow.ledger._folder, zero=True),
+    "zero": lambda: ledger.merge(of(root).flow.ledger._folder, of(root).flow.keys.ensure(), zero=True),
 }
 def seen():
     return {str(path): (path.lstat().st_mtime_ns, path.read_bytes()) for path in precious.rglob("*") if path.is_file()}
