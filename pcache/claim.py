@@ -19,7 +19,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pcache.access import PRIVATE
-from pcache.drafts import AT_ONCE, NO_LOCKS, Draft, PrivateClaim, draft_path, size_of, unlink_if_there, write_into
+from pcache.drafts import (
+    AT_ONCE,
+    NO_LOCKS,
+    Draft,
+    PrivateClaim,
+    TakenAway,
+    draft_path,
+    size_of,
+    unlink_if_there,
+    write_into,
+)
 from pcache.interrupts import pass_on, uninterrupted
 from pcache.locking import Lock, identity_at, locking
 from pcache.owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
@@ -109,8 +119,11 @@ class Claim(Lock):
         if self.closed:
             return 0
         over = not replaces_nothing
-        if size_of(pieces) <= AT_ONCE and self.is_ours():
-            return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+        if size_of(pieces) <= AT_ONCE:
+            try:
+                return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+            except TakenAway:
+                pass  # the program closed our descriptor: a draft has another one
         try:
             draft = Draft(draft_path(self.entry_path), access=self._access)
         except FileNotFoundError:

@@ -98,7 +98,8 @@ def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
 
 def calls(stream: bytes) -> bool:
     """Whether loading a stream may call functions of Python's, which may ask for the same result again."""
-    return len(_NAMED(stream)) != len(_HARMLESS(stream))
+    named = _NAMED(stream)
+    return bool(named) and len(named) != len(_HARMLESS(stream))
 
 
 def is_loaded_here(path: str) -> bool:
