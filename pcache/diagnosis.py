@@ -229,7 +229,7 @@ def _place(settings: Settings) -> Iterator[Finding]:
     root = settings.directory
     kind = filesystem_of(root) or "unknown"
     if is_network(root):
-        text = f"{kind}, across the network: no locks are taken, so a result may be computed twice"
+        text = f"{kind}, which is not known to be local: no locks are taken, so a result may be computed twice"
         yield Finding("file system", "note", text, "only `pcache evict` keeps limits there: run it from time to time")
     else:
         yield Finding("file system", "ok", kind)
