@@ -138,7 +138,7 @@ def _from_project() -> Iterator[Setting]:
     if not isinstance(table, dict):
         raise _refused("tool.pcache is not a table; write settings below [tool.pcache]", origin)
     for name in table:
-        if name.replace("-", "_") in ("key", "key_file"):
+        if name.replace("-", "_").lower() in ("key", "key_file", "signing_key"):
             raise _refused("a project file may not set signing keys; put key_file into the user file", origin, name)
     for setting in _from_table(table, origin, path):
         if setting.name == "verify" and setting.value == "stream":
@@ -205,8 +205,9 @@ def _checked(rule: Rule, given: object, origin: str, *, folder: str) -> Setting:
 def _unknown(name: str, known: Iterable[str], origin: str) -> ConfigError:
     import difflib  # late for start-up time
 
-    nearest = difflib.get_close_matches(name.replace("-", "_"), known, n=1, cutoff=0.0)[0]
-    return _refused(f"there is no setting {name!r:.80}; the nearest name is {nearest!r}", origin, name)
+    nearest = difflib.get_close_matches(name.replace("-", "_"), names := list(known), n=1, cutoff=0.5)
+    hint = f"the nearest name is {nearest[0]!r}" if nearest else f"there are {', '.join(names)}"
+    return _refused(f"there is no setting {name!r:.80}; {hint}", origin, name)
 
 
 def _refused(reason: str, origin: str, setting: str = "", value: object = None) -> ConfigError:

@@ -229,7 +229,7 @@ def _place(settings: Settings) -> Iterator[Finding]:
     root = settings.directory
     kind = filesystem_of(root) or "unknown"
     if is_network(root):
-        text = f"{kind}, across the network: no locks are taken, so a result may be computed twice"
+        text = f"{kind}, which is not known to be local: no locks are taken, so a result may be computed twice"
         yield Finding("file system", "note", text, "only `pcache evict` keeps limits there: run it from time to time")
     else:
         yield Finding("file system", "ok", kind)
@@ -287,7 +287,7 @@ def _entries(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
         if len(sample) >= _SAMPLE:
             break
     del sample[_SAMPLE:]
-    known = max(occupancy.known_entries(store.root), len(sample))
+    known = len(sample) if len(sample) < _SAMPLE else max(occupancy.known_entries(store.root), len(sample))
     of = f"of {len(sample):,} entries" if known <= len(sample) else f"of {len(sample):,} entries looked at"
     now_ns = time.time_ns()
     found = Counter(_troubles(sample, keyring, store.access, now_ns))
@@ -339,7 +339,7 @@ def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
     reading = ledger.read(root, keyring)
     hours = {hour for hour, _, _ in reading.amounts}
     if reading.damaged:
-        text = f"{reading.damaged} lines of the counters are damaged and left out"
+        text = f"counts in {reading.damaged} places are damaged, or sealed with a key that is not here"
         yield Finding("statistics", "note", text, "pcache stats --zero, to begin anew")
     elif hours and max(hours) * HOUR > time.time() + HOUR:
         yield Finding("statistics", "note", "calls were counted in the future: a clock was set back")

@@ -38,7 +38,7 @@ FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
 MAX_SIZE = 32 * FULL  # of appended lines; nobody appends to more
 _MAX_TOTALS = 64 << 20
-_IDLE = 60.0  # seconds without a sign of whoever merges, after which it is done without him
+_IDLE = 60.0  # seconds without a sign of whoever merges, after which it is done without them
 COUNTED, _TOTALS = b"counters", b"totals"  # kinds of what is sealed
 _ASIDE = re.compile(r"counters\.[0-9a-f]{16}")
 

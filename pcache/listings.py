@@ -31,6 +31,7 @@ from pcache.reports import (
     VersionInfo,
 )
 from pcache.selection import inspect_entry, listing, names_of, select, selected_ids
+from pcache.stamp import BLUR_NS
 from pcache.summary import arguments_of
 from pcache.superseded import superseded
 
@@ -274,6 +275,8 @@ def _unreadable(item: StoredFile, name: str, miss: Miss) -> EntryInfo:
 
 def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
     header, meta = inspection.header, inspection.meta
+    # Not used before it was made, which the blur of the time of use would make it.
+    is_new = 0 < header.created_ns - item.used_ns <= BLUR_NS
     return EntryInfo(
         key=item.key,
         function_id=item.function_id,
@@ -283,7 +286,7 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
         result_type=str(meta.get("type", "")),
         size=item.length,
         created=header.created_ns / 1e9,
-        used=item.used_ns / 1e9,
+        used=(header.created_ns if is_new else item.used_ns) / 1e9,
         expires=None if header.expires_ns == NEVER else header.expires_ns / 1e9,
         cost=header.cost_ns / 1e9,
         python=str(meta.get("python", "")),

@@ -176,8 +176,8 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIV
 def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | None:
     """Take a lock that only saves work, as `try_lock`; from whoever shows no sign of it for `idle` seconds, too.
 
-    Who holds it may have been stopped, or want to stop others: then the file is replaced, and he holds what nobody asks
-    for. `show` is the sign.
+    Who holds it may have been stopped, or want to stop others: then the file is replaced, and they hold what nobody
+    asks for. `show` is the sign.
     """
     path = os.path.join(folder.path, name)
     lock = try_lock(path, wait, access=folder)
@@ -205,7 +205,7 @@ def show(lock: Lock) -> None:
 
 
 def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
-    """Whether whoever holds the lock of a file has not shown for some time that he is at work."""
+    """Whether whoever holds the lock of a file has not shown for some time that they are at work."""
     try:
         return abs(time.time() - os.stat(path, dir_fd=below, follow_symlinks=False).st_mtime) > seconds
     except FileNotFoundError:

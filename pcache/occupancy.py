@@ -5,7 +5,7 @@
 Whoever writes adds what it wrote, whoever looks through a shard says what is there. The sum tells when a limit is
 exceeded without listing a million files. It may be off by what a killed process did not add; a look at the shard
 corrects that. A damaged file is one that is not there: then everything is counted anew. The check is none against
-somebody who writes into the directory: he decides when others evict.
+somebody who writes into the directory: they decide when others evict.
 """
 
 from __future__ import annotations

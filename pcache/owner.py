@@ -1,7 +1,7 @@
 """Who holds a claim: what a claim's file says of the process that computes, and who vouches for that.
 
 A record is written with the signing key and for one entry: who can write into the directory, and does not have the key,
-cannot have a call wait for him. It is not even parsed before its tag was checked.
+cannot have a call wait for them. It is not even parsed before its tag was checked.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _tag(entry_path: str, body: bytes, key: bytes) -> bytes:
 
 
 def read_owner(entry_path: str, keyring: Keyring | None, suffix: str = CLAIM_SUFFIX) -> Owner | None:
-    """Who is computing an entry; None when nobody is, or does not say so yet, or no key of ours vouches for him."""
+    """Who is computing an entry; None when nobody is, or does not say so yet, or no key of ours vouches for them."""
     try:
         data = read_plain(entry_path + suffix, MAX_RECORD)
     except OSError as error:

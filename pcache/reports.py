@@ -180,7 +180,7 @@ class EntryInfo:
     """One entry, as its authenticated header and meta part describe it; `problem` says why they cannot be read.
 
     `size` is the file's length. `saved` is the seconds that its noted uses would have taken: at least that, since a use
-    is noted once in a while only.
+    is noted once a minute at most.
     """
 
     key: str

@@ -19,6 +19,7 @@ _CODE_BITS = _USES_BITS + _LIFE_BITS + _COST_BITS
 _CODE = (1 << _CODE_BITS) - 1
 _LIFE_MAX, _COST_MAX = (1 << _LIFE_BITS) - 1, (1 << _COST_BITS) - 1
 _MICROSECOND = 1000
+BLUR_NS = (_CODE + 1) * _MICROSECOND  # a time reads at most this much earlier than it was
 _COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 51 days
 _LIFE_STEPS = 4  # to a doubling, from 1 s on: 127 of them end at 96 years
 

@@ -97,7 +97,7 @@ class Wait:
         return read_owner(self._path, self._keys.keyring)
 
     def is_in_vain(self, owner: Owner | None) -> str:
-        """Why the holder of the claim is not waited for any longer; empty as long as he is."""
+        """Why the holder of the claim is not waited for any longer; empty as long as they are."""
         passed = self.passed()
         if owner is None or owner.is_dead():
             state, patience = "unproven", PROOF

@@ -427,7 +427,7 @@ def test_patterns_of_functions(place: Place) -> None:
     ("line", "reason"),
     [
         ("tll = 5", "there is no setting 'tll'; the nearest name is 'ttl'"),
-        ("policy = 'lru'", "there is no setting 'policy'; the nearest name is"),
+        ("policy = 'lru'", "there is no setting 'policy'; there are max_size, "),
         ("max_size = 'much'", "max_size: cannot read 'much' as a size"),
         ("max-size = 1\nmax_size = 2", "max_size is set twice"),
     ],

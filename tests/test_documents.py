@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import pcache
 from tests.faults import table
 
-DOCUMENTS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = ROOT / "docs"
 
 
 @pytest.mark.usefixtures("registrations")
@@ -34,3 +36,35 @@ def test_tables_of_other_pages_are_theirs() -> None:
     page = (DOCUMENTS / "reliability.md").read_text()
     assert table.up_to_date(page) == page
     assert len(re.findall(r"^\| (pcache|entry) ", page, re.M)) == 2
+
+
+def test_the_examples_of_the_first_page() -> None:
+    """What README.md shows is Python, and imports what there is."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    names = {name for block in blocks for line in re.findall(r"^from pcache import (.+)$", block, re.M)
+             for name in line.split(", ")}  # fmt: skip
+    assert [compile(block, "README.md", "exec") for block in blocks]
+    assert {name for name in names if not hasattr(pcache, name)} == set()
+
+
+def test_tests_that_are_named_exist() -> None:
+    """SECURITY.md names tests that are there, in the files that it says."""
+    last = ""
+    for file, name in re.findall(r"`(?:([\w/]+)::)?(test_\w+)`", (ROOT / "SECURITY.md").read_text()):
+        last = file or last
+        path = ROOT / "tests" / (re.sub(r"(^|/)(?!test_|faults)", r"\1test_", last) + ".py")
+        found = path.read_text() if path.exists() else ""
+        assert f"def {name}(" in found or (ROOT / "tests" / f"{name}.py").exists(), f"{last}::{name}"
+
+
+@pytest.mark.parametrize(
+    "page", sorted(str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *DOCUMENTS.glob("*.md")])
+)
+def test_links_lead_somewhere(page: str) -> None:
+    """Links to files of the project, and to headings in them, are right."""
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / page).read_text()):
+        file, _, heading = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), target
+        titles = re.findall(r"^#+ (.+)$", path.read_text(), re.M) if heading else []
+        assert not heading or heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}

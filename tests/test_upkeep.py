@@ -169,6 +169,11 @@ def test_arguments_can_be_kept_out(tmp_path: Path) -> None:
     assert all(b"secret" not in path.read_bytes() for path in Path(cache.location).rglob("*") if path.is_file())
 
 
+def test_nothing_is_used_before_it_is_made(filled: Any) -> None:
+    """The time of use is known to half a second only, which does not show beside the time of making."""
+    assert all(0 <= entry.used - entry.created < 2 for entry in filled.entries())
+
+
 def test_entries_are_listed_by_use(filled: Any) -> None:
     """The latest used comes first."""
     for hours, n in enumerate((1, 0, 2)):
