@@ -86,7 +86,9 @@ def _parsed(target: str) -> tuple[str, tuple[tuple[Any, ...], dict[str, Any]] | 
             raise ValueError
         positional = tuple(ast.literal_eval(value) for value in tree.args)
         return name, (positional, {str(item.arg): ast.literal_eval(item.value) for item in tree.keywords})
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:
+    except SyntaxError as error:
+        raise click.UsageError(f"cannot read {target!r:.80}: give one call, such as 'f(1, x=2)'") from error
+    except (ValueError, TypeError, MemoryError, RecursionError) as error:
         raise click.UsageError(
             f"cannot read the arguments of {target!r:.80}: they must be Python literals, such as 3, 'text' or"
             " [1, 2]. For others call explain() in Python"
