@@ -73,7 +73,7 @@ damage: $(VENV)/test.stamp $(VENV)/peers.stamp
 	$(BIN)/python benchmarks/damage.py --write
 
 versus: $(VENV)/test.stamp
-	$(BIN)/python benchmarks/versus.py $(OLD)
+	$(BIN)/python benchmarks/versus.py $(OLD) --write
 
 hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl

@@ -4,6 +4,7 @@
     python benchmarks/versus.py /tmp/before               # everything, two minutes
     python benchmarks/versus.py /tmp/before miss hit      # some of it
     python benchmarks/versus.py /tmp/before --folder /dev/shm
+    python benchmarks/versus.py /tmp/before --write       # and write versus.md
 
 One process for each checkout; they take turns, batch by batch, and who begins changes. What counts is the median of the
 differences of neighbouring batches: the speed of a machine drifts, and both see the same of it.
@@ -13,7 +14,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -155,7 +158,28 @@ def compare(kind: str, old: Callable[[str], float], new: Callable[[str], float],
     before, now = (statistics.median(times) * 1e6 for times in zip(*pairs, strict=True))
     difference = statistics.median(b - a for a, b in pairs) * 1e6
     ratio = statistics.median(b / a for a, b in pairs)
-    return f"{kind:11} {before:9.2f} {now:9.2f} {difference:+9.2f} {ratio:7.3f}  {KINDS[kind]}"
+    return f"| {kind:10} | {before:9.2f} | {now:9.2f} | {difference:+9.2f} | {ratio:7.3f} | {KINDS[kind]} |"
+
+
+def commit_of(checkout: str) -> str:
+    """What git calls the state of a checkout."""
+    command = ["git", "-C", checkout, "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "no commit"
+
+
+def write(checkout: str, lines: list[str], rounds: int, folder: str) -> None:
+    """Write the page."""
+    today = datetime.datetime.now(tz=datetime.UTC).date()
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    place = f"Caches below `{folder}`." if folder else "Caches in the folder of temporary files."
+    text = (
+        "# One checkout against another\n\n"
+        "Made by `python benchmarks/versus.py OTHER --write`, see there for what is done. Microseconds per call; *more* is"
+        " the median of the\ndifferences of neighbouring batches.\n\n"
+        f"{today}; {machine}; {commit_of(checkout)} before, {commit_of(HERE)} now; {rounds} pairs of batches. {place}\n\n"
+    )
+    with open(os.path.join(HERE, "versus.md"), "w", encoding="utf-8") as page:
+        page.write(text + "\n".join(lines) + "\n")
 
 
 def main() -> None:
@@ -165,6 +189,7 @@ def main() -> None:
     parser.add_argument("kinds", nargs="*", help=f"some of: {', '.join(KINDS)}")
     parser.add_argument("--rounds", type=int, default=101)
     parser.add_argument("--folder", help="where the caches lie, by default that of temporary files")
+    parser.add_argument("--write", action="store_true", help="write versus.md as well")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
@@ -173,9 +198,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         places = [os.path.join(folder, name) for name in ("old", "new")]
         with server(given.checkout, places[0]) as old, server(os.path.dirname(HERE), places[1]) as new:
-            print(f"{'':11} {'us before':>9} {'now':>9} {'more':>9} {'ratio':>7}  {given.rounds} pairs of batches")
+            lines = ["|            | us before |       now |      more |   ratio | |", "|---|--:|--:|--:|--:|---|"]
+            print("\n".join(lines))
             for kind in given.kinds or KINDS:
-                print(compare(kind, old, new, given.rounds), flush=True)
+                lines.append(compare(kind, old, new, given.rounds))
+                print(lines[-1], flush=True)
+            if given.write:
+                write(given.checkout, lines, given.rounds, given.folder)
 
 
 if __name__ == "__main__":
