@@ -68,7 +68,7 @@ class Calls:
         with whole:
             from pcache import registry  # late for start-up time: decorating needs no version
 
-        found = versions.find(self._function, self.label, self._options, self.options_digest, self.binder)
+        found = versions.find(self._function, self.label, self._options, self.binder)
         keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
         adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))

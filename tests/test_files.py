@@ -285,6 +285,13 @@ PROGRAM = """
     if kind == "declared":
         @cache.cached(depends_on=[table])
         def total(change=0): return work(change)
+    elif kind == "version":
+        @cache.cached(version=("a", TABLE))
+        def total(change=0): return work(change)
+    elif kind == "key":
+        def as_it_is(change, table=TABLE): return change
+        @cache.cached(key={"change": as_it_is})
+        def total(change=0): return work(change)
     else:
         @cache.cached
         def total(change=0): return work(change), TABLE.path
@@ -306,9 +313,9 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("kind", ["declared", "constant"])
+@pytest.mark.parametrize("kind", ["declared", "constant", "version", "key"])
 def test_a_declared_file_changes_while_the_program_runs(tmp_path: Path, kind: str) -> None:
-    """`depends_on`, and a `File` among the constants of the code, are looked at again with each call."""
+    """A `File` in `depends_on`, `version`, a `key` function or a constant of the code is looked at with each call."""
     lines = run(write(tmp_path / "program.py", PROGRAM), tmp_path / "cache", kind)
     assert lines == ["1 1", "2 2", "gone 2", "1 2", "5 2"]
 
