@@ -291,7 +291,8 @@ _default: dict[tuple[Any, ...], Cache] = {}
 
 def default_cache() -> Cache:
     """The cache of the settings in force here and now; the same object as long as they do not change."""
-    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("PCACHE_")))
+    names = sorted(name for name in os.environ if name.startswith("PCACHE_"))
+    environment = tuple((name, hidden(os.environ[name])) for name in names)  # PCACHE_KEY is among them
     try:
         where: object = os.getcwd()
     except OSError as error:

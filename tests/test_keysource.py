@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 from rich.pretty import pretty_repr
 
+import pcache.cache
 from pcache import Cache, SigningKeyError
+from pcache.cache import default_cache
 from pcache.errors import PcacheError
 from pcache.keysource import FoundAgain, Wanted
 from pcache.trust import key_id, key_to_text, make_keyring, new_key, parse_key, write_key_file
@@ -103,6 +105,18 @@ def test_the_variables_of_a_traceback_hold_no_key(tmp_path: Path, monkeypatch: p
     shown = variables(caught.value)
     assert shown
     assert not [form for form in (*forms(SECRET), most.encode()) if form.decode("latin-1") in shown]
+
+
+def test_the_default_cache_shows_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept by the environment that it was made in, and a setting is refused where that is at hand."""
+    monkeypatch.setenv("PCACHE_KEY", key_to_text(SECRET))
+    monkeypatch.setenv("PCACHE_DIR", str(tmp_path / "cache"))
+    default_cache()
+    assert not [form for form in forms(SECRET) if form.decode("latin-1") in repr(vars(pcache.cache))]
+    monkeypatch.setenv("PCACHE_MAX_SIZE", "never")
+    with pytest.raises(PcacheError) as caught:
+        default_cache()
+    assert not [form for form in forms(SECRET) if form.decode("latin-1") in variables(caught.value)]
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])
