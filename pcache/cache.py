@@ -13,17 +13,17 @@ from pcache.dispatch import register_reducer
 from pcache.errors import ConfigError
 from pcache.flow import Flow
 from pcache.interrupts import pass_on
-from pcache.keysource import source_of
+from pcache.keysource import Wanted, source_of
 from pcache.method import CachedClassMethod
 from pcache.options import Options, make_options
 from pcache.store import Store
+from pcache.trust import hidden
 from pcache.versions import label_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
-    from pcache.keysource import Wanted
     from pcache.reports import EntryInfo, FunctionStats, Period, Recompressed, Removed, Stats, Verified, VersionInfo
 
 P = ParamSpec("P")
@@ -60,6 +60,8 @@ class Cache:
         shared: bool | None = None,
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
+        if not isinstance(signing_key, Wanted):
+            signing_key = hidden(signing_key)  # this frame is among those of whatever is raised below
         self._arguments: dict[str, Any] = {
             "directory": None if location is None else _absolute(os.fspath(location)),
             "max_size": max_size,
@@ -84,7 +86,8 @@ class Cache:
         return self.settings.directory
 
     def __repr__(self) -> str:
-        return f"Cache({self.location!r})"
+        # Also while it is made: a traceback with the values of variables shows it when a setting is refused.
+        return f"Cache({self.location!r})" if "settings" in vars(self) else "Cache()"
 
     def __reduce__(self) -> Any:
         # Without the keys: a result that holds its cache, or a worker's mail, would have them in clear.
@@ -288,7 +291,8 @@ _default: dict[tuple[Any, ...], Cache] = {}
 
 def default_cache() -> Cache:
     """The cache of the settings in force here and now; the same object as long as they do not change."""
-    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("PCACHE_")))
+    names = sorted(name for name in os.environ if name.startswith("PCACHE_"))
+    environment = tuple((name, hidden(os.environ[name])) for name in names)  # PCACHE_KEY is among them
     try:
         where: object = os.getcwd()
     except OSError as error:

@@ -11,6 +11,7 @@ from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
+from pcache.files import links_to
 from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
@@ -68,7 +69,7 @@ class Calls:
         with whole:
             from pcache import registry  # late for start-up time: decorating needs no version
 
-        found = versions.find(self._function, self.label, self._options, self.options_digest, self.binder)
+        found = versions.find(self._function, self.label, self._options, self.binder)
         keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
         adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
@@ -123,11 +124,13 @@ class Calls:
         for (_, how), (_, found) in call.large.items():
             if how == FILES:
                 files += found
+        links = [links_to(file.path) for file in files]
 
         def inputs_hold() -> bool:
             if version.function_id != call.address.function_id:
                 return False  # something that the code rests on changed between making the key and computing
-            return all(file.is_untouched() for file in files) and version.fingerprint.imports_hold()
+            untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
+            return untouched and version.fingerprint.imports_hold()
 
         return Job(
             call.address,

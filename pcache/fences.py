@@ -25,18 +25,23 @@ if TYPE_CHECKING:
 
 def invalidate(store: Store, path: str) -> bool:
     """Remove one entry, and have none stored that was begun before this returns; return whether there was one."""
+    forbid(store, path)
+    return store.delete(path)
+
+
+def forbid(store: Store, path: str) -> None:
+    """Have no result stored as one entry that was begun before."""
     folder, name = os.path.split(path)
     claim = name + CLAIM_SUFFIX
 
-    def forbid(opened: OpenFolder) -> None:
+    def remove(opened: OpenFolder) -> None:
         _remove(opened, claim)
         for other in opened.names():
             if other.startswith(f"{claim}-"):
                 _remove(opened, other)
 
-    store.inside(folder, forbid)
+    store.inside(folder, remove)
     flights.drop(path)
-    return store.delete(path)
 
 
 def _remove(opened: OpenFolder, name: str) -> None:

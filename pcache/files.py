@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 _SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
 _MAX_MEMO = 4096
+_MOST_LINKS = 40  # as the kernel follows
 _PLAIN = 5  # parts of the identity of a file that is no link
 # A FIFO without a writer would be waited for.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -159,6 +160,29 @@ def read_or_miss(path: str) -> Reading:
 def unknown(path: str) -> Reading:
     """A reading of a file whose content cannot be told."""
     return Reading(path, os.urandom(16), _NEVER, settled=False)
+
+
+def links_to(path: str | bytes) -> tuple[tuple[int, int, int], ...]:
+    """The links on the way to a file, each as device, inode and time of change; where it is gone, those before.
+
+    A link that is retargeted and set back while a function reads leaves the file itself untouched.
+    """
+    found: list[tuple[int, int, int]] = []
+    try:
+        here, ahead = "", os.path.join(os.getcwd(), os.fsdecode(path)).split("/")[::-1]
+        while ahead and len(found) < _MOST_LINKS:
+            step = f"{here}/{ahead.pop()}"
+            status = os.lstat(step)
+            if not stat.S_ISLNK(status.st_mode):
+                here = step.rstrip("/")
+                continue
+            found.append((status.st_dev, status.st_ino, status.st_ctime_ns))
+            target = os.readlink(step)
+            here = "" if target.startswith("/") else here
+            ahead += target.split("/")[::-1]
+    except OSError:
+        pass  # what is missing is noticed by its identity
+    return tuple(found)
 
 
 def note(reading: Reading) -> Reading:

@@ -16,6 +16,7 @@ from pcache.trust import (
     WAYS_OUT,
     Keyring,
     default_key_path,
+    hidden,
     key_id,
     make_keyring,
     new_key,
@@ -66,11 +67,12 @@ class KeySource:
         self._key_file, self._shared = key_file, shared
         # None while the user has no key yet: then there is nothing to be read either.
         self.keyring: Keyring | None = None
+        given = hidden(given)
         if given is not None:
             self._take(parse_keys(given, "signing_key"))
-        elif text := os.environ.get("PCACHE_KEY"):
+        elif os.environ.get("PCACHE_KEY"):
             self.origin = "environment PCACHE_KEY"
-            self._take(parse_keys(text.split(","), "PCACHE_KEY"))
+            self._take(parse_keys(os.environ["PCACHE_KEY"].split(","), "PCACHE_KEY"))
         elif named := os.environ.get("PCACHE_KEY_FILE") or key_file:
             named = os.path.expanduser(named)
             self.path, self.origin = named, "key file"

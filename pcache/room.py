@@ -44,8 +44,11 @@ _KEEP = 0.9  # of what is there, after an eviction
 _LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
 _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
 _A_LOT = 1.04  # times the limit
+_LONGEST = 0.5  # seconds that it may take in any case: the next call goes on with it
+_MOST_VICTIMS = 8 * _LOOK_THROUGH  # removed at once: 0.4 s
 _IDLE = 2.0  # seconds without a sign of whoever evicts, after which another one does
 _MOST_NAMES = 500  # of versions, read at once: 25 ms
+_MOST_CLAIMS = 1000  # opened by one eviction: 0.1 s; what is left of them is for the next ones
 _MOST_VERSIONS = 5000  # names in the registry: looking at more takes longer than a call may, so none is superseded
 _BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
 _AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
@@ -218,7 +221,8 @@ class Room(Unfinished):
                 if gone and lock is not None and (status := lock.use(os.fstat, lock.number)) and not status.st_size:
                     lock.use(os.write, lock.number, b"limits were reached\n")  # first, so that it is said once
                     self._say_first(scope, limits, told)
-                if _excess(total, limits) <= 1 or (time.monotonic() > deadline and excess < _A_LOT):
+                late = time.monotonic() - deadline
+                if _excess(total, limits) <= 1 or late > _LONGEST or (late > 0 and excess < _A_LOT):
                     break
 
     def _next_shards(self, count: int) -> list[int]:
@@ -247,12 +251,12 @@ class Room(Unfinished):
             return list(self._entries_of(scope.function, names))
         known = gauge.rows()
         keyring = self._keys.keyring
-        self._store.sweep(names, keyring)  # what was left by processes that were killed takes room as well
+        self._store.sweep(names, keyring, _MOST_CLAIMS)  # what killed processes left takes room as well
         # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
         claims = Counter(
             os.path.basename(os.path.dirname(path))
-            for path in self._store.claim_paths(names)
-            if not is_leftover(path, keyring)
+            for number, path in enumerate(self._store.claim_paths(names))
+            if number >= _MOST_CLAIMS or not is_leftover(path, keyring)
         )
         items = list(self._entries_of(scope.function, names))
         found = by_shard(items)
@@ -269,7 +273,8 @@ class Room(Unfinished):
         """Bring some entries down to their share of the limits; return what is gone of them."""
         there = Amount(len(items), sum(item.size for item in items))
         share, doomed = _share(limits, there, total), self._superseded()
-        victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)
+        # One shard that somebody filled has 100,000 of them: they go by turns.
+        victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)[:_MOST_VICTIMS]
         refusals: list[OSError] = []
         gone = self._store.delete_entries(victims, refusals)
         self._note(gone)

@@ -10,9 +10,10 @@ import errno
 import os
 import re
 import stat
+import sys
 import time
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache import claim as claims
@@ -170,19 +171,22 @@ class Shards:
         """The names of all files in a shard, whatever they are."""
         return self._of_shard(shard, OpenFolder.names)
 
-    def sweep(self, shards: Iterable[str] | None = None, keyring: Keyring | None = None) -> int:
+    def sweep(
+        self, shards: Iterable[str] | None = None, keyring: Keyring | None = None, most: int = sys.maxsize
+    ) -> int:
         """Remove the claims that killed processes left behind, everywhere or in some shards; return how many.
 
-        `keyring` tells those of private claims that belong to processes which live.
+        `keyring` tells those of private claims that belong to processes which live. Looks at `most` claims, about.
         """
         removed = 0
         for shard in self.shards() if shards is None else shards:
-            removed += sum(self._of_shard(shard, partial(self._sweep_in, keyring)))
+            looked_at = self._of_shard(shard, partial(self._sweep_in, keyring, most))
+            removed, most = removed + sum(looked_at), max(most - len(looked_at), 1)
         return removed
 
-    def _sweep_in(self, keyring: Keyring | None, opened: OpenFolder) -> list[bool]:
+    def _sweep_in(self, keyring: Keyring | None, most: int, opened: OpenFolder) -> list[bool]:
         removed = []
-        for name in filter(_CLAIM.fullmatch, opened.names()):
+        for name in islice(filter(_CLAIM.fullmatch, opened.names()), most):
             try:
                 if name.endswith(CLAIM_SUFFIX) or not self.network:
                     path, below = opened.at(name)

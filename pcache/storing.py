@@ -104,10 +104,17 @@ class Storing:
     def put(self, job: Job, result: object) -> bool:
         """Store a result that was not computed here, over what is there; return whether it is there now."""
         try:
-            claim = self._take(self._store.private_claim, job)
+            claim = self._take(self._fenced_claim, job)
         except CannotWrite:
             return False
         return self.settle(claim, job._replace(inputs_hold=lambda: True), result, 0, Miss("refreshed"))
+
+    def _fenced_claim(self, path: str, record: Record) -> PrivateClaim:
+        """A claim over all that was begun before: what is being computed now does not take the place of what is put."""
+        from pcache.fences import forbid  # late for start-up time: a computed result is no reason to drop others
+
+        forbid(self._store, path)
+        return self._store.private_claim(path, record)
 
     def settle(self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
         """Store a result that is there now under a claim, and let go of that; return whether it is stored."""

@@ -29,12 +29,12 @@ _WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+"  # compiled by the firs
 _SECRET = frozenset(
     "key keys token tokens auth authorization authentication secret secrets password passwords passwd pwd pw pass"
     " passphrase passcode pin otp totp mfa cred creds credential credentials bearer jwt cookie cookies dsn salt pepper"
-    " mnemonic".split()
+    " mnemonic csrf xsrf cvv cvc ssn sas hmac nonce passwort kennwort".split()
 )
 # Within longer words, as in `dbpassword`, `APITOKEN` and `clientsecret`; `tokenizer` and `monkey` are none.
 _PARTS = (
     r"passw(or)?d|passphrase|passcode|secret|credential|(api|access|auth|private|secret|signing|encryption|master|ssh)key"
-    r"|oauth|token$"
+    r"|oauth|token$|seedphrase|sessionid|connectionstring|connstr"
 )
 _COUNTS = frozenset("n num number max min count total limit".split())  # `max_tokens` is how many
 

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from blake3 import blake3
 
@@ -64,6 +64,27 @@ class Secret(bytes):
         raise TypeError("signing keys are secret and not pickled; a pcache.Cache is, and finds its keys again")
 
 
+class SecretText(str):
+    """A signing key as text, on its way to be one: what shows the variables of a frame does not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<signing key>"
+
+
+def hidden(given: Any) -> Any:
+    """What was given as keys, so that no traceback with the values of variables shows one; anything else as it is.
+
+    Text is to be replaced by this as soon as it is there: what raises later has its frame.
+    """
+    if isinstance(given, str):
+        return SecretText(given)
+    if isinstance(given, (bytes, bytearray)):
+        return Secret(given)
+    return [hidden(one) for one in given] if isinstance(given, Iterable) else given
+
+
 class Keyring(NamedTuple):
     """Signing keys by id. `signing` is the id that new entries are signed with; the other keys only verify.
 
@@ -99,11 +120,12 @@ def key_to_text(key: bytes) -> str:
 
 def parse_key(text: str | bytes, source: str) -> bytes:
     """Return the key that base64 `text` stands for; raw bytes of the right length are taken as they are."""
-    if isinstance(text, (bytes, bytearray)):
-        key = bytes(text)
+    text = hidden(text)
+    if isinstance(text, bytes):
+        key = text
     else:
         try:
-            key = base64.b64decode(text.strip(), validate=True)
+            key = Secret(base64.b64decode(text.strip(), validate=True))
         except (ValueError, AttributeError):  # no base64; neither text nor bytes
             key = b""
     if len(key) != KEY_BYTES:
@@ -116,7 +138,8 @@ def parse_key(text: str | bytes, source: str) -> bytes:
 
 def parse_keys(given: str | bytes | Iterable[str | bytes], source: str) -> list[bytes]:
     """Return the keys of one key, or of an iterable of keys of which the first signs."""
-    texts = [given] if isinstance(given, (str, bytes, bytearray)) or not isinstance(given, Iterable) else list(given)
+    given = hidden(given)
+    texts: list[Any] = given if isinstance(given, list) else [given]
     if not texts:
         raise SigningKeyError(f"{source} holds no signing key; `pcache key new` makes one.", source=source)
     return [parse_key(text, source) for text in texts]
@@ -138,7 +161,7 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
         fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
         try:
             _check_key_file(path, os.fstat(fd), shared=shared)
-            text = os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace")
+            lines = [SecretText(line) for line in os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace").splitlines()]
         finally:
             os.closerange(fd, fd + 1)
     except (FileNotFoundError, NotADirectoryError):
@@ -149,7 +172,7 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
             f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, {WAYS_OUT}",
             source=path,
         ) from error
-    return parse_keys([line for line in text.splitlines() if line.strip()], path)
+    return parse_keys([line for line in lines if line.strip()], path)
 
 
 def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:

@@ -234,13 +234,20 @@ def _choose(
     unused_for: Any = None,
     larger_than: Any = None,
 ) -> Chosen:
-    names = {} if selection is None else names_of(cache, cache.flow.store.scan())
+    names = {} if selection is None else {**_computing(cache), **names_of(cache, cache.flow.store.scan())}
     ids = selected_ids(names, selection)
     if superseded:
         gone = old_versions(cache.flow.store.functions, cache.flow.keys.look())
         ids = set(gone) if ids is None else ids & gone.keys()
     since = None if unused_for is None else time.time_ns() - int(parse_duration(unused_for) * 1e9)
     return Chosen(cache, names, ids, since, -1 if larger_than is None else parse_size(larger_than))
+
+
+def _computing(cache: Cache) -> dict[str, str]:
+    """The names of functions by id that are being computed: one that has stored nothing yet is known by this alone."""
+    keyring = cache.flow.keys.look()
+    owners = ((path, owner_of(path, keyring)) for path in cache.flow.store.claim_paths())
+    return {os.path.basename(path)[:16]: owner.call for path, owner in owners if owner is not None}
 
 
 def _can_remove(cache: Cache, *, dry_run: bool) -> bool:

@@ -7,14 +7,16 @@ version that has adopted others finds their results too: under the ids that thes
 from __future__ import annotations
 
 import os
+from copy import copy
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
 from pcache import fingerprint
 from pcache.culprit import attempt
+from pcache.dispatch import FILES
 from pcache.errors import ConfigError
-from pcache.files import File, read
+from pcache.files import File, read, unknown
 from pcache.home import home_of
 from pcache.keys import encode, module_name
 from pcache.summary import in_full, shown_part
@@ -22,8 +24,10 @@ from pcache.summary import in_full, shown_part
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from pcache.files import Reading
     from pcache.fingerprint import Fingerprint
     from pcache.home import Home
+    from pcache.keys import LargeContents
     from pcache.options import Options
     from pcache.registry import Adopted, FunctionVersion
     from pcache.signature import Binder
@@ -69,11 +73,17 @@ def label_of(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", None) or type(function).__qualname__
 
 
-def find(function: Callable[..., Any], label: str, options: Options, options_digest: bytes, binder: Binder) -> Version:
+def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:
     """Find out which code runs; once per function and process. What it continues is not looked up."""
     from pcache.registry import describe  # late for start-up time: decorating needs no version
 
     found = fingerprint.of_callable(function, options.code, options.depends_on)
+    chosen, error = attempt(_digest_and_files, options)
+    # A file that is gone since the decorator was called: like no other, and looked for again at each call.
+    options_digest, files = chosen if error is None else (os.urandom(16), [unknown("")])
+    if files:
+        found = copy(found)  # others may have the same one
+        found.files = [*found.files, *files]
     home, name = home_of(function), name_of(function, label)
     content = (name, found.digest, binder.source, options_digest)
     function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
@@ -128,8 +138,7 @@ def digest_of_options(options: Options, label: str) -> bytes:
 
     What `depends_on` names is looked at again when the first call finds out which code runs. Raises `ConfigError`.
     """
-    content = (options.version, sorted(options.key.items()))
-    digest, error = attempt(lambda: blake3(b"".join(encode(content))).digest())
+    found, error = attempt(_digest_and_files, options)
     if error is not None:
         raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
     for i, value in enumerate(options.depends_on):
@@ -141,7 +150,14 @@ def digest_of_options(options: Options, label: str) -> bytes:
                 setting="depends_on",
                 value=value,
             ) from error
-    return digest  # type: ignore[no-any-return]
+    return found[0]  # type: ignore[no-any-return]
+
+
+def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
+    """A digest of `version` and the code of the `key` functions, and the files among what these are made of."""
+    large: LargeContents = {}
+    digest = blake3(b"".join(encode((options.version, sorted(options.key.items())), None, large))).digest()
+    return digest, [file for (_, how), (_, files) in large.items() if how == FILES for file in files]
 
 
 def _try_declared(value: object) -> None:

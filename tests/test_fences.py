@@ -47,8 +47,6 @@ DROP: dict[str, Callable[[Cache, Any], object]] = {
 @pytest.mark.parametrize("stored", [False, True])
 def test_a_computation_of_another_process(tmp_path: Path, what: str, stored: bool) -> None:
     """What it began before is given to who asked before, and not stored; its next call computes anew."""
-    if what == "by name" and not stored:
-        pytest.skip("a name that nothing is stored under is refused")
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     cached = cache.cached(code="none")(report)
     if stored:
@@ -64,6 +62,18 @@ def test_a_computation_of_another_process(tmp_path: Path, what: str, stored: boo
     assert other.hear() == "computing"
     other.say("new\n")
     assert other.finish() == ["new"]
+    assert (cached.get(1), claims_below(tmp_path)) == ("new", [])
+
+
+def test_what_is_put_stays(tmp_path: Path) -> None:
+    """A computation of another process that was begun before does not take the place of a result that was put."""
+    cached = Cache(tmp_path / "cache", signing_key=KEY).cached(code="none")(report)
+    other = Talker(COMPUTING, tmp_path / "cache")
+    assert other.hear() == "computing"
+    other.say("old")
+    assert cached.put("new", 1)
+    other.say()
+    assert other.finish() == ["old", "new"]
     assert (cached.get(1), claims_below(tmp_path)) == ("new", [])
 
 

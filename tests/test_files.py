@@ -221,6 +221,36 @@ def test_a_file_that_changes_meanwhile(
     assert cache.stats().entries == 0
 
 
+@pytest.mark.parametrize("way", ["now/table", "link", "first", "up/../now/table"])
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_link_on_the_way_that_is_set_back(cache: Cache, tmp_path: Path, way: str, declared: bool) -> None:
+    """The result may be that of the file which it led to meanwhile, though both files are untouched."""
+    for name, text in (("one", OLD), ("two", NEW)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table").write_text(text)
+    (tmp_path / "up").mkdir()
+    (tmp_path / "link").symlink_to("now/table")
+    (tmp_path / "first").symlink_to(tmp_path / "link")
+
+    def lead_to(name: str) -> None:
+        (tmp_path / "new").symlink_to(name)
+        (tmp_path / "new").replace(tmp_path / "now")
+
+    lead_to("one")
+    file = File(tmp_path / way)
+
+    @cache.cached(code="none", depends_on=[file] if declared else [])
+    def work(given: File | None, name: str) -> str:
+        lead_to(name)
+        found = Path(file).read_text()
+        lead_to("one")
+        return found
+
+    given = None if declared else file
+    assert work(given, "two") == NEW
+    assert not work.exists(given, "two")
+
+
 @pytest.mark.parametrize("carrier", CARRIERS)
 def test_wherever_the_file_lies(cache: Cache, path: Path, carrier: str) -> None:
     """A file inside of other values counts as one that is an argument: in keys, and while results are computed."""
@@ -285,6 +315,13 @@ PROGRAM = """
     if kind == "declared":
         @cache.cached(depends_on=[table])
         def total(change=0): return work(change)
+    elif kind == "version":
+        @cache.cached(version=("a", TABLE))
+        def total(change=0): return work(change)
+    elif kind == "key":
+        def as_it_is(change, table=TABLE): return change
+        @cache.cached(key={"change": as_it_is})
+        def total(change=0): return work(change)
     else:
         @cache.cached
         def total(change=0): return work(change), TABLE.path
@@ -306,9 +343,9 @@ PROGRAM = """
 """
 
 
-@pytest.mark.parametrize("kind", ["declared", "constant"])
+@pytest.mark.parametrize("kind", ["declared", "constant", "version", "key"])
 def test_a_declared_file_changes_while_the_program_runs(tmp_path: Path, kind: str) -> None:
-    """`depends_on`, and a `File` among the constants of the code, are looked at again with each call."""
+    """A `File` in `depends_on`, `version`, a `key` function or a constant of the code is looked at with each call."""
     lines = run(write(tmp_path / "program.py", PROGRAM), tmp_path / "cache", kind)
     assert lines == ["1 1", "2 2", "gone 2", "1 2", "5 2"]
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import base64
 import copy
 import multiprocessing
+import os
 import pickle
 import pprint
+import traceback
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.pretty import pretty_repr
 
+import pcache.cache
 from pcache import Cache, SigningKeyError
+from pcache.cache import default_cache
+from pcache.errors import PcacheError
 from pcache.keysource import FoundAgain, Wanted
 from pcache.trust import key_id, key_to_text, make_keyring, new_key, parse_key, write_key_file
 from tests.processes import run
@@ -67,6 +72,51 @@ def test_nothing_that_is_printed_holds_a_key(tmp_path: Path) -> None:
     shown += pprint.pformat(keys.keyring._asdict()) + pretty_repr(keys.keyring)
     assert not [form for key in (SECRET, OLD) for form in forms(key) if form.decode("latin-1") in shown]
     assert repr(key_id(SECRET)) in shown
+
+
+def variables(error: BaseException | None) -> str:
+    """The variables of frames of ours, as tools that log exceptions show them."""
+    shown = ""
+    while error is not None:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        ours = [frame for frame in frames if os.path.dirname(__file__) not in frame.f_code.co_filename]
+        shown += "".join(f"{name}={value!r}" for frame in ours for name, value in frame.f_locals.items())
+        error = error.__cause__ or error.__context__
+    return shown
+
+
+@pytest.mark.parametrize("place", ["argument", "several", "bytes", "environment", "file", "setting", "directory"])
+def test_the_variables_of_a_traceback_hold_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """A key beside one that is none, or beside a setting that is refused, is not among them, nor most of a key."""
+    text, most = key_to_text(SECRET), key_to_text(SECRET)[:-2]
+    (tmp_path / "key").write_text(f"{text}\n{most}\n")
+    (tmp_path / "key").chmod(0o600)
+    (tmp_path / "file").touch()
+    given: Any = {"argument": most, "several": (key for key in (text, most)), "bytes": SECRET[:31], "setting": text}
+    given |= {"directory": text}
+    if place == "environment":
+        monkeypatch.setenv("PCACHE_KEY", f"{text},{most}")
+    if place == "file":
+        monkeypatch.setenv("PCACHE_KEY_FILE", str(tmp_path / "key"))
+    options: Any = {"verify": "never"} if place == "setting" else {}
+    where = tmp_path / ("file/cache" if place == "directory" else "cache")
+    with pytest.raises(PcacheError) as caught:
+        Cache(where, signing_key=given.get(place), **options).clear()
+    shown = variables(caught.value)
+    assert shown
+    assert not [form for form in (*forms(SECRET), most.encode()) if form.decode("latin-1") in shown]
+
+
+def test_the_default_cache_shows_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is kept by the environment that it was made in, and a setting is refused where that is at hand."""
+    monkeypatch.setenv("PCACHE_KEY", key_to_text(SECRET))
+    monkeypatch.setenv("PCACHE_DIR", str(tmp_path / "cache"))
+    default_cache()
+    assert not [form for form in forms(SECRET) if form.decode("latin-1") in repr(vars(pcache.cache))]
+    monkeypatch.setenv("PCACHE_MAX_SIZE", "never")
+    with pytest.raises(PcacheError) as caught:
+        default_cache()
+    assert not [form for form in forms(SECRET) if form.decode("latin-1") in variables(caught.value)]
 
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda cache: pickle.loads(pickle.dumps(cache))])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, StoreWarning, ledger, occupancy, registry
+from pcache import Cache, StoreWarning, ledger, occupancy, registry, room
 from pcache.occupancy import Amount
 from pcache.stamp import Stamp, pack
 from tests.processes import KEY, RING, Talker, claims_below, run
@@ -712,6 +712,42 @@ def test_planted_names_do_not_slow_calls(root: Path, monkeypatch: pytest.MonkeyP
         fresh(n)
     assert taken(root).entries <= 21
     assert len([path for path in opened if str(folder) in path]) < 10
+
+
+def test_planted_claims_do_not_slow_calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that evicts opens some claims of those that nobody holds, and the next ones the others."""
+    monkeypatch.setattr(room, "_MOST_CLAIMS", 100)
+    cached = cache_at(root, max_entries=20).cached(noise)
+    for n in range(20):
+        cached(n)
+    there = Path(path_of(cached, 1))
+    for n in range(1000):
+        Path(f"{there}.claim-{n:08x}").touch(mode=0o600)
+    left = len(claims_below(root))
+    for n in range(20, 30):
+        cached(n)
+        assert left - 120 <= (left := len(claims_below(root)))
+    for n in range(30, 60):
+        cached(n)
+    assert (claims_below(root), taken(root).entries <= 21) == ([], True)
+
+
+def test_a_shard_that_somebody_filled(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is one too many by far goes by turns, so that no call waits for all of it."""
+    monkeypatch.setattr(room, "_MOST_VICTIMS", 100)
+    monkeypatch.setattr(room, "_LONGEST", 0.0)
+    cached = cache_at(root, max_entries=20).cached(noise)
+    for n in range(20):
+        cached(n)
+    there = path_of(cached, 1)
+    for n in range(500):
+        Path(f"{there[:-38]}{n:038x}").touch(mode=0o600)
+    os.unlink(occupancy.path_below(str(root)))  # the next process counts
+    fresh, left = cache_at(root, max_entries=20).cached(noise), taken(root).entries
+    for n in range(20, 200):
+        fresh(n)
+        assert left - 120 <= (left := taken(root).entries)
+    assert left <= 21
 
 
 def test_the_limit_of_a_function_asks_for_names_once(

@@ -104,10 +104,13 @@ key keys token tokens password passwd pwd passphrase secret credential credentia
 api-key accessToken ACCESSTOKEN AWS_SECRET_ACCESS_KEY client_secret clientsecret dbpassword DbPassword user_pwd _token
 __password token2 privateKey private_key PRIVATE_KEY ssh_key authHeader HTTPAuth oauth OAuth2 oauth_token csrftoken
 X-Api-Key signing_key secret_santa db_creds otp jwt bearer Cookie dsn
+csrf xsrf_header cvv card_cvc ssn sas_url hmac nonce passwort kennwort seed_phrase sessionId session_id connStr
+connection_string
 """.split()
 OPEN = """
 n path monkey keyboard keyword tokenizer author authors compass passage bypass spin max_tokens n_tokens num_keys
 maxTokens donkey turkey cookiecutter pinned opinion hockey passed
+seed session sass nonces_seen connection phrase string classname
 """.split()
 
 
