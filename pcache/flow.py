@@ -16,7 +16,7 @@ from pcache.counters import Ledger
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.flights import Flight, computing, flights
 from pcache.guard import passes
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.interrupts import CONTEXT, TRACEBACK, pass_on, uninterrupted
 from pcache.notices import log, warn_once
 from pcache.owner import CLAIM_SUFFIX
 from pcache.storing import CannotWrite, Storing
@@ -55,7 +55,7 @@ class Run:
         """Whether this is what the function raised; it is then given its traceback without the frames of ours."""
         if self.error is not error:
             return False
-        error.__traceback__ = self.traceback
+        TRACEBACK.__set__(error, self.traceback)
         self.error = self.traceback = None  # its frames would hold this, and this the error
         return True
 
@@ -64,12 +64,12 @@ class Run:
         error = self.error
         if error is None:
             return self.result
-        context = error.__context__
+        context = CONTEXT.__get__(error)
         try:
             self.raises(error)
             raise error
         finally:
-            error.__context__ = context
+            CONTEXT.__set__(error, context)
             del error
 
 
@@ -142,7 +142,8 @@ class Flow:
                 self.ledger.look(time.time_ns())
         except RecursionError as error:  # nothing is called here, as there is no room for it
             if error is run.error:
-                error.__traceback__, run.error, run.traceback = run.traceback, None, None
+                TRACEBACK.__set__(error, run.traceback)
+                run.error = run.traceback = None
                 raise
         except BaseException as error:
             if run.raises(error) or passes(error, job.name):
@@ -158,6 +159,14 @@ class Flow:
         except CannotWrite:
             claim = None
         return None if claim is None else Deep(claim, time.perf_counter_ns())
+
+    def drop(self, job: Job, deep: Deep) -> None:
+        """Let go of what `begin` took: the function raised, and whatever fails here, that is what the caller gets."""
+        try:
+            deep.claim.abandon()
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
 
     def keep(self, job: Job, miss: Miss, deep: Deep, result: Any) -> Any:
         """Store a result that was computed deep inside of others; return it."""
@@ -315,7 +324,7 @@ class Flow:
             result = run.result = job.function(*job.args, **job.kwargs)
             run.done = True
         except BaseException as error:
-            run.error, run.traceback = error, error.__traceback__ and error.__traceback__.tb_next
+            run.error, run.traceback = error, TRACEBACK.__get__(error).tb_next
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
             raise
         finally:
