@@ -7,7 +7,6 @@ function's result reaches the caller, and the function's own exceptions pass unc
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ from pcache.counters import Ledger
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.flights import Flight, computing, flights
 from pcache.guard import passes
-from pcache.interrupts import CONTEXT, TRACEBACK, pass_on, uninterrupted
+from pcache.interrupts import CONTEXT, TRACEBACK, pass_on, stands, uninterrupted
 from pcache.notices import log, warn_once
 from pcache.owner import CLAIM_SUFFIX
 from pcache.storing import CannotWrite, Storing
@@ -290,7 +289,7 @@ class Flow:
     def _found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
         self.store.relook(job.address.path)
-        if not os.path.lexists(job.address.path):
+        if not stands(job.address.path):
             return None  # mostly so, and cheaper than a lookup
         try:
             return self._look_again(job)

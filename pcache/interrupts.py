@@ -9,6 +9,7 @@ what gives it back is itself written in C, since a function written in Python ma
 
 from __future__ import annotations
 
+import os
 import sys
 from _signal import NSIG, getsignal  # type: ignore[import-not-found]  # `signal` takes longer to load
 from functools import partial
@@ -136,3 +137,13 @@ def pass_on(error: OSError) -> None:
     """
     if (error.errno is None and not isinstance(error, PcacheError)) or is_interrupt(error):
         raise error
+
+
+def stands(path: str) -> bool:
+    """Whether something stands under a name; as `os.path.lexists`, which swallows a `TimeoutError` as well."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        pass_on(error)
+        return False
+    return True

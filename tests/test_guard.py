@@ -317,6 +317,20 @@ say(f(1200), f.cache_info().currsize)
     assert run(script, tmp_path / "cache") == ["1200 1201"]
 
 
+@pytest.mark.parametrize("inside", ["contextvars.Context().run(f, n - 1)", "pool(1).submit(f, n - 1).result()"])
+def test_computations_that_do_not_know_of_each_other(tmp_path: Path, inside: str) -> None:
+    """So it is too where each call within another has a context or a thread of its own."""
+    script = f"""
+import contextvars, resource
+from concurrent.futures import ThreadPoolExecutor as pool
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+@cache.cached
+def f(n): return 0 if n == 0 else 1 + {inside}
+say(f(100), f.cache_info().currsize)
+"""
+    assert run(script, tmp_path / "cache") == ["100 101"]
+
+
 def test_near_the_end_of_the_stack(cache: Cache) -> None:
     """Where the plain function has room for some calls, the cached one works; what is left is in order."""
 

@@ -20,7 +20,7 @@ import pytest
 from pcache import notices
 from pcache.errors import DirectoryError, StoreWarning
 from pcache.guard import passes
-from pcache.interrupts import is_interrupt, pass_on, uninterrupted
+from pcache.interrupts import is_interrupt, pass_on, stands, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -161,3 +161,15 @@ def test_what_was_taken_is_not_lost() -> None:
         except ValueError:
             results.append(result)
     assert results == ["lost", None]
+
+
+def test_a_timeout_in_a_question_whether_a_file_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on, whereas Python's own question swallows it."""
+    assert stands("/")
+    assert not stands("/nonexistent/file")
+    monkeypatch.setattr(os, "lstat", late)
+    assert type(caught(lambda: stands("/"))) is TimeoutError
+
+
+def late(*_: object) -> None:
+    raise TimeoutError("late")
