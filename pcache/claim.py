@@ -30,7 +30,7 @@ from pcache.drafts import (
     unlink_if_there,
     write_into,
 )
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.interrupts import pass_on, stands, uninterrupted
 from pcache.locking import Lock, identity_at, locking
 from pcache.owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
 from pcache.plain import make_way, read_plain
@@ -161,7 +161,7 @@ class Claim(Lock):
                     unlink_if_there(self.entry_path)
                 os.rename(self.path, self.entry_path)
             except FileNotFoundError:
-                if os.path.lexists(self.path):
+                if stands(self.path):
                     raise
                 self.lost = True  # dropped just now
         if durable and not self.lost:

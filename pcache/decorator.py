@@ -131,7 +131,7 @@ class CachedFunction(Generic[P, R]):
             try:
                 result = self.__wrapped__(*args, **kwargs)
             except BaseException:
-                deep.claim.abandon()
+                self._flow.drop(job, deep)
                 raise
             return self._flow.keep(job, miss, deep, result)  # type: ignore[no-any-return]
         return self._flow.compute(job, miss)  # type: ignore[no-any-return]

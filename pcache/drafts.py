@@ -13,7 +13,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pcache.access import PRIVATE
-from pcache.interrupts import pass_on
+from pcache.interrupts import pass_on, stands
 from pcache.locking import Opened, identity_at, locking
 from pcache.owner import CLAIM_SUFFIX
 from pcache.plain import NO_FILE
@@ -79,7 +79,7 @@ class Draft(Opened):
                 if durable:
                     self.use(os.fsync, self.number)  # after the renaming, so that the new name is there too
         except FileNotFoundError:
-            if os.path.lexists(self.path):
+            if stands(self.path):
                 raise
         return size
 

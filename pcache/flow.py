@@ -7,7 +7,6 @@ function's result reaches the caller, and the function's own exceptions pass unc
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +15,7 @@ from pcache.counters import Ledger
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.flights import Flight, computing, flights
 from pcache.guard import passes
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.interrupts import CONTEXT, TRACEBACK, pass_on, stands, uninterrupted
 from pcache.notices import log, warn_once
 from pcache.owner import CLAIM_SUFFIX
 from pcache.storing import CannotWrite, Storing
@@ -55,7 +54,7 @@ class Run:
         """Whether this is what the function raised; it is then given its traceback without the frames of ours."""
         if self.error is not error:
             return False
-        error.__traceback__ = self.traceback
+        TRACEBACK.__set__(error, self.traceback)
         self.error = self.traceback = None  # its frames would hold this, and this the error
         return True
 
@@ -64,12 +63,12 @@ class Run:
         error = self.error
         if error is None:
             return self.result
-        context = error.__context__
+        context = CONTEXT.__get__(error)
         try:
             self.raises(error)
             raise error
         finally:
-            error.__context__ = context
+            CONTEXT.__set__(error, context)
             del error
 
 
@@ -142,7 +141,8 @@ class Flow:
                 self.ledger.look(time.time_ns())
         except RecursionError as error:  # nothing is called here, as there is no room for it
             if error is run.error:
-                error.__traceback__, run.error, run.traceback = run.traceback, None, None
+                TRACEBACK.__set__(error, run.traceback)
+                run.error = run.traceback = None
                 raise
         except BaseException as error:
             if run.raises(error) or passes(error, job.name):
@@ -158,6 +158,14 @@ class Flow:
         except CannotWrite:
             claim = None
         return None if claim is None else Deep(claim, time.perf_counter_ns())
+
+    def drop(self, job: Job, deep: Deep) -> None:
+        """Let go of what `begin` took: the function raised, and whatever fails here, that is what the caller gets."""
+        try:
+            deep.claim.abandon()
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
 
     def keep(self, job: Job, miss: Miss, deep: Deep, result: Any) -> Any:
         """Store a result that was computed deep inside of others; return it."""
@@ -281,7 +289,7 @@ class Flow:
     def _found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
         self.store.relook(job.address.path)
-        if not os.path.lexists(job.address.path):
+        if not stands(job.address.path):
             return None  # mostly so, and cheaper than a lookup
         try:
             return self._look_again(job)
@@ -315,7 +323,7 @@ class Flow:
             result = run.result = job.function(*job.args, **job.kwargs)
             run.done = True
         except BaseException as error:
-            run.error, run.traceback = error, error.__traceback__ and error.__traceback__.tb_next
+            run.error, run.traceback = error, TRACEBACK.__get__(error).tb_next
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
             raise
         finally:

@@ -20,9 +20,31 @@ def passes(error: BaseException, name: str) -> bool:
     Interrupts do, and the two exceptions that cached calls add. Nothing is said of a `RecursionError`, which comes of
     where the call is made, nor at the end of the interpreter, where there is nobody to read it.
     """
-    if isinstance(error, (UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
+    try:
+        return _judge(error, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:
+        if _came_just_now(another):
+            raise
+        return False
+
+
+def _came_just_now(error: BaseException) -> bool:
+    """Whether what judging failed with is an interrupt; else what we judge by is broken, as where `len` is replaced."""
+    try:
+        return is_interrupt(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - it cannot be told any more
+        return False
+
+
+def _judge(error: BaseException, name: str) -> bool:
+    kind = type(error)  # `isinstance` would ask the exception, which may be anybody's
+    if issubclass(kind, (UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
         return True
-    if not sys.is_finalizing() and not isinstance(error, RecursionError):
+    if not sys.is_finalizing() and not issubclass(kind, RecursionError):
         text = f"a call of {name} goes on without the cache, which failed with {described(error)}"
-        warn_once((name, "guard", type(error)), text, StoreWarning)
+        warn_once((name, "guard", kind), text, StoreWarning)
     return False

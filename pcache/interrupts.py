@@ -9,10 +9,13 @@ what gives it back is itself written in C, since a function written in Python ma
 
 from __future__ import annotations
 
+import os
 import sys
-from _signal import NSIG  # type: ignore[import-not-found]  # `signal` takes longer to load
+from _signal import NSIG, getsignal  # type: ignore[import-not-found]  # `signal` takes longer to load
+from functools import partial
 from itertools import starmap
 from threading import get_ident, main_thread
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.errors import PcacheError
@@ -21,6 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 R = TypeVar("R")
+
+# What Python keeps of an exception. Asked and set by its name it would go through the exception's class, and may run
+# other people's code: one that is frozen, as a dataclass may be, refuses to be set.
+TRACEBACK: Any = BaseException.__traceback__
+CONTEXT: Any = BaseException.__context__
+_ARGS: Any = BaseException.args
 
 _GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # which throw into a green thread, to end it or time it out
 _DEBUGGERS = frozenset(("bdb",))  # whose quitting is raised wherever the program is
@@ -45,29 +54,42 @@ def is_interrupt(error: BaseException) -> bool:
     handler is among its frames; another thread has thrown it, as libraries for timeouts do; or a debugger has, or a
     library for green threads.
     """
-    if isinstance(error, (KeyboardInterrupt, RecursionError)):
-        return isinstance(error, KeyboardInterrupt)
-    traceback, last = error.__traceback__, None
+    kind = type(error)
+    if issubclass(kind, (KeyboardInterrupt, RecursionError)):
+        return issubclass(kind, KeyboardInterrupt)
+    traceback, last = TRACEBACK.__get__(error), None
+    handlers = _handlers() if get_ident() == main_thread().ident else None  # only there they run
     while traceback is not None:
         last, frame = traceback, traceback.tb_frame
-        if frame.f_back is not None and _is_handler(frame):
+        if handlers is not None and frame.f_back is not None and (frame.f_code in handlers or _is_handler(frame)):
             return True
         traceback = traceback.tb_next
-    if _is_of(type(error), _DEBUGGERS if isinstance(error, Exception) else _GREEN):
+    if _is_of(kind, _DEBUGGERS if issubclass(kind, Exception) else _GREEN):
         return True
     return last is not None and _is_from_a_thread(error, last.tb_frame.f_code, last.tb_lasti)
 
 
 def _is_handler(frame: Any) -> bool:
     """Whether a frame is that of a signal handler: it is given a signal's number and the frame that it interrupts."""
-    if get_ident() != main_thread().ident:
-        return False
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]  # CO_VARARGS
     given = [frame.f_locals.get(name) for name in names]
     given += [item for items in given if type(items) is tuple for item in items]
     numbers = [item for item in given if type(item) is int and 0 < item < NSIG]
     return bool(numbers) and any(item is frame.f_back for item in given)
+
+
+def _handlers() -> set[Any]:
+    """The code of the handlers that are set: one may have let go of what it was given (`del signum, frame`)."""
+    codes = set()
+    for number in range(1, NSIG):
+        handler: Any = getsignal(number)
+        while type(handler) in (partial, MethodType):
+            handler = handler.func if type(handler) is partial else handler.__func__
+        if type(handler) is not FunctionType:
+            handler = getattr(type(handler), "__call__", None)  # noqa: B004 - its code, not whether there is one
+        codes.add(getattr(handler, "__code__", None))
+    return codes
 
 
 def _is_of(kind: type, packages: frozenset[str]) -> bool:
@@ -85,18 +107,18 @@ def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:
     try:
         from opcode import opname  # late for start-up time: only failures come here
     except ImportError:
-        return False  # at the end of the interpreter, or where Python's own files cannot be read
+        return False  # at the end of the interpreter, or where Python's own files cannot be read, or `import` is taken
     instruction = opname[code.co_code[at]] if 0 <= at < len(code.co_code) - 1 else ""
     if "JUMP_BACKWARD" in instruction or (instruction == "RESUME" and not code.co_code[at + 1] & 3):
         return True
     if not instruction.startswith(("CALL", "PRECALL", "RESUME")):
         return False
-    kind = type(error)
+    kind, args = type(error), _ARGS.__get__(error)
     if kind is SystemExit:
-        return not error.args and not _EXITS.intersection(code.co_names)
+        return not args and not _EXITS.intersection(code.co_names)
     if kind is TimeoutError:
-        return not error.args
-    return (not error.args or not isinstance(error, Exception)) and _is_of_python(kind)
+        return not args
+    return (not args or not issubclass(kind, Exception)) and _is_of_python(kind)
 
 
 def _is_of_python(kind: type) -> bool:
@@ -115,3 +137,13 @@ def pass_on(error: OSError) -> None:
     """
     if (error.errno is None and not isinstance(error, PcacheError)) or is_interrupt(error):
         raise error
+
+
+def stands(path: str) -> bool:
+    """Whether something stands under a name; as `os.path.lexists`, which swallows a `TimeoutError` as well."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        pass_on(error)
+        return False
+    return True

@@ -38,6 +38,7 @@ _close: Any = io.FileIO.close
 # forgets one with is written in Python, and an interrupt that comes there is lost.
 _held: set[weakref.ref[Lock]] = set()
 _PAUSE = 0.001  # seconds between two tries
+_FEW = 16  # locks, which any process may hold
 
 
 Identity = tuple[int, int]  # inode and device of a file
@@ -171,6 +172,21 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIV
         lock.close()
         raise
     return lock
+
+
+def is_crowded() -> bool:
+    """Whether the locks of this process take up a quarter of the descriptors that it may have open.
+
+    So it is where computations inside of each other lose their context (a `Context` or thread of its own for each).
+    """
+    if len(_held) < _FEW:
+        return False
+    try:
+        import resource  # late for start-up time, and not there on Windows
+    except ImportError:
+        return False
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most != resource.RLIM_INFINITY and len(_held) >= most // 4
 
 
 def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | None:

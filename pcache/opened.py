@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from pcache.clocks import Stopwatch
 from pcache.errors import DirectoryError, PcacheError
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.interrupts import pass_on, stands, uninterrupted
 from pcache.plain import is_plain, make_way
 from pcache.trust import SAFE_FLAGS, check_directory, check_status, our_uid
 
@@ -102,7 +102,7 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
         fd = uninterrupted(os.open, folder, _FOLDER)
     except OSError as error:
         pass_on(error)
-        if error.errno == errno.ENOENT and not os.path.lexists(folder):
+        if error.errno == errno.ENOENT and not stands(folder):
             return None  # quickly: most of the 256 shards of a small cache
         if not _are_there(root, folder, shared=shared) or error.errno == errno.ENOENT:
             return None

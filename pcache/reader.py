@@ -21,7 +21,7 @@ from pcache.compression import RAW
 from pcache.culprit import attempt, described
 from pcache.errors import DamagedEntry, EntryError, Miss
 from pcache.home import means_the_same
-from pcache.interrupts import pass_on
+from pcache.interrupts import is_interrupt, pass_on
 from pcache.payload import calls, load, load_again, load_with, loading
 from pcache.tally import COST_BITS
 from pcache.trust import OTHERS_WRITE, SAFE_FLAGS, our_uid
@@ -223,6 +223,8 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
         pass_on(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
+        if is_interrupt(error):
+            raise
         raise Miss("damaged", detail="it claims more memory than there is") from error
     finally:
         if buffer is not None:

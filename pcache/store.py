@@ -23,7 +23,8 @@ from pcache import stamp
 from pcache.access import PRIVATE, Access
 from pcache.drafts import PrivateClaim
 from pcache.errors import DirectoryError, LoadingItself
-from pcache.interrupts import pass_on, uninterrupted
+from pcache.interrupts import pass_on, stands, uninterrupted
+from pcache.locking import is_crowded
 from pcache.payload import is_loaded_here, loading
 from pcache.plain import NO_FILE, read_plain
 from pcache.reader import Recent, read_value
@@ -126,7 +127,7 @@ class Store(Shards):
 
     def claim(self, path: str, owner: Record) -> Claim | PrivateClaim | None:
         """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
-        if self.network:
+        if self.network or is_crowded():
             return self.private_claim(path, owner)
         return self._claim_with(claims.try_claim, path, owner)
 
@@ -237,7 +238,7 @@ def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
         shards = Shards(root, network=False, access=access)
         names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
         for folder, ours in ((shards.entries, _SHARDS), (os.path.join(parts, "functions"), _FUNCTIONS)):
-            if os.path.lexists(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
+            if stands(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
                 return False
         return not names or any(is_in_place(shard, name) for shard, name in names)
     except OSError as error:

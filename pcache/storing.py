@@ -22,7 +22,7 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.forks import whole
-from pcache.interrupts import pass_on
+from pcache.interrupts import pass_on, stands
 from pcache.notices import log, warn_once
 from pcache.owner import CLAIM_SUFFIX, owner_record
 from pcache.reader import is_beyond_use
@@ -183,7 +183,7 @@ class Storing:
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
         store, path = self._store, self._registered.get(facts.function_id)
-        if path is None or not os.path.lexists(path):
+        if path is None or not stands(path):
             try:
                 path = registry.write(store.functions, facts, keyring, summaries=job.summaries, access=store.access)
             except OSError as error:
@@ -265,5 +265,5 @@ def _is_of_one(error: Exception, path: str) -> bool:
     """Whether an entry could not be written for what stands in its own place, or in that of its shard."""
     if isinstance(error, DirectoryError):
         return error.path == os.path.dirname(path)
-    in_the_way = os.path.lexists(path) or os.path.lexists(path + CLAIM_SUFFIX)
+    in_the_way = stands(path) or stands(path + CLAIM_SUFFIX)
     return in_the_way and getattr(error, "errno", None) in _ODD_FILE

@@ -131,7 +131,7 @@ def test_only_the_payload_unpickles() -> None:
         if re.search(r"except (Base)?Exception\b", re.sub(r"except BaseException:\n(.*\n)*?\s+raise\n", "", text)):
             broad.add(path.name)
     assert loading == {"payload.py"}
-    assert broad == {"culprit.py", "decorator.py", "flow.py"}
+    assert broad == {"culprit.py", "decorator.py", "flow.py", "guard.py"}
 
 
 def test_only_the_command_line_prints() -> None:

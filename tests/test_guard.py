@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import os
 import queue
@@ -169,6 +170,61 @@ def test_what_the_function_raises(cache: Cache) -> None:
     assert sum(f"{os.sep}pcache{os.sep}" in name and "tests" not in name for name in frames) <= 2
 
 
+class Refuses(Exception):
+    """An exception that cannot be changed nor asked, as a frozen dataclass that is one."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot assign to field {name!r}")
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"not to be asked for {name!r}")
+
+
+@pytest.mark.parametrize("depth", [0, 40])
+def test_exceptions_that_refuse(cache: Cache, depth: int) -> None:
+    """What the function raises is neither asked nor changed by names that its class has taken over; it runs once."""
+    error, ran = Refuses(), []
+
+    @cache.cached
+    def fails(n: int) -> None:
+        ran.append(n)
+        fails(n - 1) if n else raising(error)
+
+    assert caught(fails, depth) is error
+    assert ran == list(range(depth, -1, -1))
+
+
+def raising(error: BaseException) -> None:
+    raise error
+
+
+def caught(function: Callable[..., object], *args: object) -> BaseException | None:
+    try:
+        function(*args)
+    except BaseException as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("name", ["len", "isinstance", "type", "any", "str", "__import__"])
+def test_replaced_builtins(cache: Cache, name: str) -> None:
+    """Where what the guard itself judges by was replaced by something that raises, the function is called, once."""
+    ran = []
+
+    @cache.cached
+    def f(x: int) -> int:
+        ran.append(x)
+        return x
+
+    found, before = 0, vars(builtins)[name]
+    vars(builtins)[name] = panic  # a mock's own end would fail
+    try:
+        found = f(1)
+    finally:
+        builtins.__dict__[name] = before
+    assert (found, ran) == (1, [1])
+
+
 def test_what_the_function_raises_outlives_a_failure_after_it(cache: Cache) -> None:
     """Where clearing up fails as well, the caller gets what the function raised."""
 
@@ -259,6 +315,20 @@ def f(n): return 0 if n == 0 else 1 + f(n - 1)
 say(f(1200), f.cache_info().currsize)
 """
     assert run(script, tmp_path / "cache") == ["1200 1201"]
+
+
+@pytest.mark.parametrize("inside", ["contextvars.Context().run(f, n - 1)", "pool(1).submit(f, n - 1).result()"])
+def test_computations_that_do_not_know_of_each_other(tmp_path: Path, inside: str) -> None:
+    """So it is too where each call within another has a context or a thread of its own."""
+    script = f"""
+import contextvars, resource
+from concurrent.futures import ThreadPoolExecutor as pool
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+@cache.cached
+def f(n): return 0 if n == 0 else 1 + {inside}
+say(f(100), f.cache_info().currsize)
+"""
+    assert run(script, tmp_path / "cache") == ["100 101"]
 
 
 def test_near_the_end_of_the_stack(cache: Cache) -> None:

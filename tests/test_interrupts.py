@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ import pytest
 from pcache import notices
 from pcache.errors import DirectoryError, StoreWarning
 from pcache.guard import passes
-from pcache.interrupts import is_interrupt, pass_on, uninterrupted
+from pcache.interrupts import is_interrupt, pass_on, stands, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +47,26 @@ class Handlers:
     def method(self, number: int, frame: Any) -> None:
         fail()
 
+    def forgets(self, number: int, frame: Any) -> None:
+        del number, frame
+        fail()
 
-@pytest.mark.parametrize("handler", [fail, lambda number, frame: fail(), Handlers().method])
+    def __call__(self, number: Any, frame: Any) -> None:
+        number, frame = signal.Signals(number).name, frame.f_lineno
+        fail(number, frame)
+
+
+def given_more(more: object, number: Any, frame: Any) -> None:
+    number = str(number)
+    fail(number)
+
+
+HANDLERS = [lambda number, frame: fail(), Handlers().method, Handlers().forgets, Handlers(), partial(given_more, 1)]
+
+
+@pytest.mark.parametrize("handler", [lambda *given: fail(), *HANDLERS])
 def test_what_a_signal_handler_raises(handler: Any) -> None:
-    """It is known by the handler's frame, whatever the handler is; the same exception of other code is not."""
+    """It is known by the handler's frame, whatever the handler is and does with what it is given; of other code not."""
     signal.signal(signal.SIGALRM, handler)
     assert is_interrupt(caught(lambda: signal.raise_signal(signal.SIGALRM)))
     assert not is_interrupt(caught(fail))
@@ -144,3 +161,15 @@ def test_what_was_taken_is_not_lost() -> None:
         except ValueError:
             results.append(result)
     assert results == ["lost", None]
+
+
+def test_a_timeout_in_a_question_whether_a_file_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes on, whereas Python's own question swallows it."""
+    assert stands("/")
+    assert not stands("/nonexistent/file")
+    monkeypatch.setattr(os, "lstat", late)
+    assert type(caught(lambda: stands("/"))) is TimeoutError
+
+
+def late(*_: object) -> None:
+    raise TimeoutError("late")
