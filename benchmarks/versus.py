@@ -174,9 +174,10 @@ def write(checkout: str, lines: list[str], rounds: int, folder: str) -> None:
     place = f"Caches below `{folder}`." if folder else "Caches in the folder of temporary files."
     text = (
         "# One checkout against another\n\n"
-        "Made by `python benchmarks/versus.py OTHER --write`, which says what is done. Microseconds per call; *more* is\n"
+        "Made by `python benchmarks/versus.py OTHER --write`, which says how. Microseconds per call; *more* is\n"
         "the median of the differences of neighbouring batches.\n\n"
-        f"{today}; {machine}; {commit_of(checkout)} before, {commit_of(HERE)} now; {rounds} pairs of batches.\n{place}\n\n"
+        f"{today}; {machine}; {commit_of(checkout)} before, {commit_of(HERE)} now;\n"
+        f"{rounds} pairs of batches. {place}\n\n"
     )
     with open(os.path.join(HERE, "versus.md"), "w", encoding="utf-8") as page:
         page.write(text + "\n".join(lines) + "\n")
