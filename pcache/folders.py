@@ -16,7 +16,7 @@ def user_folder(kind: str) -> str | None:
     if _PLATFORM == "linux":
         variable, below_home = _XDG[kind]
         given = os.environ.get(variable, "").strip()
-        home = os.path.expanduser("~")
+        home = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""  # Python takes an empty one for `/`
         # A home that is not there is not ours to make: `HOME=/nonexistent` says that there is none, to root as well.
         base = given if os.path.isabs(given) else os.path.join(home, below_home) if os.path.isdir(home) else ""
         return os.path.join(base, "pcache") if os.path.isabs(base) else None

@@ -31,7 +31,7 @@ def test_what_platformdirs_says(given: str | None, monkeypatch: pytest.MonkeyPat
 def test_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a home there is no folder, and one that does not exist is none."""
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    for home in ("relative", "/nonexistent", "/dev/null"):
+    for home in ("relative", "/nonexistent", "/dev/null", ""):
         monkeypatch.setenv("HOME", home)
         assert user_folder("cache") is None
 
