@@ -64,6 +64,10 @@ class Access(NamedTuple):
         """
         return open_plain(path, None, flags, shared=self.shared)
 
+    def visit(self, path: str, flags: int) -> int:
+        """The same for a claim that is looked at, and not written to: its owner may be publishing it just now."""
+        return open_plain(path, None, flags, shared=self.shared, writing=False)
+
     @property
     def make(self) -> Callable[[str, int], int]:
         """What makes a file, with flags that have `O_EXCL`: a plain one of ours, whatever stood there before."""

@@ -62,7 +62,7 @@ class Claim(Lock):
         self._access = access
         self._owner: Record | None = None
         self._said = b""
-        super().__init__(entry_path + suffix, mode, access=access, opener=access.make if mode == "x+" else None)
+        super().__init__(entry_path + suffix, mode, access=access, opener=access.make if mode == "x+" else access.visit)
 
     def sign(self, owner: Record) -> None:
         """Say who computes; only ever in a claim that is in place and empty."""

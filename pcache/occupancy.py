@@ -122,7 +122,7 @@ def add(
     finally:
         os.closerange(folder.fd, folder.fd + 1)
     with lock:
-        if not os.path.samestat(os.fstat(lock.fd), os.lstat(path)):
+        if not lock.is_in_place():
             raise BlockingIOError(errno.EAGAIN, "another process replaced the file")
         rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
         if rows is None:
@@ -132,7 +132,7 @@ def add(
             os.ftruncate(lock.fd, 0)
         else:
             rows = _plus(rows, added)
-        os.pwrite(lock.fd, _encode(rows), 0)
+        lock.use(os.pwrite, lock.number, _encode(rows), 0)
         return total_of(rows)
 
 

@@ -29,6 +29,7 @@ R = TypeVar("R")
 RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
 _APPEARING = 0.25  # seconds after which whoever was making a file that we may not open yet was killed
 _PAUSE = 0.001
+_TRIES = 5  # to open what others rename
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | SAFE_FLAGS
 _NONE = 2**31 - 2  # no descriptor: closing it closes nothing, where -1 and 0 mean all of them to `closerange`
 # Windows has no descriptors of folders: there everything goes by path.
@@ -240,33 +241,45 @@ def _set_rights(path: str, below: int | None, mode: int) -> None:
         os.closerange(fd, fd + 1)
 
 
-def open_plain(path: str, below: int | None, flags: int, *, shared: bool) -> int:
-    """Open a file for writing that is plain, or make it with our rights; what stands in its place goes.
+def open_plain(path: str, below: int | None, flags: int, *, shared: bool, writing: bool = True) -> int:
+    """Open a file that is plain, or make it with our rights; what stands in its place goes. Raises `OSError`.
 
-    Raises `OSError`.
+    For `writing` it must bear this name and no other at one and the same moment. A second name of somebody else's file,
+    which is taken away as soon as it was opened, would look as if it had one name only.
     """
     flags |= os.O_CREAT | SAFE_FLAGS
     mode = RIGHTS[shared][1]
-    if not flags & os.O_EXCL:
-        make_way(path, below)
-    fd = uninterrupted(_open_appearing, path, below, flags, mode, _APPEARING if shared else 0.0)
+    for _ in range(_TRIES):
+        if not flags & os.O_EXCL:
+            make_way(path, below)
+        fd = uninterrupted(_open_appearing, path, below, flags, mode, _APPEARING if shared else 0.0)
+        try:
+            status = os.fstat(fd)
+            if is_plain(status) and (not writing or _is_at(path, below, status)):
+                if shared and status.st_uid == our_uid() and stat.S_IMODE(status.st_mode) != mode:
+                    os.fchmod(fd, mode)
+                return fd
+        except BaseException:
+            os.closerange(fd, fd + 1)
+            raise
+        os.closerange(fd, fd + 1)  # it was renamed just now, by one of us as a rule: another one is there
+    raise FileExistsError(errno.EEXIST, "something else was put in the place of a file", path)
+
+
+def _is_at(path: str, below: int | None, opened: os.stat_result) -> bool:
+    """Whether a file that was opened bears a name, and no other."""
     try:
-        status = os.fstat(fd)
-        if not is_plain(status):
-            raise FileExistsError(errno.EEXIST, "something else was put in the place of a file", path)
-        if shared and status.st_uid == our_uid() and stat.S_IMODE(status.st_mode) != mode:
-            os.fchmod(fd, mode)
-    except BaseException:
-        os.closerange(fd, fd + 1)
-        raise
-    return fd
+        there = os.stat(path, dir_fd=below, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return is_plain(there) and os.path.samestat(there, opened)
 
 
 def reopen_plain(path: str, flags: int) -> int:
     """Open a plain file for writing that is there; raises `OSError` when it is gone, or no plain one."""
     fd = uninterrupted(os.open, path, flags & ~os.O_CREAT | SAFE_FLAGS)
     try:
-        if not is_plain(os.fstat(fd)):
+        if not _is_at(path, None, os.fstat(fd)):
             raise FileNotFoundError(errno.ENOENT, "something else was put in the place of a file", path)
     except BaseException:
         os.closerange(fd, fd + 1)

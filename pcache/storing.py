@@ -243,8 +243,9 @@ class Storing:
             self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds one before
             self._say(error, "results are neither stored nor read", _AS_IF.format("a key is looked for"))
             return
-        if getattr(error, "errno", None) in _PASSING:
-            self._say(error, "a result is not stored", "The caller got it, and it will be computed again.")
+        of_system = error if getattr(error, "errno", None) else error.__cause__  # of a folder that was not opened
+        if isinstance(of_system, OSError) and of_system.errno in _PASSING:
+            self._say(of_system, "a result is not stored", "The caller got it, and it will be computed again.")
             return
         if path and _is_of_one(error, path):
             self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")

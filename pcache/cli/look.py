@@ -66,7 +66,7 @@ def directory() -> None:
 @common.cache_dir
 @common.as_json
 @click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True, help="What comes first.")
-@click.option("-l", "--limit", type=click.IntRange(min=1), metavar="N", help="List the first N only.")
+@click.option("-l", "--limit", type=click.IntRange(1, 1 << 40), metavar="N", help="List the first N only.")
 def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | None) -> None:
     """List entries: the latest used first, or the largest, oldest, dearest or most useful.
 

@@ -28,7 +28,7 @@ PRECIOUS, what, share = sys.argv[2], sys.argv[3], int(sys.argv[4])
 CONTENT = open(PRECIOUS, "rb").read()
 FILES = {module.__file__ for module in
          (claim, culprit, decorator, drafts, flights, flow, locking, owner, payload, publishing, storing, waiting)}
-AT_ONCE = {"_remove_unheld", "_remove_drafts", "drop_unsigned", "try_lock"}
+AT_ONCE = {"_remove_unheld", "_remove_drafts", "drop_unsigned", "try_lock", "tell", "flush"}
 def is_at_once(frame):  # what opens, uses and closes, with nobody else's code in between
     while frame is not None:
         if frame.f_code.co_name in AT_ONCE:
