@@ -160,8 +160,10 @@ class Storing:
         except OSError as refusal:
             self.refuse(refusal, job.address.path)
             return False
-        if not published:
-            return False  # the result was dropped meanwhile, or the directory cleared, and the claim with it
+        if not published:  # the claim was removed meanwhile, by somebody who clears
+            if job.since_ns:  # who refreshed must not find the entry of before, which is not removed yet
+                attempt(self._store.delete, job.address.path)
+            return False
         self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
         self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
