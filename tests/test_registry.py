@@ -213,7 +213,8 @@ def test_planted_names_are_not_opened(tmp_path: Path, monkeypatch: pytest.Monkey
     opened, real = [], os.open
     monkeypatch.setattr(os, "open", lambda path, *rest, **more: [opened.append(path), real(path, *rest, **more)][1])
     assert read_all(str(tmp_path), RING) == {}  # ours has other names as well
-    assert len(opened) == 1
+    # Caches of tests before may be collected just now, and write what they counted.
+    assert len([name for name in opened if str(name).startswith(str(tmp_path))]) == 1
     for n in range(500):
         os.unlink(tmp_path / f"{n:016x}.{n:016x}.json")
     assert read_all(str(tmp_path), RING) == {FACTS.function_id: kept()}
