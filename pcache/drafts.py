@@ -2,8 +2,8 @@
 
 A draft is made by us alone, under a name that nobody else has; nobody else writes into it. A small entry takes none: it
 is written into the claim, which only its maker ever writes to. So bytes that are published never change, also where
-locks are known to one host only and two hold one claim. A sweep knows what killed
-processes left: a draft beside a claim that is held is its owner's, and others are locked while they are written.
+locks are known to one host only and two hold one claim. A sweep knows what killed processes left: a draft beside a
+claim that is held is its owner's, and others are locked while they are written.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Who changed what a function reads, and drops its results, must not get an old on
 under way meanwhile, in whatever process. Removing its claim tells it so. The order is what counts: who publishes writes
 a draft, asks whether the claim stands, renames the draft, and asks again. Who drops removes the claim, then the drafts,
 then the entry. If the question came before the claim was gone, the draft is there by then: it is among those that are
-removed, and cannot be renamed, or it was renamed already, and is the entry that is removed.
+removed, and cannot be renamed, or it was renamed already, and is the entry that is removed. A small result is written
+into the claim itself, which cannot be renamed once it is gone: there the renaming is the question.
 """
 
 from __future__ import annotations

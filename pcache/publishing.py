@@ -11,6 +11,7 @@ from pcache import entry, stamp
 from pcache.arguments import signed
 from pcache.compression import compress_buffer, compress_stream
 from pcache.culprit import attempt
+from pcache.drafts import size_of as length_of
 from pcache.home import flags_of
 from pcache.payload import Payload, dump
 from pcache.summary import summarize_result
@@ -43,11 +44,6 @@ def encode(
     meta, _ = attempt(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
     mtime_ns = stamp.pack(stamp.Stamp(created_ns, cost_ns, facts.expires_ns))
     return entry.encode(facts, meta or b"{}", stream, buffers, keyring), mtime_ns
-
-
-def length_of(pieces: list[Any]) -> int:
-    """The bytes of an entry."""
-    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def _meta(result: object, job: Job, keyring: Keyring) -> bytes:
