@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from pcache import reducers  # noqa: F401 - registers how arrays and frames are written in keys
+from pcache import callables, reducers  # noqa: F401 - register how functions, arrays and frames are written in keys
 from pcache.access import Access
 from pcache.config import resolve
 from pcache.decorator import CachedFunction
