@@ -10,9 +10,9 @@ from pcache.culprit import attempt
 from pcache.dispatch import FILES, register_reducer
 from pcache.fingerprint import fingerprint_of
 from pcache.keys import MODULES, module_name, type_name
+from pcache.looking import content_of
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of
-from pcache.walk import content_of
 
 if TYPE_CHECKING:
     from pcache.fingerprint import Fingerprint

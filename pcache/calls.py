@@ -12,6 +12,8 @@ from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
 from pcache.files import links_to
+from pcache.flights import computing
+from pcache.errors import Uncached
 from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
@@ -23,6 +25,7 @@ from pcache.unhashable import unhashable_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pcache.fingerprint import Fingerprint
     from pcache.flow import Flow
     from pcache.keys import LargeContents
     from pcache.options import Options
@@ -70,6 +73,8 @@ class Calls:
             from pcache import registry  # late for start-up time: decorating needs no version
 
         found = versions.find(self._function, self.label, self._options, self.binder)
+        if found.fingerprint.uncached:
+            raise Uncached(found.fingerprint.uncached)
         keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
         adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
@@ -84,9 +89,9 @@ class Calls:
     def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
         """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
         version = self._version
-        if version is None or not version.fingerprint.holds():
+        if version is None or not (version.fingerprint.holds() or self._kept(version.fingerprint)):
             version = self.find_version()
-        prefix = version.prefix + self._captured.digest(large) if self._captured else version.prefix
+        prefix = version.prefix + self._captured.digest(large, self._kept) if self._captured else version.prefix
         chunks, error = attempt(encode, values, None, large)
         if error is not None:
             raise unhashable_call(self.label, self.binder.names, values, error) from error
@@ -94,6 +99,12 @@ class Calls:
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
         return _new(Address, (path, key, version.function_id, self._ttl_ns, version.home))
+
+    def _kept(self, fingerprint: Fingerprint) -> bool:
+        """Whether a function that calls itself has changed only what it keeps: that is no other version of it."""
+        version = self._version
+        running = version is not None and any(f"/{version.hex_id}-" in path for path in computing.get())
+        return running and fingerprint.absorb()
 
     def earlier(self, call: Call) -> Iterator[Address]:
         """Where adopted versions would have stored the result of a call."""
@@ -120,6 +131,8 @@ class Calls:
         if self._captured:
             digests["captured values"] = self._captured.digest()
         version = self.version
+        rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
+        same_before = all([fingerprint.objects_hold() for fingerprint in rests_on])
         files = list(version.fingerprint.files)
         for (_, how), (_, found) in call.large.items():
             if how == FILES:
@@ -127,8 +140,10 @@ class Calls:
         links = [links_to(file.path) for file in files]
 
         def inputs_hold() -> bool:
-            if version.function_id != call.address.function_id:
+            if version.function_id != call.address.function_id or not same_before:
                 return False  # something that the code rests on changed between making the key and computing
+            if not all(fingerprint.holds() or fingerprint.absorb() for fingerprint in rests_on):
+                return False  # or meanwhile, so that nobody knows which code has run
             untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
             return untouched and version.fingerprint.imports_hold()
 

@@ -6,7 +6,7 @@ is read here comes from its type, from its dict and from the slots that the inte
 
 from __future__ import annotations
 
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 _MRO = type.__dict__["__mro__"].__get__
@@ -88,6 +88,14 @@ def _of_type(cls: Any, name: str, default: Any) -> Any:
         return default
 
 
+def content_of(cell: Any) -> object:
+    """What a captured variable means now."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return ("empty cell",)
+
+
 def module_of(obj: Any) -> str:
     """The module that a function or class says it is of; empty where it says none, or no text."""
     found = _MODULE(obj) if is_a(obj, type) else look(obj, "__module__")
@@ -98,3 +106,10 @@ def qualname_of(obj: Any) -> str:
     """The qualified name of a class, or of what is called like a function; empty where it has none, or no text."""
     found = _QUALNAME(obj) if is_a(obj, type) else look(obj, "__qualname__")
     return found if type(found) is str else ""
+
+
+def is_mock(obj: object) -> bool:
+    """Whether an object was made by `unittest.mock`, or is a function that stands for a mock."""
+    if type(obj) is FunctionType:
+        obj = obj.__dict__.get("mock")
+    return any(_DICT(base).get("__module__") == "unittest.mock" for base in _MRO(type(obj)))

@@ -18,15 +18,16 @@ from pcache.additions import author_of, reduced_with
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
+from pcache.guards import READERS, Attributes
 from pcache.keys import Nesting, encode, module_name, type_name
-from pcache.parts import digest_of
+from pcache.parts import CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
-_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
+    from pcache.walk import Walk
+
 # Of the standard library, objects of these modules are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
@@ -42,6 +43,10 @@ _MACHINERY = frozenset(
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+# Of objects of these nothing changes in place.
+_IMMUTABLE = frozenset(
+    "datetime decimal _decimal fractions ipaddress operator pathlib pathlib._local re uuid zoneinfo".split()
+)
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 
@@ -52,17 +57,20 @@ class Values:
     `path` is where a value was met: a function that has no name of its own is called after it.
     """
 
-    def __init__(self, reference: Callable[[Any, str], object]) -> None:
-        self.reference = reference
+    def __init__(self, walk: Walk) -> None:
+        self.reference = walk.reference
+        self._walk = walk
         self._open: list[int] = []  # ids of the containers being written
         self._written: dict[int, tuple[object, object]] = {}  # containers, and what stands for them
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
         cls = type(value)
-        if cls in _SCALARS:
+        if cls in SCALARS:
+            if cls is bytearray:
+                self._walk.watch_object(value)
             return ("value", blake3(b"".join(encode(value))).digest(16))
-        if cls in _CONTAINERS:
+        if cls in CONTAINERS:
             return self.container(value, path)
         return self.wrapper(value, path)
 
@@ -70,7 +78,9 @@ class Values:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
             return self.constant(value, path)
-        if isinstance(value, (tuple, list)) and all(type(item) in _SCALARS for item in value):
+        if type(value) in READERS:
+            self._walk.watch(value, READERS[type(value)])
+        if isinstance(value, (tuple, list)) and all(type(item) in SCALARS for item in value):
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
@@ -97,10 +107,17 @@ class Values:
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, its class."""
+        if module_name(type(value)) not in _IMMUTABLE:
+            self._walk.watch_object(value)
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is not None:
-            return ("object", self.reference(type(value), path))
+            return self.unknown(value, path)
         return ("value", blake3(b"".join(chunks)).digest(16))
+
+    def unknown(self, value: object, path: str) -> object:
+        """What has no key: its class; where no other object may stand for it, that very object."""
+        own = self._walk.only_this(value, path)
+        return ("object", self.reference(type(value), path), *own)
 
     def wrapper(self, value: Any, path: str) -> object:
         """Descriptors, partials, decorated functions and other objects."""
@@ -116,6 +133,7 @@ class Values:
         if isinstance(value, MethodType):
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
         if isinstance(value, MappingProxyType):
+            self._walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if isinstance(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
@@ -131,6 +149,7 @@ class Values:
         if own == "pcache" or (own in sys.stdlib_module_names and _is_machinery(value)):
             return ("object", self.reference(cls, path))
         if type_name(cls) in _NAMESPACES:
+            self._walk.watch(value, Attributes(frozenset()))
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
@@ -147,6 +166,7 @@ class Values:
             return ("member", kind, _attribute(value, "_name_"), self.reference(_attribute(value, "_value_"), path))
         if hasattr(type(value), "__pcache_key__") or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
+        self._walk.watch(value, Attributes(_counters(type(value))))
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:
@@ -176,10 +196,6 @@ def _is_machinery(value: object) -> bool:
     module = module_name(type(value))
     names = (module, module.partition(".")[0], f"{module}.{type(value).__qualname__}")
     return not isinstance(value, (int, float, str, bytes, tuple, Enum)) and not _MACHINERY.isdisjoint(names)
-
-
-def is_plain(value: object) -> bool:
-    return type(value) in _SCALARS or type(value) in _CONTAINERS
 
 
 def _counters(cls: type) -> frozenset[str]:
