@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
-from pcache.dispatch import FILES
+from pcache.dispatch import FILES, FINGERPRINT
+from pcache.errors import Uncached
 from pcache.files import links_to
 from pcache.flights import computing
-from pcache.errors import Uncached
 from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
@@ -25,6 +25,7 @@ from pcache.unhashable import unhashable_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pcache.explanation import Question
     from pcache.fingerprint import Fingerprint
     from pcache.flow import Flow
     from pcache.keys import LargeContents
@@ -63,6 +64,11 @@ class Calls:
         self._version: Version | None = None
 
     @property
+    def name(self) -> str:
+        """`module:qualified.name`, whichever version runs."""
+        return versions.name_of(self._function, self.label)
+
+    @property
     def version(self) -> Version:
         """The version that ran at the last call."""
         return self._version or self.find_version()
@@ -81,7 +87,7 @@ class Calls:
         return self._version
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Bind arguments; raises `TypeError` for those that do not fit, and `UnhashableArgument`."""
+        """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
         values = self.binder.bind(*args, **kwargs)
         large: LargeContents = {}
         return Call(args, kwargs, values, self.address(values, large), large)
@@ -94,6 +100,8 @@ class Calls:
         prefix = version.prefix + self._captured.digest(large, self._kept) if self._captured else version.prefix
         chunks, error = attempt(encode, values, None, large)
         if error is not None:
+            if type(error) is Uncached:
+                raise error
             raise unhashable_call(self.label, self.binder.names, values, error) from error
         key = digest(prefix, chunks)
         name = key.hex()
@@ -117,6 +125,14 @@ class Calls:
                 path = self._flow.store.path(earlier.hex_id, key.hex())
                 yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
 
+    def question(self, call: Call, bypass: str) -> Question:
+        """What `explain` is asked about a call."""
+        from pcache.explanation import Question  # late for start-up time
+
+        job = self.job(call)
+        earlier = tuple(self.earlier(call))
+        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
+
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""
         load_modules()
@@ -132,11 +148,13 @@ class Calls:
             digests["captured values"] = self._captured.digest()
         version = self.version
         rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
-        same_before = all([fingerprint.objects_hold() for fingerprint in rests_on])
+        same_before = all(fingerprint.objects_hold() for fingerprint in rests_on)
         files = list(version.fingerprint.files)
         for (_, how), (_, found) in call.large.items():
             if how == FILES:
                 files += found
+            elif how == FINGERPRINT:
+                rests_on.append(found)
         links = [links_to(file.path) for file in files]
 
         def inputs_hold() -> bool:

@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from pcache.dispatch import FILES
 from pcache.errors import PcacheWarning, Uncached
-from pcache.fingerprint import captured_by, fingerprint_of_cells
+from pcache.fingerprint import fingerprint_of_captured
 from pcache.keys import encode
 from pcache.notices import warn_once
 
@@ -52,8 +52,7 @@ class Captured:
         return known[0]
 
     def _find(self) -> tuple[bytes, Fingerprint]:
-        cells = captured_by(self._function, self._itself)
-        found = fingerprint_of_cells(cells)
+        found = fingerprint_of_captured(self._function, self._itself)
         if found.uncached:
             raise Uncached(found.uncached)
         for value, _ in found.unknown:

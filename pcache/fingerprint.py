@@ -11,20 +11,20 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import sys
-from types import CellType, FunctionType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from pcache.codes import facts_of
 from pcache.files import noting
 from pcache.guards import Guards
-from pcache.looking import content_of, is_a
+from pcache.looking import MOCKED, content_of, is_a
 from pcache.parts import digest_of, name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
 from pcache.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 
 _MEMO_SIZE = 4096  # functions and classes remembered; those made anew at each call must not pile up
@@ -46,7 +46,7 @@ class Fingerprint:
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self.unknown = walk.unknown
-        self.uncached = "it meets a mock" if walk.meets_mock else ""
+        self.uncached = MOCKED if walk.meets_mock else ""
         self._unloaded = walk.unloaded
         self._stale = False
         self._guards = Guards(walk)
@@ -58,7 +58,7 @@ class Fingerprint:
         return not self.files or self._files_hold()
 
     def objects_hold(self) -> bool:
-        """Whether the objects that are too large to be looked at in each call are still the same; else none of it is."""
+        """Whether objects that are too large to be looked at in each call are still the same; else nothing holds."""
         self._stale = self._stale or not self._guards.objects_hold()
         return not self._stale
 
@@ -116,13 +116,12 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
     by what it holds. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
     """
-    is_function = is_a(function, FunctionType)
-    if code == "deep" and is_function:
+    if code == "deep" and isinstance(function, FunctionType) and is_a(function, FunctionType):
         return _follow(function, depends_on) if depends_on else fingerprint_of(function)
     walk = Walk(strict=True)
 
     def follow() -> bytes:
-        if code == "own" and is_function:
+        if code == "own" and isinstance(function, FunctionType) and is_a(function, FunctionType):
             own = function.__code__
             walk.parts.add(f"function {name_of(function)}", facts_of(own).digest, own.co_filename)
         elif code != "none":
@@ -133,19 +132,17 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     return Fingerprint(walk, follow)
 
 
-def fingerprint_of_cells(cells: Iterable[tuple[str, CellType]]) -> Fingerprint:
-    """The fingerprint of what captured variables mean, each with its name."""
+def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:
+    """The fingerprint of what a function captures, without its own name for recursion (`itself`)."""
     walk = Walk(strict=True)
+    code = getattr(function, "__code__", None)
+    cells = list(zip(getattr(code, "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=False))
 
     def follow() -> bytes:
-        tokens = [walk.reference(walk.captured(cell, name), name) for name, cell in cells]
+        walk.facts.append(facts_of(code))  # type: ignore[arg-type]  # what has a closure has code
+        tokens = [
+            walk.reference(walk.captured(cell, name), name) for name, cell in cells if content_of(cell) is not itself
+        ]
         return digest_of((tokens, walk.run(None)))
 
     return Fingerprint(walk, follow)
-
-
-def captured_by(function: Callable[..., Any], itself: object) -> list[tuple[str, CellType]]:
-    """The variables that a function captures, without its own name for recursion (`itself`)."""
-    names = getattr(getattr(function, "__code__", None), "co_freevars", ())
-    cells = zip(names, getattr(function, "__closure__", None) or (), strict=False)
-    return [(name, cell) for name, cell in cells if content_of(cell) is not itself]

@@ -150,8 +150,8 @@ class Guards:
         changed: set[str] = set()
         for (_, _, held, ordered), (_, _, now, _) in zip(self._names, names, strict=True):
             changed |= _changed(ordered, held, now)
-        for (_, held, name), (_, now, _) in zip(self._cells, cells, strict=True):
-            changed |= _changed((name,), (held,), (now,))
+        for (_, value, name), (_, value_now, _) in zip(self._cells, cells, strict=True):
+            changed |= _changed((name,), (value,), (value_now,))
         for (_, members), (_, members_now) in zip(self._classes, classes, strict=True):
             changed |= members ^ members_now
         for (read, _, content), (_, _, content_now) in zip(self._contents, contents, strict=True):

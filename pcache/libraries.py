@@ -43,16 +43,16 @@ def follow_library(walk: Walk, value: Any, wanted: frozenset[str]) -> None:
 def _follow(walk: Walk, owner: Any, members: Mapping[str, Any], wanted: frozenset[str]) -> Iterator[object]:
     for name in sorted((wanted & members.keys()) - _INCIDENTAL):
         value = walk.look(members, name)
-        first = _first_seen.setdefault((id(owner), name), (owner, value))[1]
-        if (id(members), name, False) not in walk.noted and _is_replaced(value, first):
+        if (id(members), name, False) not in walk.noted and _is_replaced(value, owner, name):
             walk.noted.add((id(members), name, False))
             place = module_name(owner) + "." + owner.__qualname__ if is_a(owner, type) else owner.__name__
             walk.note(value, f"{place}.{name}")
         yield value
 
 
-def _is_replaced(value: Any, first: object) -> bool:
+def _is_replaced(value: Any, owner: object, name: str) -> bool:
     """Whether something else than the package's own stands under a name; objects that are no code change by use."""
     if is_mock(value) or (is_a(value, (FunctionType, type)) and is_user_code(value)):
         return True
+    first = _first_seen.setdefault((id(owner), name), (owner, value))[1]
     return value is not first and (callable(value) or is_plain(value))

@@ -15,6 +15,9 @@ _MODULE = type.__dict__["__module__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they compute nothing
 _MISSING = object()
+MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
+# Of the standard library, and of the package that has newer versions of it.
+_MOCKS = {(module, name) for module in ("unittest.mock", "mock.mock") for name in ("NonCallableMock", "_Call")}
 
 
 def is_a(obj: object, kinds: type | tuple[type, ...]) -> bool:
@@ -48,7 +51,7 @@ def attributes_of(obj: object) -> dict[str, Any]:
     for base in _MRO(type(obj)):
         entry = _DICT(base).get("__dict__")
         if entry is not None:
-            if type(entry) is not GetSetDescriptorType:
+            if type(entry) not in _BUILT_IN:
                 return {}  # a property of somebody's
             found = entry.__get__(obj)
             return found if type(found) is dict else {}
@@ -109,7 +112,7 @@ def qualname_of(obj: Any) -> str:
 
 
 def is_mock(obj: object) -> bool:
-    """Whether an object was made by `unittest.mock`, or is a function that stands for a mock."""
+    """Whether an object is one of `unittest.mock`: also a function that such a one stands behind, by `autospec`."""
     if type(obj) is FunctionType:
-        obj = obj.__dict__.get("mock")
-    return any(_DICT(base).get("__module__") == "unittest.mock" for base in _MRO(type(obj)))
+        return "mock" in obj.__dict__ and is_mock(obj.__dict__["mock"])
+    return any((module_of(base), qualname_of(base)) in _MOCKS for base in _MRO(type(obj)))

@@ -146,6 +146,8 @@ class Values:
             kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, path)
             dispatched = self.reference(_attribute(value, "dispatcher"), path)
             return ("wrapper", kind, self.reference(wrapped, path), dispatched)
+        if self._walk.strict and own != "pcache":
+            return self.constant(value, path)
         if own == "pcache" or (own in sys.stdlib_module_names and _is_machinery(value)):
             return ("object", self.reference(cls, path))
         if type_name(cls) in _NAMESPACES:
