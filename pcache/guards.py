@@ -11,7 +11,7 @@ such changes are taken over. Only those that the code on the way can have made; 
 from __future__ import annotations
 
 import operator
-from _abc import get_cache_token  # type: ignore[import-not-found]  # `abc` imports it only under a private name
+from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # the first is what `ABCMeta._dump_registry` prints
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from pcache.culprit import attempt
 from pcache.keys import Nesting, encode
 from pcache.looking import attributes_of, content_of, is_a, members_of
 from pcache.parts import BY_REFERENCE
+from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -62,6 +63,7 @@ class Guards:
 
     __slots__ = (
         "_absent",
+        "_abstract",
         "_cells",
         "_classes",
         "_codes",
@@ -87,7 +89,8 @@ class Guards:
         self._classes = [(members, frozenset(members)) for members in classes]
         self._contents = list(walk.watched.values())
         self._objects = list(walk.objects.values())
-        self._registrations = get_cache_token() if walk.abstract else None
+        self._abstract = list(walk.abstract.values())
+        self._registrations = get_cache_token()  # the number of registrations in this process
         self._stored = frozenset().union(*(facts.stored for facts in walk.facts))
         self._mutates = any(facts.mutates for facts in walk.facts)
 
@@ -111,13 +114,21 @@ class Guards:
             return False
         if self._classes and any(len(members) != len(names) for members, names in self._classes):
             return False
-        if self._registrations is not None and get_cache_token() != self._registrations:
+        if self._abstract and get_cache_token() != self._registrations and not self._registrations_hold():
             return False
         if self._absent and any(name in namespace for namespace, name in self._absent):
             return False
         if self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells):
             return False
         return not self._objects or self.objects_hold(SMALL)
+
+    def _registrations_hold(self) -> bool:
+        """Whether the classes that were registered lately, for which nobody asks here mostly, are none of these."""
+        token = get_cache_token()
+        if any(registered(cls) != known for cls, known in self._abstract):
+            return False
+        self._registrations = token
+        return True
 
     def objects_hold(self, most: int = _LARGE) -> bool:
         """Whether objects whose encodings have at most so many bytes are what they were."""
@@ -208,3 +219,12 @@ def encoding_of(value: object) -> tuple[int, bytes]:
 
 def _by_identity(part: object) -> object:
     return ("object", id(part))
+
+
+def registered(cls: type) -> list[type]:
+    """The classes of the user's that an abstract class was told to take for its subclasses."""
+    if "_abc_impl" not in vars(cls):
+        return []
+    found, _ = attempt(_get_dump, cls)
+    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
+    return sorted(filter(is_user_code, known), key=lambda one: (one.__module__, one.__qualname__))

@@ -19,12 +19,12 @@ from pcache.codes import CodeFacts, facts_of
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.forks import process_token
-from pcache.guards import READERS, encoding_of
+from pcache.guards import READERS, encoding_of, registered
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.libraries import follow_library
 from pcache.looking import content_of, is_a, is_mock, members_of
-from pcache.mentions import follow_mentions, registered
+from pcache.mentions import follow_mentions
 from pcache.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import Source, doubted, files_of, imported
@@ -60,7 +60,7 @@ class Walk:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict  # of what has no key only that very object will do
-        self.unknown: list[tuple[object, str]] = []  # such objects, with where they were met
+        self.unknown: list[tuple[object, str]] = []  # such objects, and where they were met
         self.parts = Parts()
         self.values = Values(self)
         self.labels: dict[int, str] = {}  # of functions and classes, by id
@@ -75,7 +75,9 @@ class Walk:
         self.watched: dict[int, tuple[Read, Any, tuple[Any, ...]]] = {}
         self.objects: dict[int, tuple[Any, int, bytes]] = {}  # with the length of the encoding, and its digest
         self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
-        self.abstract = False  # whether a class can be told to take others for its subclasses
+        self.abstract: dict[
+            int, tuple[type, list[type]]
+        ] = {}  # classes, with those that they were told to take for subclasses
         self.meets_mock = False
         self.facts: list[CodeFacts] = []
         self.files: list[Reading] = []  # declared
@@ -228,6 +230,12 @@ class Walk:
         if id(value) not in self.objects:
             self.objects[id(value)] = (value, *encoding_of(value))
 
+    def registered(self, cls: type) -> list[type]:
+        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
+        if "_abc_impl" not in members_of(cls):
+            return []
+        return self.abstract.setdefault(id(cls), (cls, registered(cls)))[1]
+
     def only_this(self, value: object, path: str) -> tuple[object, ...]:
         """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
         if not self.strict:
@@ -240,8 +248,7 @@ class Walk:
         members = vars(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
         held += [self.reference(base, path) for base in cls.__bases__]
-        self.abstract = self.abstract or "_abc_impl" in members
-        if virtual := registered(cls):
+        if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
         for name in sorted(members.keys() - _INCIDENTAL):
             value = self.look(members, name)
@@ -306,9 +313,8 @@ class Walk:
         if isinstance(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
-            self.abstract = self.abstract or "_abc_impl" in members_of(value)
             token = self.package(module_name(value), value.__qualname__)
-            virtual = registered(value)
+            virtual = self.registered(value)
             return ("virtual", token, [self.reference(one, path) for one in virtual]) if virtual else token
         if isinstance(value, ModuleType):
             if is_user_module(value.__name__):
