@@ -148,7 +148,7 @@ class Calls:
             digests["captured values"] = self._captured.digest()
         version = self.version
         rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
-        same_before = all(fingerprint.objects_hold() for fingerprint in rests_on)
+        same_before = all(fingerprint.rest_holds() for fingerprint in rests_on)
         files = list(version.fingerprint.files)
         for (_, how), (_, found) in call.large.items():
             if how == FILES:
@@ -160,7 +160,7 @@ class Calls:
         def inputs_hold() -> bool:
             if version.function_id != call.address.function_id or not same_before:
                 return False  # something that the code rests on changed between making the key and computing
-            if not all(fingerprint.holds() or fingerprint.absorb() for fingerprint in rests_on):
+            if not all(fingerprint.absorb() for fingerprint in rests_on):
                 return False  # or meanwhile, so that nobody knows which code has run
             untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
             return untouched and version.fingerprint.imports_hold()

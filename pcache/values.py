@@ -18,7 +18,7 @@ from pcache.additions import author_of, reduced_with
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
-from pcache.guards import READERS, Attributes
+from pcache.guards import READERS, Attributes, Encoding
 from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.parts import CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
@@ -45,7 +45,8 @@ _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
 # Of objects of these nothing changes in place.
 _IMMUTABLE = frozenset(
-    "datetime decimal _decimal fractions ipaddress operator pathlib pathlib._local re uuid zoneinfo".split()
+    "datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    " zoneinfo".split()
 )
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
@@ -68,7 +69,7 @@ class Values:
         cls = type(value)
         if cls in SCALARS:
             if cls is bytearray:
-                self._walk.watch_object(value)
+                self._walk.watch(value, Encoding())
             return ("value", blake3(b"".join(encode(value))).digest(16))
         if cls in CONTAINERS:
             return self.container(value, path)
@@ -108,7 +109,7 @@ class Values:
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, its class."""
         if module_name(type(value)) not in _IMMUTABLE:
-            self._walk.watch_object(value)
+            self._walk.watch(value, Encoding())
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is not None:
             return self.unknown(value, path)
