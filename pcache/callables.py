@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
 from pcache.dispatch import FILES, register_reducer
+from pcache.errors import Uncached
 from pcache.fingerprint import fingerprint_of
 from pcache.keys import MODULES, module_name, type_name
+from pcache.looking import MOCKED, is_mock
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of
 from pcache.walk import content_of
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     """A function as an argument: the user's by name, code, defaults and captured values, any other by name."""
+    if is_mock(function):
+        raise Uncached(MOCKED)
     if function.__closure__ is None and not is_user_code(function) and "<" not in function.__qualname__:
         return NotImplemented
 
@@ -80,7 +84,7 @@ def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
         for member, value in sorted(vars(module).items()):
             if not (member.startswith("__") and member.endswith("__")):
                 digest, error = attempt(encoder.nested, value)
-                if isinstance(error, RecursionError):
+                if isinstance(error, (RecursionError, Uncached)):
                     raise error
                 # What has no key, such as a lock, counts by its class and by the source that made it.
                 members.append((member, digest if error is None else type_name(type(value))))

@@ -11,6 +11,7 @@ from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
+from pcache.errors import Uncached
 from pcache.files import links_to
 from pcache.flow import Job, Run
 from pcache.forks import whole
@@ -23,6 +24,7 @@ from pcache.unhashable import unhashable_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pcache.explanation import Question
     from pcache.flow import Flow
     from pcache.keys import LargeContents
     from pcache.options import Options
@@ -60,6 +62,11 @@ class Calls:
         self._version: Version | None = None
 
     @property
+    def name(self) -> str:
+        """`module:qualified.name`, whichever version runs."""
+        return versions.name_of(self._function, self.label)
+
+    @property
     def version(self) -> Version:
         """The version that ran at the last call."""
         return self._version or self.find_version()
@@ -76,7 +83,7 @@ class Calls:
         return self._version
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Bind arguments; raises `TypeError` for those that do not fit, and `UnhashableArgument`."""
+        """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
         values = self.binder.bind(*args, **kwargs)
         large: LargeContents = {}
         return Call(args, kwargs, values, self.address(values, large), large)
@@ -89,6 +96,8 @@ class Calls:
         prefix = version.prefix + self._captured.digest(large) if self._captured else version.prefix
         chunks, error = attempt(encode, values, None, large)
         if error is not None:
+            if type(error) is Uncached:
+                raise error
             raise unhashable_call(self.label, self.binder.names, values, error) from error
         key = digest(prefix, chunks)
         name = key.hex()
@@ -105,6 +114,14 @@ class Calls:
                 key = digest(prefix, encode(values, nesting_with(call.large)))
                 path = self._flow.store.path(earlier.hex_id, key.hex())
                 yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
+
+    def question(self, call: Call, bypass: str) -> Question:
+        """What `explain` is asked about a call."""
+        from pcache.explanation import Question  # late for start-up time
+
+        job = self.job(call)
+        earlier = tuple(self.earlier(call))
+        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
 
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""

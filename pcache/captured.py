@@ -11,7 +11,7 @@ from blake3 import blake3
 
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
-from pcache.errors import PcacheWarning
+from pcache.errors import PcacheWarning, Uncached
 from pcache.files import Reading, noting
 from pcache.fingerprint import captured_values
 from pcache.keys import encode
@@ -59,6 +59,8 @@ class Captured:
         chunks, error = attempt(encode, value)
         if error is None:
             return blake3(b"".join(chunks)).digest()
+        if type(error) is Uncached:
+            raise error
         warn_once(
             (self._function.__module__, self._label, "closure"),
             f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found again only"
