@@ -11,10 +11,11 @@ from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
-from pcache.errors import Uncached
+from pcache.errors import Uncached, UnhashableArgument
 from pcache.files import links_to
 from pcache.flow import Job, Run
 from pcache.forks import whole
+from pcache.guard import without_key
 from pcache.keys import digest, encode, nesting_with
 from pcache.reader import Address
 from pcache.signature import make_binder
@@ -84,9 +85,14 @@ class Calls:
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
-        values = self.binder.bind(*args, **kwargs)
         large: LargeContents = {}
-        return Call(args, kwargs, values, self.address(values, large), large)
+        try:
+            values = self.binder.bind(*args, **kwargs)
+            return Call(args, kwargs, values, self.address(values, large), large)
+        except UnhashableArgument as error:
+            if self._options.unhashable == "raise":
+                raise
+            raise without_key(error) from None
 
     def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
         """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
