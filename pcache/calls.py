@@ -25,6 +25,7 @@ from pcache.unhashable import unhashable_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pcache.arguments import Watch
     from pcache.explanation import Question
     from pcache.flow import Flow
     from pcache.keys import LargeContents
@@ -61,6 +62,7 @@ class Calls:
         self._entries = flow.store.entries
         self._captured = Captured(function, itself, self.label) if getattr(function, "__closure__", None) else None
         self._version: Version | None = None
+        self._watch: Watch | None = None  # made by the first miss
 
     @property
     def name(self) -> str:
@@ -132,13 +134,14 @@ class Calls:
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""
         load_modules()
-        from pcache.arguments import digests_of  # late for start-up time: a hit tells nothing
+        from pcache.arguments import Watch, digests_of  # late for start-up time: a hit tells nothing
 
         def summary() -> dict[str, str]:
             from pcache.summary import summarize  # late for start-up time
 
             return summarize(self.binder.names, call.values)
 
+        watch = self._watch = self._watch or Watch(self.name, self.binder)
         digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
         if self._captured:
             digests["captured values"] = self._captured.digest()
@@ -169,4 +172,5 @@ class Calls:
             self._options.summaries is not False,
             inputs_hold,
             Run(),
+            lambda cost_ns: watch.look(call.values, digests, call.large, cost_ns),
         )
