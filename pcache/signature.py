@@ -143,7 +143,7 @@ def _starts_like(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> bool
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
     """The parameters of `function`, and its defaults as a function object holds them."""
-    if not isinstance(function, FunctionType):
+    if not is_a(function, FunctionType):
         return _parameters_of_callable(function)
     code = function.__code__
     names = code.co_varnames
