@@ -35,10 +35,10 @@ claim counters history home
 flights
 shards
 occupancy
-arguments differences reader reducers signature codes parts unhashable
-guards inspection publishing sources store superseded
+arguments differences reader reducers codes parts unhashable
+guards inspection publishing sources store superseded uses
 values mentions libraries
-fences recompression removing room waiting walk
+fences recompression removing room signature waiting walk
 fingerprint storing
 callables flow
 captured versions explanation
