@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.keys import encode, encode_short
+from pcache.looking import is_exactly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,7 +34,8 @@ def digests_of(arguments: Iterable[tuple[str, Any]], large: LargeContents) -> di
 
 def _digest(value: Any, large: LargeContents) -> bytes:
     cls = type(value)
-    if cls in _PLAIN or ((cls is str or cls is bytes) and len(value) < _LIMIT):  # the cheaper way to the same
+    # The cheaper way to the same.
+    if is_exactly(value, _PLAIN) or ((cls is str or cls is bytes) and len(value) < _LIMIT):
         chunks: Sequence[Any] | None = encode(value)
     else:
         chunks = encode_short(value, large, _LIMIT)

@@ -15,6 +15,7 @@ from pcache.files import links_to
 from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.keys import digest, encode, nesting_with
+from pcache.looking import look
 from pcache.reader import Address
 from pcache.signature import make_binder
 from pcache.storing import load_modules
@@ -56,7 +57,7 @@ class Calls:
         self._options = options
         self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
         self._entries = flow.store.entries
-        self._captured = Captured(function, itself, self.label) if getattr(function, "__closure__", None) else None
+        self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
         self._version: Version | None = None
 
     @property

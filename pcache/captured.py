@@ -14,7 +14,8 @@ from pcache.dispatch import FILES
 from pcache.errors import PcacheWarning
 from pcache.files import Reading, noting
 from pcache.fingerprint import captured_values
-from pcache.keys import encode
+from pcache.keys import encode, module_name
+from pcache.looking import look, qualname_of
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Captured:
         self._itself = itself
         self._label = label
         # Values come in the order of their names, which another version of the code may have changed.
-        self._names = b"".join(encode(getattr(getattr(function, "__code__", None), "co_freevars", ())))
+        self._names = b"".join(encode(look(look(function, "__code__"), "co_freevars", ())))
         self._known: tuple[tuple[Any, ...], bytes, list[Reading]] | None = None
 
     def digest(self, large: LargeContents | None = None) -> bytes:
@@ -60,8 +61,8 @@ class Captured:
         if error is None:
             return blake3(b"".join(chunks)).digest()
         warn_once(
-            (self._function.__module__, self._label, "closure"),
-            f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found again only"
+            (module_name(self._function), self._label, "closure"),
+            f"{self._label} captures a {qualname_of(type(value))}, which has no key: its results are found again only"
             " by this process. If it does not affect them, pass it as an argument with ignore=.",
             PcacheWarning,
         )

@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.codes import facts_of
+from pcache.culprit import attempt, say_where
 from pcache.files import noting
 from pcache.keys import encode
+from pcache.looking import is_a, look, members_of
 from pcache.parts import name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
@@ -57,7 +59,11 @@ class Fingerprint:
     )
 
     def __init__(self, walk: Walk, code: FunctionType | type | None, depends_on: tuple[object, ...]) -> None:
-        self.digest, constants = noting(walk.run, code, depends_on)
+        found, error = attempt(noting, walk.run, code, depends_on)
+        if error is not None:
+            say_where(error, walk.at)
+            raise error
+        self.digest, constants = found
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self._unloaded = walk.unloaded
@@ -66,11 +72,11 @@ class Fingerprint:
         self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
         self._cells = walk.cells
         # Some tools, such as IPython's autoreload, put new code into old functions.
-        functions = [found for found, _, _ in walk.queue if isinstance(found, FunctionType)]
+        functions = [found for found, _, _ in walk.queue if type(found) is FunctionType]
         self._codes = functions, [function.__code__ for function in functions]
         # Defaults that a function gets later do not matter: no call that there was left an argument out.
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
-        classes = [vars(found) for found, _, _ in walk.queue if isinstance(found, type)]
+        classes = [members_of(found) for found, _, _ in walk.queue if is_a(found, type)]
         self._sized = [(members, len(members)) for members in (*classes, *walk.sized)]
 
     def holds(self) -> bool:
@@ -156,12 +162,12 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
     by its value as an argument. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
     """
-    if code == "deep" and isinstance(function, FunctionType):
+    if code == "deep" and type(function) is FunctionType:
         return _follow(function, depends_on) if depends_on else fingerprint_of(function)
     walk = Walk()
     if code == "none":
         pass
-    elif isinstance(function, FunctionType):
+    elif type(function) is FunctionType:
         walk.parts.add(
             f"function {name_of(function)}", facts_of(function.__code__).digest, function.__code__.co_filename
         )
@@ -173,5 +179,5 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
 
 def captured_values(function: Callable[..., Any], itself: object) -> tuple[Any, ...]:
     """What the closure of `function` holds now, without the function's own name for recursion (`itself`)."""
-    cells = getattr(function, "__closure__", None) or ()
+    cells = look(function, "__closure__") or ()
     return tuple(value for cell in cells if (value := content_of(cell)) is not itself)

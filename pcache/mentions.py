@@ -10,12 +10,15 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
+from pcache.looking import attributes_of, is_a, is_exactly, members_of, module_of, qualname_of
 from pcache.parts import digest_of
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from pcache.walk import Walk
 
+_ANNOTATIONS = vars(type)["__annotations__"].__get__
+_EMPTY = frozenset((dict, tuple, str, type(None)))  # whose objects may be
 _INCIDENTAL = frozenset(("__name__", "__doc__", "__wrapped__"))
 # Which attribute the code reads where it mentions one of these.
 _READERS = {
@@ -39,17 +42,19 @@ def follow_mentions(walk: Walk) -> None:
     for found, label, path in list(walk.queue):
         for attribute in read:
             value = _read(found, attribute)
-            if value and (part := f"constant {label}.{attribute}") not in walk.parts:
+            if (value or not is_exactly(value, _EMPTY)) and (part := f"constant {label}.{attribute}") not in walk.parts:
                 walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
-        below: list[type] = type.__subclasses__(found) if subclasses and isinstance(found, type) else []
+        below: list[type] = type.__subclasses__(found) if subclasses and is_a(found, type) else []
         if below and (part := f"name {label}.__subclasses__") not in walk.parts:
             walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
 
 
 def _read(found: Any, attribute: str) -> Any:
-    if isinstance(found, type) and attribute not in vars(found) and attribute != "__annotations__":
-        return None  # a base class' own
-    return attempt(getattr, found, attribute, None)[0]
+    if not is_a(found, type):
+        return attempt(getattr, found, attribute, None)[0]  # of a function
+    if attribute == "__annotations__":
+        return attempt(_ANNOTATIONS, found)[0]
+    return members_of(found).get(attribute)  # and not that of a base class
 
 
 def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
@@ -58,18 +63,18 @@ def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
     wanted = (names | {"__getattr__"}) - _INCIDENTAL - assigned
     done = 0
     while done < len(walk.carried):  # grows meanwhile
-        module = list(walk.carried)[done]
+        module = list(walk.carried.values())[done]
         done += 1
-        members = vars(module)
+        members = attributes_of(module)
         for name in sorted(wanted & members.keys()):
-            if isinstance(members[name], ModuleType):
+            if is_a(members[name], ModuleType):
                 walk.reference(members[name], name)
             walk.bind(members, name, f"{walk.space(members)}:{name}")
 
 
 def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
     """Of functions in tables and arguments: their attributes, but for those that code counts up or fills."""
-    holders = [(found, path) for found, _, path in walk.queue if isinstance(found, FunctionType) and vars(found)]
+    holders = [(found, path) for found, _, path in walk.queue if type(found) is FunctionType and vars(found)]
     if not holders:
         return
     changed = frozenset().union(*(facts.assigned | facts.changed | facts.counters for facts in walk.facts))
@@ -81,10 +86,10 @@ def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
 
 def registered(cls: type) -> list[type]:
     """The classes of the user's that an abstract class was told to take for its subclasses."""
-    if "_abc_impl" not in vars(cls):
+    if "_abc_impl" not in members_of(cls):
         return []
     from _abc import _get_dump  # type: ignore[import-not-found]  # what `ABCMeta._dump_registry` prints
 
     found, _ = attempt(_get_dump, cls)
     known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
-    return sorted(filter(is_user_code, known), key=lambda one: (one.__module__, one.__qualname__))
+    return sorted(filter(is_user_code, known), key=lambda one: (module_of(one), qualname_of(one)))

@@ -7,10 +7,13 @@ does the binding (0.15 us, where `inspect.Signature.bind` takes 3.1 us). Nothing
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.culprit import attempt, described
 from pcache.errors import ConfigError, UnhashableArgument
+from pcache.looking import bases_of, class_name, member, members_of, module_of, qualname_of
+from pcache.summary import summarize_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -61,13 +64,14 @@ def make_binder(
     parameters, defaults, keyword_defaults = _parameters(function)
     ignored = frozenset([ignore] if isinstance(ignore, str) else ignore)
     replaced = dict(key_functions or {})
-    label = getattr(function, "__qualname__", repr(function))
+    label = qualname_of(function) or qualname_of(type(function))
     _check_names(label, parameters, ignored, "ignore")
     _check_names(label, parameters, replaced, "key")
     for name, replacement in replaced.items():
         if not callable(replacement):
             raise ConfigError(
-                f"key={{{name!r}: ...}} of {label} takes a function of the argument, not {replacement!r}",
+                f"key={{{name!r}: ...}} of {label} takes a function of the argument, not"
+                f" {summarize_value(replacement)}",
                 setting="key",
                 value=replacement,
             )
@@ -125,18 +129,32 @@ def _parameters_of_callable(
     function: Callable[..., Any],
 ) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
     """The same for builtins, partials, classes and callable objects; `(*args, **kwargs)` for those that do not tell."""
+    if _answers(type(function)):
+        call = member(type(function), "__call__")
+        if type(call) is not FunctionType:
+            return _ANYTHING
+        function = MethodType(call, function)
     import inspect  # late for start-up time: plain functions do without it
 
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
+    signature, _ = attempt(inspect.signature, function)
+    if type(signature) is not inspect.Signature:
+        return _ANYTHING
     parameters = [
         Parameter(p.name, _KINDS[p.kind.name], p.default is not p.empty) for p in signature.parameters.values()
     ]
     given = [(p.kind.name, p.name, p.default) for p in signature.parameters.values() if p.default is not p.empty]
     keyword_only = {name: default for kind, name, default in given if kind == "KEYWORD_ONLY"}
     return parameters, tuple(default for kind, _, default in given if kind != "KEYWORD_ONLY"), keyword_only
+
+
+_ANYTHING = [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
+
+
+def _answers(cls: type) -> bool:
+    """Whether code of other people makes the attributes of objects: what it would be asked for may be on a server."""
+    bases = [base for base in bases_of(cls) if module_of(base).partition(".")[0] != "pcache"]
+    names = ("__getattr__", "__getattribute__", "__class__")
+    return any(type(members_of(base).get(name)) in (FunctionType, property) for base in bases for name in names)
 
 
 def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], option: str) -> None:
@@ -198,10 +216,6 @@ def _name(item: tuple[str, Any]) -> str:
 
 def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callable[[Any], object]:
     """Let a failure of a key function say which one it was."""
-    from pcache.culprit import (
-        attempt,
-        described,
-    )  # late to keep this module free of it until a key function is declared
 
     def replace(value: Any) -> object:
         result, error = attempt(function, value)
@@ -210,7 +224,7 @@ def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callab
                 f"{label}: the key function of parameter {name!r} failed: {described(error)}",
                 function=label,
                 parameter=name,
-                type_name=type(value).__name__,
+                type_name=class_name(value),
                 path=name,
             ) from error
         return result

@@ -19,6 +19,7 @@ from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
+from pcache.looking import attributes_of, is_a, member, members_of, parents_of, qualname_of, text, title_of
 from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
@@ -67,7 +68,8 @@ class Walk:
         self.facts: list[CodeFacts] = []
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
-        self.carried: dict[ModuleType, None] = {}  # modules of the user's that are used under names of other objects
+        self.carried: dict[int, ModuleType] = {}  # modules of the user's that are used under names of other objects
+        self.at = ""  # the path of what was looked at last, for whom something goes wrong with it
         self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -80,7 +82,7 @@ class Walk:
         while done < len(self.queue):  # grows meanwhile
             found, label, path = self.queue[done]
             done += 1
-            if isinstance(found, type):
+            if is_a(found, type):
                 self.class_part(found, label, path)
             else:
                 self.function_part(found, label, path)
@@ -95,7 +97,7 @@ class Walk:
         if label is None:
             name = name_of(found)
             own = "<" not in name or path == name
-            kind = "class" if isinstance(found, type) else "function"
+            kind = "class" if is_a(found, type) else "function"
             wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
             label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
@@ -117,10 +119,10 @@ class Walk:
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
         """Look up a name and note what it means; a table that the code itself changes is no constant."""
         value = self.look(namespace, name)
-        changed = changed and isinstance(value, _TABLES) and not is_user_code(type(value))
+        changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
-            if isinstance(value, ModuleType):
+            if is_a(value, ModuleType):
                 self.note_module(value, path)
             else:
                 self.note(type(value) if changed else value, path)
@@ -131,7 +133,7 @@ class Walk:
         token = self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
-        kind = "name" if isinstance(value, _BY_REFERENCE) else "constant"
+        kind = "name" if is_a(value, _BY_REFERENCE) else "constant"
         shown = shown_name(token) if kind == "name" else ""
         shown = shown or attempt(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
@@ -139,7 +141,7 @@ class Walk:
     def note_module(self, module: ModuleType, path: str) -> None:
         """Note which module a name means; what is used of it is followed by itself."""
         token = self.module(module)
-        if not path.endswith(f":{module.__name__}"):
+        if not path.endswith(f":{title_of(module)}"):
             self.parts.add(self.parts.unique(f"name {path}"), digest_of(token), shown_name(token))
 
     def note_absent(self) -> None:
@@ -160,10 +162,10 @@ class Walk:
             path_of_name = f"{space}:{name}"
             value = self.bind(names, name, path_of_name, changed=name in facts.changed)
             self.attributes(value, path_of_name, name, facts, set())
-            if isinstance(value, ModuleType) and name in facts.handed:
+            if is_a(value, ModuleType) and name in facts.handed:
                 self.reference(value, path_of_name)
         if facts.imports:
-            self.imports(facts.imports, str(names.get("__package__") or ""))
+            self.imports(facts.imports, text(names.get("__package__")))
         if function is self.root:
             return  # its defaults are bound arguments, and what it captures is part of each key
         defaults = function.__defaults__ or ()
@@ -185,16 +187,16 @@ class Walk:
 
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
         """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
-        if isinstance(value, ModuleType) and is_user_module(value.__name__):
-            path, dot, wanted = self.space(vars(value)), ":", facts.names | {"__getattr__"}
-        elif isinstance(value, FunctionType):
+        if is_a(value, ModuleType) and is_user_module(title_of(value)):
+            path, dot, wanted = self.space(attributes_of(value)), ":", facts.names | {"__getattr__"}
+        elif is_a(value, FunctionType):
             dot, wanted = ".", facts.names - {"__wrapped__"}
         else:
             return
         if id(value) in seen:
             return
         seen.add(id(value))
-        members = vars(value)
+        members = attributes_of(value)
         for found in sorted((wanted & members.keys()) - _OWN_NAME):
             dotted = f"{name}.{found}"
             if dotted not in facts.assigned:
@@ -203,16 +205,16 @@ class Walk:
 
     def class_part(self, cls: type, label: str, path: str) -> None:
         """A class by its bases and what its members are; constants among them are parts of their own."""
-        members = vars(cls)
+        members = members_of(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
-        held += [self.reference(base, path) for base in cls.__bases__]
+        held += [self.reference(base, path) for base in parents_of(cls)]
         if virtual := registered(cls):
             held.append([self.reference(one, path) for one in virtual])
-        for name in sorted(members.keys() - _INCIDENTAL):
+        for name in sorted(filter(text, members.keys() - _INCIDENTAL)):
             value = self.look(members, name)
-            if name == "__hash__" and isinstance(value, FunctionType) and _is_of_attrs(value):
+            if name == "__hash__" and is_a(value, FunctionType) and _is_of_attrs(value):
                 continue
-            if isinstance(value, _BY_REFERENCE) or hasattr(type(value), "__get__"):
+            if is_a(value, _BY_REFERENCE) or member(type(value), "__get__") is not None:
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
                 held.append(name)
@@ -242,8 +244,8 @@ class Walk:
 
     def declared(self, value: object, label: str) -> None:
         """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
-        if isinstance(value, ModuleType) and is_user_module(value.__name__):
-            self.parts.add(label, digest_of(value.__name__), value.__name__)
+        if is_a(value, ModuleType) and is_user_module(title_of(value)):
+            self.parts.add(label, digest_of(title_of(value)), title_of(value))
             sources = files_of(value)
             self.note_unloaded(sources)
             for source in sources:
@@ -253,7 +255,7 @@ class Walk:
             reading = read_or_miss(os.fspath(value))
             self.files.append(reading)
             self.parts.add(f"file {label}", reading.digest, reading.path)
-        elif callable(value) or isinstance(value, ModuleType):
+        elif callable(value) or is_a(value, ModuleType):
             token = self.reference(value, label)
             self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))
         else:
@@ -261,39 +263,40 @@ class Walk:
 
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
-        if isinstance(value, FunctionType):
-            module = str(value.__globals__.get("__name__", ""))  # not by import: `colorsys.py` is not of Python
+        self.at = path
+        if is_a(value, FunctionType):
+            module = text(value.__globals__.get("__name__"))  # not by import: `colorsys.py` is not of Python
             if not module or is_user_module(module):
                 return self.labelled(value, path)
             token = self.package(module, value.__qualname__)
             return ("held", token, self.held(value, path)) if value.__closure__ else token
-        if isinstance(value, type):
+        if is_a(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
-            return self.package(module_name(value), value.__qualname__)
-        if isinstance(value, ModuleType):
-            if is_user_module(value.__name__):
-                self.carried[value] = None
+            return self.package(module_name(value), qualname_of(value))
+        if is_a(value, ModuleType):
+            if is_user_module(title_of(value)):
+                self.carried[id(value)] = value
             return self.module(value)
-        if isinstance(value, BuiltinFunctionType):
-            token = self.package(module_name(value) or "builtins", value.__qualname__)
+        if is_a(value, BuiltinFunctionType):
+            token = self.package(module_name(value) or "builtins", qualname_of(value))
             return ("held", token, self.reference(value.__self__, path)) if is_plain(value.__self__) else token
         return self.values.token(value, path)
 
     def module(self, module: ModuleType) -> object:
-        name = module.__name__
+        name = title_of(module)
         return ("module", name) if is_user_module(name) else self.package(name)
 
     def held(self, function: FunctionType, path: str) -> object:
         """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
         registry = vars(function).get("registry")
-        if not isinstance(registry, MappingProxyType):
+        if type(registry) is not MappingProxyType:
             cells = function.__closure__ or ()
             return self.values.nested(function, lambda: [self.reference(self.captured(cell), path) for cell in cells])
         self.sized.append(registry)
         implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
         return [
-            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{cls.__qualname__}]"))
+            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{qualname_of(cls)}]"))
             for cls, found in implementations
         ]
 
