@@ -212,6 +212,8 @@ def _slots(cls: type) -> list[str]:
 
 def is_in_table(cls: type) -> bool:
     """Whether `copyreg` was told how objects of a class are pickled; its metaclass may allow no looking up."""
+    if type(cls) is type:
+        return cls in copyreg.dispatch_table
     return attempt(copyreg.dispatch_table.__contains__, cls)[0] is True
 
 

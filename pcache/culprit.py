@@ -13,7 +13,18 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.interrupts import is_interrupt
-from pcache.looking import attributes_of, bases_of, is_a, is_exactly, look, members_of, module_of, private_prefix, qualname_of, slots_of
+from pcache.looking import (
+    attributes_of,
+    bases_of,
+    is_a,
+    is_exactly,
+    look,
+    members_of,
+    module_of,
+    private_prefix,
+    qualname_of,
+    slots_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -24,7 +24,7 @@ from blake3 import blake3
 
 from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.dispatch import Reduced, register_reducer, resolve, resolved
-from pcache.looking import module_of, qualname_of
+from pcache.looking import module_of, qualname_of_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -320,7 +320,8 @@ def canonical(type_name: str, content: object) -> None:
 
 def type_name(cls: type) -> str:
     """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
-    return f"{module_name(cls)}.{qualname_of(cls)}"
+    name = module_of(cls)
+    return f"{MODULES.get(name, name)}.{qualname_of_class(cls)}"
 
 
 def module_name(obj: Any) -> str:

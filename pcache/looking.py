@@ -6,12 +6,12 @@ is read here comes from its type, from its dict and from the slots that the inte
 
 from __future__ import annotations
 
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, TypeGuard
 
 _GET = object.__getattribute__
 _MRO = type.__dict__["__mro__"].__get__
-_QUALNAME = type.__dict__["__qualname__"].__get__
+qualname_of_class = type.__dict__["__qualname__"].__get__  # as `qualname_of`, without a call of Python
 _MODULE = type.__dict__["__module__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _BASES = type.__dict__["__bases__"].__get__
@@ -126,17 +126,22 @@ def text(found: object) -> str:
 
 def module_of(obj: Any) -> str:
     """The module that a function or class says it is of; empty where it says none, or no text."""
-    if not is_a(obj, type):
-        return text(look(obj, "__module__"))
-    try:
-        return text(_MODULE(obj))
-    except AttributeError:  # was deleted
-        return ""
+    cls = type(obj)  # written flat: keys are full of these
+    if cls is FunctionType:
+        found = obj.__module__
+    elif issubclass(cls, type):
+        try:
+            found = _MODULE(obj)
+        except AttributeError:  # was deleted
+            return ""
+    else:
+        found = look(obj, "__module__")
+    return found if type(found) is str else ""
 
 
 def qualname_of(obj: Any) -> str:
     """The qualified name of a class, or of what is called like a function; empty where it has none, or no text."""
-    return text(_QUALNAME(obj) if is_a(obj, type) else look(obj, "__qualname__"))
+    return qualname_of_class(obj) if issubclass(type(obj), type) else text(look(obj, "__qualname__"))
 
 
 def class_name(obj: object) -> str:
@@ -146,7 +151,7 @@ def class_name(obj: object) -> str:
 
 def full_name(cls: type) -> str:
     """The name of a class with its module: `pandas.core.frame.DataFrame`."""
-    return f"{module_of(cls)}.{_QUALNAME(cls)}"
+    return f"{module_of(cls)}.{qualname_of_class(cls)}"
 
 
 def title_of(module: object) -> str:
