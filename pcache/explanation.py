@@ -14,7 +14,7 @@ from pcache import removals
 from pcache.arguments import signed
 from pcache.differences import Difference, of_arguments, of_versions
 from pcache.entry import NEVER
-from pcache.errors import Miss
+from pcache.errors import Miss, Uncached
 from pcache.inspection import check_file, inspect_file
 from pcache.owner import read_owner
 from pcache.registry import read_all
@@ -126,6 +126,13 @@ def explain(question: Question) -> Explanation:
         expires=header.expires_ns / 1e9 if header and header.expires_ns != NEVER else None,
         cost=header and header.cost_ns / 1e9,
         nearest=tuple(nearest),
+    )
+
+
+def of_uncached(function: str, error: Uncached) -> Explanation:
+    """What is to be said of a call that the cache has no part in: there is no key to look for."""
+    return Explanation(
+        function, "...", "", "", hit=False, reason="uncached", detail=f"{error.detail}: every call computes"
     )
 
 

@@ -39,7 +39,7 @@ class Home(NamedTuple):
 
 def home_of(function: Callable[..., Any]) -> Home:
     """Find the home of a function; notebooks, REPLs and `python -c` stay `__main__`."""
-    module = module_name(function)
+    module = module_name(function) or module_name(type(function))
     is_main = module == "__main__"
     names = look(function, "__globals__")
     names = names if type(names) is dict else {}

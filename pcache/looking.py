@@ -6,7 +6,7 @@ is read here comes from its type, from its dict and from the slots that the inte
 
 from __future__ import annotations
 
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 from typing import Any, TypeGuard
 
 _GET = object.__getattribute__
@@ -15,10 +15,14 @@ qualname_of_class = type.__dict__["__qualname__"].__get__  # as `qualname_of`, w
 _MODULE = type.__dict__["__module__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _BASES = type.__dict__["__bases__"].__get__
+_FLAGS = type.__dict__["__flags__"].__get__
 _NAME = type.__dict__["__name__"].__get__
 _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they compute nothing
 _ORDERED = (tuple, list, dict)
 _MISSING = object()
+MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
+# Of the standard library, and of the package that has newer versions of it.
+_MOCKS = {(module, name) for module in ("unittest.mock", "mock.mock") for name in ("NonCallableMock", "_Call")}
 
 
 def is_a(obj: object, kinds: type | tuple[type, ...]) -> TypeGuard[Any]:
@@ -96,6 +100,8 @@ def look(obj: object, name: str, default: Any = None) -> Any:
             return default
     if entry is not _MISSING and member(type(entry), "__get__") is not None:
         return attributes_of(obj).get(name, default)
+    if entry is _MISSING and type(obj) is MethodType:
+        return look(obj.__func__, name, default)
     try:
         return _GET(obj, name)  # from its dict, which is not made for that
     except AttributeError:
@@ -117,6 +123,19 @@ def _of_type(cls: Any, name: str, default: Any) -> Any:
         return entry.__get__(cls) if type(entry) in _BUILT_IN else default
     except AttributeError:
         return default
+
+
+def content_of(cell: Any) -> object:
+    """What a captured variable means now."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return ("empty cell",)
+
+
+def flags_of(cls: type) -> int:
+    """How a class was made, as the interpreter notes it."""
+    return _FLAGS(cls)  # type: ignore[no-any-return]
 
 
 def text(found: object) -> str:
@@ -182,3 +201,10 @@ def _texts(said: object) -> list[str]:
 
 def _is_private(name: str) -> bool:
     return name.startswith("__") and not name.endswith("__")
+
+
+def is_mock(obj: object) -> bool:
+    """Whether an object is one of `unittest.mock`: also a function that such a one stands behind, by `autospec`."""
+    if type(obj) is FunctionType:
+        return "mock" in obj.__dict__ and is_mock(obj.__dict__["mock"])
+    return any((module_of(base), qualname_of(base)) in _MOCKS for base in _MRO(type(obj)))

@@ -10,15 +10,24 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
-from pcache.looking import attributes_of, is_a, is_exactly, members_of, module_of, qualname_of
+from pcache.looking import attributes_of, is_a, is_exactly, members_of
 from pcache.parts import digest_of
-from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from pcache.walk import Walk
 
 _ANNOTATIONS = vars(type)["__annotations__"].__get__
 _EMPTY = frozenset((dict, tuple, str, type(None)))  # whose objects may be
+# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
+OF_CLASSES = frozenset(
+    "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
+    " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
+    " _value_repr_ __slotnames__ _abc_impl"
+    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
+    " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
+    # Of enums: the members say it, and combined flags add to it when they are first used.
+    " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
+)
 _INCIDENTAL = frozenset(("__name__", "__doc__", "__wrapped__"))
 # Which attribute the code reads where it mentions one of these.
 _READERS = {
@@ -44,9 +53,15 @@ def follow_mentions(walk: Walk) -> None:
             value = _read(found, attribute)
             if (value or not is_exactly(value, _EMPTY)) and (part := f"constant {label}.{attribute}") not in walk.parts:
                 walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
+        if subclasses and is_a(found, type):
+            walk.watch(found, _subclasses)
         below: list[type] = type.__subclasses__(found) if subclasses and is_a(found, type) else []
         if below and (part := f"name {label}.__subclasses__") not in walk.parts:
             walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
+
+
+def _subclasses(cls: type) -> tuple[type, ...]:
+    return tuple(type.__subclasses__(cls))
 
 
 def _read(found: Any, attribute: str) -> Any:
@@ -82,14 +97,3 @@ def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
     for function, path in holders:
         for name in sorted(wanted & vars(function).keys()):
             walk.bind(vars(function), name, f"{path}.{name}")
-
-
-def registered(cls: type) -> list[type]:
-    """The classes of the user's that an abstract class was told to take for its subclasses."""
-    if "_abc_impl" not in members_of(cls):
-        return []
-    from _abc import _get_dump  # type: ignore[import-not-found]  # what `ABCMeta._dump_registry` prints
-
-    found, _ = attempt(_get_dump, cls)
-    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
-    return sorted(filter(is_user_code, known), key=lambda one: (module_of(one), qualname_of(one)))

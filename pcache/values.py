@@ -19,6 +19,7 @@ from pcache.additions import author_of, reduced_with
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
+from pcache.guards import READERS, Attributes
 from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.looking import (
     attributes_of,
@@ -32,16 +33,15 @@ from pcache.looking import (
     members_of,
     qualname_of,
 )
-from pcache.parts import digest_of
+from pcache.parts import CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.additions import Author
+    from pcache.walk import Walk
 
-_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
-_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 # Of the standard library, objects of these modules are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
@@ -59,6 +59,10 @@ _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
 _NUMBERS = frozenset((int, float))
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
+# Of objects of these nothing changes in place.
+_IMMUTABLE = frozenset(
+    "datetime decimal _decimal fractions ipaddress operator pathlib pathlib._local re uuid zoneinfo".split()
+)
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 
@@ -69,16 +73,19 @@ class Values:
     `path` is where a value was met: a function that has no name of its own is called after it.
     """
 
-    def __init__(self, reference: Callable[[Any, str], object]) -> None:
-        self.reference = reference
+    def __init__(self, walk: Walk) -> None:
+        self.reference = walk.reference
+        self._walk = walk
         self._open: list[int] = []  # ids of the containers being written
         self._written: dict[int, tuple[object, object]] = {}  # containers, and what stands for them
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
-        if is_exactly(value, _SCALARS):
+        if is_exactly(value, SCALARS):
+            if type(value) is bytearray:
+                self._walk.watch_object(value)
             return ("value", blake3(b"".join(encode(value))).digest(16))
-        if is_exactly(value, _CONTAINERS):
+        if is_exactly(value, CONTAINERS):
             return self.container(value, path)
         return self.wrapper(value, path)
 
@@ -86,7 +93,9 @@ class Values:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
             return self.constant(value, path)
-        if isinstance(value, (tuple, list)) and all(is_exactly(item, _SCALARS) for item in value):
+        if type(value) in READERS:
+            self._walk.watch(value, READERS[type(value)])
+        if isinstance(value, (tuple, list)) and all(is_exactly(item, SCALARS) for item in value):
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
@@ -113,10 +122,17 @@ class Values:
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, its class."""
+        if module_name(type(value)) not in _IMMUTABLE:
+            self._walk.watch_object(value)
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is not None:
-            return ("object", self.reference(type(value), path))
+            return self.unknown(value, path)
         return ("value", blake3(b"".join(chunks)).digest(16))
+
+    def unknown(self, value: object, path: str) -> object:
+        """What has no key: its class; where no other object may stand for it, that very object."""
+        own = self._walk.only_this(value, path)
+        return ("object", self.reference(type(value), path), *own)
 
     def wrapper(self, value: Any, path: str) -> object:
         """Descriptors, partials, decorated functions and other objects."""
@@ -132,6 +148,7 @@ class Values:
         if is_a(value, MethodType):
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
         if is_a(value, MappingProxyType):
+            self._walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
@@ -145,9 +162,12 @@ class Values:
             kind = look(value, "options_digest") if own == "pcache" else self.reference(cls, path)
             dispatched = self.reference(look(value, "dispatcher"), path)
             return ("wrapper", kind, self.reference(wrapped, path), dispatched)
+        if self._walk.strict and own != "pcache":
+            return self.constant(value, path)
         if own == "pcache" or (own in sys.stdlib_module_names and _is_machinery(value)):
             return ("object", self.reference(cls, path))
         if type_name(cls) in _NAMESPACES:
+            self._walk.watch(value, Attributes(frozenset()))
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
@@ -165,6 +185,7 @@ class Values:
             return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
         if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
+        self._walk.watch(value, Attributes(_counters(type(value))))
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:
@@ -174,7 +195,7 @@ class Values:
             taken = ((None, [], attributes_of(value), [], []), None)
         (make, arguments, state, items, pairs), found = taken
         written = [self.reference(part, path) for part in (make, arguments)]
-        for part in (*(state if isinstance(state, tuple) else (state,)), *((found,) if found else ())):
+        for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
             if type(part) is dict:
                 counters = _counters(type(value))
                 named = {key: item for key, item in part.items() if type(key) is str}
@@ -209,10 +230,6 @@ def _is_machinery(value: object) -> bool:
     module = module_name(type(value))
     names = (module, module.partition(".")[0], f"{module}.{qualname_of(type(value))}")
     return not is_a(value, (int, float, str, bytes, tuple, Enum)) and not _MACHINERY.isdisjoint(names)
-
-
-def is_plain(value: object) -> bool:
-    return is_exactly(value, _SCALARS) or is_exactly(value, _CONTAINERS)
 
 
 def _counters(cls: type) -> frozenset[str]:

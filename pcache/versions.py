@@ -70,8 +70,8 @@ def name_of(function: Callable[..., Any], label: str) -> str:
 
 
 def label_of(function: Callable[..., Any]) -> str:
-    """The qualified name of a function, or the class of what is called like one."""
-    return qualname_of(function) or qualname_of(type(function))
+    """The qualified name of a function, or the name or else the class of what is called like one."""
+    return qualname_of(function) or text(look(function, "__name__")) or qualname_of(type(function))
 
 
 def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:

@@ -8,41 +8,47 @@ What is found has labels instead of a place in an order, so that an edit changes
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 from collections import deque
 from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pcache.codes import CodeFacts, facts_of
+from pcache.codes import CodeFacts, facts_of, is_of_attrs
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
+from pcache.forks import process_token
+from pcache.guards import READERS, encoding_of, registered
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
-from pcache.looking import attributes_of, is_a, member, members_of, parents_of, qualname_of, text, title_of
-from pcache.mentions import follow_mentions, registered
-from pcache.parts import Parts, digest_of, name_of, shown_name
+from pcache.libraries import follow_library
+from pcache.looking import (
+    attributes_of,
+    content_of,
+    is_a,
+    is_mock,
+    member,
+    members_of,
+    parents_of,
+    qualname_of,
+    text,
+    title_of,
+)
+from pcache.mentions import OF_CLASSES, follow_mentions
+from pcache.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import Source, doubted, files_of, imported
 from pcache.summary import summarize_unnamed, summarize_value
-from pcache.values import Values, is_plain
+from pcache.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)
+    from pcache.guards import Read
+
 _TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
 _MISSING = object()
-# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
-_INCIDENTAL = frozenset(
-    "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
-    " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
-    " _value_repr_ __slotnames__ _abc_impl"
-    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
-    " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
-    # Of enums: the members say it, and combined flags add to it when they are first used.
-    " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
-)
 # What a module is called is said by labels; workers of a process pool see `__main__` under another name.
 _OWN_NAME = frozenset(("__name__", "__doc__"))
 
@@ -53,9 +59,11 @@ class Walk:
     Every function and class gets a label when it is first met; what refers to it names the label, so cycles end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict  # of what has no key only that very object will do
+        self.unknown: list[tuple[object, str]] = []  # such objects, and where they were met
         self.parts = Parts()
-        self.values = Values(self.reference)
+        self.values = Values(self)
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
@@ -63,8 +71,13 @@ class Walk:
         self.noted: set[tuple[int, str, bool]] = set()
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
-        self.cells: list[tuple[CellType, object]] = []
-        self.sized: list[Mapping[Any, Any]] = []  # what counts with all its keys
+        self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
+        # What is looked at again by its parts, each with what reads them, and what is encoded again; by id.
+        self.watched: dict[int, tuple[Read, Any, tuple[Any, ...]]] = {}
+        self.objects: dict[int, tuple[Any, int, bytes]] = {}  # with the length of the encoding, and its digest
+        self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
+        self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
+        self.meets_mock = False
         self.facts: list[CodeFacts] = []
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
@@ -112,9 +125,11 @@ class Walk:
 
     def look(self, namespace: Mapping[str, Any], name: str) -> object:
         """The value of a name, with a guard; builtins count by Python's version alone."""
-        table = self.present if name in namespace else self.absent
-        table.setdefault(id(namespace), (namespace, set()))[1].add(name)
-        return namespace.get(name, _MISSING)
+        if name in namespace:
+            self.present.setdefault(id(namespace), (namespace, set()))[1].add(name)
+            return namespace[name]
+        self.absent.setdefault(id(namespace), (namespace, set()))[1].add(name)
+        return _MISSING
 
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
         """Look up a name and note what it means; a table that the code itself changes is no constant."""
@@ -133,7 +148,7 @@ class Walk:
         token = self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
-        kind = "name" if is_a(value, _BY_REFERENCE) else "constant"
+        kind = "name" if is_a(value, BY_REFERENCE) else "constant"
         shown = shown_name(token) if kind == "name" else ""
         shown = shown or attempt(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
@@ -161,6 +176,8 @@ class Walk:
         for name in sorted(facts.global_names - {"__name__"}):
             path_of_name = f"{space}:{name}"
             value = self.bind(names, name, path_of_name, changed=name in facts.changed)
+            if value is _MISSING:
+                follow_library(self, builtins, frozenset((name,)))
             self.attributes(value, path_of_name, name, facts, set())
             if is_a(value, ModuleType) and name in facts.handed:
                 self.reference(value, path_of_name)
@@ -176,13 +193,13 @@ class Walk:
             self.note(default, f"{path}({name})")
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
             if name == "__class__":
-                self.reference(self.captured(cell), path)
+                self.reference(self.captured(cell, name), path)
             else:
-                self.note(self.captured(cell), f"{path}({name})")
+                self.note(self.captured(cell, name), f"{path}({name})")
 
-    def captured(self, cell: CellType) -> object:
+    def captured(self, cell: CellType, name: str) -> object:
         value = content_of(cell)
-        self.cells.append((cell, value))
+        self.cells.append((cell, value, name))
         return value
 
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
@@ -192,6 +209,7 @@ class Walk:
         elif is_a(value, FunctionType):
             dot, wanted = ".", facts.names - {"__wrapped__"}
         else:
+            follow_library(self, value, facts.names)
             return
         if id(value) in seen:
             return
@@ -203,18 +221,40 @@ class Walk:
                 attribute = self.bind(members, found, path + dot + found, changed=dotted in facts.changed)
                 self.attributes(attribute, path + dot + found, dotted, facts, seen)
 
+    def watch(self, value: Any, read: Read) -> None:
+        """Have what `read` says of a value looked at again at each call; to be called before that is written."""
+        self.watched.setdefault(id(value), (read, value, read(value)))
+
+    def watch_object(self, value: Any) -> None:
+        """Have an object encoded again; to be called before it is written."""
+        if id(value) not in self.objects:
+            self.objects[id(value)] = (value, *encoding_of(value))
+
+    def registered(self, cls: type) -> list[type]:
+        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
+        if "_abc_impl" not in members_of(cls):
+            return []
+        return self.abstract.setdefault(id(cls), (cls, registered(cls)))[1]
+
+    def only_this(self, value: object, path: str) -> tuple[object, ...]:
+        """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
+        if not self.strict:
+            return ()
+        self.unknown.append((value, path))
+        return (process_token(), id(value))
+
     def class_part(self, cls: type, label: str, path: str) -> None:
         """A class by its bases and what its members are; constants among them are parts of their own."""
         members = members_of(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
         held += [self.reference(base, path) for base in parents_of(cls)]
-        if virtual := registered(cls):
+        if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
-        for name in sorted(filter(text, members.keys() - _INCIDENTAL)):
+        for name in sorted(filter(text, members.keys() - OF_CLASSES)):
             value = self.look(members, name)
-            if name == "__hash__" and is_a(value, FunctionType) and _is_of_attrs(value):
+            if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):
                 continue
-            if is_a(value, _BY_REFERENCE) or member(type(value), "__get__") is not None:
+            if is_a(value, BY_REFERENCE) or member(type(value), "__get__") is not None:
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
                 held.append(name)
@@ -265,6 +305,7 @@ class Walk:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
         self.at = path
         if is_a(value, FunctionType):
+            self.meets_mock = self.meets_mock or (bool(vars(value)) and is_mock(value))
             module = text(value.__globals__.get("__name__"))  # not by import: `colorsys.py` is not of Python
             if not module or is_user_module(module):
                 return self.labelled(value, path)
@@ -273,7 +314,9 @@ class Walk:
         if is_a(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
-            return self.package(module_name(value), qualname_of(value))
+            token = self.package(module_name(value), qualname_of(value))
+            virtual = self.registered(value)
+            return ("virtual", token, [self.reference(one, path) for one in virtual]) if virtual else token
         if is_a(value, ModuleType):
             if is_user_module(title_of(value)):
                 self.carried[id(value)] = value
@@ -281,6 +324,7 @@ class Walk:
         if is_a(value, BuiltinFunctionType):
             token = self.package(module_name(value) or "builtins", qualname_of(value))
             return ("held", token, self.reference(value.__self__, path)) if is_plain(value.__self__) else token
+        self.meets_mock = self.meets_mock or (not is_plain(value) and is_mock(value))
         return self.values.token(value, path)
 
     def module(self, module: ModuleType) -> object:
@@ -291,23 +335,13 @@ class Walk:
         """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
         registry = vars(function).get("registry")
         if type(registry) is not MappingProxyType:
-            cells = function.__closure__ or ()
-            return self.values.nested(function, lambda: [self.reference(self.captured(cell), path) for cell in cells])
-        self.sized.append(registry)
+            cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+            return self.values.nested(
+                function, lambda: [self.reference(self.captured(cell, name), path) for name, cell in cells]
+            )
+        self.watch(registry, READERS[MappingProxyType])
         implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
         return [
             (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{qualname_of(cls)}]"))
             for cls, found in implementations
         ]
-
-
-def _is_of_attrs(function: FunctionType) -> bool:
-    """Whether attrs made a method: into `__hash__` it writes the hash of a text, another one in each process."""
-    return function.__code__.co_filename.startswith("<attrs generated")
-
-
-def content_of(cell: Any) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return ("empty cell",)

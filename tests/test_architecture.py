@@ -37,7 +37,8 @@ flights
 shards
 occupancy
 arguments differences reader reducers signature codes parts unhashable
-inspection publishing sources store superseded values mentions
+guards inspection publishing sources store superseded
+values mentions libraries
 fences recompression removing room waiting walk
 fingerprint storing
 callables flow
