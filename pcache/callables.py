@@ -11,7 +11,7 @@ from pcache.dispatch import FILES, FINGERPRINT, register_reducer
 from pcache.errors import Uncached
 from pcache.fingerprint import fingerprint_of
 from pcache.keys import MODULES, module_name, type_name
-from pcache.looking import MOCKED, content_of, is_mock
+from pcache.looking import MOCKED, attributes_of, content_of, is_mock, look, qualname_of, text, title_of
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of
 
@@ -46,7 +46,7 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
 
 def _reduce_class(cls: type, encoder: Encoder) -> object:
     """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
-    if not is_user_code(cls) and "<" not in cls.__qualname__:
+    if not is_user_code(cls) and "<" not in qualname_of(cls):
         return NotImplemented
     if encoder.nesting.follow is not None:
         return encoder.nesting.follow(cls)
@@ -72,16 +72,18 @@ def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
 
     One without a file, or that is not what its name imports, can hold anything and counts like the user's.
     """
-    name = MODULES.get(module.__name__, module.__name__)
+    title, members_now = title_of(module), attributes_of(module)
+    name = MODULES.get(title, title)
     root = name.partition(".")[0]
-    made_here = sys.modules.get(module.__name__) is not module
-    nowhere = getattr(module, "__file__", None) is None and root not in sys.stdlib_module_names
-    if not (is_user_module(module.__name__) or made_here or nowhere):
+    made_here = sys.modules.get(title) is not module
+    nowhere = members_now.get("__file__") is None and root not in sys.stdlib_module_names
+    if not (is_user_module(title) or made_here or nowhere):
         return (name, package_of(root))
 
     def write() -> object:
         members = []
-        for member, value in sorted(vars(module).items()):
+        for member in sorted(filter(text, members_now)):
+            value = members_now[member]
             if not (member.startswith("__") and member.endswith("__")):
                 digest, error = attempt(encoder.nested, value)
                 if isinstance(error, (RecursionError, Uncached)):
@@ -94,7 +96,7 @@ def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
 
 
 def _reduce_wrapper(wrapper: Any, _encoder: Encoder) -> object:
-    return wrapper.__wrapped__
+    return look(wrapper, "__wrapped__")
 
 
 register_reducer(FunctionType, _reduce_function)

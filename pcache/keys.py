@@ -24,6 +24,7 @@ from blake3 import blake3
 
 from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.dispatch import Reduced, register_reducer, resolve, resolved
+from pcache.looking import module_of, qualname_of_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,13 +116,13 @@ class Encoder(pickle.Pickler):
             return NotImplemented
         cls = type(obj)
         try:
-            reducer = resolved[cls]
+            reducer = resolved[id(cls)]
         except KeyError:
             reducer = resolve(cls)
         if reducer is None:
             return NotImplemented
         content = reducer(obj, self)
-        if content is NotImplemented or content.__class__ is Reduced:
+        if content is NotImplemented or type(content) is Reduced:
             return content
         return (canonical, (type_name(cls), content))
 
@@ -319,12 +320,13 @@ def canonical(type_name: str, content: object) -> None:
 
 def type_name(cls: type) -> str:
     """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
-    return f"{module_name(cls)}.{cls.__qualname__}"
+    name = module_of(cls)
+    return f"{MODULES.get(name, name)}.{qualname_of_class(cls)}"
 
 
 def module_name(obj: Any) -> str:
     """The module of a function or class, under the name that it has in every process and version of Python."""
-    name = getattr(obj, "__module__", None) or ""
+    name = module_of(obj)
     return MODULES.get(name, name)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from functools import partial, partialmethod
+from itertools import islice
 from struct import Struct
 from types import FunctionType, MappingProxyType, MethodType
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,25 @@ from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
 from pcache.guards import READERS, Attributes, Encoding
 from pcache.keys import Nesting, encode, module_name, type_name
+from pcache.looking import (
+    attributes_of,
+    bases_of,
+    class_name,
+    is_a,
+    is_exactly,
+    kept,
+    look,
+    member,
+    members_of,
+    qualname_of,
+)
 from pcache.parts import CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.additions import Author
     from pcache.walk import Walk
 
 # Of the standard library, objects of these modules are values even where they contain themselves.
@@ -43,9 +57,11 @@ _MACHINERY = frozenset(
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+_NUMBERS = frozenset((int, float))
+_MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 # Of objects of these nothing changes in place.
 _IMMUTABLE = frozenset(
-    "datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
     " zoneinfo".split()
 )
 _MAX_ITEMS = 1000
@@ -66,12 +82,11 @@ class Values:
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
-        cls = type(value)
-        if cls in SCALARS:
-            if cls is bytearray:
+        if is_exactly(value, SCALARS):
+            if type(value) is bytearray:
                 self._walk.watch(value, Encoding())
             return ("value", blake3(b"".join(encode(value))).digest(16))
-        if cls in CONTAINERS:
+        if is_exactly(value, CONTAINERS):
             return self.container(value, path)
         return self.wrapper(value, path)
 
@@ -81,7 +96,7 @@ class Values:
             return self.constant(value, path)
         if type(value) in READERS:
             self._walk.watch(value, READERS[type(value)])
-        if isinstance(value, (tuple, list)) and all(type(item) in SCALARS for item in value):
+        if isinstance(value, (tuple, list)) and all(is_exactly(item, SCALARS) for item in value):
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
@@ -101,14 +116,14 @@ class Values:
         if key not in self._written:
             self._open.append(key)
             try:
-                self._written[key] = value, (type(value).__name__, digest_of(write()))
+                self._written[key] = value, (class_name(value), digest_of(write()))
             finally:
                 self._open.pop()
         return self._written[key][1]
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, its class."""
-        if module_name(type(value)) not in _IMMUTABLE:
+        if type(value) in READERS or module_name(type(value)) not in _IMMUTABLE:
             self._walk.watch(value, Encoding())
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is not None:
@@ -123,29 +138,30 @@ class Values:
     def wrapper(self, value: Any, path: str) -> object:
         """Descriptors, partials, decorated functions and other objects."""
         cls = type(value)
-        if isinstance(value, (staticmethod, classmethod)):
-            return (cls.__name__, self.reference(value.__func__, path))
-        if isinstance(value, property):
-            places = zip((value.fget, value.fset, value.fdel), ("", ".setter", ".deleter"), strict=True)
-            return (cls.__name__, [self.reference(part, path + place) for part, place in places])
-        if isinstance(value, (partial, partialmethod)):
-            parts = (value.func, value.args, value.keywords)
-            return (cls.__name__, [self.reference(part, path) for part in parts])
-        if isinstance(value, MethodType):
+        if is_a(value, (staticmethod, classmethod)):
+            return (class_name(value), self.reference(kept(value, "__func__"), path))
+        if is_a(value, property):
+            places = {"fget": "", "fset": ".setter", "fdel": ".deleter"}
+            return (class_name(value), [self.reference(kept(value, name), path + places[name]) for name in places])
+        if is_a(value, (partial, partialmethod)):
+            parts = [kept(value, name) for name in ("func", "args", "keywords")]
+            return (class_name(value), [self.reference(part, path) for part in parts])
+        if is_a(value, MethodType):
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
-        if isinstance(value, MappingProxyType):
+        if is_a(value, MappingProxyType):
             self._walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
-        if isinstance(value, File):
+        if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls):
             return self.instance(value, path)
         # Cached functions and functools wrappers keep the function in one attribute, others of functools in the other.
-        wrapped = _attribute(value, "__wrapped__") or _attribute(value, "func")
+        wrapped = look(value, "__wrapped__")
+        wrapped = look(value, "func") if type(wrapped) is not FunctionType else wrapped
         own = module_name(cls).partition(".")[0]
-        if isinstance(wrapped, FunctionType):
-            kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, path)
-            dispatched = self.reference(_attribute(value, "dispatcher"), path)
+        if type(wrapped) is FunctionType:
+            kind = look(value, "options_digest") if own == "pcache" else self.reference(cls, path)
+            dispatched = self.reference(look(value, "dispatcher"), path)
             return ("wrapper", kind, self.reference(wrapped, path), dispatched)
         if self._walk.strict and own != "pcache":
             return self.constant(value, path)
@@ -165,49 +181,60 @@ class Values:
         What methods of the class count up says how often they ran. A part that has no key counts by its class.
         """
         kind = self.reference(type(value), path)
-        if hasattr(type(value), "_member_map_"):
-            return ("member", kind, _attribute(value, "_name_"), self.reference(_attribute(value, "_value_"), path))
-        if hasattr(type(value), "__pcache_key__") or len(self._open) > _MAX_NESTED:
+        if member(type(value), "_member_map_") is not None:
+            name = look(value, "_name_")
+            return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
+        if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
         self._walk.watch(value, Attributes(_counters(type(value))))
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:
-        author, found = author_of(type(value)), None
-        if author is None:
-            reduced, error = attempt(value.__reduce_ex__, 4)
-        else:
-            reduced, error = attempt(reduced_with, value, author, 4)
-            reduced, found, _ = reduced or (None, None, True)
-        if error is not None or not isinstance(reduced, tuple):
-            reduced = (None, (), _attribute(value, "__dict__"))
-        make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-        written = [self.reference(part, path) for part in (make, list(arguments))]
-        for part in (*(state if isinstance(state, tuple) else (state,)), *((found,) if found else ())):
+        author = author_of(type(value))
+        taken, error = attempt(_taken_by_pickle, value, author)
+        if error is not None:  # it cannot be pickled, or says what no pickle can be made of
+            taken = ((None, [], attributes_of(value), [], []), None)
+        (make, arguments, state, items, pairs), found = taken
+        written = [self.reference(part, path) for part in (make, arguments)]
+        for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
             if type(part) is dict:
                 counters = _counters(type(value))
-                kept = {key: item for key, item in part.items() if not (key in counters and type(item) in (int, float))}
-                written.append([(key, self.reference(kept[key], f"{path}.{key}")) for key in sorted(kept, key=str)])
+                named = {key: item for key, item in part.items() if type(key) is str}
+                rest = [[key, item] for key, item in part.items() if type(key) is not str]
+                left = {key for key in counters & named.keys() if is_exactly(named[key], _NUMBERS)}
+                kept_keys = sorted(named.keys() - left)
+                written.append([(key, self.reference(named[key], f"{path}.{key}")) for key in kept_keys])
+                written += [self.reference(rest, path)] if rest else []
             else:
                 written.append(self.reference(part, path))
-        written.append(self.reference([list(items or ()), [list(pair) for pair in pairs or ()]], path))
+        written.append(self.reference([items, pairs], path))
         return written
+
+
+def _taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, Any, Any, Any], Any]:
+    """What pickle would make an object of, in full, and what it would drop; raises whatever its hooks raise."""
+    if author is None:
+        reduced, found = value.__reduce_ex__(4), None
+    else:
+        reduced, found, _ = reduced_with(value, author, 4)
+    if type(reduced) is not tuple:
+        raise TypeError("it is pickled by name")
+    make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    listed = [[] if given is None else list(islice(given, _MAX_READ)) for given in (items, pairs)]
+    if max(map(len, listed)) == _MAX_READ:
+        raise TypeError("its items do not end")
+    return (make, list(arguments), state, listed[0], [list(pair) for pair in listed[1]]), found
 
 
 def _is_machinery(value: object) -> bool:
     """Whether an object of the standard library counts by its class alone; a plain value of a kind never does."""
     module = module_name(type(value))
-    names = (module, module.partition(".")[0], f"{module}.{type(value).__qualname__}")
-    return not isinstance(value, (int, float, str, bytes, tuple, Enum)) and not _MACHINERY.isdisjoint(names)
+    names = (module, module.partition(".")[0], f"{module}.{qualname_of(type(value))}")
+    return not is_a(value, (int, float, str, bytes, tuple, Enum)) and not _MACHINERY.isdisjoint(names)
 
 
 def _counters(cls: type) -> frozenset[str]:
     """The attributes that methods of a class count up, other than those that put an instance together."""
-    members = [item for base in cls.__mro__ for item in vars(base).items() if item[0] not in _BUILDERS]
-    functions = [member for _, member in members if isinstance(member, FunctionType)]
+    members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
+    functions = [found for _, found in members if type(found) is FunctionType]
     return frozenset().union(*(facts_of(function.__code__).counters for function in functions))
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """An attribute of an object that may compute, or refuse, any of them."""
-    return attempt(getattr, value, name, None)[0]
