@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
-from pcache.dispatch import FILES, register_reducer
+from pcache.dispatch import FILES, register_reducer, register_shape
 from pcache.fingerprint import fingerprint_of
 from pcache.keys import MODULES, module_name, type_name
+from pcache.looking import is_a, look, member
+from pcache.named import Named, instance, named
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of
 from pcache.walk import content_of
@@ -19,11 +22,14 @@ if TYPE_CHECKING:
     from pcache.keys import Encoder
 
 
-def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
-    """A function as an argument: the user's by name, code, defaults and captured values, any other by name."""
-    if function.__closure__ is None and not is_user_code(function) and "<" not in function.__qualname__:
-        return NotImplemented
+# Whose objects say all themselves, and mean the same in every version: their keys name the class alone.
+_OF_VALUES = frozenset(("numpy.dtype",))
 
+
+def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
+    """A function as an argument: a package's by name and version, any other by code, defaults and captured values."""
+    if found_there := named(function):
+        return _by_name(function, found_there, encoder)
     if encoder.nesting.follow is not None:
         return encoder.nesting.follow(function)
 
@@ -43,6 +49,8 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
 
 def _reduce_class(cls: type, encoder: Encoder) -> object:
     """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
+    if (found_there := named(cls)) and type_name(cls) not in _OF_VALUES:
+        return _by_name(cls, found_there, encoder)
     if not is_user_code(cls) and "<" not in cls.__qualname__:
         return NotImplemented
     if encoder.nesting.follow is not None:
@@ -58,9 +66,35 @@ def _noted(code: Any, encoder: Encoder) -> Fingerprint:
     return found
 
 
+def _by_name(found: object, place: Named, encoder: Encoder) -> object:
+    """What lies in a package by name and version; Python's own as pickle writes it, since other code tells versions."""
+    if place.is_plain and place.module.partition(".")[0] in sys.stdlib_module_names:
+        return NotImplemented
+    return place.content() if encoder.nesting.follow is None else encoder.nesting.follow(found)
+
+
 def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
     """A bound method by its function and its instance: two methods of a class can share a name."""
-    return (method.__func__, method.__self__)
+    place = instance(method.__self__)
+    return (method.__func__, method.__self__ if place is None else place.content())
+
+
+def _is_callable(cls: type) -> bool:
+    """Whether objects of a class may be what a package gives out as its functions, such as ufuncs."""
+    others = (FunctionType, MethodType, type, partial)  # looking at the dict of a partial makes it another pickle
+    return not issubclass(cls, others) and member(cls, "__call__") is not None
+
+
+def _reduce_callable(found: Any, encoder: Encoder) -> object:
+    """Callables that are no plain functions: those of packages by name and version, any other by what they are."""
+    owner = look(found, "__self__")
+    if owner is not None and not is_a(owner, (type, ModuleType)):
+        place = instance(owner)
+        return NotImplemented if place is None else (place.content(), look(found, "__name__"))
+    place = named(found)
+    if place is None or (place.is_plain and place.module.partition(".")[0] in sys.stdlib_module_names):
+        return NotImplemented
+    return place.content()
 
 
 def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
@@ -93,6 +127,7 @@ def _reduce_wrapper(wrapper: Any, _encoder: Encoder) -> object:
     return wrapper.__wrapped__
 
 
+register_shape(_is_callable, _reduce_callable)
 register_reducer(FunctionType, _reduce_function)
 register_reducer(MethodType, _reduce_method)
 register_reducer("functools._lru_cache_wrapper", _reduce_wrapper)

@@ -45,6 +45,7 @@ _registered: dict[type | str, Reducer] = {}  # by users, the latest last
 _by_type: dict[type, Reducer] = {}
 _by_name: dict[str, Reducer] = {}
 _by_base_name: dict[str, Reducer] = {}
+_by_shape: list[tuple[Callable[[type], bool], Reducer]] = []
 _libraries: dict[str, str] = {}  # top-level package: the module with its reducers
 # Modules whose iterators are nothing but that.
 _ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
@@ -121,6 +122,15 @@ def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool =
     resolved.clear()
 
 
+def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
+    """Have `reducer` asked first for objects of all classes of a shape, other than those that users said something of.
+
+    What it returns NotImplemented for is written as without it.
+    """
+    _by_shape.append((has_shape, reducer))
+    resolved.clear()
+
+
 def once_a_call(reducer: Reducer) -> Reducer:
     """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
 
@@ -137,13 +147,33 @@ def register_library(package: str, module: str) -> None:
 
 def resolve(cls: type) -> Reducer | None:
     """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
+    reducer = declared = _declared(cls)
+    if declared is None:
+        reducer = _brought(cls)
+        for has_shape, first in _by_shape:
+            if has_shape(cls):
+                reducer = _in_turn(first, reducer)
+    resolved[cls] = reducer
+    return reducer
+
+
+def _in_turn(first: Reducer, second: Reducer | None) -> Reducer:
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = first(obj, encoder)
+        return second(obj, encoder) if content is NotImplemented and second is not None else content
+
+    return reduce
+
+
+def _brought(cls: type) -> Reducer | None:
+    """What pcache itself brings for a class."""
+    reducer: Reducer | None = None
     for base in cls.__mro__:
         module = _libraries.get(str(base.__module__).partition(".")[0])
         if module is not None:
             with whole:
                 __import__(module)
-    reducer = _declared(cls)
-    if reducer is None and (exact := _by_name.get(_full_name(cls))):
+    if exact := _by_name.get(_full_name(cls)):
         reducer = _extended(exact, cls, cls)
     for base in cls.__mro__:
         if reducer is None:
@@ -154,7 +184,6 @@ def resolve(cls: type) -> Reducer | None:
         reducer = _refuse_iterator
     if reducer is None and author_of(cls) is not None:
         reducer = _as_pickled
-    resolved[cls] = reducer
     return reducer
 
 
@@ -203,7 +232,7 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
 
 def is_replaced(value: object) -> bool:
     """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
-    reducer = resolve(type(value))
+    reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
         and reducer is not _as_pickled
