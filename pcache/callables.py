@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
 from pcache.dispatch import FILES, register_reducer, register_shape
-from pcache.fingerprint import fingerprint_of
 from pcache.keys import MODULES, module_name, type_name
 from pcache.looking import is_a, look, member
 from pcache.named import Named, instance, named
 from pcache.provenance import is_user_code, is_user_module, package_of
+from pcache.shown import implementations_of, shown_by
 from pcache.sources import files_of
 from pcache.walk import content_of
 
@@ -24,23 +24,29 @@ if TYPE_CHECKING:
 
 # Whose objects say all themselves, and mean the same in every version: their keys name the class alone.
 _OF_VALUES = frozenset(("numpy.dtype",))
+_NOWHERE = (type(None), type(...), type(NotImplemented))  # pickle knows them, though they have no name anywhere
+_HEAP_TYPE = 1 << 9  # of the flags of a class: made while the program runs, and not of C's static data
 
 
 def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     """A function as an argument: a package's by name and version, any other by code, defaults and captured values."""
-    if found_there := named(function):
-        return _by_name(function, found_there, encoder)
+    place = named(function)
+    if place is not None:
+        return _by_name(function, place, encoder)
     if encoder.nesting.follow is not None:
         return encoder.nesting.follow(function)
 
     found = _noted(function, encoder)
 
     def write() -> object:
-        captured = [content_of(cell) for cell in function.__closure__ or ()]
+        implementations = implementations_of(function)
+        captured: list[Any] = [content_of(cell) for cell in function.__closure__ or ()]
+        if implementations is not None:
+            captured = sorted(encoder.nested(item) for item in implementations.items())
         return (
             module_name(function),
             function.__qualname__,
-            found.digest,
+            found.digest.hex(),
             encoder.nested((function.__defaults__, function.__kwdefaults__, captured)),
         )
 
@@ -49,18 +55,23 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
 
 def _reduce_class(cls: type, encoder: Encoder) -> object:
     """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
-    if (found_there := named(cls)) and type_name(cls) not in _OF_VALUES:
-        return _by_name(cls, found_there, encoder)
-    if not is_user_code(cls) and "<" not in cls.__qualname__:
-        return NotImplemented
+    if not is_user_code(cls):
+        place = named(cls)
+        if place is not None and type_name(cls) not in _OF_VALUES:
+            return _by_name(cls, place, encoder)
+        if place is not None or cls in _NOWHERE:
+            return NotImplemented
+        if not cls.__flags__ & _HEAP_TYPE:
+            return (type_name(cls), *package_of(module_name(cls)))
     if encoder.nesting.follow is not None:
         return encoder.nesting.follow(cls)
-    return (type_name(cls), _noted(cls, encoder).digest)
+    return (type_name(cls), _noted(cls, encoder).digest.hex())
 
 
+# Digests are written as text: bytes might look like the opcode of a set, and have everything written twice.
 def _noted(code: Any, encoder: Encoder) -> Fingerprint:
     """The fingerprint of a part of a value; the files that it rests on are noted, to be looked at again."""
-    found = fingerprint_of(code)
+    found = shown_by(code)
     if found.files:
         encoder.once(code, lambda: tuple(found.files), FILES)
     return found

@@ -15,7 +15,7 @@ from pcache.looking import attributes_of, is_a, look, member, module_of, qualnam
 from pcache.provenance import is_user_module, package_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _MEMO_SIZE = 4096
 _MAX_WRAPPED = 50
@@ -35,40 +35,43 @@ class Named(NamedTuple):
         return ("named", self.module, self.name, *package_of(self.module))
 
 
-_known: dict[int, tuple[object, Named | None]] = {}  # kept alive, so that no other has its id
+_Known = dict[int, tuple[object, Named]]  # what was found is kept alive, so that no other has its id
+_names: _Known = {}
+_instances: _Known = {}
 
 
 def named(obj: Any) -> Named | None:
     """Where a package, or Python itself, holds a function, class or other callable; None for what is the user's."""
-    known = _known.get(id(obj))
-    if known is not None:
-        return known[1]
-    found = _find(obj)
-    if found is not None:  # an object that lies nowhere may be one of many
-        _remember(obj, found)
-    return found
+    return _remembered(_names, obj, _find)
 
 
 def instance(obj: Any) -> Named | None:
     """Where a package holds an instance of a class of its own; None for containers, which count by what is in them."""
-    known = _known.get(id(obj))
-    if known is not None:
-        return known[1]
+    return named(obj) or _remembered(_instances, obj, _find_instance)
+
+
+def _remembered(known: _Known, obj: Any, find: Callable[[Any], Named | None]) -> Named | None:
+    """What `find` says; that something lies nowhere is not remembered, since it may be one of many."""
+    try:
+        return known[id(obj)][1]
+    except KeyError:
+        found = find(obj)
+    if found is not None:
+        if len(known) >= _MEMO_SIZE:
+            known.clear()
+        known[id(obj)] = obj, found
+    return found
+
+
+def _find_instance(obj: Any) -> Named | None:
     cls = type(obj)
     if is_user_module(module_of(cls)) or any(member(cls, name) is not None for name in _CONTAINERS):
         return None
     for module in _lineage(module_of(cls)):
-        names = [name for name, value in _members(module).items() if value is obj]
+        names = [name for name, value in list(_members(module).items()) if value is obj]
         if names:
-            return _remember(obj, Named(module, min(names), is_plain=False))
+            return Named(module, min(names), is_plain=False)
     return None
-
-
-def _remember(obj: Any, found: Named) -> Named:
-    if len(_known) >= _MEMO_SIZE:
-        _known.clear()
-    _known[id(obj)] = obj, found
-    return found
 
 
 def _find(obj: Any) -> Named | None:

@@ -19,6 +19,7 @@ from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
+from pcache.looking import state_in_c
 from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
@@ -217,6 +218,9 @@ class Walk:
             else:
                 held.append(name)
                 self.note(value, f"{path}.{name}")
+        for name, value in state_in_c(cls).items():
+            held.append(name)
+            self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
 
     def package(self, module: str, name: str = "") -> object:

@@ -39,6 +39,7 @@ arguments differences reader reducers signature codes parts unhashable
 inspection publishing sources store superseded values mentions
 fences recompression removing room waiting walk
 fingerprint storing
+shown
 callables flow
 captured versions explanation
 adoption calls
