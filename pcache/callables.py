@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from pcache.culprit import attempt
 from pcache.dispatch import FILES, register_reducer, register_shape
 from pcache.keys import MODULES, module_name, type_name
-from pcache.looking import is_a, look, member
+from pcache.looking import is_a, look
+from pcache.looking import member as member_of
 from pcache.named import Named, instance, named
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.shown import implementations_of, shown_by
@@ -93,10 +94,10 @@ def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
 def _is_callable(cls: type) -> bool:
     """Whether objects of a class may be what a package gives out as its functions, such as ufuncs."""
     others = (FunctionType, MethodType, type, partial)  # looking at the dict of a partial makes it another pickle
-    return not issubclass(cls, others) and member(cls, "__call__") is not None
+    return not issubclass(cls, others) and member_of(cls, "__call__") is not None
 
 
-def _reduce_callable(found: Any, encoder: Encoder) -> object:
+def _reduce_callable(found: Any, _encoder: Encoder) -> object:
     """Callables that are no plain functions: those of packages by name and version, any other by what they are."""
     owner = look(found, "__self__")
     if owner is not None and not is_a(owner, (type, ModuleType)):

@@ -88,7 +88,7 @@ def _find(obj: Any) -> Named | None:
 
 
 def _is_made_by_user(obj: Any) -> bool:
-    """Whether a function of the user's lies there, or is wrapped there, under the name of what it takes the place of."""
+    """Whether a function of the user's took the place of a package's, under the name of what it wraps."""
     for _ in range(_MAX_WRAPPED):
         if is_a(obj, FunctionType) and is_user_module(str(obj.__globals__.get("__name__", ""))):
             return True
@@ -126,7 +126,7 @@ def _at(module: str, name: str) -> Any:
     for part in further:
         if not is_a(found, type):
             return None
-        found = member(found, part)
+        found = member(found, part)  # type: ignore[arg-type]
     return found
 
 

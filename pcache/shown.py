@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.fingerprint import Fingerprint
-from pcache.looking import bases_of, member, members_of
+from pcache.looking import bases_of, members_of
 from pcache.parts import digest_of
 from pcache.walk import Walk
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MEMO_SIZE = 4096
-_OF_CLASSES = ("__doc__", "__annotations__", "__orig_bases__", "__parameters__", "__type_params__")
+_OF_CLASSES = ("__doc__", "__orig_bases__", "__parameters__", "__type_params__")
 _texts = operator.attrgetter("__doc__", "__name__", "__qualname__")
 _annotations = operator.attrgetter("__annotations__")
 _LAZY = sys.version_info >= (3, 14)  # annotations are code that runs when they are first asked for
-_OWN = frozenset((*_OF_CLASSES, "__annotate_func__", "__annotate__", "__annotations_cache__"))
+_OWN = frozenset((*_OF_CLASSES, "__annotations__", "__annotate_func__", "__annotate__", "__annotations_cache__"))
 
 
 class Shown(Walk):
@@ -75,16 +75,14 @@ class Shown(Walk):
         self.dicts.append(attributes)
         # How often it ran, or what it remembers, is no part of what it is.
         wanted = attributes.keys() - facts_of(function.__code__).counters
-        for name in sorted(wanted & {"__wrapped__"} if implementations_of(function) else wanted):
-            held.append((name, self.reference(self.look(attributes, name), f"{path}.{name}")))
-        return held
+        if implementations_of(function):
+            wanted &= {"__wrapped__"}
+        return [*held, *self._named(attributes, sorted(wanted), path)]
 
     def _class(self, cls: type, path: str) -> object:
         members = members_of(cls)
         held: list[object] = [cls.__qualname__, self._annotations(cls, path)]
-        for name in _OF_CLASSES:
-            if name in members and name != "__annotations__":
-                held.append((name, self.reference(self.look(members, name), f"{path}.{name}")))
+        held += self._named(members, [name for name in _OF_CLASSES if name in members], path)
         for name in sorted(name for name in members if type(name) is str and name not in _OWN):
             value = members[name]
             if isinstance(value, (FunctionType, type)) or hasattr(type(value), "__get__"):
@@ -92,6 +90,9 @@ class Shown(Walk):
         for base in (type(cls), *bases_of(cls)[1:]):
             self.reference(base, path)
         return held
+
+    def _named(self, members: Mapping[str, Any], names: list[str], path: str) -> list[object]:
+        return [(name, self.reference(self.look(members, name), f"{path}.{name}")) for name in names]
 
     def _annotations(self, found: Any, path: str) -> object:
         annotations: Any
@@ -106,10 +107,7 @@ class Shown(Walk):
         self.dicts.append(annotations)
         if isinstance(found, FunctionType):
             self.annotated.append(found)
-        return [
-            (str(name), self.reference(self.look(annotations, name), f"{path}.__annotations__"))
-            for name in list(annotations)
-        ]
+        return self._named(annotations, list(annotations), f"{path}.__annotations__")
 
 
 def _has_own(cls: type) -> bool:
@@ -117,7 +115,7 @@ def _has_own(cls: type) -> bool:
 
 
 def implementations_of(function: FunctionType) -> Mapping[type, Any] | None:
-    """The implementations of a function that `singledispatch` made, by class; beside them it keeps what it has found."""
+    """The implementations of a function that `singledispatch` made, by class; what it found by them is no more."""
     registry = vars(function).get("registry")
     made_there = function.__globals__.get("__name__") == "functools"
     return registry if made_there and isinstance(registry, MappingProxyType) else None

@@ -22,7 +22,7 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-clocks counted depth errors eviction files folders looking method opcodes reports tally
+clocks counted depth errors eviction files folders looking method nesting opcodes reports tally
 forks interrupts
 culprit modes mounts provenance units ways compression trust
 additions endings keysource outfile plain sealed summary
