@@ -93,8 +93,7 @@ def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
 
 def _is_callable(cls: type) -> bool:
     """Whether objects of a class may be what a package gives out as its functions, such as ufuncs."""
-    others = (FunctionType, MethodType, type, partial)  # looking at the dict of a partial makes it another pickle
-    return not issubclass(cls, others) and member_of(cls, "__call__") is not None
+    return not issubclass(cls, (FunctionType, MethodType, type, partial)) and member_of(cls, "__call__") is not None
 
 
 def _reduce_callable(found: Any, _encoder: Encoder) -> object:

@@ -24,6 +24,7 @@ from blake3 import blake3
 
 from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.dispatch import Reduced, register_reducer, resolve, resolved
+from pcache.extensions import numbered, numbers
 from pcache.nesting import SPELLED_OUT_LIMIT, TooDeep
 from pcache.nesting import Nesting as Nesting  # noqa: PLC0414 - whoever encodes takes it from here
 
@@ -87,9 +88,9 @@ class Encoder(pickle.Pickler):
             reducer = resolved[cls]
         except KeyError:
             reducer = resolve(cls)
-        if reducer is None:
-            return NotImplemented
-        content = reducer(obj, self)
+        content = NotImplemented if reducer is None else reducer(obj, self)
+        if content is NotImplemented and numbers and (name := numbered(obj)):
+            content = name
         if content is NotImplemented or content.__class__ is Reduced:
             return content
         return (canonical, (type_name(cls), content))

@@ -8,6 +8,7 @@ there. What lies nowhere is somebody's own, and counts by what it is.
 from __future__ import annotations
 
 import sys
+from functools import partial
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,6 +76,8 @@ def _find_instance(obj: Any) -> Named | None:
 
 
 def _find(obj: Any) -> Named | None:
+    if is_a(obj, partial):
+        return None  # it says no name, and looking at its dict, which it would get by that, makes it another pickle
     name = qualname_of(obj) or look(obj, "__name__")
     if type(name) is not str or "<" in name:
         return None

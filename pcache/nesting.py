@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     LargeContents = dict[tuple[int, str], tuple[object, Any]]
 
 SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected
-_MAX_GIVEN_UP = 64 << 20  # bytes; some seconds
+_MAX_GIVEN_UP = 16 << 20  # bytes; some seconds
 _UNFLUSHED = 4096  # bytes that a pickler may hold when it gives up, at a guess
 
 

@@ -8,24 +8,27 @@ the class' methods and bases, and of all that annotations name. What only their 
 from __future__ import annotations
 
 import operator
+import re
 import sys
-from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any
+from types import FunctionType, MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.fingerprint import Fingerprint
-from pcache.looking import bases_of, members_of
+from pcache.looking import attributes_of, bases_of, look, members_of, module_of
 from pcache.parts import digest_of
 from pcache.walk import Walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _MEMO_SIZE = 4096
 _OF_CLASSES = ("__doc__", "__orig_bases__", "__parameters__", "__type_params__")
 _texts = operator.attrgetter("__doc__", "__name__", "__qualname__")
 _annotations = operator.attrgetter("__annotations__")
+_MAX_BRACKETS = 20
+_find_names = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*").findall
 _LAZY = sys.version_info >= (3, 14)  # annotations are code that runs when they are first asked for
 _OWN = frozenset((*_OF_CLASSES, "__annotations__", "__annotate_func__", "__annotate__", "__annotations_cache__"))
 
@@ -107,11 +110,41 @@ class Shown(Walk):
         self.dicts.append(annotations)
         if isinstance(found, FunctionType):
             self.annotated.append(found)
-        return self._named(annotations, list(annotations), f"{path}.__annotations__")
+        texts = {text for annotation in list(annotations.values()) for text in _texts_in(annotation)}
+        space = found.__globals__ if isinstance(found, FunctionType) else _module_names(found)
+        meant = [self._meant(name, space) for name in sorted(set(_find_names(" ".join(texts))))]
+        return [*self._named(annotations, list(annotations), f"{path}.__annotations__"), *meant]
+
+    def _meant(self, dotted: str, space: Mapping[str, Any]) -> object:
+        """What a name means in an annotation that is a text, and that `get_type_hints` would look up."""
+        value: Any = None
+        for name in dotted.split("."):
+            value = self.look(space, name)
+            if name not in space or not isinstance(value, ModuleType):
+                return (dotted, self.reference(value, dotted)) if name in space else dotted
+            space = vars(value)
+        return (dotted, self.reference(value, dotted))
 
 
 def _has_own(cls: type) -> bool:
     return "__annotations__" in members_of(cls)
+
+
+def _module_names(cls: type) -> Mapping[str, Any]:
+    """The names of the module of a class; empty where that is none."""
+    return attributes_of(sys.modules.get(module_of(cls)))
+
+
+def _texts_in(annotation: Any, depth: int = 0) -> Iterator[str]:
+    """The texts in an annotation: itself, forward references, and those in brackets."""
+    if isinstance(annotation, str):
+        yield annotation
+    elif type(text := look(annotation, "__forward_arg__")) is str:
+        yield text
+    elif look(annotation, "__origin__") is not Literal and depth < _MAX_BRACKETS:
+        arguments = look(annotation, "__args__")
+        for argument in arguments if type(arguments) is tuple else ():
+            yield from _texts_in(argument, depth + 1)
 
 
 def implementations_of(function: FunctionType) -> Mapping[type, Any] | None:

@@ -26,7 +26,7 @@ clocks counted depth errors eviction files folders looking method nesting opcode
 forks interrupts
 culprit modes mounts provenance units ways compression trust
 additions endings keysource outfile plain sealed summary
-opened notices named
+opened notices named extensions
 access
 guard
 dispatch entry locking owner rules
