@@ -50,6 +50,7 @@ _registered: dict[int | str, tuple[type | str, Reducer]] = {}  # by users, the l
 _by_type: dict[int, tuple[type, Reducer]] = {}
 _by_name: dict[str, Reducer] = {}
 _by_base_name: dict[str, Reducer] = {}
+_by_shape: list[tuple[Callable[[type], bool], Reducer]] = []
 _libraries: dict[str, str] = {}  # top-level package: the module with its reducers
 # Modules whose iterators are nothing but that.
 _ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
@@ -128,6 +129,15 @@ def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool =
     resolved.clear()
 
 
+def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
+    """Have `reducer` asked first for objects of all classes of a shape, other than those that users said something of.
+
+    What it returns NotImplemented for is written as without it.
+    """
+    _by_shape.append((has_shape, reducer))
+    resolved.clear()
+
+
 def once_a_call(reducer: Reducer) -> Reducer:
     """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
 
@@ -144,13 +154,32 @@ def register_library(package: str, module: str) -> None:
 
 def resolve(cls: type) -> Reducer | None:
     """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
+    reducer = declared = _declared(cls)
+    if declared is None:
+        reducer = _brought(cls)
+        for has_shape, first in _by_shape:
+            if has_shape(cls):
+                reducer = _in_turn(first, reducer)
+    return resolved.keep(cls, reducer)
+
+
+def _in_turn(first: Reducer, second: Reducer | None) -> Reducer:
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = first(obj, encoder)
+        return second(obj, encoder) if content is NotImplemented and second is not None else content
+
+    return reduce
+
+
+def _brought(cls: type) -> Reducer | None:
+    """What pcache itself brings for a class."""
+    reducer: Reducer | None = None
     for base in bases_of(cls):
         module = _libraries.get(module_of(base).partition(".")[0])
         if module is not None:
             with whole:
                 __import__(module)
-    reducer = _declared(cls)
-    if reducer is None and (exact := _by_name.get(full_name(cls))):
+    if exact := _by_name.get(full_name(cls)):
         reducer = _extended(exact, cls, cls)
     for base in bases_of(cls):
         if reducer is None and id(base) in _by_type:
@@ -161,7 +190,7 @@ def resolve(cls: type) -> Reducer | None:
         reducer = _refuse_iterator
     if reducer is None and (author_of(cls) is not None or not _has_hash(cls)):
         reducer = _as_pickled
-    return resolved.keep(cls, reducer)
+    return reducer
 
 
 def _is_iterator(cls: type) -> bool:
@@ -221,7 +250,7 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
 
 def is_replaced(value: object) -> bool:
     """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
-    reducer = resolve(type(value))
+    reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
         and reducer is not _as_pickled

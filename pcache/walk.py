@@ -32,6 +32,7 @@ from pcache.looking import (
     members_of,
     parents_of,
     qualname_of,
+    state_in_c,
     text,
     title_of,
 )
@@ -252,6 +253,9 @@ class Walk:
             else:
                 held.append(name)
                 self.note(value, f"{path}.{name}")
+        for name, value in state_in_c(cls).items():
+            held.append(name)
+            self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
 
     def package(self, module: str, name: str = "") -> object:
