@@ -24,6 +24,8 @@ from pcache.culprit import attempt, described
 from pcache.errors import ConfigError
 from pcache.files import noting
 from pcache.forks import whole
+from pcache.hearsay import tell_of_files
+from pcache.memos import memos_of, without
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
@@ -154,6 +156,10 @@ def resolve(cls: type) -> Reducer | None:
         reducer = _refuse_iterator
     if reducer is None and author_of(cls) is not None:
         reducer = _as_pickled
+    if reducer in (None, _as_pickled) and memos_of(cls) is not None:
+        reducer = _without_memos
+    if reducer is None and party_of(cls) not in ("", "python"):
+        reducer = _first_look
     resolved[cls] = reducer
     return reducer
 
@@ -177,6 +183,27 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
         return Reduced(reduced)
     make, arguments, state, *rest = (*reduced, None)[: max(len(reduced), 3)]
     return Reduced((make, arguments, (cls, state, found), *rest))
+
+
+def _without_memos(obj: Any, encoder: Encoder) -> object:
+    """An object as pickle takes it, without what it remembers of itself."""
+    memos = memos_of(type(obj))
+    filled = memos.filled(obj) if memos else {}
+    content = _as_pickled(obj, encoder)
+    if not filled:
+        return content
+    reduced: Any = obj.__reduce_ex__(_PROTOCOL) if content is NotImplemented else content
+    if type(reduced) not in (tuple, Reduced):
+        return content
+    make, *parts = reduced
+    return Reduced((make, *(without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
+
+
+def _first_look(obj: Any, _encoder: Encoder) -> object:
+    """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
+    resolved[type(obj)] = None
+    attempt(tell_of_files, obj)
+    return NotImplemented
 
 
 def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
@@ -206,7 +233,7 @@ def is_replaced(value: object) -> bool:
     reducer = resolve(type(value))
     return (
         reducer is not None
-        and reducer is not _as_pickled
+        and reducer not in (_as_pickled, _without_memos, _first_look)
         and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
     )
 

@@ -16,7 +16,7 @@ from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
 from pcache.errors import ConfigError
-from pcache.files import File, read, unknown
+from pcache.files import File, read_any, unknown
 from pcache.home import home_of
 from pcache.keys import encode, module_name
 from pcache.summary import in_full, shown_part
@@ -146,7 +146,7 @@ def digest_of_options(options: Options, label: str) -> bytes:
         if error is not None:
             raise ConfigError(
                 f"depends_on= of {label}: item {i} is a {type(value).__qualname__} that cannot be digested"
-                f" ({error}); it takes functions, classes, modules, paths of files and plain values",
+                f" ({error}); it takes functions, classes, modules, paths of files and folders, and plain values",
                 setting="depends_on",
                 value=value,
             ) from error
@@ -163,7 +163,7 @@ def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
 def _try_declared(value: object) -> None:
     """Raise what looking at something declared raises, and `ValueError` for text that is meant for a file."""
     if isinstance(value, os.PathLike):
-        read(os.fspath(value))
+        read_any(os.fspath(value))
     for part in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
         if isinstance(part, (str, bytes)) and os.path.isfile(part):
             raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")

@@ -26,7 +26,8 @@ clocks counted depth errors eviction files folders looking method opcodes report
 forks interrupts
 culprit modes mounts provenance units ways compression trust
 additions endings keysource outfile plain sealed summary
-opened notices
+opened notices memos
+hearsay
 access
 guard
 dispatch entry locking owner rules

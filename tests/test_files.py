@@ -115,8 +115,9 @@ def test_what_is_no_file_is_refused(cache: Cache, tmp_path: Path, kind: str) -> 
         odd.symlink_to({"device": "/dev/zero", "circle": odd}.get(kind, "/nowhere"))
     with pytest.raises(UnhashableArgument, match="odd"):
         cache.cached(lambda file: 1)(File(odd))
-    with pytest.raises(ConfigError, match=r"depends_on=.*odd"):
-        cache.cached(depends_on=[odd])(lambda: 1)
+    if kind != "folder":
+        with pytest.raises(ConfigError, match=r"depends_on=.*odd"):
+            cache.cached(depends_on=[odd])(lambda: 1)
 
 
 def test_an_empty_file_is_one(cache: Cache, path: Path) -> None:

@@ -19,5 +19,10 @@ for _library, _module in {
     "torch": "tensors",
     "PIL": "images",
     "pydantic": "models",
+    **dict.fromkeys(
+        "_io dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel shelve sqlalchemy sqlite3 tarfile"
+        " xarray zarr zipfile".split(),
+        "handles",
+    ),
 }.items():
     register_library(_library, f"{__name__}.{_module}")

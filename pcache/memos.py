@@ -1,0 +1,140 @@
+"""What objects remember of themselves: state that use fills in, and that looking at them must not make another key of.
+
+A graph keeps the views that were asked for, a recurrence how many dates it has, an instance what its `cached_property`
+computed. What is remembered follows from the rest, which counts; an object has one key before and after it was used.
+
+That holds for what a library remembers, whose author says so by the descriptor, and for the tables below. Of the user's
+own classes only values that cannot have been changed since are left out: a `cached_property` is also how a list is made
+when it is first needed, and what was appended to it counts. So does one that a method of the class assigns to.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import MemberDescriptorType
+from typing import Any, NamedTuple
+
+from pcache.additions import stored_names
+from pcache.looking import attributes_of, bases_of, is_a, member, members_of, module_of, qualname_of
+from pcache.provenance import is_user_code
+
+# Descriptors that keep what they computed among the attributes, under their own name: by the names of their types.
+_REMEMBERING = frozenset(
+    "cached_property cachedproperty memoized_property memoized_attribute lazy_property lazyproperty reify"
+    " OneTimeProperty".split()
+)
+# Those that keep it in a dict besides: pandas and statsmodels.
+_KEEPING = {"CachedProperty": "_cache", "CachedAttribute": "_cache", "CachedWritableAttribute": "_cache"}
+# What else classes of libraries fill in: by the name of the class that does.
+_FILLED: dict[str, tuple[str, ...]] = {
+    "dateutil.rrule.rrulebase": ("_cache", "_cache_complete", "_cache_gen", "_cache_lock", "_len"),
+    "sqlalchemy.util.langhelpers.HasMemoized": ("_memoized_keys",),
+    "dask.highlevelgraph.HighLevelGraph": ("_to_dict", "_all_external_keys", "key_dependencies", "_keys"),
+    "dask.blockwise.Blockwise": ("_cached_dict", "_dims"),
+    "scipy.spatial._qhull.Delaunay": ("_transform", "_vertex_to_simplex", "_vertex_neighbor_vertices"),
+    "scipy.stats._distribution_infrastructure.UnivariateDistribution": (
+        *("_moment_raw_cache", "_moment_central_cache", "_moment_standardized_cache"),
+        *("_moment_methods", "_method_cache", "_support_cache"),
+    ),
+    "statsmodels.base.model.Results": ("_cache", "_summary_cache"),
+    "xarray.core.groupby.GroupBy": ("_groups", "_dims", "_sizes"),
+}
+# What these have is the same empty and not there yet.
+_EMPTY_OR_NONE: dict[str, tuple[str, ...]] = {
+    "xarray.core.variable.Variable": ("_attrs", "_encoding"),
+    "xarray.core.dataset.Dataset": ("_attrs", "_encoding"),
+    "xarray.core.dataarray.DataArray": ("_attrs", "_encoding"),
+}
+_UNCHANGEABLE = frozenset(
+    "builtins.NoneType builtins.bool builtins.int builtins.float builtins.complex builtins.str builtins.bytes"
+    " builtins.range datetime.date datetime.datetime datetime.time datetime.timedelta decimal.Decimal"
+    " fractions.Fraction".split()
+)
+_DEEP = 5  # tuples inside each other that are looked into
+
+
+class Memos(NamedTuple):
+    """The names under which objects of a class remember something: whatever it is, or only what cannot change."""
+
+    any_value: frozenset[str]
+    unchangeable: frozenset[str]
+    empty: frozenset[str]  # or only what is empty
+
+    def filled(self, obj: object) -> dict[str, Any]:
+        """What an object remembers just now that does not count, by name."""
+        found = {name: value for name, value in attributes_of(obj).items() if self._is_filled(name, value)}
+        for name in (self.any_value | self.empty) - found.keys():
+            slot = member(type(obj), name)
+            if type(slot) is MemberDescriptorType:
+                try:
+                    value = slot.__get__(obj)
+                except AttributeError:  # not set
+                    continue
+                if self._is_filled(name, value):
+                    found[name] = value
+        return found
+
+    def _is_filled(self, name: str, value: object) -> bool:
+        if name in self.empty:
+            return value is None or value == {}
+        return name in self.any_value or (name in self.unchangeable and _is_unchangeable(value))
+
+
+_known: dict[type, Memos | None] = {}
+
+
+def memos_of(cls: type) -> Memos | None:
+    """What objects of a class remember of themselves; None for nothing. Found out once for each class."""
+    try:
+        return _known[cls]
+    except KeyError:
+        found = _known[cls] = _find(cls)
+        return found
+
+
+def _find(cls: type) -> Memos | None:
+    of_libraries: set[str] = set()
+    of_users: set[str] = set()
+    empty: set[str] = set()
+    for base in bases_of(cls):
+        for name, value in members_of(base).items():
+            kind = type(value).__name__
+            if kind in _KEEPING:
+                of_libraries.add(_KEEPING[kind])
+            elif kind in _REMEMBERING or is_a(value, functools.cached_property):
+                (of_users if is_user_code(base) else of_libraries).add(name)
+        of_libraries.update(_FILLED.get(_full_name(base), ()))
+        empty.update(_EMPTY_OR_NONE.get(_full_name(base), ()))
+    if of_users:
+        of_users -= {name for base in bases_of(cls) if is_user_code(base) for name in stored_names(base)}
+    found = Memos(frozenset(of_libraries), frozenset(of_users), frozenset(empty))
+    return found if any(found) else None
+
+
+def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
+    """What pickle takes of an object, without what the object remembers: from its dicts of attributes.
+
+    As if that had never been there: where nothing else is left, there is no state.
+    """
+    if type(state) is dict:
+        kept = {name: value for name, value in state.items() if filled.get(name, filled) is not value}
+        if type(attributes := kept.get("__dict__")) is dict:  # as pydantic's models have it
+            kept["__dict__"] = without(attributes, filled) or {}
+        return kept or (None if state else state)
+    if type(state) is tuple and depth < _DEEP:
+        parts = tuple(without(part, filled, depth + 1) for part in state)
+        if len(parts) == 2 and parts[1] is None and state[1]:  # noqa: PLR2004 - attributes, and slots that are all gone
+            return parts[0]
+        return parts
+    return state
+
+
+def _is_unchangeable(value: object, depth: int = 0) -> bool:
+    if _full_name(type(value)) in _UNCHANGEABLE:
+        return True
+    inner: Any = value if type(value) in (tuple, frozenset) and depth < _DEEP else None
+    return inner is not None and all(_is_unchangeable(part, depth + 1) for part in inner)
+
+
+def _full_name(cls: type) -> str:
+    return f"{module_of(cls)}.{qualname_of(cls)}"
