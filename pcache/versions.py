@@ -37,6 +37,7 @@ _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
 _KEY_CONTEXT = b"pcache key 1\x00"
 _PART_DIGITS = 16
+_MOST_DECLARED = 10_000  # parts of something declared that are looked into; it may contain itself
 
 
 class Version(NamedTuple):
@@ -164,12 +165,22 @@ def _try_declared(value: object) -> None:
     """Raise what looking at something declared raises, and `ValueError` for text that is meant for a file."""
     if isinstance(value, os.PathLike):
         read_any(os.fspath(value))
-    for part in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+    for part in _parts_of(value):
         if isinstance(part, (str, bytes)) and os.path.isfile(part):
             raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")
         if isinstance(part, os.PathLike) and part is not value and not isinstance(part, File):
             raise ValueError("a path in it counts as text; list each Path or File by itself")
     fingerprint.of_callable(len, "none", (value,))
+
+
+def _parts_of(value: object) -> Iterator[object]:
+    """What plain containers hold, down to their bottom; anything else itself."""
+    queue = [value]
+    for part in queue:
+        if isinstance(part, (list, tuple, set, frozenset, dict)) and len(queue) < _MOST_DECLARED:
+            queue += [*part, *part.values()] if isinstance(part, dict) else part
+        else:
+            yield part
 
 
 def _absolute(file: str) -> str:
