@@ -28,6 +28,7 @@ _BARE = frozenset(("python", "numpy", "pandas", "PIL"))
 # The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
 _SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
+_MOST_CLASSES = 4096  # remembered: those made anew at each call must not pile up
 _STORE_ATTR = opmap["STORE_ATTR"]
 # What exceptions have besides, in C, that follows from the rest or says how they came here.
 _OF_NO_ACCOUNT = frozenset(("args", "characters_written", "exceptions", "message", "__dict__", "__traceback__"))
@@ -56,6 +57,8 @@ def author_of(cls: type) -> Author | None:
     try:
         return _authors[cls]
     except KeyError:
+        if len(_authors) >= _MOST_CLASSES:
+            _authors.clear()
         found = _authors[cls] = _find_author(cls)
         return found
 
@@ -154,6 +157,7 @@ def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, boo
     return reduced, {} if _covers(reduced, found) else found, _names(reduced, type(obj))
 
 
+@functools.lru_cache(_MOST_CLASSES)
 def _fields(cls: type) -> dict[str, Any]:
     """What exceptions of a class keep outside of their attributes: `__cause__`, `lineno`, `name`, `reason`, ..."""
     bases = [base for base in cls.__mro__ if base.__module__ == "builtins" and issubclass(base, BaseException)]
@@ -167,18 +171,22 @@ def _fields(cls: type) -> dict[str, Any]:
 
 def _besides_arguments(error: BaseException, reduced: tuple[Any, ...]) -> dict[str, Any]:
     """What an exception has that loading its pickle would not give it, such as what it was caused by."""
-    known = [reduced[1], *reduced[1]]
-    known += [inner for part in reduced[1] if isinstance(part, tuple) for inner in part]
-    for state in reduced[2:3]:
-        known += state.values() if isinstance(state, dict) else ()
     found = {}
-    for name, field in _fields(type(error)).items():
+    cls: type = type(error)
+    for name, field in _fields(cls).items():
         try:
             value = field.__get__(error)
         except (AttributeError, TypeError):  # not set
             continue
-        if not (value is None or value is False or any(_is_same(value, one) for one in known)):
+        if not (value is None or value is False):
             found[name] = value
+    if not found:
+        return found
+    known = [reduced[1], *reduced[1]]
+    known += [inner for part in reduced[1] if isinstance(part, tuple) for inner in part]
+    for state in reduced[2:3]:
+        known += state.values() if isinstance(state, dict) else ()
+    found = {name: value for name, value in found.items() if not any(_is_same(value, one) for one in known)}
     if "__cause__" in found:  # setting it sets this
         found["__suppress_context__"] = error.__suppress_context__
     return found
@@ -270,7 +278,8 @@ def _set(obj: Any, values: dict[str, Any]) -> None:
     """Set attributes past any `__setattr__`, and past properties that keep them in the dict."""
     slots = {slot for cls in type(obj).__mro__ for slot in _slots(cls)}
     if isinstance(obj, BaseException):
-        slots |= _fields(type(obj)).keys()
+        cls: type = type(obj)
+        slots |= _fields(cls).keys()
     for name, value in values.items():
         if name in slots:
             object.__setattr__(obj, name, value)
@@ -298,7 +307,7 @@ def _mentions(member: Any) -> set[str]:
     return {name for function in _functions(member) for name in function.__code__.co_names}
 
 
-@functools.cache
+@functools.lru_cache(_MOST_CLASSES)
 def _known_to_all(base: type) -> frozenset[str]:
     """What a class and its bases know. Rarely asked: reading the code of those of pandas takes 10 ms."""
     return frozenset().union(*map(_known_to, base.__mro__[:-1]))

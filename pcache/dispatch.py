@@ -187,9 +187,10 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
 
 def _without_memos(obj: Any, encoder: Encoder) -> object:
     """An object as pickle takes it, without what it remembers of itself."""
-    memos = memos_of(type(obj))
+    cls = type(obj)
+    memos = memos_of(cls)
     filled = memos.filled(obj) if memos else {}
-    content = _as_pickled(obj, encoder)
+    content = NotImplemented if author_of(cls) is None else _as_pickled(obj, encoder)
     if not filled:
         return content
     reduced: Any = obj.__reduce_ex__(_PROTOCOL) if content is NotImplemented else content

@@ -11,11 +11,11 @@ when it is first needed, and what was appended to it counts. So does one that a 
 from __future__ import annotations
 
 import functools
-from types import MemberDescriptorType
-from typing import Any, NamedTuple
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any
 
 from pcache.additions import stored_names
-from pcache.looking import attributes_of, bases_of, is_a, member, members_of, module_of, qualname_of
+from pcache.looking import bases_of, is_a, member, members_of, module_of, qualname_of
 from pcache.provenance import is_user_code
 
 # Descriptors that keep what they computed among the attributes, under their own name: by the names of their types.
@@ -50,34 +50,44 @@ _UNCHANGEABLE = frozenset(
     " builtins.range datetime.date datetime.datetime datetime.time datetime.timedelta decimal.Decimal"
     " fractions.Fraction".split()
 )
+_MOST_CLASSES = 4096  # remembered: those made anew at each call must not pile up
 _DEEP = 5  # tuples inside each other that are looked into
 
 
-class Memos(NamedTuple):
-    """The names under which objects of a class remember something: whatever it is, or only what cannot change."""
+class Memos:
+    """The names under which objects of a class remember something.
 
-    any_value: frozenset[str]
-    unchangeable: frozenset[str]
-    empty: frozenset[str]  # or only what is empty
+    Whatever it is, only what cannot change, or only what is empty.
+    """
+
+    __slots__ = ("_any_value", "_dict", "_empty", "_names", "_slots", "_unchangeable")
+
+    def __init__(self, cls: type, any_value: set[str], unchangeable: set[str], empty: set[str]) -> None:
+        self._any_value, self._unchangeable, self._empty = any_value, unchangeable, empty
+        self._names = frozenset(any_value | unchangeable | empty)
+        self._dict = next(
+            (members_of(base)["__dict__"] for base in bases_of(cls) if "__dict__" in members_of(base)), None
+        )
+        found = ((name, member(cls, name)) for name in sorted(self._names))
+        self._slots = [(name, slot) for name, slot in found if type(slot) is MemberDescriptorType]
 
     def filled(self, obj: object) -> dict[str, Any]:
         """What an object remembers just now that does not count, by name."""
-        found = {name: value for name, value in attributes_of(obj).items() if self._is_filled(name, value)}
-        for name in (self.any_value | self.empty) - found.keys():
-            slot = member(type(obj), name)
-            if type(slot) is MemberDescriptorType:
-                try:
-                    value = slot.__get__(obj)
-                except AttributeError:  # not set
-                    continue
-                if self._is_filled(name, value):
-                    found[name] = value
-        return found
+        attributes = self._dict.__get__(obj) if type(self._dict) is GetSetDescriptorType else {}
+        found: dict[str, Any] = {}
+        if not self._names.isdisjoint(attributes):
+            found = {name: attributes[name] for name in self._names & attributes.keys()}
+        for name, slot in self._slots:
+            try:
+                found[name] = slot.__get__(obj)
+            except AttributeError:  # not set
+                continue
+        return {name: value for name, value in found.items() if self._is_filled(name, value)} if found else found
 
     def _is_filled(self, name: str, value: object) -> bool:
-        if name in self.empty:
-            return value is None or value == {}
-        return name in self.any_value or (name in self.unchangeable and _is_unchangeable(value))
+        if name in self._any_value:
+            return True
+        return (value is None or value == {}) if name in self._empty else _is_unchangeable(value)
 
 
 _known: dict[type, Memos | None] = {}
@@ -88,6 +98,8 @@ def memos_of(cls: type) -> Memos | None:
     try:
         return _known[cls]
     except KeyError:
+        if len(_known) >= _MOST_CLASSES:
+            _known.clear()
         found = _known[cls] = _find(cls)
         return found
 
@@ -107,8 +119,7 @@ def _find(cls: type) -> Memos | None:
         empty.update(_EMPTY_OR_NONE.get(_full_name(base), ()))
     if of_users:
         of_users -= {name for base in bases_of(cls) if is_user_code(base) for name in stored_names(base)}
-    found = Memos(frozenset(of_libraries), frozenset(of_users), frozenset(empty))
-    return found if any(found) else None
+    return Memos(cls, of_libraries, of_users, empty) if of_libraries or of_users or empty else None
 
 
 def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
