@@ -315,12 +315,7 @@ def _known_to_all(base: type) -> frozenset[str]:
 
 def _known_to(cls: type) -> set[str]:
     """The names of a class' members, and of the attributes that its methods set."""
-    return set(vars(cls)) | stored_names(cls)
-
-
-def stored_names(cls: type) -> set[str]:
-    """The names of the attributes that the methods of a class set."""
-    names: set[str] = set()
+    names = set(vars(cls))
     for function in (function for member in vars(cls).values() for function in _functions(member)):
         code, high = function.__code__, 0
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):

@@ -48,7 +48,7 @@ def attributes_of(obj: object) -> dict[str, Any]:
     for base in _MRO(type(obj)):
         entry = _DICT(base).get("__dict__")
         if entry is not None:
-            if type(entry) is not GetSetDescriptorType:
+            if type(entry) not in _BUILT_IN:
                 return {}  # a property of somebody's
             found = entry.__get__(obj)
             return found if type(found) is dict else {}

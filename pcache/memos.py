@@ -5,18 +5,19 @@ computed. What is remembered follows from the rest, which counts; an object has 
 
 That holds for what a library remembers, whose author says so by the descriptor, and for the tables below. Of the user's
 own classes only values that cannot have been changed since are left out: a `cached_property` is also how a list is made
-when it is first needed, and what was appended to it counts. So does one that a method of the class assigns to.
+when it is first needed, and what was appended to it counts. So does one that any source of the user's assigns to.
 """
 
 from __future__ import annotations
 
 import functools
+import re
+import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from pcache.additions import stored_names
-from pcache.looking import bases_of, is_a, member, members_of, module_of, qualname_of
-from pcache.provenance import is_user_code
+from pcache.looking import bases_of, is_a, look, member, members_of, module_of, qualname_of
+from pcache.provenance import is_user_code, is_user_module
 
 # Descriptors that keep what they computed among the attributes, under their own name: by the names of their types.
 _REMEMBERING = frozenset(
@@ -60,11 +61,12 @@ class Memos:
     Whatever it is, only what cannot change, or only what is empty.
     """
 
-    __slots__ = ("_any_value", "_dict", "_empty", "_names", "_slots", "_unchangeable")
+    __slots__ = ("_any_value", "_dict", "_empty", "_names", "_seen", "_slots", "_unchangeable")
 
     def __init__(self, cls: type, any_value: set[str], unchangeable: set[str], empty: set[str]) -> None:
         self._any_value, self._unchangeable, self._empty = any_value, unchangeable, empty
         self._names = frozenset(any_value | unchangeable | empty)
+        self._seen: tuple[int, frozenset[str]] = (0, frozenset())
         self._dict = next(
             (members_of(base)["__dict__"] for base in bases_of(cls) if "__dict__" in members_of(base)), None
         )
@@ -87,7 +89,16 @@ class Memos:
     def _is_filled(self, name: str, value: object) -> bool:
         if name in self._any_value:
             return True
-        return (value is None or value == {}) if name in self._empty else _is_unchangeable(value)
+        if name in self._empty:
+            return value is None or value == {}
+        return _is_unchangeable(value) and name not in self._assigned()
+
+    def _assigned(self) -> frozenset[str]:
+        """Those of the user's names that something may assign to, as far as modules are loaded."""
+        count = len(sys.modules)
+        if self._seen[0] != count:
+            self._seen = count, _assigned_in_sources(self._unchangeable)
+        return self._seen[1]
 
 
 _known: dict[type, Memos | None] = {}
@@ -117,8 +128,6 @@ def _find(cls: type) -> Memos | None:
                 (of_users if is_user_code(base) else of_libraries).add(name)
         of_libraries.update(_FILLED.get(_full_name(base), ()))
         empty.update(_EMPTY_OR_NONE.get(_full_name(base), ()))
-    if of_users:
-        of_users -= {name for base in bases_of(cls) if is_user_code(base) for name in stored_names(base)}
     return Memos(cls, of_libraries, of_users, empty) if of_libraries or of_users or empty else None
 
 
@@ -138,6 +147,39 @@ def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
             return parts[0]
         return parts
     return state
+
+
+def _assigned_in_sources(names: set[str]) -> frozenset[str]:
+    """Which of these attributes the sources of the user's modules may assign to; all where one has no source.
+
+    By their text, since code of a module is gone once it has run: a statement that sets it, or its name as a text,
+    which `setattr` and mocks are given. Takes 0.1 ms a module; asked for where an object remembers something.
+    """
+    words = "|".join(map(re.escape, names))
+    target = r"[\w.,\[\] ]*"
+    operator = r"(?::[^=\n]*|\*\*|//|<<|>>|[-+*/%&|^@])?"
+    setting = re.compile(rf"(?m)(?:^|;)[ \t]*{target}\.({words})\b{target}{operator}=(?!=)|[\"']({words})[\"']")
+    found: set[str] = set()
+    for name, module in list(sys.modules.items()):
+        if is_user_module(name) and (text := _source_of(module)) is not None:
+            found.update(word for match in setting.finditer(text) for word in match.groups() if word)
+        elif name == "__main__":
+            return frozenset(names)
+    return frozenset(found)
+
+
+def _source_of(module: object) -> str | None:
+    """The text of a module; of a notebook that of its cells; None for what was typed in or has no source."""
+    path = look(module, "__file__")
+    if type(path) is str:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return None
+    cells = look(sys.modules.get("linecache"), "cache") or {}
+    texts = ["".join(cells[name][2]) for name in list(cells) if "ipython" in name or "ipykernel" in name]
+    return "\n".join(texts) if texts else None
 
 
 def _is_unchangeable(value: object, depth: int = 0) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,14 @@ from pydantic import BaseModel
 
 from pcache import Cache
 from tests.key_values import key_of
+from tests.running import run, write
+
+
+@pytest.fixture(autouse=True)
+def a_program_with_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The main module of a worker of pytest's has none, and could assign to anything."""
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", __file__, raising=False)
+
 
 Uses = tuple[Callable[[], Any], Callable[[Any], object]]
 
@@ -25,7 +34,7 @@ class Order:
     rate: int = 3
 
     @functools.cached_property
-    def total(self) -> int:
+    def amount(self) -> int:
         return sum(self.prices) * self.rate
 
     @functools.cached_property
@@ -42,7 +51,7 @@ class Order:
 
 class Table(dict[str, int]):
     @functools.cached_property
-    def total(self) -> tuple[int, ...]:
+    def amount(self) -> tuple[int, ...]:
         return tuple(self.values())
 
 
@@ -65,8 +74,8 @@ def frame() -> pd.DataFrame:
 
 
 OWN: dict[str, Uses] = {
-    "dataclass": (Order, lambda order: order.total),
-    "dict": (lambda: Table(a=1), lambda table: table.total),
+    "dataclass": (Order, lambda order: order.amount),
+    "dict": (lambda: Table(a=1), lambda table: table.amount),
     "model": (Model, lambda model: model.twice),
     "no other state": (Empty, lambda empty: empty.answer),
     "groups": (lambda: frame().groupby("a"), lambda groups: (groups.sum(), groups.groups, groups.indices)),
@@ -149,6 +158,41 @@ def test_what_can_have_changed_counts() -> None:
     assert key_of(given) != key_of(Order())
 
 
+SCRIPT = """
+    import functools
+    import sys
+    from pcache.keys import encode
+    class Order:
+        price = 2
+        @functools.cached_property
+        def total(self): return self.price
+    order = Order()
+    before = encode(order)
+    print(order.total, encode(order) == before)
+    {statement}
+    print(encode(order) == before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "counts"),
+    {
+        "order.total = 3": True,
+        "sys.x, order.total = 1, 3": True,
+        "order.total += 1": True,
+        "order.total: int = 3": True,
+        "setattr(order, 'total', 3)": True,
+        "order.__dict__['total'] = 3": True,
+        "if order.total == 3 or order.total <= 1: print(order.total, 1)": False,
+        "x = order.total, 3": False,
+    }.items(),
+)
+def test_what_is_assigned_to_counts(tmp_path: Path, statement: str, counts: bool) -> None:
+    """A source of the user's that sets a `cached_property` makes an attribute of it, in doubt from the beginning."""
+    lines = run(write(tmp_path / "program.py", SCRIPT.format(statement=statement)))
+    assert lines == (["2 False", "False"] if counts else ["2 True", "True"])
+
+
 def test_a_changed_cache_of_an_image_counts() -> None:
     """nibabel hands out the array that it remembers: what was written into it is what the next one reads."""
     image = brain()
@@ -162,7 +206,7 @@ def test_one_result_for_an_object_that_is_used_meanwhile(tmp_path: Path) -> None
     """The function that is cached uses its argument, too."""
     cache = Cache(tmp_path, signing_key=bytes(32))
     order = Order()
-    total = cache.cached(lambda order: runs.append(1) or order.total)
+    total = cache.cached(lambda order: runs.append(1) or order.amount)
     runs: list[int] = []
     for _ in range(3):
         total(order)
