@@ -22,7 +22,7 @@ _LONGEST_PATH = 4096
 _PROTOCOL = 5
 
 
-def texts_in(reduced: Any) -> Iterator[str]:
+def texts_in(reduced: Any, most: int = _MOST_PARTS) -> Iterator[str]:
     """The texts and paths in what pickle makes of an object, as far as they lie in plain containers at its surface."""
     queue: list[tuple[Any, int]] = [(part, 0) for part in (reduced[1:] if isinstance(reduced, tuple) else ())]
     for part, depth in queue:
@@ -30,9 +30,9 @@ def texts_in(reduced: Any) -> Iterator[str]:
             text = os.fsdecode(part)
             if 0 < len(text) < _LONGEST_PATH and "\0" not in text:
                 yield text
-        elif depth < _DEEP and len(queue) < _MOST_PARTS and type(part) in (dict, list, tuple):
+        elif depth < _DEEP and len(queue) < most and type(part) in (dict, list, tuple):
             inner = part.values() if type(part) is dict else part
-            queue += [(one, depth + 1) for one, _ in zip(inner, range(_MOST_PARTS), strict=False)]
+            queue += [(one, depth + 1) for one, _ in zip(inner, range(most), strict=False)]
 
 
 def _is_path(value: object) -> bool:

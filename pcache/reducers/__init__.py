@@ -20,8 +20,8 @@ for _library, _module in {
     "PIL": "images",
     "pydantic": "models",
     **dict.fromkeys(
-        "_io dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel shelve sqlalchemy sqlite3 tarfile"
-        " xarray zarr zipfile".split(),
+        "_io dask dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel partd shelve sqlalchemy sqlite3"
+        " tarfile xarray xml zarr zipfile".split(),
         "handles",
     ),
 }.items():

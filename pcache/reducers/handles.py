@@ -19,26 +19,36 @@ from blake3 import blake3
 from pcache.dispatch import FILES, Reduced, register_reducer
 from pcache.files import Reading, glance, note, read_folder
 from pcache.hearsay import texts_in
+from pcache.looking import look
+from pcache.memos import memos_of, without
 
 if TYPE_CHECKING:
     from pcache.keys import Encoder
 
 _PROTOCOL = 5
+_MOST_PARTS = 100_000  # of what a handle's pickle says: graphs of dask's have many
 _WAY_OUT = "what it reads may change while it stays the same; pass "
 
-# Whose pickles name all that they read; True where those that read from elsewhere have no key, else they hold it.
-_READING: dict[str, bool] = {
-    "fsspec.core.OpenFile": True,
-    "fsspec.implementations.local.LocalFileOpener": True,
-    "fsspec.mapping.FSMap": True,
-    "jinja2.loaders.FileSystemLoader": True,
-    "nibabel.arrayproxy.ArrayProxy": False,
-    "nibabel.ecat.EcatImageArrayProxy": False,
-    "nibabel.minc1.MincImageArrayProxy": False,
-    "nibabel.parrec.PARRECArrayProxy": False,
-    "pyarrow._dataset.FileFragment": True,
-    "zarr.storage._local.LocalStore": True,
-    "zarr.storage._zip.ZipStore": True,
+_LOCAL = "local"  # those that read from elsewhere have no key
+_FOLDERS = "folders"  # the same, and what they name may be a folder
+_ANY = "any"  # those that name no file hold what they read
+# Whose pickles name all that they read.
+_READING: dict[str, str] = {
+    "dask._task_spec.Task": _ANY,
+    "dask.highlevelgraph.MaterializedLayer": _ANY,
+    "fsspec.core.OpenFile": _LOCAL,
+    "fsspec.implementations.local.LocalFileOpener": _LOCAL,
+    "fsspec.mapping.FSMap": _FOLDERS,
+    "jinja2.loaders.FileSystemLoader": _FOLDERS,
+    "nibabel.arrayproxy.ArrayProxy": _ANY,
+    "nibabel.ecat.EcatImageArrayProxy": _ANY,
+    "nibabel.minc1.MincImageArrayProxy": _ANY,
+    "nibabel.parrec.PARRECArrayProxy": _ANY,
+    "partd.file.File": _FOLDERS,
+    "pyarrow._dataset.FileFragment": _LOCAL,
+    "zarr.storage._fsspec.FsspecStore": _FOLDERS,
+    "zarr.storage._local.LocalStore": _FOLDERS,
+    "zarr.storage._zip.ZipStore": _LOCAL,
 }
 _FILE = "pcache.File of the file"
 _ROWS = "what it returns: rows, a frame"
@@ -54,6 +64,8 @@ _REFUSED: dict[str, str] = {
     "fileinput.FileInput": "pcache.File of each of the files",
     "fsspec.spec.AbstractBufferedFile": "what read() returns",
     "h5py._hl.base.HLObject": f"the array, as dataset[...] has it, or {_FILE}",
+    "multiprocessing.managers.BaseProxy": "what it stands for: a list, a dict",
+    "nibabel.streamlines.tractogram.LazyTractogram": f"what load(lazy_load=False) returns, or {_FILE}",
     "mmap.mmap": f"its bytes, or {_FILE}",
     "netCDF4._netCDF4.Dataset": f"the array, as dataset['name'][:] has it, or {_FILE}",
     "netCDF4._netCDF4.Variable": f"the array, as variable[:] has it, or {_FILE}",
@@ -75,33 +87,38 @@ _REFUSED: dict[str, str] = {
     "sqlite3.Connection": f"{_ROWS}, or {_FILE}",
     "sqlite3.Cursor": "the rows that fetchall() returns",
     "tarfile.TarFile": _FILE,
-    "zarr.storage._fsspec.FsspecStore": "the array, as array[...] has it",
     "zarr.storage._obstore.ObjectStore": "the array, as array[...] has it",
+    "xml.etree.ElementTree.iterparse.<locals>.IterParseIterator": _FILE,
     "zipfile.ZipFile": _FILE,
 }
 
 
-def _reading(*, must_be_here: bool) -> Any:
+def _reading(where: str) -> Any:
     def reduce(obj: Any, encoder: Encoder) -> object:
         """What pickle says of a handle, with the content of the files and folders that it names."""
         reduced = obj.__reduce_ex__(_PROTOCOL)
-        parts = [list(part) if hasattr(part, "__next__") else part for part in reduced]
-        return (type(obj), parts, _contents(obj, reduced, encoder, must_be_here=must_be_here))
+        memos = memos_of(type(obj))
+        filled = memos.filled(obj) if memos else {}
+        parts = [list(part) if hasattr(part, "__next__") else without(part, filled) for part in reduced]
+        return (type(obj), parts, _contents(obj, reduced, encoder, where))
 
     return reduce
 
 
-def _contents(obj: Any, reduced: Any, encoder: Encoder, *, must_be_here: bool) -> list[bytes]:
+def _contents(obj: Any, reduced: Any, encoder: Encoder, where: str) -> list[bytes]:
     """The digests of all files and folders that what pickle says of an object names; they are noted."""
-    names = [text.removeprefix("file://") for text in dict.fromkeys(texts_in(reduced))]
+    names = [text.removeprefix("file://") for text in dict.fromkeys(texts_in(reduced, _MOST_PARTS))]
     paths = [name for name in names if os.sep in name or "." in name]
 
     def read() -> list[Reading]:
-        here = [path for path in paths if os.path.exists(path)] if _is_local(reduced) else []
-        return [read_folder(path, glance) if os.path.isdir(path) else glance(path) for path in here]
+        here = paths if _is_local(reduced) else []
+        readings = [glance(path) for path in here if os.path.isfile(path)]
+        if where == _FOLDERS:
+            readings += [read_folder(path, glance) for path in here if os.path.isdir(path)]
+        return readings
 
     readings = encoder.once(obj, read, FILES)
-    if must_be_here and paths and not readings:
+    if where != _ANY and paths and not readings:
         raise TypeError(f"it reads from elsewhere, or from a file that is not there; {_WAY_OUT}what it reads")
     return [note(reading).digest for reading in readings]
 
@@ -109,8 +126,9 @@ def _contents(obj: Any, reduced: Any, encoder: Encoder, *, must_be_here: bool) -
 def _is_local(reduced: Any) -> bool:
     """Whether what pickle says of an object names no file system but that of this machine."""
     values = [*reduced[1], *(reduced[2].values() if len(reduced) > 2 and type(reduced[2]) is dict else ())]  # noqa: PLR2004
-    systems = [name for name in (type(value).__name__ for value in values) if name.endswith("FileSystem")]
-    return all(name == "LocalFileSystem" for name in systems)
+    systems = [look(value, "sync_fs", value) for value in values]  # behind fsspec's wrapper
+    names = [type(system).__name__ for system in systems]
+    return all(name == "LocalFileSystem" for name in names if "FileSystem" in name)
 
 
 def _refuse(way_out: str) -> Any:
@@ -142,7 +160,7 @@ def _row(state: Any, _encoder: Encoder) -> object:
 def _file_manager(manager: Any, encoder: Encoder) -> object:
     """What xarray opens files with: by how, and by the files, and not by the number that each opening gets."""
     args = [os.fspath(part) if isinstance(part, os.PathLike) else part for part in manager._args]
-    contents = _contents(manager, (None, args), encoder, must_be_here=True)
+    contents = _contents(manager, (None, args), encoder, _LOCAL)
     return (manager._opener, args, manager._mode, manager._kwargs, contents)
 
 
@@ -170,8 +188,8 @@ def _is_unchanged(image: Any, cache: Any) -> bool:
     return fresh.shape == cache.shape and content_digest(fresh) == content_digest(cache)
 
 
-for _name, _must in _READING.items():
-    register_reducer(_name, _reading(must_be_here=_must), subclasses=True)
+for _name, _where in _READING.items():
+    register_reducer(_name, _reading(_where), subclasses=True)
 for _name, _words in _REFUSED.items():
     register_reducer(_name, _refuse(_words), subclasses=True)
 register_reducer("xarray.backends.file_manager.CachingFileManager", _file_manager, subclasses=True)
