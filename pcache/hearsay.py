@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pcache.errors import PcacheWarning
-from pcache.looking import bases_of, module_of, qualname_of
+from pcache.looking import bases_of, member, module_of, qualname_of
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
@@ -41,8 +41,17 @@ def _is_path(value: object) -> bool:
     )
 
 
+def _says_what_it_is(cls: type) -> bool:
+    """Whether objects of a class are paths, or time zones, which hold what their file said beside its name."""
+    return member(cls, "__fspath__") is not None or any(
+        (module_of(base), qualname_of(base)) == ("datetime", "tzinfo") for base in bases_of(cls)
+    )
+
+
 def tell_of_files(obj: Any) -> None:
     """Warn of an object whose pickle holds the absolute path of a file that is there."""
+    if _says_what_it_is(type(obj)):
+        return
     for text in texts_in(obj.__reduce_ex__(_PROTOCOL)):
         if os.path.isabs(text) and os.path.isfile(text):
             name = f"{module_of(type(obj))}.{qualname_of(type(obj))}"

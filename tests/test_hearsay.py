@@ -19,6 +19,13 @@ PACKAGE = """
     class Reader:
         def __init__(self, path):
             self.options = {"path": path}
+    import datetime
+    class Place:
+        def __init__(self, path): self.path = path
+        def __fspath__(self): return self.path
+    class Zone(datetime.tzinfo):
+        def __init__(self, path=""): self.path = path
+        def __getstate__(self): return {"path": self.path}
     class Reduced:
         def __init__(self, path):
             self.path = path
@@ -69,6 +76,13 @@ def test_paths_and_texts_are_what_they_say(tmp_path: Path, table: Path) -> None:
     notices.forget()
     size = Cache(tmp_path / "cache", signing_key=bytes(32)).cached(lambda *values: 1)
     assert size(table, str(table), {"path": table}, write) == 1
+
+
+@pytest.mark.parametrize("name", ["Place", "Zone"])
+def test_a_package_s_paths_and_time_zones(tmp_path: Path, package: ModuleType, table: Path, name: str) -> None:
+    """What is a path to Python is one, and a time zone holds what its file said."""
+    size = Cache(tmp_path / "cache", signing_key=bytes(32)).cached(lambda place: 1)
+    assert size(getattr(package, name)(str(table))) == 1
 
 
 def test_where_warnings_are_errors(tmp_path: Path, package: ModuleType, table: Path, caplog: Any) -> None:

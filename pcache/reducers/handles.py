@@ -46,6 +46,7 @@ _READING: dict[str, str] = {
     "nibabel.parrec.PARRECArrayProxy": _ANY,
     "partd.file.File": _FOLDERS,
     "pyarrow._dataset.FileFragment": _LOCAL,
+    "xarray.backends.common.AbstractDataStore": _ANY,  # what opens its files counts, too
     "zarr.storage._fsspec.FsspecStore": _FOLDERS,
     "zarr.storage._local.LocalStore": _FOLDERS,
     "zarr.storage._zip.ZipStore": _LOCAL,
@@ -188,6 +189,15 @@ def _is_unchanged(image: Any, cache: Any) -> bool:
     return fresh.shape == cache.shape and content_digest(fresh) == content_digest(cache)
 
 
+def _known(_obj: object, _encoder: Encoder) -> object:
+    return NotImplemented
+
+
+def _lock(_lock: object, _encoder: Encoder) -> object:
+    """A lock that pickle takes by a number of its own: it decides when something is read, and not what."""
+    return ()
+
+
 for _name, _where in _READING.items():
     register_reducer(_name, _reading(_where), subclasses=True)
 for _name, _words in _REFUSED.items():
@@ -196,4 +206,8 @@ register_reducer("xarray.backends.file_manager.CachingFileManager", _file_manage
 register_reducer("multiprocessing.shared_memory.SharedMemory", _shared_memory)
 register_reducer("multiprocessing.shared_memory.ShareableList", _shared_list)
 register_reducer("nibabel.dataobj_images.DataobjImage", _brain_image, subclasses=True)
+for _name in ("nibabel.fileholders.FileHolder", "xarray.core.datatree.DataTree"):
+    register_reducer(_name, _known)  # what they name is counted elsewhere in them
+for _name in ("dask.utils.SerializableLock", "xarray.backends.locks.SerializableLock"):
+    register_reducer(_name, _lock)
 register_reducer("sqlalchemy.orm.state.InstanceState", _row)

@@ -67,6 +67,17 @@ def chunks(folder: Path, content: int) -> Any:
     return need("fsspec").get_mapper(str(folder / "map"))
 
 
+def stack(folder: Path, content: int) -> Any:
+    dask = need("dask.array")
+    dask.to_npy_stack(folder / "stack", dask.from_array(np.full(4, content), chunks=2))
+    return dask.from_npy_stack(folder / "stack")
+
+
+def through_fsspec(folder: Path, content: int) -> Any:
+    zarr_array(folder, content)
+    return need("dask.array").from_zarr(str(folder / "data.zarr" / "a"))
+
+
 BY_CONTENT: dict[str, Open] = {
     "dataset": lambda folder, content: pyarrow.dataset.dataset(parquet(folder, content)),
     "dataset of a folder": lambda folder, content: pyarrow.dataset.dataset(str(Path(parquet(folder, content)).parent)),
@@ -81,6 +92,8 @@ BY_CONTENT: dict[str, Open] = {
     "dask bag": lambda folder, content: need("dask.bag").read_text(text(folder, content)),
     "xarray": lambda folder, content: need("xarray").open_dataset(netcdf(folder, content, need("xarray"))),
     "zarr": zarr_array,
+    "dask over zarr": through_fsspec,
+    "dask over a stack": stack,
 }
 
 
@@ -116,6 +129,28 @@ def test_in_another_process(tmp_path: Path) -> None:
     assert run(program, tmp_path / "cache", 1) == ["computes", "1"]
     assert run(program, tmp_path / "cache", 1) == ["1"]
     assert run(program, tmp_path / "cache", 2) == ["computes", "2"]
+
+
+OPENED = """
+    import sys
+    import xarray
+    from tests.key_values import key_of
+    print(key_of(xarray.open_dataset(sys.argv[1])), key_of(xarray.open_mfdataset([sys.argv[1]])))
+"""
+
+
+def test_opened_in_another_process(tmp_path: Path) -> None:
+    """Neither locks nor the numbers of openings count: what is opened twice is the same."""
+    need("dask")
+    path = netcdf(tmp_path, 1, need("xarray"))
+    program = write(tmp_path / "program.py", OPENED)
+    assert run(program, path, PYTHONHASHSEED="1") == run(program, path, PYTHONHASHSEED="2")
+
+
+def test_words_that_are_folders_are_not_read() -> None:
+    """A task's `"/"` is a word; reading what lies below would take hours."""
+    delayed = need("dask").delayed
+    assert key_of(delayed(len)("/", dask_key_name="x")) != key_of(delayed(len)(".", dask_key_name="x"))
 
 
 def test_a_file_that_changes_while_a_result_is_computed(tmp_path: Path) -> None:
