@@ -19,5 +19,10 @@ for _library, _module in {
     "torch": "tensors",
     "PIL": "images",
     "pydantic": "models",
+    **dict.fromkeys(
+        "_io dask dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel partd shelve sqlalchemy sqlite3"
+        " tarfile xarray xml zarr zipfile".split(),
+        "handles",
+    ),
 }.items():
     register_library(_library, f"{__name__}.{_module}")
