@@ -94,8 +94,16 @@ PYTHON = Package(
         "pattern_sub": Item(
             "functools.partial(re.compile('a').sub, '')", "functools.partial(re.compile('b').sub, '')", "x('aabb')"
         ),
-        "match": Item("re.match('a(.)', 'abc')", "re.match('a(.)', 'abd')", "x.groups(), x.span(), x.string"),
-        "struct_method": Item("struct.Struct('<I').unpack", "struct.Struct('>I').unpack", "x(bytes([0, 0, 0, 1]))"),
+        "match": Item(
+            "re.match('a(.)', 'abc')", "re.match('a(.)', 'abd')", "x.groups(), x.span(), x.string", stored=False
+        ),
+        "struct_method": Item(
+            "struct.Struct('<I').unpack",
+            "struct.Struct('>I').unpack",
+            "x(bytes([0, 0, 0, 1]))",
+            may_refuse=True,
+            stored=False,
+        ),
         "cmp_to_key": Item("by_size(1)", "by_size(-1)", "sorted([2, 1, 3], key=x)", may_refuse=True, stored=False),
         "count": Item("itertools.count(3)", "itertools.count(4)", "repr(x)", may_refuse=True),
         "context_variable": Item(
