@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.zoo import of_arrays, of_others, of_python
+from tests.zoo import of_arrays, of_others, of_pickle, of_python
 
 if TYPE_CHECKING:
     from tests.zoo.program import Package
 
 PACKAGES: dict[str, Package] = {
     "python": of_python.PYTHON,
+    "pickle": of_pickle.PICKLE,
     "numpy": of_arrays.NUMPY,
     "pandas": of_arrays.PANDAS,
     "scipy": of_arrays.SCIPY,

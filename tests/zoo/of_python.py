@@ -198,4 +198,5 @@ PYTHON = Package(
         "file": Item("pathlib.Path('a.txt')", "pathlib.Path('b.txt')", "x.name"),
         "mapped_range": Item("[range(3), slice(1, 2), ..., NotImplemented]", "[range(4), slice(1, 2), ..., None]", "x"),
     },
+    ("sys",),
 )
