@@ -231,6 +231,23 @@ KINDS: dict[str, Kind] = {
     "connection, in a loop": Kind(
         f"{CONNECT}for n in [VALUE]:\n    D.execute(f'create table t as select {{n}} as a')", READ
     ),
+    "connection, by a function that knows it": Kind(
+        f"{CONNECT}def fill():\n    D.execute('create table t as select VALUE as a')\nfill()", READ
+    ),
+    "connection, by a class that knows it": Kind(
+        f"{CONNECT}class Filled:\n    D.execute('create table t as select VALUE as a')", READ
+    ),
+    "connection, by a decorator": Kind(
+        f"{CONNECT}def filled(f):\n    D.execute('create table t as select VALUE as a')\n    return f\n"
+        "@filled\ndef helper():\n    pass",
+        READ,
+    ),
+    "connection, by a comprehension": Kind(
+        f"{CONNECT}[D.execute(f'create table t as select {{n}} as a') for n in [VALUE]]", READ
+    ),
+    "connection, in a loop over itself": Kind(
+        f"{CONNECT}for d in [D]:\n    d.execute('create table t as select VALUE as a')", READ
+    ),
     "connection, in branches": Kind(
         f"{CONNECT}if D:\n    try:\n        D.execute('create table t as select VALUE as a')\n    finally:\n"
         "        pass",

@@ -58,12 +58,15 @@ def take_{name}(x):
 def make_{name}():
     ran()
     return {now}
-item = Item({name!r}, may_refuse={may_refuse}, stored={stored})
-item.argument(lambda: {make}, lambda: {other}, take_{name}, see_{name})
-item.as_global(read_{name}, see_{name}(G_{name}))
-item.result(make_{name}, see_{name}, see_{name}({now}))
-item.say()
+def probe_{name}():
+    item = Item({name!r}, may_refuse={may_refuse}, stored={stored})
+    item.argument(lambda: {make}, lambda: {other}, take_{name}, see_{name})
+    item.as_global(read_{name}, see_{name}(G_{name}))
+    item.result(make_{name}, see_{name}, see_{name}({now}))
+    item.say()
 """
+
+MAIN = 'if __name__ == "__main__":'
 
 
 def files_of(package: Package, *, edited: bool) -> dict[str, str]:
@@ -72,7 +75,8 @@ def files_of(package: Package, *, edited: bool) -> dict[str, str]:
         BLOCK.format(name=name, now=item.other if edited else item.make, **item._asdict())
         for name, item in package.items.items()
     ]
-    return {"program.py": "\n".join([HEAD, textwrap.dedent(package.setup), *blocks])}
+    calls = [f"    probe_{name}()" for name in package.items]
+    return {"program.py": "\n".join([HEAD, textwrap.dedent(package.setup), *blocks, MAIN, *calls])}
 
 
 def play(folder: Path, names: Iterable[str], files_of: Callable[..., dict[str, str]]) -> dict[str, list[str]]:
