@@ -276,7 +276,9 @@ DASK = Package(
     "import dask, dask.array as da",
     {
         "array": Item("da.ones(4, chunks=2) + 1", "da.ones(4, chunks=2) + 2", "x.compute().tolist()", may_refuse=True),
-        "delayed": Item("dask.delayed(int)('1')", "dask.delayed(int)('2')", "x.compute()", may_refuse=True),
+        "delayed": Item(
+            "dask.delayed(int, pure=True)('1')", "dask.delayed(int, pure=True)('2')", "x.compute()", may_refuse=True
+        ),
     },
     ("dask", "numpy"),
 )
