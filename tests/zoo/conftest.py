@@ -11,9 +11,9 @@ import pytest
 from tests.zoo.program import play
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
-    Played = Callable[[str, Iterable[str], Callable[..., dict[str, str]]], dict[str, list[str]]]
+    Played = Callable[..., dict[str, list[str]]]
 
 
 @pytest.fixture
@@ -23,11 +23,11 @@ def played(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
     if hasattr(request.config, "workerinput"):
         folder = folder.parent  # that of the whole run, which its workers share
 
-    def play_once(name: str, items: Iterable[str], files_of: Callable[..., dict[str, str]]) -> dict[str, list[str]]:
+    def play_once(name: str, *arguments: Any) -> dict[str, list[str]]:
         found = folder / f"zoo-{name}.json"
         with filelock.FileLock(f"{found}.lock"):
             if not found.exists():
-                found.write_text(json.dumps(play(folder / f"zoo-{name}", items, files_of)))
+                found.write_text(json.dumps(play(folder / f"zoo-{name}", *arguments)))
         faults: Any = json.loads(found.read_text())
         return faults  # type: ignore[no-any-return]
 

@@ -463,27 +463,36 @@ def read():
 """
 
 MAIN = """\
-import importlib, sys
+import importlib, os, sys
 from tests.zoo.probes import Item
+def edit(*modules):
+    for module in modules:
+        os.replace(f"{{module.__file__}}.edited", module.__file__)
+        importlib.reload(module)
 for name, file in {files!r}:
     item = Item(name)
     try:
-        module = importlib.import_module(file)
+        module, other = importlib.import_module(file), importlib.import_module(file + "_other")
     except ModuleNotFoundError as error:
         item.faults.append(f"missing: {{error.name}}")
     else:
         item.as_global(module.read, module.look())
+        if item.run == "reloaded":
+            item.reloaded(module, lambda: edit(other, module))
     item.say()
 """
+RUNS = (("first", "1"), ("again", "2"), ("edited", "3"), ("reloaded", "4"), ("restored", "5"))
 
 
 def files_of(*, edited: bool) -> dict[str, str]:
-    """A module for each kind, and a program that imports all of them."""
+    """A module for each kind, how it reads once it is edited, and a program that imports all of them."""
     names = {name: "kind_" + re.sub(r"\W+", "_", name) for name in KINDS}
     files = {"program.py": MAIN.format(files=list(names.items()))}
     for name, kind in KINDS.items():
-        value = kind.after if edited else kind.before
         texts = {names[name]: MODULE.format(text=kind.text, result=kind.result), f"{names[name]}_other": kind.other}
         for file, text in texts.items():
-            files[f"{file}.py"] = text.replace("OTHER", f"{names[name]}_other").replace("VALUE", value)
+            text = text.replace("OTHER", f"{names[name]}_other")
+            before, after = (text.replace("VALUE", value) for value in (kind.before, kind.after))
+            files[f"{file}.py"] = after if edited else before
+            files[f"{file}.py.edited"] = after
     return files

@@ -1,7 +1,8 @@
 """What the programs of the zoo import: a way to tell whether a cached function ran, and the calls that each item gets.
 
 A program runs three times with one cache: "first", "again" (another hash seed) and "edited" (other values in the
-place of the items). What went wrong is said in short lines, as JSON.
+place of the items). That of the edits runs twice more: "reloaded", in which the edit is made while it runs, and
+"restored", without the edit. What went wrong is said in short lines, as JSON.
 """
 
 from __future__ import annotations
@@ -77,8 +78,14 @@ class Item:
 
     def as_global(self, read: Callable[[], Any], right: object) -> None:
         """As a global of the module: an edit of it is noticed, and nothing else is."""
-        self.call("global", read, right, runs_now=self.run != "again")
+        self.call("global", read, right, runs_now=self.run in ("first", "edited"))
         self.call("global, read again", read, right, runs_now=False)
+
+    def reloaded(self, module: Any, edited: Callable[[], None]) -> None:
+        """As a global that changes while the program runs: the function that was made before notices, too."""
+        read = module.read
+        edited()
+        self.call("global, changed", read, module.look(), runs_now=None)
 
     def result(self, made: Callable[[], Any], see: Callable[[Any], Any], right: object) -> None:
         """As a result: what is loaded is what was returned."""

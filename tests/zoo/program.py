@@ -79,12 +79,17 @@ def files_of(package: Package, *, edited: bool) -> dict[str, str]:
     return {"program.py": "\n".join([HEAD, textwrap.dedent(package.setup), *blocks, MAIN, *calls])}
 
 
-def play(folder: Path, names: Iterable[str], files_of: Callable[..., dict[str, str]]) -> dict[str, list[str]]:
-    """Run a program three times, edited before the third; return what it said that went wrong, by item."""
+def play(
+    folder: Path,
+    names: Iterable[str],
+    files_of: Callable[..., dict[str, str]],
+    runs: Iterable[tuple[str, str]] = RUNS,
+) -> dict[str, list[str]]:
+    """Run a program several times, once with other texts; return what it said that went wrong, by item."""
     (folder / "work").mkdir(parents=True)
     (folder / "home").mkdir()
     faults: dict[str, list[str]] = {name: [] for name in names}
-    for run, seed in RUNS:
+    for run, seed in runs:
         for name, text in files_of(edited=run == "edited").items():
             (folder / "work" / name).write_text(text)
         for name, found in run_script(folder / "work" / "program.py", run, folder, seed):

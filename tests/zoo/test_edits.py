@@ -1,4 +1,4 @@
-"""Edits of the objects that modules hold: the next process computes anew, and without an edit it does not."""
+"""Edits of the objects that modules hold: the next process notices, so does this one, and nothing else is computed."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.zoo.edits import KINDS, files_of
+from tests.zoo.edits import KINDS, RUNS, files_of
 
 if TYPE_CHECKING:
     from tests.zoo.conftest import Played
 
 
 def faults_of(played: Played, kind: str) -> list[str]:
-    faults = played("edits", KINDS, files_of)[kind]
+    faults = played("edits", KINDS, files_of, RUNS)[kind]
     if faults and "missing: " in faults[0]:
         pytest.skip(f"{faults[0].rpartition(' ')[2]} is not installed; `make zoo` installs it")
     return faults
@@ -22,7 +22,15 @@ def faults_of(played: Played, kind: str) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_edit_is_noticed(played: Played, kind: str) -> None:
     """Nothing is stale, whatever type a global has."""
-    assert [fault for fault in faults_of(played, kind) if "computed anew" not in fault] == []
+    early = [fault for fault in faults_of(played, kind) if fault.startswith(("first: ", "again: ", "edited: "))]
+    assert [fault for fault in early if "computed anew" not in fault] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_edit_in_the_running_program_is_noticed(played: Played, kind: str) -> None:
+    """So is a module that is loaded again, and nothing of what it computes is found by a process with the old text."""
+    late = [fault for fault in faults_of(played, kind) if fault.startswith(("reloaded: ", "restored: "))]
+    assert [fault for fault in late if "computed anew" not in fault] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
