@@ -35,9 +35,9 @@ claim counters history home
 flights
 shards
 occupancy
-arguments differences reader reducers signature codes parts unhashable
-inspection publishing sources store superseded values mentions
-fences recompression removing room waiting walk
+arguments differences reader reducers codes parts unhashable
+inspection publishing sources store superseded uses values mentions
+fences recompression removing room signature waiting walk
 fingerprint storing
 callables flow
 captured versions explanation
