@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _PICKLING = frozenset(("__reduce_ex__", "__reduce__", "__getstate__"))
 # Whose own classes take attributes from outside, and drop them, or the name of a subclass, when they are pickled.
-_BARE = frozenset(("python", "numpy", "pandas", "PIL"))
+_BARE = frozenset(("python", "numpy", "pandas", "polars", "PIL"))
 # The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
 _SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
