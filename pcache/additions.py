@@ -235,6 +235,8 @@ def whole(obj: Any, protocol: int) -> Any:
 
 def exactly(cls: type) -> Callable[[Any], Any] | None:
     """How objects of a class of numpy's are pickled that lose something otherwise; None for all others."""
+    if not str(cls.__module__).startswith("numpy"):
+        return None
     names = [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__]
     if names[0] in ("numpy.str_", "numpy.bytes_"):
         return _characters
