@@ -84,7 +84,9 @@ class _Reducers(dict[type, Any]):
         if found is None:
             if issubclass(cls, type):
                 raise KeyError(cls)  # by name, as pickle does it
-            found = _as_it_says if author_of(cls) is None else _whole
+            names = {f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__}
+            lossy = next((reduce for name, reduce in _LOSSY.items() if name in names), None)
+            found = lossy or (_as_it_says if author_of(cls) is None else _whole)
         self[cls] = found
         return found
 
@@ -96,6 +98,16 @@ def _whole(obj: Any) -> Any:
     """An object with what the pickles of its class drop of it."""
     return whole(obj, PROTOCOL) or obj.__reduce_ex__(PROTOCOL)
 
+
+def _tensor(tensor: Any) -> Any:
+    """A tensor of torch; one that was computed from others comes back without them, and gradients end there."""
+    if tensor.grad_fn is not None:
+        raise pickle.PicklingError("its pickle drops the history that gradients go back through; return x.detach()")
+    return tensor.__reduce_ex__(PROTOCOL)
+
+
+# What is asked before objects are pickled that may come back as something else, by the name of their class or a base.
+_LOSSY = {"torch.Tensor": _tensor}
 
 # Called through `attempt` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
 load: Callable[[Any], Any] = pickle.loads

@@ -18,7 +18,7 @@ from pcache.culprit import attempt
 from pcache.fingerprint import Fingerprint
 from pcache.looking import attributes_of, bases_of, look, members_of, module_of
 from pcache.parts import digest_of
-from pcache.walk import Walk
+from pcache.walk import Walk, is_of_attrs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -88,6 +88,8 @@ class Shown(Walk):
         held += self._named(members, [name for name in _OF_CLASSES if name in members], path)
         for name in sorted(name for name in members if type(name) is str and name not in _OWN):
             value = members[name]
+            if isinstance(value, FunctionType) and is_of_attrs(value):
+                continue  # as the fields say
             if isinstance(value, (FunctionType, type)) or hasattr(type(value), "__get__"):
                 self.reference(value, f"{path}.{name}")  # shows what it is by itself
         for base in (type(cls), *bases_of(cls)[1:]):

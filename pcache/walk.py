@@ -211,7 +211,7 @@ class Walk:
             held.append([self.reference(one, path) for one in virtual])
         for name in sorted(members.keys() - _INCIDENTAL):
             value = self.look(members, name)
-            if name == "__hash__" and isinstance(value, FunctionType) and _is_of_attrs(value):
+            if name == "__hash__" and isinstance(value, FunctionType) and is_of_attrs(value):
                 continue
             if isinstance(value, _BY_REFERENCE) or hasattr(type(value), "__get__"):
                 held.append((name, self.reference(value, f"{path}.{name}")))
@@ -302,7 +302,7 @@ class Walk:
         ]
 
 
-def _is_of_attrs(function: FunctionType) -> bool:
+def is_of_attrs(function: FunctionType) -> bool:
     """Whether attrs made a method: into `__hash__` it writes the hash of a text, another one in each process."""
     return function.__code__.co_filename.startswith("<attrs generated")
 
