@@ -83,7 +83,7 @@ def changed(value: Any) -> list[Any]:
     if isinstance(value, dict):
         found += [dict(reversed(value.items())), dict(value), collections.OrderedDict(value), list(value.items())]
     if isinstance(value, (set, frozenset)):
-        found += [set(value), frozenset(value), set([*value][::-1])]
+        found += [set(value), frozenset(value)]
     return found
 
 
