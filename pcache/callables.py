@@ -63,7 +63,7 @@ def _reduce_class(cls: type, encoder: Encoder) -> object:
         place = named(cls)
         if place is not None and type_name(cls) not in _OF_VALUES:
             return _by_name(cls, place, encoder)
-        if place is not None or cls in _NOWHERE:
+        if place is not None or any(cls is one for one in _NOWHERE):
             return NotImplemented  # as pickle writes it
         if not cls.__flags__ & _HEAP_TYPE:
             return (type_name(cls), *package_of(module_name(cls)))
