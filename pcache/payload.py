@@ -18,6 +18,7 @@ from pcache.additions import author_of, exactly, whole
 from pcache.culprit import Culprit, attempt, find_culprit, first_line
 from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.extensions import by_name, numbered, numbers
+from pcache.looking import bases_of, full_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +85,9 @@ class _Reducers(dict[type, Any]):
         if found is None:
             if issubclass(cls, type):
                 raise KeyError(cls)  # by name, as pickle does it
-            found = exactly(cls) or (_as_it_says if author_of(cls) is None else _whole)
+            names = {full_name(base) for base in bases_of(cls)}
+            lossy = next((reduce for name, reduce in _LOSSY.items() if name in names), None)
+            found = lossy or exactly(cls) or (_as_it_says if author_of(cls) is None else _whole)
         self[cls] = found
         return found
 
@@ -96,6 +99,16 @@ def _whole(obj: Any) -> Any:
     """An object with what the pickles of its class drop of it."""
     return whole(obj, PROTOCOL) or obj.__reduce_ex__(PROTOCOL)
 
+
+def _tensor(tensor: Any) -> Any:
+    """A tensor of torch; one that was computed from others comes back without them, and gradients end there."""
+    if tensor.grad_fn is not None:
+        raise pickle.PicklingError("its pickle drops the history that gradients go back through; return x.detach()")
+    return tensor.__reduce_ex__(PROTOCOL)
+
+
+# What is asked before objects are pickled that may come back as something else, by the name of their class or a base.
+_LOSSY = {"torch.Tensor": _tensor}
 
 # Called through `attempt` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
 load: Callable[[Any], Any] = pickle.loads

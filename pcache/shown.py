@@ -13,7 +13,7 @@ import sys
 from types import FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from pcache.codes import facts_of
+from pcache.codes import facts_of, is_of_attrs
 from pcache.culprit import attempt
 from pcache.fingerprint import Fingerprint
 from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of, module_of
@@ -88,6 +88,8 @@ class Shown(Walk):
         held += self._named(members, [name for name in _OF_CLASSES if name in members], path)
         for name in sorted(name for name in members if type(name) is str and name not in _OWN):
             value = members[name]
+            if is_a(value, FunctionType) and is_of_attrs(value.__code__):
+                continue  # as the fields say
             if is_a(value, (FunctionType, type)) or member(type(value), "__get__") is not None:
                 self.reference(value, f"{path}.{name}")  # shows what it is by itself
         for base in (type(cls), *bases_of(cls)[1:]):
@@ -108,10 +110,10 @@ class Shown(Walk):
         if type(annotations) is not dict:
             return None
         self.dicts.append(annotations)
-        if isinstance(found, FunctionType):
+        if is_a(found, FunctionType):
             self.annotated.append(found)
         texts = {text for annotation in list(annotations.values()) for text in _texts_in(annotation)}
-        space = found.__globals__ if isinstance(found, FunctionType) else _module_names(found)
+        space = found.__globals__ if is_a(found, FunctionType) else _module_names(found)
         meant = [self._meant(name, space) for name in sorted(set(_find_names(" ".join(texts))))]
         return [*self._named(annotations, list(annotations), f"{path}.__annotations__"), *meant]
 
@@ -120,7 +122,7 @@ class Shown(Walk):
         value: Any = None
         for name in dotted.split("."):
             value = self.look(space, name)
-            if name not in space or not isinstance(value, ModuleType):
+            if name not in space or not is_a(value, ModuleType):
                 return (dotted, self.reference(value, dotted)) if name in space else dotted
             space = vars(value)
         return (dotted, self.reference(value, dotted))

@@ -249,6 +249,48 @@ print(function.name, type(function(1)) is own, own is Point)
     assert run(ways.folder / "other.py", ways.cache, load) == ["computing", "script:visible True False"]
 
 
+POOL = """
+import multiprocess, sys
+from pcache import Cache
+cache = Cache(sys.argv[1])
+with multiprocess.get_context("fork").Pool(2) as pool:
+    @cache.cached
+    def later(n): return n + 1
+    class Own:
+        @cache.cached
+        def method(self, n): return n * 2
+    print(pool.map_async(later, [1, 2]).get(60), pool.map_async(Own().method, [1, 2]).get(60), later.exists(1))
+"""
+
+
+def test_a_pool_that_is_older_than_the_function(tmp_path: Path) -> None:
+    """Where dill sends functions by value it is given one: the worker has never heard of its name, and would hang."""
+    pytest.importorskip("multiprocess", reason="multiprocess, whose pools send by dill, is not installed")
+    script = write(tmp_path / "script.py", POOL)
+    assert run(script, tmp_path / "cache", warnings="ignore") == ["[2, 3] [2, 4] True"]
+
+
+def test_a_module_that_cloudpickle_sends_by_value(tmp_path: Path) -> None:
+    """Its functions arrive where there is no such module."""
+    write(
+        tmp_path / "here" / "helpers.py",
+        f"""
+        from pcache import Cache
+        cache = Cache({str(tmp_path / "cache")!r})
+        @cache.cached
+        def triple(n): return n * 3
+        """,
+    )
+    send = """
+        import cloudpickle, helpers, sys
+        cloudpickle.register_pickle_by_value(helpers)
+        open(sys.argv[1], "wb").write(cloudpickle.dumps(helpers.triple))
+        """
+    run(write(tmp_path / "here" / "send.py", send), tmp_path / "sent")
+    take = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))(2), 'helpers' in sys.modules)"
+    assert run(write(tmp_path / "there" / "take.py", take), tmp_path / "sent") == ["6 False"]
+
+
 # Parts
 
 

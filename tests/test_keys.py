@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pickle
+import random
 import struct
 import subprocess
 import sys
@@ -485,6 +486,64 @@ def test_sets_in_themselves_keep_their_keys(kind: type, expected: str) -> None:
     assert key_of([set_in_itself(kind, 1000)] * 5) == key_of([set_in_itself(kind, 1000)] * 5)
     with pytest.raises(RecursionError):
         key_of([set_in_itself(kind, 1667)] * 4)
+
+
+class Knot:
+    """Hashed by its number; refers to others by a set, or by a list."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.known, self.listed = number, set(), []  # type: ignore[var-annotated]
+
+    def __hash__(self) -> int:
+        return hash(str(self.number))  # by the seed
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Knot) and self.number == other.number
+
+
+def knots(size: int, known: int = 0, listed: int = 0) -> list[Knot]:
+    """So many that know each other, the same in every process."""
+    chance = random.Random(size)
+    made = [Knot(number) for number in range(size)]
+    for knot in made:
+        knot.known.update(made[at] for at in chance.sample(range(size), known))
+        knot.listed += [made[at] for at in chance.sample(range(size), listed)]
+    return made
+
+
+KNOTTED = """
+import json, time
+from tests.test_keys import key_of, knots, set_in_itself
+MADE = {
+    "few": lambda: knots(8, known=3),
+    "more": lambda: knots(60, known=3),
+    "many": lambda: knots(10_000, known=5),
+    "lists": lambda: set(knots(50, listed=5)),
+    "long lists": lambda: set(knots(1000, listed=5)),
+    "both": lambda: knots(1000, known=5, listed=5)[0],
+    "sets": lambda: [set_in_itself(set, 1000)] * 5,
+    "frozensets": lambda: [set_in_itself(frozenset, 1000)] * 5,
+    "too many": lambda: [set_in_itself(set, 1667)] * 4,
+}
+found = {}
+for name, make in MADE.items():
+    value, since = make(), time.process_time()
+    try:
+        found[name] = key_of(value)
+    except RecursionError:
+        found[name] = "none"
+    assert time.process_time() - since < 20, name
+print(json.dumps(found))
+"""
+
+
+def test_knots_of_sets_have_one_key_or_none() -> None:
+    """In every process, whatever the hash seed; and the search for one ends."""
+    one, other, third = (child("-c", KNOTTED, PYTHONHASHSEED=seed) for seed in "123")
+    assert one == other == third
+    keys = json.loads(one)
+    assert {name for name, key in keys.items() if key == "none"} >= {"more", "many", "both", "too many"}
+    assert "none" not in (keys["few"], keys["lists"], keys["sets"], keys["frozensets"])
 
 
 def test_a_set_of_large_members_keeps_its_key() -> None:

@@ -115,6 +115,11 @@ def groups() -> Groups:
         "type of lists": [list[int], list[int]],
         "type of texts": [list[str]],
         "either type": [int | None],
+        "match": [re.search("a(.)", "xab"), re.compile("a(.)").search("xab")],
+        "match of another text": [re.search("a(.)", "xac")],
+        "match elsewhere": [re.search("a(.)", "xxab")],
+        "match of another pattern": [re.search("a(?P<rest>.)", "xab")],
+        "match in a part": [re.compile("a(.)").search("xab", 1)],
         "stream": [io.StringIO("x"), io.StringIO("x")],
         "error": [ValueError("x"), ValueError("x")],
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pcache import Cache, PcacheWarning
 from tests.alike import Groups, check
 from tests.key_values import key_of
 
@@ -112,3 +113,35 @@ def test_layouts_that_are_not_known_are_refused() -> None:
     for tensor in (ones.to_sparse_csr(), torch.quantize_per_tensor(ones, 0.1, 0, torch.qint8)):
         with pytest.raises(TypeError, match="not known to pcache"):
             key_of(tensor)
+
+
+class Leaf:
+    """Stands for a tensor where torch is not installed: what is asked of one is its class' name and `grad_fn`."""
+
+    grad_fn: object = None
+
+
+Leaf.__module__, Leaf.__qualname__ = "torch", "Tensor"
+
+
+class Own(Leaf):
+    """A subclass, as torch's own parameters are."""
+
+
+def test_a_tensor_with_a_history_is_not_stored(cache: Cache) -> None:
+    """It would come back as a leaf, and gradients would vanish without a word: said once, and computed each time."""
+    calls = []
+
+    @cache.cached
+    def weigh(history: object) -> list[Own]:
+        calls.append(history)
+        made = Own()
+        made.grad_fn = history
+        return [made]
+
+    with pytest.warns(PcacheWarning, match="detach"):
+        weigh(1)
+    weigh(1)
+    weigh(None)
+    weigh(None)
+    assert calls == [1, 1, None]
