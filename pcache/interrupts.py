@@ -35,6 +35,9 @@ _GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # which throw into a gre
 _DEBUGGERS = frozenset(("bdb",))  # whose quitting is raised wherever the program is
 _EXITS = frozenset(("exit", "_exit", "exit_thread"))  # what code calls that raises SystemExit itself
 _MAIN = ("__main__", "__mp_main__")  # which may have no file
+# What Cython and other C code have in the tracebacks of their functions: the code of no function at all, which seems to
+# raise where it starts. Python compiles the same of this.
+_MADE_UP = compile("def f():\n    assert False", "", "exec", optimize=0).co_consts[0].co_code
 
 
 def uninterrupted(function: Callable[..., R], *args: Any) -> R:
@@ -102,13 +105,16 @@ def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:
 
     Python raises those at three kinds of instructions. Where a function starts or a loop goes back nothing else raises.
     After a call it may have been what was called; but a function written in C raises exceptions that are as well, and
-    other threads a class: Python makes an object of it without arguments.
+    other threads a class: Python makes an object of it without arguments. What C code raises ends in a frame without
+    code of its own.
     """
     try:
         from opcode import opname  # late for start-up time: only failures come here
     except ImportError:
         return False  # at the end of the interpreter, or where Python's own files cannot be read, or `import` is taken
     instruction = opname[code.co_code[at]] if 0 <= at < len(code.co_code) - 1 else ""
+    if code.co_code == _MADE_UP:
+        return False
     if "JUMP_BACKWARD" in instruction or (instruction == "RESUME" and not code.co_code[at + 1] & 3):
         return True
     if not instruction.startswith(("CALL", "PRECALL", "RESUME")):

@@ -183,3 +183,30 @@ def test_calls_with_foreign_objects(cache: Cache, user: ModuleType, kind: str, p
         said = [str(one.message) for one in given if issubclass(one.category, PcacheWarning)]
         assert len(said) <= 1
         assert all(len(text) < 1000 for text in said)
+
+
+# CPython crashes on a call of a partial that holds itself.
+CALLED = [kind for kind in KINDS if callable(KINDS[kind]()) and kind != "a partial of itself"]
+
+
+@pytest.mark.parametrize("kind", CALLED)
+def test_foreign_objects_cached_themselves(cache: Cache, kind: str) -> None:
+    """An object that is called like a function is asked for nothing but what pickle asks for, and then called."""
+    thing = KINDS[kind]()
+    pickling = asked_by(lambda: pickle.dumps(thing, 5))
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        ASKED.clear()
+        cached = cache.cached(thing)
+        assert {one for one in set(ASKED) - pickling if one.split()[-1] not in PICKLING} == set()
+        outcomes = [outcome_of(call) for call in (thing, cached, cached)]
+    assert all(outcome is outcomes[0] or outcome is UnhashableArgument for outcome in outcomes)
+    assert sum(issubclass(one.category, PcacheWarning) for one in given) <= 2  # of the key, and of the result
+
+
+def outcome_of(call: Callable[[], object]) -> object:
+    """The type of a result, or of what was raised."""
+    try:
+        return type(call())
+    except BaseException as error:
+        return type(error)
