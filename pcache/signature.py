@@ -7,12 +7,12 @@ does the binding (0.15 us, where `inspect.Signature.bind` takes 3.1 us). Nothing
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType
+from types import FunctionType, GenericAlias, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.culprit import attempt, described
 from pcache.errors import ConfigError, UnhashableArgument
-from pcache.looking import bases_of, class_name, kept, look, member, members_of, module_of, qualname_of
+from pcache.looking import bases_of, class_name, is_a, kept, look, member, members_of, module_of, qualname_of
 from pcache.summary import summarize_value
 
 if TYPE_CHECKING:
