@@ -11,6 +11,7 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import sys
+from collections import OrderedDict
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from pcache.codes import facts_of
 from pcache.culprit import attempt, say_where
 from pcache.files import noting
 from pcache.guards import Guards
-from pcache.looking import MOCKED, content_of, is_a, look
+from pcache.looking import MOCKED, content_of, is_a, look, qualname_of
 from pcache.parts import digest_of, name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_MEMO_SIZE = 4096  # functions and classes remembered; those made anew at each call must not pile up
+_MEMO_SIZE = 4096  # functions and classes remembered
+_MADE_SIZE = 128  # of those that functions made, which may hold anything, and be others at each call
 
 
 class Fingerprint:
@@ -95,18 +97,20 @@ class Fingerprint:
         return not self._stale
 
 
-_known: dict[int, tuple[object, Fingerprint]] = {}
+_known: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
+_made: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
 
 
 def fingerprint_of(code: FunctionType | type) -> Fingerprint:
     """The fingerprint of a function or class, computed anew when a name that it rests on was rebound."""
-    known = _known.get(id(code))
+    memo, most = (_made, _MADE_SIZE) if "<" in qualname_of(code) else (_known, _MEMO_SIZE)
+    known = memo.get(id(code))
     if known is not None and known[0] is code and known[1].holds():
         return known[1]
-    if len(_known) >= _MEMO_SIZE:
-        _known.clear()
     found = _follow(code)
-    _known[id(code)] = code, found
+    memo[id(code)] = code, found
+    while len(memo) > most:
+        attempt(memo.popitem, False)  # the oldest; another thread may have taken it
     return found
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import pickle
+import socket
 import sys
+import threading
+import time
 import types
 import warnings
+import weakref
+import xmlrpc.client
+import xmlrpc.server
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +21,9 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, PcacheWarning, UnhashableArgument
+from pcache import Cache, ConfigError, PcacheWarning, StoreWarning, UnhashableArgument, register_key
+from pcache.values import Values
+from tests import foreign
 from tests.foreign import ASKED, KINDS
 from tests.processes import KEY
 
@@ -210,3 +219,106 @@ def outcome_of(call: Callable[[], object]) -> object:
         return type(call())
     except BaseException as error:
         return type(error)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine, and what it was asked."""
+    asked: list[str] = []
+    made = xmlrpc.server.SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False)
+    made.register_instance(types.SimpleNamespace(_dispatch=lambda method, arguments: asked.append(method) or 1))
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_address[1]}", asked
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_is_sent_to_a_server(cache: Cache, user: ModuleType, place: str, server: tuple[str, list[str]]) -> None:
+    """What stands for a server, or for a function of one, is asked for nothing that would have to be fetched."""
+    url, asked = server
+    with xmlrpc.client.ServerProxy(url) as proxy:
+        for thing in (proxy, proxy.add):
+            for function, arguments in PLACES[place](user, thing):
+                with contextlib.suppress(UnhashableArgument), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    cached = cache.cached(function)
+                    assert cached(*arguments) == cached(*arguments)
+                    assert str(cached.explain(*arguments))
+        assert asked == []
+        cached = cache.cached(proxy.add)
+        assert [cached(1), cached(1)] == [1, 1]
+        assert set(asked) == {"add"}
+
+
+def test_nothing_waits_for_a_server_that_hangs(cache: Cache, user: ModuleType) -> None:
+    """A proxy of a server that never answers is no reason to wait."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        user.THING = xmlrpc.client.ServerProxy(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert cache.cached(user.reads)(1) == 2
+        with contextlib.suppress(UnhashableArgument):
+            assert cache.cached(user.taken)(user.THING) == 1
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has called
+            silent.accept()
+
+
+def test_classes_that_are_made_anew_do_not_pile_up(cache: Cache) -> None:
+    """Of ten thousand classes, each with what its methods hold, few outlive their calls."""
+    living: weakref.WeakSet[type] = weakref.WeakSet()
+
+    def made(number: int) -> Any:
+        class Made:
+            __slots__ = ("n",)
+
+            def run(self) -> int:
+                return number
+
+        living.add(Made)
+        return Made
+
+    @cache.cached(code="none")
+    def take(thing: Any) -> int:
+        return 1
+
+    started = time.perf_counter()
+    keys = {take.key(made(number)) for number in range(5000)} | {take.key(made(number)()) for number in range(5000)}
+    assert len(keys) == 10_000
+    gc.collect()
+    assert len(living) < 500
+    assert time.perf_counter() - started < 120
+
+
+def test_a_printed_gigabyte(cache: Cache) -> None:
+    """What objects say of themselves is not asked for messages: neither of options, nor of what cannot be cached."""
+    huge = foreign.Huge()
+    ASKED.clear()
+    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+        cache.cached(huge)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+        register_key(huge)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+        register_key(int, huge)
+    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+        cache.cached(key={"x": huge})(lambda x: x)  # type: ignore[dict-item]
+    assert ASKED == []
+
+
+def test_a_warning_names_the_global_at_fault(cache: Cache, user: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a version is found, the call is computed, and one warning says at which global."""
+
+    written = Values.token
+
+    def fails(self: Values, value: Any, path: str) -> object:
+        if type(value) is foreign.Answering:
+            raise ZeroDivisionError("never seen")  # what nobody has thought of
+        return written(self, value, path)
+
+    user.THING = foreign.Answering()
+    monkeypatch.setattr(Values, "token", fails)
+    cached = cache.cached(user.helped)
+    with pytest.warns(StoreWarning, match="at foreign_user:THING with ZeroDivisionError: never seen") as given:
+        assert [cached(1), cached(1)] == [2, 2]
+    assert len(given) == 1
