@@ -295,13 +295,13 @@ def test_a_printed_gigabyte(cache: Cache) -> None:
     """What objects say of themselves is not asked for messages: neither of options, nor of what cannot be cached."""
     huge = foreign.Huge()
     ASKED.clear()
-    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
         cache.cached(huge)  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
         register_key(huge)  # type: ignore[call-overload]
-    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
         register_key(int, huge)
-    with pytest.raises(ConfigError, match="not Huge|Huge is not"):
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
         cache.cached(key={"x": huge})(lambda x: x)  # type: ignore[dict-item]
     assert ASKED == []
 
