@@ -4,6 +4,7 @@ from pcache.cache import Cache, cached, default_cache
 from pcache.decorator import CachedFunction
 from pcache.dispatch import register_key
 from pcache.errors import (
+    ChangedArgumentWarning,
     ConfigError,
     DamagedEntry,
     DirectoryError,
@@ -27,6 +28,7 @@ __all__ = [
     "Cache",
     "CacheInfo",
     "CachedFunction",
+    "ChangedArgumentWarning",
     "ConfigError",
     "DamagedEntry",
     "DirectoryError",

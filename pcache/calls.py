@@ -11,11 +11,12 @@ from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
 from pcache.dispatch import FILES, FINGERPRINT
-from pcache.errors import Uncached
+from pcache.errors import Uncached, UnhashableArgument
 from pcache.files import links_to
 from pcache.flights import computing
 from pcache.flow import Job, Run
 from pcache.forks import whole
+from pcache.guard import without_key
 from pcache.keys import digest, encode, nesting_with
 from pcache.looking import look
 from pcache.reader import Address
@@ -26,6 +27,7 @@ from pcache.unhashable import unhashable_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pcache.arguments import Watch
     from pcache.explanation import Question
     from pcache.fingerprint import Fingerprint
     from pcache.flow import Flow
@@ -63,6 +65,7 @@ class Calls:
         self._entries = flow.store.entries
         self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
         self._version: Version | None = None
+        self._watch: Watch | None = None  # made by the first miss
 
     @property
     def name(self) -> str:
@@ -89,9 +92,14 @@ class Calls:
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
-        values = self.binder.bind(*args, **kwargs)
         large: LargeContents = {}
-        return Call(args, kwargs, values, self.address(values, large), large)
+        try:
+            values = self.binder.bind(*args, **kwargs)
+            return Call(args, kwargs, values, self.address(values, large), large)
+        except UnhashableArgument as error:
+            if self._options.unhashable == "raise":
+                raise
+            raise without_key(error) from None
 
     def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
         """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
@@ -137,19 +145,20 @@ class Calls:
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""
         load_modules()
-        from pcache.arguments import digests_of  # late for start-up time: a hit tells nothing
+        from pcache.arguments import Watch, digests_of  # late for start-up time: a hit tells nothing
 
         def summary() -> dict[str, str]:
             from pcache.summary import summarize  # late for start-up time
 
             return summarize(self.binder.names, call.values)
 
+        watch = self._watch = self._watch or Watch(self.name, self.binder)
         digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
         if self._captured:
             digests["captured values"] = self._captured.digest()
         version = self.version
         rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
-        same_before = all(fingerprint.objects_hold() for fingerprint in rests_on)
+        same_before = all(fingerprint.rest_holds() for fingerprint in rests_on)
         files = list(version.fingerprint.files)
         for (_, how), (_, found) in call.large.items():
             if how == FILES:
@@ -158,11 +167,16 @@ class Calls:
                 rests_on.append(found)
         links = [links_to(file.path) for file in files]
 
+        def code_holds() -> bool:
+            return same_before and all(fingerprint.absorb() for fingerprint in rests_on)
+
+        def look_again(cost_ns: int) -> None:
+            code_holds()  # first: keys that are made from now on are not to see what the run changed
+            watch.look(call.values, digests, call.large, cost_ns)
+
         def inputs_hold() -> bool:
-            if version.function_id != call.address.function_id or not same_before:
-                return False  # something that the code rests on changed between making the key and computing
-            if not all(fingerprint.holds() or fingerprint.absorb() for fingerprint in rests_on):
-                return False  # or meanwhile, so that nobody knows which code has run
+            if version.function_id != call.address.function_id or not code_holds():
+                return False  # something that the code rests on changed since the key was made
             untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
             return untouched and version.fingerprint.imports_hold()
 
@@ -180,4 +194,5 @@ class Calls:
             self._options.summaries is not False,
             inputs_hold,
             Run(),
+            look_again,
         )

@@ -100,7 +100,7 @@ def facts_of(code: CodeType) -> CodeFacts:
 
 
 def _read(code: CodeType) -> CodeFacts:
-    operations = _operations(code.co_code)
+    operations = operations_of(code.co_code)
     loaded, imports = _names_used(code, operations)
     assigned, changed, counters, handed = _names_changed(code, operations)
     stored = set(_names_stored(code, operations))
@@ -272,7 +272,7 @@ def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
     return kinds[0] in _LOADS and (kinds[1:2] == [_STORE_SUBSCR] or kinds[1:3] == [_COPY, _COPY])
 
 
-def _operations(body: bytes) -> list[tuple[int, int]]:
+def operations_of(body: bytes) -> list[tuple[int, int]]:
     """Operations with their whole arguments: a docstring takes an index among the constants and shifts the others."""
     found = []
     argument = 0

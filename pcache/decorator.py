@@ -109,7 +109,7 @@ class CachedFunction(Generic[P, R]):
         except RecursionError:
             job = None  # there is no room to do anything about it
         except BaseException as error:
-            if not self._is_over() and passes(error, self._calls.label):
+            if not self._is_over() and passes(error, self._calls.label, self._options.unhashable):
                 raise
         if found is not None:
             return found.value  # type: ignore[no-any-return]

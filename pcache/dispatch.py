@@ -24,9 +24,11 @@ from pcache.culprit import attempt, described
 from pcache.errors import ConfigError
 from pcache.files import noting
 from pcache.forks import whole
+from pcache.hearsay import tell_of_files
 from pcache.looking import bases_of, full_name, member, members_of, module_of, qualname_of
 from pcache.memo import ByClass
 from pcache.provenance import is_user_code
+from pcache.remembered import memos_of, without
 from pcache.summary import summarize_value
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ _registered: dict[int | str, tuple[type | str, Reducer]] = {}  # by users, the l
 _by_type: dict[int, tuple[type, Reducer]] = {}
 _by_name: dict[str, Reducer] = {}
 _by_base_name: dict[str, Reducer] = {}
+_by_shape: list[tuple[Callable[[type], bool], Reducer]] = []
 _libraries: dict[str, str] = {}  # top-level package: the module with its reducers
 # Modules whose iterators are nothing but that.
 _ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
@@ -128,6 +131,15 @@ def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool =
     resolved.clear()
 
 
+def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
+    """Have `reducer` asked first for objects of all classes of a shape, other than those that users said something of.
+
+    What it returns NotImplemented for is written as without it.
+    """
+    _by_shape.append((has_shape, reducer))
+    resolved.clear()
+
+
 def once_a_call(reducer: Reducer) -> Reducer:
     """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
 
@@ -144,13 +156,32 @@ def register_library(package: str, module: str) -> None:
 
 def resolve(cls: type) -> Reducer | None:
     """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
+    reducer = declared = _declared(cls)
+    if declared is None:
+        reducer = _brought(cls)
+        for has_shape, first in _by_shape:
+            if has_shape(cls):
+                reducer = _in_turn(first, reducer)
+    return resolved.keep(cls, reducer)
+
+
+def _in_turn(first: Reducer, second: Reducer | None) -> Reducer:
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = first(obj, encoder)
+        return second(obj, encoder) if content is NotImplemented and second is not None else content
+
+    return reduce
+
+
+def _brought(cls: type) -> Reducer | None:
+    """What pcache itself brings for a class."""
+    reducer: Reducer | None = None
     for base in bases_of(cls):
         module = _libraries.get(module_of(base).partition(".")[0])
         if module is not None:
             with whole:
                 __import__(module)
-    reducer = _declared(cls)
-    if reducer is None and (exact := _by_name.get(full_name(cls))):
+    if exact := _by_name.get(full_name(cls)):
         reducer = _extended(exact, cls, cls)
     for base in bases_of(cls):
         if reducer is None and id(base) in _by_type:
@@ -161,7 +192,11 @@ def resolve(cls: type) -> Reducer | None:
         reducer = _refuse_iterator
     if reducer is None and (author_of(cls) is not None or not _has_hash(cls)):
         reducer = _as_pickled
-    return resolved.keep(cls, reducer)
+    if reducer in (None, _as_pickled) and memos_of(cls) is not None:
+        reducer = _without_memos
+    if reducer is None and party_of(cls) not in ("", "python"):
+        reducer = _first_look
+    return reducer
 
 
 def _is_iterator(cls: type) -> bool:
@@ -197,6 +232,28 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
     return Reduced((make, arguments, (cls, state, found), *rest))
 
 
+def _without_memos(obj: Any, encoder: Encoder) -> object:
+    """An object as pickle takes it, without what it remembers of itself."""
+    cls = type(obj)
+    memos = memos_of(cls)
+    filled = memos.filled(obj) if memos else {}
+    content = NotImplemented if author_of(cls) is None else _as_pickled(obj, encoder)
+    if not filled:
+        return content
+    reduced: Any = obj.__reduce_ex__(_PROTOCOL) if content is NotImplemented else content
+    if type(reduced) not in (tuple, Reduced):
+        return content
+    make, *parts = reduced
+    return Reduced((make, *(without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
+
+
+def _first_look(obj: Any, _encoder: Encoder) -> object:
+    """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
+    resolved.keep(type(obj), None)
+    attempt(tell_of_files, obj)
+    return NotImplemented
+
+
 def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
     """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself."""
     if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
@@ -221,10 +278,10 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
 
 def is_replaced(value: object) -> bool:
     """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
-    reducer = resolve(type(value))
+    reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
-        and reducer is not _as_pickled
+        and reducer not in (_as_pickled, _without_memos, _first_look)
         and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
     )
 

@@ -149,5 +149,9 @@ class UnpicklableResultWarning(PcacheWarning):
     """A result cannot be stored because it cannot be pickled. Given once per function."""
 
 
+class ChangedArgumentWarning(PcacheWarning):
+    """A function changed one of its arguments while it ran. Given once per function and parameter."""
+
+
 class StoreWarning(PcacheWarning):
     """Results cannot be written for now (full disk, no rights, ...). Given once per cause."""

@@ -64,14 +64,14 @@ class Fingerprint:
             return False
         return not self.files or self._files_hold()
 
-    def objects_hold(self) -> bool:
-        """Whether objects that are too large to be looked at in each call are still the same; else nothing holds."""
-        self._stale = self._stale or not self._guards.objects_hold()
+    def rest_holds(self) -> bool:
+        """Whether what takes too long for each call is still the same; else nothing holds."""
+        self._stale = self._stale or not self._guards.rest_holds()
         return not self._stale
 
     def absorb(self) -> bool:
         """Take over what running the code has changed itself; return whether all else is still the same."""
-        if self._stale or self.uncached or not (self._guards.hold() or self._guards.absorb()):
+        if self._stale or self.uncached or not self._guards.absorb():
             return False
         return not self.files or self._files_hold()
 

@@ -15,15 +15,15 @@ from pcache.looking import qualname_of
 from pcache.notices import log, warn_once
 
 
-def passes(error: BaseException, name: str) -> bool:
+def passes(error: BaseException, name: str, unhashable: str = "raise") -> bool:
     """Whether an exception that is not the function's own goes to the caller; else the user is told of it, once.
 
     Interrupts do, and the two exceptions that cached calls add; `Uncached` does not. Nothing is said of a
     `RecursionError`, which comes of where the call is made, nor at the end of the interpreter, where there is nobody to
-    read it.
+    read it. With `unhashable="compute"` an argument without a key is no reason to raise.
     """
     try:
-        return _judge(error, name)
+        return _judge(error, name, unhashable)
     except KeyboardInterrupt:
         raise
     except BaseException as another:
@@ -42,8 +42,11 @@ def _came_just_now(error: BaseException) -> bool:
         return False
 
 
-def _judge(error: BaseException, name: str) -> bool:
+def _judge(error: BaseException, name: str, unhashable: str) -> bool:
     kind = type(error)  # `isinstance` would ask the exception, which may be anybody's
+    if kind is UnhashableArgument and unhashable == "compute":
+        error = without_key(error)  # type: ignore[arg-type]
+        kind = Uncached
     if kind is Uncached:
         _say(error, name)  # type: ignore[arg-type]
         return False
@@ -56,6 +59,11 @@ def _judge(error: BaseException, name: str) -> bool:
         )
         warn_once((name, "guard", qualname_of(kind), place), text, StoreWarning)
     return False
+
+
+def without_key(error: UnhashableArgument) -> Uncached:
+    """An argument without a key as a reason to compute a call."""
+    return Uncached(str(error), parameter=error.parameter)
 
 
 def _say(error: Uncached, name: str) -> None:

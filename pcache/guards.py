@@ -1,8 +1,8 @@
 """What a code version was made of, kept to be looked at again at each call.
 
-Names, cells, code, defaults and attributes are compared by identity; so is what small containers and instances hold.
-Other objects that can change in place, such as arrays, are encoded anew: small ones at each call, larger ones before a
-call is computed.
+Names, cells, code, defaults and attributes are compared by identity; so is what containers and instances hold. Other
+objects that can change in place, such as arrays, are encoded anew. What takes too long for each call, such as a large
+table, is looked at before a call is computed.
 
 What the code changes itself while it runs (a memo it fills, a counter) is state that it keeps and no other version:
 such changes are taken over. Only those that the code on the way can have made; any other is somebody else's.
@@ -11,7 +11,7 @@ such changes are taken over. Only those that the code on the way can have made; 
 from __future__ import annotations
 
 import operator
-from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # the first is what `ABCMeta._dump_registry` prints
+from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from pcache.walk import Walk
 
     Read = Callable[[Any], tuple[Any, ...]]
+    Watched = tuple[Read, Any, tuple[Any, ...]]
 
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
-SMALL = 16 << 10  # bytes of an encoding that are looked at in each call: 20 us
-_LARGE = 1 << 62
+_EACH_CALL = 1000  # objects compared at each call, at most: 20 us
+_COST_OF_ONE = 10  # of a container besides its items, and of encoding an object times ten
+_BYTES = 16  # encoded in the time that comparing an object takes
 
 
 def _pairs(table: Any) -> tuple[Any, ...]:
@@ -58,6 +60,40 @@ class Attributes:
         return (*held, *held.values())
 
 
+class Encoding:
+    """Reads what an object is encoded as: the same bytes object as long as it is the same.
+
+    Functions and classes in it count by identity here: they are guarded by themselves.
+    """
+
+    __slots__ = ("_digest", "size")
+
+    def __init__(self) -> None:
+        self._digest = b""
+        self.size = 0  # in bytes
+
+    def __call__(self, value: object) -> tuple[Any, ...]:
+        chunks, error = attempt(encode, value, Nesting(_by_identity, straight=True))
+        encoding = b"" if error is not None else b"".join(chunks)
+        self.size = len(encoding)
+        digest = blake3(encoding).digest(16)
+        if digest != self._digest:
+            self._digest = digest
+        return (self._digest,)
+
+
+def _cost(watched: Watched) -> int:
+    """What looking at something again costs, in comparisons of an object."""
+    read, _, held = watched
+    if type(read) is Encoding:
+        return 10 * _COST_OF_ONE + read.size // _BYTES
+    return _COST_OF_ONE + len(held)
+
+
+def _same(now: tuple[Any, ...], held: tuple[Any, ...]) -> bool:
+    return len(now) == len(held) and all(map(operator.is_, now, held))
+
+
 class Guards:
     """What a walk has seen. `hold` says whether all of it is as it was (25 ns a name)."""
 
@@ -67,12 +103,12 @@ class Guards:
         "_cells",
         "_classes",
         "_codes",
-        "_contents",
         "_defaults",
         "_mutates",
         "_names",
-        "_objects",
+        "_often",
         "_registrations",
+        "_seldom",
         "_stored",
     )
 
@@ -87,8 +123,7 @@ class Guards:
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
         classes = [members_of(found) for found, _, _ in walk.queue if is_a(found, type)]
         self._classes = [(members, frozenset(members)) for members in classes]
-        self._contents = list(walk.watched.values())
-        self._objects = list(walk.objects.values())
+        self._often, self._seldom = _by_cost(walk.watched.values())
         self._abstract = list(walk.abstract.values())
         self._registrations = get_cache_token()  # the number of registrations in this process
         self._stored = frozenset().union(*(facts.stored for facts in walk.facts))
@@ -106,9 +141,8 @@ class Guards:
             for get, functions, defaults in self._defaults:
                 if not all(map(operator.is_, map(get, functions), defaults)):
                     return False
-            for read, value, held in self._contents:
-                now = read(value)
-                if len(now) != len(held) or not all(map(operator.is_, now, held)):
+            for read, value, held in self._often:
+                if not _same(read(value), held):
                     return False
         except (KeyError, RuntimeError):  # a name is gone, or a table changes this very moment
             return False
@@ -118,9 +152,7 @@ class Guards:
             return False
         if self._absent and any(name in namespace for namespace, name in self._absent):
             return False
-        if self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells):
-            return False
-        return not self._objects or self.objects_hold(SMALL)
+        return not (self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells))
 
     def _registrations_hold(self) -> bool:
         """Whether the classes that were registered lately, for which nobody asks here mostly, are none of these."""
@@ -130,33 +162,35 @@ class Guards:
         self._registrations = token
         return True
 
-    def objects_hold(self, most: int = _LARGE) -> bool:
-        """Whether objects whose encodings have at most so many bytes are what they were."""
-        return all(size > most or encoding_of(value)[1] == held for value, size, held in self._objects)
+    def rest_holds(self) -> bool:
+        """Whether what takes too long for each call holds what it held."""
+        return all(_same(attempt(read, value)[0] or (), held) for read, value, held in self._seldom)
 
     def absorb(self) -> bool:
         """Take over what running the code has changed, and return whether that is all that changed.
 
         A name, an attribute or a variable counts as changed by the code if code on the way assigns one of that name; a
-        container if code on the way changes any; an object always, as any call may change it.
+        container if code on the way changes any; another object always, as any call may change it.
         """
-        before = self._names, self._cells, self._contents, self._classes, self._objects
+        containers = (one for one in self._seldom if type(one[0]) is not Encoding)
+        if self.hold() and all(_same(read(value), held) for read, value, held in containers):
+            return True
+        before = self._names, self._cells, self._classes, self._often, self._seldom
         taken, error = attempt(self._taken_over)
         if error is None and taken is not None:
-            self._names, self._cells, self._contents, self._classes = taken
-            self._objects = [
-                (value, size, held if size > SMALL else encoding_of(value)[1]) for value, size, held in self._objects
-            ]
+            self._names, self._cells, self._classes, watched = taken
+            self._often, self._seldom = _by_cost(watched)
             if self.hold():
                 return True
-            self._names, self._cells, self._contents, self._classes, self._objects = before
+            self._names, self._cells, self._classes, self._often, self._seldom = before
         return False
 
-    def _taken_over(self) -> tuple[Any, Any, Any, Any] | None:
+    def _taken_over(self) -> tuple[Any, Any, Any, list[Watched]] | None:
         """What is guarded as it is now; None where something changed that the code did not."""
         names = [(get, namespace, get(namespace), ordered) for get, namespace, _, ordered in self._names]
         cells = [(cell, content_of(cell), name) for cell, _, name in self._cells]
-        contents = [(read, value, read(value)) for read, value, _ in self._contents]
+        often = [(read, value, read(value)) for read, value, _ in self._often]
+        seldom = [(read, value, held if type(read) is Encoding else read(value)) for read, value, held in self._seldom]
         classes = [(members, frozenset(members)) for members, _ in self._classes]
         changed: set[str] = set()
         for (_, _, held, ordered), (_, _, now, _) in zip(self._names, names, strict=True):
@@ -165,14 +199,23 @@ class Guards:
             changed |= _changed((name,), (value,), (value_now,))
         for (_, members), (_, members_now) in zip(self._classes, classes, strict=True):
             changed |= members ^ members_now
-        for (read, _, content), (_, _, content_now) in zip(self._contents, contents, strict=True):
-            if len(content) == len(content_now) and all(map(operator.is_, content, content_now)):
-                continue
+        for (read, _, content), (_, _, content_now) in zip(self._often + self._seldom, often + seldom, strict=True):
             if type(read) is Attributes:
                 changed |= {name for name, _ in set(_items(content)) ^ set(_items(content_now))}
-            elif not self._mutates:
+            elif type(read) is not Encoding and not self._mutates and not _same(content, content_now):
                 return None
-        return (names, cells, contents, classes) if changed <= self._stored else None
+        return (names, cells, classes, often + seldom) if changed <= self._stored else None
+
+
+def _by_cost(watched: Iterable[Watched]) -> tuple[list[Watched], list[Watched]]:
+    """What is looked at in each call, and what only before one is computed."""
+    ordered = sorted(watched, key=_cost)
+    spent = 0
+    for i, one in enumerate(ordered):
+        spent += _cost(one)
+        if spent > _EACH_CALL:
+            return ordered[:i], ordered[i:]
+    return ordered, []
 
 
 def _items(held: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
@@ -203,18 +246,6 @@ def _guard(
         ordered *= 2  # itemgetter of one name returns no tuple
     get = operator.itemgetter(*ordered)
     return get, namespace, get(namespace), tuple(ordered)
-
-
-def encoding_of(value: object) -> tuple[int, bytes]:
-    """How long the encoding of an object is now, and its digest; empty where it has none.
-
-    Functions and classes in it count by identity here: they are guarded by themselves.
-    """
-    chunks, error = attempt(encode, value, Nesting(_by_identity, straight=True))
-    if error is not None:
-        return 0, b""
-    encoding = b"".join(chunks)
-    return len(encoding), blake3(encoding).digest(16)
 
 
 def _by_identity(part: object) -> object:

@@ -116,15 +116,22 @@ def take_after(wrapper: Any, function: Callable[..., Any]) -> None:
 
 
 def names_itself(obj: Any) -> bool:
-    """Whether a pickle of `obj` can refer to it by name; to be asked by its `__reduce__`.
+    """Whether a pickle of `obj` is to refer to it by name; to be asked by its `__reduce__`.
 
-    Not where cloudpickle pickles for processes in which `__main__` is another program: it writes functions of
-    `__main__` by value, and must be given one. Plain pickle can only write their names.
+    Plain pickle can only write the names of functions. But dill and cloudpickle write those of `__main__` by value, for
+    processes in which that is another program, or was forked before the function was there; cloudpickle those of
+    modules, too, that it was told of. They must be given a function then.
     """
     found: Any = sys.modules.get(text(look(obj, "__module__")))
     for part in qualname_of(obj).split("."):
         found, _ = attempt(getattr, found, part, None)  # as pickle looks for it
-    if found is not obj or module_name(obj) != "__main__":
-        return found is obj
-    pickler = sys._getframe(2).f_globals.get("__name__")  # of `dump`, since the rest of a pickler is C
-    return not str(pickler).endswith("cloudpickle.cloudpickle")
+    if found is not obj:
+        return False
+    frame = sys._getframe(2)
+    while frame.f_globals.get("__name__") == "pickle" and frame.f_back is not None:
+        frame = frame.f_back  # the pickler that is written in Python, of which dill's is a subclass
+    pickler, is_main = str(frame.f_globals.get("__name__")), module_name(obj) == "__main__"
+    if pickler.endswith("cloudpickle.cloudpickle"):  # also the copies in joblib and others
+        chosen = frame.f_globals.get("_PICKLE_BY_VALUE_MODULES", ())
+        return not (is_main or any(f"{obj.__module__}.".startswith(f"{module}.") for module in chosen))
+    return not (is_main and pickler == "dill._dill")

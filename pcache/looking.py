@@ -143,6 +143,24 @@ def text(found: object) -> str:
     return found if type(found) is str else ""
 
 
+def state_in_c(obj: Any) -> dict[str, Any]:
+    """What the type of an object keeps of it in C, beside what any object of Python's has; for a class, its metaclass.
+
+    That is where such as `msgspec` have the definition of a class: no attribute of its own says it.
+    """
+    found = {}
+    for base in _MRO(type(obj)):
+        if base is object or base is type:
+            continue
+        for name, entry in _DICT(base).items():
+            if type(entry) in _BUILT_IN and name not in ("__dict__", "__weakref__", "__signature__"):
+                try:
+                    found[name] = entry.__get__(obj)
+                except (AttributeError, TypeError, ValueError):
+                    continue
+    return dict(sorted(found.items()))
+
+
 def module_of(obj: Any) -> str:
     """The module that a function or class says it is of; empty where it says none, or no text."""
     cls = type(obj)  # written flat: keys are full of these

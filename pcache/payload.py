@@ -14,9 +14,10 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.additions import author_of, whole
+from pcache.additions import author_of, exactly, whole
 from pcache.culprit import Culprit, attempt, find_culprit, first_line
 from pcache.depth import RAISED, give_back, lower, recursion_limit
+from pcache.extensions import by_name, numbered, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,8 @@ def dump(value: object) -> Payload:
         return False
 
     stream = io.BytesIO()
-    pickler = pickle.Pickler(stream, PROTOCOL, buffer_callback=take)
+    make = _Unnumbered if numbers else pickle.Pickler
+    pickler = make(stream, PROTOCOL, buffer_callback=take)
     pickler.dispatch_table = _Reducers()
     excess = lower() if recursion_limit() > RAISED else 0
     try:
@@ -61,6 +63,14 @@ def dump(value: object) -> Payload:
     finally:
         give_back(excess)
     return Payload(stream.getvalue(), buffers)
+
+
+class _Unnumbered(pickle.Pickler):
+    """Writes names where others would write numbers that the process made up; seldom needed, and slow."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        name = numbered(obj)
+        return NotImplemented if name is None else (by_name, name)
 
 
 class _Reducers(dict[type, Any]):
@@ -74,7 +84,7 @@ class _Reducers(dict[type, Any]):
         if found is None:
             if issubclass(cls, type):
                 raise KeyError(cls)  # by name, as pickle does it
-            found = _as_it_says if author_of(cls) is None else _whole
+            found = exactly(cls) or (_as_it_says if author_of(cls) is None else _whole)
         self[cls] = found
         return found
 

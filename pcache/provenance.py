@@ -15,8 +15,10 @@ from pcache.files import content_digest
 from pcache.looking import attributes_of, module_of, text
 
 _INSTALLED = ("site-packages", "dist-packages")
+_EXTENSIONS = (".so", ".pyd")
 _user: dict[str, bool] = {}
 _versions: dict[str, str] = {}
+_built: dict[str, str] = {}
 
 
 def is_user_code(obj: Any) -> bool:
@@ -67,13 +69,29 @@ def _is_installed(path: str) -> bool:
 
 
 def package_of(name: str) -> tuple[str, str]:
-    """The top-level package of a module, and its version; that of Python for the standard library."""
+    """The top-level package of a module, and its version; that of Python for the standard library.
+
+    An extension module that was built beside the program stands for itself: no version says that it was built again.
+    """
+    if own := _built_here(name):
+        return name, own
     root = name.partition(".")[0]
     try:
         return root, _versions[root]
     except KeyError:
         version = _versions[root] = _version_of(root)
         return root, version
+
+
+def _built_here(name: str) -> str:
+    """The digest of an extension module that nobody has installed; empty for any other."""
+    if name not in _built:
+        path = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
+        if not isinstance(path, str):
+            return ""
+        is_own = path.endswith(_EXTENSIONS) and not _is_installed(path) and os.path.isfile(path)
+        _built[name] = content_digest(path).hex()[:16] if is_own else ""
+    return _built[name]
 
 
 def _version_of(root: str) -> str:

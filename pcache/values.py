@@ -19,7 +19,7 @@ from pcache.additions import author_of, reduced_with
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
-from pcache.guards import READERS, Attributes
+from pcache.guards import READERS, Attributes, Encoding
 from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.looking import (
     attributes_of,
@@ -61,7 +61,8 @@ _NUMBERS = frozenset((int, float))
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 # Of objects of these nothing changes in place.
 _IMMUTABLE = frozenset(
-    "datetime decimal _decimal fractions ipaddress operator pathlib pathlib._local re uuid zoneinfo".split()
+    "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    " zoneinfo".split()
 )
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
@@ -83,7 +84,7 @@ class Values:
         """What stands for anything but functions, classes and modules."""
         if is_exactly(value, SCALARS):
             if type(value) is bytearray:
-                self._walk.watch_object(value)
+                self._walk.watch(value, Encoding())
             return ("value", blake3(b"".join(encode(value))).digest(16))
         if is_exactly(value, CONTAINERS):
             return self.container(value, path)
@@ -122,8 +123,8 @@ class Values:
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, its class."""
-        if module_name(type(value)) not in _IMMUTABLE:
-            self._walk.watch_object(value)
+        if type(value) in READERS or module_name(type(value)) not in _IMMUTABLE:
+            self._walk.watch(value, Encoding())
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is not None:
             return self.unknown(value, path)

@@ -19,7 +19,7 @@ from pcache.codes import CodeFacts, facts_of, is_of_attrs
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.forks import process_token
-from pcache.guards import READERS, encoding_of, registered
+from pcache.guards import READERS, registered
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.libraries import follow_library
@@ -32,6 +32,7 @@ from pcache.looking import (
     members_of,
     parents_of,
     qualname_of,
+    state_in_c,
     text,
     title_of,
 )
@@ -45,7 +46,7 @@ from pcache.values import Values
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pcache.guards import Read
+    from pcache.guards import Read, Watched
 
 _TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
 _MISSING = object()
@@ -72,9 +73,7 @@ class Walk:
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
-        # What is looked at again by its parts, each with what reads them, and what is encoded again; by id.
-        self.watched: dict[int, tuple[Read, Any, tuple[Any, ...]]] = {}
-        self.objects: dict[int, tuple[Any, int, bytes]] = {}  # with the length of the encoding, and its digest
+        self.watched: dict[int, Watched] = {}  # what is looked at again, by id
         self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
         self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
         self.meets_mock = False
@@ -225,11 +224,6 @@ class Walk:
         """Have what `read` says of a value looked at again at each call; to be called before that is written."""
         self.watched.setdefault(id(value), (read, value, read(value)))
 
-    def watch_object(self, value: Any) -> None:
-        """Have an object encoded again; to be called before it is written."""
-        if id(value) not in self.objects:
-            self.objects[id(value)] = (value, *encoding_of(value))
-
     def registered(self, cls: type) -> list[type]:
         """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
         if "_abc_impl" not in members_of(cls):
@@ -259,6 +253,9 @@ class Walk:
             else:
                 held.append(name)
                 self.note(value, f"{path}.{name}")
+        for name, value in state_in_c(cls).items():
+            held.append(name)
+            self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
 
     def package(self, module: str, name: str = "") -> object:

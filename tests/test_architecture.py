@@ -22,12 +22,13 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-clocks counted depth errors eviction files folders looking memo method opcodes reports tally
+clocks counted depth errors eviction files folders looking memo method nesting opcodes reports tally
 forks interrupts
 culprit modes mounts units ways compression trust
 provenance
 additions endings keysource outfile plain sealed summary
-opened notices
+opened notices named extensions remembered
+hearsay
 access
 guard
 dispatch entry locking owner rules
@@ -36,11 +37,12 @@ claim counters history home
 flights
 shards
 occupancy
-arguments differences reader reducers signature codes parts unhashable
-guards inspection publishing sources store superseded
+arguments differences reader reducers codes parts unhashable
+guards inspection publishing sources store superseded uses
 values mentions libraries
-fences recompression removing room waiting walk
+fences recompression removing room signature waiting walk
 fingerprint storing
+shown
 callables flow
 captured versions explanation
 adoption calls

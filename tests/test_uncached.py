@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from pcache import Cache, Miss
+from pcache import Cache, Miss, PcacheWarning, UnhashableArgument
 
 MOCKED = "it meets an object of unittest.mock"
 
@@ -132,3 +133,85 @@ def test_arguments_of_calls_without_the_cache_are_let_go(cache: Cache) -> None:
     before = sys.getrefcount(holder)
     use(holder)
     assert sys.getrefcount(holder) == before
+
+
+# Arguments without a key
+
+
+def count(first: Any, second: Any = None) -> int:
+    return 1
+
+
+def test_arguments_without_a_key_may_be_computed(cache: Cache) -> None:
+    """With `unhashable="compute"` such a call runs each time; one warning names the parameter."""
+    runs = []
+
+    @cache.cached(unhashable="compute")
+    def use(lock: Any, other: Any = None) -> int:
+        runs.append(1)
+        return len(runs)
+
+    with pytest.warns(PcacheWarning) as caught:
+        assert [use(threading.Lock()), use(threading.Lock()), use.refresh(threading.Lock())] == [1, 2, 3]
+    assert len(caught) == 1
+    assert "argument 'lock' has no key" in str(caught[0].message)
+    with pytest.warns(PcacheWarning, match="argument 'other' has no key"):
+        use(1, {"a": [iter(())]})
+    assert [use(1), use(1)] == [5, 5]
+
+
+def test_what_is_said_of_arguments_without_a_key(cache: Cache) -> None:
+    """Such a call has no result to get and nothing to store; `explain` says which argument is at fault."""
+
+    @cache.cached(unhashable="compute")
+    def use(lock: Any) -> int:
+        return 1
+
+    lock = threading.Lock()
+    assert (use.exists(lock), use.put(2, lock), use.invalidate(lock)) == (False, False, False)
+    with pytest.raises(Miss, match="argument 'lock' has no key"):
+        use.get(lock)
+    assert use.explain(lock).reason == "uncached"
+    assert "argument 'lock' has no key" in str(use.explain(lock))
+
+
+def test_key_functions_that_fail(cache: Cache) -> None:
+    """A key function that fails leaves an argument without a key."""
+
+    @cache.cached(unhashable="compute", key={"thing": lambda thing: thing.name})
+    def use(thing: Any) -> int:
+        return 1
+
+    with pytest.warns(PcacheWarning, match="the key function of parameter 'thing' failed"):
+        assert use(3) == 1
+
+
+def test_what_the_function_raises_is_its_own(cache: Cache) -> None:
+    """An argument without a key in a call further down is that call's, and what it raises passes."""
+
+    @cache.cached
+    def strict(lock: Any) -> int:
+        return 1
+
+    @cache.cached(unhashable="compute")
+    def use(lock: Any) -> int:
+        return strict(lock)
+
+    with pytest.warns(PcacheWarning, match=r"\buse\b"), pytest.raises(UnhashableArgument, match=r"\bstrict\b"):
+        use(threading.Lock())
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        use()
+
+
+@pytest.mark.parametrize("make", [lambda cache: cache.cache, lambda cache: cache.cache(verbose=0)])
+def test_caches_given_as_memory_never_raise(cache: Cache, make: Callable[[Cache], Any]) -> None:
+    """Who is given a cache in the place of joblib's `Memory` does not know of keys: the call is computed."""
+    use = make(cache)(count)
+    with pytest.warns(PcacheWarning, match="argument 'first' has no key"):
+        assert [use(threading.Lock()), use(threading.Lock())] == [1, 1]
+
+
+def test_the_default_is_an_error(cache: Cache) -> None:
+    """Without the option an argument without a key raises, and says so before anything is computed."""
+    with pytest.raises(UnhashableArgument):
+        cache.cached(count)(threading.Lock())
