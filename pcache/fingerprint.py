@@ -11,7 +11,6 @@ and a REPL has none. A fingerprint knows which names it looked at, and whether t
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,8 @@ from pcache.codes import facts_of
 from pcache.culprit import attempt, say_where
 from pcache.files import noting
 from pcache.guards import Guards
-from pcache.looking import MOCKED, content_of, is_a, look, qualname_of
+from pcache.looking import MOCKED, content_of, is_a, look
+from pcache.memo import OfCode
 from pcache.parts import digest_of, name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
@@ -27,10 +27,6 @@ from pcache.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-_MEMO_SIZE = 4096  # functions and classes remembered
-_MADE_SIZE = 128  # of those that functions made, which may hold anything, and be others at each call
 
 
 class Fingerprint:
@@ -97,21 +93,13 @@ class Fingerprint:
         return not self._stale
 
 
-_known: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
-_made: OrderedDict[int, tuple[object, Fingerprint]] = OrderedDict()
+_known: OfCode[Fingerprint] = OfCode()
 
 
 def fingerprint_of(code: FunctionType | type) -> Fingerprint:
     """The fingerprint of a function or class, computed anew when a name that it rests on was rebound."""
-    memo, most = (_made, _MADE_SIZE) if "<" in qualname_of(code) else (_known, _MEMO_SIZE)
-    known = memo.get(id(code))
-    if known is not None and known[0] is code and known[1].holds():
-        return known[1]
-    found = _follow(code)
-    memo[id(code)] = code, found
-    while len(memo) > most:
-        attempt(memo.popitem, False)  # the oldest; another thread may have taken it
-    return found
+    known = _known.get(code)
+    return known if known is not None and known.holds() else _known.keep(code, _follow(code))
 
 
 def _follow(code: FunctionType | type | None, depends_on: tuple[object, ...] = ()) -> Fingerprint:
