@@ -59,7 +59,7 @@ class Model(BaseModel):
     price: int = 1
 
     @functools.cached_property
-    def twice(self) -> int:
+    def doubled_price(self) -> int:
         return self.price * 2
 
 
@@ -76,7 +76,7 @@ def frame() -> pd.DataFrame:
 OWN: dict[str, Uses] = {
     "dataclass": (Order, lambda order: order.amount),
     "dict": (lambda: Table(a=1), lambda table: table.amount),
-    "model": (Model, lambda model: model.twice),
+    "model": (Model, lambda model: model.doubled_price),
     "no other state": (Empty, lambda empty: empty.answer),
     "groups": (lambda: frame().groupby("a"), lambda groups: (groups.sum(), groups.groups, groups.indices)),
     "groups of a column": (lambda: frame().groupby("a")["b"], lambda groups: (groups.mean(), groups.ngroups)),
