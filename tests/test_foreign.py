@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import gc
 import pickle
+import shutil
 import socket
+import subprocess
 import sys
+import sysconfig
 import threading
 import time
 import types
@@ -26,6 +29,7 @@ from pcache.values import Values
 from tests import foreign
 from tests.foreign import ASKED, KINDS
 from tests.processes import KEY
+from tests.running import run, write
 
 
 @pytest.fixture
@@ -322,3 +326,22 @@ def test_a_warning_names_the_global_at_fault(cache: Cache, user: ModuleType, mon
     with pytest.warns(StoreWarning, match="at foreign_user:THING with ZeroDivisionError: never seen") as given:
         assert [cached(1), cached(1)] == [2, 2]
     assert len(given) == 1
+
+
+def test_functions_that_cython_compiled_below_the_decorator(tmp_path: Path) -> None:
+    """A function cached inside of a Cython module is found again, until the module is built anew."""
+    compiling = pytest.importorskip("Cython.Compiler.Main", reason="Cython is not installed")
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no compiler here")
+    script = write(tmp_path / "main.py", "import fast\nprint(fast.f(1), fast.f(x=1), fast.f.cache_info().misses)")
+    suffix, include = sysconfig.get_config_var("EXT_SUFFIX"), sysconfig.get_paths()["include"]
+    printed = []
+    for factor in (10, 10, 20):
+        write(
+            tmp_path / "fast.pyx", f"from pcache import cached\n@cached\ndef f(x, y=2):\n    return x * {factor} + y\n"
+        )
+        compiling.compile(str(tmp_path / "fast.pyx"), compiling.CompilationOptions(language_level=3))
+        command = ["gcc", "-shared", "-fPIC", "-O0", f"-I{include}", "fast.c", "-o", f"fast{suffix}"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        printed += run(script, PCACHE_DIR=str(tmp_path / "cache"))
+    assert printed == ["12 12 1", "12 12 0", "22 22 1"]
