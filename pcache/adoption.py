@@ -16,7 +16,7 @@ from pcache.differences import Difference, are_apart, of_versions
 from pcache.errors import ConfigError, DirectoryError
 from pcache.interrupts import pass_on
 from pcache.registry import Adopted
-from pcache.summary import shown_as
+from pcache.summary import shown_as, summarize_value
 from pcache.versions import value_digest
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Adoption:
         for difference in self.differences:
             yield 1, str(difference)
         for name, value in self.added.items():
-            yield 1, f"earlier calls count as calls with {name}={shown_as(name, f'{value!r:.40}')}"
+            yield 1, f"earlier calls count as calls with {name}={shown_as(name, summarize_value(value))}"
         if not self.differences:
             yield 1, "nothing that can be told apart changed"
 

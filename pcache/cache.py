@@ -14,9 +14,11 @@ from pcache.errors import ConfigError
 from pcache.flow import Flow
 from pcache.interrupts import pass_on
 from pcache.keysource import Wanted, source_of
+from pcache.looking import is_a
 from pcache.method import CachedClassMethod
 from pcache.options import Options, make_options
 from pcache.store import Store
+from pcache.summary import summarize_value
 from pcache.trust import hidden
 from pcache.versions import label_of, name_of
 
@@ -143,13 +145,14 @@ class Cache:
         return self.cached(**options) if func is None else self._wrap(func, options)
 
     def _wrap(self, function: Any, options: Mapping[str, Any]) -> Any:
-        if isinstance(function, classmethod):
+        if is_a(function, classmethod):
             return CachedClassMethod(self._wrap(function.__func__, options))
-        if isinstance(function, staticmethod):
+        if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
         if not callable(function):
             raise ConfigError(
-                f"cached takes a function, not {function!r}; options are given by name, as in cached(ttl='7d')",
+                f"cached takes a function, not {summarize_value(function)}; options are given by name, as in"
+                " cached(ttl='7d')",
                 setting="function",
                 value=function,
             )
@@ -338,8 +341,8 @@ def cached(function: Any = None, /, *, cache: Cache | None = None, **options: An
     (12, 12, 1)
     """
     chosen = cache if cache is not None else default_cache()
-    if not isinstance(chosen, Cache):
-        raise ConfigError(f"cache= takes a pcache.Cache, not {cache!r}", setting="cache", value=cache)
+    if not is_a(chosen, Cache):
+        raise ConfigError(f"cache= takes a pcache.Cache, not {summarize_value(cache)}", setting="cache", value=cache)
     if function is None:
         return lambda decorated: chosen._wrap(decorated, options)
     return chosen._wrap(function, options)

@@ -19,6 +19,7 @@ from pcache.culprit import attempt, say_where
 from pcache.files import noting
 from pcache.guards import Guards
 from pcache.looking import MOCKED, content_of, is_a, look
+from pcache.memo import OfCode
 from pcache.parts import digest_of, name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
@@ -26,9 +27,6 @@ from pcache.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-_MEMO_SIZE = 4096  # functions and classes remembered; those made anew at each call must not pile up
 
 
 class Fingerprint:
@@ -95,19 +93,13 @@ class Fingerprint:
         return not self._stale
 
 
-_known: dict[int, tuple[object, Fingerprint]] = {}
+_known: OfCode[Fingerprint] = OfCode()
 
 
 def fingerprint_of(code: FunctionType | type) -> Fingerprint:
     """The fingerprint of a function or class, computed anew when a name that it rests on was rebound."""
-    known = _known.get(id(code))
-    if known is not None and known[0] is code and known[1].holds():
-        return known[1]
-    if len(_known) >= _MEMO_SIZE:
-        _known.clear()
-    found = _follow(code)
-    _known[id(code)] = code, found
-    return found
+    known = _known.get(code)
+    return known if known is not None and known.holds() else _known.keep(code, _follow(code))
 
 
 def _follow(code: FunctionType | type | None, depends_on: tuple[object, ...] = ()) -> Fingerprint:

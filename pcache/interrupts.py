@@ -103,7 +103,8 @@ def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:
 
     Python raises those at three kinds of instructions. Where a function starts or a loop goes back nothing else raises.
     After a call it may have been what was called; but a function written in C raises exceptions that are as well, and
-    other threads a class: Python makes an object of it without arguments.
+    other threads a class: Python makes an object of it without arguments. What C code raises ends in a frame without
+    code of its own.
     """
     try:
         from opcode import opname  # late for start-up time: only failures come here

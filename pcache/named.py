@@ -87,6 +87,9 @@ def _find(obj: Any) -> Named | None:
     for module in _lineage(declared or module_of(type(obj))):
         if (at := _at(module, name)) is obj or _inside(at) is obj:
             return Named(module, name, is_plain=at is obj and declared in (module, ""))
+        # A function of Cython below a decorator: there is no code of Python's that it could count by.
+        if at is not None and not is_a(obj, (FunctionType, type)) and look(at, "__wrapped__") is obj:
+            return Named(module, f"{name}.__wrapped__", is_plain=False)
     return None if is_a(obj, (FunctionType, type)) else _search(obj, name)
 
 

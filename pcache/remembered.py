@@ -16,7 +16,7 @@ import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from pcache.looking import bases_of, is_a, look, member, members_of, module_of, qualname_of
+from pcache.looking import bases_of, class_name, is_a, look, member, members_of, module_of, qualname_of
 from pcache.memo import ByClass
 from pcache.provenance import is_user_code, is_user_module
 
@@ -121,7 +121,7 @@ def _find(cls: type) -> Memos | None:
     empty: set[str] = set()
     for base in bases_of(cls):
         for name, value in members_of(base).items():
-            kind = type(value).__name__
+            kind = class_name(value)
             if kind in _KEEPING:
                 of_libraries.add(_KEEPING[kind])
             elif kind in _REMEMBERING or is_a(value, functools.cached_property):

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pcache.codes import facts_of, is_of_attrs
 from pcache.culprit import attempt
 from pcache.fingerprint import Fingerprint
-from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of, module_of
+from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of, module_of, qualname_of
+from pcache.memo import OfCode
 from pcache.parts import digest_of
 from pcache.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_MEMO_SIZE = 4096
 _OF_CLASSES = ("__doc__", "__orig_bases__", "__parameters__", "__type_params__")
 _texts = operator.attrgetter("__doc__", "__name__", "__qualname__")
 _annotations = operator.attrgetter("__annotations__")
@@ -65,7 +65,7 @@ class Shown(Walk):
         self._showing = True
         while self._waiting:
             shown, name, place = self._waiting.pop()
-            tell = self._class if isinstance(shown, type) else self._function
+            tell = self._class if is_a(shown, type) else self._function
             self.parts.add(f"shown {name}", digest_of(tell(shown, place)), "")
         self._showing = False
 
@@ -84,7 +84,7 @@ class Shown(Walk):
 
     def _class(self, cls: type, path: str) -> object:
         members = members_of(cls)
-        held: list[object] = [cls.__qualname__, self._annotations(cls, path)]
+        held: list[object] = [qualname_of(cls), self._annotations(cls, path)]
         held += self._named(members, [name for name in _OF_CLASSES if name in members], path)
         for name in sorted(name for name in members if type(name) is str and name not in _OWN):
             value = members[name]
@@ -101,7 +101,7 @@ class Shown(Walk):
 
     def _annotations(self, found: Any, path: str) -> object:
         annotations: Any
-        if isinstance(found, type) and not _LAZY:
+        if is_a(found, type) and not _LAZY:
             annotations = self.look(members_of(found), "__annotations__") if _has_own(found) else None
         else:
             annotations, error = attempt(getattr, found, "__annotations__", None)
@@ -124,7 +124,7 @@ class Shown(Walk):
             value = self.look(space, name)
             if name not in space or not is_a(value, ModuleType):
                 return (dotted, self.reference(value, dotted)) if name in space else dotted
-            space = vars(value)
+            space = attributes_of(value)
         return (dotted, self.reference(value, dotted))
 
 
@@ -139,7 +139,7 @@ def _module_names(cls: type) -> Mapping[str, Any]:
 
 def _texts_in(annotation: Any, depth: int = 0) -> Iterator[str]:
     """The texts in an annotation: itself, forward references, and those in brackets."""
-    if isinstance(annotation, str):
+    if type(annotation) is str:
         yield annotation
     elif type(text := look(annotation, "__forward_arg__")) is str:
         yield text
@@ -181,16 +181,10 @@ class ShownFingerprint(Fingerprint):
         )
 
 
-_known: dict[int, tuple[object, ShownFingerprint]] = {}
+_known: OfCode[ShownFingerprint] = OfCode()
 
 
 def shown_by(code: FunctionType | type) -> ShownFingerprint:
     """The fingerprint of a function or class that is an argument, computed anew when something it rests on changed."""
-    known = _known.get(id(code))
-    if known is not None and known[0] is code and known[1].holds():
-        return known[1]
-    if len(_known) >= _MEMO_SIZE:
-        _known.clear()
-    found = ShownFingerprint(code)
-    _known[id(code)] = code, found
-    return found
+    known = _known.get(code)
+    return known if known is not None and known.holds() else _known.keep(code, ShownFingerprint(code))

@@ -10,12 +10,12 @@ from another (`uses.handed_on`).
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType
+from types import FunctionType, GenericAlias, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.culprit import attempt, described
 from pcache.errors import ConfigError, UnhashableArgument
-from pcache.looking import bases_of, class_name, is_a, look, member, members_of, module_of, qualname_of
+from pcache.looking import bases_of, class_name, is_a, kept, look, member, members_of, module_of, qualname_of
 from pcache.summary import summarize_value
 from pcache.uses import handed_on, sees_order
 
@@ -171,7 +171,7 @@ def _parameters_of_callable(
 
     What they wrap says nothing of how they are called; nor do those that pass for something else, as wrapt's do.
     """
-    if _answers(type(function)):
+    if _is_asked(function):
         call = member(type(function), "__call__")
         if type(call) is not FunctionType:
             return _ANYTHING
@@ -189,14 +189,28 @@ def _parameters_of_callable(
     return parameters, tuple(default for kind, _, default in given if kind != "KEYWORD_ONLY"), keyword_only
 
 
+_SAYS = ("__getattr__", "__getattribute__", "__class__", "__wrapped__", "func")  # what `inspect` would ask
+_MAX_WRAPPED = 50
 _ANYTHING = [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
 
 
-def _answers(cls: type) -> bool:
-    """Whether code of other people makes the attributes of objects: what it would be asked for may be on a server."""
-    bases = [base for base in bases_of(cls) if module_of(base).partition(".")[0] != "pcache"]
-    names = ("__getattr__", "__getattribute__", "__class__")
-    return any(type(members_of(base).get(name)) in (FunctionType, property) for base in bases for name in names)
+def _is_asked(function: object) -> bool:
+    """Whether code of other people would be asked for a signature: what it says may have to come from a server."""
+    for _ in range(_MAX_WRAPPED):
+        said = [members_of(base).get(name) for base in _classes(function) for name in _SAYS]
+        if any(type(one) in (FunctionType, property) for one in said) or is_a(function, GenericAlias):
+            return True
+        inner = [look(function, "__func__"), look(function, "__wrapped__"), kept(function, "func")]
+        further = [one for one in inner if one is not None]
+        if not further:
+            return False
+        function = further[0]
+    return True
+
+
+def _classes(function: object) -> list[type]:
+    """The classes that say what attributes an object has; pcache's own are known to ask nobody."""
+    return [base for base in bases_of(type(function)) if module_of(base).partition(".")[0] != "pcache"]
 
 
 def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], option: str) -> None:

@@ -10,7 +10,7 @@ from pcache.depth import has_room
 from pcache.dispatch import is_replaced
 from pcache.errors import UnhashableArgument
 from pcache.keys import encode
-from pcache.looking import qualname_of
+from pcache.looking import module_of, qualname_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def unhashable_call(
 def _unhashable(function: str, name: str, value: object, error: BaseException) -> UnhashableArgument:
     """The exception for one argument that has no key, with the part at fault and the ways out."""
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
-        culprit = Culprit(name, qualname_of(type(value)), "")
+        culprit = Culprit(name, qualname_of(type(value)), "", module_of(type(value)))
     else:
         found, _ = attempt(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
         culprit = found or Culprit(name, qualname_of(type(value)), first_line(error))

@@ -22,8 +22,8 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-clocks counted depth errors eviction files folders looking memo method nesting opcodes reports tally
-forks interrupts
+clocks counted depth errors eviction files folders looking method nesting opcodes reports tally
+forks interrupts memo
 culprit modes mounts units ways compression trust
 provenance
 additions endings keysource outfile plain sealed summary

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import pickle
+import shutil
+import socket
+import subprocess
 import sys
+import sysconfig
+import threading
+import time
 import types
 import warnings
+import weakref
+import xmlrpc.client
+import xmlrpc.server
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,9 +24,12 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, PcacheWarning, UnhashableArgument
+from pcache import Cache, ConfigError, PcacheWarning, StoreWarning, UnhashableArgument, register_key
+from pcache.values import Values
+from tests import foreign
 from tests.foreign import ASKED, KINDS
 from tests.processes import KEY
+from tests.running import run, write
 
 
 @pytest.fixture
@@ -183,3 +196,152 @@ def test_calls_with_foreign_objects(cache: Cache, user: ModuleType, kind: str, p
         said = [str(one.message) for one in given if issubclass(one.category, PcacheWarning)]
         assert len(said) <= 1
         assert all(len(text) < 1000 for text in said)
+
+
+# CPython crashes on a call of a partial that holds itself.
+CALLED = [kind for kind in KINDS if callable(KINDS[kind]()) and kind != "a partial of itself"]
+
+
+@pytest.mark.parametrize("kind", CALLED)
+def test_foreign_objects_cached_themselves(cache: Cache, kind: str) -> None:
+    """An object that is called like a function is asked for nothing but what pickle asks for, and then called."""
+    thing = KINDS[kind]()
+    pickling = asked_by(lambda: pickle.dumps(thing, 5))
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        ASKED.clear()
+        cached = cache.cached(thing)
+        assert {one for one in set(ASKED) - pickling if one.split()[-1] not in PICKLING} == set()
+        outcomes = [outcome_of(call) for call in (thing, cached, cached)]
+    assert all(outcome is outcomes[0] or outcome is UnhashableArgument for outcome in outcomes)
+    assert sum(issubclass(one.category, PcacheWarning) for one in given) <= 2  # of the key, and of the result
+
+
+def outcome_of(call: Callable[[], object]) -> object:
+    """The type of a result, or of what was raised."""
+    try:
+        return type(call())
+    except BaseException as error:
+        return type(error)
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, list[str]]]:
+    """A server on this machine, and what it was asked."""
+    asked: list[str] = []
+    made = xmlrpc.server.SimpleXMLRPCServer(("127.0.0.1", 0), logRequests=False)
+    made.register_instance(types.SimpleNamespace(_dispatch=lambda method, arguments: asked.append(method) or 1))
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_address[1]}", asked
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_nothing_is_sent_to_a_server(cache: Cache, user: ModuleType, place: str, server: tuple[str, list[str]]) -> None:
+    """What stands for a server, or for a function of one, is asked for nothing that would have to be fetched."""
+    url, asked = server
+    with xmlrpc.client.ServerProxy(url) as proxy:
+        for thing in (proxy, proxy.add):
+            for function, arguments in PLACES[place](user, thing):
+                with contextlib.suppress(UnhashableArgument), warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    cached = cache.cached(function)
+                    assert cached(*arguments) == cached(*arguments)
+                    assert str(cached.explain(*arguments))
+        assert asked == []
+        cached = cache.cached(proxy.add)
+        assert [cached(1), cached(1)] == [1, 1]
+        assert set(asked) == {"add"}
+
+
+def test_nothing_waits_for_a_server_that_hangs(cache: Cache, user: ModuleType) -> None:
+    """A proxy of a server that never answers is no reason to wait."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        user.THING = xmlrpc.client.ServerProxy(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert cache.cached(user.reads)(1) == 2
+        with contextlib.suppress(UnhashableArgument):
+            assert cache.cached(user.taken)(user.THING) == 1
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):  # nobody has called
+            silent.accept()
+
+
+def test_classes_that_are_made_anew_do_not_pile_up(cache: Cache) -> None:
+    """Of ten thousand classes, each with what its methods hold, few outlive their calls."""
+    living: weakref.WeakSet[type] = weakref.WeakSet()
+
+    def made(number: int) -> Any:
+        class Made:
+            __slots__ = ("n",)
+
+            def run(self) -> int:
+                return number
+
+        living.add(Made)
+        return Made
+
+    @cache.cached(code="none")
+    def take(thing: Any) -> int:
+        return 1
+
+    started = time.perf_counter()
+    keys = {take.key(made(number)) for number in range(5000)} | {take.key(made(number)()) for number in range(5000)}
+    assert len(keys) == 10_000
+    gc.collect()
+    assert len(living) < 500
+    assert time.perf_counter() - started < 120
+
+
+def test_a_printed_gigabyte(cache: Cache) -> None:
+    """What objects say of themselves is not asked for messages: neither of options, nor of what cannot be cached."""
+    huge = foreign.Huge()
+    ASKED.clear()
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
+        cache.cached(huge)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
+        register_key(huge)  # type: ignore[call-overload]
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
+        register_key(int, huge)
+    with pytest.raises(ConfigError, match=r"not Huge|Huge is not"):
+        cache.cached(key={"x": huge})(lambda x: x)  # type: ignore[dict-item]
+    assert ASKED == []
+
+
+def test_a_warning_names_the_global_at_fault(cache: Cache, user: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong while a version is found, the call is computed, and one warning says at which global."""
+
+    written = Values.token
+
+    def fails(self: Values, value: Any, path: str) -> object:
+        if type(value) is foreign.Answering:
+            raise ZeroDivisionError("never seen")  # what nobody has thought of
+        return written(self, value, path)
+
+    user.THING = foreign.Answering()
+    monkeypatch.setattr(Values, "token", fails)
+    cached = cache.cached(user.helped)
+    with pytest.warns(StoreWarning, match="at foreign_user:THING with ZeroDivisionError: never seen") as given:
+        assert [cached(1), cached(1)] == [2, 2]
+    assert len(given) == 1
+
+
+def test_functions_that_cython_compiled_below_the_decorator(tmp_path: Path) -> None:
+    """A function cached inside of a Cython module is found again, until the module is built anew."""
+    compiling = pytest.importorskip("Cython.Compiler.Main", reason="Cython is not installed")
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no compiler here")
+    script = write(tmp_path / "main.py", "import fast\nprint(fast.f(1), fast.f(x=1), fast.f.cache_info().misses)")
+    suffix, include = sysconfig.get_config_var("EXT_SUFFIX"), sysconfig.get_paths()["include"]
+    printed = []
+    for factor in (10, 10, 20):
+        write(
+            tmp_path / "fast.pyx", f"from pcache import cached\n@cached\ndef f(x, y=2):\n    return x * {factor} + y\n"
+        )
+        compiling.compile(str(tmp_path / "fast.pyx"), compiling.CompilationOptions(language_level=3))
+        command = ["gcc", "-shared", "-fPIC", "-O0", f"-I{include}", "fast.c", "-o", f"fast{suffix}"]
+        subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        printed += run(script, PCACHE_DIR=str(tmp_path / "cache"))
+    assert printed == ["12 12 1", "12 12 0", "22 22 1"]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pcache import notices
@@ -105,6 +106,13 @@ def test_what_another_thread_raises() -> None:
         lambda: (_ for _ in ()).throw(Stop),
     ):
         assert not is_interrupt(caught(other)), other
+
+
+def test_what_cython_raises() -> None:
+    """An exception out of code that Cython compiled, whose frames have no code, is nobody's interrupt."""
+    error = caught(lambda: np.random.Generator(3))  # type: ignore[arg-type]
+    assert error.__traceback__.tb_next.tb_next is not None  # there are such frames
+    assert not is_interrupt(error)
 
 
 def helper(number: int, frame: Any) -> None:
