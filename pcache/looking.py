@@ -50,7 +50,10 @@ def attributes_of(obj: object) -> dict[str, Any]:
         if entry is not None:
             if type(entry) is not GetSetDescriptorType:
                 return {}  # a property of somebody's
-            found = entry.__get__(obj)
+            try:
+                found = entry.__get__(obj)
+            except (AttributeError, TypeError, ValueError):  # of a proxy: that of what it stands for
+                return {}
             return found if type(found) is dict else {}
     return {}
 

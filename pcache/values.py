@@ -9,37 +9,68 @@ import sys
 from enum import Enum
 from functools import partial, partialmethod
 from struct import Struct
-from types import FunctionType, MappingProxyType, MethodType
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from pcache.additions import author_of, reduced_with
+from pcache.anatomy import Anatomy, TooMuch, is_of_c, shown_of
 from pcache.codes import facts_of
 from pcache.culprit import attempt
+from pcache.dispatch import resolve, resolved
 from pcache.files import File, note, read_or_miss
 from pcache.keys import Nesting, encode, module_name, type_name
+from pcache.looking import is_a, look, module_of
 from pcache.parts import digest_of
-from pcache.provenance import is_user_code
+from pcache.provenance import is_user_code, is_user_module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
+_BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)
+_HOLDERS = (set, frozenset, MethodType, MappingProxyType)  # taken apart with what they hold
+_DESCRIPTORS = frozenset((staticmethod, classmethod, property, partial, partialmethod))
 _CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 # Of the standard library, objects of these modules are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
     " types typing uuid xml zoneinfo".split()
 )
-# The state of these is not what a program wrote (`os.environ`, the name of a parser is that of the script), is another
-# one in each process, or says how far a program has got: they count by their class, as what has no key does (locks).
-_MACHINERY = frozenset(
-    "_abc _asyncio _frozen_importlib _frozen_importlib_external _io _thread _weakref _weakrefset abc asyncio codecs"
-    " argparse.ArgumentParser concurrent contextlib ctypes.CDLL http importlib io itertools logging multiprocessing os"
-    " socket ssl subprocess.Popen sys tempfile threading tkinter unittest urllib.request warnings weakref"
-    " xmlrpc".split()
-)
+# How objects of the standard library count whose state is not what a program wrote (`os.environ`), is another one in
+# each process, or says how far a program has got. The name of a class goes before that of its module or package.
+_BY_CLASS, _BY_MAKING, _IN_PARTS, _AS_VALUE = range(4)
+_KINDS = {
+    # They hold nothing that a result could depend on: locks, logs, threads, what imports modules.
+    **dict.fromkeys(
+        "_abc _frozen_importlib _frozen_importlib_external _thread _weakref _weakrefset abc codecs importlib logging"
+        " multiprocessing os sys threading tkinter warnings weakref".split(),
+        _BY_CLASS,
+    ),
+    # By the code that makes them.
+    **dict.fromkeys(
+        "_asyncio _io asyncio concurrent contextlib.AsyncExitStack contextlib.ExitStack"
+        " contextlib._GeneratorContextManager contextlib._AsyncGeneratorContextManager ctypes.CDLL http io itertools"
+        " logging.LoggerAdapter queue socket ssl subprocess.Popen tempfile threading.Barrier"
+        " threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest urllib.request xmlrpc".split(),
+        _BY_MAKING,
+    ),
+    **dict.fromkeys(["argparse"], _IN_PARTS),  # the name of a parser is that of the script
+    **dict.fromkeys(
+        "_io.BytesIO _io.StringIO argparse.Namespace http.cookies itertools.repeat logging.BufferingFormatter"
+        " logging.Filter logging.Formatter logging.PercentStyle logging.StrFormatStyle logging.StringTemplateStyle"
+        " urllib.request.Request".split(),
+        _AS_VALUE,
+    ),
+}
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
 _MAX_ITEMS = 1000
@@ -52,10 +83,18 @@ class Values:
     `path` is where a value was met: a function that has no name of its own is called after it.
     """
 
-    def __init__(self, reference: Callable[[Any, str], object]) -> None:
+    def __init__(
+        self,
+        reference: Callable[[Any, str], object],
+        package: Callable[[str, str], object],
+        ended: Callable[[type], None],
+    ) -> None:
         self.reference = reference
+        self.package = package
+        self._ended = ended
         self._open: list[int] = []  # ids of the containers being written
-        self._written: dict[int, tuple[object, object]] = {}  # containers, and what stands for them
+        self._written: dict[int, tuple[object, object, frozenset[type]]] = {}  # containers, and what stands for them
+        self._ends: set[type] = set()  # of the container being written, the classes of parts that were not seen whole
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
@@ -88,54 +127,122 @@ class Values:
         if key in self._open:
             return ("cycle", self._open.index(key))
         if key not in self._written:
+            around, self._ends = self._ends, set()
             self._open.append(key)
             try:
-                self._written[key] = value, (type(value).__name__, digest_of(write()))
+                self._written[key] = value, (type(value).__name__, digest_of(write())), frozenset(self._ends)
             finally:
                 self._open.pop()
+                self._ends |= around
+        for cls in self._written[key][2]:
+            self.end(cls)
         return self._written[key][1]
 
+    def end(self, cls: type) -> None:
+        """Say that an object was not seen whole."""
+        self._ends.add(cls)
+        self._ended(cls)
+
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
-        """A value as it would be an argument; without a key, its class."""
+        """A value as it would be an argument; without a key, by its parts."""
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
-        if error is not None:
-            return ("object", self.reference(type(value), path))
-        return ("value", blake3(b"".join(chunks)).digest(16))
+        if error is None:
+            return ("value", blake3(b"".join(chunks)).digest(16))
+        return self.made(value, path) if hasattr(type(value), "__next__") else self.in_parts(value, path)
+
+    def in_parts(self, value: object, path: str) -> object:
+        """An object by what it consists of."""
+        return ("object", self.reference(type(value), path), self.nested(value, lambda: self.taken_apart(value, path)))
+
+    def taken_apart(self, value: object, path: str) -> object:
+        def stands_for(part: Any) -> object:
+            cls = type(part)
+            if is_a(part, _BY_REFERENCE) or hasattr(cls, "_member_map_") or hasattr(cls, "__pcache_key__"):
+                return self.reference(part, path)
+            kind = _kind_of(part)
+            if kind in (_BY_CLASS, _BY_MAKING):
+                return self.machinery(part, path)
+            if _is_written_by_reducer(cls) and not is_a(part, _HOLDERS):
+                return self.constant(part, path)
+            known = name_in_package(part)
+            return known and self.package(*known)
+
+        anatomy = Anatomy(stands_for)
+        try:
+            found = anatomy.take_apart(value)
+        except TooMuch:
+            self.end(type(value))
+            return None
+        if not anatomy.whole:
+            self.end(type(value))
+        return [self.reference(part, path) if type(part) is type else part for part in found]
+
+    def machinery(self, value: object, path: str) -> object:
+        """What changes while a program runs, by its class; and by the code that makes it, where that says something."""
+        return (
+            self.made(value, path) if _kind_of(value) == _BY_MAKING else ("object", self.reference(type(value), path))
+        )
+
+    def made(self, value: object, path: str) -> object:
+        self.end(type(value))
+        return ("object", self.reference(type(value), path))
 
     def wrapper(self, value: Any, path: str) -> object:
         """Descriptors, partials, decorated functions and other objects."""
         cls = type(value)
-        if isinstance(value, (staticmethod, classmethod)):
-            return (cls.__name__, self.reference(value.__func__, path))
-        if isinstance(value, property):
+        if is_a(value, (staticmethod, classmethod)):
+            return (cls.__name__, self.reference(value.__func__, path), *self.beyond(value, path))
+        if is_a(value, property):
             places = zip((value.fget, value.fset, value.fdel), ("", ".setter", ".deleter"), strict=True)
-            return (cls.__name__, [self.reference(part, path + place) for part, place in places])
-        if isinstance(value, (partial, partialmethod)):
-            parts = (value.func, value.args, value.keywords)
-            return (cls.__name__, [self.reference(part, path) for part in parts])
-        if isinstance(value, MethodType):
+            parts = [self.reference(part, path + place) for part, place in places]
+            return (cls.__name__, parts, *self.beyond(value, path))
+        if is_a(value, (partial, partialmethod)):
+            parts = [self.reference(part, path) for part in (value.func, value.args, value.keywords)]
+            return (cls.__name__, parts, *self.beyond(value, path))
+        if cls is MethodType:
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
-        if isinstance(value, MappingProxyType):
+        if cls is MethodWrapperType:
+            return ("method", value.__name__, self.reference(value.__self__, path))
+        if cls is MappingProxyType:
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
-        if isinstance(value, File):
+        if cls is File:
             return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls):
             return self.instance(value, path)
-        # Cached functions and functools wrappers keep the function in one attribute, others of functools in the other.
-        wrapped = _attribute(value, "__wrapped__") or _attribute(value, "func")
         own = module_name(cls).partition(".")[0]
-        if isinstance(wrapped, FunctionType):
-            kind = _attribute(value, "options_digest") if own == "pcache" else self.reference(cls, path)
-            dispatched = self.reference(_attribute(value, "dispatcher"), path)
-            return ("wrapper", kind, self.reference(wrapped, path), dispatched)
-        if own == "pcache" or (own in sys.stdlib_module_names and _is_machinery(value)):
+        if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
+            return wrapper
+        if own == "pcache":
             return ("object", self.reference(cls, path))
+        kind = _kind_of(value)
+        if kind in (_BY_CLASS, _BY_MAKING):
+            return self.machinery(value, path)
         if type_name(cls) in _NAMESPACES:
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
-        # What contains itself is the machinery of a framework rather than a value; it changes while it is used.
+        if kind == _IN_PARTS:
+            return self.in_parts(value, path)
+        # What contains itself is the machinery of a framework: it may be large, and is taken apart within bounds.
         return self.constant(value, path, straight=own not in _VALUE_MODULES)
+
+    def beyond(self, value: Any, path: str) -> tuple[object, ...]:
+        """What an object of a subclass has that those of Python's own class do not."""
+        cls = type(value)
+        if cls in _DESCRIPTORS:
+            return ()
+        shown = shown_of(value)
+        kept = [(name, self.reference(shown[name], f"{path}.{name}")) for name in sorted(shown, key=str)]
+        return (self.reference(cls, path), kept)
+
+    def of_functools(self, value: Any, path: str) -> object:
+        """Cached functions and wrappers of functools by the function in them; None for anything else."""
+        wrapped = look(value, "__wrapped__") or look(value, "func")
+        if not is_a(wrapped, FunctionType):
+            return None
+        cls = type(value)
+        kind = look(value, "options_digest") if module_name(cls).startswith("pcache") else self.reference(cls, path)
+        return ("wrapper", kind, self.reference(wrapped, path), self.reference(look(value, "dispatcher"), path))
 
     def instance(self, value: Any, path: str) -> object:
         """An instance of a class of the user's by its class and by what pickle would take of it, part by part.
@@ -156,8 +263,10 @@ class Values:
         else:
             reduced, error = attempt(reduced_with, value, author, 4)
             reduced, found, _ = reduced or (None, None, True)
+        if error is not None and is_of_c(type(value)):
+            return self.taken_apart(value, path)
         if error is not None or not isinstance(reduced, tuple):
-            reduced = (None, (), _attribute(value, "__dict__"))
+            reduced = (None, (), shown_of(value))
         make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
         written = [self.reference(part, path) for part in (make, list(arguments))]
         for part in (*(state if isinstance(state, tuple) else (state,)), *((found,) if found else ())):
@@ -171,15 +280,38 @@ class Values:
         return written
 
 
-def _is_machinery(value: object) -> bool:
-    """Whether an object of the standard library counts by its class alone; a plain value of a kind never does."""
-    module = module_name(type(value))
-    names = (module, module.partition(".")[0], f"{module}.{type(value).__qualname__}")
-    return not isinstance(value, (int, float, str, bytes, tuple, Enum)) and not _MACHINERY.isdisjoint(names)
+def _kind_of(value: object) -> int | None:
+    """How an object of the standard library counts, if that is known; a plain value of a kind always as one."""
+    cls = type(value)
+    module = module_name(cls)
+    root = module.partition(".")[0]
+    if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple, Enum)):
+        return None
+    names = (f"{module}.{cls.__qualname__}", module, root)
+    return next((_KINDS[name] for name in names if name in _KINDS), None)
 
 
-def is_plain(value: object) -> bool:
-    return type(value) in _SCALARS or type(value) in _CONTAINERS
+def _is_written_by_reducer(cls: type) -> bool:
+    """Whether somebody says what stands for objects of a class: pcache for arrays and frames, users for theirs."""
+    reducer = resolved[cls] if cls in resolved else resolve(cls)
+    return reducer is not None and reducer.__name__ not in ("_as_pickled", "_refuse_iterator")
+
+
+def known_as(method: Any) -> tuple[str, str] | None:
+    """The module and name of a bound method of an object that a package made itself: `random.randint`.
+
+    What such an object holds is of the process (random numbers), or says nothing that the package's version does not.
+    """
+    known = name_in_package(method.__self__)
+    return known and (known[0], f"{known[1]}.{method.__name__}")
+
+
+def name_in_package(value: Any) -> tuple[str, str] | None:
+    """The module and name under which the package that an object's class is of holds that very object."""
+    module = module_of(type(value))
+    if module in ("", "builtins") or is_user_module(module) or module not in sys.modules:
+        return None
+    return next(((module, name) for name, found in list(vars(sys.modules[module]).items()) if found is value), None)
 
 
 def _counters(cls: type) -> frozenset[str]:

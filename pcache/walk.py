@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, ModuleType
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.codes import CodeFacts, facts_of
@@ -19,12 +19,14 @@ from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
+from pcache.looking import is_a
+from pcache.making import follow_makers
 from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import Source, doubted, files_of, imported
 from pcache.summary import summarize_unnamed, summarize_value
-from pcache.values import Values, is_plain
+from pcache.values import Values, known_as
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +56,7 @@ class Walk:
 
     def __init__(self) -> None:
         self.parts = Parts()
-        self.values = Values(self.reference)
+        self.values = Values(self.reference, self.package, self.ended)
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
@@ -68,6 +70,12 @@ class Walk:
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
         self.carried: dict[ModuleType, None] = {}  # modules of the user's that are used under names of other objects
+        # Names whose objects were not seen to their end, each with its module's names and the classes of such objects.
+        self.ends: dict[tuple[int, str], tuple[Mapping[str, Any], set[str]]] = {}
+        self.site: tuple[Mapping[str, Any], str] | None = (
+            None  # the name that is being followed, and its module's names
+        )
+        self.sites: dict[int, tuple[Mapping[str, Any], str] | None] = {}  # where functions were met that others made
         self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -80,12 +88,14 @@ class Walk:
         while done < len(self.queue):  # grows meanwhile
             found, label, path = self.queue[done]
             done += 1
+            self.site = self.home_of(found)
             if isinstance(found, type):
                 self.class_part(found, label, path)
             else:
                 self.function_part(found, label, path)
             if done == len(self.queue):
                 follow_mentions(self)
+                follow_makers(self)
         self.note_absent()
         return digest_of((first, self.parts.digest()))
 
@@ -98,6 +108,7 @@ class Walk:
             kind = "class" if isinstance(found, type) else "function"
             wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
             label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
+            self.sites[id(found)] = self.site
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
@@ -120,11 +131,31 @@ class Walk:
         changed = changed and isinstance(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
+            before, self.site = self.site, (namespace, name) if "__name__" in namespace else self.site
             if isinstance(value, ModuleType):
                 self.note_module(value, path)
             else:
                 self.note(type(value) if changed else value, path)
+            self.site = before
         return value
+
+    def home_of(self, found: Any) -> tuple[Mapping[str, Any], str] | None:
+        """The name under which a function or class was made; where another function made it, the name that led here."""
+        name = found.__qualname__
+        if "<" in name:
+            return self.sites[id(found)]
+        if isinstance(found, FunctionType):
+            return found.__globals__, name
+        module = sys.modules.get(module_name(found))
+        return self.sites[id(found)] if module is None else (vars(module), name)
+
+    def ended(self, cls: type) -> None:
+        """Note that all that is known of a part of the object that is being followed is its class."""
+        if self.site is not None:
+            self.end_at(*self.site, {cls.__qualname__})
+
+    def end_at(self, namespace: Mapping[str, Any], name: str, kinds: set[str]) -> None:
+        self.ends.setdefault((id(namespace), name), (namespace, set()))[1].update(kinds)
 
     def note(self, value: object, path: str) -> None:
         """Note what a name means, unless that bears the name itself."""
@@ -261,24 +292,38 @@ class Walk:
 
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
-        if isinstance(value, FunctionType):
+        if is_a(value, FunctionType):
             module = str(value.__globals__.get("__name__", ""))  # not by import: `colorsys.py` is not of Python
             if not module or is_user_module(module):
                 return self.labelled(value, path)
             token = self.package(module, value.__qualname__)
             return ("held", token, self.held(value, path)) if value.__closure__ else token
-        if isinstance(value, type):
+        if is_a(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
             return self.package(module_name(value), value.__qualname__)
-        if isinstance(value, ModuleType):
+        if is_a(value, ModuleType):
             if is_user_module(value.__name__):
                 self.carried[value] = None
             return self.module(value)
-        if isinstance(value, BuiltinFunctionType):
+        if is_a(value, (BuiltinFunctionType, MethodType)) and (known := known_as(value)):
+            return self.package(*known)
+        if is_a(value, BuiltinFunctionType):
             token = self.package(module_name(value) or "builtins", value.__qualname__)
-            return ("held", token, self.reference(value.__self__, path)) if is_plain(value.__self__) else token
+            own = value.__self__
+            return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
+        if is_a(value, CodeType):
+            return self.code(value)
         return self.values.token(value, path)
+
+    def code(self, code: CodeType) -> object:
+        """Code that is run by `eval` or `exec`, with what its names mean beside it."""
+        facts = facts_of(code)
+        if self.site is not None:
+            namespace = self.site[0]
+            for name in sorted(facts.global_names & namespace.keys()):
+                self.bind(namespace, name, f"{self.space(namespace)}:{name}")
+        return ("code", facts.digest, code.co_name)
 
     def module(self, module: ModuleType) -> object:
         name = module.__name__

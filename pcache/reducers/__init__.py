@@ -19,5 +19,6 @@ for _library, _module in {
     "torch": "tensors",
     "PIL": "images",
     "pydantic": "models",
+    "numba": "compiled",
 }.items():
     register_library(_library, f"{__name__}.{_module}")
