@@ -230,7 +230,17 @@ def _known_to_all(base: type) -> frozenset[str]:
 
 def _known_to(cls: type) -> set[str]:
     """The names of a class' members, and of the attributes that its methods set."""
-    names = set(vars(cls))
+    return set(vars(cls)) | _set_by(cls)
+
+
+@functools.cache
+def set_by_methods(cls: type) -> frozenset[str]:
+    """The attributes that the methods of a class and of its bases set."""
+    return frozenset().union(*map(_set_by, cls.__mro__[:-1]))
+
+
+def _set_by(cls: type) -> set[str]:
+    names = set()
     for function in (function for member in vars(cls).values() for function in _functions(member)):
         code, high = function.__code__, 0
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):

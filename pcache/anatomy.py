@@ -2,58 +2,76 @@
 
 What comes out is a flat list that says the same in every process. Objects that are met again are written as numbers, so
 that circles end; members of sets come in an order that no hash seed changes; a number that is the address of an object
-met on the way is written as that object; what is computed once and kept, such as a cached property, is left out, since
-the object is the same without it.
+met on the way is written as that object; attributes that are called caches or hashes are left out, since the object is
+the same without them.
 """
 
 from __future__ import annotations
 
 import copyreg
+import functools
 import gc
 import os
 import re
 import sys
-from types import FunctionType, MappingProxyType, MemberDescriptorType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.additions import author_of, reduced_with
+from pcache.additions import author_of, reduced_with, set_by_methods
 from pcache.culprit import attempt
 from pcache.keys import encode, type_name
-from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of
+from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
-_MOST = 5_000  # objects looked at: 15 ms
+_MOST, _MOST_PIECES = 5_000, 100_000  # objects looked at, and what they hold: 50 ms
 _PROTOCOL = 4
 _NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
 _SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
 # How many objects of a kind the process made before this one: of SQLAlchemy, Django, WTForms, marshmallow.
+_NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # of parsers, unless they are given another name
+_KEPT = re.compile("cache|memo(?!ry)")
 _COUNTS = frozenset(("_creation_order", "creation_counter", "_creation_counter", "_creation_index"))
 _SIZE, _FLAGS = type.__dict__["__basicsize__"].__get__, type.__dict__["__flags__"].__get__
 _HEAP, _POINTER = 1 << 9, 8  # of classes that statements make; bytes
 _MISSING = object()
-_UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__"))
+_UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__", "__signature__"))
+_OF_C = (GetSetDescriptorType, MemberDescriptorType)
 
 
 class TooMuch(Exception):
     """An object consists of more parts than are looked at."""
 
 
+class _Known(NamedTuple):
+    part: Any
+
+
 class Anatomy:
     """What one object consists of.
 
-    `stands_for(part)` gives what is written for a part that need not be taken apart, or None. `whole` says whether all
-    of the object was seen: of objects made in C without a pickle, what they show and refer to is.
+    `is_known(part)` says whether a part need not be taken apart, since `write(part)` says what stands for it. `unseen`
+    are the classes, made in C and without a pickle, of parts that may hold more than they show and refer to, each with
+    whether it shows anything.
     """
 
-    def __init__(self, stands_for: Callable[[Any], object]) -> None:
-        self.whole = True
-        self._stands_for = stands_for
+    def __init__(self, is_known: Callable[[Any], bool], write: Callable[[Any], object]) -> None:
+        self.unseen: dict[type, bool] = {}
+        self._is_known = is_known
+        self._write = write
         self._found: list[object] = []
         self._numbers: dict[int, int] = {}  # by id
         self._kept: list[object] = []  # so that no other object gets an id meanwhile
@@ -73,15 +91,15 @@ class Anatomy:
             if number == _MOST:
                 raise TooMuch
             self._kept.append(part)
-            known = None if part is root else self._stands_for(part)
-            if known is not None:
-                self._found.append(("known", known))
+            if part is not root and self._is_known(part):
+                self._found.append(_Known(part))  # written once it is clear that the rest is not too much
                 continue
             pieces = self._pieces(part)
             self._found.append(("holds", len(pieces)))
             waiting.extend(reversed(pieces))
-        program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
-        return [self._written(part, program) for part in self._found]
+            if len(self._found) + len(waiting) > _MOST_PIECES:
+                raise TooMuch
+        return [self._written(part) for part in self._found]
 
     def _pieces(self, part: Any) -> list[Any]:
         """The parts of an object, its class first, in an order of their own."""
@@ -92,12 +110,14 @@ class Anatomy:
             return ["dict", *(piece for pair in list(part.items()) for piece in pair)]
         if is_a(part, (set, frozenset)):
             return [cls, len(part), *sorted(part, key=_at_first_sight), *_named(shown_of(part), cls)]
+        if cls is BuiltinFunctionType:
+            return ["method", part.__name__, part.__self__]
         if cls is MethodType:
             return ["method", part.__func__, part.__self__]
         if cls is MappingProxyType:
             return ["proxy", *gc.get_referents(part)]
         reduced, added = _reduced(part)
-        if isinstance(reduced, str):
+        if type(reduced) is str and _global(module_of(part) or module_of(cls), reduced) is part:
             return [cls, reduced]
         if not isinstance(reduced, tuple):
             return [cls, *self._by_looking(part)]
@@ -114,19 +134,19 @@ class Anatomy:
         shown = shown_of(part)
         pieces = _named(shown, cls)
         if is_of_c(cls):
-            self.whole = False
-            seen = {id(item) for item in (cls, attributes_of(part), *shown.values())}
-            pieces += [item for item in gc.get_referents(part) if id(item) not in seen]
+            known = {id(item) for item in (cls, attributes_of(part), *shown.values())}
+            pieces += [item for item in gc.get_referents(part) if id(item) not in known]
+            self.unseen[cls] = self.unseen.get(cls, True) and len(pieces) > len(_named({}, cls))
         return pieces
 
-    def _written(self, part: object, program: str) -> object:
-        """A part without what is of this process alone: addresses, and what the program was started as."""
+    def _written(self, part: object) -> object:
+        """A part without what is of this process alone: the addresses of objects."""
+        if type(part) is _Known:
+            return ("known", self._write(part.part))
         if type(part) is int and part > _SMALLEST_ADDRESS:
             address = next((one for one in (part, part << _HASH_SHIFT) if one in self._numbers), None)
             return part if address is None else ("address", self._numbers[address])
         if type(part) is str:
-            if program and (part == program or part.startswith(program + " ")):
-                return ("program", part[len(program) :])
             return _NUMBER.sub(self._numbered, part) if len(part) > 8 else part  # noqa: PLR2004 - digits of an address
         return part
 
@@ -148,20 +168,42 @@ def _reduced(part: Any) -> tuple[Any, Any]:
     return (None, None) if error is not None else (found[0], found[1])
 
 
+def _global(module: str, name: str) -> object:
+    """What a module has under a name with dots, as pickle looks it up."""
+    found: Any = sys.modules.get(module)
+    for step in name.split("."):
+        found = look(found, step)
+    return found
+
+
 def _named(state: dict[Any, Any], cls: type) -> list[Any]:
-    """The attributes of an object by name, without those that it computes when they are asked for first."""
+    """The attributes of an object by name, without those that use fills in."""
     kept = {name: value for name, value in list(state.items()) if not _is_filled_in(cls, name, value)}
+    for name in _NAMED_AFTER_THE_PROGRAM & kept.keys():
+        program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
+        kept[name] = kept[name].removeprefix(program) if type(kept[name]) is str else kept[name]
     return ["attributes", len(kept), *(piece for name in sorted(kept, key=str) for piece in (name, kept[name]))]
 
 
 def _is_filled_in(cls: type, name: object, value: object) -> bool:
-    """Whether an attribute is one that a descriptor put there, as `cached_property` does, or a number of this process."""
+    """Whether use fills in an attribute, or it is a number of this process.
+
+    Its name says so; or only a descriptor, such as that of `cached_property`, puts something under it.
+    """
     if type(name) is not str:
         return False
-    if type(value) is int and ("hash" in name or name in _COUNTS):
+    if name in _COUNTS or "hash" in name:
+        return value is None or type(value) is int
+    if _is_put_by_a_descriptor(cls, name):
         return True
+    return bool(_KEPT.search(name)) and (value is None or type(value) not in SCALARS)
+
+
+@functools.lru_cache(4096)
+def _is_put_by_a_descriptor(cls: type, name: str) -> bool:
     entry = type(member(cls, name))
-    return entry is not FunctionType and hasattr(entry, "__get__") and not hasattr(entry, "__set__")
+    computes = entry is not FunctionType and hasattr(entry, "__get__") and not hasattr(entry, "__set__")
+    return computes and name not in set_by_methods(cls)
 
 
 def _at_first_sight(part: Any) -> bytes:
@@ -188,6 +230,27 @@ def shown_of(part: object) -> dict[str, Any]:
                 if value is not _MISSING:
                     shown.setdefault(name, value)
     return shown
+
+
+def definition_of(cls: type) -> dict[str, Any]:
+    """What a metaclass written in C keeps of a class: msgspec's of a struct its fields, defaults and options.
+
+    An object of C with nothing but options is given as these.
+    """
+    found: dict[str, Any] = {}
+    for base in bases_of(type(cls)):
+        if base is type:
+            break
+        for name, value in _computed_in_c(base, cls).items():
+            options = {} if type(value).__module__ == "builtins" else _computed_in_c(type(value), value)
+            found.setdefault(name, options or value)
+    return found
+
+
+def _computed_in_c(cls: type, obj: object) -> dict[str, Any]:
+    names = [name for name, entry in members_of(cls).items() if type(entry) in _OF_C and name not in _UNTOLD]
+    found = ((name, attempt(members_of(cls)[name].__get__, obj)) for name in names)
+    return {name: value for name, (value, error) in found if error is None}
 
 
 def is_of_c(cls: type) -> bool:

@@ -15,12 +15,10 @@ import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.codes import facts_of
 from pcache.files import noting
-from pcache.keys import encode
-from pcache.parts import name_of
+from pcache.looking import is_a
+from pcache.parts import digest_of, name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
 from pcache.walk import Walk, content_of
@@ -156,18 +154,18 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
     by its value as an argument. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
     """
-    if code == "deep" and isinstance(function, FunctionType):
-        return _follow(function, depends_on) if depends_on else fingerprint_of(function)
+    if code == "deep" and is_a(function, FunctionType):
+        own: Any = function
+        return _follow(own, depends_on) if depends_on else fingerprint_of(own)
     walk = Walk()
     if code == "none":
         pass
-    elif isinstance(function, FunctionType):
+    elif is_a(function, FunctionType):
         walk.parts.add(
             f"function {name_of(function)}", facts_of(function.__code__).digest, function.__code__.co_filename
         )
     else:
-        own = blake3(b"".join(encode(function))).digest()
-        walk.parts.add("callable", own, summarize_value(function))
+        walk.parts.add("callable", digest_of(walk.reference(function, "callable")), summarize_value(function))
     return Fingerprint(walk, None, depends_on)
 
 

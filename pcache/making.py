@@ -1,9 +1,9 @@
 """The code that makes what a global name means, where the object itself does not say what it holds.
 
 These are the statements of its module that bind the name, or do something with what it means: an edit of
-`ContextVar("v", default=1)` is an edit, and so is one of `app.config["RATE"] = RATE`. What the names in them mean counts
-as it does for a function. They are read from the module's source, if that is the text that was loaded; a prompt and
-a notebook have none.
+`ContextVar("v", default=1)` is an edit, and so is one of `app.config["RATE"] = RATE`. What the names in them mean
+counts as it does for a function. They are read from the module's source, if that is the text that was loaded; a prompt
+and a notebook have none.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.codes import facts_of
 from pcache.culprit import attempt
-from pcache.looking import look
+from pcache.looking import is_a, look, module_of, qualname_of
 from pcache.parts import digest_of
 from pcache.provenance import is_user_module
 
@@ -28,17 +28,53 @@ if TYPE_CHECKING:
 
     Namespace = Mapping[str, Any]
 
+# What people are shown of an object whose making is not known: nothing else counts, or what C shows of it.
+BY_CLASS, IN_PART = "by its class alone", "by what it refers to"
 _ONLY_THE_TREE = 0x400  # as `ast.parse` asks for: the module `ast` is not needed, and takes 3 ms to load
 _LONGEST = 4 << 20  # bytes of a source that is read
 _TICK = 0.01  # seconds: how exactly the system says when a process started
 
 
+class Ends:
+    """The names whose objects were not seen whole, and the name that is being followed just now, its `site`.
+
+    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with whether
+    something of it was.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, str], tuple[Namespace, set[tuple[str, bool]]]] = {}
+        self.site: tuple[Namespace, str] | None = None
+        self._sites: dict[int, tuple[Namespace, str] | None] = {}  # where functions and classes were met first
+
+    def meet(self, found: object) -> None:
+        """Remember where a function or class was met."""
+        self._sites[id(found)] = self.site
+
+    def enter(self, found: Any) -> None:
+        """Go on with what a function or class rests on: it was made under its own name, or where it was met."""
+        self.site = self._sites.get(id(found))
+        name = qualname_of(found)
+        if name and "<" not in name:
+            module = sys.modules.get(module_of(found))
+            names: Any = found.__globals__ if is_a(found, FunctionType) else module and vars(module)
+            self.site = self.site if names is None else (names, name)
+
+    def note(self, cls: type, *, seen: bool) -> None:
+        """Note that a part of the object that is being followed was not seen whole."""
+        if self.site is not None:
+            self.add(*self.site, {(qualname_of(cls), seen)})
+
+    def add(self, namespace: Namespace, name: str, kinds: set[tuple[str, bool]]) -> None:
+        self.found.setdefault((id(namespace), name), (namespace, set()))[1].update(kinds)
+
+
 def follow_makers(walk: Walk) -> None:
-    """Add, for each name whose object was not seen to its end, the code that makes it; otherwise say that it counts by
-    its class alone."""
+    """Add, for each name whose object was not seen whole, the code that makes it, or that it counts by its class."""
     done = 0
-    while done < len(walk.ends):  # grows meanwhile
-        (_, name), (namespace, kinds) = list(walk.ends.items())[done]
+    ends = walk.ends
+    while done < len(ends.found):  # grows meanwhile
+        (_, name), (namespace, kinds) = list(ends.found.items())[done]
         done += 1
         path = f"{walk.space(namespace)}:{name}"
         if (label := f"making {path}") in walk.parts:
@@ -48,11 +84,16 @@ def follow_makers(walk: Walk) -> None:
             walk.parts.add(label, facts_of(code).digest, code.co_filename)
             _follow_names(walk, namespace, name, code)
         elif code is None:
-            walk.parts.add(label, digest_of("unknown"), f"{', '.join(sorted(kinds))}, by its class alone")
+            walk.parts.add(label, digest_of("unknown"), _shown(kinds))
         else:
             origin, original = code
             walk.parts.add(label, digest_of("imported"), "")
-            walk.end_at(vars(origin), original, kinds)
+            ends.add(vars(origin), original, kinds)
+
+
+def _shown(kinds: set[tuple[str, bool]]) -> str:
+    alone = {name for name, seen in kinds if not seen}
+    return f"{', '.join(sorted(alone or {name for name, _ in kinds}))}, {BY_CLASS if alone else IN_PART}"
 
 
 def _follow_names(walk: Walk, namespace: Namespace, own: str, code: CodeType) -> None:

@@ -36,9 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
-_BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)
+_BY_REFERENCE = (FunctionType, type, ModuleType)
+_BUILT = frozenset((list, tuple, dict))
 _HOLDERS = (set, frozenset, MethodType, MappingProxyType)  # taken apart with what they hold
-_DESCRIPTORS = frozenset((staticmethod, classmethod, property, partial, partialmethod))
+_DESCRIPTORS = (staticmethod, classmethod, property, partial, partialmethod)
 _CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 # Of the standard library, objects of these modules are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
@@ -60,7 +61,8 @@ _KINDS = {
         "_asyncio _io asyncio concurrent contextlib.AsyncExitStack contextlib.ExitStack"
         " contextlib._GeneratorContextManager contextlib._AsyncGeneratorContextManager ctypes.CDLL http io itertools"
         " logging.LoggerAdapter queue socket ssl subprocess.Popen tempfile threading.Barrier"
-        " threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest urllib.request xmlrpc".split(),
+        " threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest urllib.request"
+        " xmlrpc".split(),
         _BY_MAKING,
     ),
     **dict.fromkeys(["argparse"], _IN_PARTS),  # the name of a parser is that of the script
@@ -87,14 +89,18 @@ class Values:
         self,
         reference: Callable[[Any, str], object],
         package: Callable[[str, str], object],
-        ended: Callable[[type], None],
+        ended: Callable[..., None],
     ) -> None:
         self.reference = reference
         self.package = package
         self._ended = ended
         self._open: list[int] = []  # ids of the containers being written
-        self._written: dict[int, tuple[object, object, frozenset[type]]] = {}  # containers, and what stands for them
-        self._ends: set[type] = set()  # of the container being written, the classes of parts that were not seen whole
+        self._written: dict[
+            int, tuple[object, object, frozenset[tuple[type, bool]]]
+        ] = {}  # containers, and what stands for them
+        self._ends: set[tuple[type, bool]] = (
+            set()
+        )  # of the container being written, the classes of parts that were not seen whole
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
@@ -134,14 +140,14 @@ class Values:
             finally:
                 self._open.pop()
                 self._ends |= around
-        for cls in self._written[key][2]:
-            self.end(cls)
+        for cls, seen in self._written[key][2]:
+            self.end(cls, seen=seen)
         return self._written[key][1]
 
-    def end(self, cls: type) -> None:
-        """Say that an object was not seen whole."""
-        self._ends.add(cls)
-        self._ended(cls)
+    def end(self, cls: type, *, seen: bool = False) -> None:
+        """Say that an object was not seen whole, and whether something of it was."""
+        self._ends.add((cls, seen))
+        self._ended(cls, seen=seen)
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, by its parts."""
@@ -155,27 +161,24 @@ class Values:
         return ("object", self.reference(type(value), path), self.nested(value, lambda: self.taken_apart(value, path)))
 
     def taken_apart(self, value: object, path: str) -> object:
-        def stands_for(part: Any) -> object:
-            cls = type(part)
-            if is_a(part, _BY_REFERENCE) or hasattr(cls, "_member_map_") or hasattr(cls, "__pcache_key__"):
-                return self.reference(part, path)
-            kind = _kind_of(part)
-            if kind in (_BY_CLASS, _BY_MAKING):
-                return self.machinery(part, path)
-            if _is_written_by_reducer(cls) and not is_a(part, _HOLDERS):
-                return self.constant(part, path)
-            known = name_in_package(part)
-            return known and self.package(*known)
-
-        anatomy = Anatomy(stands_for)
+        """What an object consists of, as far as that is not too much."""
+        anatomy = Anatomy(_is_known, lambda part: self.known(part, path))
         try:
             found = anatomy.take_apart(value)
         except TooMuch:
             self.end(type(value))
             return None
-        if not anatomy.whole:
-            self.end(type(value))
-        return [self.reference(part, path) if type(part) is type else part for part in found]
+        for cls, seen in anatomy.unseen.items():
+            self.end(cls, seen=seen)
+        return found
+
+    def known(self, part: Any, path: str) -> object:
+        """What stands for a part that is not taken apart."""
+        if _kind_of(part) in (_BY_CLASS, _BY_MAKING):
+            return self.machinery(part, path)
+        if (known := name_in_package(part)) and not is_a(part, _BY_REFERENCE):
+            return self.package(*known)
+        return self.reference(part, path)
 
     def machinery(self, value: object, path: str) -> object:
         """What changes while a program runs, by its class; and by the code that makes it, where that says something."""
@@ -190,15 +193,8 @@ class Values:
     def wrapper(self, value: Any, path: str) -> object:
         """Descriptors, partials, decorated functions and other objects."""
         cls = type(value)
-        if is_a(value, (staticmethod, classmethod)):
-            return (cls.__name__, self.reference(value.__func__, path), *self.beyond(value, path))
-        if is_a(value, property):
-            places = zip((value.fget, value.fset, value.fdel), ("", ".setter", ".deleter"), strict=True)
-            parts = [self.reference(part, path + place) for part, place in places]
-            return (cls.__name__, parts, *self.beyond(value, path))
-        if is_a(value, (partial, partialmethod)):
-            parts = [self.reference(part, path) for part in (value.func, value.args, value.keywords)]
-            return (cls.__name__, parts, *self.beyond(value, path))
+        if is_a(value, _DESCRIPTORS):
+            return self.of_functions(value, path)
         if cls is MethodType:
             return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
         if cls is MethodWrapperType:
@@ -212,10 +208,8 @@ class Values:
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
             return wrapper
-        if own == "pcache":
-            return ("object", self.reference(cls, path))
         kind = _kind_of(value)
-        if kind in (_BY_CLASS, _BY_MAKING):
+        if own == "pcache" or kind in (_BY_CLASS, _BY_MAKING):
             return self.machinery(value, path)
         if type_name(cls) in _NAMESPACES:
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
@@ -225,6 +219,18 @@ class Values:
             return self.in_parts(value, path)
         # What contains itself is the machinery of a framework: it may be large, and is taken apart within bounds.
         return self.constant(value, path, straight=own not in _VALUE_MODULES)
+
+    def of_functions(self, value: Any, path: str) -> object:
+        """Descriptors and partials by the functions in them, and by what a subclass of theirs adds."""
+        cls = type(value)
+        if is_a(value, (staticmethod, classmethod)):
+            return (cls.__name__, self.reference(value.__func__, path), *self.beyond(value, path))
+        if is_a(value, property):
+            places = zip((value.fget, value.fset, value.fdel), ("", ".setter", ".deleter"), strict=True)
+            parts = [self.reference(part, path + place) for part, place in places]
+            return (cls.__name__, parts, *self.beyond(value, path))
+        parts = [self.reference(part, path) for part in (value.func, value.args, value.keywords)]
+        return (cls.__name__, parts, *self.beyond(value, path))
 
     def beyond(self, value: Any, path: str) -> tuple[object, ...]:
         """What an object of a subclass has that those of Python's own class do not."""
@@ -291,10 +297,23 @@ def _kind_of(value: object) -> int | None:
     return next((_KINDS[name] for name in names if name in _KINDS), None)
 
 
-def _is_written_by_reducer(cls: type) -> bool:
-    """Whether somebody says what stands for objects of a class: pcache for arrays and frames, users for theirs."""
+def _is_known(part: Any) -> bool:
+    """Whether something else than its parts stands for an object: a name, a key, or what a package's own object is."""
+    cls = type(part)
+    if cls in _BUILT:
+        return False
+    if cls is BuiltinFunctionType:
+        return part.__self__ is None or is_a(part.__self__, ModuleType) or known_as(part) is not None
+    if is_a(part, _BY_REFERENCE) or hasattr(cls, "_member_map_") or hasattr(cls, "__pcache_key__"):
+        return True
+    if _kind_of(part) in (_BY_CLASS, _BY_MAKING):
+        return True
+    if is_a(part, _HOLDERS):
+        return False
     reducer = resolved[cls] if cls in resolved else resolve(cls)
-    return reducer is not None and reducer.__name__ not in ("_as_pickled", "_refuse_iterator")
+    if reducer is not None and reducer.__name__ not in ("_as_pickled", "_refuse_iterator"):
+        return True
+    return name_in_package(part) is not None
 
 
 def known_as(method: Any) -> tuple[str, str] | None:

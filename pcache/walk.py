@@ -14,13 +14,14 @@ from collections import deque
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pcache.anatomy import definition_of
 from pcache.codes import CodeFacts, facts_of
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.looking import is_a
-from pcache.making import follow_makers
+from pcache.making import Ends, follow_makers
 from pcache.mentions import follow_mentions, registered
 from pcache.parts import Parts, digest_of, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
@@ -56,7 +57,8 @@ class Walk:
 
     def __init__(self) -> None:
         self.parts = Parts()
-        self.values = Values(self.reference, self.package, self.ended)
+        self.ends = Ends()
+        self.values = Values(self.reference, self.package, self.ends.note)
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
@@ -70,12 +72,6 @@ class Walk:
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
         self.carried: dict[ModuleType, None] = {}  # modules of the user's that are used under names of other objects
-        # Names whose objects were not seen to their end, each with its module's names and the classes of such objects.
-        self.ends: dict[tuple[int, str], tuple[Mapping[str, Any], set[str]]] = {}
-        self.site: tuple[Mapping[str, Any], str] | None = (
-            None  # the name that is being followed, and its module's names
-        )
-        self.sites: dict[int, tuple[Mapping[str, Any], str] | None] = {}  # where functions were met that others made
         self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -85,17 +81,19 @@ class Walk:
         for i, declared in enumerate(depends_on):
             self.declared(declared, f"depends_on[{i}]")
         done = 0
-        while done < len(self.queue):  # grows meanwhile
-            found, label, path = self.queue[done]
-            done += 1
-            self.site = self.home_of(found)
-            if isinstance(found, type):
-                self.class_part(found, label, path)
-            else:
-                self.function_part(found, label, path)
+        while True:
+            for found, label, path in self.queue[done:]:
+                done += 1
+                self.ends.enter(found)
+                if isinstance(found, type):
+                    self.class_part(found, label, path)
+                else:
+                    self.function_part(found, label, path)
             if done == len(self.queue):
                 follow_mentions(self)
                 follow_makers(self)
+            if done == len(self.queue):
+                break
         self.note_absent()
         return digest_of((first, self.parts.digest()))
 
@@ -108,7 +106,7 @@ class Walk:
             kind = "class" if isinstance(found, type) else "function"
             wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
             label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
-            self.sites[id(found)] = self.site
+            self.ends.meet(found)
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
@@ -131,31 +129,15 @@ class Walk:
         changed = changed and isinstance(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
-            before, self.site = self.site, (namespace, name) if "__name__" in namespace else self.site
+            site = self.ends.site
+            if "__name__" in namespace:
+                self.ends.site = namespace, name
             if isinstance(value, ModuleType):
                 self.note_module(value, path)
             else:
                 self.note(type(value) if changed else value, path)
-            self.site = before
+            self.ends.site = site
         return value
-
-    def home_of(self, found: Any) -> tuple[Mapping[str, Any], str] | None:
-        """The name under which a function or class was made; where another function made it, the name that led here."""
-        name = found.__qualname__
-        if "<" in name:
-            return self.sites[id(found)]
-        if isinstance(found, FunctionType):
-            return found.__globals__, name
-        module = sys.modules.get(module_name(found))
-        return self.sites[id(found)] if module is None else (vars(module), name)
-
-    def ended(self, cls: type) -> None:
-        """Note that all that is known of a part of the object that is being followed is its class."""
-        if self.site is not None:
-            self.end_at(*self.site, {cls.__qualname__})
-
-    def end_at(self, namespace: Mapping[str, Any], name: str, kinds: set[str]) -> None:
-        self.ends.setdefault((id(namespace), name), (namespace, set()))[1].update(kinds)
 
     def note(self, value: object, path: str) -> None:
         """Note what a name means, unless that bears the name itself."""
@@ -237,6 +219,9 @@ class Walk:
         members = vars(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
         held += [self.reference(base, path) for base in cls.__bases__]
+        if defined := definition_of(cls):
+            defined["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
+            held.append(self.reference(defined, path))
         if virtual := registered(cls):
             held.append([self.reference(one, path) for one in virtual])
         for name in sorted(members.keys() - _INCIDENTAL):
@@ -319,8 +304,8 @@ class Walk:
     def code(self, code: CodeType) -> object:
         """Code that is run by `eval` or `exec`, with what its names mean beside it."""
         facts = facts_of(code)
-        if self.site is not None:
-            namespace = self.site[0]
+        if self.ends.site is not None:
+            namespace = self.ends.site[0]
             for name in sorted(facts.global_names & namespace.keys()):
                 self.bind(namespace, name, f"{self.space(namespace)}:{name}")
         return ("code", facts.digest, code.co_name)

@@ -15,8 +15,8 @@ _SIGNATURES = ("sigs", "siglist", "typesigs")
 def _compiled(function: Any, _encoder: Encoder) -> object:
     """The function, its options, and the signatures that it takes if it takes no others.
 
-    Numba pickles them with a number that each process draws anew, and, where any signature will do, with those that were
-    met. Signatures are told by their text, as numba itself tells its types.
+    Numba pickles them with a number that each process draws anew, and, where any signature will do, with those that
+    were met. Signatures are told by their text, as numba itself tells its types.
     """
     state = dict(function._reduce_states())
     open_to_others = state.get("can_compile", state.get("is_dynamic", not state.get("frozen", True)))
@@ -28,4 +28,17 @@ def _compiled(function: Any, _encoder: Encoder) -> object:
     return (type(function), sorted(state.items()))
 
 
+def _callback(function: Any, _encoder: Encoder) -> object:
+    """A function for C; it has no pickle, and an address."""
+    return (function._pyfunc, str(function._sig), function._compiler.targetoptions)
+
+
+def _jitclass(kind: Any, _encoder: Encoder) -> object:
+    """What stands behind a class that numba compiles; its name has an address in it."""
+    fields = [(name, str(field)) for name, field in kind.struct.items()]
+    return (kind.class_name, fields, kind.jit_methods, kind.jit_props, kind.jit_static_methods)
+
+
+register_reducer("numba.core.ccallback.CFunc", _callback)
+register_reducer("numba.core.types.misc.ClassType", _jitclass)
 register_reducer("numba.core.serialize.ReduceMixin", _compiled, subclasses=True)
