@@ -35,8 +35,8 @@ claim counters history home
 flights
 shards
 occupancy
-arguments differences reader reducers signature codes parts unhashable
-inspection publishing sources store superseded values mentions
+anatomy arguments differences reader reducers signature codes parts unhashable
+inspection making publishing sources store superseded values mentions
 fences recompression removing room waiting walk
 fingerprint storing
 callables flow
