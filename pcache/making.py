@@ -38,8 +38,8 @@ _TICK = 0.01  # seconds: how exactly the system says when a process started
 class Ends:
     """The names whose objects were not seen whole, and the name that is being followed just now, its `site`.
 
-    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with whether
-    something of it was.
+    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with
+    whether something of it was.
     """
 
     def __init__(self) -> None:
