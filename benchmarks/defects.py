@@ -63,10 +63,6 @@ KNOWN = {
         "a generator cannot be pickled; the caller gets it with a warning, and the next call computes again",
     ),
     "a coroutine function, awaited twice": (LOST, "coroutine functions pass through uncached, with a warning"),
-    "keyword arguments in another order, to a function that sees it": (
-        WRONG,
-        "what `**kwargs` collects is sorted by name, so that calls which differ in nothing else share a result",
-    ),
     BY_COMPUTED_NAME: (WRONG, "no analysis sees which name is meant; `depends_on=` says it"),
     NEW_PARAMETER: (
         LOST,

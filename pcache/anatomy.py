@@ -49,6 +49,7 @@ _SIZE, _FLAGS = type.__dict__["__basicsize__"].__get__, type.__dict__["__flags__
 _HEAP, _POINTER = 1 << 9, 8  # of classes that statements make; bytes
 _MISSING = object()
 _UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__", "__signature__"))
+_OPEN = frozenset(("functools", "wrapt"))  # packages whose objects of C hold nothing but what they refer to
 _OF_C = (GetSetDescriptorType, MemberDescriptorType)
 
 
@@ -68,8 +69,9 @@ class Anatomy:
     whether it shows anything.
     """
 
-    def __init__(self, is_known: Callable[[Any], bool], write: Callable[[Any], object]) -> None:
+    def __init__(self, is_known: Callable[[Any], bool], write: Callable[[Any], object], *, most: int = _MOST) -> None:
         self.unseen: dict[type, bool] = {}
+        self._most = most
         self._is_known = is_known
         self._write = write
         self._found: list[object] = []
@@ -88,7 +90,7 @@ class Anatomy:
             if number < len(self._kept):
                 self._found.append(("again", number))
                 continue
-            if number == _MOST:
+            if number == self._most:
                 raise TooMuch
             self._kept.append(part)
             if part is not root and self._is_known(part):
@@ -136,7 +138,8 @@ class Anatomy:
         if is_of_c(cls):
             known = {id(item) for item in (cls, attributes_of(part), *shown.values())}
             pieces += [item for item in gc.get_referents(part) if id(item) not in known]
-            self.unseen[cls] = self.unseen.get(cls, True) and len(pieces) > len(_named({}, cls))
+            if not _shows_all(cls):
+                self.unseen[cls] = self.unseen.get(cls, True) and len(pieces) > len(_named({}, cls))
         return pieces
 
     def _written(self, part: object) -> object:
@@ -256,6 +259,11 @@ def _computed_in_c(cls: type, obj: object) -> dict[str, Any]:
 def is_of_c(cls: type) -> bool:
     """Whether objects of a class may hold more than attributes and slots: C keeps what it likes in its objects."""
     return not all(map(_is_of_python, bases_of(cls)[:-1]))
+
+
+def _shows_all(cls: type) -> bool:
+    """Whether what C keeps in objects of a class is known to be objects that they refer to."""
+    return all(_is_of_python(base) or module_of(base).partition(".")[0] in _OPEN for base in bases_of(cls)[:-1])
 
 
 def _is_of_python(cls: type) -> bool:

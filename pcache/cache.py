@@ -109,6 +109,7 @@ class Cache:
         lock_timeout: float | str | timedelta | None = None,
         code: Literal["deep", "own", "none"] = "deep",
         summaries: bool | None = None,
+        unhashable: Literal["raise", "compute"] = "raise",
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(self, function: Any = None, /, **options: Any) -> Any:
         """Cache a function's results here; use it with or without parentheses.
@@ -116,7 +117,8 @@ class Cache:
         `ttl` limits their age; `version` is any value whose change leaves old results behind; `ignore` names parameters
         that do not matter; `key` replaces an argument by a function of it; `depends_on` lists what else results depend
         on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout` limits how long a
-        call waits for another process that computes the same; with `summaries=False` no values are stored in words.
+        call waits for another process that computes the same; with `summaries=False` no values are stored in words;
+        with `unhashable="compute"` a call whose argument has no key is computed, with one warning, and raises nothing.
 
         >>> import tempfile
         >>> cache = Cache(tempfile.mkdtemp())
@@ -133,8 +135,12 @@ class Cache:
         return self._wrap(function, options)
 
     def cache(self, func: Callable[..., Any] | None = None, ignore: Iterable[str] = (), **_unused: Any) -> Any:
-        """As joblib's `Memory.cache`, so that scikit-learn takes a cache as `memory=`; other options have no effect."""
-        return self.cached(ignore=ignore or ()) if func is None else self._wrap(func, {"ignore": ignore or ()})
+        """As joblib's `Memory.cache`, so that scikit-learn takes a cache as `memory=`; other options have no effect.
+
+        Whoever is given a cache this way does not know of it: a call whose argument has no key is computed.
+        """
+        options: dict[str, Any] = {"ignore": ignore or (), "unhashable": "compute"}
+        return self.cached(**options) if func is None else self._wrap(func, options)
 
     def _wrap(self, function: Any, options: Mapping[str, Any]) -> Any:
         if isinstance(function, classmethod):
@@ -318,6 +324,7 @@ def cached(
     lock_timeout: float | str | timedelta | None = None,
     code: Literal["deep", "own", "none"] = "deep",
     summaries: bool | None = None,
+    unhashable: Literal["raise", "compute"] = "raise",
     cache: Cache | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def cached(function: Any = None, /, *, cache: Cache | None = None, **options: Any) -> Any:

@@ -7,12 +7,13 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
-from pcache.dispatch import FILES, register_reducer
+from pcache.dispatch import FILES, FINGERPRINT, register_reducer
+from pcache.errors import Uncached
 from pcache.fingerprint import fingerprint_of
 from pcache.keys import MODULES, module_name, type_name
+from pcache.looking import MOCKED, content_of, is_mock
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import files_of
-from pcache.walk import content_of
 
 if TYPE_CHECKING:
     from pcache.fingerprint import Fingerprint
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     """A function as an argument: the user's by name, code, defaults and captured values, any other by name."""
+    if is_mock(function):
+        raise Uncached(MOCKED)
     if function.__closure__ is None and not is_user_code(function) and "<" not in function.__qualname__:
         return NotImplemented
 
@@ -51,8 +54,9 @@ def _reduce_class(cls: type, encoder: Encoder) -> object:
 
 
 def _noted(code: Any, encoder: Encoder) -> Fingerprint:
-    """The fingerprint of a part of a value; the files that it rests on are noted, to be looked at again."""
+    """The fingerprint of a part of a value; it is noted, with the files that it rests on, to be looked at again."""
     found = fingerprint_of(code)
+    encoder.once(code, lambda: found, FINGERPRINT)
     if found.files:
         encoder.once(code, lambda: tuple(found.files), FILES)
     return found
@@ -80,7 +84,7 @@ def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
         for member, value in sorted(vars(module).items()):
             if not (member.startswith("__") and member.endswith("__")):
                 digest, error = attempt(encoder.nested, value)
-                if isinstance(error, RecursionError):
+                if isinstance(error, (RecursionError, Uncached)):
                     raise error
                 # What has no key, such as a lock, counts by its class and by the source that made it.
                 members.append((member, digest if error is None else type_name(type(value))))

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache import versions
 from pcache.captured import Captured
 from pcache.culprit import attempt
-from pcache.dispatch import FILES
+from pcache.dispatch import FILES, FINGERPRINT
+from pcache.errors import Uncached, UnhashableArgument
 from pcache.files import links_to
+from pcache.flights import computing
 from pcache.flow import Job, Run
 from pcache.forks import whole
+from pcache.guard import without_key
 from pcache.keys import digest, encode, nesting_with
 from pcache.reader import Address
 from pcache.signature import make_binder
@@ -23,6 +26,9 @@ from pcache.unhashable import unhashable_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pcache.arguments import Watch
+    from pcache.explanation import Question
+    from pcache.fingerprint import Fingerprint
     from pcache.flow import Flow
     from pcache.keys import LargeContents
     from pcache.options import Options
@@ -58,6 +64,12 @@ class Calls:
         self._entries = flow.store.entries
         self._captured = Captured(function, itself, self.label) if getattr(function, "__closure__", None) else None
         self._version: Version | None = None
+        self._watch: Watch | None = None  # made by the first miss
+
+    @property
+    def name(self) -> str:
+        """`module:qualified.name`, whichever version runs."""
+        return versions.name_of(self._function, self.label)
 
     @property
     def version(self) -> Version:
@@ -70,30 +82,45 @@ class Calls:
             from pcache import registry  # late for start-up time: decorating needs no version
 
         found = versions.find(self._function, self.label, self._options, self.binder)
+        if found.fingerprint.uncached:
+            raise Uncached(found.fingerprint.uncached)
         keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
         adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
         return self._version
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Bind arguments; raises `TypeError` for those that do not fit, and `UnhashableArgument`."""
-        values = self.binder.bind(*args, **kwargs)
+        """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
         large: LargeContents = {}
-        return Call(args, kwargs, values, self.address(values, large), large)
+        try:
+            values = self.binder.bind(*args, **kwargs)
+            return Call(args, kwargs, values, self.address(values, large), large)
+        except UnhashableArgument as error:
+            if self._options.unhashable == "raise":
+                raise
+            raise without_key(error) from None
 
     def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
         """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
         version = self._version
-        if version is None or not version.fingerprint.holds():
+        if version is None or not (version.fingerprint.holds() or self._kept(version.fingerprint)):
             version = self.find_version()
-        prefix = version.prefix + self._captured.digest(large) if self._captured else version.prefix
+        prefix = version.prefix + self._captured.digest(large, self._kept) if self._captured else version.prefix
         chunks, error = attempt(encode, values, None, large)
         if error is not None:
+            if type(error) is Uncached:
+                raise error
             raise unhashable_call(self.label, self.binder.names, values, error) from error
         key = digest(prefix, chunks)
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
         return _new(Address, (path, key, version.function_id, self._ttl_ns, version.home))
+
+    def _kept(self, fingerprint: Fingerprint) -> bool:
+        """Whether a function that calls itself has changed only what it keeps: that is no other version of it."""
+        version = self._version
+        running = version is not None and any(f"/{version.hex_id}-" in path for path in computing.get())
+        return running and fingerprint.absorb()
 
     def earlier(self, call: Call) -> Iterator[Address]:
         """Where adopted versions would have stored the result of a call."""
@@ -106,29 +133,49 @@ class Calls:
                 path = self._flow.store.path(earlier.hex_id, key.hex())
                 yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
 
+    def question(self, call: Call, bypass: str) -> Question:
+        """What `explain` is asked about a call."""
+        from pcache.explanation import Question  # late for start-up time
+
+        job = self.job(call)
+        earlier = tuple(self.earlier(call))
+        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
+
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""
         load_modules()
-        from pcache.arguments import digests_of  # late for start-up time: a hit tells nothing
+        from pcache.arguments import Watch, digests_of  # late for start-up time: a hit tells nothing
 
         def summary() -> dict[str, str]:
             from pcache.summary import summarize  # late for start-up time
 
             return summarize(self.binder.names, call.values)
 
+        watch = self._watch = self._watch or Watch(self.name, self.binder)
         digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
         if self._captured:
             digests["captured values"] = self._captured.digest()
         version = self.version
+        rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
+        same_before = all(fingerprint.rest_holds() for fingerprint in rests_on)
         files = list(version.fingerprint.files)
         for (_, how), (_, found) in call.large.items():
             if how == FILES:
                 files += found
+            elif how == FINGERPRINT:
+                rests_on.append(found)
         links = [links_to(file.path) for file in files]
 
+        def code_holds() -> bool:
+            return same_before and all(fingerprint.absorb() for fingerprint in rests_on)
+
+        def look_again(cost_ns: int) -> None:
+            code_holds()  # first: keys that are made from now on are not to see what the run changed
+            watch.look(call.values, digests, call.large, cost_ns)
+
         def inputs_hold() -> bool:
-            if version.function_id != call.address.function_id:
-                return False  # something that the code rests on changed between making the key and computing
+            if version.function_id != call.address.function_id or not code_holds():
+                return False  # something that the code rests on changed since the key was made
             untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
             return untouched and version.fingerprint.imports_hold()
 
@@ -146,4 +193,5 @@ class Calls:
             self._options.summaries is not False,
             inputs_hold,
             Run(),
+            look_again,
         )

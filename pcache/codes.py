@@ -48,6 +48,14 @@ if sys.version_info >= (3, 12):
 _CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
 )
+# Other ways to change something in place that code is given.
+_CHANGING = _CHANGING_METHODS | frozenset(
+    "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right move_to_end reverse rotate"
+    " shuffle sort __setitem__ __delitem__ setitem delitem".split()
+)
+_CHANGING_OPERATIONS = frozenset((opmap["STORE_SUBSCR"], opmap["DELETE_SUBSCR"], opmap.get("STORE_SLICE")))
+_STORE_VARIABLE = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
+_SETTING = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars"))
 # Where code calls one of these, texts in it may be names of attributes, or of globals.
 _REFLECTION = frozenset("getattr vars attrgetter methodcaller __dict__".split())
 _MEMO_SIZE = 4096  # code objects remembered; those made anew at each call must not pile up
@@ -61,7 +69,8 @@ class CodeFacts(NamedTuple):
     in its body name: module, level, names taken from it. `assigned` and `changed` are the global names, and attributes
     of such (`state.count`), that it assigns, or whose objects it changes in place. `counters` are the attributes, of
     whatever object, that it adds to. `handed` are the global names whose objects it does more with than to read or
-    set an attribute: a helper may be given them.
+    set an attribute: a helper may be given them. `stored` are the names of the globals, attributes and captured
+    variables, of whatever object, that it assigns, and `mutates` says whether it changes any container in place.
     """
 
     digest: bytes
@@ -72,6 +81,8 @@ class CodeFacts(NamedTuple):
     changed: frozenset[str]
     counters: frozenset[str]
     handed: frozenset[str]
+    stored: frozenset[str]
+    mutates: bool
 
 
 _known: dict[CodeType, CodeFacts] = {}
@@ -89,9 +100,11 @@ def facts_of(code: CodeType) -> CodeFacts:
 
 
 def _read(code: CodeType) -> CodeFacts:
-    operations = _operations(code.co_code)
+    operations = operations_of(code.co_code)
     loaded, imports = _names_used(code, operations)
     assigned, changed, counters, handed = _names_changed(code, operations)
+    stored = set(_names_stored(code, operations))
+    mutates = any(operation in _CHANGING_OPERATIONS for operation, _ in operations)
     names = set(code.co_names) - _SET_IN_BODIES
     if len(names) < len(code.co_names):
         names.update(_attribute_name(code, *one) for one in operations if one[0] in _LOAD_ATTRIBUTE)
@@ -103,6 +116,8 @@ def _read(code: CodeType) -> CodeFacts:
         changed |= nested.changed
         counters |= nested.counters
         handed |= nested.handed
+        stored |= nested.stored
+        mutates = mutates or nested.mutates
     if names & _REFLECTION:
         names.update(_texts(code))
     if "globals" in names:
@@ -126,6 +141,8 @@ def _read(code: CodeType) -> CodeFacts:
         frozenset(changed),
         frozenset(counters),
         frozenset(handed),
+        frozenset(stored | names if names & _SETTING else stored),
+        mutates or not names.isdisjoint(_CHANGING),
     )
 
 
@@ -229,6 +246,21 @@ def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[s
     return assigned, changed, counters, handed
 
 
+def _names_stored(code: CodeType, operations: list[tuple[int, int]]) -> Iterator[str]:
+    """The names of globals, attributes and captured variables that code assigns or deletes."""
+    for operation, argument in operations:
+        if operation in _STORE_ATTRIBUTE or operation in _STORE_GLOBAL:
+            yield code.co_names[argument]
+        elif operation in _STORE_VARIABLE:
+            yield _variable_name(code, argument)
+
+
+def _variable_name(code: CodeType, at: int) -> str:
+    """The name of a local variable by its place: one that is a parameter and captured stands among the parameters."""
+    names = code.co_varnames + tuple(name for name in code.co_cellvars if name not in code.co_varnames)
+    return (names + code.co_freevars)[at]
+
+
 def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
     """Whether operations change, in place, the object that was loaded before them."""
     kinds = [operation for operation, _ in following]
@@ -240,7 +272,7 @@ def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
     return kinds[0] in _LOADS and (kinds[1:2] == [_STORE_SUBSCR] or kinds[1:3] == [_COPY, _COPY])
 
 
-def _operations(body: bytes) -> list[tuple[int, int]]:
+def operations_of(body: bytes) -> list[tuple[int, int]]:
     """Operations with their whole arguments: a docstring takes an index among the constants and shifts the others."""
     found = []
     argument = 0

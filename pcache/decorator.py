@@ -9,15 +9,16 @@ from __future__ import annotations
 import functools
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NamedTuple, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from pcache.calls import Call, Calls
 from pcache.dispatch import register_reducer
-from pcache.errors import LoadingItself, Miss, UnhashableArgument, without_tracebacks
+from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.guard import passes
 from pcache.home import names_itself
 from pcache.method import CachedMethod
 from pcache.modes import mode
+from pcache.tally import CacheInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,15 +40,6 @@ S = TypeVar("S")
 _SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all else that is counted
 _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
-
-
-class CacheInfo(NamedTuple):
-    """As functools' one: hits and misses of this process, the limit of entries, the entries of this version."""
-
-    hits: int
-    misses: int
-    maxsize: int | None
-    currsize: int
 
 
 class CachedFunction(Generic[P, R]):
@@ -121,7 +113,7 @@ class CachedFunction(Generic[P, R]):
         except RecursionError:
             job = None  # there is no room to do anything about it
         except BaseException as error:
-            if not self._is_over() and passes(error, self._calls.label):
+            if not self._is_over() and passes(error, self._calls.label, self._options.unhashable):
                 raise
         if found is not None:
             return found.value  # type: ignore[no-any-return]
@@ -178,27 +170,29 @@ class CachedFunction(Generic[P, R]):
     # The calls of a cached function
 
     def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Return the key of this call, 40 hexadecimal digits."""
+        """Return the key of this call, 40 hexadecimal digits; raises `Miss` for one that the cache has no part in."""
         return self._calls.of(args, kwargs).address.key.hex()
 
     def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether this call has a live entry."""
-        call = self._calls.of(args, kwargs)
         try:
-            self._found(call)
+            self._found(self._calls.of(args, kwargs))
         except Miss:
             return False
         return True
 
     def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
-        call = self._calls.of(args, kwargs)
-        value: R = self._found(call).value
+        value: R = self._found(self._calls.of(args, kwargs)).value
         return value
 
     def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Store `result` as that of this call; return whether it could be stored."""
-        return self._flow.storing.put(self._calls.job(self._calls.of(args, kwargs)), result)
+        try:
+            job = self._calls.job(self._calls.of(args, kwargs))
+        except Uncached:
+            return False
+        return self._flow.storing.put(job, result)
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, replace its stored result and return it."""
@@ -220,7 +214,10 @@ class CachedFunction(Generic[P, R]):
         from pcache import removals  # late for start-up time
         from pcache.fences import invalidate  # the same
 
-        call = self._calls.of(args, kwargs)
+        try:
+            call = self._calls.of(args, kwargs)
+        except Uncached:
+            return False
         addresses = (call.address, *self._calls.earlier(call))
         dropped = [address for address in addresses if invalidate(self._flow.store, address.path)]
         names = (address.function_id.hex() + address.key.hex() for address in dropped)
@@ -242,21 +239,19 @@ class CachedFunction(Generic[P, R]):
         >>> print(square.explain(4).nearest[0].differences[0])
         argument n: 3 -> 4
         """
-        from pcache.explanation import explain  # late for start-up time: loads dataclasses
+        from pcache.explanation import explain, of_uncached  # late for start-up time: loads dataclasses
 
-        return explain(self.question(args, kwargs))
+        try:
+            return explain(self.question(args, kwargs))
+        except Uncached as error:
+            return of_uncached(self.name, error)
 
     def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
         """What `explain` is asked about a call."""
-        from pcache.explanation import Question  # late for start-up time
-
-        call = self._calls.of(args, kwargs)
-        job = self._calls.job(call)
         bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
         if getattr(getattr(self.__wrapped__, "__code__", None), "co_flags", 0) & _NO_RESULT:
             bypass = "uncached"
-        earlier = tuple(self._calls.earlier(call))
-        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
+        return self._calls.question(self._calls.of(args, kwargs), bypass)
 
     def adopt(
         self,
@@ -293,7 +288,11 @@ class CachedFunction(Generic[P, R]):
 
     def cache_info(self) -> CacheInfo:
         """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
-        stored = sum(item.function_id == self.function_id for item in self._flow.store.scan())
+        try:
+            function_id = self.function_id
+        except Uncached:
+            function_id = ""  # no entries are of a version that has no part in the cache
+        stored = sum(item.function_id == function_id for item in self._flow.store.scan())
         return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._cache.settings.max_entries, stored)
 
     def cache_clear(self) -> None:
@@ -323,7 +322,7 @@ class CachedFunction(Generic[P, R]):
     @property
     def name(self) -> str:
         """`module:qualified.name`, as the command line shows it."""
-        return self._calls.version.facts.name
+        return self._calls.name
 
     # Being a function
 

@@ -38,6 +38,7 @@ K = TypeVar("K")
 
 _PROTOCOL = 5
 FILES = "files"  # what an encoder notes of a value: the files that its key was read from
+FINGERPRINT = "fingerprint"  # and that of its code
 
 # `resolved` remembers the outcome for each exact type.
 resolved: dict[type, Reducer | None] = {}

@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-    MissReason = Literal["absent", "expired", "damaged", "foreign", "unloadable", "refreshed"]
+    MissReason = Literal["absent", "expired", "damaged", "foreign", "unloadable", "refreshed", "uncached"]
 
 
 class PcacheError(Exception):
@@ -77,7 +77,7 @@ class UnpicklableResult(PcacheError, TypeError):
 
 
 class Miss(PcacheError, LookupError):
-    """There is no usable stored result. `reason` is one of the six words of `MissReason`, `detail` the evidence."""
+    """There is no usable stored result. `reason` is one of the words of `MissReason`, `detail` the evidence."""
 
     def __init__(self, reason: MissReason, *, key: str = "", detail: str = "") -> None:
         super().__init__(f"no stored result: {reason}" + (f" ({detail})" if detail else ""))
@@ -88,6 +88,18 @@ class Miss(PcacheError, LookupError):
 
 class LoadingItself(Miss):
     """A result that this thread is just loading is asked for again by what makes it: its call is computed."""
+
+
+class Uncached(Miss):
+    """A call that the cache has no part in: it is neither looked up nor stored. `detail` says why.
+
+    Whatever is on the way to a key or a version may raise it; the call is then computed. Where an argument without a
+    key is why, `parameter` is its name, and users are warned; else the log has it.
+    """
+
+    def __init__(self, detail: str, *, parameter: str = "") -> None:
+        super().__init__("uncached", detail=detail)
+        self.parameter = parameter
 
 
 def without_tracebacks(miss: Miss) -> Miss:
@@ -135,6 +147,10 @@ class PcacheWarning(UserWarning):
 
 class UnpicklableResultWarning(PcacheWarning):
     """A result cannot be stored because it cannot be pickled. Given once per function."""
+
+
+class ChangedArgumentWarning(PcacheWarning):
+    """A function changed one of its arguments while it ran. Given once per function and parameter."""
 
 
 class StoreWarning(PcacheWarning):

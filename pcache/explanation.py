@@ -14,7 +14,7 @@ from pcache import removals
 from pcache.arguments import signed
 from pcache.differences import Difference, of_arguments, of_versions
 from pcache.entry import NEVER
-from pcache.errors import Miss
+from pcache.errors import Miss, Uncached
 from pcache.inspection import check_file, inspect_file
 from pcache.making import BY_CLASS, IN_PART
 from pcache.owner import read_owner
@@ -136,6 +136,13 @@ def explain(question: Question) -> Explanation:
             for label, (_, shown) in facts.parts.items()
             if label.startswith("making ") and shown.endswith((BY_CLASS, IN_PART))
         ),
+    )
+
+
+def of_uncached(function: str, error: Uncached) -> Explanation:
+    """What is to be said of a call that the cache has no part in: there is no key to look for."""
+    return Explanation(
+        function, "...", "", "", hit=False, reason="uncached", detail=f"{error.detail}: every call computes"
     )
 
 

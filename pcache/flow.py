@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.counters import Ledger
+from pcache.culprit import attempt
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.flights import Flight, computing, flights
 from pcache.guard import passes
@@ -88,6 +89,7 @@ class Job(NamedTuple):
     summaries: bool  # whether what is stored says for people what it is about
     inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
     run: Run  # what came of it so far
+    look_again: Callable[[int], None]  # at its arguments, after a run of so many nanoseconds
 
     @property
     def name(self) -> str:
@@ -172,6 +174,7 @@ class Flow:
         try:
             cost_ns = time.perf_counter_ns() - deep.began_ns
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+            attempt(job.look_again, cost_ns)
             self.storing.settle(deep.claim, job, result, cost_ns, miss)
         except RecursionError:
             pass  # it is stored when it is asked for elsewhere
@@ -330,6 +333,7 @@ class Flow:
             computing.reset(token)
         cost_ns = time.perf_counter_ns() - started
         self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+        attempt(job.look_again, cost_ns)
         return result, cost_ns
 
     def _waited(self, job: Job, loaded: Loaded) -> Any:

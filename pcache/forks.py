@@ -26,6 +26,16 @@ LATE = frozenset(
     " zlib".split()
 )
 _taken: list[bool] = []
+_token = os.urandom(16)
+
+
+def process_token() -> bytes:
+    """Bytes that no other process has, a forked child included.
+
+    Made when this module is loaded and not when they are first asked for: two threads that ask at once would each get
+    their own, and compute the same call twice.
+    """
+    return _token
 
 
 def _before() -> None:
@@ -62,6 +72,8 @@ def _after_in_parent() -> None:
 
 
 def _after_in_child() -> None:
+    global _token  # noqa: PLW0603 - one per process
+    _token = os.urandom(16)
     if _taken.pop():
         whole.release()
     else:

@@ -35,6 +35,7 @@ _GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # which throw into a gre
 _DEBUGGERS = frozenset(("bdb",))  # whose quitting is raised wherever the program is
 _EXITS = frozenset(("exit", "_exit", "exit_thread"))  # what code calls that raises SystemExit itself
 _MAIN = ("__main__", "__mp_main__")  # which may have no file
+_MADE_UP = 8  # bytes of the code of `PyCode_NewEmpty`
 
 
 def uninterrupted(function: Callable[..., R], *args: Any) -> R:
@@ -108,6 +109,8 @@ def _is_from_a_thread(error: BaseException, code: Any, at: int) -> bool:
         from opcode import opname  # late for start-up time: only failures come here
     except ImportError:
         return False  # at the end of the interpreter, or where Python's own files cannot be read, or `import` is taken
+    if not code.co_consts and len(code.co_code) <= _MADE_UP:
+        return False  # a frame that Cython makes for a traceback, whose code never ran
     instruction = opname[code.co_code[at]] if 0 <= at < len(code.co_code) - 1 else ""
     if "JUMP_BACKWARD" in instruction or (instruction == "RESUME" and not code.co_code[at + 1] & 3):
         return True

@@ -6,7 +6,7 @@ is read here comes from its type, from its dict and from the slots that the inte
 
 from __future__ import annotations
 
-from types import GetSetDescriptorType, MemberDescriptorType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
 _MRO = type.__dict__["__mro__"].__get__
@@ -15,6 +15,9 @@ _MODULE = type.__dict__["__module__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
 _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they compute nothing
 _MISSING = object()
+MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
+# Of the standard library, and of the package that has newer versions of it.
+_MOCKS = {(module, name) for module in ("unittest.mock", "mock.mock") for name in ("NonCallableMock", "_Call")}
 
 
 def is_a(obj: object, kinds: type | tuple[type, ...]) -> bool:
@@ -48,7 +51,7 @@ def attributes_of(obj: object) -> dict[str, Any]:
     for base in _MRO(type(obj)):
         entry = _DICT(base).get("__dict__")
         if entry is not None:
-            if type(entry) is not GetSetDescriptorType:
+            if type(entry) not in _BUILT_IN:
                 return {}  # a property of somebody's
             try:
                 found = entry.__get__(obj)
@@ -91,6 +94,14 @@ def _of_type(cls: Any, name: str, default: Any) -> Any:
         return default
 
 
+def content_of(cell: Any) -> object:
+    """What a captured variable means now."""
+    try:
+        return cell.cell_contents
+    except ValueError:  # not assigned yet
+        return ("empty cell",)
+
+
 def module_of(obj: Any) -> str:
     """The module that a function or class says it is of; empty where it says none, or no text."""
     found = _MODULE(obj) if is_a(obj, type) else look(obj, "__module__")
@@ -101,3 +112,10 @@ def qualname_of(obj: Any) -> str:
     """The qualified name of a class, or of what is called like a function; empty where it has none, or no text."""
     found = _QUALNAME(obj) if is_a(obj, type) else look(obj, "__qualname__")
     return found if type(found) is str else ""
+
+
+def is_mock(obj: object) -> bool:
+    """Whether an object is one of `unittest.mock`: also a function that such a one stands behind, by `autospec`."""
+    if type(obj) is FunctionType:
+        return "mock" in obj.__dict__ and is_mock(obj.__dict__["mock"])
+    return any((module_of(base), qualname_of(base)) in _MOCKS for base in _MRO(type(obj)))

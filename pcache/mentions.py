@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
 from pcache.parts import digest_of
-from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from pcache.walk import Walk
@@ -41,9 +40,15 @@ def follow_mentions(walk: Walk) -> None:
             value = _read(found, attribute)
             if value and (part := f"constant {label}.{attribute}") not in walk.parts:
                 walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
+        if subclasses and isinstance(found, type):
+            walk.watch(found, _subclasses)
         below: list[type] = type.__subclasses__(found) if subclasses and isinstance(found, type) else []
         if below and (part := f"name {label}.__subclasses__") not in walk.parts:
             walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
+
+
+def _subclasses(cls: type) -> tuple[type, ...]:
+    return tuple(type.__subclasses__(cls))
 
 
 def _read(found: Any, attribute: str) -> Any:
@@ -77,14 +82,3 @@ def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
     for function, path in holders:
         for name in sorted(wanted & vars(function).keys()):
             walk.bind(vars(function), name, f"{path}.{name}")
-
-
-def registered(cls: type) -> list[type]:
-    """The classes of the user's that an abstract class was told to take for its subclasses."""
-    if "_abc_impl" not in vars(cls):
-        return []
-    from _abc import _get_dump  # type: ignore[import-not-found]  # what `ABCMeta._dump_registry` prints
-
-    found, _ = attempt(_get_dump, cls)
-    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
-    return sorted(filter(is_user_code, known), key=lambda one: (one.__module__, one.__qualname__))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError
 from pcache.rules import read_switch
+from pcache.summary import summarize_value
 from pcache.units import parse_duration
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Options(NamedTuple):
     lock_timeout: float | None = None
     code: str = "deep"
     summaries: bool | None = None
+    unhashable: str = "raise"
 
 
 def make_options(
@@ -37,6 +39,7 @@ def make_options(
     lock_timeout: Any = None,
     code: str = "deep",
     summaries: Any = None,
+    unhashable: str = "raise",
 ) -> Options:
     """Return the decorator's options in base units; raises `ConfigError`."""
     if isinstance(ignore, str):
@@ -48,18 +51,32 @@ def make_options(
         raise ConfigError(
             f"key= takes a dict of parameter names and functions, not {key!r:.80}", setting="key", value=key
         )
-    if code not in ("deep", "own", "none"):
-        raise ConfigError(f"code= takes 'deep', 'own' or 'none', not {code!r}", setting="code", value=code)
+    ignore, key = tuple(ignore), dict(key or {})
+    for option, names in (("ignore", ignore), ("key", key)):
+        for name in names:
+            if not isinstance(name, str):
+                raise ConfigError(
+                    f"{option}= names parameters by text, not by {summarize_value(name)}", setting=option, value=name
+                )
+    for option, value, words in (
+        ("code", code, ("deep", "own", "none")),
+        ("unhashable", unhashable, ("raise", "compute")),
+    ):
+        if not isinstance(value, str) or value not in words:
+            *others, last = map(repr, words)
+            takes = f"{', '.join(others)} or {last}"
+            raise ConfigError(f"{option}= takes {takes}, not {summarize_value(value)}", setting=option, value=value)
     return Options(
         _duration("ttl", ttl),
         version,
-        tuple(ignore),
-        dict(key or {}),
+        ignore,
+        key,
         tuple(depends_on),
         strict,
         _duration("lock_timeout", lock_timeout),
         code,
         _switch("summaries", summaries),
+        unhashable,
     )
 
 

@@ -5,13 +5,15 @@ An edit therefore changes the parts that it touches and no other.
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from blake3 import blake3
 
 from pcache.home import import_name
 from pcache.keys import encode, module_name
+
+BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # what code is, and no value
 
 
 class Part(NamedTuple):
@@ -73,3 +75,12 @@ def shown_name(token: object) -> str:
     if isinstance(token, str):
         return token.partition(" ")[2]
     return ".".join(filter(None, token[1:])) if isinstance(token, tuple) and token[0] in ("module", "package") else ""
+
+
+SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
+CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is one of Python's own numbers, texts or containers."""
+    return type(value) in SCALARS or type(value) in CONTAINERS

@@ -3,6 +3,9 @@
 `f(1)`, `f(x=1)` and, where 2 is the default of `y`, `f(1, 2)` are the same call. A binder is compiled once per
 function: a function with the same parameters that returns the tuple of their values. Python's own call machinery then
 does the binding (0.15 us, where `inspect.Signature.bind` takes 3.1 us). Nothing here knows what a key is.
+
+Below decorators the parameters are those of the innermost function, if nothing on the way could tell one form of a call
+from another (`uses.handed_on`).
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError, UnhashableArgument
+from pcache.looking import is_a, look, member, module_of, qualname_of
+from pcache.uses import handed_on, sees_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +29,10 @@ _KINDS = {
     "KEYWORD_ONLY": "k",
     "VAR_KEYWORD": "**",
 }
+# Wrappers that are no functions, and bind their arguments as the function that they note in `__wrapped__` does.
+_HANDING_ON = frozenset(
+    ("functools._lru_cache_wrapper", "numba.core.registry.CPUDispatcher", "pcache.decorator.CachedFunction")
+)
 
 
 class Parameter(NamedTuple):
@@ -58,10 +67,11 @@ def make_binder(
     it. Where the function takes `**options`, both may name single options. Unknown names raise `ConfigError`. The
     binder raises `TypeError` for a call that does not fit and `UnhashableArgument` when a key function fails.
     """
+    function = _bound_by(function)
     parameters, defaults, keyword_defaults = _parameters(function)
     ignored = frozenset([ignore] if isinstance(ignore, str) else ignore)
     replaced = dict(key_functions or {})
-    label = getattr(function, "__qualname__", repr(function))
+    label = getattr(function, "__qualname__", None) or type(function).__qualname__
     _check_names(label, parameters, ignored, "ignore")
     _check_names(label, parameters, replaced, "key")
     for name, replacement in replaced.items():
@@ -76,8 +86,11 @@ def make_binder(
     named = {parameter.name for parameter in parameters}
     namespace: dict[str, Any] = {
         "_pcache_default": None,
-        "_pcache_options": _option_sorter(
-            label, ignored - named, {k: v for k, v in replaced.items() if k not in named}
+        "_pcache_options": _option_lister(
+            label,
+            ignored - named,
+            {k: v for k, v in replaced.items() if k not in named},
+            in_order=_sees_order(function, parameters),
         ),
     }
     for name, replacement in replaced.items():
@@ -100,9 +113,37 @@ def _form(parameter: Parameter, dropped: frozenset[str], replaced: Mapping[str, 
     return text
 
 
+def _bound_by(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function by whose parameters calls are bound: the innermost that decorators hand all they are given to."""
+    chain = [function]
+    while (inner := _inner(chain[-1])) is not None and not any(inner is one for one in chain):
+        chain.append(inner)
+    while len(chain) > 1:
+        inner = chain.pop()
+        if all(_starts_like(wrapper, inner) for wrapper in chain):
+            return inner
+    return function
+
+
+def _inner(wrapper: Callable[..., Any]) -> Callable[..., Any] | None:
+    """What a wrapper calls with just what it was called with."""
+    if is_a(wrapper, FunctionType):
+        return handed_on(wrapper)  # type: ignore[arg-type,no-any-return]  # it is one
+    kind = type(wrapper)
+    return look(wrapper, "__wrapped__") if f"{module_of(kind)}.{qualname_of(kind)}" in _HANDING_ON else None
+
+
+def _starts_like(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> bool:
+    """Whether a wrapper has the first parameters of a function, so that both take these by the same names."""
+    if not is_a(wrapper, FunctionType):
+        return True
+    first = [parameter for parameter in _parameters(wrapper)[0] if parameter.kind == ""]
+    return _parameters(inner)[0][: len(first)] == first
+
+
 def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
     """The parameters of `function`, and its defaults as a function object holds them."""
-    if not isinstance(function, FunctionType):
+    if not is_a(function, FunctionType):
         return _parameters_of_callable(function)
     code = function.__code__
     names = code.co_varnames
@@ -124,11 +165,16 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[An
 def _parameters_of_callable(
     function: Callable[..., Any],
 ) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
-    """The same for builtins, partials, classes and callable objects; `(*args, **kwargs)` for those that do not tell."""
+    """The same for builtins, partials, classes and callable objects; `(*args, **kwargs)` for those that do not tell.
+
+    What they wrap says nothing of how they are called; nor do those that pass for something else, as wrapt's do.
+    """
     import inspect  # late for start-up time: plain functions do without it
 
     try:
-        signature = inspect.signature(function)
+        if member(type(function), "__class__") is not object.__dict__["__class__"]:
+            raise TypeError
+        signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
     parameters = [
@@ -177,19 +223,30 @@ def _source(
     return f"def bind({', '.join(head)}):{note}\n    return ({''.join(f'{value}, ' for value in values)})\n"
 
 
-def _option_sorter(
-    label: str, dropped: frozenset[str], replaced: Mapping[str, Callable[[Any], object]]
+def _option_lister(
+    label: str, dropped: frozenset[str], replaced: Mapping[str, Callable[[Any], object]], *, in_order: bool
 ) -> Callable[[dict[str, Any]], list[tuple[str, Any]]]:
-    """A function that puts `**options` in the order of their names, without the dropped ones."""
+    """A function that lists `**options` without the dropped ones: as they were given, or sorted by name."""
     guards = {name: _guarded(label, name, function) for name, function in replaced.items()}
     if not dropped and not guards:
+        if in_order:
+            return lambda options: list(options.items())
         return lambda options: sorted(options.items(), key=_name) if options else []
 
-    def options_in_order(options: dict[str, Any]) -> list[tuple[str, Any]]:
-        kept = sorted(name for name in options if name not in dropped)
-        return [(name, guards[name](options[name]) if name in guards else options[name]) for name in kept]
+    def list_options(options: dict[str, Any]) -> list[tuple[str, Any]]:
+        kept = [name for name in options if name not in dropped]
+        return [
+            (name, guards[name](options[name]) if name in guards else options[name])
+            for name in (kept if in_order else sorted(kept))
+        ]
 
-    return options_in_order
+    return list_options
+
+
+def _sees_order(function: Callable[..., Any], parameters: list[Parameter]) -> bool:
+    """Whether a function can see in which order its `**options` were given."""
+    names = [parameter.name for parameter in parameters if parameter.kind == "**"]
+    return bool(names) and (not is_a(function, FunctionType) or sees_order(look(function, "__code__"), names[0]))
 
 
 def _name(item: tuple[str, Any]) -> str:

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import weakref
+from typing import NamedTuple
 
 COST_BITS = 80  # of a hit's weight, which has two sums in one addition: nanoseconds saved, and above them bytes read
 _COUNTERS = ("hits", "saved_ns", "read_bytes", "hit_ns")
+
+
+class CacheInfo(NamedTuple):
+    """As functools' one: hits and misses of this process, the limit of entries, the entries of this version."""
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    currsize: int
 
 
 class Tally:

@@ -5,12 +5,11 @@ Functions, classes and modules in them are written by whoever follows these.
 
 from __future__ import annotations
 
-import sys
-from enum import Enum
 from functools import partial, partialmethod
 from struct import Struct
 from types import (
     BuiltinFunctionType,
+    CodeType,
     FunctionType,
     MappingProxyType,
     MethodType,
@@ -25,56 +24,33 @@ from pcache.additions import author_of, reduced_with
 from pcache.anatomy import Anatomy, TooMuch, is_of_c, shown_of
 from pcache.codes import facts_of
 from pcache.culprit import attempt
-from pcache.dispatch import resolve, resolved
 from pcache.files import File, note, read_or_miss
+from pcache.guards import READERS, Attributes, Encoding
 from pcache.keys import Nesting, encode, module_name, type_name
-from pcache.looking import is_a, look, module_of
-from pcache.parts import digest_of
-from pcache.provenance import is_user_code, is_user_module
+from pcache.kinds import BY_CLASS, BY_MAKING, IN_PARTS, is_known, kind_of, known_as, name_in_package
+from pcache.looking import is_a, look
+from pcache.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
+from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
-_BY_REFERENCE = (FunctionType, type, ModuleType)
-_BUILT = frozenset((list, tuple, dict))
-_HOLDERS = (set, frozenset, MethodType, MappingProxyType)  # taken apart with what they hold
+    from pcache.walk import Walk
+
+_METHODS = frozenset((MethodType, MethodWrapperType, BuiltinFunctionType))
 _DESCRIPTORS = (staticmethod, classmethod, property, partial, partialmethod)
-_CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 # Of the standard library, objects of these modules are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
     " types typing uuid xml zoneinfo".split()
 )
-# How objects of the standard library count whose state is not what a program wrote (`os.environ`), is another one in
-# each process, or says how far a program has got. The name of a class goes before that of its module or package.
-_BY_CLASS, _BY_MAKING, _IN_PARTS, _AS_VALUE = range(4)
-_KINDS = {
-    # They hold nothing that a result could depend on: locks, logs, threads, what imports modules.
-    **dict.fromkeys(
-        "_abc _frozen_importlib _frozen_importlib_external _thread _weakref _weakrefset abc codecs importlib logging"
-        " multiprocessing os sys threading tkinter warnings weakref".split(),
-        _BY_CLASS,
-    ),
-    # By the code that makes them.
-    **dict.fromkeys(
-        "_asyncio _io asyncio concurrent contextlib.AsyncExitStack contextlib.ExitStack"
-        " contextlib._GeneratorContextManager contextlib._AsyncGeneratorContextManager ctypes.CDLL http io itertools"
-        " logging.LoggerAdapter queue socket ssl subprocess.Popen tempfile threading.Barrier"
-        " threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest urllib.request"
-        " xmlrpc".split(),
-        _BY_MAKING,
-    ),
-    **dict.fromkeys(["argparse"], _IN_PARTS),  # the name of a parser is that of the script
-    **dict.fromkeys(
-        "_io.BytesIO _io.StringIO argparse.Namespace http.cookies itertools.repeat logging.BufferingFormatter"
-        " logging.Filter logging.Formatter logging.PercentStyle logging.StrFormatStyle logging.StringTemplateStyle"
-        " urllib.request.Request".split(),
-        _AS_VALUE,
-    ),
-}
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+# Of objects of these nothing changes in place.
+_IMMUTABLE = frozenset(
+    "datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    " zoneinfo".split()
+)
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 
@@ -85,29 +61,22 @@ class Values:
     `path` is where a value was met: a function that has no name of its own is called after it.
     """
 
-    def __init__(
-        self,
-        reference: Callable[[Any, str], object],
-        package: Callable[[str, str], object],
-        ended: Callable[..., None],
-    ) -> None:
-        self.reference = reference
-        self.package = package
-        self._ended = ended
+    def __init__(self, walk: Walk) -> None:
+        self.reference = walk.reference
+        self._walk = walk
         self._open: list[int] = []  # ids of the containers being written
-        self._written: dict[
-            int, tuple[object, object, frozenset[tuple[type, bool]]]
-        ] = {}  # containers, and what stands for them
-        self._ends: set[tuple[type, bool]] = (
-            set()
-        )  # of the container being written, the classes of parts that were not seen whole
+        # Containers, what stands for them, and the classes of what is in them and was not seen whole.
+        self._written: dict[int, tuple[object, object, frozenset[tuple[type, bool]]]] = {}
+        self._ends: set[tuple[type, bool]] = set()  # these of the container being written
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
         cls = type(value)
-        if cls in _SCALARS:
+        if cls in SCALARS:
+            if cls is bytearray:
+                self._walk.watch(value, Encoding())
             return ("value", blake3(b"".join(encode(value))).digest(16))
-        if cls in _CONTAINERS:
+        if cls in CONTAINERS:
             return self.container(value, path)
         return self.wrapper(value, path)
 
@@ -115,7 +84,9 @@ class Values:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
             return self.constant(value, path)
-        if isinstance(value, (tuple, list)) and all(type(item) in _SCALARS for item in value):
+        if type(value) in READERS:
+            self._walk.watch(value, READERS[type(value)])
+        if isinstance(value, (tuple, list)) and all(type(item) in SCALARS for item in value):
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
@@ -147,14 +118,23 @@ class Values:
     def end(self, cls: type, *, seen: bool = False) -> None:
         """Say that an object was not seen whole, and whether something of it was."""
         self._ends.add((cls, seen))
-        self._ended(cls, seen=seen)
+        self._walk.ends.note(cls, seen=seen)
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, by its parts."""
+        if module_name(type(value)) not in _IMMUTABLE:
+            self._walk.watch(value, Encoding())
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is None:
             return ("value", blake3(b"".join(chunks)).digest(16))
-        return self.made(value, path) if hasattr(type(value), "__next__") else self.in_parts(value, path)
+        if kind_of(value) in (BY_CLASS, BY_MAKING) or hasattr(type(value), "__next__"):
+            return self.machinery(value, path)
+        return self.in_parts(value, path)
+
+    def unknown(self, value: object, path: str) -> object:
+        """What has no key: its class; where no other object may stand for it, that very object."""
+        own = self._walk.only_this(value, path)
+        return ("object", self.reference(type(value), path), *own)
 
     def in_parts(self, value: object, path: str) -> object:
         """An object by what it consists of."""
@@ -162,44 +142,44 @@ class Values:
 
     def taken_apart(self, value: object, path: str) -> object:
         """What an object consists of, as far as that is not too much."""
-        anatomy = Anatomy(_is_known, lambda part: self.known(part, path))
+        anatomy = Anatomy(is_known, lambda part: self.known(part, path))
         try:
             found = anatomy.take_apart(value)
         except TooMuch:
             self.end(type(value))
-            return None
+            return list(self._walk.only_this(value, path))
         for cls, seen in anatomy.unseen.items():
             self.end(cls, seen=seen)
-        return found
+        return [*found, *(self._walk.only_this(value, path) if anatomy.unseen else ())]
 
     def known(self, part: Any, path: str) -> object:
         """What stands for a part that is not taken apart."""
-        if _kind_of(part) in (_BY_CLASS, _BY_MAKING):
+        kind = kind_of(part)
+        if kind == BY_CLASS:
+            return ("object", self.reference(type(part), path))
+        if kind == BY_MAKING:
             return self.machinery(part, path)
-        if (known := name_in_package(part)) and not is_a(part, _BY_REFERENCE):
-            return self.package(*known)
+        if (known := name_in_package(part)) and not is_a(part, BY_REFERENCE):
+            return self._walk.package(*known)
         return self.reference(part, path)
 
     def machinery(self, value: object, path: str) -> object:
         """What changes while a program runs, by its class; and by the code that makes it, where that says something."""
-        return (
-            self.made(value, path) if _kind_of(value) == _BY_MAKING else ("object", self.reference(type(value), path))
-        )
-
-    def made(self, value: object, path: str) -> object:
-        self.end(type(value))
-        return ("object", self.reference(type(value), path))
+        if kind_of(value) != BY_CLASS:
+            self.end(type(value))
+        return self.unknown(value, path)
 
     def wrapper(self, value: Any, path: str) -> object:
         """Descriptors, partials, decorated functions and other objects."""
         cls = type(value)
         if is_a(value, _DESCRIPTORS):
             return self.of_functions(value, path)
-        if cls is MethodType:
-            return ("method", self.reference(value.__func__, path), self.reference(value.__self__, path))
-        if cls is MethodWrapperType:
-            return ("method", value.__name__, self.reference(value.__self__, path))
+        if cls in _METHODS:
+            return self.of_method(value, path)
+        if cls is CodeType:
+            return self.code(value)
         if cls is MappingProxyType:
+            self._walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if cls is File:
             return ("file", note(read_or_miss(value.path)).digest)
@@ -208,17 +188,24 @@ class Values:
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
             return wrapper
-        kind = _kind_of(value)
-        if own == "pcache" or kind in (_BY_CLASS, _BY_MAKING):
+        if own == "pcache":
+            return ("object", self.reference(cls, path))
+        return self.constant(value, path) if self._walk.strict else self.foreign(value, path)
+
+    def foreign(self, value: Any, path: str) -> object:
+        """An object of a package, or of Python's own library."""
+        cls = type(value)
+        if (kind := kind_of(value)) in (BY_CLASS, BY_MAKING):
             return self.machinery(value, path)
         if type_name(cls) in _NAMESPACES:
+            self._walk.watch(value, Attributes(frozenset()))
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
-        if kind == _IN_PARTS:
+        if kind == IN_PARTS:
             return self.in_parts(value, path)
         # What contains itself is the machinery of a framework: it may be large, and is taken apart within bounds.
-        return self.constant(value, path, straight=own not in _VALUE_MODULES)
+        return self.constant(value, path, straight=module_name(cls).partition(".")[0] not in _VALUE_MODULES)
 
     def of_functions(self, value: Any, path: str) -> object:
         """Descriptors and partials by the functions in them, and by what a subclass of theirs adds."""
@@ -231,6 +218,42 @@ class Values:
             return (cls.__name__, parts, *self.beyond(value, path))
         parts = [self.reference(part, path) for part in (value.func, value.args, value.keywords)]
         return (cls.__name__, parts, *self.beyond(value, path))
+
+    def of_method(self, value: Any, path: str) -> object:
+        """A bound method by its function and its object; one of a package's own object by name."""
+        if known := known_as(value):
+            return self._walk.package(*known)
+        own = value.__self__
+        if type(value) is MethodType:
+            return ("method", self.reference(value.__func__, path), self.reference(own, path))
+        if type(value) is MethodWrapperType:
+            return ("method", value.__name__, self.reference(own, path))
+        token = self._walk.package(module_name(value) or "builtins", value.__qualname__)
+        return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
+
+    def code(self, code: CodeType) -> object:
+        """Code that is run by `eval` or `exec`, with what its names mean beside it."""
+        facts = facts_of(code)
+        if self._walk.ends.site is not None:
+            namespace = self._walk.ends.site[0]
+            for name in sorted(facts.global_names & namespace.keys()):
+                self._walk.bind(namespace, name, f"{self._walk.space(namespace)}:{name}")
+        return ("code", facts.digest, code.co_name)
+
+    def held(self, function: FunctionType, path: str) -> object:
+        """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
+        registry = vars(function).get("registry")
+        if not isinstance(registry, MappingProxyType):
+            cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+            return self.nested(
+                function, lambda: [self.reference(self._walk.captured(cell, name), path) for name, cell in cells]
+            )
+        self._walk.watch(registry, READERS[MappingProxyType])
+        implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
+        return [
+            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{cls.__qualname__}]"))
+            for cls, found in implementations
+        ]
 
     def beyond(self, value: Any, path: str) -> tuple[object, ...]:
         """What an object of a subclass has that those of Python's own class do not."""
@@ -260,6 +283,7 @@ class Values:
             return ("member", kind, _attribute(value, "_name_"), self.reference(_attribute(value, "_value_"), path))
         if hasattr(type(value), "__pcache_key__") or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
+        self._walk.watch(value, Attributes(_counters(type(value))))
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:
@@ -284,53 +308,6 @@ class Values:
                 written.append(self.reference(part, path))
         written.append(self.reference([list(items or ()), [list(pair) for pair in pairs or ()]], path))
         return written
-
-
-def _kind_of(value: object) -> int | None:
-    """How an object of the standard library counts, if that is known; a plain value of a kind always as one."""
-    cls = type(value)
-    module = module_name(cls)
-    root = module.partition(".")[0]
-    if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple, Enum)):
-        return None
-    names = (f"{module}.{cls.__qualname__}", module, root)
-    return next((_KINDS[name] for name in names if name in _KINDS), None)
-
-
-def _is_known(part: Any) -> bool:
-    """Whether something else than its parts stands for an object: a name, a key, or what a package's own object is."""
-    cls = type(part)
-    if cls in _BUILT:
-        return False
-    if cls is BuiltinFunctionType:
-        return part.__self__ is None or is_a(part.__self__, ModuleType) or known_as(part) is not None
-    if is_a(part, _BY_REFERENCE) or hasattr(cls, "_member_map_") or hasattr(cls, "__pcache_key__"):
-        return True
-    if _kind_of(part) in (_BY_CLASS, _BY_MAKING):
-        return True
-    if is_a(part, _HOLDERS):
-        return False
-    reducer = resolved[cls] if cls in resolved else resolve(cls)
-    if reducer is not None and reducer.__name__ not in ("_as_pickled", "_refuse_iterator"):
-        return True
-    return name_in_package(part) is not None
-
-
-def known_as(method: Any) -> tuple[str, str] | None:
-    """The module and name of a bound method of an object that a package made itself: `random.randint`.
-
-    What such an object holds is of the process (random numbers), or says nothing that the package's version does not.
-    """
-    known = name_in_package(method.__self__)
-    return known and (known[0], f"{known[1]}.{method.__name__}")
-
-
-def name_in_package(value: Any) -> tuple[str, str] | None:
-    """The module and name under which the package that an object's class is of holds that very object."""
-    module = module_of(type(value))
-    if module in ("", "builtins") or is_user_module(module) or module not in sys.modules:
-        return None
-    return next(((module, name) for name, found in list(vars(sys.modules[module]).items()) if found is value), None)
 
 
 def _counters(cls: type) -> frozenset[str]:

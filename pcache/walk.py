@@ -8,31 +8,36 @@ What is found has labels instead of a place in an order, so that an edit changes
 
 from __future__ import annotations
 
+import builtins
 import os
 import sys
 from collections import deque
-from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.anatomy import definition_of
 from pcache.codes import CodeFacts, facts_of
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
+from pcache.forks import process_token
+from pcache.guards import registered
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
-from pcache.looking import is_a
+from pcache.libraries import follow_library
+from pcache.looking import content_of, is_a, is_mock, members_of
 from pcache.making import Ends, follow_makers
-from pcache.mentions import follow_mentions, registered
-from pcache.parts import Parts, digest_of, name_of, shown_name
+from pcache.mentions import follow_mentions
+from pcache.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import Source, doubted, files_of, imported
 from pcache.summary import summarize_unnamed, summarize_value
-from pcache.values import Values, known_as
+from pcache.values import Values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)
+    from pcache.guards import Read, Watched
+
 _TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
 _MISSING = object()
 # Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
@@ -55,10 +60,12 @@ class Walk:
     Every function and class gets a label when it is first met; what refers to it names the label, so cycles end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict  # of what has no key only that very object will do
+        self.unknown: list[tuple[object, str]] = []  # such objects, and where they were met
         self.parts = Parts()
         self.ends = Ends()
-        self.values = Values(self.reference, self.package, self.ends.note)
+        self.values = Values(self)
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
@@ -66,8 +73,13 @@ class Walk:
         self.noted: set[tuple[int, str, bool]] = set()
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
-        self.cells: list[tuple[CellType, object]] = []
-        self.sized: list[Mapping[Any, Any]] = []  # what counts with all its keys
+        self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
+        self.watched: dict[int, Watched] = {}  # what is looked at again, by id
+        self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
+        self.abstract: dict[
+            int, tuple[type, list[type]]
+        ] = {}  # classes, with those that they were told to take for subclasses
+        self.meets_mock = False
         self.facts: list[CodeFacts] = []
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
@@ -119,9 +131,11 @@ class Walk:
 
     def look(self, namespace: Mapping[str, Any], name: str) -> object:
         """The value of a name, with a guard; builtins count by Python's version alone."""
-        table = self.present if name in namespace else self.absent
-        table.setdefault(id(namespace), (namespace, set()))[1].add(name)
-        return namespace.get(name, _MISSING)
+        if name in namespace:
+            self.present.setdefault(id(namespace), (namespace, set()))[1].add(name)
+            return namespace[name]
+        self.absent.setdefault(id(namespace), (namespace, set()))[1].add(name)
+        return _MISSING
 
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
         """Look up a name and note what it means; a table that the code itself changes is no constant."""
@@ -144,7 +158,7 @@ class Walk:
         token = self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
-        kind = "name" if isinstance(value, _BY_REFERENCE) else "constant"
+        kind = "name" if isinstance(value, BY_REFERENCE) else "constant"
         shown = shown_name(token) if kind == "name" else ""
         shown = shown or attempt(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
@@ -172,6 +186,8 @@ class Walk:
         for name in sorted(facts.global_names - {"__name__"}):
             path_of_name = f"{space}:{name}"
             value = self.bind(names, name, path_of_name, changed=name in facts.changed)
+            if value is _MISSING:
+                follow_library(self, builtins, frozenset((name,)))
             self.attributes(value, path_of_name, name, facts, set())
             if isinstance(value, ModuleType) and name in facts.handed:
                 self.reference(value, path_of_name)
@@ -187,22 +203,23 @@ class Walk:
             self.note(default, f"{path}({name})")
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
             if name == "__class__":
-                self.reference(self.captured(cell), path)
+                self.reference(self.captured(cell, name), path)
             else:
-                self.note(self.captured(cell), f"{path}({name})")
+                self.note(self.captured(cell, name), f"{path}({name})")
 
-    def captured(self, cell: CellType) -> object:
+    def captured(self, cell: CellType, name: str) -> object:
         value = content_of(cell)
-        self.cells.append((cell, value))
+        self.cells.append((cell, value, name))
         return value
 
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
         """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
         if isinstance(value, ModuleType) and is_user_module(value.__name__):
             path, dot, wanted = self.space(vars(value)), ":", facts.names | {"__getattr__"}
-        elif isinstance(value, FunctionType):
+        elif is_a(value, FunctionType):
             dot, wanted = ".", facts.names - {"__wrapped__"}
         else:
+            follow_library(self, value, facts.names)
             return
         if id(value) in seen:
             return
@@ -214,6 +231,23 @@ class Walk:
                 attribute = self.bind(members, found, path + dot + found, changed=dotted in facts.changed)
                 self.attributes(attribute, path + dot + found, dotted, facts, seen)
 
+    def watch(self, value: Any, read: Read) -> None:
+        """Have what `read` says of a value looked at again at each call; to be called before that is written."""
+        self.watched.setdefault(id(value), (read, value, read(value)))
+
+    def registered(self, cls: type) -> list[type]:
+        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
+        if "_abc_impl" not in members_of(cls):
+            return []
+        return self.abstract.setdefault(id(cls), (cls, registered(cls)))[1]
+
+    def only_this(self, value: object, path: str) -> tuple[object, ...]:
+        """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
+        if not self.strict:
+            return ()
+        self.unknown.append((value, path))
+        return (process_token(), id(value))
+
     def class_part(self, cls: type, label: str, path: str) -> None:
         """A class by its bases and what its members are; constants among them are parts of their own."""
         members = vars(cls)
@@ -222,13 +256,13 @@ class Walk:
         if defined := definition_of(cls):
             defined["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
             held.append(self.reference(defined, path))
-        if virtual := registered(cls):
+        if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
         for name in sorted(members.keys() - _INCIDENTAL):
             value = self.look(members, name)
             if name == "__hash__" and isinstance(value, FunctionType) and _is_of_attrs(value):
                 continue
-            if isinstance(value, _BY_REFERENCE) or hasattr(type(value), "__get__"):
+            if isinstance(value, BY_REFERENCE) or hasattr(type(value), "__get__"):
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
                 held.append(name)
@@ -278,63 +312,30 @@ class Walk:
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
         if is_a(value, FunctionType):
+            self.meets_mock = self.meets_mock or (bool(vars(value)) and is_mock(value))
             module = str(value.__globals__.get("__name__", ""))  # not by import: `colorsys.py` is not of Python
             if not module or is_user_module(module):
                 return self.labelled(value, path)
             token = self.package(module, value.__qualname__)
-            return ("held", token, self.held(value, path)) if value.__closure__ else token
+            return ("held", token, self.values.held(value, path)) if value.__closure__ else token
         if is_a(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
-            return self.package(module_name(value), value.__qualname__)
+            token = self.package(module_name(value), value.__qualname__)
+            virtual = self.registered(value)
+            return ("virtual", token, [self.reference(one, path) for one in virtual]) if virtual else token
         if is_a(value, ModuleType):
             if is_user_module(value.__name__):
                 self.carried[value] = None
             return self.module(value)
-        if is_a(value, (BuiltinFunctionType, MethodType)) and (known := known_as(value)):
-            return self.package(*known)
-        if is_a(value, BuiltinFunctionType):
-            token = self.package(module_name(value) or "builtins", value.__qualname__)
-            own = value.__self__
-            return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
-        if is_a(value, CodeType):
-            return self.code(value)
+        self.meets_mock = self.meets_mock or (not is_plain(value) and is_mock(value))
         return self.values.token(value, path)
-
-    def code(self, code: CodeType) -> object:
-        """Code that is run by `eval` or `exec`, with what its names mean beside it."""
-        facts = facts_of(code)
-        if self.ends.site is not None:
-            namespace = self.ends.site[0]
-            for name in sorted(facts.global_names & namespace.keys()):
-                self.bind(namespace, name, f"{self.space(namespace)}:{name}")
-        return ("code", facts.digest, code.co_name)
 
     def module(self, module: ModuleType) -> object:
         name = module.__name__
         return ("module", name) if is_user_module(name) else self.package(name)
 
-    def held(self, function: FunctionType, path: str) -> object:
-        """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
-        registry = vars(function).get("registry")
-        if not isinstance(registry, MappingProxyType):
-            cells = function.__closure__ or ()
-            return self.values.nested(function, lambda: [self.reference(self.captured(cell), path) for cell in cells])
-        self.sized.append(registry)
-        implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
-        return [
-            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{cls.__qualname__}]"))
-            for cls, found in implementations
-        ]
-
 
 def _is_of_attrs(function: FunctionType) -> bool:
     """Whether attrs made a method: into `__hash__` it writes the hash of a text, another one in each process."""
     return function.__code__.co_filename.startswith("<attrs generated")
-
-
-def content_of(cell: Any) -> object:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not assigned yet
-        return ("empty cell",)

@@ -35,9 +35,10 @@ claim counters history home
 flights
 shards
 occupancy
-anatomy arguments differences reader reducers signature codes parts unhashable
-inspection making publishing sources store superseded values mentions
-fences recompression removing room waiting walk
+anatomy arguments differences kinds reader reducers codes parts unhashable
+guards inspection making publishing sources store superseded uses
+values mentions libraries
+fences recompression removing room signature waiting walk
 fingerprint storing
 callables flow
 captured versions explanation

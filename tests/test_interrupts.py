@@ -173,3 +173,11 @@ def test_a_timeout_in_a_question_whether_a_file_is_there(monkeypatch: pytest.Mon
 
 def late(*_: object) -> None:
     raise TimeoutError("late")
+
+
+def test_what_cython_raises_is_no_interrupt() -> None:
+    """The frames that it makes up for a traceback look as if nothing had run in them yet."""
+    random = pytest.importorskip("numpy.random")
+    error = caught(lambda: random.default_rng("no seed"))
+    assert isinstance(error, TypeError)
+    assert not is_interrupt(error)

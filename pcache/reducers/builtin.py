@@ -11,6 +11,8 @@ from blake3 import blake3
 
 from pcache.culprit import attempt
 from pcache.dispatch import register_reducer
+from pcache.errors import Uncached
+from pcache.looking import MOCKED
 
 if TYPE_CHECKING:
     from pcache.keys import Encoder
@@ -51,6 +53,11 @@ def _dict_view(view: Any, _encoder: Encoder) -> object:
     return view.mapping
 
 
+def _mock(_mock: Any, _encoder: Encoder) -> object:
+    """A mock stands for something else only while a test runs: what is computed with one must not outlive that."""
+    raise Uncached(MOCKED)
+
+
 for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
     register_reducer(_name, _path, subclasses=True)
 register_reducer("zoneinfo.ZoneInfo", _zone)
@@ -58,3 +65,6 @@ register_reducer(memoryview, _memory)
 register_reducer(MappingProxyType, _proxy)
 for _name in ("dict_keys", "dict_values", "dict_items"):
     register_reducer(f"builtins.{_name}", _dict_view, subclasses=True)
+for _name in ("unittest.mock", "mock.mock"):
+    register_reducer(f"{_name}.NonCallableMock", _mock, subclasses=True)
+    register_reducer(f"{_name}._Call", _mock, subclasses=True)

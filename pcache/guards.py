@@ -1,0 +1,271 @@
+"""What a code version was made of, kept to be looked at again at each call.
+
+Names, cells, code, defaults and attributes are compared by identity; so is what containers and instances hold. Other
+objects that can change in place, such as arrays, are encoded anew. What takes too long for each call, such as a large
+table, is looked at before a call is computed.
+
+What the code changes itself while it runs (a memo it fills, a counter) is state that it keeps and no other version:
+such changes are taken over. Only those that the code on the way can have made; any other is somebody else's.
+"""
+
+from __future__ import annotations
+
+import operator
+from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
+from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.anatomy import Anatomy
+from pcache.culprit import attempt
+from pcache.keys import Nesting, encode
+from pcache.kinds import is_known
+from pcache.looking import attributes_of, content_of, is_a, members_of
+from pcache.parts import BY_REFERENCE
+from pcache.provenance import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from pcache.walk import Walk
+
+    Read = Callable[[Any], tuple[Any, ...]]
+    Watched = tuple[Read, Any, tuple[Any, ...]]
+
+_DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
+_EACH_CALL = 1000  # objects compared at each call, at most: 20 us
+_COST_OF_ONE = 10  # of a container besides its items, and of encoding an object times ten
+_MOST_PARTS = 500  # of an object that is taken apart again: 3 ms
+_BYTES = 16  # encoded in the time that comparing an object takes
+
+
+def _pairs(table: Any) -> tuple[Any, ...]:
+    return (*table, *table.values())
+
+
+# What of a container is compared.
+READERS: dict[type, Read] = {dict: _pairs, MappingProxyType: _pairs, list: tuple, set: tuple}
+
+
+class Attributes:
+    """Reads what an instance holds, without the attributes that its methods count up."""
+
+    __slots__ = ("_without",)
+
+    def __init__(self, without: frozenset[str]) -> None:
+        self._without = without
+
+    def __call__(self, instance: object) -> tuple[Any, ...]:
+        held = attributes_of(instance)
+        if not self._without.isdisjoint(held):
+            held = {name: value for name, value in held.items() if name not in self._without}
+        return (*held, *held.values())
+
+
+class Encoding:
+    """Reads what an object is encoded as: the same bytes object as long as it is the same.
+
+    Functions and classes in it count by identity here: they are guarded by themselves.
+    """
+
+    __slots__ = ("_digest", "size")
+
+    def __init__(self) -> None:
+        self._digest = b""
+        self.size = 0  # in bytes
+
+    def __call__(self, value: object) -> tuple[Any, ...]:
+        chunks, error = attempt(encode, value, Nesting(_by_identity, straight=True))
+        if error is not None:
+            chunks, error = attempt(_parts_of, value)
+        encoding = b"" if error is not None else b"".join(chunks)
+        self.size = len(encoding)
+        digest = blake3(encoding).digest(16)
+        if digest != self._digest:
+            self._digest = digest
+        return (self._digest,)
+
+
+def _parts_of(value: object) -> Sequence[Any]:
+    """What an object without an encoding consists of, encoded; raises where that is much."""
+    return encode(Anatomy(is_known, _by_identity, most=_MOST_PARTS).take_apart(value))
+
+
+def _cost(watched: Watched) -> int:
+    """What looking at something again costs, in comparisons of an object."""
+    read, _, held = watched
+    if type(read) is Encoding:
+        return 10 * _COST_OF_ONE + read.size // _BYTES
+    return _COST_OF_ONE + len(held)
+
+
+def _same(now: tuple[Any, ...], held: tuple[Any, ...]) -> bool:
+    return len(now) == len(held) and all(map(operator.is_, now, held))
+
+
+class Guards:
+    """What a walk has seen. `hold` says whether all of it is as it was (25 ns a name)."""
+
+    __slots__ = (
+        "_absent",
+        "_abstract",
+        "_cells",
+        "_classes",
+        "_codes",
+        "_defaults",
+        "_mutates",
+        "_names",
+        "_often",
+        "_registrations",
+        "_seldom",
+        "_stored",
+    )
+
+    def __init__(self, walk: Walk) -> None:
+        self._names = [_guard(namespace, names) for namespace, names in walk.present.values()]
+        self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
+        self._cells = list(walk.cells)
+        # Some tools, such as IPython's autoreload, put new code into old functions.
+        functions = [found for found, _, _ in walk.queue if isinstance(found, FunctionType)]
+        self._codes = functions, [function.__code__ for function in functions]
+        # Defaults that a function gets later do not matter: no call that there was left an argument out.
+        self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
+        classes = [members_of(found) for found, _, _ in walk.queue if isinstance(found, type)]
+        self._classes = [(members, frozenset(members)) for members in classes]
+        self._often, self._seldom = _by_cost(walk.watched.values())
+        self._abstract = list(walk.abstract.values())
+        self._registrations = get_cache_token()  # the number of registrations in this process
+        self._stored = frozenset().union(*(facts.stored for facts in walk.facts))
+        self._mutates = any(facts.mutates for facts in walk.facts)
+
+    def hold(self) -> bool:
+        """Whether every name that was followed still means the same object, and these hold what they held."""
+        try:
+            for get, namespace, values, _ in self._names:
+                if not all(map(operator.is_, get(namespace), values)):
+                    return False
+            functions, codes = self._codes
+            if [function.__code__ for function in functions] != codes:  # equal code does the same
+                return False
+            for get, functions, defaults in self._defaults:
+                if not all(map(operator.is_, map(get, functions), defaults)):
+                    return False
+            for read, value, held in self._often:
+                if not _same(read(value), held):
+                    return False
+        except (KeyError, RuntimeError):  # a name is gone, or a table changes this very moment
+            return False
+        if self._classes and any(len(members) != len(names) for members, names in self._classes):
+            return False
+        if self._abstract and get_cache_token() != self._registrations and not self._registrations_hold():
+            return False
+        if self._absent and any(name in namespace for namespace, name in self._absent):
+            return False
+        return not (self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells))
+
+    def _registrations_hold(self) -> bool:
+        """Whether the classes that were registered lately, for which nobody asks here mostly, are none of these."""
+        token = get_cache_token()
+        if any(registered(cls) != known for cls, known in self._abstract):
+            return False
+        self._registrations = token
+        return True
+
+    def rest_holds(self) -> bool:
+        """Whether what takes too long for each call holds what it held."""
+        return all(_same(attempt(read, value)[0] or (), held) for read, value, held in self._seldom)
+
+    def absorb(self) -> bool:
+        """Take over what running the code has changed, and return whether that is all that changed.
+
+        A name, an attribute or a variable counts as changed by the code if code on the way assigns one of that name; a
+        container if code on the way changes any; another object always, as any call may change it.
+        """
+        containers = (one for one in self._seldom if type(one[0]) is not Encoding)
+        if self.hold() and all(_same(read(value), held) for read, value, held in containers):
+            return True
+        before = self._names, self._cells, self._classes, self._often, self._seldom
+        taken, error = attempt(self._taken_over)
+        if error is None and taken is not None:
+            self._names, self._cells, self._classes, watched = taken
+            self._often, self._seldom = _by_cost(watched)
+            if self.hold():
+                return True
+            self._names, self._cells, self._classes, self._often, self._seldom = before
+        return False
+
+    def _taken_over(self) -> tuple[Any, Any, Any, list[Watched]] | None:
+        """What is guarded as it is now; None where something changed that the code did not."""
+        names = [(get, namespace, get(namespace), ordered) for get, namespace, _, ordered in self._names]
+        cells = [(cell, content_of(cell), name) for cell, _, name in self._cells]
+        often = [(read, value, read(value)) for read, value, _ in self._often]
+        seldom = [(read, value, held if type(read) is Encoding else read(value)) for read, value, held in self._seldom]
+        classes = [(members, frozenset(members)) for members, _ in self._classes]
+        changed: set[str] = set()
+        for (_, _, held, ordered), (_, _, now, _) in zip(self._names, names, strict=True):
+            changed |= _changed(ordered, held, now)
+        for (_, value, name), (_, value_now, _) in zip(self._cells, cells, strict=True):
+            changed |= _changed((name,), (value,), (value_now,))
+        for (_, members), (_, members_now) in zip(self._classes, classes, strict=True):
+            changed |= members ^ members_now
+        for (read, _, content), (_, _, content_now) in zip(self._often + self._seldom, often + seldom, strict=True):
+            if type(read) is Attributes:
+                changed |= {name for name, _ in set(_items(content)) ^ set(_items(content_now))}
+            elif type(read) is not Encoding and not self._mutates and not _same(content, content_now):
+                return None
+        return (names, cells, classes, often + seldom) if changed <= self._stored else None
+
+
+def _by_cost(watched: Iterable[Watched]) -> tuple[list[Watched], list[Watched]]:
+    """What is looked at in each call, and what only before one is computed."""
+    ordered = sorted(watched, key=_cost)
+    spent = 0
+    for i, one in enumerate(ordered):
+        spent += _cost(one)
+        if spent > _EACH_CALL:
+            return ordered[:i], ordered[i:]
+    return ordered, []
+
+
+def _items(held: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
+    """Names, each with the identity of what it means."""
+    half = len(held) // 2
+    return zip(held[:half], map(id, held[half:]), strict=True)
+
+
+def _changed(names: tuple[str, ...], before: tuple[Any, ...], now: tuple[Any, ...]) -> set[str]:
+    """Which of some names mean another value; one that is code is none that a program counts with."""
+    changed = [one for one in zip(names, before, now, strict=True) if one[1] is not one[2]]
+    if any(is_a(value, BY_REFERENCE) for _, *values in changed for value in values):
+        raise KeyError(names)
+    return {name for name, _, _ in changed}
+
+
+def _with(get: Callable[[Any], Any], functions: list[FunctionType]) -> tuple[list[FunctionType], list[Any]]:
+    """The functions that have such defaults, and these."""
+    found = [function for function in functions if get(function)]
+    return found, list(map(get, found))
+
+
+def _guard(
+    namespace: Mapping[str, Any], names: Iterable[str]
+) -> tuple[Callable[..., Any], Any, tuple[Any, ...], tuple[str, ...]]:
+    ordered = sorted(names)
+    if len(ordered) == 1:
+        ordered *= 2  # itemgetter of one name returns no tuple
+    get = operator.itemgetter(*ordered)
+    return get, namespace, get(namespace), tuple(ordered)
+
+
+def _by_identity(part: object) -> object:
+    return ("object", id(part))
+
+
+def registered(cls: type) -> list[type]:
+    """The classes of the user's that an abstract class was told to take for its subclasses."""
+    if "_abc_impl" not in vars(cls):
+        return []
+    found, _ = attempt(_get_dump, cls)
+    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
+    return sorted(filter(is_user_code, known), key=lambda one: (one.__module__, one.__qualname__))
