@@ -7,7 +7,6 @@ a subclass adds: attributes and slots are dropped. A function sees them, so keys
 from __future__ import annotations
 
 import copyreg
-import functools
 import pickle
 import sys
 from array import array
@@ -17,6 +16,9 @@ from opcode import EXTENDED_ARG, opmap
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.culprit import attempt
+from pcache.looking import attributes_of, bases_of, look, members_of, module_of, qualname_of, slots_of
+from pcache.memo import ByClass
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
@@ -29,6 +31,8 @@ _BARE = frozenset(("python", "numpy", "pandas"))
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
 _SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
 _STORE_ATTR = opmap["STORE_ATTR"]
+_DICT_AT = type.__dict__["__dictoffset__"].__get__
+_UNSET = object()
 
 
 class Author(NamedTuple):
@@ -45,30 +49,29 @@ class Author(NamedTuple):
     own_state: bool  # the class has a `__getstate__` that the base does not ask
 
 
-_authors: dict[type, Author | None] = {}
+_authors: ByClass[Author | None] = ByClass()
 
 
 def author_of(cls: type) -> Author | None:
     """Who pickles objects of a class; None where that leaves nothing out. Remembered for each class."""
     try:
-        return _authors[cls]
+        return _authors[id(cls)]
     except KeyError:
-        found = _authors[cls] = _find_author(cls)
-        return found
+        return _authors.keep(cls, _find_author(cls))
 
 
 def _find_author(cls: type) -> Author | None:
     if issubclass(cls, type):
         return None
-    for base in cls.__mro__[:-1]:
-        says = _PICKLING & vars(base).keys()
+    for base in bases_of(cls)[:-1]:
+        says = _PICKLING & members_of(base).keys()
         if says and not (says == {"__getstate__"} and is_user_code(base)):
             break
     else:
         return None
     if not is_same_author(base, cls):
         return author_beyond(
-            cls, next(one for one in cls.__mro__ if issubclass(one, base) and is_same_author(base, one))
+            cls, next(one for one in bases_of(cls) if base in bases_of(one) and is_same_author(base, one))
         )
     if party_of(cls) == "":
         return None if base is cls else author_beyond(base, base)
@@ -77,25 +80,26 @@ def _find_author(cls: type) -> Author | None:
 
 def takes_attributes(cls: type) -> bool:
     """Whether others put attributes on the objects of a library's class, such as `frame.unit = "m"`."""
-    return bool(cls.__dictoffset__) and party_of(cls) in _BARE
+    return bool(_DICT_AT(cls)) and party_of(cls) in _BARE
 
 
 def author_beyond(cls: type, base: type) -> Author:
     """The author of a class who is one of its bases, or the class itself."""
-    before = cls.__mro__[: cls.__mro__.index(base)]
-    mentions = (vars(one).keys() | name for one in before for name in map(_mentions, vars(one).values()))
+    bases = bases_of(cls)
+    before = bases[: [one is base for one in bases].index(True)]
+    mentions = (members_of(one).keys() | name for one in before for name in map(_mentions, members_of(one).values()))
     return Author(
         base,
         frozenset().union(*mentions),
         tuple(slot for one in before for slot in _slots(one)),
         is_complete=issubclass(base, _COMPLETE),
-        own_state=any("__getstate__" in vars(one) for one in before),
+        own_state=any("__getstate__" in members_of(one) for one in before),
     )
 
 
 def party_of(cls: type) -> str:
     """Who wrote a class: a package, "python", or for code of the user's nothing."""
-    root = str(cls.__module__).partition(".")[0]
+    root = module_of(cls).partition(".")[0]
     if is_user_code(cls):
         return ""
     return "python" if root in sys.stdlib_module_names else root
@@ -115,20 +119,19 @@ def added(obj: Any, author: Author) -> Any:
         return obj.__getstate__()
     if party_of(author.base) == "":  # users know what they leave out
         return {}
-    attributes = {} if author.is_complete else getattr(obj, "__dict__", None) or {}
+    attributes = {} if author.is_complete else attributes_of(obj)
     found = {name: value for name, value in attributes.items() if _is_added(name, author)}
     for slot in author.slots:
-        try:
-            found[slot] = getattr(obj, slot)
-        except AttributeError:  # not set
-            continue
+        value = look(obj, slot, _UNSET)
+        if value is not _UNSET:
+            found[slot] = value
     return found
 
 
 def _is_added(name: str, author: Author) -> bool:
-    if name[:1] == "_" and (name[-1:] == "_" or author.base.__module__ == "enum"):
+    if name[:1] == "_" and (name[-1:] == "_" or module_of(author.base) == "enum"):
         return False
-    if not author.base.__dictoffset__ or name in author.mentions:
+    if not _DICT_AT(author.base) or name in author.mentions:
         return True
     return name[:1] != "_" and name not in _known_to_all(author.base)
 
@@ -153,7 +156,7 @@ def _covers(reduced: tuple[Any, ...], found: Any) -> bool:
 
 def _names(reduced: tuple[Any, ...], cls: type) -> bool:
     make, arguments = reduced[:2]
-    parts = [make, getattr(make, "__self__", None), *arguments]
+    parts = [make, look(make, "__self__"), *arguments]
     parts += [inner for part in arguments if isinstance(part, (tuple, list)) for inner in part]
     return any(part is cls for part in parts)
 
@@ -165,14 +168,14 @@ def whole(obj: Any, protocol: int) -> Any:
     """
     cls = type(obj)
     author = author_of(cls)
-    if author is None or author.base.__module__ in _SHARED or cls in copyreg.dispatch_table:
+    if author is None or module_of(author.base) in _SHARED or is_in_table(cls):
         return None
     reduced, found, is_named = reduced_with(obj, author, protocol)
     if not isinstance(reduced, tuple):
         return reduced
     of_base = reduced[0] is author.base or party_of(author.base) in _BARE
     if not is_named and author.base is not cls and of_base:
-        raise pickle.PicklingError(f"it would be loaded as a {author.base.__qualname__}, whose pickles drop subclasses")
+        raise pickle.PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles drop subclasses")
     make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
     if author.own_state:
         return reduced if state is not None else (make, arguments, found, items, pairs, setter)
@@ -194,7 +197,7 @@ def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
 
 def _set(obj: Any, values: dict[str, Any]) -> None:
     """Set attributes past any `__setattr__`, and past properties that keep them in the dict."""
-    slots = {slot for cls in type(obj).__mro__ for slot in _slots(cls)}
+    slots = {slot for cls in bases_of(type(obj)) for slot in _slots(cls)}
     for name, value in values.items():
         if name in slots:
             object.__setattr__(obj, name, value)
@@ -202,19 +205,22 @@ def _set(obj: Any, values: dict[str, Any]) -> None:
             getattr(obj, "__dict__", {})[name] = value
 
 
-def _slots(cls: type) -> Iterator[str]:
-    """The names by which the slots of a class are found."""
-    slots = vars(cls).get("__slots__", ())
-    for slot in (slots,) if isinstance(slots, str) else slots:
-        if slot not in ("__dict__", "__weakref__"):
-            private = slot.startswith("__") and not slot.endswith("__")
-            yield f"_{cls.__name__.lstrip('_')}{slot}" if private else slot
+def _slots(cls: type) -> list[str]:
+    """The names by which the slots of a class are found that was written in Python."""
+    return slots_of(cls) if "__slots__" in members_of(cls) else []
+
+
+def is_in_table(cls: type) -> bool:
+    """Whether `copyreg` was told how objects of a class are pickled; its metaclass may allow no looking up."""
+    if type(cls) is type:
+        return cls in copyreg.dispatch_table
+    return attempt(copyreg.dispatch_table.__contains__, cls)[0] is True
 
 
 def _functions(member: Any) -> Iterator[FunctionType]:
     for name in ("", "__func__", "fget", "fset", "func", "__wrapped__"):
-        found = getattr(member, name, None) if name else member
-        if isinstance(found, FunctionType):
+        found = look(member, name) if name else member
+        if type(found) is FunctionType:
             yield found
 
 
@@ -222,26 +228,36 @@ def _mentions(member: Any) -> set[str]:
     return {name for function in _functions(member) for name in function.__code__.co_names}
 
 
-@functools.cache
+_names_known: ByClass[frozenset[str]] = ByClass()
+
+
 def _known_to_all(base: type) -> frozenset[str]:
     """What a class and its bases know. Rarely asked: reading the code of those of pandas takes 10 ms."""
-    return frozenset().union(*map(_known_to, base.__mro__[:-1]))
+    try:
+        return _names_known[id(base)]
+    except KeyError:
+        return _names_known.keep(base, frozenset().union(*map(_known_to, bases_of(base)[:-1])))
 
 
 def _known_to(cls: type) -> set[str]:
     """The names of a class' members, and of the attributes that its methods set."""
-    return set(vars(cls)) | _set_by(cls)
+    return set(members_of(cls)) | _set_by(cls)
 
 
-@functools.cache
+_names_set: ByClass[frozenset[str]] = ByClass()
+
+
 def set_by_methods(cls: type) -> frozenset[str]:
     """The attributes that the methods of a class and of its bases set."""
-    return frozenset().union(*map(_set_by, cls.__mro__[:-1]))
+    try:
+        return _names_set[id(cls)]
+    except KeyError:
+        return _names_set.keep(cls, frozenset().union(*map(_set_by, bases_of(cls)[:-1])))
 
 
 def _set_by(cls: type) -> set[str]:
     names = set()
-    for function in (function for member in vars(cls).values() for function in _functions(member)):
+    for function in (function for member in members_of(cls).values() for function in _functions(member)):
         code, high = function.__code__, 0
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
             if op == _STORE_ATTR:

@@ -9,15 +9,14 @@ the same without them.
 from __future__ import annotations
 
 import copyreg
-import functools
 import gc
 import os
 import re
 import sys
+from itertools import islice
 from types import (
     BuiltinFunctionType,
     FunctionType,
-    GetSetDescriptorType,
     MappingProxyType,
     MemberDescriptorType,
     MethodType,
@@ -30,27 +29,29 @@ from blake3 import blake3
 from pcache.additions import author_of, reduced_with, set_by_methods
 from pcache.culprit import attempt
 from pcache.keys import encode, type_name
-from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of, module_of
+from pcache.looking import attributes_of, bases_of, flags_of, is_a, is_exactly, look, member, members_of, module_of
+from pcache.memo import ByClass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.additions import Author
+
 SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
 _MOST, _MOST_PIECES = 5_000, 100_000  # objects looked at, and what they hold: 50 ms
-_PROTOCOL = 4
+_MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 _NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
 _SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
-# How many objects of a kind the process made before this one: of SQLAlchemy, Django, WTForms, marshmallow.
 _NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # of parsers, unless they are given another name
 _KEPT = re.compile("cache|memo(?!ry)")
+# How many objects of a kind the process made before this one: of SQLAlchemy, Django, WTForms, marshmallow.
 _COUNTS = frozenset(("_creation_order", "creation_counter", "_creation_counter", "_creation_index"))
-_SIZE, _FLAGS = type.__dict__["__basicsize__"].__get__, type.__dict__["__flags__"].__get__
+_SIZE = type.__dict__["__basicsize__"].__get__
 _HEAP, _POINTER = 1 << 9, 8  # of classes that statements make; bytes
 _MISSING = object()
 _UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__", "__signature__"))
 _OPEN = frozenset(("functools", "wrapt"))  # packages whose objects of C hold nothing but what they refer to
-_OF_C = (GetSetDescriptorType, MemberDescriptorType)
 
 
 class TooMuch(Exception):
@@ -83,7 +84,7 @@ class Anatomy:
         waiting: list[Any] = [root]
         while waiting:
             part = waiting.pop()
-            if type(part) in SCALARS:
+            if is_exactly(part, SCALARS):
                 self._found.append(part)
                 continue
             number = self._numbers.setdefault(id(part), len(self._kept))
@@ -106,29 +107,29 @@ class Anatomy:
     def _pieces(self, part: Any) -> list[Any]:
         """The parts of an object, its class first, in an order of their own."""
         cls = type(part)
-        if cls in (tuple, list):
+        if cls is tuple or cls is list:
             return [cls.__name__, *part]
         if cls is dict:
             return ["dict", *(piece for pair in list(part.items()) for piece in pair)]
         if is_a(part, (set, frozenset)):
-            return [cls, len(part), *sorted(part, key=_at_first_sight), *_named(shown_of(part), cls)]
+            kind: Any = set if is_a(part, set) else frozenset  # a subclass may have another way to go through it
+            members = sorted(kind.__iter__(part), key=_at_first_sight)
+            return [cls, len(members), *members, *_named(shown_of(part), cls)]
         if cls is BuiltinFunctionType:
             return ["method", part.__name__, part.__self__]
         if cls is MethodType:
             return ["method", part.__func__, part.__self__]
         if cls is MappingProxyType:
             return ["proxy", *gc.get_referents(part)]
-        reduced, added = _reduced(part)
-        if type(reduced) is str and _global(module_of(part) or module_of(cls), reduced) is part:
-            return [cls, reduced]
-        if not isinstance(reduced, tuple):
+        author = author_of(cls)
+        taken, error = attempt(taken_by_pickle, part, author)
+        if error is not None:  # it has no pickle, or is pickled by name
             return [cls, *self._by_looking(part)]
-        make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+        (make, arguments, state, items, pairs), added = taken
         pieces = [cls, make, *arguments]
         for states in (*(state if type(state) is tuple else (state,)), *((added,) if added else ())):
             pieces += _named(states, cls) if type(states) is dict else [states]
-        pieces += [list(items or ()), [list(pair) for pair in pairs or ()]]
-        return pieces
+        return [*pieces, items, pairs]
 
     def _by_looking(self, part: Any) -> list[Any]:
         """The attributes and slots of an object, and what else it refers to if its class was written in C."""
@@ -158,25 +159,22 @@ class Anatomy:
         return found.group() if number is None else f"<{number}>"
 
 
-def _reduced(part: Any) -> tuple[Any, Any]:
-    """What pickle would make of an object, and what that leaves out; None where it has no pickle."""
-    registered = copyreg.dispatch_table.get(type(part))
+def taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, Any, Any, Any], Any]:
+    """What pickle would make an object of, in full, and what it would drop; raises whatever its hooks raise."""
+    registered = copyreg.dispatch_table.get(type(value)) if type(type(value)) is type else None
     if registered is not None:
-        return attempt(registered, part)[0], None
-    author = author_of(type(part))
-    if author is None:
-        reduced, error = attempt(part.__reduce_ex__, _PROTOCOL)
-        return (None if error is not None else reduced), None
-    found, error = attempt(reduced_with, part, author, _PROTOCOL)
-    return (None, None) if error is not None else (found[0], found[1])
-
-
-def _global(module: str, name: str) -> object:
-    """What a module has under a name with dots, as pickle looks it up."""
-    found: Any = sys.modules.get(module)
-    for step in name.split("."):
-        found = look(found, step)
-    return found
+        reduced, found = registered(value), None
+    elif author is None:
+        reduced, found = value.__reduce_ex__(4), None
+    else:
+        reduced, found, _ = reduced_with(value, author, 4)
+    if type(reduced) is not tuple:
+        raise TypeError("it is pickled by name")
+    make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    listed = [[] if given is None else list(islice(given, _MAX_READ)) for given in (items, pairs)]
+    if max(map(len, listed)) == _MAX_READ:
+        raise TypeError("its items do not end")
+    return (make, list(arguments), state, listed[0], [list(pair) for pair in listed[1]]), found
 
 
 def _named(state: dict[Any, Any], cls: type) -> list[Any]:
@@ -185,7 +183,8 @@ def _named(state: dict[Any, Any], cls: type) -> list[Any]:
     for name in _NAMED_AFTER_THE_PROGRAM & kept.keys():
         program = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
         kept[name] = kept[name].removeprefix(program) if type(kept[name]) is str else kept[name]
-    return ["attributes", len(kept), *(piece for name in sorted(kept, key=str) for piece in (name, kept[name]))]
+    ordered = [*sorted(name for name in kept if type(name) is str), *(name for name in kept if type(name) is not str)]
+    return ["attributes", len(kept), *(piece for name in ordered for piece in (name, kept[name]))]
 
 
 def _is_filled_in(cls: type, name: object, value: object) -> bool:
@@ -199,24 +198,31 @@ def _is_filled_in(cls: type, name: object, value: object) -> bool:
         return value is None or type(value) is int
     if _is_put_by_a_descriptor(cls, name):
         return True
-    return bool(_KEPT.search(name)) and (value is None or type(value) not in SCALARS)
+    return bool(_KEPT.search(name)) and (value is None or not is_exactly(value, SCALARS))
 
 
-@functools.lru_cache(4096)
+_put_by_descriptors: ByClass[dict[str, bool]] = ByClass()
+
+
 def _is_put_by_a_descriptor(cls: type, name: str) -> bool:
-    entry = type(member(cls, name))
-    computes = entry is not FunctionType and hasattr(entry, "__get__") and not hasattr(entry, "__set__")
-    return computes and name not in set_by_methods(cls)
+    known = _put_by_descriptors.get(id(cls))
+    if known is None:
+        known = _put_by_descriptors.keep(cls, {})
+    if name not in known:
+        entry = type(member(cls, name))
+        computes = member(entry, "__get__") is not None and member(entry, "__set__") is None
+        known[name] = computes and entry is not FunctionType and name not in set_by_methods(cls)
+    return known[name]
 
 
 def _at_first_sight(part: Any) -> bytes:
     """What orders the members of a set: their types, and the plain values that they hold."""
-    if type(part) in SCALARS:
+    if is_exactly(part, SCALARS):
         return blake3(b"".join(encode(part))).digest()
     if is_a(part, (type, FunctionType, ModuleType)):
         return blake3(f"{look(part, '__module__')} {look(part, '__qualname__')}".encode()).digest()
     if type(part) in (tuple, frozenset):
-        plain = sorted(_at_first_sight(item) for item in part if type(item) in SCALARS)
+        plain = sorted(_at_first_sight(item) for item in part if is_exactly(item, SCALARS))
     else:
         named = [item for item in attributes_of(part).items() if type(item[1]) is str]
         plain = sorted(_at_first_sight(f"{name}={value}") for name, value in named if not _NUMBER.search(value))
@@ -233,27 +239,6 @@ def shown_of(part: object) -> dict[str, Any]:
                 if value is not _MISSING:
                     shown.setdefault(name, value)
     return shown
-
-
-def definition_of(cls: type) -> dict[str, Any]:
-    """What a metaclass written in C keeps of a class: msgspec's of a struct its fields, defaults and options.
-
-    An object of C with nothing but options is given as these.
-    """
-    found: dict[str, Any] = {}
-    for base in bases_of(type(cls)):
-        if base is type:
-            break
-        for name, value in _computed_in_c(base, cls).items():
-            options = {} if type(value).__module__ == "builtins" else _computed_in_c(type(value), value)
-            found.setdefault(name, options or value)
-    return found
-
-
-def _computed_in_c(cls: type, obj: object) -> dict[str, Any]:
-    names = [name for name, entry in members_of(cls).items() if type(entry) in _OF_C and name not in _UNTOLD]
-    found = ((name, attempt(members_of(cls)[name].__get__, obj)) for name in names)
-    return {name: value for name, (value, error) in found if error is None}
 
 
 def is_of_c(cls: type) -> bool:
@@ -275,4 +260,6 @@ def _is_of_python(cls: type) -> bool:
     members = members_of(cls)
     slots = sum(type(entry) is MemberDescriptorType for entry in members.values())
     declared = "__slots__" in members or "__dict__" in members
-    return bool(_FLAGS(cls) & _HEAP) and declared and more - _POINTER * slots <= 2 * _POINTER  # a dict, weak references
+    return (
+        bool(flags_of(cls) & _HEAP) and declared and more - _POINTER * slots <= 2 * _POINTER
+    )  # a dict, weak references

@@ -18,7 +18,7 @@ from blake3 import blake3
 from pcache.culprit import attempt
 from pcache.errors import ChangedArgumentWarning
 from pcache.keys import encode, encode_short, nesting_with
-from pcache.looking import look, module_of
+from pcache.looking import is_exactly, look, module_of
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
@@ -51,7 +51,8 @@ def digests_of(arguments: Iterable[tuple[str, Any]], large: LargeContents) -> di
 
 def _digest(value: Any, large: LargeContents) -> bytes:
     cls = type(value)
-    if cls in _PLAIN or ((cls is str or cls is bytes) and len(value) < _LIMIT):  # the cheaper way to the same
+    # The cheaper way to the same.
+    if is_exactly(value, _PLAIN) or ((cls is str or cls is bytes) and len(value) < _LIMIT):
         chunks: Sequence[Any] | None = encode(value)
     else:
         chunks = encode_short(value, large, _LIMIT)

@@ -18,6 +18,7 @@ from pcache.flow import Job, Run
 from pcache.forks import whole
 from pcache.guard import without_key
 from pcache.keys import digest, encode, nesting_with
+from pcache.looking import look
 from pcache.reader import Address
 from pcache.signature import make_binder
 from pcache.storing import load_modules
@@ -62,7 +63,7 @@ class Calls:
         self._options = options
         self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
         self._entries = flow.store.entries
-        self._captured = Captured(function, itself, self.label) if getattr(function, "__closure__", None) else None
+        self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
         self._version: Version | None = None
         self._watch: Watch | None = None  # made by the first miss
 

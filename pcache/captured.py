@@ -9,7 +9,8 @@ from blake3 import blake3
 from pcache.dispatch import FILES
 from pcache.errors import PcacheWarning, Uncached
 from pcache.fingerprint import fingerprint_of_captured
-from pcache.keys import encode
+from pcache.keys import encode, module_name
+from pcache.looking import look, qualname_of
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Captured:
         self._itself = itself
         self._label = label
         # Values come in the order of their names, which another version of the code may have changed.
-        self._names = b"".join(encode(getattr(getattr(function, "__code__", None), "co_freevars", ())))
+        self._names = b"".join(encode(look(look(function, "__code__"), "co_freevars", ())))
         self._known: tuple[bytes, Fingerprint] | None = None
 
     @property
@@ -57,8 +58,8 @@ class Captured:
             raise Uncached(found.uncached)
         for value, _ in found.unknown:
             warn_once(
-                (self._function.__module__, self._label, "closure"),
-                f"{self._label} captures a {type(value).__qualname__}, which has no key: its results are found again"
+                (module_name(self._function), self._label, "closure"),
+                f"{self._label} captures a {qualname_of(type(value))}, which has no key: its results are found again"
                 " only by this process. If it does not affect them, pass it as an argument with ignore=.",
                 PcacheWarning,
             )

@@ -13,11 +13,28 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.interrupts import is_interrupt
+from pcache.looking import (
+    attributes_of,
+    bases_of,
+    is_a,
+    is_exactly,
+    look,
+    members_of,
+    module_of,
+    private_prefix,
+    qualname_of,
+    slots_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _MAX_FAILING = 100  # parts that are followed
+_PLAIN = frozenset((bool, str, int, float, bytes, type(None)))
+_PLACE = "pcache was looking at "
+_SEQUENCES: tuple[Any, ...] = (list, tuple, deque)
+_SETS: tuple[Any, ...] = (set, frozenset)
+_UNSET = object()
 _MAX_CHILDREN = 100_000  # parts looked at per level
 
 
@@ -42,8 +59,21 @@ def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseExceptio
 
 def described(error: BaseException) -> str:
     """An exception in one line: its type and what it says. What a `__str__` raises is not said."""
-    name, text = type(error).__qualname__, first_line(error)
+    name, text = qualname_of(type(error)), first_line(error)
     return f"{name}: {text}" if text else name
+
+
+def say_where(error: BaseException, place: str) -> None:
+    """Note on an exception what was looked at when it was raised: the name of a global, `settings:CLIENT`."""
+    if place and where(error) != place:  # some raise one exception again and again
+        attempt(BaseException.add_note, error, _PLACE + place)
+
+
+def where(error: BaseException) -> str:
+    """What was looked at when an exception was raised, as far as that was noted."""
+    notes = look(error, "__notes__")
+    said = notes[-1] if type(notes) is list and notes else ""
+    return said.removeprefix(_PLACE) if type(said) is str and said.startswith(_PLACE) else ""
 
 
 def find_culprit(
@@ -69,12 +99,12 @@ def find_culprit(
             if failure is not None:
                 further.append((path + step, child, failure))
         if not further:
-            return Culprit(path, type(failing).__qualname__, first_line(reason), str(type(failing).__module__))
+            return Culprit(path, qualname_of(type(failing)), first_line(reason), module_of(type(failing)))
         for item in further:
             if id(item[1]) not in seen and len(waiting) < _MAX_FAILING:
                 seen.add(id(item[1]))
                 waiting.append(item)
-    return Culprit(name, type(value).__qualname__, first_line(error))
+    return Culprit(name, qualname_of(type(value)), first_line(error))
 
 
 def first_line(error: BaseException) -> str:
@@ -86,41 +116,36 @@ def first_line(error: BaseException) -> str:
 
 def _children(value: Any) -> Iterator[tuple[str, object]]:
     """The direct parts of `value` that pickle would go into, each with its step of the path."""
-    if isinstance(value, (type, ModuleType)):
+    if is_a(value, (type, ModuleType)):
         return
-    if isinstance(value, FunctionType):
+    if type(value) is FunctionType:
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
             yield f" captured {name}", attempt(getattr, cell, "cell_contents")[0]
         return
-    if isinstance(value, dict):
-        yield from _bounded((f"[{_short(key)}]", item) for key, item in value.items())
-        yield from _bounded((f" key {_short(key)}", key) for key in value)
-    elif isinstance(value, (list, tuple, deque)):
-        yield from _bounded((f"[{i}]", item) for i, item in enumerate(value))
-    elif isinstance(value, (set, frozenset)):
-        yield from _bounded((f" member {_short(item)}", item) for item in value)
+    # Read as the base does it: a subclass may have methods of its own that bear these names.
+    if is_a(value, dict):
+        yield from _bounded((f"[{_short(key)}]", item) for key, item in dict.items(value))
+        yield from _bounded((f" key {_short(key)}", key) for key in dict.keys(value))
+    for kind in _SEQUENCES:
+        if is_a(value, kind):
+            yield from _bounded((f"[{i}]", item) for i, item in enumerate(kind.__iter__(value)))
+    for kind in _SETS:
+        if is_a(value, kind):
+            yield from _bounded((f" member {_short(item)}", item) for item in kind.__iter__(value))
     yield from _attributes(value)
 
 
 def _attributes(value: Any) -> Iterator[tuple[str, object]]:
-    state = attempt(getattr, value, "__dict__", None)[0]
-    for attribute, item in list(state.items()) if isinstance(state, dict) else ():
-        yield f".{attribute}", item
-    for cls in type(value).__mro__:
-        for slot in _slots(cls):
-            private = slot.startswith("__") and not slot.endswith("__")
-            item, error = attempt(getattr, value, f"_{cls.__name__.lstrip('_')}{slot}" if private else slot)
-            if error is None and slot not in ("__dict__", "__weakref__"):
-                yield f".{slot}", item
-    if isinstance(value, (partial, BaseException)):
-        for attribute in ("func", "args", "keywords"):
-            if hasattr(value, attribute):
-                yield f".{attribute}", getattr(value, attribute)
-
-
-def _slots(cls: type) -> tuple[str, ...]:
-    slots = cls.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+    for attribute, item in list(attributes_of(value).items()):
+        yield f".{_short(attribute) if type(attribute) is not str else attribute}", item
+    classes = [cls for cls in bases_of(type(value)) if "__slots__" in members_of(cls)]
+    names = {slot: slot.removeprefix(private_prefix(cls)) for cls in classes for slot in slots_of(cls)}
+    if is_a(value, (partial, BaseException)):
+        names |= {name: name for name in ("func", "args", "keywords")}
+    for name, shown in names.items():
+        item = look(value, name, _UNSET)
+        if item is not _UNSET:
+            yield f".{shown}", item
 
 
 def _bounded(pairs: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]]:
@@ -130,7 +155,7 @@ def _bounded(pairs: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]
 
 def _short(value: object) -> str:
     """A path step for a dict key or set member, without running anybody's `__repr__`."""
-    if isinstance(value, (str, int, float, bytes, type(None))) and type(value).__module__ == "builtins":
+    if is_exactly(value, _PLAIN):
         text = repr(value)
         return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004 - the width of a path step
-    return f"<{type(value).__qualname__}>"
+    return f"<{qualname_of(type(value))}>"

@@ -6,7 +6,6 @@ pickled. How a result is looked up and stored is `flow`'s affair.
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -15,7 +14,8 @@ from pcache.calls import Call, Calls
 from pcache.dispatch import register_reducer
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.guard import passes
-from pcache.home import names_itself
+from pcache.home import names_itself, take_after
+from pcache.looking import look
 from pcache.method import CachedMethod
 from pcache.modes import mode
 from pcache.tally import CacheInfo
@@ -53,11 +53,7 @@ class CachedFunction(Generic[P, R]):
     __wrapped__: Callable[P, R]
 
     def __init__(self, function: Callable[P, R], cache: Cache, options: Options) -> None:
-        functools.update_wrapper(self, function, updated=())
-        for name, value in getattr(function, "__dict__", {}).items():
-            if not hasattr(type(self), name):  # the function's own `key` or `get` must not hide ours
-                setattr(self, name, value)
-        self.__wrapped__ = function
+        take_after(self, function)
         self._cache = cache
         self._flow = cache.flow
         self._options = options
@@ -249,7 +245,7 @@ class CachedFunction(Generic[P, R]):
     def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
         """What `explain` is asked about a call."""
         bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
-        if getattr(getattr(self.__wrapped__, "__code__", None), "co_flags", 0) & _NO_RESULT:
+        if look(look(self.__wrapped__, "__code__"), "co_flags", 0) & _NO_RESULT:
             bypass = "uncached"
         return self._calls.question(self._calls.of(args, kwargs), bypass)
 

@@ -7,7 +7,6 @@ of types and live in modules that are loaded when an object of such a library is
 
 from __future__ import annotations
 
-import copyreg
 import sys
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -15,6 +14,7 @@ from pcache.additions import (
     added,
     author_beyond,
     author_of,
+    is_in_table,
     is_same_author,
     party_of,
     reduced_with,
@@ -24,7 +24,10 @@ from pcache.culprit import attempt, described
 from pcache.errors import ConfigError
 from pcache.files import noting
 from pcache.forks import whole
+from pcache.looking import bases_of, full_name, member, members_of, module_of, qualname_of
+from pcache.memo import ByClass
 from pcache.provenance import is_user_code
+from pcache.summary import summarize_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,12 +43,14 @@ _PROTOCOL = 5
 FILES = "files"  # what an encoder notes of a value: the files that its key was read from
 FINGERPRINT = "fingerprint"  # and that of its code
 
-# `resolved` remembers the outcome for each exact type.
-resolved: dict[type, Reducer | None] = {}
-_registered: dict[type | str, Reducer] = {}  # by users, the latest last
-_by_type: dict[type, Reducer] = {}
+# `resolved` remembers the outcome for each exact type, by its id.
+resolved: ByClass[Reducer | None] = ByClass()
+# Classes stand by their ids here, since one may have no hash.
+_registered: dict[int | str, tuple[type | str, Reducer]] = {}  # by users, the latest last
+_by_type: dict[int, tuple[type, Reducer]] = {}
 _by_name: dict[str, Reducer] = {}
 _by_base_name: dict[str, Reducer] = {}
+_by_shape: list[tuple[Callable[[type], bool], Reducer]] = []
 _libraries: dict[str, str] = {}  # top-level package: the module with its reducers
 # Modules whose iterators are nothing but that.
 _ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
@@ -76,7 +81,8 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
     """
     if not isinstance(target, (type, str)):
         raise ConfigError(
-            f"register_key() takes a class, or the full name of one such as 'psycopg.Connection', not {target!r:.80}",
+            f"register_key() takes a class, or the full name of one such as 'psycopg.Connection', not"
+            f" {summarize_value(target)}",
             setting="register_key",
             value=target,
         )
@@ -91,8 +97,8 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         return lambda decorated: register_key(target, decorated)
     if not callable(function):
         raise ConfigError(
-            f"register_key({_title(target)}): {function!r:.80} is not callable; it takes a function of one value, which"
-            " returns what stands for it",
+            f"register_key({_title(target)}): {summarize_value(function)} is not callable; it takes a function of one"
+            " value, which returns what stands for it",
             setting="register_key",
             value=function,
         )
@@ -103,8 +109,9 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         # The function is written with its code: two that say the same of different things must not be mixed up.
         return _with_code_of(value, (function, key))
 
-    _registered.pop(target, None)
-    _registered[target] = reduce
+    place = target if isinstance(target, str) else id(target)
+    _registered.pop(place, None)
+    _registered[place] = target, reduce
     resolved.clear()
     return function
 
@@ -118,7 +125,16 @@ def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool =
     if isinstance(target, str):
         (_by_base_name if subclasses else _by_name)[target] = reducer
     else:
-        _by_type[target] = reducer
+        _by_type[id(target)] = target, reducer
+    resolved.clear()
+
+
+def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
+    """Have `reducer` asked first for objects of all classes of a shape, other than those that users said something of.
+
+    What it returns NotImplemented for is written as without it.
+    """
+    _by_shape.append((has_shape, reducer))
     resolved.clear()
 
 
@@ -138,25 +154,52 @@ def register_library(package: str, module: str) -> None:
 
 def resolve(cls: type) -> Reducer | None:
     """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
-    for base in cls.__mro__:
-        module = _libraries.get(str(base.__module__).partition(".")[0])
+    reducer = declared = _declared(cls)
+    if declared is None:
+        reducer = _brought(cls)
+        for has_shape, first in _by_shape:
+            if has_shape(cls):
+                reducer = _in_turn(first, reducer)
+    return resolved.keep(cls, reducer)
+
+
+def _in_turn(first: Reducer, second: Reducer | None) -> Reducer:
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = first(obj, encoder)
+        return second(obj, encoder) if content is NotImplemented and second is not None else content
+
+    return reduce
+
+
+def _brought(cls: type) -> Reducer | None:
+    """What pcache itself brings for a class."""
+    reducer: Reducer | None = None
+    for base in bases_of(cls):
+        module = _libraries.get(module_of(base).partition(".")[0])
         if module is not None:
             with whole:
                 __import__(module)
-    reducer = _declared(cls)
-    if reducer is None and (exact := _by_name.get(_full_name(cls))):
+    if exact := _by_name.get(full_name(cls)):
         reducer = _extended(exact, cls, cls)
-    for base in cls.__mro__:
-        if reducer is None:
-            reducer = _by_type.get(base)
-        if reducer is None and (of_base := _by_base_name.get(_full_name(base))):
+    for base in bases_of(cls):
+        if reducer is None and id(base) in _by_type:
+            reducer = _by_type[id(base)][1]
+        if reducer is None and (of_base := _by_base_name.get(full_name(base))):
             reducer = _extended(of_base, cls, cls if is_same_author(base, cls) else base)
-    if reducer is None and any(base.__module__ in _ITERATORS and hasattr(base, "__next__") for base in cls.__mro__):
+    if reducer is None and any("__next__" in members_of(base) and _is_iterator(base) for base in bases_of(cls)):
         reducer = _refuse_iterator
-    if reducer is None and author_of(cls) is not None:
+    if reducer is None and (author_of(cls) is not None or not _has_hash(cls)):
         reducer = _as_pickled
-    resolved[cls] = reducer
     return reducer
+
+
+def _is_iterator(cls: type) -> bool:
+    return module_of(cls) in _ITERATORS
+
+
+def _has_hash(cls: type) -> bool:
+    """Whether pickle can look a class up in its tables: a metaclass may make that impossible."""
+    return type(cls) is type or attempt(hash, cls)[1] is None
 
 
 class Reduced(tuple[Any, ...]):
@@ -169,8 +212,11 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
     """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
     cls = type(obj)
     author = author_of(cls)
-    if author is None or cls in copyreg.dispatch_table:
+    if is_in_table(cls):
         return NotImplemented
+    if author is None:
+        reduced = obj.__reduce_ex__(_PROTOCOL)
+        return Reduced(reduced) if type(reduced) is tuple else NotImplemented
     reduced, found, is_named = reduced_with(obj, author, _PROTOCOL)
     if not isinstance(reduced, tuple):
         return (cls, reduced, found) if found else NotImplemented
@@ -204,7 +250,7 @@ def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
 
 def is_replaced(value: object) -> bool:
     """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
-    reducer = resolve(type(value))
+    reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
         and reducer is not _as_pickled
@@ -214,12 +260,13 @@ def is_replaced(value: object) -> bool:
 
 def _declared(cls: type) -> Reducer | None:
     """What users said of the nearest base of a class."""
-    own = callable(getattr(cls, "__pcache_key__", None))
-    for base in cls.__mro__:
-        for target, reducer in reversed(_registered.items()):
-            if target is base or target == _full_name(base) or (isinstance(target, str) and _found(target) is base):
+    own = member(cls, "__pcache_key__")
+    own = callable(own) or type(own) is classmethod
+    for base in bases_of(cls):
+        for target, reducer in reversed(_registered.values()):
+            if target is base or (type(target) is str and (target == full_name(base) or _found(target) is base)):
                 return reducer
-        if own and "__pcache_key__" in vars(base):
+        if own and "__pcache_key__" in members_of(base):
             return _own_key
     return None
 
@@ -243,15 +290,11 @@ def _said(function: Callable[..., Any], args: tuple[object, ...], value: object,
 def _with_code_of(value: object, content: tuple[object, ...]) -> object:
     """What was said of a value, with its class if that is the user's: a method of it may be what a function calls."""
     cls = type(value)
-    return (cls, *content) if is_user_code(cls) or "<" in cls.__qualname__ else content
-
-
-def _full_name(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+    return (cls, *content) if is_user_code(cls) or "<" in qualname_of(cls) else content
 
 
 def _title(target: type | str) -> str:
-    return repr(target) if isinstance(target, str) else target.__qualname__
+    return repr(target) if isinstance(target, str) else qualname_of(target)
 
 
 def _found(name: str) -> object:
@@ -261,6 +304,6 @@ def _found(name: str) -> object:
         found: Any = sys.modules.get(".".join(parts[:count]))
         if found is not None:
             for part in parts[count:]:
-                found = getattr(found, part, None)
+                found, _ = attempt(getattr, found, part, None)  # a package may look it up only when asked
             return found
     return None

@@ -15,9 +15,10 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from pcache.codes import facts_of
+from pcache.culprit import attempt, say_where
 from pcache.files import noting
 from pcache.guards import Guards
-from pcache.looking import MOCKED, content_of, is_a
+from pcache.looking import MOCKED, content_of, is_a, look
 from pcache.parts import digest_of, name_of
 from pcache.sources import doubted
 from pcache.summary import summarize_value
@@ -42,7 +43,11 @@ class Fingerprint:
     __slots__ = ("_guards", "_stale", "_unloaded", "digest", "files", "parts", "uncached", "unknown")
 
     def __init__(self, walk: Walk, follow: Callable[[], bytes]) -> None:
-        self.digest, constants = noting(follow)
+        found, error = attempt(noting, follow)
+        if error is not None:
+            say_where(error, walk.at)
+            raise error
+        self.digest, constants = found
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self.unknown = walk.unknown
@@ -116,12 +121,12 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
     by what it holds. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
     """
-    if code == "deep" and isinstance(function, FunctionType) and is_a(function, FunctionType):
+    if code == "deep" and is_a(function, FunctionType):
         return _follow(function, depends_on) if depends_on else fingerprint_of(function)
     walk = Walk(strict=True)
 
     def follow() -> bytes:
-        if code == "own" and isinstance(function, FunctionType) and is_a(function, FunctionType):
+        if code == "own" and is_a(function, FunctionType):
             own = function.__code__
             walk.parts.add(f"function {name_of(function)}", facts_of(own).digest, own.co_filename)
         elif code != "none":
@@ -135,11 +140,11 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
 def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:
     """The fingerprint of what a function captures, without its own name for recursion (`itself`)."""
     walk = Walk(strict=True)
-    code = getattr(function, "__code__", None)
-    cells = list(zip(getattr(code, "co_freevars", ()), getattr(function, "__closure__", None) or (), strict=False))
+    code = look(function, "__code__")
+    cells = list(zip(look(code, "co_freevars", ()), look(function, "__closure__") or (), strict=False))
 
     def follow() -> bytes:
-        walk.facts.append(facts_of(code))  # type: ignore[arg-type]  # what has a closure has code
+        walk.facts.append(facts_of(code))  # what has a closure has code
         tokens = [
             walk.reference(walk.captured(cell, name), name) for name, cell in cells if content_of(cell) is not itself
         ]

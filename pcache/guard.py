@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from pcache.culprit import described
+from pcache.culprit import described, where
 from pcache.errors import PcacheWarning, StoreWarning, Uncached, UnhashableArgument, UnpicklableResult
 from pcache.interrupts import is_interrupt
+from pcache.looking import qualname_of
 from pcache.notices import log, warn_once
 
 
@@ -52,8 +53,11 @@ def _judge(error: BaseException, name: str, unhashable: str) -> bool:
     if issubclass(kind, (UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
         return True
     if not sys.is_finalizing() and not issubclass(kind, RecursionError):
-        text = f"a call of {name} goes on without the cache, which failed with {described(error)}"
-        warn_once((name, "guard", kind), text, StoreWarning)
+        place = where(error)
+        text = (
+            f"a call of {name} goes on without the cache, which failed{place and ' at '}{place} with {described(error)}"
+        )
+        warn_once((name, "guard", qualname_of(kind), place), text, StoreWarning)
     return False
 
 

@@ -21,7 +21,7 @@ from pcache.anatomy import Anatomy
 from pcache.culprit import attempt
 from pcache.keys import Nesting, encode
 from pcache.kinds import is_known
-from pcache.looking import attributes_of, content_of, is_a, members_of
+from pcache.looking import attributes_of, content_of, is_a, members_of, module_of, qualname_of
 from pcache.parts import BY_REFERENCE
 from pcache.provenance import is_user_code
 
@@ -127,11 +127,11 @@ class Guards:
         self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
         self._cells = list(walk.cells)
         # Some tools, such as IPython's autoreload, put new code into old functions.
-        functions = [found for found, _, _ in walk.queue if isinstance(found, FunctionType)]
+        functions = [found for found, _, _ in walk.queue if type(found) is FunctionType]
         self._codes = functions, [function.__code__ for function in functions]
         # Defaults that a function gets later do not matter: no call that there was left an argument out.
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
-        classes = [members_of(found) for found, _, _ in walk.queue if isinstance(found, type)]
+        classes = [members_of(found) for found, _, _ in walk.queue if is_a(found, type)]
         self._classes = [(members, frozenset(members)) for members in classes]
         self._often, self._seldom = _by_cost(walk.watched.values())
         self._abstract = list(walk.abstract.values())
@@ -268,4 +268,4 @@ def registered(cls: type) -> list[type]:
         return []
     found, _ = attempt(_get_dump, cls)
     known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
-    return sorted(filter(is_user_code, known), key=lambda one: (one.__module__, one.__qualname__))
+    return sorted(filter(is_user_code, known), key=lambda one: (module_of(one), qualname_of(one)))

@@ -8,11 +8,15 @@ fingerprint keeps them apart. A class that no analysis sees is why entries are m
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.culprit import attempt
 from pcache.keys import module_name
+from pcache.looking import attributes_of, look, qualname_of, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,10 +39,11 @@ class Home(NamedTuple):
 
 def home_of(function: Callable[..., Any]) -> Home:
     """Find the home of a function; notebooks, REPLs and `python -c` stay `__main__`."""
-    module = module_name(function)
+    module = module_name(function) or module_name(type(function))
     is_main = module == "__main__"
-    names = getattr(function, "__globals__", {})
-    own = names.get("__name__")
+    names = look(function, "__globals__")
+    names = names if type(names) is dict else {}
+    own = text(names.get("__name__"))
     if own != module and not (is_main and own in _MAIN):
         return Home(module, is_main, None)
     return Home(import_name(names), is_main, names)
@@ -46,12 +51,12 @@ def home_of(function: Callable[..., Any]) -> Home:
 
 def import_name(namespace: Mapping[str, Any]) -> str:
     """The name of a module as an import says it, by its names; that of a notebook or REPL is `__main__`."""
-    name, file = str(namespace.get("__name__", "")), namespace.get("__file__")
+    name, file = text(namespace.get("__name__")), text(namespace.get("__file__"))
     if name not in _MAIN:
         return name
-    if not isinstance(file, str) or not file.endswith(".py"):
+    if not file.endswith(".py"):
         return "__main__"
-    stem, package = os.path.basename(file).removesuffix(".py"), namespace.get("__package__")
+    stem, package = os.path.basename(file).removesuffix(".py"), text(namespace.get("__package__"))
     return f"{package}.{stem}" if package else stem
 
 
@@ -79,7 +84,7 @@ def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
     if home is None or home.namespace is None or flags not in (MADE_BY_MAIN, MADE_BY_IMPORT):
         return False
     module = "__main__" if flags == MADE_BY_MAIN else home.name
-    loaded = getattr(sys.modules.get(module), "__dict__", {})
+    loaded = attributes_of(sys.modules.get(module))
     if loaded is home.namespace:
         return True
     from pcache.opcodes import imports_of  # late for start-up time: the program that made an entry needs no look at it
@@ -92,16 +97,41 @@ def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
     return bool(names) and all(loaded.get(name, _MISSING) is home.namespace.get(name) for name in names)
 
 
-def names_itself(obj: Any) -> bool:
-    """Whether a pickle of `obj` can refer to it by name; to be asked by its `__reduce__`.
+def take_after(wrapper: Any, function: Callable[..., Any]) -> None:
+    """Give what stands for a function its name, docstring and attributes.
 
-    Not where cloudpickle pickles for processes in which `__main__` is another program: it writes functions of
-    `__main__` by value, and must be given one. Plain pickle can only write their names.
+    An object that is called like one may stand for anything, and is not asked for any.
     """
-    found: Any = sys.modules.get(getattr(obj, "__module__", None) or "")
-    for part in getattr(obj, "__qualname__", "").split("."):
-        found = getattr(found, part, None)
-    if found is not obj or module_name(obj) != "__main__":
-        return found is obj
-    pickler = sys._getframe(2).f_globals.get("__name__")  # of `dump`, since the rest of a pickler is C
-    return not str(pickler).endswith("cloudpickle.cloudpickle")
+    if type(function) is FunctionType:
+        functools.update_wrapper(wrapper, function, updated=())
+    else:
+        for name in functools.WRAPPER_ASSIGNMENTS:
+            if (value := look(function, name)) is not None:
+                setattr(wrapper, name, value)
+    for name, value in attributes_of(function).items():
+        # The function's own `key` or `get` must not hide ours.
+        if type(name) is str and not hasattr(type(wrapper), name):
+            setattr(wrapper, name, value)
+    wrapper.__wrapped__ = function
+
+
+def names_itself(obj: Any) -> bool:
+    """Whether a pickle of `obj` is to refer to it by name; to be asked by its `__reduce__`.
+
+    Plain pickle can only write the names of functions. But dill and cloudpickle write those of `__main__` by value, for
+    processes in which that is another program, or was forked before the function was there; cloudpickle those of
+    modules, too, that it was told of. They must be given a function then.
+    """
+    found: Any = sys.modules.get(text(look(obj, "__module__")))
+    for part in qualname_of(obj).split("."):
+        found, _ = attempt(getattr, found, part, None)  # as pickle looks for it
+    if found is not obj:
+        return False
+    frame = sys._getframe(2)
+    while frame.f_globals.get("__name__") == "pickle" and frame.f_back is not None:
+        frame = frame.f_back  # the pickler that is written in Python, of which dill's is a subclass
+    pickler, is_main = str(frame.f_globals.get("__name__")), module_name(obj) == "__main__"
+    if pickler.endswith("cloudpickle.cloudpickle"):  # also the copies in joblib and others
+        chosen = frame.f_globals.get("_PICKLE_BY_VALUE_MODULES", ())
+        return not (is_main or any(f"{obj.__module__}.".startswith(f"{module}.") for module in chosen))
+    return not (is_main and pickler == "dill._dill")

@@ -24,18 +24,21 @@ from blake3 import blake3
 
 from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.dispatch import Reduced, register_reducer, resolve, resolved
+from pcache.extensions import numbered, numbers
+from pcache.looking import module_of, qualname_of_class
+from pcache.nesting import SPELLED_OUT_LIMIT, TooDeep
+from pcache.nesting import Nesting as Nesting  # noqa: PLC0414 - whoever encodes takes it from here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pcache.nesting import LargeContents as LargeContents  # noqa: PLC0414 - the same
+
     T = TypeVar("T")
-    # What was found out about large contents: by id and by how they were read, the object and its digest or parts.
-    LargeContents = dict[tuple[int, str], tuple[object, Any]]
 
 KEY_SIZE = 20
 _PROTOCOL = 5
 _EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
-_SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected
 _SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
 _MAX_DEPTH = 200  # sets and functions inside each other
 _MAX_IN_CYCLES = 5_000  # members written again, of sets in cycles, which cannot be written once for all
@@ -47,10 +50,6 @@ _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose o
 
 class _TooLong(Exception):
     """The stream has outgrown its limit."""
-
-
-class _TooDeep(RecursionError):
-    """What is in a set or function is nested too deeply; trying it another way would take twice as long a level."""
 
 
 class _Output:
@@ -70,38 +69,10 @@ class _Output:
         self.chunks.append(chunk)
 
 
-class Nesting:
-    """What is being encoded around a value, and what was encoded before it in the same call.
-
-    `ids` are those of the sets and functions that the value is in; `cycles` counts how often one of them was reached
-    again. `contents` and `found` keep what was found out about a set, function or array, by its id. `limit` is that
-    of the stream, in bytes. `follow` says what stands for a function or class where fingerprints already follow it: a
-    fingerprint in itself would not end. `straight` values that contain themselves are given up.
-    """
-
-    __slots__ = ("contents", "count", "cycles", "follow", "found", "ids", "limit", "straight", "written")
-
-    def __init__(self, follow: Callable[[Any], object] | None = None, *, straight: bool = False) -> None:
-        self.follow = follow
-        self.straight = straight
-        self.ids: list[int] = []
-        self.contents: dict[int, tuple[object, Any]] = {}
-        self.found: LargeContents = {}
-        self.written: set[int] = set()
-        self.count = self.cycles = 0
-        self.limit = _SPELLED_OUT_LIMIT
-
-    def clear(self) -> None:
-        self.contents.clear()
-        self.written.clear()
-        self.found = {}  # the one before may be somebody else's by now
-        self.count = self.cycles = 0
-
-
 class Encoder(pickle.Pickler):
     """The first pass."""
 
-    def __init__(self, nesting: Nesting | None = None, limit: int = _SPELLED_OUT_LIMIT, *, memo: bool = False) -> None:
+    def __init__(self, nesting: Nesting | None = None, limit: int = SPELLED_OUT_LIMIT, *, memo: bool = False) -> None:
         self.output = _Output(limit)
         self.buffers: list[pickle.PickleBuffer] = []
         self.nesting = nesting or Nesting()
@@ -115,13 +86,13 @@ class Encoder(pickle.Pickler):
             return NotImplemented
         cls = type(obj)
         try:
-            reducer = resolved[cls]
+            reducer = resolved[id(cls)]
         except KeyError:
             reducer = resolve(cls)
-        if reducer is None:
-            return NotImplemented
-        content = reducer(obj, self)
-        if content is NotImplemented or content.__class__ is Reduced:
+        content = NotImplemented if reducer is None else reducer(obj, self)
+        if content is NotImplemented and numbers and (name := numbered(obj)):
+            content = name
+        if content is NotImplemented or type(content) is Reduced:
             return content
         return (canonical, (type_name(cls), content))
 
@@ -130,7 +101,7 @@ class Encoder(pickle.Pickler):
         try:
             return blake3(b"".join(encode(value, self.nesting))).digest()
         except RecursionError as error:
-            raise _TooDeep(str(error)) from None
+            raise TooDeep(str(error)) from None
 
     def part(self, owner: object, write: Callable[[], Any]) -> Any:
         """What stands for a set or function; `write` makes it of digests.
@@ -146,15 +117,17 @@ class Encoder(pickle.Pickler):
             return ("cycle", nesting.ids.index(key))
         if key in nesting.written:
             nesting.count += len(owner) if isinstance(owner, (set, frozenset)) else 1
-        nesting.written.add(key)
+        nesting.written[key] = None
         if len(nesting.ids) >= _MAX_DEPTH or nesting.count > _MAX_IN_CYCLES:
-            raise _TooDeep("sets or functions contain each other too deeply or too often")
+            raise TooDeep("sets or functions contain each other too deeply or too often")
         before = nesting.cycles
         nesting.ids.append(key)
+        nesting.sets += (is_set := isinstance(owner, (set, frozenset)))
         try:
             content = write()
         finally:
             nesting.ids.pop()
+            nesting.sets -= is_set
         if nesting.cycles == before:  # it names no depth, so it means the same everywhere
             nesting.contents[key] = owner, content  # keeps the owner alive, so that no other has its id
         return content
@@ -216,6 +189,9 @@ def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
             return encode(value, nesting, large)
         finally:
             give_back(excess)
+    if nesting is not None and nesting.sets:
+        return _encode_suspected(value, nesting)  # what the first pass makes of sets in sets depends on their order
+    mark = (0, 0) if nesting is None else nesting.mark()
     try:
         encoder = Encoder(nesting, nesting.limit) if nesting is not None else _spare.pop()
     except IndexError:
@@ -224,21 +200,24 @@ def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
         encoder.nesting.found = large
     try:
         encoder.dump(value)
-    except _TooDeep:
+    except TooDeep:
         raise
     except (ValueError, RecursionError, KeyError):
         # What the C pickler says of cyclic values and, miscounting frozensets, also of more than 50 of those.
         if encoder.nesting.straight:
             raise
+        encoder.nesting.go_back(mark)
         return _encode_suspected(value, encoder.nesting)
     except _TooLong:
-        if encoder.nesting.limit < _SPELLED_OUT_LIMIT:
+        if encoder.nesting.limit < SPELLED_OUT_LIMIT:
             raise
+        encoder.nesting.go_back(mark)
         return _encode_long(value, encoder.nesting)
     chunks = encoder.output.chunks
     for chunk in chunks:
         at = _opcodes_at(chunk)
         if chunk.find(_EMPTY_SET, at) >= 0 or chunk.find(_FROZENSET, at) >= 0:
+            encoder.nesting.go_back(mark)
             return _encode_with(_SetEncoder(encoder.nesting, _NO_LIMIT), value)
     if encoder.buffers:
         return _with_buffers(encoder)
@@ -267,24 +246,44 @@ def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
 
 
 def _encode_suspected(value: object, nesting: Nesting) -> Sequence[Any]:
-    """A value that is cyclic or deep, or looks so."""
+    """A value that is cyclic or deep, or looks so, or is in a set."""
+    mark, encoder = nesting.mark(), _SetEncoder(nesting)
     try:
-        return _encode_with(_SetEncoder(nesting), value)
-    except _TooDeep:
+        return _encode_with(encoder, value)
+    except TooDeep:
         raise
     except _TooLong:
+        nesting.go_back(mark)
         return _encode_long(value, nesting)
     except (ValueError, RecursionError, KeyError):
-        return _encode_with(_SetEncoder(nesting, _NO_LIMIT, memo=True), value)
+        if nesting.straight:
+            raise
+        nesting.go_back(mark)
+        shared = _with_memo(value, nesting)
+        nesting.give_up(encoder.output.size + shared.output.size)
+        return _with_buffers(shared)
+
+
+def _with_memo(value: object, nesting: Nesting) -> Encoder:
+    encoder = _SetEncoder(nesting, _NO_LIMIT, memo=True)
+    encoder.dump(value)
+    return encoder
 
 
 def _encode_long(value: object, nesting: Nesting) -> Sequence[Any]:
     """A value of more than 8 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
-    shared = _SetEncoder(nesting, _NO_LIMIT, memo=True)
-    shared.dump(value)
+    mark = nesting.mark()
+    shared = _with_memo(value, nesting)
+    size = shared.output.size
+    nesting.go_back(mark)
+    encoder = _SetEncoder(nesting, max(SPELLED_OUT_LIMIT, size * _SHARING_FACTOR))
     try:
-        return _encode_with(_SetEncoder(nesting, max(_SPELLED_OUT_LIMIT, shared.output.size * _SHARING_FACTOR)), value)
-    except (_TooLong, ValueError):  # the latter of a cycle beside what is large
+        return _encode_with(encoder, value)
+    except TooDeep:
+        raise
+    except (_TooLong, ValueError, RecursionError, KeyError):  # the latter of a cycle beside what is large
+        nesting.go_back(mark)
+        nesting.give_up(encoder.output.size + size)
         return _with_buffers(shared)
 
 
@@ -319,12 +318,13 @@ def canonical(type_name: str, content: object) -> None:
 
 def type_name(cls: type) -> str:
     """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
-    return f"{module_name(cls)}.{cls.__qualname__}"
+    name = module_of(cls)
+    return f"{MODULES.get(name, name)}.{qualname_of_class(cls)}"
 
 
 def module_name(obj: Any) -> str:
     """The module of a function or class, under the name that it has in every process and version of Python."""
-    name = getattr(obj, "__module__", None) or ""
+    name = module_of(obj)
     return MODULES.get(name, name)
 
 

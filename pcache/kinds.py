@@ -12,7 +12,7 @@ from typing import Any
 
 from pcache.dispatch import resolve, resolved
 from pcache.keys import module_name
-from pcache.looking import is_a, module_of
+from pcache.looking import attributes_of, is_a, is_exactly, member, module_of, qualname_of
 from pcache.provenance import is_user_module
 
 # How objects of the standard library count whose state is not what a program wrote (`os.environ`), is another one in
@@ -54,24 +54,24 @@ def kind_of(value: object) -> int | None:
     root = module.partition(".")[0]
     if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple, Enum)):
         return None
-    names = (f"{module}.{cls.__qualname__}", module, root)
+    names = (f"{module}.{qualname_of(cls)}", module, root)
     return next((_KINDS[name] for name in names if name in _KINDS), None)
 
 
 def is_known(part: Any) -> bool:
     """Whether something else than its parts stands for an object: a name, a key, or what a package's own object is."""
     cls = type(part)
-    if cls in _BUILT:
+    if is_exactly(part, _BUILT):
         return False
     if cls is BuiltinFunctionType:
         return part.__self__ is None or is_a(part.__self__, ModuleType) or known_as(part) is not None
-    if is_a(part, _BY_REFERENCE) or hasattr(cls, "_member_map_") or hasattr(cls, "__pcache_key__"):
+    if is_a(part, _BY_REFERENCE) or any(member(cls, name) is not None for name in ("_member_map_", "__pcache_key__")):
         return True
     if kind_of(part) in (BY_CLASS, BY_MAKING):
         return True
     if is_a(part, _HOLDERS):
         return False
-    reducer = resolved[cls] if cls in resolved else resolve(cls)
+    reducer = resolved[id(cls)] if id(cls) in resolved else resolve(cls)
     if reducer is not None and reducer.__name__ not in ("_as_pickled", "_refuse_iterator"):
         return True
     return name_in_package(part) is not None
@@ -91,4 +91,5 @@ def name_in_package(value: Any) -> tuple[str, str] | None:
     module = module_of(type(value))
     if module in ("", "builtins") or is_user_module(module) or module not in sys.modules:
         return None
-    return next(((module, name) for name, found in list(vars(sys.modules[module]).items()) if found is value), None)
+    members = list(attributes_of(sys.modules[module]).items())
+    return next(((module, name) for name, found in members if found is value and type(name) is str), None)

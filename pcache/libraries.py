@@ -9,8 +9,7 @@ from __future__ import annotations
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pcache.keys import module_name
-from pcache.looking import attributes_of, bases_of, is_a, is_mock, members_of
+from pcache.looking import attributes_of, bases_of, flags_of, full_name, is_a, is_mock, members_of, title_of
 from pcache.parts import is_plain
 from pcache.provenance import is_user_code, is_user_module
 
@@ -29,13 +28,13 @@ def follow_library(walk: Walk, value: Any, wanted: frozenset[str]) -> None:
     """Guard what code may use of a module or class of a package: all attributes whose names it mentions."""
     waiting, seen = [value], {id(value)}
     for owner in waiting:  # grows meanwhile
-        if is_a(owner, ModuleType) and not is_user_module(owner.__name__):
+        if is_a(owner, ModuleType) and not is_user_module(title_of(owner)):
             found = list(_follow(walk, owner, attributes_of(owner), wanted))
             waiting += [one for one in found if is_a(one, ModuleType) and id(one) not in seen]
             seen.update(map(id, found))
         elif is_a(owner, type) and not is_user_code(owner):
             for base in bases_of(owner):
-                if not base.__flags__ & _IMMUTABLE:
+                if not flags_of(base) & _IMMUTABLE:
                     members = walk.members.setdefault(id(base), members_of(base))
                     list(_follow(walk, base, members, wanted))
 
@@ -45,7 +44,7 @@ def _follow(walk: Walk, owner: Any, members: Mapping[str, Any], wanted: frozense
         value = walk.look(members, name)
         if (id(members), name, False) not in walk.noted and _is_replaced(value, owner, name):
             walk.noted.add((id(members), name, False))
-            place = module_name(owner) + "." + owner.__qualname__ if is_a(owner, type) else owner.__name__
+            place = full_name(owner) if is_a(owner, type) else title_of(owner)
             walk.note(value, f"{place}.{name}")
         yield value
 

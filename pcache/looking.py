@@ -6,28 +6,44 @@ is read here comes from its type, from its dict and from the slots that the inte
 
 from __future__ import annotations
 
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import Any
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
+from typing import Any, TypeGuard
 
+_GET = object.__getattribute__
 _MRO = type.__dict__["__mro__"].__get__
-_QUALNAME = type.__dict__["__qualname__"].__get__
+qualname_of_class = type.__dict__["__qualname__"].__get__  # as `qualname_of`, without a call of Python
 _MODULE = type.__dict__["__module__"].__get__
 _DICT = type.__dict__["__dict__"].__get__
+_BASES = type.__dict__["__bases__"].__get__
+_FLAGS = type.__dict__["__flags__"].__get__
+_NAME = type.__dict__["__name__"].__get__
 _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they compute nothing
+_ORDERED = (tuple, list, dict)
 _MISSING = object()
 MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
 # Of the standard library, and of the package that has newer versions of it.
 _MOCKS = {(module, name) for module in ("unittest.mock", "mock.mock") for name in ("NonCallableMock", "_Call")}
 
 
-def is_a(obj: object, kinds: type | tuple[type, ...]) -> bool:
+def is_a(obj: object, kinds: type | tuple[type, ...]) -> TypeGuard[Any]:
     """Whether the type of an object is one of these, or below; `isinstance` would ask the object for its class."""
     return issubclass(type(obj), kinds)
+
+
+def is_exactly(obj: object, kinds: frozenset[Any]) -> bool:
+    """Whether an object is of one of these very types; the metaclass of another is not asked for its hash."""
+    cls = type(obj)
+    return type(cls) is type and cls in kinds
 
 
 def bases_of(cls: type) -> tuple[type, ...]:
     """A class and its bases in the order in which attributes are looked up."""
     return _MRO(cls)  # type: ignore[no-any-return]
+
+
+def parents_of(cls: type) -> tuple[type, ...]:
+    """The bases that a class was made with."""
+    return _BASES(cls)  # type: ignore[no-any-return]
 
 
 def members_of(cls: type) -> Any:
@@ -44,21 +60,23 @@ def member(cls: type, name: str, default: Any = None) -> Any:
     return default
 
 
-def attributes_of(obj: object) -> dict[str, Any]:
+def attributes_of(obj: object) -> dict[Any, Any]:
     """The dict of an object, that very one; an empty one where it has none."""
     if is_a(obj, type):
         return dict(_DICT(obj))
     for base in _MRO(type(obj)):
         entry = _DICT(base).get("__dict__")
         if entry is not None:
-            if type(entry) not in _BUILT_IN:
-                return {}  # a property of somebody's
-            try:
-                found = entry.__get__(obj)
-            except (AttributeError, TypeError, ValueError):  # of a proxy: that of what it stands for
-                return {}
-            return found if type(found) is dict else {}
+            return _dict_by(entry, obj) if type(entry) in _BUILT_IN else {}  # else a property of somebody's
     return {}
+
+
+def _dict_by(entry: Any, obj: object) -> dict[Any, Any]:
+    try:
+        found = entry.__get__(obj)
+    except (AttributeError, TypeError, ValueError):
+        return {}
+    return found if type(found) is dict else {}
 
 
 def look(obj: object, name: str, default: Any = None) -> Any:
@@ -72,7 +90,7 @@ def look(obj: object, name: str, default: Any = None) -> Any:
     ('http://localhost', 'unknown')
     """
     if is_a(obj, type):
-        found = member(obj, name, _MISSING)  # type: ignore[arg-type]
+        found = member(obj, name, _MISSING)
         return _of_type(obj, name, default) if found is _MISSING or type(found) in _BUILT_IN else found
     entry = member(type(obj), name, _MISSING)
     if type(entry) in _BUILT_IN:
@@ -80,10 +98,23 @@ def look(obj: object, name: str, default: Any = None) -> Any:
             return entry.__get__(obj)
         except (AttributeError, TypeError, ValueError):  # a slot that is not set, a cell that is empty
             return default
-    found = attributes_of(obj).get(name, _MISSING)
-    if found is not _MISSING:
-        return found
-    return default if entry is _MISSING or hasattr(type(entry), "__get__") else entry
+    if entry is not _MISSING and member(type(entry), "__get__") is not None:
+        return attributes_of(obj).get(name, default)
+    if entry is _MISSING and type(obj) is MethodType:
+        return look(obj.__func__, name, default)
+    try:
+        return _GET(obj, name)  # from its dict, which is not made for that
+    except AttributeError:
+        return default
+
+
+def kept(obj: object, name: str, default: Any = None) -> Any:
+    """An attribute as the interpreter, or the dict of the object, keeps it, whatever a subclass says of that name."""
+    for base in _MRO(type(obj)):
+        entry = _DICT(base).get(name)
+        if type(entry) in _BUILT_IN:
+            return entry.__get__(obj)
+    return attributes_of(obj).get(name, default)
 
 
 def _of_type(cls: Any, name: str, default: Any) -> Any:
@@ -102,16 +133,92 @@ def content_of(cell: Any) -> object:
         return ("empty cell",)
 
 
+def flags_of(cls: type) -> int:
+    """How a class was made, as the interpreter notes it."""
+    return _FLAGS(cls)  # type: ignore[no-any-return]
+
+
+def text(found: object) -> str:
+    """A text that really is one; empty for anything else."""
+    return found if type(found) is str else ""
+
+
+def state_in_c(obj: Any) -> dict[str, Any]:
+    """What the type of an object keeps of it in C, beside what any object of Python's has; for a class, its metaclass.
+
+    That is where such as `msgspec` have the definition of a class: no attribute of its own says it.
+    """
+    found = {}
+    for base in _MRO(type(obj)):
+        if base is object or base is type:
+            continue
+        for name, entry in _DICT(base).items():
+            if type(entry) in _BUILT_IN and name not in ("__dict__", "__weakref__", "__signature__"):
+                try:
+                    found[name] = entry.__get__(obj)
+                except (AttributeError, TypeError, ValueError):
+                    continue
+    return dict(sorted(found.items()))
+
+
 def module_of(obj: Any) -> str:
     """The module that a function or class says it is of; empty where it says none, or no text."""
-    found = _MODULE(obj) if is_a(obj, type) else look(obj, "__module__")
+    cls = type(obj)  # written flat: keys are full of these
+    if cls is FunctionType:
+        found = obj.__module__
+    elif issubclass(cls, type):
+        try:
+            found = _MODULE(obj)
+        except AttributeError:  # was deleted
+            return ""
+    else:
+        found = look(obj, "__module__")
     return found if type(found) is str else ""
 
 
 def qualname_of(obj: Any) -> str:
     """The qualified name of a class, or of what is called like a function; empty where it has none, or no text."""
-    found = _QUALNAME(obj) if is_a(obj, type) else look(obj, "__qualname__")
-    return found if type(found) is str else ""
+    return qualname_of_class(obj) if issubclass(type(obj), type) else text(look(obj, "__qualname__"))
+
+
+def class_name(obj: object) -> str:
+    """The short name of an object's class: `DataFrame`."""
+    return text(_NAME(type(obj)))
+
+
+def full_name(cls: type) -> str:
+    """The name of a class with its module: `pandas.core.frame.DataFrame`."""
+    return f"{module_of(cls)}.{qualname_of_class(cls)}"
+
+
+def title_of(module: object) -> str:
+    """What a module is called; empty where it has no name, or no text for one."""
+    return text(attributes_of(module).get("__name__"))
+
+
+def slots_of(cls: type) -> list[str]:
+    """The names by which the slots are found that a class adds to its bases, in the order that it gave them."""
+    members = _DICT(cls)
+    made = {name for name, entry in members.items() if type(entry) is MemberDescriptorType}
+    said = members.get("__slots__", ())
+    ordered = [private_prefix(cls) + name if _is_private(name) else name for name in _texts(said)]
+    return [name for name in dict.fromkeys([*ordered, *sorted(made)]) if name in made]
+
+
+def private_prefix(cls: type) -> str:
+    """What Python puts in front of the names in a class that begin with two underscores."""
+    return "_" + str(_NAME(cls)).lstrip("_")
+
+
+def _texts(said: object) -> list[str]:
+    """The texts in what `__slots__` says, unless that has no order, or is somebody's own, such as an iterator."""
+    if type(said) is str:
+        return [said]
+    return [name for name in said if type(name) is str] if type(said) in _ORDERED else []  # type: ignore[attr-defined]
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
 
 
 def is_mock(obj: object) -> bool:

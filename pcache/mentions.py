@@ -10,11 +10,24 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
+from pcache.looking import attributes_of, is_a, is_exactly, members_of
 from pcache.parts import digest_of
 
 if TYPE_CHECKING:
     from pcache.walk import Walk
 
+_ANNOTATIONS = vars(type)["__annotations__"].__get__
+_EMPTY = frozenset((dict, tuple, str, type(None)))  # whose objects may be
+# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
+OF_CLASSES = frozenset(
+    "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
+    " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
+    " _value_repr_ __slotnames__ _abc_impl"
+    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
+    " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
+    # Of enums: the members say it, and combined flags add to it when they are first used.
+    " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
+)
 _INCIDENTAL = frozenset(("__name__", "__doc__", "__wrapped__"))
 # Which attribute the code reads where it mentions one of these.
 _READERS = {
@@ -38,11 +51,11 @@ def follow_mentions(walk: Walk) -> None:
     for found, label, path in list(walk.queue):
         for attribute in read:
             value = _read(found, attribute)
-            if value and (part := f"constant {label}.{attribute}") not in walk.parts:
+            if (value or not is_exactly(value, _EMPTY)) and (part := f"constant {label}.{attribute}") not in walk.parts:
                 walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
-        if subclasses and isinstance(found, type):
+        if subclasses and is_a(found, type):
             walk.watch(found, _subclasses)
-        below: list[type] = type.__subclasses__(found) if subclasses and isinstance(found, type) else []
+        below: list[type] = type.__subclasses__(found) if subclasses and is_a(found, type) else []
         if below and (part := f"name {label}.__subclasses__") not in walk.parts:
             walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
 
@@ -52,9 +65,11 @@ def _subclasses(cls: type) -> tuple[type, ...]:
 
 
 def _read(found: Any, attribute: str) -> Any:
-    if isinstance(found, type) and attribute not in vars(found) and attribute != "__annotations__":
-        return None  # a base class' own
-    return attempt(getattr, found, attribute, None)[0]
+    if not is_a(found, type):
+        return attempt(getattr, found, attribute, None)[0]  # of a function
+    if attribute == "__annotations__":
+        return attempt(_ANNOTATIONS, found)[0]
+    return members_of(found).get(attribute)  # and not that of a base class
 
 
 def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
@@ -63,18 +78,18 @@ def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
     wanted = (names | {"__getattr__"}) - _INCIDENTAL - assigned
     done = 0
     while done < len(walk.carried):  # grows meanwhile
-        module = list(walk.carried)[done]
+        module = list(walk.carried.values())[done]
         done += 1
-        members = vars(module)
+        members = attributes_of(module)
         for name in sorted(wanted & members.keys()):
-            if isinstance(members[name], ModuleType):
+            if is_a(members[name], ModuleType):
                 walk.reference(members[name], name)
             walk.bind(members, name, f"{walk.space(members)}:{name}")
 
 
 def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
     """Of functions in tables and arguments: their attributes, but for those that code counts up or fills."""
-    holders = [(found, path) for found, _, path in walk.queue if isinstance(found, FunctionType) and vars(found)]
+    holders = [(found, path) for found, _, path in walk.queue if type(found) is FunctionType and vars(found)]
     if not holders:
         return
     changed = frozenset().union(*(facts.assigned | facts.changed | facts.counters for facts in walk.facts))

@@ -12,6 +12,7 @@ from blake3 import blake3
 
 from pcache.home import import_name
 from pcache.keys import encode, module_name
+from pcache.looking import is_exactly, qualname_of
 
 BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # what code is, and no value
 
@@ -63,11 +64,11 @@ def digest_of(value: object) -> bytes:
 
 def name_of(found: Any) -> str:
     """The name of a function or class: `helpers:clean`. That of a wrapper is its own, not that of what it wraps."""
-    if isinstance(found, FunctionType) and "__wrapped__" in vars(found):
+    if type(found) is FunctionType and "__wrapped__" in vars(found):
         return f"{import_name(found.__globals__)}:{found.__code__.co_qualname}"
-    if isinstance(found, FunctionType) and module_name(found) == "__main__":
+    if type(found) is FunctionType and module_name(found) == "__main__":
         return f"{import_name(found.__globals__)}:{found.__qualname__}"
-    return f"{module_name(found)}:{found.__qualname__}"
+    return f"{module_name(found)}:{qualname_of(found)}"
 
 
 def shown_name(token: object) -> str:
@@ -83,4 +84,4 @@ CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
 
 def is_plain(value: object) -> bool:
     """Whether a value is one of Python's own numbers, texts or containers."""
-    return type(value) in SCALARS or type(value) in CONTAINERS
+    return is_exactly(value, SCALARS) or is_exactly(value, CONTAINERS)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache.additions import author_of, whole
 from pcache.culprit import Culprit, attempt, find_culprit, first_line
 from pcache.depth import RAISED, give_back, lower, recursion_limit
+from pcache.extensions import by_name, numbered, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,8 @@ def dump(value: object) -> Payload:
         return False
 
     stream = io.BytesIO()
-    pickler = pickle.Pickler(stream, PROTOCOL, buffer_callback=take)
+    make = _Unnumbered if numbers else pickle.Pickler
+    pickler = make(stream, PROTOCOL, buffer_callback=take)
     pickler.dispatch_table = _Reducers()
     excess = lower() if recursion_limit() > RAISED else 0
     try:
@@ -61,6 +63,14 @@ def dump(value: object) -> Payload:
     finally:
         give_back(excess)
     return Payload(stream.getvalue(), buffers)
+
+
+class _Unnumbered(pickle.Pickler):
+    """Writes names where others would write numbers that the process made up; seldom needed, and slow."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        name = numbered(obj)
+        return NotImplemented if name is None else (by_name, name)
 
 
 class _Reducers(dict[type, Any]):

@@ -10,17 +10,21 @@ import sys
 import sysconfig
 from typing import Any
 
+from pcache.culprit import attempt
 from pcache.files import content_digest
+from pcache.looking import attributes_of, module_of, text
 
 _INSTALLED = ("site-packages", "dist-packages")
+_EXTENSIONS = (".so", ".pyd")
 _user: dict[str, bool] = {}
 _versions: dict[str, str] = {}
+_built: dict[str, str] = {}
 
 
 def is_user_code(obj: Any) -> bool:
     """Whether a function or class lies outside of the standard library and of installed packages."""
-    name = getattr(obj, "__module__", None)
-    return isinstance(name, str) and is_user_module(name)
+    name = module_of(obj)
+    return name != "" and is_user_module(name)
 
 
 def is_user_module(name: str) -> bool:
@@ -39,18 +43,19 @@ def _find_out(name: str) -> bool:
     root, dot, _ = name.partition(".")
     if root in ("__main__", "__mp_main__"):
         return True
-    members = getattr(sys.modules.get(name), "__dict__", {})
-    path = members.get("__file__")
+    members = attributes_of(sys.modules.get(name))
+    path = text(members.get("__file__"))
     if root in sys.stdlib_module_names:
         # A module of the user's may bear such a name: `colorsys.py`.
-        return isinstance(path, str) and is_user_file(path) and os.path.isfile(path)
+        return is_user_file(path) and os.path.isfile(path)
     if root == "pcache":
         return False
-    if isinstance(path, str):
+    if path:
         return is_user_file(path)
     if dot:
         return is_user_module(name.rpartition(".")[0])
-    return not any(_is_installed(folder) for folder in members.get("__path__", ()))
+    folders, _ = attempt(list, members.get("__path__", ()))  # those of a namespace package are looked up now
+    return not any(_is_installed(folder) for folder in folders or () if type(folder) is str)
 
 
 def is_user_file(path: str) -> bool:
@@ -64,7 +69,12 @@ def _is_installed(path: str) -> bool:
 
 
 def package_of(name: str) -> tuple[str, str]:
-    """The top-level package of a module, and its version; that of Python for the standard library."""
+    """The top-level package of a module, and its version; that of Python for the standard library.
+
+    An extension module that was built beside the program stands for itself: no version says that it was built again.
+    """
+    if own := _built_here(name):
+        return name, own
     root = name.partition(".")[0]
     try:
         return root, _versions[root]
@@ -73,12 +83,23 @@ def package_of(name: str) -> tuple[str, str]:
         return root, version
 
 
+def _built_here(name: str) -> str:
+    """The digest of an extension module that nobody has installed; empty for any other."""
+    if name not in _built:
+        path = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
+        if not isinstance(path, str):
+            return ""
+        is_own = path.endswith(_EXTENSIONS) and not _is_installed(path) and os.path.isfile(path)
+        _built[name] = content_digest(path).hex()[:16] if is_own else ""
+    return _built[name]
+
+
 def _version_of(root: str) -> str:
     if root in sys.stdlib_module_names:
         return ".".join(map(str, sys.version_info[:2]))
     # Not by getattr: a package may warn when it computes this.
-    declared = getattr(sys.modules.get(root), "__dict__", {}).get("__version__")
-    if isinstance(declared, str):
+    declared = text(attributes_of(sys.modules.get(root)).get("__version__"))
+    if declared:
         return declared
     from importlib import metadata  # late for start-up time: 20 ms, and most packages declare their version
 
@@ -90,5 +111,5 @@ def _version_of(root: str) -> str:
         return metadata.version(metadata.packages_distributions().get(root, [root])[0])
     except metadata.PackageNotFoundError:
         # An extension module that was built beside the program.
-        path = getattr(sys.modules.get(root), "__dict__", {}).get("__file__")
-        return content_digest(path).hex()[:16] if path and os.path.isfile(path) else ""
+        path = text(attributes_of(sys.modules.get(root)).get("__file__"))
+        return content_digest(path).hex()[:16] if os.path.isfile(path) else ""

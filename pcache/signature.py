@@ -10,11 +10,13 @@ from another (`uses.handed_on`).
 
 from __future__ import annotations
 
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.culprit import attempt, described
 from pcache.errors import ConfigError, UnhashableArgument
-from pcache.looking import is_a, look, member, module_of, qualname_of
+from pcache.looking import bases_of, class_name, is_a, look, member, members_of, module_of, qualname_of
+from pcache.summary import summarize_value
 from pcache.uses import handed_on, sees_order
 
 if TYPE_CHECKING:
@@ -71,13 +73,14 @@ def make_binder(
     parameters, defaults, keyword_defaults = _parameters(function)
     ignored = frozenset([ignore] if isinstance(ignore, str) else ignore)
     replaced = dict(key_functions or {})
-    label = getattr(function, "__qualname__", None) or type(function).__qualname__
+    label = qualname_of(function) or qualname_of(type(function))
     _check_names(label, parameters, ignored, "ignore")
     _check_names(label, parameters, replaced, "key")
     for name, replacement in replaced.items():
         if not callable(replacement):
             raise ConfigError(
-                f"key={{{name!r}: ...}} of {label} takes a function of the argument, not {replacement!r}",
+                f"key={{{name!r}: ...}} of {label} takes a function of the argument, not"
+                f" {summarize_value(replacement)}",
                 setting="key",
                 value=replacement,
             )
@@ -128,7 +131,7 @@ def _bound_by(function: Callable[..., Any]) -> Callable[..., Any]:
 def _inner(wrapper: Callable[..., Any]) -> Callable[..., Any] | None:
     """What a wrapper calls with just what it was called with."""
     if is_a(wrapper, FunctionType):
-        return handed_on(wrapper)  # type: ignore[arg-type,no-any-return]  # it is one
+        return handed_on(wrapper)  # type: ignore[no-any-return]
     kind = type(wrapper)
     return look(wrapper, "__wrapped__") if f"{module_of(kind)}.{qualname_of(kind)}" in _HANDING_ON else None
 
@@ -169,20 +172,32 @@ def _parameters_of_callable(
 
     What they wrap says nothing of how they are called; nor do those that pass for something else, as wrapt's do.
     """
+    if _answers(type(function)):
+        call = member(type(function), "__call__")
+        if type(call) is not FunctionType:
+            return _ANYTHING
+        function = MethodType(call, function)
     import inspect  # late for start-up time: plain functions do without it
 
-    try:
-        if member(type(function), "__class__") is not object.__dict__["__class__"]:
-            raise TypeError
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (TypeError, ValueError):
-        return [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
+    signature, _ = attempt(lambda: inspect.signature(function, follow_wrapped=False))
+    if type(signature) is not inspect.Signature:
+        return _ANYTHING
     parameters = [
         Parameter(p.name, _KINDS[p.kind.name], p.default is not p.empty) for p in signature.parameters.values()
     ]
     given = [(p.kind.name, p.name, p.default) for p in signature.parameters.values() if p.default is not p.empty]
     keyword_only = {name: default for kind, name, default in given if kind == "KEYWORD_ONLY"}
     return parameters, tuple(default for kind, _, default in given if kind != "KEYWORD_ONLY"), keyword_only
+
+
+_ANYTHING = [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
+
+
+def _answers(cls: type) -> bool:
+    """Whether code of other people makes the attributes of objects: what it would be asked for may be on a server."""
+    bases = [base for base in bases_of(cls) if module_of(base).partition(".")[0] != "pcache"]
+    names = ("__getattr__", "__getattribute__", "__class__")
+    return any(type(members_of(base).get(name)) in (FunctionType, property) for base in bases for name in names)
 
 
 def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], option: str) -> None:
@@ -255,10 +270,6 @@ def _name(item: tuple[str, Any]) -> str:
 
 def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callable[[Any], object]:
     """Let a failure of a key function say which one it was."""
-    from pcache.culprit import (
-        attempt,
-        described,
-    )  # late to keep this module free of it until a key function is declared
 
     def replace(value: Any) -> object:
         result, error = attempt(function, value)
@@ -267,7 +278,7 @@ def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callab
                 f"{label}: the key function of parameter {name!r} failed: {described(error)}",
                 function=label,
                 parameter=name,
-                type_name=type(value).__name__,
+                type_name=class_name(value),
                 path=name,
             ) from error
         return result

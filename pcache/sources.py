@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import Reading, read, unknown
+from pcache.looking import attributes_of, look, text, title_of
 from pcache.provenance import is_user_file
 
 if TYPE_CHECKING:
@@ -29,14 +30,14 @@ class Source(NamedTuple):
 
 def files_of(module: ModuleType) -> list[Source]:
     """The Python files of a module: its own, and for a package all below its folder."""
-    own = getattr(module, "__file__", None) or ""
+    own, title = text(attributes_of(module).get("__file__")), title_of(module)
     if not own:
         return []
     if os.path.basename(own) != "__init__.py":
-        return [_source(f"{module.__name__}.py", own, module.__name__)]
+        return [_source(f"{title}.py", own, title)]
     top = os.path.dirname(own)
     found = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names if name.endswith(".py")]
-    return [_inside(module.__name__, os.path.relpath(path, top), path) for path in sorted(found)]
+    return [_inside(title, os.path.relpath(path, top), path) for path in sorted(found)]
 
 
 def _inside(package: str, relative: str, path: str) -> Source:
@@ -91,7 +92,7 @@ def _file_of(name: str) -> str:
         if spec is None or spec.submodule_search_locations is None:
             return ""
         spec, _ = attempt(PathFinder.find_spec, f"{spec.name}.{step}", spec.submodule_search_locations)
-    path = getattr(spec, "origin", None) or ""
+    path = text(look(spec, "origin"))
     return path if is_user_file(path) and os.path.isfile(path) else ""
 
 

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pcache.culprit import attempt
+from pcache.looking import bases_of, class_name, is_exactly, members_of, module_of, qualname_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,11 @@ _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
 _MOST = 50  # values of a call
 _AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
-_PLAIN = (bool, int, float, complex, type(None))
+# Whose `shape` may be asked for: that of another object may be computed, or fetched from a server.
+_SHAPED = frozenset("cupy jax jaxlib numpy pandas polars pyarrow scipy tensorflow torch xarray".split())
+_NESTED = frozenset((list, tuple, dict))
+_SIZED = frozenset((list, tuple, dict, set, frozenset))
+_PLAIN = frozenset((bool, int, float, complex, type(None)))
 _FULL = 80  # characters of a value that is shown in full
 _DEPTH = 4
 NOT_SHOWN = "(not shown)"
@@ -83,7 +88,7 @@ def summarize_result(function: str, value: Any) -> str:
 def summarize_unnamed(value: Any) -> str:
     """A value that has no name to tell by: of text only how long it is."""
     cls = type(value)
-    return f"{cls.__name__}({len(value)})" if cls in (str, bytes) else summarize_value(value)
+    return f"{cls.__name__}({len(value)})" if cls is str or cls is bytes else summarize_value(value)
 
 
 def in_full(value: Any) -> str:
@@ -93,7 +98,7 @@ def in_full(value: Any) -> str:
 
 def _in_full(value: Any, depth: int) -> str:
     cls = type(value)
-    if cls not in (list, tuple, dict) or depth == _DEPTH or len(value) > _MOST:
+    if not is_exactly(value, _NESTED) or depth == _DEPTH or len(value) > _MOST:
         return summarize_value(value)
     if cls is dict:
         pairs = ((summarize_value(key), _in_full(item, depth + 1)) for key, item in value.items())
@@ -116,23 +121,31 @@ def arguments_of(meta: Mapping[str, Any]) -> str:
 def summarize_value(value: Any) -> str:
     """A value in at most 40 characters: plain ones as they are, others by type and size."""
     cls = type(value)
-    if cls in _PLAIN:
+    if is_exactly(value, _PLAIN):
         # An int of a million digits takes seconds to print.
         return _cut(repr(value), _VALUE) if cls is not int or value.bit_length() < 4 * _VALUE else "int(...)"
     if cls is str or cls is bytes:
         return _cut(repr(value[:_VALUE]), _VALUE) if len(value) > _VALUE else _cut(repr(value), _VALUE)
-    shape, _ = attempt(_shape_of, value)
-    if shape is not None:
-        return _cut(f"{cls.__name__}({shape})", _LINE)
-    if cls in (list, tuple, dict, set, frozenset):
+    if is_exactly(value, _SIZED):
         return f"{cls.__name__}({len(value)})"
-    name = attempt(getattr, value, "__qualname__", None)[0] if callable(value) else None
-    return _cut(name if type(name) is str else cls.__qualname__, _LINE)
+    if _has_shape(cls):
+        shape, _ = attempt(_shape_of, value)
+        if shape is not None:
+            return _cut(f"{class_name(value)}({shape})", _LINE)
+    return _cut((qualname_of(value) if callable(value) else "") or qualname_of(cls), _LINE)
+
+
+def _has_shape(cls: type) -> bool:
+    """Whether a class says by code of a library that is known how large its objects are."""
+    for base in bases_of(cls):
+        if "shape" in members_of(base):
+            return module_of(base).partition(".")[0] in _SHAPED
+    return False
 
 
 def _shape_of(value: Any) -> str | None:
-    """The shape of an array; called through `attempt`, since an attribute of that name may be anybody's."""
-    shape = getattr(value, "shape", None)
+    """The shape of an array or table."""
+    shape = value.shape
     if not isinstance(shape, tuple) or len(shape) > _AXES or any(abs(n) > _LONG for n in map(int, shape)):
         return None
     return " x ".join(map(str, map(int, shape)))

@@ -10,6 +10,7 @@ from pcache.depth import has_room
 from pcache.dispatch import is_replaced
 from pcache.errors import UnhashableArgument
 from pcache.keys import encode
+from pcache.looking import qualname_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,10 +35,10 @@ def unhashable_call(
 def _unhashable(function: str, name: str, value: object, error: BaseException) -> UnhashableArgument:
     """The exception for one argument that has no key, with the part at fault and the ways out."""
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
-        culprit = Culprit(name, type(value).__qualname__, "")
+        culprit = Culprit(name, qualname_of(type(value)), "")
     else:
         found, _ = attempt(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
-        culprit = found or Culprit(name, type(value).__qualname__, first_line(error))
+        culprit = found or Culprit(name, qualname_of(type(value)), first_line(error))
     why = (
         "it is nested too deeply"
         if isinstance(error, RecursionError)

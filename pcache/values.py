@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.additions import author_of, reduced_with
-from pcache.anatomy import Anatomy, TooMuch, is_of_c, shown_of
+from pcache.additions import author_of
+from pcache.anatomy import Anatomy, TooMuch, is_of_c, shown_of, taken_by_pickle
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
 from pcache.guards import READERS, Attributes, Encoding
 from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.kinds import BY_CLASS, BY_MAKING, IN_PARTS, is_known, kind_of, known_as, name_in_package
-from pcache.looking import is_a, look
+from pcache.looking import bases_of, class_name, is_a, is_exactly, kept, look, member, members_of, qualname_of, text
 from pcache.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
 
@@ -46,9 +46,10 @@ _VALUE_MODULES = frozenset(
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+_NUMBERS = frozenset((int, float))
 # Of objects of these nothing changes in place.
 _IMMUTABLE = frozenset(
-    "datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
     " zoneinfo".split()
 )
 _MAX_ITEMS = 1000
@@ -71,12 +72,11 @@ class Values:
 
     def token(self, value: Any, path: str) -> object:
         """What stands for anything but functions, classes and modules."""
-        cls = type(value)
-        if cls in SCALARS:
-            if cls is bytearray:
+        if is_exactly(value, SCALARS):
+            if type(value) is bytearray:
                 self._walk.watch(value, Encoding())
             return ("value", blake3(b"".join(encode(value))).digest(16))
-        if cls in CONTAINERS:
+        if is_exactly(value, CONTAINERS):
             return self.container(value, path)
         return self.wrapper(value, path)
 
@@ -86,7 +86,7 @@ class Values:
             return self.constant(value, path)
         if type(value) in READERS:
             self._walk.watch(value, READERS[type(value)])
-        if isinstance(value, (tuple, list)) and all(type(item) in SCALARS for item in value):
+        if isinstance(value, (tuple, list)) and all(is_exactly(item, SCALARS) for item in value):
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
@@ -107,7 +107,7 @@ class Values:
             around, self._ends = self._ends, set()
             self._open.append(key)
             try:
-                self._written[key] = value, (type(value).__name__, digest_of(write())), frozenset(self._ends)
+                self._written[key] = value, (class_name(value), digest_of(write())), frozenset(self._ends)
             finally:
                 self._open.pop()
                 self._ends |= around
@@ -122,12 +122,12 @@ class Values:
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, by its parts."""
-        if module_name(type(value)) not in _IMMUTABLE:
+        if type(value) in READERS or module_name(type(value)) not in _IMMUTABLE:
             self._walk.watch(value, Encoding())
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is None:
             return ("value", blake3(b"".join(chunks)).digest(16))
-        if kind_of(value) in (BY_CLASS, BY_MAKING) or hasattr(type(value), "__next__"):
+        if kind_of(value) in (BY_CLASS, BY_MAKING) or member(type(value), "__next__") is not None:
             return self.machinery(value, path)
         return self.in_parts(value, path)
 
@@ -174,14 +174,14 @@ class Values:
         cls = type(value)
         if is_a(value, _DESCRIPTORS):
             return self.of_functions(value, path)
-        if cls in _METHODS:
+        if is_exactly(value, _METHODS):
             return self.of_method(value, path)
         if cls is CodeType:
             return self.code(value)
         if cls is MappingProxyType:
             self._walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
-        if cls is File:
+        if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls):
             return self.instance(value, path)
@@ -209,15 +209,15 @@ class Values:
 
     def of_functions(self, value: Any, path: str) -> object:
         """Descriptors and partials by the functions in them, and by what a subclass of theirs adds."""
-        cls = type(value)
+        beyond = self.beyond(value, path)
         if is_a(value, (staticmethod, classmethod)):
-            return (cls.__name__, self.reference(value.__func__, path), *self.beyond(value, path))
+            return (class_name(value), self.reference(kept(value, "__func__"), path), *beyond)
         if is_a(value, property):
-            places = zip((value.fget, value.fset, value.fdel), ("", ".setter", ".deleter"), strict=True)
-            parts = [self.reference(part, path + place) for part, place in places]
-            return (cls.__name__, parts, *self.beyond(value, path))
-        parts = [self.reference(part, path) for part in (value.func, value.args, value.keywords)]
-        return (cls.__name__, parts, *self.beyond(value, path))
+            places = {"fget": "", "fset": ".setter", "fdel": ".deleter"}
+            parts = [self.reference(kept(value, name), path + places[name]) for name in places]
+            return (class_name(value), parts, *beyond)
+        parts = [self.reference(kept(value, name), path) for name in ("func", "args", "keywords")]
+        return (class_name(value), parts, *beyond)
 
     def of_method(self, value: Any, path: str) -> object:
         """A bound method by its function and its object; one of a package's own object by name."""
@@ -228,7 +228,7 @@ class Values:
             return ("method", self.reference(value.__func__, path), self.reference(own, path))
         if type(value) is MethodWrapperType:
             return ("method", value.__name__, self.reference(own, path))
-        token = self._walk.package(module_name(value) or "builtins", value.__qualname__)
+        token = self._walk.package(module_name(value) or "builtins", qualname_of(value))
         return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
 
     def code(self, code: CodeType) -> object:
@@ -243,7 +243,7 @@ class Values:
     def held(self, function: FunctionType, path: str) -> object:
         """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
         registry = vars(function).get("registry")
-        if not isinstance(registry, MappingProxyType):
+        if type(registry) is not MappingProxyType:
             cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             return self.nested(
                 function, lambda: [self.reference(self._walk.captured(cell, name), path) for name, cell in cells]
@@ -251,7 +251,7 @@ class Values:
         self._walk.watch(registry, READERS[MappingProxyType])
         implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
         return [
-            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{cls.__qualname__}]"))
+            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{qualname_of(cls)}]"))
             for cls, found in implementations
         ]
 
@@ -261,13 +261,14 @@ class Values:
         if cls in _DESCRIPTORS:
             return ()
         shown = shown_of(value)
-        kept = [(name, self.reference(shown[name], f"{path}.{name}")) for name in sorted(shown, key=str)]
+        kept = [(name, self.reference(shown[name], f"{path}.{name}")) for name in sorted(filter(text, shown))]
         return (self.reference(cls, path), kept)
 
     def of_functools(self, value: Any, path: str) -> object:
         """Cached functions and wrappers of functools by the function in them; None for anything else."""
-        wrapped = look(value, "__wrapped__") or look(value, "func")
-        if not is_a(wrapped, FunctionType):
+        wrapped = look(value, "__wrapped__")
+        wrapped = look(value, "func") if type(wrapped) is not FunctionType else wrapped
+        if type(wrapped) is not FunctionType:
             return None
         cls = type(value)
         kind = look(value, "options_digest") if module_name(cls).startswith("pcache") else self.reference(cls, path)
@@ -279,44 +280,40 @@ class Values:
         What methods of the class count up says how often they ran. A part that has no key counts by its class.
         """
         kind = self.reference(type(value), path)
-        if hasattr(type(value), "_member_map_"):
-            return ("member", kind, _attribute(value, "_name_"), self.reference(_attribute(value, "_value_"), path))
-        if hasattr(type(value), "__pcache_key__") or len(self._open) > _MAX_NESTED:
+        if member(type(value), "_member_map_") is not None:
+            name = look(value, "_name_")
+            return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
+        if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
         self._walk.watch(value, Attributes(_counters(type(value))))
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:
-        author, found = author_of(type(value)), None
-        if author is None:
-            reduced, error = attempt(value.__reduce_ex__, 4)
-        else:
-            reduced, error = attempt(reduced_with, value, author, 4)
-            reduced, found, _ = reduced or (None, None, True)
-        if error is not None and is_of_c(type(value)):
-            return self.taken_apart(value, path)
-        if error is not None or not isinstance(reduced, tuple):
-            reduced = (None, (), shown_of(value))
-        make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-        written = [self.reference(part, path) for part in (make, list(arguments))]
-        for part in (*(state if isinstance(state, tuple) else (state,)), *((found,) if found else ())):
+        author = author_of(type(value))
+        taken, error = attempt(taken_by_pickle, value, author)
+        if error is not None:  # it cannot be pickled, or says what no pickle can be made of
+            if is_of_c(type(value)):
+                return self.taken_apart(value, path)
+            taken = ((None, [], shown_of(value), [], []), None)
+        (make, arguments, state, items, pairs), found = taken
+        written = [self.reference(part, path) for part in (make, arguments)]
+        for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
             if type(part) is dict:
                 counters = _counters(type(value))
-                kept = {key: item for key, item in part.items() if not (key in counters and type(item) in (int, float))}
-                written.append([(key, self.reference(kept[key], f"{path}.{key}")) for key in sorted(kept, key=str)])
+                named = {key: item for key, item in part.items() if type(key) is str}
+                rest = [[key, item] for key, item in part.items() if type(key) is not str]
+                left = {key for key in counters & named.keys() if is_exactly(named[key], _NUMBERS)}
+                kept_keys = sorted(named.keys() - left)
+                written.append([(key, self.reference(named[key], f"{path}.{key}")) for key in kept_keys])
+                written += [self.reference(rest, path)] if rest else []
             else:
                 written.append(self.reference(part, path))
-        written.append(self.reference([list(items or ()), [list(pair) for pair in pairs or ()]], path))
+        written.append(self.reference([items, pairs], path))
         return written
 
 
 def _counters(cls: type) -> frozenset[str]:
     """The attributes that methods of a class count up, other than those that put an instance together."""
-    members = [item for base in cls.__mro__ for item in vars(base).items() if item[0] not in _BUILDERS]
-    functions = [member for _, member in members if isinstance(member, FunctionType)]
+    members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
+    functions = [found for _, found in members if type(found) is FunctionType]
     return frozenset().union(*(facts_of(function.__code__).counters for function in functions))
-
-
-def _attribute(value: Any, name: str) -> Any:
-    """An attribute of an object that may compute, or refuse, any of them."""
-    return attempt(getattr, value, name, None)[0]

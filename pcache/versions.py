@@ -19,6 +19,7 @@ from pcache.errors import ConfigError
 from pcache.files import File, read, unknown
 from pcache.home import home_of
 from pcache.keys import encode, module_name
+from pcache.looking import look, qualname_of, text
 from pcache.summary import in_full, shown_part
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ def name_of(function: Callable[..., Any], label: str) -> str:
 
 
 def label_of(function: Callable[..., Any]) -> str:
-    """The qualified name of a function, or the class of what is called like one."""
-    return getattr(function, "__qualname__", None) or type(function).__qualname__
+    """The qualified name of a function, or the name or else the class of what is called like one."""
+    return qualname_of(function) or text(look(function, "__name__")) or qualname_of(type(function))
 
 
 def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:
@@ -91,7 +92,7 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
         function_id.hex(),
         name,
         module=module_name(function),
-        file=_absolute(getattr(getattr(function, "__code__", None), "co_filename", "")),
+        file=_absolute(text(look(look(function, "__code__"), "co_filename"))),
         parameters=binder.form,
         parts={
             label: (digest, shown_part(label, _absolute(shown)))
@@ -145,7 +146,7 @@ def digest_of_options(options: Options, label: str) -> bytes:
         _, error = attempt(_try_declared, value)
         if error is not None:
             raise ConfigError(
-                f"depends_on= of {label}: item {i} is a {type(value).__qualname__} that cannot be digested"
+                f"depends_on= of {label}: item {i} is a {qualname_of(type(value))} that cannot be digested"
                 f" ({error}); it takes functions, classes, modules, paths of files and plain values",
                 setting="depends_on",
                 value=value,

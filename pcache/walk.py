@@ -15,8 +15,7 @@ from collections import deque
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pcache.anatomy import definition_of
-from pcache.codes import CodeFacts, facts_of
+from pcache.codes import CodeFacts, facts_of, is_of_attrs
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.forks import process_token
@@ -24,9 +23,21 @@ from pcache.guards import registered
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.libraries import follow_library
-from pcache.looking import content_of, is_a, is_mock, members_of
+from pcache.looking import (
+    attributes_of,
+    content_of,
+    is_a,
+    is_mock,
+    member,
+    members_of,
+    parents_of,
+    qualname_of,
+    state_in_c,
+    text,
+    title_of,
+)
 from pcache.making import Ends, follow_makers
-from pcache.mentions import follow_mentions
+from pcache.mentions import OF_CLASSES, follow_mentions
 from pcache.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
 from pcache.sources import Source, doubted, files_of, imported
@@ -40,16 +51,6 @@ if TYPE_CHECKING:
 
 _TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
 _MISSING = object()
-# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
-_INCIDENTAL = frozenset(
-    "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
-    " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
-    " _value_repr_ __slotnames__ _abc_impl"
-    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
-    " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
-    # Of enums: the members say it, and combined flags add to it when they are first used.
-    " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
-)
 # What a module is called is said by labels; workers of a process pool see `__main__` under another name.
 _OWN_NAME = frozenset(("__name__", "__doc__"))
 
@@ -76,14 +77,13 @@ class Walk:
         self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
         self.watched: dict[int, Watched] = {}  # what is looked at again, by id
         self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
-        self.abstract: dict[
-            int, tuple[type, list[type]]
-        ] = {}  # classes, with those that they were told to take for subclasses
+        self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
         self.meets_mock = False
         self.facts: list[CodeFacts] = []
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
-        self.carried: dict[ModuleType, None] = {}  # modules of the user's that are used under names of other objects
+        self.carried: dict[int, ModuleType] = {}  # modules of the user's that are used under names of other objects
+        self.at = ""  # the path of what was looked at last, for whom something goes wrong with it
         self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -97,7 +97,7 @@ class Walk:
             for found, label, path in self.queue[done:]:
                 done += 1
                 self.ends.enter(found)
-                if isinstance(found, type):
+                if is_a(found, type):
                     self.class_part(found, label, path)
                 else:
                     self.function_part(found, label, path)
@@ -115,7 +115,7 @@ class Walk:
         if label is None:
             name = name_of(found)
             own = "<" not in name or path == name
-            kind = "class" if isinstance(found, type) else "function"
+            kind = "class" if is_a(found, type) else "function"
             wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
             label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
             self.ends.meet(found)
@@ -140,13 +140,13 @@ class Walk:
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
         """Look up a name and note what it means; a table that the code itself changes is no constant."""
         value = self.look(namespace, name)
-        changed = changed and isinstance(value, _TABLES) and not is_user_code(type(value))
+        changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
             site = self.ends.site
             if "__name__" in namespace:
                 self.ends.site = namespace, name
-            if isinstance(value, ModuleType):
+            if is_a(value, ModuleType):
                 self.note_module(value, path)
             else:
                 self.note(type(value) if changed else value, path)
@@ -158,7 +158,7 @@ class Walk:
         token = self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
-        kind = "name" if isinstance(value, BY_REFERENCE) else "constant"
+        kind = "name" if is_a(value, BY_REFERENCE) else "constant"
         shown = shown_name(token) if kind == "name" else ""
         shown = shown or attempt(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
@@ -166,7 +166,7 @@ class Walk:
     def note_module(self, module: ModuleType, path: str) -> None:
         """Note which module a name means; what is used of it is followed by itself."""
         token = self.module(module)
-        if not path.endswith(f":{module.__name__}"):
+        if not path.endswith(f":{title_of(module)}"):
             self.parts.add(self.parts.unique(f"name {path}"), digest_of(token), shown_name(token))
 
     def note_absent(self) -> None:
@@ -189,10 +189,10 @@ class Walk:
             if value is _MISSING:
                 follow_library(self, builtins, frozenset((name,)))
             self.attributes(value, path_of_name, name, facts, set())
-            if isinstance(value, ModuleType) and name in facts.handed:
+            if is_a(value, ModuleType) and name in facts.handed:
                 self.reference(value, path_of_name)
         if facts.imports:
-            self.imports(facts.imports, str(names.get("__package__") or ""))
+            self.imports(facts.imports, text(names.get("__package__")))
         if function is self.root:
             return  # its defaults are bound arguments, and what it captures is part of each key
         defaults = function.__defaults__ or ()
@@ -214,8 +214,8 @@ class Walk:
 
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
         """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
-        if isinstance(value, ModuleType) and is_user_module(value.__name__):
-            path, dot, wanted = self.space(vars(value)), ":", facts.names | {"__getattr__"}
+        if is_a(value, ModuleType) and is_user_module(title_of(value)):
+            path, dot, wanted = self.space(attributes_of(value)), ":", facts.names | {"__getattr__"}
         elif is_a(value, FunctionType):
             dot, wanted = ".", facts.names - {"__wrapped__"}
         else:
@@ -224,7 +224,7 @@ class Walk:
         if id(value) in seen:
             return
         seen.add(id(value))
-        members = vars(value)
+        members = attributes_of(value)
         for found in sorted((wanted & members.keys()) - _OWN_NAME):
             dotted = f"{name}.{found}"
             if dotted not in facts.assigned:
@@ -250,23 +250,26 @@ class Walk:
 
     def class_part(self, cls: type, label: str, path: str) -> None:
         """A class by its bases and what its members are; constants among them are parts of their own."""
-        members = vars(cls)
+        members = members_of(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
-        held += [self.reference(base, path) for base in cls.__bases__]
-        if defined := definition_of(cls):
-            defined["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
-            held.append(self.reference(defined, path))
+        held += [self.reference(base, path) for base in parents_of(cls)]
         if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
-        for name in sorted(members.keys() - _INCIDENTAL):
+        for name in sorted(filter(text, members.keys() - OF_CLASSES)):
             value = self.look(members, name)
-            if name == "__hash__" and isinstance(value, FunctionType) and _is_of_attrs(value):
+            if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):
                 continue
-            if isinstance(value, BY_REFERENCE) or hasattr(type(value), "__get__"):
+            if is_a(value, BY_REFERENCE) or member(type(value), "__get__") is not None:
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
                 held.append(name)
                 self.note(value, f"{path}.{name}")
+        in_c = state_in_c(cls)
+        if in_c:  # what its fields are is said by annotations alone
+            in_c["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
+        for name, value in in_c.items():
+            held.append(name)
+            self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
 
     def package(self, module: str, name: str = "") -> object:
@@ -292,8 +295,8 @@ class Walk:
 
     def declared(self, value: object, label: str) -> None:
         """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
-        if isinstance(value, ModuleType) and is_user_module(value.__name__):
-            self.parts.add(label, digest_of(value.__name__), value.__name__)
+        if is_a(value, ModuleType) and is_user_module(title_of(value)):
+            self.parts.add(label, digest_of(title_of(value)), title_of(value))
             sources = files_of(value)
             self.note_unloaded(sources)
             for source in sources:
@@ -303,7 +306,7 @@ class Walk:
             reading = read_or_miss(os.fspath(value))
             self.files.append(reading)
             self.parts.add(f"file {label}", reading.digest, reading.path)
-        elif callable(value) or isinstance(value, ModuleType):
+        elif callable(value) or is_a(value, ModuleType):
             token = self.reference(value, label)
             self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))
         else:
@@ -311,9 +314,10 @@ class Walk:
 
     def reference(self, value: Any, path: str) -> object:
         """What stands for something that code uses: labels for the user's code, values for the rest."""
+        self.at = path
         if is_a(value, FunctionType):
             self.meets_mock = self.meets_mock or (bool(vars(value)) and is_mock(value))
-            module = str(value.__globals__.get("__name__", ""))  # not by import: `colorsys.py` is not of Python
+            module = text(value.__globals__.get("__name__"))  # not by import: `colorsys.py` is not of Python
             if not module or is_user_module(module):
                 return self.labelled(value, path)
             token = self.package(module, value.__qualname__)
@@ -321,21 +325,16 @@ class Walk:
         if is_a(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
-            token = self.package(module_name(value), value.__qualname__)
+            token = self.package(module_name(value), qualname_of(value))
             virtual = self.registered(value)
             return ("virtual", token, [self.reference(one, path) for one in virtual]) if virtual else token
         if is_a(value, ModuleType):
-            if is_user_module(value.__name__):
-                self.carried[value] = None
+            if is_user_module(title_of(value)):
+                self.carried[id(value)] = value
             return self.module(value)
         self.meets_mock = self.meets_mock or (not is_plain(value) and is_mock(value))
         return self.values.token(value, path)
 
     def module(self, module: ModuleType) -> object:
-        name = module.__name__
+        name = title_of(module)
         return ("module", name) if is_user_module(name) else self.package(name)
-
-
-def _is_of_attrs(function: FunctionType) -> bool:
-    """Whether attrs made a method: into `__hash__` it writes the hash of a text, another one in each process."""
-    return function.__code__.co_filename.startswith("<attrs generated")

@@ -22,11 +22,12 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-clocks counted depth errors eviction files folders looking method opcodes reports tally
+clocks counted depth errors eviction files folders looking memo method nesting opcodes reports tally
 forks interrupts
-culprit modes mounts provenance units ways compression trust
+culprit modes mounts units ways compression trust
+provenance
 additions endings keysource outfile plain sealed summary
-opened notices
+opened notices named extensions
 access
 guard
 dispatch entry locking owner rules
@@ -40,6 +41,7 @@ guards inspection making publishing sources store superseded uses
 values mentions libraries
 fences recompression removing room signature waiting walk
 fingerprint storing
+shown
 callables flow
 captured versions explanation
 adoption calls

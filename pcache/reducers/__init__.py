@@ -8,7 +8,7 @@ value, must not change it, and hash what is large where it lies.
 from __future__ import annotations
 
 from pcache.dispatch import register_library
-from pcache.reducers import builtin  # noqa: F401 - registers those of Python's own types
+from pcache.reducers import builtin, typed  # noqa: F401 - register those of Python's own types
 
 for _library, _module in {
     "numpy": "arrays",

@@ -48,6 +48,11 @@ def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Encoder) -> object:
     return gc.get_referents(proxy)[0]
 
 
+def _match(match: Any, _encoder: Encoder) -> object:
+    """What a pattern found, by the pattern, the text and where in it everything lies."""
+    return (match.re, match.string, match.pos, match.endpos, match.regs, match.lastindex, match.lastgroup)
+
+
 def _dict_view(view: Any, _encoder: Encoder) -> object:
     """`d.keys()`, `d.values()` and `d.items()` by the dict, which they give access to."""
     return view.mapping
@@ -61,6 +66,7 @@ def _mock(_mock: Any, _encoder: Encoder) -> object:
 for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
     register_reducer(_name, _path, subclasses=True)
 register_reducer("zoneinfo.ZoneInfo", _zone)
+register_reducer("re.Match", _match)
 register_reducer(memoryview, _memory)
 register_reducer(MappingProxyType, _proxy)
 for _name in ("dict_keys", "dict_values", "dict_items"):
