@@ -7,7 +7,7 @@ HUNT ?= 1
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types bench eviction scale soak damage versus hunt mutants clean help
+.PHONY: demo test test-all lint types bench eviction scale soak damage versus hunt zoo mutants clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -22,6 +22,7 @@ help:
 	@echo "make damage    the same damage to what pcache and peers stored; writes benchmarks/damage.md; five minutes"
 	@echo "make versus    this checkout against another in turns: make versus OLD=../before"
 	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
+	@echo "make zoo       objects of forty packages as arguments, globals and results; installs those packages"
 	@echo "make mutants   single edits of the source, which tests must notice; writes benchmarks/mutants.md; an hour"
 
 $(BIN)/python:
@@ -79,6 +80,9 @@ hunt: $(VENV)/test.stamp
 	@mkdir -p build && rm -f build/hunt.jsonl
 	PCACHE_HUNT=$(HUNT) PCACHE_HUNT_NOTES=$(CURDIR)/build/hunt.jsonl $(PYTEST) -p no:randomly --timeout 7200 tests/faults
 	$(BIN)/python -m tests.faults.table build/hunt.jsonl
+
+zoo: $(VENV)/test.stamp $(VENV)/zoo.stamp
+	$(PYTEST) -n 2 tests/zoo
 
 # Fails when an edit is not noticed and not listed in tests/faults/mutants_left.txt. One module: MODULES=trust
 mutants: $(VENV)/test.stamp

@@ -5,6 +5,9 @@ of its own, prints the tables and writes them to `defects.md`; those of keys and
 words as arguments, only the cases whose titles contain one of them run, or those of a group of that name, and nothing
 is written.
 
+The objects of packages need what `pip install '.[test,zoo,peers]'` installs: a case whose package is missing is not
+observed.
+
 A case sees a cache as a decorator and a folder, and its verdict is computed from what was observed: values, how often
 the function ran (a log that it appends to), exceptions, hangs, files. Only the attacks with planted pickles know which
 cache they face, since they write its file format. The verdicts are explained in `LEGEND`.
@@ -31,6 +34,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from defects_bench import CHECKOUT, DECORATORS, LOST, NONE, OK, UNSEEN, WRONG, Bench, Outcome, count, environment
 from defects_faults import FAULTS
+from defects_objects import STORIES as OBJECTS
 from defects_stories import BY_COMPUTED_NAME, NEW_PARAMETER, STORIES, tell
 
 if TYPE_CHECKING:
@@ -49,10 +53,12 @@ LEGEND = f"""\
 GROUPS = {
     "keys": "Arguments and keys",
     "code": "Code that changes",
+    "objects": "Objects of packages as arguments",
+    "globals": "Objects that a module holds, edited",
     "storage": "What is stored",
     "processes": "Processes",
 }
-IN_KEYS_PAGE = ("keys", "code")
+IN_KEYS_PAGE = ("keys", "code", "objects", "globals")
 KEYS_PAGE = CHECKOUT / "docs" / "keys.md"
 BEGIN, END = "<!-- defects: begin -->", "<!-- defects: end -->"
 
@@ -80,7 +86,7 @@ class Case(NamedTuple):
 
 
 CASES = [
-    *(Case(story.title, story.group, partial(tell, story)) for story in STORIES),
+    *(Case(story.title, story.group, partial(tell, story)) for story in (*STORIES, *OBJECTS)),
     *(Case(*fault) for fault in FAULTS),
 ]
 

@@ -13,7 +13,7 @@ from array import array
 from collections import OrderedDict, deque
 from functools import partial
 from opcode import EXTENDED_ARG, opmap
-from types import FunctionType
+from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.culprit import attempt
@@ -22,17 +22,20 @@ from pcache.memo import ByClass
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _PICKLING = frozenset(("__reduce_ex__", "__reduce__", "__getstate__"))
 # Whose own classes take attributes from outside, and drop them, or the name of a subclass, when they are pickled.
-_BARE = frozenset(("python", "numpy", "pandas"))
+_BARE = frozenset(("python", "numpy", "pandas", "PIL"))
 # The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
 _SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
 _STORE_ATTR = opmap["STORE_ATTR"]
 _DICT_AT = type.__dict__["__dictoffset__"].__get__
 _UNSET = object()
+# What exceptions have besides, in C, that follows from the rest or says how they came here.
+_OF_NO_ACCOUNT = frozenset(("args", "characters_written", "exceptions", "message", "__dict__", "__traceback__"))
+_PLAIN = (bool, int, str, bytes)
 
 
 class Author(NamedTuple):
@@ -63,6 +66,11 @@ def author_of(cls: type) -> Author | None:
 def _find_author(cls: type) -> Author | None:
     if issubclass(cls, type):
         return None
+    author = _author_of_attributes(cls)
+    return author_beyond(cls, cls) if author is None and issubclass(cls, BaseException) else author
+
+
+def _author_of_attributes(cls: type) -> Author | None:
     for base in bases_of(cls)[:-1]:
         says = _PICKLING & members_of(base).keys()
         if says and not (says == {"__getstate__"} and is_user_code(base)):
@@ -142,7 +150,56 @@ def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, boo
     reduced = obj.__reduce_ex__(protocol)
     if not isinstance(reduced, tuple):  # the name of a global
         return reduced, found, True
+    if isinstance(obj, BaseException) and type(found) is dict:
+        if reduced[2:] == ({},):  # somebody looked at its attributes, of which there are none
+            reduced = reduced[:2]
+        found = {**found, **_besides_arguments(obj, reduced)}
     return reduced, {} if _covers(reduced, found) else found, _names(reduced, type(obj))
+
+
+_fields_known: ByClass[dict[str, Any]] = ByClass()
+
+
+def _fields(cls: type) -> dict[str, Any]:
+    """What exceptions of a class keep outside of their attributes: `__cause__`, `lineno`, `name`, `reason`, ..."""
+    try:
+        return _fields_known[id(cls)]
+    except KeyError:
+        bases = [base for base in bases_of(cls) if module_of(base) == "builtins" and issubclass(base, BaseException)]
+        fields = {
+            name: member
+            for base in reversed(bases)
+            for name, member in sorted(members_of(base).items())
+            if type(member) in (GetSetDescriptorType, MemberDescriptorType) and name not in _OF_NO_ACCOUNT
+        }
+        return _fields_known.keep(cls, fields)
+
+
+def _besides_arguments(error: BaseException, reduced: tuple[Any, ...]) -> dict[str, Any]:
+    """What an exception has that loading its pickle would not give it, such as what it was caused by."""
+    found = {}
+    cls: type = type(error)
+    for name, field in _fields(cls).items():
+        try:
+            value = field.__get__(error)
+        except (AttributeError, TypeError):  # not set
+            continue
+        if not (value is None or value is False):
+            found[name] = value
+    if not found:
+        return found
+    known = [reduced[1], *reduced[1]]
+    known += [inner for part in reduced[1] if isinstance(part, tuple) for inner in part]
+    for state in reduced[2:3]:
+        known += state.values() if isinstance(state, dict) else ()
+    found = {name: value for name, value in found.items() if not any(_is_same(value, one) for one in known)}
+    if "__cause__" in found:  # setting it sets this
+        found["__suppress_context__"] = error.__suppress_context__
+    return found
+
+
+def _is_same(value: object, other: object) -> bool:
+    return value is other or (type(value) in _PLAIN and type(value) is type(other) and value == other)
 
 
 def _covers(reduced: tuple[Any, ...], found: Any) -> bool:
@@ -182,6 +239,34 @@ def whole(obj: Any, protocol: int) -> Any:
     return (make, arguments, (state, setter, found), items, pairs, restore) if found else reduced
 
 
+def exactly(cls: type) -> Callable[[Any], Any] | None:
+    """How objects of a class of numpy's are pickled that lose something otherwise; None for all others."""
+    names = [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__]
+    if names[0] in ("numpy.str_", "numpy.bytes_"):
+        return _characters
+    return _c_type if "numpy.dtype" in names else None
+
+
+def _characters(text: Any) -> Any:
+    """A numpy text or bytes with the zeros at its end, which its own pickle drops."""
+    if text[-1:] not in ("\0", b"\0"):
+        return text.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return type(text), (str.__str__(text) if isinstance(text, str) else bytes(memoryview(text)),)
+
+
+def _c_type(dtype: Any) -> Any:
+    """A numpy dtype as the C type that it is: `long` and `long long` may have one size, and then one pickle."""
+    if dtype.kind in "iufc" and dtype.metadata is None and is_twin(dtype):
+        return sys.modules["numpy"].dtype, (dtype.byteorder.strip("=|") + dtype.char,)
+    return dtype.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+
+
+def is_twin(dtype: Any) -> bool:
+    """Whether what a numpy dtype says of itself is said of another C type, too."""
+    is_foreign = dtype.isbuiltin == 2  # noqa: PLR2004 - of a type that another package brought
+    return not is_foreign and bool(sys.modules["numpy"].dtype(dtype.str).num != dtype.num)
+
+
 def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
     """Give an object that is being loaded its state, and then what its pickle drops."""
     state, setter, found = states
@@ -198,6 +283,9 @@ def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
 def _set(obj: Any, values: dict[str, Any]) -> None:
     """Set attributes past any `__setattr__`, and past properties that keep them in the dict."""
     slots = {slot for cls in bases_of(type(obj)) for slot in _slots(cls)}
+    if isinstance(obj, BaseException):
+        cls: type = type(obj)
+        slots |= _fields(cls).keys()
     for name, value in values.items():
         if name in slots:
             object.__setattr__(obj, name, value)

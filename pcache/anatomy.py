@@ -41,6 +41,7 @@ SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearra
 _MOST, _MOST_PIECES = 5_000, 100_000  # objects looked at, and what they hold: 50 ms
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 _NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
+LIKE_ADDRESSES = re.compile(b"\x8a\x06|[0-9]{12}|0x[0-9a-f]{8}")  # in a pickle: a number of six bytes, or digits
 _SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
 _NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # of parsers, unless they are given another name
@@ -72,6 +73,7 @@ class Anatomy:
 
     def __init__(self, is_known: Callable[[Any], bool], write: Callable[[Any], object], *, most: int = _MOST) -> None:
         self.unseen: dict[type, bool] = {}
+        self.addresses = 0  # how many were found
         self._most = most
         self._is_known = is_known
         self._write = write
@@ -149,6 +151,7 @@ class Anatomy:
             return ("known", self._write(part.part))
         if type(part) is int and part > _SMALLEST_ADDRESS:
             address = next((one for one in (part, part << _HASH_SHIFT) if one in self._numbers), None)
+            self.addresses += address is not None
             return part if address is None else ("address", self._numbers[address])
         if type(part) is str:
             return _NUMBER.sub(self._numbered, part) if len(part) > 8 else part  # noqa: PLR2004 - digits of an address
@@ -156,7 +159,15 @@ class Anatomy:
 
     def _numbered(self, found: re.Match[str]) -> str:
         number = self._numbers.get(int(found.group(), 0 if found.group().startswith("0x") else 10))
+        self.addresses += number is not None
         return found.group() if number is None else f"<{number}>"
+
+
+def holds_addresses(value: object, is_known: Callable[[Any], bool]) -> bool:
+    """Whether an object holds the address of one that it consists of: its pickle is another one in each process."""
+    anatomy = Anatomy(is_known, lambda _: None)
+    attempt(anatomy.take_apart, value)
+    return anatomy.addresses > 0
 
 
 def taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, Any, Any, Any], Any]:

@@ -24,9 +24,11 @@ from pcache.culprit import attempt, described
 from pcache.errors import ConfigError
 from pcache.files import noting
 from pcache.forks import whole
+from pcache.hearsay import tell_of_files
 from pcache.looking import bases_of, full_name, member, members_of, module_of, qualname_of
 from pcache.memo import ByClass
 from pcache.provenance import is_user_code
+from pcache.remembered import memos_of, without
 from pcache.summary import summarize_value
 
 if TYPE_CHECKING:
@@ -190,6 +192,10 @@ def _brought(cls: type) -> Reducer | None:
         reducer = _refuse_iterator
     if reducer is None and (author_of(cls) is not None or not _has_hash(cls)):
         reducer = _as_pickled
+    if reducer in (None, _as_pickled) and memos_of(cls) is not None:
+        reducer = _without_memos
+    if reducer is None and party_of(cls) not in ("", "python"):
+        reducer = _first_look
     return reducer
 
 
@@ -226,6 +232,31 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
     return Reduced((make, arguments, (cls, state, found), *rest))
 
 
+def _without_memos(obj: Any, encoder: Encoder) -> object:
+    """An object as pickle takes it, without what it remembers of itself."""
+    cls = type(obj)
+    memos = memos_of(cls)
+    filled = memos.filled(obj) if memos else {}
+    content = NotImplemented if author_of(cls) is None else _as_pickled(obj, encoder)
+    if not filled:
+        return content
+    reduced: Any = obj.__reduce_ex__(_PROTOCOL) if content is NotImplemented else content
+    if type(reduced) not in (tuple, Reduced):
+        return content
+    make, *parts = reduced
+    return Reduced((make, *(without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
+
+
+def _first_look(obj: Any, _encoder: Encoder) -> object:
+    """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
+    resolved.keep(type(obj), None)
+    attempt(tell_of_files, obj)
+    return NotImplemented
+
+
+AS_PICKLED = frozenset((_as_pickled, _without_memos, _first_look))  # they write what pickle says, all in all
+
+
 def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
     """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself."""
     if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
@@ -253,7 +284,7 @@ def is_replaced(value: object) -> bool:
     reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
-        and reducer is not _as_pickled
+        and reducer not in AS_PICKLED
         and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
     )
 

@@ -10,7 +10,7 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from pcache.dispatch import resolve, resolved
+from pcache.dispatch import AS_PICKLED, resolve, resolved
 from pcache.keys import module_name
 from pcache.looking import attributes_of, is_a, is_exactly, member, module_of, qualname_of
 from pcache.provenance import is_user_module
@@ -48,8 +48,14 @@ _HOLDERS = (set, frozenset, MethodType, MappingProxyType)  # taken apart with wh
 
 
 def kind_of(value: object) -> int | None:
-    """How an object of the standard library counts, if that is known; a plain value of a kind always as one."""
+    """How an object of a library counts, if that is known; a plain value of a kind always as one.
+
+    What is refused as an argument, since reading it changes it or what it reads may change, counts by its making.
+    """
     cls = type(value)
+    reducer = _reducer_of(cls)
+    if reducer is not None and reducer.__qualname__.startswith("_refuse"):
+        return BY_MAKING
     module = module_name(cls)
     root = module.partition(".")[0]
     if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple, Enum)):
@@ -71,10 +77,12 @@ def is_known(part: Any) -> bool:
         return True
     if is_a(part, _HOLDERS):
         return False
-    reducer = resolved[id(cls)] if id(cls) in resolved else resolve(cls)
-    if reducer is not None and reducer.__name__ not in ("_as_pickled", "_refuse_iterator"):
-        return True
-    return name_in_package(part) is not None
+    reducer = _reducer_of(cls)
+    return (reducer is not None and reducer not in AS_PICKLED) or name_in_package(part) is not None
+
+
+def _reducer_of(cls: type) -> Any:
+    return resolved[id(cls)] if id(cls) in resolved else resolve(cls)
 
 
 def known_as(method: Any) -> tuple[str, str] | None:

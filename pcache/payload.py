@@ -14,7 +14,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.additions import author_of, whole
+from pcache.additions import author_of, exactly, whole
 from pcache.culprit import Culprit, attempt, find_culprit, first_line
 from pcache.depth import RAISED, give_back, lower, recursion_limit
 from pcache.extensions import by_name, numbered, numbers
@@ -84,7 +84,7 @@ class _Reducers(dict[type, Any]):
         if found is None:
             if issubclass(cls, type):
                 raise KeyError(cls)  # by name, as pickle does it
-            found = _as_it_says if author_of(cls) is None else _whole
+            found = exactly(cls) or (_as_it_says if author_of(cls) is None else _whole)
         self[cls] = found
         return found
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.additions import author_of
-from pcache.anatomy import Anatomy, TooMuch, is_of_c, shown_of, taken_by_pickle
+from pcache.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_addresses, is_of_c, shown_of, taken_by_pickle
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
@@ -126,7 +126,14 @@ class Values:
             self._walk.watch(value, Encoding())
         chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
         if error is None:
-            return ("value", blake3(b"".join(chunks)).digest(16))
+            encoding = b"".join(chunks)
+            if (
+                not is_exactly(value, CONTAINERS)
+                and LIKE_ADDRESSES.search(encoding)
+                and holds_addresses(value, is_known)
+            ):
+                return self.in_parts(value, path)
+            return ("value", blake3(encoding).digest(16))
         if kind_of(value) in (BY_CLASS, BY_MAKING) or member(type(value), "__next__") is not None:
             return self.machinery(value, path)
         return self.in_parts(value, path)

@@ -16,7 +16,7 @@ from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
 from pcache.errors import ConfigError
-from pcache.files import File, read, unknown
+from pcache.files import File, read_any, unknown
 from pcache.home import home_of
 from pcache.keys import encode, module_name
 from pcache.looking import look, qualname_of, text
@@ -38,6 +38,7 @@ _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
 _KEY_CONTEXT = b"pcache key 1\x00"
 _PART_DIGITS = 16
+_MOST_DECLARED = 10_000  # parts of something declared that are looked into; it may contain itself
 
 
 class Version(NamedTuple):
@@ -147,7 +148,7 @@ def digest_of_options(options: Options, label: str) -> bytes:
         if error is not None:
             raise ConfigError(
                 f"depends_on= of {label}: item {i} is a {qualname_of(type(value))} that cannot be digested"
-                f" ({error}); it takes functions, classes, modules, paths of files and plain values",
+                f" ({error}); it takes functions, classes, modules, paths of files and folders, and plain values",
                 setting="depends_on",
                 value=value,
             ) from error
@@ -164,13 +165,23 @@ def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
 def _try_declared(value: object) -> None:
     """Raise what looking at something declared raises, and `ValueError` for text that is meant for a file."""
     if isinstance(value, os.PathLike):
-        read(os.fspath(value))
-    for part in value if isinstance(value, (list, tuple, set, frozenset)) else (value,):
+        read_any(os.fspath(value))
+    for part in _parts_of(value):
         if isinstance(part, (str, bytes)) and os.path.isfile(part):
             raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")
         if isinstance(part, os.PathLike) and part is not value and not isinstance(part, File):
             raise ValueError("a path in it counts as text; list each Path or File by itself")
     fingerprint.of_callable(len, "none", (value,))
+
+
+def _parts_of(value: object) -> Iterator[object]:
+    """What plain containers hold, down to their bottom; anything else itself."""
+    queue = [value]
+    for part in queue:
+        if isinstance(part, (list, tuple, set, frozenset, dict)) and len(queue) < _MOST_DECLARED:
+            queue += [*part, *part.values()] if isinstance(part, dict) else part
+        else:
+            yield part
 
 
 def _absolute(file: str) -> str:

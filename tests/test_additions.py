@@ -250,3 +250,130 @@ def test_an_images_subclass() -> None:
         image.unit = unit  # type: ignore[attr-defined]
     one, two, twin = map(key_of, images)
     assert one == twin != two
+
+
+def test_an_attribute_put_on_an_image(cache: Cache) -> None:
+    """Pillow's pickle knows nothing of it; keys and results do."""
+    image, plain = Image.new("L", (2, 2)), Image.new("L", (2, 2))
+    image.unit = "m"  # type: ignore[attr-defined]
+    assert key_of(image) != key_of(plain)
+    work = cache.cached(lambda: image)
+    assert [work().unit, work().unit] == ["m", "m"]  # type: ignore[attr-defined]
+
+
+# Exceptions
+
+
+class Failed(Exception):
+    """An exception of the user's that says how it is pickled."""
+
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+    def __reduce__(self) -> Any:
+        return Failed, (self.args[0], self.code)
+
+
+def with_(error: BaseException, **values: Any) -> BaseException:
+    for name, value in values.items():
+        setattr(error, name, value)
+    return error
+
+
+def from_(error: BaseException) -> BaseException:
+    """An exception that was raised from another one, while a third one was handled."""
+    try:
+        try:
+            raise LookupError(1)
+        except LookupError:
+            raise error from KeyError(2)
+    except BaseException as raised:
+        return raised
+
+
+def undecodable() -> BaseException:
+    return UnicodeDecodeError("utf8", b"a", 0, 1, "x")
+
+
+def one_of(error: BaseException) -> BaseException:
+    return BaseExceptionGroup("a", [error])
+
+
+def plain() -> BaseException:
+    return ValueError("a")
+
+
+Bare = Callable[[], BaseException]
+ERRORS: dict[str, tuple[Bare, Bare, Callable[[Any], object]]] = {
+    "cause": (plain, lambda: from_(plain()), lambda error: (repr(error.__cause__), repr(error.__context__))),
+    "of one's own": (lambda: Failed("a", 1), lambda: from_(Failed("a", 1)), lambda error: repr(error.__cause__)),
+    "context": (plain, lambda: with_(plain(), __context__=KeyError(1)), lambda error: repr(error.__context__)),
+    "suppressed": (plain, lambda: with_(plain(), __suppress_context__=True), lambda error: error.__suppress_context__),
+    "shown": (
+        lambda: from_(plain()),
+        lambda: with_(from_(plain()), __suppress_context__=False),
+        lambda error: (error.__suppress_context__, repr(error.__cause__)),
+    ),
+    "notes": (plain, lambda: with_(plain(), __notes__=["b"]), lambda error: error.__notes__),
+    "group": (
+        lambda: one_of(plain()),
+        lambda: one_of(with_(plain(), __cause__=KeyError(1))),
+        lambda error: repr(error.exceptions[0].__cause__),
+    ),
+    "name": (lambda: NameError("a"), lambda: NameError("a", name="b"), lambda error: error.name),
+    "attribute": (
+        lambda: AttributeError("a"),
+        lambda: AttributeError("a", name="b", obj=1),
+        lambda error: (error.name, error.obj),
+    ),
+    "import": (lambda: ImportError("a"), lambda: ImportError("a", name="b"), lambda error: error.name),
+    "file": (lambda: OSError(1, "a"), lambda: with_(OSError(1, "a"), filename="b"), lambda error: error.filename),
+    "line": (lambda: SyntaxError("a"), lambda: with_(SyntaxError("a"), lineno=7), lambda error: error.lineno),
+    "code": (lambda: SystemExit(), lambda: with_(SystemExit(), code=3), lambda error: error.code),
+    "reason": (undecodable, lambda: with_(undecodable(), reason="y"), lambda error: (error.reason, error.end)),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_exceptions(cache: Cache, name: str) -> None:
+    """What an exception keeps outside of its arguments and attributes counts, and comes back."""
+    bare, make, facts = ERRORS[name]
+    work = cache.cached(make)
+    first = work()
+    assert facts(work()) == facts(first) == facts(make())
+    assert cache.stats().entries == 1
+    assert key_of(work()) == key_of(make()) != key_of(bare())
+
+
+def test_looking_at_an_exception_leaves_no_trace_either() -> None:
+    """One whose attributes somebody asked for, of which there are none, has the key of before."""
+    error = ValueError("a")
+    before = key_of(error)
+    assert vars(error) == {}
+    assert key_of(error) == before
+
+
+# Values of numpy's
+
+
+@pytest.mark.parametrize("text", [np.str_("a\0"), np.str_("\0\0"), np.bytes_(b"a\0"), np.str_("a"), np.bytes_(b"")])
+def test_zeros_at_the_end_of_a_text(cache: Cache, text: Any) -> None:
+    """They count, and come back, although numpy's pickle drops them."""
+    work = cache.cached(lambda: text)
+    assert [work(), work()] == [text, text]
+    assert (len(work()), type(work())) == (len(text), type(text))
+    assert key_of(text) == key_of(work()) != key_of(type(text)("a\0\0" if isinstance(text, str) else b"a\0\0"))
+
+
+@pytest.mark.parametrize("make", [np.dtype, lambda kind: np.zeros(2, kind), lambda kind: np.dtype([("a", kind)])])
+def test_c_types_of_one_size(cache: Cache, make: Any) -> None:
+    """`long` and `long long` are two types with one pickle: both count as what they are, and come back as that."""
+    twins = [make(kind) for kind in "qQlLi"]
+    assert len({key_of(twin) for twin in twins}) == len(twins)
+    for twin in twins:
+        work = cache.cached(lambda twin=twin: twin)
+        dtype, again = (getattr(one, "dtype", one) for one in (work(), work()))
+        assert dtype == again
+        assert [(dtype[0] if dtype.names else dtype).char] == [(again[0] if again.names else again).char]
+        assert key_of(work()) == key_of(twin)

@@ -27,7 +27,8 @@ forks interrupts
 culprit modes mounts units ways compression trust
 provenance
 additions endings keysource outfile plain sealed summary
-opened notices named extensions
+opened notices named extensions remembered
+hearsay
 access
 guard
 dispatch entry locking owner rules

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from pcache.payload import culprit_of, dump, load, load_again, load_with
-from tests import zoo
+from tests import kinds
 from tests.running import run, write
 
 
@@ -25,10 +25,10 @@ def back(value: Any) -> Any:
     return load_with(copies)(payload.stream)
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", kinds.ZOO)
 def test_dump_and_load(name: str) -> None:
     """Every kind of value comes back from its stream and buffers."""
-    case = zoo.ZOO[name]
+    case = kinds.ZOO[name]
     first = case.make()
     case.check(first, back(first))
 
@@ -54,8 +54,8 @@ def test_views(start: int, step: int, transpose: bool) -> None:
 
 def test_arrays_go_out_of_band_without_a_copy() -> None:
     """The buffers of arrays lie in the arrays' own memory; the stream holds none of their bytes."""
-    array = zoo.noise(1000)
-    payload = dump({"a": array, "b": [array, np.asfortranarray(zoo.noise(12).reshape(3, 4))]})
+    array = kinds.noise(1000)
+    payload = dump({"a": array, "b": [array, np.asfortranarray(kinds.noise(12).reshape(3, 4))]})
     assert [buffer.nbytes for buffer in payload.buffers] == [8000, 96]
     assert len(payload.stream) < 1000
     array[0] = 7
@@ -77,7 +77,7 @@ def test_a_buffer_that_is_not_contiguous() -> None:
 
 def test_rights_come_back() -> None:
     """A read-only array is read-only again even from a writable buffer."""
-    array = zoo.readonly(np.arange(5))
+    array = kinds.readonly(np.arange(5))
     assert not back(array).flags.writeable
     assert back(array.copy()).flags.writeable
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pcache import Cache, Miss, UnpicklableResult, UnpicklableResultWarning
-from tests import zoo
+from tests import kinds
 from tests.running import run, write
 
 MIB = 1 << 20
@@ -33,14 +33,14 @@ def files_of(cache: Cache) -> list[str]:
     return [name for _, _, names in os.walk(Path(cache.location, "v1", "entries")) for name in names]
 
 
-@pytest.mark.parametrize("name", zoo.ZOO)
+@pytest.mark.parametrize("name", kinds.ZOO)
 def test_a_hit_is_as_good_as_the_computed_value(cache: Cache, name: str) -> None:
     """Values of every kind that pickle can carry come back from the disk as they were."""
-    make = cache.cached(zoo.make)
+    make = cache.cached(kinds.make)
     first = make(name)
     again = make(name)
     assert make.cache_info()[:2] == (1, 1)
-    zoo.ZOO[name].check(first, again)
+    kinds.ZOO[name].check(first, again)
 
 
 def test_a_new_process_gets_the_same_values(tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_a_new_process_gets_the_same_values(tmp_path: Path) -> None:
         tmp_path / "script.py",
         """
         from pcache import Cache
-        from tests import zoo
+        from tests import kinds
 
         cache = Cache("cache")
-        for name, case in zoo.ZOO.items():
-            made = cache.cached(zoo.make)
+        for name, case in kinds.ZOO.items():
+            made = cache.cached(kinds.make)
             value = made(name)
             if made.cache_info().hits:
                 case.check(case.make(), value)
@@ -61,13 +61,13 @@ def test_a_new_process_gets_the_same_values(tmp_path: Path) -> None:
         """,
     )
     assert run(script) == []
-    assert run(script, PYTHONHASHSEED="7") == list(zoo.ZOO)
+    assert run(script, PYTHONHASHSEED="7") == list(kinds.ZOO)
 
 
 @pytest.mark.parametrize("name", ["containers", "array", "large array", "pandas frame", "dataclass"])
 def test_callers_may_change_what_they_get(cache: Cache, name: str) -> None:
     """A change to one hit's value, arrays mapped from the file included, is not seen by the next hit."""
-    make = cache.cached(zoo.make)
+    make = cache.cached(kinds.make)
     make(name)
     value: Any = make(name)
     if name in ("array", "large array"):
@@ -78,7 +78,7 @@ def test_callers_may_change_what_they_get(cache: Cache, name: str) -> None:
         value.parts.clear()
     else:
         value["l"].append(0)
-    zoo.same(zoo.make(name), make(name))
+    kinds.same(kinds.make(name), make(name))
 
 
 @pytest.mark.parametrize("size", [10, 10_000, 200_000], ids=["small", "medium", "mapped"])
@@ -89,11 +89,11 @@ def test_an_array_keeps_its_rights(cache: Cache, size: int, compressible: bool, 
 
     @cache.cached
     def numbers(size: int, compressible: bool, writable: bool) -> Any:
-        array = np.zeros(size) if compressible else zoo.noise(size)
+        array = np.zeros(size) if compressible else kinds.noise(size)
         array.flags.writeable = writable
         return array
 
-    zoo.same(numbers(size, compressible, writable), numbers.get(size, compressible, writable))
+    kinds.same(numbers(size, compressible, writable), numbers.get(size, compressible, writable))
     array = numbers.get(size, compressible, writable)
     if writable:
         array[0] = 7
@@ -105,7 +105,7 @@ def test_an_array_keeps_its_rights(cache: Cache, size: int, compressible: bool, 
 
 def test_an_array_outlives_its_entry(cache: Cache) -> None:
     """A mapped array stays readable after its entry was removed or replaced."""
-    make = cache.cached(zoo.make)
+    make = cache.cached(kinds.make)
     expected = make("large array")
     kept = make.get("large array")
     assert make.put(expected + 1, "large array")
@@ -117,7 +117,7 @@ def test_an_array_outlives_its_entry(cache: Cache) -> None:
 
 def test_a_mapped_array_can_be_stored_again(cache: Cache) -> None:
     """An array that lies in an entry's file may replace that very entry, and be the result of another call."""
-    make = cache.cached(zoo.make)
+    make = cache.cached(kinds.make)
     expected = make("large array")
     mapped = make.get("large array")
     mapped[0] = -1
@@ -134,7 +134,7 @@ def descriptors() -> int:
 
 def test_many_arrays_alive_at_once(cache: Cache) -> None:
     """More mapped arrays than there are maps to be had still work, and descriptors stay few."""
-    make = cache.cached(zoo.make)
+    make = cache.cached(kinds.make)
     expected = make("large array")
     before = descriptors()
     alive = [make("large array") for _ in range(400)]
@@ -160,7 +160,7 @@ def test_a_large_array_takes_no_memory_until_touched(cache: Cache) -> None:
 
     @cache.cached
     def large() -> Any:
-        return zoo.noise(100 * 125_000)
+        return kinds.noise(100 * 125_000)
 
     last = float(large()[-1])
     gc.collect()
@@ -195,8 +195,8 @@ values = st.recursive(
         | st.tuples(parts, parts)
         | st.dictionaries(hashable, parts, max_size=4)
         | st.sets(hashable, max_size=4)
-        | st.builds(zoo.Plain, name=st.text(), parts=st.lists(parts, max_size=3))
-        | st.builds(zoo.Pair, parts, parts)
+        | st.builds(kinds.Plain, name=st.text(), parts=st.lists(parts, max_size=3))
+        | st.builds(kinds.Pair, parts, parts)
     ),
     max_leaves=20,
 )
@@ -210,8 +210,8 @@ def told(value: Any) -> Any:
         return (type(value), sorted(repr(told(part)) for part in value))
     if isinstance(value, dict):
         return (dict, [(told(key), told(part)) for key, part in value.items()])
-    if isinstance(value, zoo.Plain):
-        return (zoo.Plain, value.name, told(value.parts))
+    if isinstance(value, kinds.Plain):
+        return (kinds.Plain, value.name, told(value.parts))
     return (type(value), repr(value), value)
 
 

@@ -20,7 +20,7 @@ from pcache.listings import details
 from pcache.opcodes import imports_of
 from pcache.reports import Removed
 from pcache.shards import on_disk
-from tests import zoo
+from tests import kinds
 
 HOUR = 3600
 
@@ -35,7 +35,7 @@ def small(n: int, text: str = "") -> int:
 
 
 def large(n: int) -> Any:
-    return zoo.noise(50_000 + n)
+    return kinds.noise(50_000 + n)
 
 
 def files(cache: Cache) -> dict[str, Path]:
@@ -485,7 +485,7 @@ def test_unfinished_signing_keys_are_swept(filled: Any) -> None:
 
 def test_details_of_an_entry(cache: Cache) -> None:
     """Details tell how an entry is stored and what unpickling it would import."""
-    made = cache.cached(zoo.make)
+    made = cache.cached(kinds.make)
     made("several arrays")
     key = made.key("several arrays")
     found = details(cache, key[:12])
@@ -506,17 +506,17 @@ def test_details_of_an_unclear_key(filled: Any) -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_imports_are_named_without_importing(protocol: int) -> None:
     """The names in a pickle are found under every protocol, repeated ones through the memo too."""
-    value = [Decimal(1), Decimal(2), np.dtype("i4"), zoo.Colour.RED, zoo.Plain("a"), zoo.Plain("b"), os.path.join]
+    value = [Decimal(1), Decimal(2), np.dtype("i4"), kinds.Colour.RED, kinds.Plain("a"), kinds.Plain("b"), os.path.join]
     names = imports_of(pickle.dumps(value, protocol))
-    assert {"decimal.Decimal", "numpy.dtype", "tests.zoo.Colour", "tests.zoo.Plain", "posixpath.join"} <= set(names)
+    assert {"decimal.Decimal", "numpy.dtype", "tests.kinds.Colour", "tests.kinds.Plain", "posixpath.join"} <= set(names)
 
 
 def test_imports_of_modules_that_do_not_exist() -> None:
     """Names are read, never looked up: a pickle that would run something is only told about."""
     stream = b"cos\nsystem\n(S'touch /tmp/planted'\ntR."
     assert imports_of(stream) == ["os.system"]
-    text = pickle.dumps(zoo.Plain("a"), 4).replace(b"tests.zoo", b"no.module")
-    assert imports_of(text) == ["no.module.Plain"]
+    text = pickle.dumps(kinds.Plain("a"), 4).replace(b"tests.kinds", b"no.such_one")
+    assert imports_of(text) == ["no.such_one.Plain"]
     assert "no" not in sys.modules
 
 

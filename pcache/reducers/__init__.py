@@ -20,5 +20,10 @@ for _library, _module in {
     "PIL": "images",
     "pydantic": "models",
     "numba": "compiled",
+    **dict.fromkeys(
+        "_io dask dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel partd shelve sqlalchemy sqlite3"
+        " tarfile xarray xml zarr zipfile".split(),
+        "handles",
+    ),
 }.items():
     register_library(_library, f"{__name__}.{_module}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.additions import is_twin
 from pcache.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def _kind(dtype: Any) -> object:
         return content if plain else (*content, dtype.type)
     if dtype.kind == "T":
         return (dtype.str, dtype.coerce, getattr(dtype, "na_object", ...))
-    if dtype.kind in "iufc" and dtype.isbuiltin != _FOREIGN and sys.modules["numpy"].dtype(dtype.str).num != dtype.num:
+    if dtype.kind in "iufc" and is_twin(dtype):
         return (dtype.str, dtype.char)  # two C types of one size, such as long and long long
     # Dtypes of other packages, such as float8 and int4, may share one text.
     return (dtype.str, dtype.name) if dtype.isbuiltin == _FOREIGN else dtype.str
@@ -88,6 +89,11 @@ def _scalar(scalar: Any, encoder: Encoder) -> object:
     return content
 
 
+def _dtype_itself(dtype: Any, _encoder: Encoder) -> object:
+    """A dtype as pickle has it, and one that shares its pickle with another C type by both."""
+    return (dtype.str, dtype.char, dtype.metadata) if dtype.kind in "iufc" and is_twin(dtype) else NotImplemented
+
+
 @once_a_call
 def _masked(array: Any, _encoder: Encoder) -> object:
     """A masked array without what lies below its mask.
@@ -111,6 +117,7 @@ def _rest(array: Any) -> object:
     return [array._optinfo, array._basedict] if array._optinfo or array._basedict else []
 
 
+register_reducer("numpy.dtype", _dtype_itself, subclasses=True)
 register_reducer("numpy.ma.MaskedArray", _masked)
 register_reducer("numpy.ma.core.MaskedArray", _masked)
 for _name in ("numpy.ndarray", "numpy.memmap"):

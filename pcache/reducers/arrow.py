@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.dispatch import once_a_call, register_reducer
+from pcache.reducers import handles  # noqa: F401 - datasets and files of pyarrow's read later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -87,3 +87,4 @@ def _write(hasher: Any, series: Any) -> None:
 register_reducer("polars.dataframe.frame.DataFrame", _frame)
 register_reducer("polars.series.series.Series", _series)
 register_reducer("polars.lazyframe.frame.LazyFrame", _lazy)
+register_reducer("polars.lazyframe.group_by.LazyGroupBy", _lazy)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import kinds
+from tests import global_objects
 from tests.processes import ROOT
 
 Prints = dict[str, tuple[str, str]]
@@ -20,9 +20,11 @@ def prints(folder: Path, value: int, seed: str, names: list[str]) -> Prints:
     """The fingerprints of a process that has the modules with this value in them."""
     folder.mkdir(exist_ok=True)
     for name in names:
-        (folder / f"{kinds.module_of(name)}.py").write_text(kinds.KINDS[name].replace("VALUE", str(value)))
+        (folder / f"{global_objects.module_of(name)}.py").write_text(
+            global_objects.KINDS[name].replace("VALUE", str(value))
+        )
     environment = {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "PYTHONHASHSEED": seed}
-    command = [sys.executable, "-W", "ignore", "-m", "tests.kinds", json.dumps(names)]
+    command = [sys.executable, "-W", "ignore", "-m", "tests.global_objects", json.dumps(names)]
     done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return {name: tuple(said) for name, said in json.loads(done.stdout).items()}
@@ -31,7 +33,7 @@ def prints(folder: Path, value: int, seed: str, names: list[str]) -> Prints:
 @pytest.fixture(scope="module")
 def three(tmp_path_factory: pytest.TempPathFactory) -> list[Prints]:
     """One process, another one that does the same in another order, and one after an edit."""
-    folder, names = tmp_path_factory.mktemp("kinds"), list(kinds.KINDS)
+    folder, names = tmp_path_factory.mktemp("objects"), list(global_objects.KINDS)
     return [
         prints(folder / "before", 1, "1", names),
         prints(folder / "before", 1, "77", names[::-1]),
@@ -40,7 +42,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[Prints]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", kinds.KINDS)
+@pytest.mark.parametrize("name", global_objects.KINDS)
 def test_a_kind_of_object(name: str, three: list[Prints]) -> None:
     """Another value is other code; the same is the same code under each hash seed, whatever was done before."""
     (first, reason), (again, _), (edited, _) = (said[name] for said in three)
