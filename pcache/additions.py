@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _PICKLING = frozenset(("__reduce_ex__", "__reduce__", "__getstate__"))
 # Whose own classes take attributes from outside, and drop them, or the name of a subclass, when they are pickled.
-_BARE = frozenset(("python", "numpy", "pandas", "PIL"))
+_BARE = frozenset(("python", "numpy", "pandas", "polars", "PIL"))
 # The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
 _SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
@@ -241,6 +241,8 @@ def whole(obj: Any, protocol: int) -> Any:
 
 def exactly(cls: type) -> Callable[[Any], Any] | None:
     """How objects of a class of numpy's are pickled that lose something otherwise; None for all others."""
+    if not str(cls.__module__).startswith("numpy"):
+        return None
     names = [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__]
     if names[0] in ("numpy.str_", "numpy.bytes_"):
         return _characters

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.culprit import attempt
+from pcache.dispatch import FINGERPRINT
 from pcache.errors import ChangedArgumentWarning
 from pcache.keys import encode, encode_short, nesting_with
 from pcache.looking import is_exactly, look, module_of
@@ -129,10 +130,10 @@ class _Again(dict[tuple[int, str], tuple[object, Any]]):
         super().__init__()
         self._before, self._limit = before, limit
 
-    def __contains__(self, known: object) -> bool:
+    def __contains__(self, known: Any) -> bool:
         if super().__contains__(known):
             return True
-        if known in self._before and _size(self._before[known][0]) > self._limit:
+        if known[1] != FINGERPRINT and known in self._before and _size(self._before[known][0]) > self._limit:
             raise _Large
         return False
 

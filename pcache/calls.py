@@ -69,8 +69,11 @@ class Calls:
 
     @property
     def name(self) -> str:
-        """`module:qualified.name`, whichever version runs."""
-        return versions.name_of(self._function, self.label)
+        """`module:qualified.name`, as the version has it; of one that cannot be cached as it is found now."""
+        try:
+            return self.version.facts.name
+        except Uncached:
+            return versions.name_of(self._function, self.label)
 
     @property
     def version(self) -> Version:

@@ -257,8 +257,14 @@ def _first_look(obj: Any, _encoder: Encoder) -> object:
 AS_PICKLED = frozenset((_as_pickled, _without_memos, _first_look))  # they write what pickle says, all in all
 
 
-def _extended(reducer: Reducer, cls: type, base: type) -> Reducer:
-    """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself."""
+def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
+    """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself.
+
+    None for a class that says itself what it is reduced to.
+    """
+    beyond = cls.__mro__[: cls.__mro__.index(base)]
+    if any("__reduce__" in vars(one) or "__reduce_ex__" in vars(one) for one in beyond):
+        return None
     if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
         return reducer
     author = author_beyond(cls, base)

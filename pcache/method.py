@@ -16,13 +16,19 @@ R = TypeVar("R")
 class CachedMethod(Generic[P, R]):
     """A cached function bound to an instance, whose pickled state is part of every key."""
 
+    # What is called lies in a slot, where Python finds it without a frame of ours: methods that call themselves go as
+    # deep as functions do.
+    __slots__ = ("__call__", "__dict__", "__weakref__")
+
     def __init__(self, function: CachedFunction[..., R], instance: object) -> None:
+        self.__call__ = MethodType(function.__call__, instance)  # type: ignore[method-assign]
         self.__func__ = function
         self.__self__ = instance
         self.__doc__ = function.__doc__
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.__func__(self.__self__, *args, **kwargs)
+    if TYPE_CHECKING:
+
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Return the key of this call, 40 hexadecimal digits."""

@@ -130,10 +130,9 @@ def _bound_by(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _inner(wrapper: Callable[..., Any]) -> Callable[..., Any] | None:
     """What a wrapper calls with just what it was called with."""
-    if is_a(wrapper, FunctionType):
-        return handed_on(wrapper)  # type: ignore[no-any-return]
-    kind = type(wrapper)
-    return look(wrapper, "__wrapped__") if f"{module_of(kind)}.{qualname_of(kind)}" in _HANDING_ON else None
+    if f"{module_of(type(wrapper))}.{qualname_of(type(wrapper))}" in _HANDING_ON:
+        return look(wrapper, "__wrapped__")  # type: ignore[no-any-return]
+    return handed_on(wrapper)  # type: ignore[no-any-return]
 
 
 def _starts_like(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> bool:

@@ -13,7 +13,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from pcache.codes import operations_of
-from pcache.looking import look
+from pcache.looking import is_a, look, member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,14 +55,19 @@ def _is_by_name(token: Token, following: list[Token]) -> bool:
     return kind in _TRUTH or kind.startswith("POP_JUMP")
 
 
-def handed_on(function: FunctionType) -> Any:
+def handed_on(wrapper: Any) -> Any:
     """What a wrapper calls with just what it was called with; None if it may do anything else with that.
 
-    It is what `functools.wraps` noted, the wrapper captures it, and the only use of `*args` and `**kwargs` is in calls
-    `wrapped(*args, **kwargs)`. Parameters before these have to be handed on first, and may be used besides.
+    It is what `functools.wraps` noted, the wrapper captures it or has it as an attribute, and the only use of `*args`
+    and `**kwargs` is in calls `wrapped(*args, **kwargs)`. Parameters before these have to be handed on first, and may
+    be used besides.
     """
-    code, wrapped = function.__code__, function.__dict__.get("__wrapped__")
-    variables = code.co_varnames[: code.co_argcount + 2]
+    function = wrapper if is_a(wrapper, FunctionType) else member(type(wrapper), "__call__")
+    if not is_a(function, FunctionType):
+        return None
+    code, wrapped = function.__code__, look(wrapper, "__wrapped__")
+    itself = code.co_varnames[:1] if function is not wrapper else ()
+    variables = code.co_varnames[len(itself) : code.co_argcount + 2]
     first = variables[:-2]
     if (
         wrapped is None
@@ -70,24 +75,35 @@ def handed_on(function: FunctionType) -> Any:
         or code.co_posonlyargcount
         or code.co_kwonlyargcount
         or function.__defaults__
-        or not set(variables).isdisjoint(code.co_cellvars)
+        or not {*itself, *variables}.isdisjoint(code.co_cellvars)
         or _looks_at_frames(code)
     ):
         return None
-    captured = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    names = {name for name, cell in captured if look(cell, "cell_contents") is wrapped}
     tokens = list(_tokens(code))
     call = _call_of(variables)
     inside: set[int] = set()
-    for at, (kind, name) in enumerate(tokens):
-        if kind == "LOAD_DEREF" and name in names and tokens[at + 1 : at + 1 + len(call)] == call:
-            inside.update(range(at, at + 1 + len(call)))
+    names = {*itself}  # those that `wrapped` is reached by
+    for at in range(1, len(tokens)):
+        if tokens[at : at + len(call)] == call and _calls(tokens[:at], wrapper, function, itself) is wrapped:
+            inside.update(range(at, at + len(call)))
+            names.add(tokens[at - 1][1])
     for at, (kind, name) in enumerate(tokens):
         if "_FAST" in kind and name in variables and (kind != "LOAD_FAST" or (at not in inside and name not in first)):
             return None
-        if kind == "STORE_DEREF" and name in names:
-            return None  # something else is called then
+        if kind.startswith(("STORE", "DELETE")) and name in names:
+            return None  # something else may be called then
     return wrapped if inside else None
+
+
+def _calls(before: list[Token], wrapper: Any, function: Any, itself: tuple[str, ...]) -> Any:
+    """What was loaded last: a captured value, or an attribute of the object whose method a function is."""
+    kind, name = before[-1]
+    if kind == "LOAD_DEREF" and name in function.__code__.co_freevars:
+        cell = function.__closure__[function.__code__.co_freevars.index(name)]
+        return look(cell, "cell_contents")
+    if kind == "LOAD_ATTR" and before[-2:-1] == [("LOAD_FAST", *itself)]:
+        return look(wrapper, name)
+    return None
 
 
 def _call_of(variables: tuple[str, ...]) -> list[Token]:
@@ -124,8 +140,10 @@ def _tokens(code: CodeType) -> Iterator[Token]:
         elif name == "LOAD_METHOD":
             yield name, code.co_names[argument]
         elif name == "LOAD_ATTR" and sys.version_info >= (3, 12):
-            yield ("LOAD_METHOD" if argument & 1 else name), code.co_names[argument >> 1]
+            yield "LOAD_METHOD" if argument & 1 else name, code.co_names[argument >> 1]
         elif name == "BINARY_OP" and argument == _SUBSCRIPT:
             yield "BINARY_SUBSCR", 0
+        elif name in ("LOAD_ATTR", "STORE_ATTR"):
+            yield name, code.co_names[argument]
         else:
             yield name, argument

@@ -15,7 +15,7 @@ from blake3 import blake3
 from pcache import fingerprint
 from pcache.culprit import attempt
 from pcache.dispatch import FILES
-from pcache.errors import ConfigError
+from pcache.errors import ConfigError, Uncached
 from pcache.files import File, read_any, unknown
 from pcache.home import home_of
 from pcache.keys import encode, module_name
@@ -81,6 +81,8 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
 
     found = fingerprint.of_callable(function, options.code, options.depends_on)
     chosen, error = attempt(_digest_and_files, options)
+    if type(error) is Uncached:
+        raise error
     # A file that is gone since the decorator was called: like no other, and looked for again at each call.
     options_digest, files = chosen if error is None else (os.urandom(16), [unknown("")])
     if files:
@@ -141,6 +143,8 @@ def digest_of_options(options: Options, label: str) -> bytes:
     What `depends_on` names is looked at again when the first call finds out which code runs. Raises `ConfigError`.
     """
     found, error = attempt(_digest_and_files, options)
+    if type(error) is Uncached:
+        return b""  # each call finds out for itself
     if error is not None:
         raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
     for i, value in enumerate(options.depends_on):

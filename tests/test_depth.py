@@ -128,3 +128,35 @@ def test_room_is_lowered_and_given_back() -> None:
     finally:
         depth.give_back(excess)
     assert _descend(40_000)
+
+
+RECURSION = """
+def count(c):
+    @c.cached
+    def f(n): return 0 if n == 0 else f(n - 1) + 1
+    return f
+class Counter:
+    @cache.cached
+    def method(self, n): return 0 if n == 0 else self.method(n - 1) + 1
+    @classmethod
+    @cache.cached
+    def of_class(cls, n): return 0 if n == 0 else cls.of_class(n - 1) + 1
+    @cache.cached
+    def options(self, n, **options): return 0 if n == 0 else self.options(n=n - 1, **options) + 1
+function, counter = count(cache), Counter()
+say(sys.getrecursionlimit())
+say(function(240), counter.method(240), Counter.of_class(240), counter.options(240, a=1, b=2))
+say(cache.stats().entries, function.exists(240), counter.method.exists(0), counter.options.exists(120, a=1, b=2))
+"""
+
+
+def test_recursion_of_cached_functions(tmp_path: Path) -> None:
+    """At Python's own limit cached functions and methods call themselves 240 levels deep, and each level is stored."""
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + RECURSION, tmp_path / "cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.splitlines() == ["1000", "240 240 240 240", "964 True True True"], done.stderr

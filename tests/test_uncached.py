@@ -110,6 +110,28 @@ def test_captured_mocks(cache: Cache) -> None:
     assert [use(), use(), use()] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("options", [{"version": mock.Mock()}, {"key": {"x": mock.Mock(return_value=1)}}])
+def test_mocks_as_options(cache: Cache, options: dict[str, Any]) -> None:
+    """A mock in the place of a `version=` or of a key function is no error either: each call is computed."""
+    runs = []
+
+    @cache.cached(**options)
+    def use(x: int) -> int:
+        runs.append(x)
+        return x
+
+    assert [use(1), use(1)] == runs == [1, 1]
+    assert (use.exists(1), use.cache_info().currsize) == (False, 0)
+
+
+def test_cached_mocks(cache: Cache) -> None:
+    """A mock that is cached itself is called each time."""
+    for thing in (mock.Mock(return_value=3), mock.create_autospec(fetch, return_value=3)):
+        cached = cache.cached(thing)
+        assert [cached(1), cached(x=1), cached(1)] == [3, 3, 3]
+        assert thing.call_count == 3
+
+
 def test_sentinels_have_keys(cache: Cache) -> None:
     """A sentinel stands for nothing else: it is keyed by its name."""
     calls = []

@@ -253,7 +253,45 @@ def as_lambda(function: Any) -> Any:
     return functools.wraps(function)(lambda *args, **kwargs: function(*args, **kwargs) + 1)
 
 
+class Timer:
+    """A decorator that is a class."""
+
+    def __init__(self, function: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.calls = getattr(self, "calls", 0) + 1
+        return self.function(*args, **kwargs)
+
+
 # Decorators that could tell, or that change something.
+
+
+class Counter(Timer):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return len(args), self.function(*args, **kwargs)
+
+
+class Exchanger(Timer):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self.function = lambda *args, **kwargs: (args, kwargs)
+        return self.function(*args, **kwargs)
+
+
+class Other(Timer):
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        self.function = lambda *args, **kwargs: (args, kwargs)
+
+
+class Property(Timer):
+    @property
+    def chosen(self) -> Any:
+        return lambda *args, **kwargs: (args, kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.chosen(*args, **kwargs)
 
 
 def counted(function: Any) -> Any:
@@ -393,7 +431,7 @@ FORMS: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
 BY_NAME_ALONE: list[tuple[tuple[Any, ...], dict[str, Any]]] = [((), {"x": 1}), ((), {"y": 2, "x": 1})]
 
 
-@pytest.mark.parametrize("decorate", [plainly, timed, retried(3), locked, with_first])
+@pytest.mark.parametrize("decorate", [plainly, timed, retried(3), locked, with_first, Timer])
 def test_forms_of_a_call_below_a_decorator(cache: Cache, decorate: Any) -> None:
     """A wrapper that hands on what it is given cannot tell the forms of a call apart: the function runs once."""
     runs: list[int] = []
@@ -410,11 +448,11 @@ def test_forms_of_a_call_below_a_decorator(cache: Cache, decorate: Any) -> None:
 
 
 TELLING = [counted, printed, doubled, filled, with_more, with_a_name, without_names, another, exchanged, closed_over]
-TELLING += [first_changed, other_first, looking_around, dispatching]
+TELLING += [first_changed, other_first, looking_around, dispatching, Counter, Exchanger, Other, Property]
 
 
-@pytest.mark.parametrize("decorate", [*TELLING, as_lambda, plainly, locked, with_first])
-@pytest.mark.parametrize("around", [lambda function: function, plainly, functools.lru_cache(), with_first])
+@pytest.mark.parametrize("decorate", [*TELLING, as_lambda, plainly, locked, with_first, Timer])
+@pytest.mark.parametrize("around", [lambda function: function, plainly, functools.lru_cache(), with_first, Timer])
 def test_no_form_gets_the_result_of_another(cache: Cache, decorate: Any, around: Any) -> None:
     """Whatever a wrapper does with its arguments, each form of a call gets what the wrapper makes of it, or raises."""
 

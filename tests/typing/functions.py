@@ -109,6 +109,7 @@ def applied() -> None:
     assert_type(cached(plain)(1, flag=True), str)
     assert_type(cache.cached(plain)(1), str)
     assert_type(cached(version=2)(plain).get(1), str)
+    assert_type(cached(unhashable="compute")(plain)(1), str)
     keeps: Callable[[int, bool], str] = cached(plain)
     keeps(1, True)
     wrapped: CachedFunction[[int], str] = empty
@@ -124,6 +125,7 @@ def wrong_options() -> None:
     cached(key={"n": 3})  # type: ignore[dict-item]
     cached(ignore=[3])  # type: ignore[list-item]
     cached(strict="yes")  # type: ignore[call-overload]
+    cached(unhashable="ignore")  # type: ignore[call-overload]
     cached(cache="results")  # type: ignore[call-overload]
     cache.cached(cache=cache)  # type: ignore[call-overload]
     Cache("results", max_sise=1)  # type: ignore[call-arg]
