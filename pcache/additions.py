@@ -326,26 +326,13 @@ def _known_to_all(base: type) -> frozenset[str]:
     try:
         return _names_known[id(base)]
     except KeyError:
-        return _names_known.keep(base, frozenset().union(*map(_known_to, bases_of(base)[:-1])))
+        return _names_known.keep(
+            base, frozenset(name for one in bases_of(base)[:-1] for name in set(members_of(one)) | set_by(one))
+        )
 
 
-def _known_to(cls: type) -> set[str]:
-    """The names of a class' members, and of the attributes that its methods set."""
-    return set(members_of(cls)) | _set_by(cls)
-
-
-_names_set: ByClass[frozenset[str]] = ByClass()
-
-
-def set_by_methods(cls: type) -> frozenset[str]:
-    """The attributes that the methods of a class and of its bases set."""
-    try:
-        return _names_set[id(cls)]
-    except KeyError:
-        return _names_set.keep(cls, frozenset().union(*map(_set_by, bases_of(cls)[:-1])))
-
-
-def _set_by(cls: type) -> set[str]:
+def set_by(cls: type) -> set[str]:
+    """The attributes that the methods of a class set."""
     names = set()
     for function in (function for member in members_of(cls).values() for function in _functions(member)):
         code, high = function.__code__, 0

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.additions import author_of, reduced_with, set_by_methods
+from pcache.additions import author_of, reduced_with, set_by
 from pcache.culprit import attempt
 from pcache.keys import encode, type_name
 from pcache.looking import attributes_of, bases_of, flags_of, is_a, is_exactly, look, member, members_of, module_of
@@ -222,7 +222,9 @@ def _is_put_by_a_descriptor(cls: type, name: str) -> bool:
     if name not in known:
         entry = type(member(cls, name))
         computes = member(entry, "__get__") is not None and member(entry, "__set__") is None
-        known[name] = computes and entry is not FunctionType and name not in set_by_methods(cls)
+        known[name] = (
+            computes and entry is not FunctionType and not any(name in set_by(base) for base in bases_of(cls)[:-1])
+        )
     return known[name]
 
 
