@@ -89,7 +89,7 @@ class Encoding:
 
 def _parts_of(value: object) -> Sequence[Any]:
     """What an object without an encoding consists of, encoded; raises where that is much."""
-    return encode(Anatomy(is_known, _by_identity, most=_MOST_PARTS).take_apart(value))
+    return encode(Anatomy(is_known, _code_by_identity, most=_MOST_PARTS).take_apart(value))
 
 
 def _cost(watched: Watched) -> int:
@@ -260,6 +260,11 @@ def _guard(
 
 def _by_identity(part: object) -> object:
     return ("object", id(part))
+
+
+def _code_by_identity(part: object) -> object:
+    """Other objects by their class: what pickle says of one may be made anew each time."""
+    return _by_identity(part if is_a(part, BY_REFERENCE) else type(part))
 
 
 def registered(cls: type) -> list[type]:

@@ -21,17 +21,17 @@ BY_CLASS, BY_MAKING, IN_PARTS, AS_VALUE = range(4)
 _KINDS = {
     # They hold nothing that a result could depend on: locks, logs, threads, what imports modules.
     **dict.fromkeys(
-        "_abc _frozen_importlib _frozen_importlib_external _thread _weakref _weakrefset abc codecs importlib logging"
-        " multiprocessing os sys threading tkinter warnings weakref".split(),
+        "_abc _frozen_importlib _frozen_importlib_external _thread abc codecs importlib logging"
+        " multiprocessing os sys threading tkinter warnings".split(),
         BY_CLASS,
     ),
     # By the code that makes them.
     **dict.fromkeys(
-        "_asyncio _io asyncio concurrent contextlib.AsyncExitStack contextlib.ExitStack"
+        "_asyncio _io _weakref _weakrefset asyncio concurrent contextlib.AsyncExitStack contextlib.ExitStack"
         " contextlib._GeneratorContextManager contextlib._AsyncGeneratorContextManager ctypes.CDLL http io itertools"
         " logging.LoggerAdapter queue socket ssl subprocess.Popen tempfile threading.Barrier"
         " threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest urllib.request"
-        " xmlrpc".split(),
+        " weakref xmlrpc".split(),
         BY_MAKING,
     ),
     **dict.fromkeys(["argparse"], IN_PARTS),  # the name of a parser is that of the script
