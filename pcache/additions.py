@@ -326,14 +326,15 @@ def _known_to_all(base: type) -> frozenset[str]:
     try:
         return _names_known[id(base)]
     except KeyError:
-        return _names_known.keep(base, frozenset().union(*map(_known_to, bases_of(base)[:-1])))
+        return _names_known.keep(
+            base, frozenset(name for one in bases_of(base)[:-1] for name in set(members_of(one)) | set_by(one))
+        )
 
 
-def _known_to(cls: type) -> set[str]:
-    """The names of a class' members, and of the attributes that its methods set."""
-    members = members_of(cls)
-    names = set(members)
-    for function in (function for member in members.values() for function in _functions(member)):
+def set_by(cls: type) -> set[str]:
+    """The attributes that the methods of a class set."""
+    names = set()
+    for function in (function for member in members_of(cls).values() for function in _functions(member)):
         code, high = function.__code__, 0
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
             if op == _STORE_ATTR:

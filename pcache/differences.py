@@ -25,6 +25,7 @@ KINDS = (
     "python",
     "function",
     "class",
+    "making",
     "constant",
     "name",
     "depends_on",
@@ -32,7 +33,7 @@ KINDS = (
     "key",
     "package",
 )
-_CODE = ("function", "class")
+_CODE = ("function", "class", "making")
 _SHOWN = ("version", "constant", "name", "depends_on", "package")  # kinds of which people are shown what they are
 _WORDS = {
     "identity": "its name",
@@ -43,6 +44,7 @@ _WORDS = {
     "key": "the key function of",
     "captured": "captured values",
     "name": "what is meant by",
+    "making": "what makes",
 }
 
 

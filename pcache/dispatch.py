@@ -254,6 +254,9 @@ def _first_look(obj: Any, _encoder: Encoder) -> object:
     return NotImplemented
 
 
+AS_PICKLED = frozenset((_as_pickled, _without_memos, _first_look))  # they write what pickle says, all in all
+
+
 def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
     """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself.
 
@@ -287,7 +290,7 @@ def is_replaced(value: object) -> bool:
     reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
-        and reducer not in (_as_pickled, _without_memos, _first_look)
+        and reducer not in AS_PICKLED
         and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
     )
 

@@ -16,6 +16,7 @@ from pcache.differences import Difference, of_arguments, of_versions
 from pcache.entry import NEVER
 from pcache.errors import Miss, Uncached
 from pcache.inspection import check_file, inspect_file
+from pcache.making import BY_CLASS, IN_PART
 from pcache.owner import read_owner
 from pcache.registry import read_all
 from pcache.summary import arguments_of, in_one_line
@@ -53,6 +54,7 @@ class Explanation:
     `reason` is "hit", a miss' reason, "disabled", "refreshing" or "uncached"; `detail` the evidence and `advice` what
     can be done, as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's
     entry, if it can be read. `nearest` are the stored calls of the function that differ least, at most three.
+    `by_class` names what the function uses of which little more than the class is known.
     """
 
     function: str
@@ -67,6 +69,7 @@ class Explanation:
     expires: float | None = None
     cost: float | None = None
     nearest: tuple[Nearby, ...] = ()
+    by_class: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join("  " * depth + text for depth, text in self.lines())
@@ -85,6 +88,8 @@ class Explanation:
             yield 1, f"near: {nearby.key[:8]} ({nearby.arguments}), {made}"
             for difference in nearby.differences:
                 yield 2, str(difference)
+        for name in self.by_class:
+            yield 1, f"{name}: an edit of it may go unnoticed; depends_on= can name what it is made of"
         if self.advice:
             yield 1, self.advice
 
@@ -126,6 +131,11 @@ def explain(question: Question) -> Explanation:
         expires=header.expires_ns / 1e9 if header and header.expires_ns != NEVER else None,
         cost=header and header.cost_ns / 1e9,
         nearest=tuple(nearest),
+        by_class=tuple(
+            f"{label.partition(' ')[2]} counts {shown}"
+            for label, (_, shown) in facts.parts.items()
+            if label.startswith("making ") and shown.endswith((BY_CLASS, IN_PART))
+        ),
     )
 
 

@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.anatomy import Anatomy
 from pcache.culprit import attempt
 from pcache.keys import Nesting, encode
+from pcache.kinds import is_known
 from pcache.looking import attributes_of, content_of, is_a, members_of, module_of, qualname_of
 from pcache.parts import BY_REFERENCE
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pcache.walk import Walk
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
 _EACH_CALL = 1000  # objects compared at each call, at most: 20 us
 _COST_OF_ONE = 10  # of a container besides its items, and of encoding an object times ten
+_MOST_PARTS = 500  # of an object that is taken apart again: 3 ms
 _BYTES = 16  # encoded in the time that comparing an object takes
 
 
@@ -74,12 +77,19 @@ class Encoding:
 
     def __call__(self, value: object) -> tuple[Any, ...]:
         chunks, error = attempt(encode, value, Nesting(_by_identity, straight=True))
+        if error is not None:
+            chunks, error = attempt(_parts_of, value)
         encoding = b"" if error is not None else b"".join(chunks)
         self.size = len(encoding)
         digest = blake3(encoding).digest(16)
         if digest != self._digest:
             self._digest = digest
         return (self._digest,)
+
+
+def _parts_of(value: object) -> Sequence[Any]:
+    """What an object without an encoding consists of, encoded; raises where that is much."""
+    return encode(Anatomy(is_known, _code_by_identity, most=_MOST_PARTS).take_apart(value))
 
 
 def _cost(watched: Watched) -> int:
@@ -250,6 +260,11 @@ def _guard(
 
 def _by_identity(part: object) -> object:
     return ("object", id(part))
+
+
+def _code_by_identity(part: object) -> object:
+    """Other objects by their class: what pickle says of one may be made anew each time."""
+    return _by_identity(part if is_a(part, BY_REFERENCE) else type(part))
 
 
 def registered(cls: type) -> list[type]:

@@ -12,14 +12,14 @@ import builtins
 import os
 import sys
 from collections import deque
-from types import BuiltinFunctionType, CellType, FunctionType, MappingProxyType, ModuleType
+from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.codes import CodeFacts, facts_of, is_of_attrs
 from pcache.culprit import attempt
 from pcache.files import Reading, read_or_miss
 from pcache.forks import process_token
-from pcache.guards import READERS, registered
+from pcache.guards import registered
 from pcache.home import import_name
 from pcache.keys import module_name, type_name
 from pcache.libraries import follow_library
@@ -36,6 +36,7 @@ from pcache.looking import (
     text,
     title_of,
 )
+from pcache.making import Ends, follow_makers
 from pcache.mentions import OF_CLASSES, follow_mentions
 from pcache.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
 from pcache.provenance import is_user_code, is_user_module, package_of
@@ -64,6 +65,7 @@ class Walk:
         self.strict = strict  # of what has no key only that very object will do
         self.unknown: list[tuple[object, str]] = []  # such objects, and where they were met
         self.parts = Parts()
+        self.ends = Ends()
         self.values = Values(self)
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
@@ -91,15 +93,19 @@ class Walk:
         for i, declared in enumerate(depends_on):
             self.declared(declared, f"depends_on[{i}]")
         done = 0
-        while done < len(self.queue):  # grows meanwhile
-            found, label, path = self.queue[done]
-            done += 1
-            if is_a(found, type):
-                self.class_part(found, label, path)
-            else:
-                self.function_part(found, label, path)
+        while True:
+            for found, label, path in self.queue[done:]:
+                done += 1
+                self.ends.enter(found)
+                if is_a(found, type):
+                    self.class_part(found, label, path)
+                else:
+                    self.function_part(found, label, path)
             if done == len(self.queue):
                 follow_mentions(self)
+                follow_makers(self)
+            if done == len(self.queue):
+                break
         self.note_absent()
         return digest_of((first, self.parts.digest()))
 
@@ -112,6 +118,7 @@ class Walk:
             kind = "class" if is_a(found, type) else "function"
             wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
             label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
+            self.ends.meet(found)
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
@@ -136,10 +143,14 @@ class Walk:
         changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
         if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
+            site = self.ends.site
+            if "__name__" in namespace:
+                self.ends.site = namespace, name
             if is_a(value, ModuleType):
                 self.note_module(value, path)
             else:
                 self.note(type(value) if changed else value, path)
+            self.ends.site = site
         return value
 
     def note(self, value: object, path: str) -> None:
@@ -253,7 +264,10 @@ class Walk:
             else:
                 held.append(name)
                 self.note(value, f"{path}.{name}")
-        for name, value in state_in_c(cls).items():
+        in_c = state_in_c(cls)
+        if in_c:  # what its fields are is said by annotations alone
+            in_c["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
+        for name, value in in_c.items():
             held.append(name)
             self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
@@ -307,7 +321,7 @@ class Walk:
             if not module or is_user_module(module):
                 return self.labelled(value, path)
             token = self.package(module, value.__qualname__)
-            return ("held", token, self.held(value, path)) if value.__closure__ else token
+            return ("held", token, self.values.held(value, path)) if value.__closure__ else token
         if is_a(value, type):
             if is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
@@ -318,27 +332,9 @@ class Walk:
             if is_user_module(title_of(value)):
                 self.carried[id(value)] = value
             return self.module(value)
-        if is_a(value, BuiltinFunctionType):
-            token = self.package(module_name(value) or "builtins", qualname_of(value))
-            return ("held", token, self.reference(value.__self__, path)) if is_plain(value.__self__) else token
         self.meets_mock = self.meets_mock or (not is_plain(value) and is_mock(value))
         return self.values.token(value, path)
 
     def module(self, module: ModuleType) -> object:
         name = title_of(module)
         return ("module", name) if is_user_module(name) else self.package(name)
-
-    def held(self, function: FunctionType, path: str) -> object:
-        """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
-        registry = vars(function).get("registry")
-        if type(registry) is not MappingProxyType:
-            cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-            return self.values.nested(
-                function, lambda: [self.reference(self.captured(cell, name), path) for name, cell in cells]
-            )
-        self.watch(registry, READERS[MappingProxyType])
-        implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
-        return [
-            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{qualname_of(cls)}]"))
-            for cls, found in implementations
-        ]

@@ -37,8 +37,8 @@ claim counters history home
 flights
 shards
 occupancy
-arguments differences reader reducers codes parts unhashable
-guards inspection publishing sources store superseded uses
+anatomy arguments differences kinds reader reducers codes parts unhashable
+guards inspection making publishing sources store superseded uses
 values mentions libraries
 fences recompression removing room signature waiting walk
 fingerprint storing

@@ -298,7 +298,7 @@ def test_objects_that_have_no_key(print_of: Print) -> None:
 
 
 def test_objects_of_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, print_of: Print) -> None:
-    """They count by value; those that contain themselves are machinery and count by class."""
+    """They count by value, also where they contain themselves."""
     folder = tmp_path / "site-packages"
     folder.mkdir()
     (folder / "a_package.py").write_text("class Thing:\n    pass\n")
@@ -306,8 +306,8 @@ def test_objects_of_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pr
     text = "import a_package\nTHING = a_package.Thing()\nTHING.size = {}\nTHING.other = {}\ndef entry(): return THING"
     values = [print_of(text.format(size, 1)).digest for size in (1, 1, 2)]
     assert values[0] == values[1] != values[2]
-    machinery = [print_of(text.format(size, "[THING]")).digest for size in (1, 2)]
-    assert machinery[0] == machinery[1] not in values
+    circles = [print_of(text.format(size, "[THING]")).digest for size in (1, 1, 2)]
+    assert circles[0] == circles[1] != circles[2]
     del sys.modules["a_package"]
 
 
