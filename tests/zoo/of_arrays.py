@@ -194,7 +194,9 @@ PYARROW = Package(
         "dataset": Item(
             "ds.dataset(written(1))", "ds.dataset(written(2))", "x.to_table().to_pylist()", may_refuse=True
         ),
-        "options": Item("pc.CountOptions(mode='all')", "pc.CountOptions(mode='only_null')", "str(x)"),
+        "options": Item(
+            "pc.CountOptions(mode='all')", "pc.CountOptions(mode='only_null')", "str(x)", may_refuse=True, stored=False
+        ),
     },
 )
 

@@ -65,7 +65,7 @@ WRAPT = Package(
         return wrapper(lambda x: x)
     """,
     {
-        "decorated": Item("plus(1)", "plus(2)", "x(1)", stored=False),
+        "decorated": Item("plus(1)", "plus(2)", "x(1)", may_refuse=True, stored=False),
         "proxy": Item("wrapt.ObjectProxy([1])", "wrapt.ObjectProxy([2])", "list(x)", may_refuse=True, stored=False),
         "partial": Item(
             "wrapt.PartialCallableObjectProxy(pow, 2)",
