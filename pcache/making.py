@@ -22,7 +22,7 @@ from pcache.provenance import is_user_module
 
 if TYPE_CHECKING:
     import _ast
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from pcache.walk import Walk
 
@@ -116,7 +116,7 @@ def _code_that_makes(namespace: Namespace, name: str) -> CodeType | tuple[Module
     found: list[_ast.stmt] = []
     body = tree.body if tree is not None else []
     for step in name.split("."):
-        inner = list(_that_mention(body, step))
+        inner = _that_make(body, step)
         found = inner or found
         body = [one for outer in inner if type(outer).__name__ == "ClassDef" for one in outer.body]  # type: ignore[attr-defined]
     if not found:
@@ -170,21 +170,46 @@ def _unchanged(file: str) -> bytes | None:
     return text if latest <= _BEGAN and len(text) <= _LONGEST else None
 
 
-def _that_mention(body: list[Any], name: str) -> Iterator[_ast.stmt]:
+def _that_make(body: list[Any], name: str) -> list[_ast.stmt]:
     """The statements that bind a name, or mention it when the module is loaded.
 
-    What runs only in the main program does not make it: others that import the module have the same object.
+    So do those that mention another name of the same object (`cursor = CONNECTION.cursor()`), or a function that
+    mentions one and is called by them. What runs only in the main program does not make it: others that import the
+    module have the same object.
     """
-    for statement in body:
-        kind = type(statement).__name__
-        left_out = _is_of_the_program(statement) if kind == "If" else _is_shown(statement)
-        if not left_out and _mentions(statement, name):
-            yield statement
+    names, count = {name}, 0
+    body = [one for one in body if not (_is_of_the_program(one) or _is_shown(one))]
+    while len(names) > count:
+        count = len(names)
+        for statement in body:
+            kind = type(statement).__name__
+            if kind == "Assign" and _root(statement.value) in names:
+                names.update(target.id for target in statement.targets if type(target).__name__ == "Name")
+            elif kind == "FunctionDef" and not statement.decorator_list and _mentions(statement, names, deep=True):
+                names.add(statement.name)
+    return [one for one in body if _mentions(one, names) and (_name_of(one) in (None, name) or _is_used(one, names))]
+
+
+def _name_of(statement: Any) -> str | None:
+    """The name of the function that a statement defines."""
+    return statement.name if type(statement).__name__ in ("FunctionDef", "AsyncFunctionDef") else None
+
+
+def _is_used(statement: Any, names: set[str]) -> bool:
+    """Whether a function is given to what is named, by a decorator or a default."""
+    return any(_mentions(one, names) for one in (*statement.decorator_list, statement.args))
+
+
+def _root(node: Any) -> str:
+    """The name that an attribute, an item or the result of a method is taken of."""
+    while type(node).__name__ in ("Attribute", "Call", "Subscript", "Await"):
+        node = node.func if type(node).__name__ == "Call" else node.value
+    return getattr(node, "id", "")
 
 
 def _is_of_the_program(statement: Any) -> bool:
     """Whether a statement is `if __name__ == "__main__":`."""
-    return _mentions(statement.test, "__name__")
+    return type(statement).__name__ == "If" and _mentions(statement.test, {"__name__"})
 
 
 def _is_shown(statement: Any) -> bool:
@@ -193,19 +218,19 @@ def _is_shown(statement: Any) -> bool:
     return type(statement).__name__ == "Expr" and getattr(getattr(call, "func", None), "id", None) == "print"
 
 
-def _mentions(node: Any, name: str) -> bool:
+def _mentions(node: Any, names: set[str], *, deep: bool = False) -> bool:
     """Whether code names something, other than in the bodies of functions, which run later."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
         kind = type(node).__name__
-        if kind == "Name" and node.id == name:
+        if kind == "Name" and node.id in names:
             return True
-        if kind in ("FunctionDef", "AsyncFunctionDef", "ClassDef") and node.name == name:
+        if kind in ("FunctionDef", "AsyncFunctionDef", "ClassDef") and node.name in names:
             return True
-        if kind == "alias" and (node.asname or node.name.partition(".")[0]) == name:
+        if kind == "alias" and (node.asname or node.name.partition(".")[0]) in names:
             return True
-        later = ("body",) if kind in ("FunctionDef", "AsyncFunctionDef", "Lambda") else ()
+        later = () if deep or kind not in ("FunctionDef", "AsyncFunctionDef", "Lambda") else ("body",)
         for field in getattr(node, "_fields", ()):
             if field not in later:
                 value = getattr(node, field, None)

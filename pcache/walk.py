@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import types
 from collections import deque
 from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -323,7 +324,9 @@ class Walk:
             token = self.package(module, value.__qualname__)
             return ("held", token, self.values.held(value, path)) if value.__closure__ else token
         if is_a(value, type):
-            if is_user_code(value) or not module_name(value):
+            # Before Python 3.12 `make_dataclass` says that its classes are of `types`.
+            made_here = module_name(value) == "types" and qualname_of(value) not in vars(types)
+            if made_here or is_user_code(value) or not module_name(value):
                 return self.labelled(value, path)
             token = self.package(module_name(value), qualname_of(value))
             virtual = self.registered(value)

@@ -35,6 +35,17 @@ PROGRAMS = {
         "main": "import contextlib\nC = contextlib.ExitStack()\nC.callback(print, N)\ndef it(): return C"
     },
     "in what is set in it": {"main": "import queue\nC = queue.Queue()\nC.size = N\ndef it(): return C"},
+    "in what is done with another name of it": {
+        "main": "import sqlite3\nC = sqlite3.connect(':memory:')\ncursor = C.cursor()\ncursor.execute('select N')\n"
+        "def it(): return C"
+    },
+    "in a function that knows it and is called": {
+        "main": "import queue\nC = queue.Queue()\ndef fill():\n    C.put(N)\nfill()\ndef it(): return C"
+    },
+    "in a decorator that knows it": {
+        "main": "import queue\nC = queue.Queue()\ndef fill(f):\n    C.put(N)\n    return f\n@fill\ndef one(): pass\n"
+        "def it(): return C"
+    },
     "in a branch": {
         "main": "import itertools\nif N == 1:\n    C = iter('a')\nelse:\n    C = iter('b')\ndef it(): return C"
     },
@@ -90,6 +101,7 @@ def test_an_edit_of_what_makes_an_object(where: str, tmp_path: Path) -> None:
 LEFT_OUT = {
     "another statement": "C = iter('a')\nother = N\ndef it(): return C",
     "a function that uses it": "C = iter('a')\ndef other(): return next(C), N\ndef it(): return C",
+    "a call of a function that does not use it": "C = iter('a')\ndef other(): return N\nother()\ndef it(): return C",
     "what only the program does": "C = iter('a')\ndef it(): return C\nif __name__ == '__main__':\n    next(C), N",
     "what is printed": "C = iter('a')\ndef it(): return C\nprint(C, N, file=__import__('sys').stderr)",
     "a lock": "import threading\nC = threading.Lock()\nD = C, N\ndef it(): return C",
