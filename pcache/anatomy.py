@@ -51,7 +51,7 @@ _COUNTS = frozenset(("_creation_order", "creation_counter", "_creation_counter",
 _SIZE = type.__dict__["__basicsize__"].__get__
 _HEAP, _POINTER = 1 << 9, 8  # of classes that statements make; bytes
 _MISSING = object()
-_UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__", "__signature__"))
+_UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__", "__signature__", "__vectorcalloffset__"))
 _OPEN = frozenset(("functools", "wrapt"))  # packages whose objects of C hold nothing but what they refer to
 
 
@@ -78,6 +78,7 @@ class Anatomy:
         self._is_known = is_known
         self._write = write
         self._found: list[object] = []
+        self._hashes: set[int] = set()  # of texts: others in each process
         self._numbers: dict[int, int] = {}  # by id
         self._kept: list[object] = []  # so that no other object gets an id meanwhile
 
@@ -104,6 +105,7 @@ class Anatomy:
             waiting.extend(reversed(pieces))
             if len(self._found) + len(waiting) > _MOST_PIECES:
                 raise TooMuch
+        self._hashes = {hash(part) for part in self._found if type(part) is str}
         return [self._written(part) for part in self._found]
 
     def _pieces(self, part: Any) -> list[Any]:
@@ -146,10 +148,12 @@ class Anatomy:
         return pieces
 
     def _written(self, part: object) -> object:
-        """A part without what is of this process alone: the addresses of objects."""
+        """A part without what is of this process alone: the addresses of objects, the hashes of texts."""
         if type(part) is _Known:
             return ("known", self._write(part.part))
-        if type(part) is int and part > _SMALLEST_ADDRESS:
+        if type(part) is int and abs(part) > _SMALLEST_ADDRESS:
+            if part in self._hashes:
+                return "hash of a text"
             address = next((one for one in (part, part << _HASH_SHIFT) if one in self._numbers), None)
             self.addresses += address is not None
             return part if address is None else ("address", self._numbers[address])

@@ -8,6 +8,7 @@ of types and live in modules that are loaded when an object of such a library is
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pcache.additions import (
@@ -158,19 +159,22 @@ def resolve(cls: type) -> Reducer | None:
     """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
     reducer = declared = _declared(cls)
     if declared is None:
-        reducer = _brought(cls)
-        for has_shape, first in _by_shape:
-            if has_shape(cls):
-                reducer = _in_turn(first, reducer)
+        reducer = _shaped(cls, _brought(cls))
     return resolved.keep(cls, reducer)
 
 
-def _in_turn(first: Reducer, second: Reducer | None) -> Reducer:
-    def reduce(obj: Any, encoder: Encoder) -> object:
-        content = first(obj, encoder)
-        return second(obj, encoder) if content is NotImplemented and second is not None else content
+def _shaped(cls: type, reducer: Reducer | None) -> Reducer | None:
+    """A reducer for objects of a class after those of the shapes that it has."""
+    for has_shape, first in _by_shape:
+        if has_shape(cls):
+            reducer = partial(in_turn, first, reducer)
+    return reducer
 
-    return reduce
+
+def in_turn(first: Reducer, second: Reducer | None, obj: Any, encoder: Encoder) -> object:
+    """What one reducer says of an object, or else another one."""
+    content = first(obj, encoder)
+    return second(obj, encoder) if content is NotImplemented and second is not None else content
 
 
 def _brought(cls: type) -> Reducer | None:
@@ -249,7 +253,7 @@ def _without_memos(obj: Any, encoder: Encoder) -> object:
 
 def _first_look(obj: Any, _encoder: Encoder) -> object:
     """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
-    resolved.keep(type(obj), None)
+    resolved.keep(type(obj), _shaped(type(obj), None))
     attempt(tell_of_files, obj)
     return NotImplemented
 

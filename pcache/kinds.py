@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any
 
-from pcache.dispatch import AS_PICKLED, resolve, resolved
+from pcache.dispatch import AS_PICKLED, in_turn, resolve, resolved
 from pcache.keys import module_name
-from pcache.looking import attributes_of, is_a, is_exactly, member, module_of, qualname_of
+from pcache.looking import attributes_of, class_name, is_a, is_exactly, member, module_of, qualname_of
 from pcache.provenance import is_user_module
 
 # How objects of the standard library count whose state is not what a program wrote (`os.environ`), is another one in
@@ -42,6 +43,7 @@ _KINDS = {
         AS_VALUE,
     ),
 }
+CYTHON = frozenset(("cython_function_or_method", "fused_cython_function"))  # each module has such classes of its own
 _BY_REFERENCE = (FunctionType, type, ModuleType)
 _BUILT = frozenset((list, tuple, dict))
 _HOLDERS = (set, frozenset, MethodType, MappingProxyType)  # taken apart with what they hold
@@ -71,7 +73,11 @@ def is_known(part: Any) -> bool:
         return False
     if cls is BuiltinFunctionType:
         return part.__self__ is None or is_a(part.__self__, ModuleType) or known_as(part) is not None
-    if is_a(part, _BY_REFERENCE) or any(member(cls, name) is not None for name in ("_member_map_", "__pcache_key__")):
+    if (
+        is_a(part, _BY_REFERENCE)
+        or class_name(part) in CYTHON
+        or any(member(cls, name) is not None for name in ("_member_map_", "__pcache_key__"))
+    ):
         return True
     if kind_of(part) in (BY_CLASS, BY_MAKING):
         return True
@@ -82,7 +88,11 @@ def is_known(part: Any) -> bool:
 
 
 def _reducer_of(cls: type) -> Any:
-    return resolved[id(cls)] if id(cls) in resolved else resolve(cls)
+    """What writes objects of a class, whatever their shape."""
+    reducer: Any = resolved[id(cls)] if id(cls) in resolved else resolve(cls)
+    while type(reducer) is partial and reducer.func is in_turn:
+        reducer = reducer.args[1]
+    return reducer
 
 
 def known_as(method: Any) -> tuple[str, str] | None:

@@ -27,8 +27,20 @@ from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
 from pcache.guards import READERS, Attributes, Encoding
 from pcache.keys import Nesting, encode, module_name, type_name
-from pcache.kinds import BY_CLASS, BY_MAKING, IN_PARTS, is_known, kind_of, known_as, name_in_package
-from pcache.looking import bases_of, class_name, is_a, is_exactly, kept, look, member, members_of, qualname_of, text
+from pcache.kinds import BY_CLASS, BY_MAKING, CYTHON, IN_PARTS, is_known, kind_of, known_as, name_in_package
+from pcache.looking import (
+    bases_of,
+    class_name,
+    is_a,
+    is_exactly,
+    kept,
+    look,
+    member,
+    members_of,
+    module_of,
+    qualname_of,
+    text,
+)
 from pcache.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
 
@@ -166,6 +178,8 @@ class Values:
             return ("object", self.reference(type(part), path))
         if kind == BY_MAKING:
             return self.machinery(part, path)
+        if class_name(part) in CYTHON and module_of(part):
+            return self._walk.package(module_of(part), qualname_of(part))
         if (known := name_in_package(part)) and not is_a(part, BY_REFERENCE):
             return self._walk.package(*known)
         return self.reference(part, path)
