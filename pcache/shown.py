@@ -18,6 +18,7 @@ from pcache.culprit import attempt
 from pcache.fingerprint import Fingerprint
 from pcache.looking import attributes_of, bases_of, is_a, look, member, members_of, module_of, qualname_of
 from pcache.memo import OfCode
+from pcache.mentions import OF_CLASSES
 from pcache.parts import digest_of
 from pcache.walk import Walk
 
@@ -86,7 +87,7 @@ class Shown(Walk):
         members = members_of(cls)
         held: list[object] = [qualname_of(cls), self._annotations(cls, path)]
         held += self._named(members, [name for name in _OF_CLASSES if name in members], path)
-        for name in sorted(name for name in members if type(name) is str and name not in _OWN):
+        for name in sorted(name for name in members if type(name) is str and name not in _OWN | OF_CLASSES):
             value = members[name]
             if is_a(value, FunctionType) and is_of_attrs(value.__code__):
                 continue  # as the fields say
