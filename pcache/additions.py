@@ -17,7 +17,7 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.culprit import attempt
-from pcache.looking import attributes_of, bases_of, look, members_of, module_of, qualname_of, slots_of
+from pcache.looking import attributes_of, bases_of, look, member, members_of, module_of, qualname_of, slots_of
 from pcache.memo import ByClass
 from pcache.provenance import is_user_code
 
@@ -290,7 +290,11 @@ def _set(obj: Any, values: dict[str, Any]) -> None:
         slots |= _fields(cls).keys()
     for name, value in values.items():
         if name in slots:
-            object.__setattr__(obj, name, value)
+            slot = member(type(obj), name)
+            if type(slot) is MemberDescriptorType:
+                slot.__set__(obj, value)  # some classes written in C refuse the `__setattr__` of `object`
+            else:
+                object.__setattr__(obj, name, value)
         else:
             getattr(obj, "__dict__", {})[name] = value
 
@@ -334,7 +338,7 @@ def _known_to_all(base: type) -> frozenset[str]:
 def set_by(cls: type) -> set[str]:
     """The attributes that the methods of a class set."""
     names = set()
-    for function in (function for member in members_of(cls).values() for function in _functions(member)):
+    for function in (function for one in members_of(cls).values() for function in _functions(one)):
         code, high = function.__code__, 0
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
             if op == _STORE_ATTR:

@@ -268,9 +268,10 @@ def _code_by_identity(part: object) -> object:
 
 
 def registered(cls: type) -> list[type]:
-    """The classes of the user's that an abstract class was told to take for its subclasses."""
+    """The classes that an abstract class was told to take for its subclasses; of a package's class, the user's."""
     if "_abc_impl" not in vars(cls):
         return []
     found, _ = attempt(_get_dump, cls)
     known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
-    return sorted(filter(is_user_code, known), key=lambda one: (module_of(one), qualname_of(one)))
+    counted = known if is_user_code(cls) else filter(is_user_code, known)
+    return sorted(counted, key=lambda one: (module_of(one), qualname_of(one)))

@@ -62,8 +62,17 @@ def kind_of(value: object) -> int | None:
     root = module.partition(".")[0]
     if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple, Enum)):
         return None
+    if module == "logging" and _is_made_by_hand(value):
+        return BY_MAKING
     names = (f"{module}.{qualname_of(cls)}", module, root)
     return next((_KINDS[name] for name in names if name in _KINDS), None)
+
+
+def _is_made_by_hand(value: Any) -> bool:
+    """Whether a logger is none that `getLogger` gives out, which say nothing of what a program computes."""
+    logging = sys.modules["logging"]
+    known = logging.Logger.manager.loggerDict.get(attributes_of(value).get("name"))
+    return type(value) is logging.Logger and known is not value and logging.root is not value
 
 
 def is_known(part: Any) -> bool:

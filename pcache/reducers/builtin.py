@@ -13,6 +13,7 @@ from pcache.culprit import attempt
 from pcache.dispatch import register_reducer
 from pcache.errors import Uncached
 from pcache.looking import MOCKED
+from pcache.named import instance
 
 if TYPE_CHECKING:
     from pcache.keys import Encoder
@@ -53,6 +54,12 @@ def _match(match: Any, _encoder: Encoder) -> object:
     return (match.re, match.string, match.pos, match.endpos, match.regs, match.lastindex, match.lastgroup)
 
 
+def _generator(generator: Any, _encoder: Encoder) -> object:
+    """A generator by its state; the hidden one of a package by its name, as functions that draw from it count."""
+    place = instance(generator)
+    return NotImplemented if place is None else place.content()
+
+
 def _dict_view(view: Any, _encoder: Encoder) -> object:
     """`d.keys()`, `d.values()` and `d.items()` by the dict, which they give access to."""
     return view.mapping
@@ -67,6 +74,8 @@ for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
     register_reducer(_name, _path, subclasses=True)
 register_reducer("zoneinfo.ZoneInfo", _zone)
 register_reducer("re.Match", _match)
+register_reducer("random.Random", _generator)
+register_reducer("numpy.random.mtrand.RandomState", _generator)
 register_reducer(memoryview, _memory)
 register_reducer(MappingProxyType, _proxy)
 for _name in ("dict_keys", "dict_values", "dict_items"):

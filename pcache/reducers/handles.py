@@ -132,6 +132,15 @@ def _is_local(reduced: Any) -> bool:
     return all(name == "LocalFileSystem" for name in names if "FileSystem" in name)
 
 
+def _parquet(fragment: Any, encoder: Encoder) -> object:
+    """A file of a dataset. Before it is read its pickle names no groups of rows, and afterwards all of them."""
+    reduced = fragment.__reduce_ex__(_PROTOCOL)
+    make, (*parts, groups) = reduced[:2]
+    if groups is not None and len(groups) == fragment.metadata.num_row_groups:
+        groups = None
+    return (type(fragment), [make, parts, groups], _contents(fragment, reduced, encoder, _LOCAL))
+
+
 def _refuse(way_out: str) -> Any:
     def reduce(_obj: object, _encoder: Encoder) -> object:
         raise TypeError(f"{_WAY_OUT}{way_out}")
@@ -211,3 +220,4 @@ for _name in ("nibabel.fileholders.FileHolder", "xarray.core.datatree.DataTree")
 for _name in ("dask.utils.SerializableLock", "xarray.backends.locks.SerializableLock"):
     register_reducer(_name, _lock)
 register_reducer("sqlalchemy.orm.state.InstanceState", _row)
+register_reducer("pyarrow._dataset_parquet.ParquetFileFragment", _parquet)

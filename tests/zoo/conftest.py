@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -27,7 +29,8 @@ def played(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
         found = folder / f"zoo-{name}.json"
         with filelock.FileLock(f"{found}.lock"):
             if not found.exists():
-                found.write_text(json.dumps(play(folder / f"zoo-{name}", *arguments)))
+                place = Path(tempfile.mkdtemp(prefix=f"zoo-{name}-", dir=folder)) / "played"
+                found.write_text(json.dumps(play(place, *arguments)))
         faults: Any = json.loads(found.read_text())
         return faults  # type: ignore[no-any-return]
 
