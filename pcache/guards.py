@@ -24,6 +24,7 @@ from pcache.kinds import is_known
 from pcache.looking import attributes_of, content_of, is_a, members_of, module_of, qualname_of
 from pcache.parts import BY_REFERENCE
 from pcache.provenance import is_user_code
+from pcache.remembered import memos_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,12 +50,17 @@ READERS: dict[type, Read] = {dict: _pairs, MappingProxyType: _pairs, list: tuple
 
 
 class Attributes:
-    """Reads what an instance holds, without the attributes that its methods count up."""
+    """Reads what an instance holds, without the attributes that its methods count up.
 
-    __slots__ = ("_without",)
+    `filled` are those that its `cached_property` fill in when they are first asked for.
+    """
 
-    def __init__(self, without: frozenset[str]) -> None:
+    __slots__ = ("_without", "filled")
+
+    def __init__(self, cls: type, without: frozenset[str] = frozenset()) -> None:
+        memos = memos_of(cls)
         self._without = without
+        self.filled = memos.names if memos is not None else frozenset()
 
     def __call__(self, instance: object) -> tuple[Any, ...]:
         held = attributes_of(instance)
@@ -211,7 +217,7 @@ class Guards:
             changed |= members ^ members_now
         for (read, _, content), (_, _, content_now) in zip(self._often + self._seldom, often + seldom, strict=True):
             if type(read) is Attributes:
-                changed |= {name for name, _ in set(_items(content)) ^ set(_items(content_now))}
+                changed |= {name for name, _ in set(_items(content)) ^ set(_items(content_now))} - read.filled
             elif type(read) is not Encoding and not self._mutates and not _same(content, content_now):
                 return None
         return (names, cells, classes, often + seldom) if changed <= self._stored else None

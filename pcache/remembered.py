@@ -62,24 +62,24 @@ class Memos:
     Whatever it is, only what cannot change, or only what is empty.
     """
 
-    __slots__ = ("_any_value", "_dict", "_empty", "_names", "_seen", "_slots", "_unchangeable")
+    __slots__ = ("_any_value", "_dict", "_empty", "_seen", "_slots", "_unchangeable", "names")
 
     def __init__(self, cls: type, any_value: set[str], unchangeable: set[str], empty: set[str]) -> None:
         self._any_value, self._unchangeable, self._empty = any_value, unchangeable, empty
-        self._names = frozenset(any_value | unchangeable | empty)
+        self.names = frozenset(any_value | unchangeable | empty)
         self._seen: tuple[int, frozenset[str]] = (0, frozenset())
         self._dict = next(
             (members_of(base)["__dict__"] for base in bases_of(cls) if "__dict__" in members_of(base)), None
         )
-        found = ((name, member(cls, name)) for name in sorted(self._names))
+        found = ((name, member(cls, name)) for name in sorted(self.names))
         self._slots = [(name, slot) for name, slot in found if type(slot) is MemberDescriptorType]
 
     def filled(self, obj: object) -> dict[str, Any]:
         """What an object remembers just now that does not count, by name."""
         attributes = self._dict.__get__(obj) if type(self._dict) is GetSetDescriptorType else {}
         found: dict[str, Any] = {}
-        if not self._names.isdisjoint(attributes):
-            found = {name: attributes[name] for name in self._names & attributes.keys()}
+        if not self.names.isdisjoint(attributes):
+            found = {name: attributes[name] for name in self.names & attributes.keys()}
         for name, slot in self._slots:
             try:
                 found[name] = slot.__get__(obj)

@@ -219,7 +219,7 @@ class Values:
         if (kind := kind_of(value)) in (BY_CLASS, BY_MAKING):
             return self.machinery(value, path)
         if type_name(cls) in _NAMESPACES:
-            self._walk.watch(value, Attributes(frozenset()))
+            self._walk.watch(value, Attributes(cls))
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
@@ -306,7 +306,7 @@ class Values:
             return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
         if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
-        self._walk.watch(value, Attributes(_counters(type(value))))
+        self._walk.watch(value, Attributes(type(value), _counters(type(value))))
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:

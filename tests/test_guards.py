@@ -210,6 +210,25 @@ def test_what_the_function_itself_changes_is_no_other_version(cache: Cache) -> N
     assert COUNTED.own == 2
 
 
+class Lazy:
+    """Loads something when it is first asked for."""
+
+    @functools.cached_property
+    def model(self) -> list[int]:
+        return [2]
+
+
+LAZY = Lazy()
+
+
+def test_what_is_loaded_on_demand_is_no_other_version(cache: Cache) -> None:
+    """A `cached_property` of a global that the first call fills in."""
+    cached = cache.cached(lambda n: n * LAZY.model[0])
+    before = cached.function_id
+    assert [cached(1), cached(2), cached(1)] == [2, 4, 2]
+    assert (cached.function_id, cached.cache_info().currsize) == (before, 2)
+
+
 def test_a_recursive_function_with_a_memo(cache: Cache) -> None:
     """What it changed so far is no other version for the calls that it makes itself."""
     seen: list[int] = []
