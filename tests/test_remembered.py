@@ -28,13 +28,14 @@ def a_program_with_a_source(monkeypatch: pytest.MonkeyPatch) -> None:
 Uses = tuple[Callable[[], Any], Callable[[Any], object]]
 
 
+# What they remember has names that no other module of these tests has in its text: one that may assign to them counts.
 @dataclasses.dataclass
 class Order:
     prices: tuple[int, ...] = (1, 2)
     rate: int = 3
 
     @functools.cached_property
-    def amount(self) -> int:
+    def remembered_amount(self) -> int:
         return sum(self.prices) * self.rate
 
     @functools.cached_property
@@ -51,7 +52,7 @@ class Order:
 
 class Table(dict[str, int]):
     @functools.cached_property
-    def amount(self) -> tuple[int, ...]:
+    def remembered_amount(self) -> tuple[int, ...]:
         return tuple(self.values())
 
 
@@ -65,7 +66,7 @@ class Model(BaseModel):
 
 class Empty:
     @functools.cached_property
-    def answer(self) -> int:
+    def remembered_answer(self) -> int:
         return 42
 
 
@@ -74,10 +75,10 @@ def frame() -> pd.DataFrame:
 
 
 OWN: dict[str, Uses] = {
-    "dataclass": (Order, lambda order: order.amount),
-    "dict": (lambda: Table(a=1), lambda table: table.amount),
+    "dataclass": (Order, lambda order: order.remembered_amount),
+    "dict": (lambda: Table(a=1), lambda table: table.remembered_amount),
     "model": (Model, lambda model: model.doubled_price),
-    "no other state": (Empty, lambda empty: empty.answer),
+    "no other state": (Empty, lambda empty: empty.remembered_answer),
     "groups": (lambda: frame().groupby("a"), lambda groups: (groups.sum(), groups.groups, groups.indices)),
     "groups of a column": (lambda: frame().groupby("a")["b"], lambda groups: (groups.mean(), groups.ngroups)),
     "window": (lambda: frame().rolling(2), lambda window: window.sum()),
@@ -206,7 +207,7 @@ def test_one_result_for_an_object_that_is_used_meanwhile(tmp_path: Path) -> None
     """The function that is cached uses its argument, too."""
     cache = Cache(tmp_path, signing_key=bytes(32))
     order = Order()
-    total = cache.cached(lambda order: runs.append(1) or order.amount)
+    total = cache.cached(lambda order: runs.append(1) or order.remembered_amount)
     runs: list[int] = []
     for _ in range(3):
         total(order)
