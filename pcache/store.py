@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pcache.reader import Address, Loaded
     from pcache.trust import Keyring
 
+_MAKERS = 20  # processes of a group that make a folder at once: each may put its own in the place of an empty one
 T = TypeVar("T")
 
 TAG_FILE = "CACHEDIR.TAG"
@@ -141,11 +142,16 @@ class Store(Shards):
             self._keep_tag()
         if shard not in self._checked_shards:
             self._check_shard(shard)  # a refresh or a put comes here without a lookup
-        try:
-            return take(path, owner, self.access)
-        except FileNotFoundError:
-            self._make_shard(os.path.dirname(path))
-            return take(path, owner, self.access)
+        for _ in range(_MAKERS):
+            try:
+                return take(path, owner, self.access)
+            except FileNotFoundError as error:
+                pass_on(error)
+            try:
+                self._make_shard(os.path.dirname(path))
+            except FileNotFoundError as error:
+                pass_on(error)
+        return take(path, owner, self.access)
 
     def _keep_tag(self) -> None:
         """Have the tag look used, or be there again: what removes old files takes one that nobody touches."""
