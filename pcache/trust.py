@@ -221,11 +221,13 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
     except FileExistsError:
         return False
     finally:
-        os.closerange(fd, fd + 1)
         try:
-            os.unlink(temporary)
-        except OSError as error:
-            pass_on(error)  # else renamed; or a leftover, which a sweep removes
+            os.closerange(fd, fd + 1)
+        finally:  # an interrupt may come between the two
+            try:
+                os.unlink(temporary)
+            except OSError as error:
+                pass_on(error)  # else renamed; or a leftover, which a sweep removes
     return True
 
 
