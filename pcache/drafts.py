@@ -143,6 +143,7 @@ class PrivateClaim:
 
     fd = -1  # nobody reads what its owner waits for
     lost = False
+    _over = True  # until the draft is there
 
     def __init__(self, entry_path: str, owner: Record, access: Access = PRIVATE, *, locks: bool = True) -> None:
         self.entry_path = entry_path
@@ -159,6 +160,11 @@ class PrivateClaim:
         except BaseException:
             unlink_if_there(self.path)  # nobody else has this name
             raise
+        self._over = False
+
+    def __del__(self) -> None:
+        if not self._over:  # an interrupt came before whoever asked for it had it
+            self.abandon()
 
     def __enter__(self) -> Self:
         return self
@@ -199,10 +205,12 @@ class PrivateClaim:
     def abandon(self) -> bool:
         """Remove the draft; return whether it was there."""
         try:
-            return self.is_standing() and unlink_if_there(self.path)
+            removed = self.is_standing() and unlink_if_there(self.path)
         except OSError as error:
             pass_on(error)  # else a leftover, which a sweep removes
-            return False
+            removed = False
+        self._over = True
+        return removed
 
 
 def draft_path(entry_path: str) -> str:

@@ -85,7 +85,8 @@ class OpenFolder(NamedTuple):
 
     def open(self, path: str, flags: int) -> int:
         """Open a file in it for writing, by name or by path, as `Access.open` does."""
-        return open_plain(*self.at(os.path.basename(path)), flags, shared=self.shared)
+        path, below = self.at(os.path.basename(path))
+        return open_plain(path, below, flags, shared=self.shared)  # without a `*`: nothing comes before it is returned
 
     def make(self, name: str) -> None:
         """Make a folder in it with our rights, unless it is there."""
