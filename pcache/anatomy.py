@@ -31,13 +31,13 @@ from pcache.culprit import attempt
 from pcache.keys import encode, type_name
 from pcache.looking import attributes_of, bases_of, flags_of, is_a, is_exactly, look, member, members_of, module_of
 from pcache.memo import ByClass
+from pcache.parts import SCALARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.additions import Author
 
-SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
 _MOST, _MOST_PIECES = 5_000, 100_000  # objects looked at, and what they hold: 50 ms
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 _NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text

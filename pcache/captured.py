@@ -56,7 +56,7 @@ class Captured:
         found = fingerprint_of_captured(self._function, self._itself)
         if found.uncached:
             raise Uncached(found.uncached)
-        for value, _ in found.unknown:
+        for value in found.unknown:
             warn_once(
                 (module_name(self._function), self._label, "closure"),
                 f"{self._label} captures a {qualname_of(type(value))}, which has no key: its results are found again"

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from pcache.errors import PcacheWarning
-from pcache.looking import bases_of, member, module_of, qualname_of
+from pcache.looking import bases_of, full_name, member, module_of, qualname_of
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def tell_of_files(obj: Any) -> None:
         return
     for text in texts_in(obj.__reduce_ex__(_PROTOCOL)):
         if os.path.isabs(text) and os.path.isfile(text):
-            name = f"{module_of(type(obj))}.{qualname_of(type(obj))}"
+            name = full_name(type(obj))
             warn_once(
                 (name, "counts by its path"),
                 f"a {name} in a key counts by its path, not by what is in it ({text}). If the file may change, pass"

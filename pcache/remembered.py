@@ -16,7 +16,7 @@ import sys
 from types import GetSetDescriptorType, MemberDescriptorType
 from typing import Any
 
-from pcache.looking import bases_of, class_name, is_a, look, member, members_of, module_of, qualname_of
+from pcache.looking import bases_of, class_name, full_name, is_a, look, member, members_of
 from pcache.memo import ByClass
 from pcache.provenance import is_user_code, is_user_module
 
@@ -126,8 +126,8 @@ def _find(cls: type) -> Memos | None:
                 of_libraries.add(_KEEPING[kind])
             elif kind in _REMEMBERING or is_a(value, functools.cached_property):
                 (of_users if is_user_code(base) else of_libraries).add(name)
-        of_libraries.update(_FILLED.get(_full_name(base), ()))
-        empty.update(_EMPTY_OR_NONE.get(_full_name(base), ()))
+        of_libraries.update(_FILLED.get(full_name(base), ()))
+        empty.update(_EMPTY_OR_NONE.get(full_name(base), ()))
     return Memos(cls, of_libraries, of_users, empty) if of_libraries or of_users or empty else None
 
 
@@ -183,11 +183,7 @@ def _source_of(module: object) -> str | None:
 
 
 def _is_unchangeable(value: object, depth: int = 0) -> bool:
-    if _full_name(type(value)) in _UNCHANGEABLE:
+    if full_name(type(value)) in _UNCHANGEABLE:
         return True
     inner: Any = value if type(value) in (tuple, frozenset) and depth < _DEEP else None
     return inner is not None and all(_is_unchangeable(part, depth + 1) for part in inner)
-
-
-def _full_name(cls: type) -> str:
-    return f"{module_of(cls)}.{qualname_of(cls)}"

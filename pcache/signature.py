@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.culprit import attempt, described
 from pcache.errors import ConfigError, UnhashableArgument
-from pcache.looking import bases_of, class_name, is_a, kept, look, member, members_of, module_of, qualname_of
+from pcache.looking import bases_of, class_name, full_name, is_a, kept, look, member, members_of, module_of, qualname_of
 from pcache.summary import summarize_value
 from pcache.uses import handed_on, sees_order
 
@@ -130,7 +130,7 @@ def _bound_by(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _inner(wrapper: Callable[..., Any]) -> Callable[..., Any] | None:
     """What a wrapper calls with just what it was called with."""
-    if f"{module_of(type(wrapper))}.{qualname_of(type(wrapper))}" in _HANDING_ON:
+    if full_name(type(wrapper)) in _HANDING_ON:
         return look(wrapper, "__wrapped__")  # type: ignore[no-any-return]
     return handed_on(wrapper)  # type: ignore[no-any-return]
 

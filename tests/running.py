@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -45,4 +47,15 @@ def station(monkeypatch: pytest.MonkeyPatch, text: str, edits: tuple[tuple[str, 
     module.__file__ = "/nowhere/station.py"
     monkeypatch.setitem(sys.modules, "station", module)
     exec(compile(text, module.__file__, "exec"), vars(module))
+    return module
+
+
+def load(path: Path, name: str) -> Any:
+    """Import a file as a module of a name."""
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
     return module

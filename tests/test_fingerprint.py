@@ -7,7 +7,6 @@ at a time, not what is followed from them into others.
 from __future__ import annotations
 
 import collections
-import importlib.util
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from pcache.codes import facts_of
 from pcache.fingerprint import fingerprint_of
 from pcache.provenance import is_user_code
 from tests.key_values import Color, Frozen, Record, key_of
+from tests.running import load
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -429,17 +429,6 @@ def test_the_order_of_members_does_not_matter() -> None:
 
 
 # Whose code it is
-
-
-def load(path: Path, name: str) -> Any:
-    """Import a file as a module of a name."""
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
