@@ -8,7 +8,6 @@ password gives one.
 
 from __future__ import annotations
 
-import math
 import time
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.culprit import attempt
-from pcache.dispatch import FINGERPRINT
 from pcache.errors import ChangedArgumentWarning
 from pcache.keys import encode, encode_short, nesting_with
-from pcache.looking import is_exactly, look, module_of
+from pcache.looking import is_exactly
+from pcache.nesting import size_of
 from pcache.notices import warn_once
 
 if TYPE_CHECKING:
@@ -39,7 +38,6 @@ _SMALL = 64 << 10  # bytes that are looked at again whatever the run took; more 
 _ALWAYS = 3  # looks that are taken in any case
 _SHARE = 32  # part of the run and of what a miss takes, which the looks after these may take
 _MISS_NS = 200_000
-_FRAMES = frozenset(("pandas", "polars", "scipy"))  # whose objects have a shape, and cells of some eight bytes
 
 
 def digests_of(arguments: Iterable[tuple[str, Any]], large: LargeContents) -> dict[str, bytes]:
@@ -130,18 +128,11 @@ class _Again(dict[tuple[int, str], tuple[object, Any]]):
         super().__init__()
         self._before, self._limit = before, limit
 
-    def __contains__(self, known: Any) -> bool:
+    def __contains__(self, known: object) -> bool:
         if super().__contains__(known):
             return True
-        if known[1] != FINGERPRINT and known in self._before and _size(self._before[known][0]) > self._limit:
-            raise _Large
+        if known in self._before:
+            size = size_of(self._before[known][0])
+            if size is None or size > self._limit:
+                raise _Large
         return False
-
-
-def _size(owner: object) -> int:
-    """How many bytes reading something takes; more than any limit where only somebody else's code could tell."""
-    nbytes = look(owner, "nbytes")
-    if type(nbytes) is int:
-        return nbytes
-    shape = attempt(getattr, owner, "shape")[0] if module_of(type(owner)).partition(".")[0] in _FRAMES else None
-    return math.prod(shape) * 8 if type(shape) is tuple else 1 << 62

@@ -78,7 +78,7 @@ def _reduce_class(cls: type, encoder: Encoder) -> object:
 def _noted(code: Any, encoder: Encoder) -> Fingerprint:
     """The fingerprint of a part of a value; it is noted, with the files that it rests on, to be looked at again."""
     found = shown_by(code)
-    encoder.once(code, lambda: found, FINGERPRINT)
+    encoder.nesting.found[id(code), FINGERPRINT] = code, found
     if found.files:
         encoder.once(code, lambda: tuple(found.files), FILES)
     return found

@@ -34,8 +34,8 @@ class Fingerprint:
 
     `parts` says for people and for `explain` what was found, by label: `function helpers:clean`, `class models:Model`,
     `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
-    `unknown` are values that only this process can tell from others, with where they were met; `uncached` says why
-    calls are to be computed without the cache.
+    `unknown` are values that only this process can tell from others; `uncached` says why calls are to be computed
+    without the cache.
     """
 
     __slots__ = ("_guards", "_stale", "_unloaded", "digest", "files", "parts", "uncached", "unknown")

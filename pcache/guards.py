@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import operator
 from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
+from collections import deque
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.anatomy import Anatomy
+from pcache.anatomy import Anatomy, is_of_c, shown_of
 from pcache.culprit import attempt
 from pcache.keys import Nesting, encode
 from pcache.kinds import is_known
-from pcache.looking import attributes_of, content_of, is_a, members_of, module_of, qualname_of
+from pcache.looking import attributes_of, bases_of, content_of, is_a, members_of, module_of, qualname_of, slots_of
+from pcache.nesting import hashed_bytes
 from pcache.parts import BY_REFERENCE
 from pcache.provenance import is_user_code
 from pcache.remembered import memos_of
@@ -29,12 +31,18 @@ from pcache.remembered import memos_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pcache.keys import LargeContents
     from pcache.walk import Walk
 
     Read = Callable[[Any], tuple[Any, ...]]
     Watched = tuple[Read, Any, tuple[Any, ...]]
 
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
+# Of objects of these nothing changes in place, but for containers.
+IMMUTABLE = frozenset(
+    "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    " zoneinfo".split()
+)
 _EACH_CALL = 1000  # objects compared at each call, at most: 20 us
 _COST_OF_ONE = 10  # of a container besides its items, and of encoding an object times ten
 _MOST_PARTS = 500  # of an object that is taken apart again: 3 ms
@@ -50,20 +58,21 @@ READERS: dict[type, Read] = {dict: _pairs, MappingProxyType: _pairs, list: tuple
 
 
 class Attributes:
-    """Reads what an instance holds, without the attributes that its methods count up.
+    """Reads the attributes and slots of an instance, without those that its methods count up.
 
     `filled` are those that its `cached_property` fill in when they are first asked for.
     """
 
-    __slots__ = ("_without", "filled")
+    __slots__ = ("_has_slots", "_without", "filled")
 
     def __init__(self, cls: type, without: frozenset[str] = frozenset()) -> None:
         memos = memos_of(cls)
+        self._has_slots = any(map(slots_of, bases_of(cls)))
         self._without = without
         self.filled = memos.names if memos is not None else frozenset()
 
     def __call__(self, instance: object) -> tuple[Any, ...]:
-        held = attributes_of(instance)
+        held = shown_of(instance) if self._has_slots else attributes_of(instance)
         if not self._without.isdisjoint(held):
             held = {name: value for name, value in held.items() if name not in self._without}
         return (*held, *held.values())
@@ -72,25 +81,48 @@ class Attributes:
 class Encoding:
     """Reads what an object is encoded as: the same bytes object as long as it is the same.
 
-    Functions and classes in it count by identity here: they are guarded by themselves.
+    Functions and classes in it count by identity here: they are guarded by themselves. What the first reading hashes
+    is noted in `hashed`, so that it need not be hashed again at once.
     """
 
-    __slots__ = ("_digest", "size")
+    __slots__ = ("_digest", "_hashed", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, hashed: LargeContents | None = None) -> None:
         self._digest = b""
-        self.size = 0  # in bytes
+        self._hashed = hashed
+        self.size = 0  # in bytes, with what was hashed
 
     def __call__(self, value: object) -> tuple[Any, ...]:
-        chunks, error = attempt(encode, value, Nesting(_by_identity, straight=True))
+        nesting = Nesting(_by_identity, straight=True)
+        if self._hashed is not None:
+            nesting.found, self._hashed = self._hashed, None
+        chunks, error = attempt(encode, value, nesting)
         if error is not None:
             chunks, error = attempt(_parts_of, value)
         encoding = b"" if error is not None else b"".join(chunks)
-        self.size = len(encoding)
+        self.size = len(encoding) + hashed_bytes(nesting.found)
         digest = blake3(encoding).digest(16)
         if digest != self._digest:
             self._digest = digest
         return (self._digest,)
+
+
+# What is compared of instances of classes below these, whatever the classes say of going through them.
+_ITEMS: dict[type, Read] = {
+    dict: lambda table: (*dict.keys(table), *dict.values(table)),
+    list: lambda items: tuple(list.__iter__(items)),
+    set: lambda members: tuple(set.__iter__(members)),
+    deque: lambda items: tuple(deque.__iter__(items)),
+}
+
+
+def items_reader(cls: type) -> Read | None:
+    """What reads that which instances of a class of the user's hold besides attributes and slots; None for nothing."""
+    foreign = next(base for base in bases_of(cls) if not is_user_code(base))
+    for base, read in _ITEMS.items():
+        if issubclass(foreign, base):
+            return read
+    return Encoding() if module_of(foreign) not in IMMUTABLE and is_of_c(foreign) else None
 
 
 def _parts_of(value: object) -> Sequence[Any]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
+
+from pcache.culprit import attempt
+from pcache.looking import look, module_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -10,6 +14,8 @@ if TYPE_CHECKING:
     # What was found out about large contents: by id and by how they were read, the object and its digest or parts.
     LargeContents = dict[tuple[int, str], tuple[object, Any]]
 
+PLAIN_CONTENTS = ("content", "raw")  # of what `Encoder.once` keeps: digests of bytes, whatever encodes what is around
+_FRAMES = frozenset(("pandas", "polars", "scipy"))  # whose objects have a shape, and cells of some eight bytes
 SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected
 _MAX_GIVEN_UP = 16 << 20  # bytes; some seconds
 _UNFLUSHED = 4096  # bytes that a pickler may hold when it gives up, at a guess
@@ -65,3 +71,18 @@ class Nesting:
             self.given_up += size + _UNFLUSHED
             if self.given_up > _MAX_GIVEN_UP:
                 raise TooDeep("what is in sets or functions refers to itself in too many ways")
+
+
+def hashed_bytes(large: LargeContents) -> int:
+    """How many bytes were hashed of the contents that are noted in `large`, as far as these say how large they are."""
+    sizes = (size_of(owner) for (_, how), (owner, _) in large.items() if how in PLAIN_CONTENTS)
+    return sum(size for size in sizes if size is not None)
+
+
+def size_of(owner: object) -> int | None:
+    """How many bytes reading something takes; None where only somebody else's code could tell."""
+    nbytes = look(owner, "nbytes")
+    if type(nbytes) is int:
+        return nbytes
+    shape = attempt(getattr, owner, "shape")[0] if module_of(type(owner)).partition(".")[0] in _FRAMES else None
+    return math.prod(shape) * 8 if type(shape) is tuple else None

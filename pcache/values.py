@@ -25,7 +25,7 @@ from pcache.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_addresses, is
 from pcache.codes import facts_of
 from pcache.culprit import attempt
 from pcache.files import File, note, read_or_miss
-from pcache.guards import READERS, Attributes, Encoding
+from pcache.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
 from pcache.keys import Nesting, encode, module_name, type_name
 from pcache.kinds import BY_CLASS, BY_MAKING, CYTHON, IN_PARTS, is_known, kind_of, known_as, name_in_package
 from pcache.looking import (
@@ -41,12 +41,14 @@ from pcache.looking import (
     qualname_of,
     text,
 )
+from pcache.nesting import PLAIN_CONTENTS
 from pcache.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
 from pcache.provenance import is_user_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.keys import LargeContents
     from pcache.walk import Walk
 
 _METHODS = frozenset((MethodType, MethodWrapperType, BuiltinFunctionType))
@@ -59,11 +61,6 @@ _VALUE_MODULES = frozenset(
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
 _BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
 _NUMBERS = frozenset((int, float))
-# Of objects of these nothing changes in place.
-_IMMUTABLE = frozenset(
-    "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
-    " zoneinfo".split()
-)
 _MAX_ITEMS = 1000
 _MAX_NESTED = 50
 
@@ -134,9 +131,12 @@ class Values:
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as it would be an argument; without a key, by its parts."""
-        if type(value) in READERS or module_name(type(value)) not in _IMMUTABLE:
-            self._walk.watch(value, Encoding())
-        chunks, error = attempt(encode, value, Nesting(lambda part: self.reference(part, path), straight=straight))
+        hashed: LargeContents = {}
+        if type(value) in READERS or module_name(type(value)) not in IMMUTABLE:
+            self._walk.watch(value, Encoding(hashed))
+        nesting = Nesting(lambda part: self.reference(part, path), straight=straight)
+        nesting.found = {known: item for known, item in hashed.items() if known[1] in PLAIN_CONTENTS}
+        chunks, error = attempt(encode, value, nesting)
         if error is None:
             encoding = b"".join(chunks)
             if (
@@ -152,7 +152,7 @@ class Values:
 
     def unknown(self, value: object, path: str) -> object:
         """What has no key: its class; where no other object may stand for it, that very object."""
-        own = self._walk.only_this(value, path)
+        own = self._walk.only_this(value)
         return ("object", self.reference(type(value), path), *own)
 
     def in_parts(self, value: object, path: str) -> object:
@@ -166,10 +166,10 @@ class Values:
             found = anatomy.take_apart(value)
         except TooMuch:
             self.end(type(value))
-            return list(self._walk.only_this(value, path))
+            return list(self._walk.only_this(value))
         for cls, seen in anatomy.unseen.items():
             self.end(cls, seen=seen)
-        return [*found, *(self._walk.only_this(value, path) if anatomy.unseen else ())]
+        return [*found, *(self._walk.only_this(value) if anatomy.unseen else ())]
 
     def known(self, part: Any, path: str) -> object:
         """What stands for a part that is not taken apart."""
@@ -307,6 +307,8 @@ class Values:
         if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
         self._walk.watch(value, Attributes(type(value), _counters(type(value))))
+        if items := items_reader(type(value)):
+            self._walk.watch(value, items)
         return ("object", kind, self.nested(value, lambda: self.state(value, path)))
 
     def state(self, value: Any, path: str) -> object:

@@ -64,7 +64,7 @@ class Walk:
 
     def __init__(self, *, strict: bool = False) -> None:
         self.strict = strict  # of what has no key only that very object will do
-        self.unknown: list[tuple[object, str]] = []  # such objects, and where they were met
+        self.unknown: list[object] = []  # such objects
         self.parts = Parts()
         self.ends = Ends()
         self.values = Values(self)
@@ -76,7 +76,7 @@ class Walk:
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
-        self.watched: dict[int, Watched] = {}  # what is looked at again, by id
+        self.watched: dict[tuple[int, type], Watched] = {}  # what is looked at again, by id and how
         self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
         self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
         self.meets_mock = False
@@ -234,7 +234,9 @@ class Walk:
 
     def watch(self, value: Any, read: Read) -> None:
         """Have what `read` says of a value looked at again at each call; to be called before that is written."""
-        self.watched.setdefault(id(value), (read, value, read(value)))
+        known = id(value), type(read)
+        if known not in self.watched:
+            self.watched[known] = read, value, read(value)
 
     def registered(self, cls: type) -> list[type]:
         """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
@@ -242,11 +244,11 @@ class Walk:
             return []
         return self.abstract.setdefault(id(cls), (cls, registered(cls)))[1]
 
-    def only_this(self, value: object, path: str) -> tuple[object, ...]:
+    def only_this(self, value: object) -> tuple[object, ...]:
         """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
         if not self.strict:
             return ()
-        self.unknown.append((value, path))
+        self.unknown.append(value)
         return (process_token(), id(value))
 
     def class_part(self, cls: type, label: str, path: str) -> None:

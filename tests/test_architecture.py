@@ -22,10 +22,10 @@ PACKAGE = Path(pcache.__file__).parent
 
 # A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
 ORDER = """
-clocks counted depth errors eviction files folders looking method nesting opcodes reports tally
+clocks counted depth errors eviction files folders looking method opcodes reports tally
 forks interrupts memo
 culprit modes mounts units ways compression trust
-provenance
+provenance nesting
 additions endings keysource outfile plain sealed summary
 opened notices named extensions remembered
 hearsay
@@ -37,7 +37,8 @@ claim counters history home
 flights
 shards
 occupancy
-anatomy arguments differences kinds reader reducers codes parts unhashable
+arguments differences kinds reader reducers codes parts unhashable
+anatomy
 guards inspection making publishing sources store superseded uses
 values mentions libraries
 fences recompression removing room signature waiting walk

@@ -5,31 +5,30 @@ from __future__ import annotations
 import abc
 import builtins
 import functools
-import importlib
 import math
 import os
 import sys
+from collections import deque
 from functools import partial, singledispatch
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 import pytest
 
 from pcache import Cache
 from tests.processes import run
+from tests.running import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def program(text: str, tmp_path: Path, name: str = "guarded_program") -> ModuleType:
     """A module of the user's, loaded from a file."""
     (tmp_path / f"{name}.py").write_text(text)
-    spec = importlib.util.spec_from_file_location(name, tmp_path / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    module: ModuleType = load(tmp_path / f"{name}.py", name)
     return module
 
 
@@ -55,7 +54,7 @@ def held(n): return holder[0](n)
 WAYS = {
     "decorated": timer(price), "twice": timer(timer(price)), "partial": partial(price), "object": Shop(),
     "method": Shop().sell, "class method": Shop.all, "table": looked_up, "list": held,
-    "memo below": functools.lru_cache(lambda n: price(n)), "partial of decorated": partial(timer(price)),
+    "partial of decorated": partial(timer(price)),
 }
 """
 WAYS = "decorated|twice|partial|object|method|class method|table|list|partial of decorated".split("|")
@@ -149,6 +148,30 @@ def test_an_object_that_changes(make: Any, cache: Cache) -> None:
     assert cached(1) == 15
 
 
+class Slotted:
+    __slots__ = ("rate",)
+
+    def __init__(self) -> None:
+        self.rate = 1
+
+
+class Table(dict[str, int]):
+    pass
+
+
+class Listed(list[int]):
+    pass
+
+
+class Queued(deque[int]):
+    pass
+
+
+class Members(set[int]):
+    pass
+
+
+SLOTTED, TABLE, LISTED, QUEUED, MEMBERS = Slotted(), Table(a=1), Listed([1]), Queued([1]), Members([1])
 CONFIG: dict[str, Any] = {"rate": 2, "more": {"deep": [1]}}
 LIMITS = [1, 2, 3]
 SCALED = Scaled()
@@ -164,6 +187,11 @@ NAMES = {"a"}
         (lambda n: n + LIMITS[0], lambda: LIMITS.__setitem__(0, 40)),
         (lambda n: n * SCALED.factor, lambda: setattr(SCALED, "factor", 11)),
         (lambda n: n + len(NAMES), lambda: NAMES.add("b")),
+        (lambda n: n * SLOTTED.rate, lambda: setattr(SLOTTED, "rate", 5)),
+        (lambda n: n * TABLE["a"], lambda: TABLE.__setitem__("a", 5)),
+        (lambda n: n * LISTED[0], lambda: LISTED.__setitem__(0, 5)),
+        (lambda n: n * QUEUED[0], lambda: QUEUED.__setitem__(0, 5)),
+        (lambda n: n + len(MEMBERS), lambda: MEMBERS.add(9)),
     ],
 )
 def test_a_global_that_is_changed_in_place(function: Any, change: Any, cache: Cache) -> None:
@@ -345,3 +373,29 @@ def test_arrays_that_change_in_place(cache: Cache) -> None:
     assert both(2) == 13
     assert not both.exists(3)
     assert both(1) == 12
+
+
+def test_a_large_global_is_hashed_once_and_not_in_hits(cache: Cache) -> None:
+    np = pytest.importorskip("numpy")
+    large = np.arange(1_000_000)
+    cached = cache.cached(lambda n: n + int(large[0]))
+    hashed = counted_calls("content_digest", lambda: cached.key(1))
+    assert hashed == 1
+    assert cached(1) == 1
+    assert counted_calls("content_digest", lambda: cached(1)) == 0
+
+
+def counted_calls(name: str, action: Callable[[], object]) -> int:
+    """How often functions of a name are called meanwhile."""
+    calls = 0
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call" and frame.f_code.co_name == name
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return calls
