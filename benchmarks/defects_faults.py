@@ -300,17 +300,17 @@ def splice(bench: Bench, payload: bytes) -> None:
     """Replace the stream of pcache's entries; lengths and the header's check are made to fit, the tag cannot be."""
     from blake3 import blake3
 
-    from pcache import entry
+    from pcache.entry import format as entry_format
 
     for path in bench.cache.glob("v1/entries/*/*"):
         data = path.read_bytes()
-        header = entry.read_header(data, len(data))
-        start = entry.META_AT + header.meta_length
+        header = entry_format.read_header(data, len(data))
+        start = entry_format.META_AT + header.meta_length
         changed = header._replace(codec=0, stream_length=len(payload), stream_raw_length=len(payload))
-        packed = entry.HEADER.pack(*changed)[: -len(header.check)]
+        packed = entry_format.HEADER.pack(*changed)[: -len(header.check)]
         packed += blake3(packed).digest(len(header.check))
         rest = data[start + header.stream_length :]
-        path.write_bytes(data[: entry.HEADER_AT] + packed + data[entry.META_AT : start] + payload + rest)
+        path.write_bytes(data[: entry_format.HEADER_AT] + packed + data[entry_format.META_AT : start] + payload + rest)
 
 
 def sign_with_another_key(bench: Bench, payload: bytes) -> None:

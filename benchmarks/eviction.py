@@ -3,7 +3,7 @@
     python benchmarks/eviction.py           # minutes; rewrites the figures of docs/eviction.md and its plots
     python benchmarks/eviction.py --quick   # seconds; shorter traces, writes nothing
 
-The formula that is tried is `pcache.eviction.plan` itself. Traces come from seeds and from stored recordings, and times
+The formula that is tried is `pcache.eviction.policy.plan` itself. Traces come from seeds and from stored recordings, and times
 are those of the traces, so that the figures are the same on every machine.
 """
 
@@ -25,7 +25,7 @@ from eviction_policies import Policy, bound, clairvoyant, formula, greedy_dual, 
 from eviction_traces import DAY, GB, HOUR, MINUTE, Trace, all_traces  # noqa: E402 - the same
 from harness import table  # noqa: E402 - the same
 
-from pcache.eviction import value  # noqa: E402 - the same
+from pcache.eviction.policy import value  # noqa: E402 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +87,7 @@ def compare(traces: Sequence[Trace], sizes: Sequence[float]) -> Results:
 def check(trace: Trace, limit: float, computed: float) -> None:
     """See that the formula whose constants are varied is the one that the package has."""
     if len(trace.calls) < 20000 and simulate(trace, limit, Policy("", formula())).computed != computed:
-        raise SystemExit(f"formula() and pcache.eviction.value differ on {trace.name}")
+        raise SystemExit(f"formula() and pcache.eviction.policy.value differ on {trace.name}")
 
 
 def percent(share: float) -> str:

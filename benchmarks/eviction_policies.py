@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pcache.eviction import Limits, plan
+from pcache.eviction.policy import Limits, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class Policy:
-    """A way to rank entries; the lowest go. `rank` None means the real `pcache.eviction.plan`."""
+    """A way to rank entries; the lowest go. `rank` None means the real `pcache.eviction.policy.plan`."""
 
     name: str
     rank: Callable[[Facts], Floats] | None = None
@@ -136,7 +136,7 @@ class Stock:
 
 
 class Item(NamedTuple):
-    """One entry as `pcache.eviction` wants it."""
+    """One entry as `pcache.eviction.policy` wants it."""
 
     call: int
     key: str
@@ -183,7 +183,7 @@ def formula(
     """Rank by the logarithm of `cost**a * uses**b / size**c / (idle + k)**d / 2**(idle / half_life)`.
 
     What was used last goes last, up to the share of the bytes that is `spared`. The defaults are those of
-    `pcache.eviction.plan`.
+    `pcache.eviction.policy.plan`.
     """
 
     def rank(facts: Facts) -> Floats:

@@ -11,8 +11,9 @@ from unittest.mock import patch
 import subjects
 from harness import Section, Times, duration, race, settle
 
-from pcache import entry, reader
-from pcache.reader import Recent
+from pcache.entry import format as entry_format
+from pcache.entry import reader
+from pcache.entry.reader import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,9 +28,9 @@ def bare_open(path: str) -> tuple[int, os.stat_result]:
     return fd, os.fstat(fd)
 
 
-def bare_header(data: Any, _size: int) -> entry.Header:
+def bare_header(data: Any, _size: int) -> entry_format.Header:
     """What `entry.read_header` does when it believes everything."""
-    return entry.Header._make(entry.HEADER.unpack_from(data, entry.HEADER_AT))
+    return entry_format.Header._make(entry_format.HEADER.unpack_from(data, entry_format.HEADER_AT))
 
 
 @contextmanager
@@ -41,10 +42,10 @@ def unchecked() -> Iterator[None]:
 
     with (
         patch.object(reader, "open_entry", bare_open),
-        patch.object(entry, "read_header", bare_header),
-        patch.object(entry, "authenticate", believe),
-        patch.object(entry, "check_identity", believe),
-        patch.object(entry, "check_age", believe),
+        patch.object(entry_format, "read_header", bare_header),
+        patch.object(entry_format, "authenticate", believe),
+        patch.object(entry_format, "check_identity", believe),
+        patch.object(entry_format, "check_age", believe),
     ):
         yield
 

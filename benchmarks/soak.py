@@ -187,7 +187,7 @@ def main() -> None:
         folder, limit, seconds, amount, seed = options.work
         work(folder, limit, float(seconds), float(amount), int(seed))
         return
-    from pcache.units import parse_size
+    from pcache.text.units import parse_size
 
     limit = parse_size(options.limit)
     folder = tempfile.mkdtemp(dir=options.folder)

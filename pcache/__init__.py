@@ -1,8 +1,7 @@
 """A disk-backed function result cache: `@cached` makes a call that was made before return its stored result."""
 
 from pcache.cache import Cache, cached, default_cache
-from pcache.decorator import CachedFunction
-from pcache.dispatch import register_key
+from pcache.counters.tally import CacheInfo
 from pcache.errors import (
     ChangedArgumentWarning,
     ConfigError,
@@ -18,9 +17,10 @@ from pcache.errors import (
     UnpicklableResult,
     UnpicklableResultWarning,
 )
-from pcache.files import File
-from pcache.modes import disabled, refreshing
-from pcache.tally import CacheInfo
+from pcache.function import CachedFunction
+from pcache.keys.dispatch import register_key
+from pcache.keys.file import File
+from pcache.runtime.modes import disabled, refreshing
 
 __version__ = "0.1.0"
 

@@ -5,28 +5,38 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from pcache import callables, reducers  # noqa: F401 - register how functions, arrays and frames are written in keys
-from pcache.access import Access
-from pcache.config import resolve
-from pcache.decorator import CachedFunction
-from pcache.dispatch import register_reducer
+from pcache.config.options import Options, make_options
+from pcache.config.settings import resolve
 from pcache.errors import ConfigError
-from pcache.flow import Flow
-from pcache.interrupts import pass_on
-from pcache.keysource import Wanted, source_of
-from pcache.looking import is_a
+from pcache.fingerprint import reducers as _callables  # noqa: F401 - registers how functions and classes are written in keys
+from pcache.function import CachedFunction
+from pcache.keys import reducers as _reducers  # noqa: F401 - registers how arrays and frames are written in keys
+from pcache.keys.dispatch import register_reducer
 from pcache.method import CachedClassMethod
-from pcache.options import Options, make_options
-from pcache.store import Store
-from pcache.summary import summarize_value
-from pcache.trust import hidden
-from pcache.versions import label_of, name_of
+from pcache.objects.lookup import is_a
+from pcache.objects.summary import summarize_value
+from pcache.runtime.flow import Flow
+from pcache.signing.key_source import Wanted, source_of
+from pcache.signing.keyring import hidden
+from pcache.storage.local import Store
+from pcache.system.interrupts import pass_on
+from pcache.system.permissions import Access
+from pcache.versions.version import label_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
-    from pcache.reports import EntryInfo, FunctionStats, Period, Recompressed, Removed, Stats, Verified, VersionInfo
+    from pcache.insight.records import (
+        EntryInfo,
+        FunctionStats,
+        Period,
+        Recompressed,
+        Removed,
+        Stats,
+        Verified,
+        VersionInfo,
+    )
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -179,15 +189,15 @@ class Cache:
         Calls are counted from `since` on (seconds since 1970, to the hour). Reads names and sizes only, of more than
         100,000 entries those of a sample, unless `exact` is asked for: then it takes some 5 us an entry.
         """
-        from pcache import listings
+        from pcache.insight import listing
 
-        return listings.stats(self, since, exact=exact)
+        return listing.stats(self, since, exact=exact)
 
     def periods(self, since: float = 0.0) -> tuple[Period, ...]:
         """What was counted over time, by hour, and by day what is older than a month."""
-        from pcache import listings
+        from pcache.insight import listing
 
-        return listings.periods(self, since)
+        return listing.periods(self, since)
 
     def functions(self) -> Iterator[FunctionStats]:
         """The cached functions, the one with the most bytes first."""
@@ -195,18 +205,18 @@ class Cache:
 
     def entries(self, function: CachedFunction[..., Any] | str | None = None) -> Iterator[EntryInfo]:
         """The entries, of one function (or those whose name matches a pattern) or of all, the latest used first."""
-        from pcache import listings
+        from pcache.insight import listing
 
-        return listings.entries(self, function)
+        return listing.entries(self, function)
 
     def versions(self, function: CachedFunction[..., Any] | str | None = None) -> list[VersionInfo]:
         """The code versions of functions, those seen last first, each with what was edited since the one before.
 
         Nothing is imported: what the code on disk has is told by compiling it.
         """
-        from pcache import listings
+        from pcache.insight import listing
 
-        return listings.versions(self, function)
+        return listing.versions(self, function)
 
     def evict(
         self,
@@ -221,9 +231,9 @@ class Cache:
 
         Limits are kept by themselves while results are stored; this is for stricter ones, once.
         """
-        from pcache import upkeep
+        from pcache.maintenance import cleanup
 
-        return upkeep.evict(self, max_size, max_entries, max_age, function, dry_run=dry_run)
+        return cleanup.evict(self, max_size, max_entries, max_age, function, dry_run=dry_run)
 
     def clear(
         self,
@@ -240,9 +250,9 @@ class Cache:
         the files are compiled and compared. Versions from notebooks, or made by another Python, stay. `unused_for` and
         `larger_than` narrow it down to what was not used for so long, and takes more room than that.
         """
-        from pcache import upkeep
+        from pcache.maintenance import cleanup
 
-        return upkeep.clear(
+        return cleanup.clear(
             self, function, superseded=superseded, unused_for=unused_for, larger_than=larger_than, dry_run=dry_run
         )
 
@@ -258,15 +268,15 @@ class Cache:
 
         Nothing is unpickled, and programs may go on meanwhile: they read the old file or the new one, whole.
         """
-        from pcache import upkeep
+        from pcache.maintenance import cleanup
 
-        return upkeep.recompress(self, compression, function, older_than=older_than, dry_run=dry_run)
+        return cleanup.recompress(self, compression, function, older_than=older_than, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
         """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""
-        from pcache import upkeep
+        from pcache.maintenance import cleanup
 
-        return upkeep.verify(self, repair=repair)
+        return cleanup.verify(self, repair=repair)
 
 
 def _absolute(location: str) -> str:

@@ -6,8 +6,8 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from pcache.decorator import CachedFunction
-    from pcache.explanation import Explanation
+    from pcache.function import CachedFunction
+    from pcache.insight.explanation import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")

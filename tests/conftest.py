@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pcache import Cache, dispatch, notices
+from pcache import Cache
+from pcache.keys import dispatch
+from pcache.system import notices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

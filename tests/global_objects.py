@@ -111,7 +111,7 @@ def module_of(name: str) -> str:
 
 
 if __name__ == "__main__":
-    from pcache.fingerprint import fingerprint_of
+    from pcache.fingerprint.fingerprint import fingerprint_of
 
     said = {}
     for kind in json.loads(sys.argv[1]):

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import pcache
-from pcache.keys import digest, encode
+from pcache.keys.encoder import digest, encode
 
 GOLDEN = Path(__file__).parent / "golden" / "keys.json"
 WORDS = ("north", "south", "east", "west", "Zürich", "", "a b", "c")

@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import Any, NamedTuple
 
-from pcache.fingerprint import Fingerprint, fingerprint_of
+from pcache.fingerprint.fingerprint import Fingerprint, fingerprint_of
 
 ENTRY = '''
 """What is cached."""

@@ -7,7 +7,8 @@ import time
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
-from pcache import Cache, counted
+from pcache import Cache
+from pcache.counters import line_format
 from tests.processes import append_lines
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def fill(cache: Cache) -> None:
 
 def count(cache: Cache, hours_ago: int, function: str, counters: Mapping[str, int]) -> None:
     """Have something counted in an hour of the past."""
-    hour = int(time.time()) // counted.HOUR - hours_ago
-    lines = counted.lines_of({(hour, function, counter): amount for counter, amount in counters.items()})
+    hour = int(time.time()) // line_format.HOUR - hours_ago
+    lines = line_format.lines_of({(hour, function, counter): amount for counter, amount in counters.items()})
     append_lines(cache, "\n".join(lines))
 
 

@@ -13,18 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pcache
-from pcache import Cache, entry, sealed
-from pcache.compression import Part, compress_buffer, compress_stream
-from pcache.ledger import folder_below
-from pcache.payload import dump
-from pcache.trust import Keyring, make_keyring
+from pcache import Cache
+from pcache.counters.ledger import folder_below
+from pcache.entry import format as entry_format
+from pcache.entry.compression import Part, compress_buffer, compress_stream
+from pcache.entry.pickling import dump
+from pcache.signing import seal
+from pcache.signing.keyring import Keyring, make_keyring
 
 ROOT = Path(pcache.__file__).resolve().parent.parent
 KEY = bytes(range(32))
 RING = make_keyring([KEY])
 OTHER_RING = make_keyring([bytes(32)])
 ZEROS = Keyring(bytes(8), {bytes(8): bytes(32)})  # a key that anybody guesses, under an id that is none
-FACTS = entry.Facts(bytes(range(20)), bytes(range(8)), 10**18, entry.NEVER, 5 * 10**9)
+FACTS = entry_format.Facts(bytes(range(20)), bytes(range(8)), 10**18, entry_format.NEVER, 5 * 10**9)
 
 # What scripts start with: a cache in the directory that is the first argument, and a way to talk.
 PRELUDE = """
@@ -43,7 +45,7 @@ def append_lines(cache: Cache, lines: str) -> None:
     keyring = cache.flow.keys.look()
     assert keyring is not None
     with open(os.path.join(folder_below(cache.location), "counters"), "ab") as file:
-        file.write(sealed.block(b"counters", lines.encode("utf-8", "replace"), keyring))
+        file.write(seal.block(b"counters", lines.encode("utf-8", "replace"), keyring))
 
 
 class Block(bytearray):
@@ -107,7 +109,12 @@ def run(script: str, *arguments: object) -> list[str]:
 
 
 def entry_bytes(
-    value: object, facts: entry.Facts = FACTS, ring: Keyring = RING, *, setting: str = "auto", meta: bytes = b"{}"
+    value: object,
+    facts: entry_format.Facts = FACTS,
+    ring: Keyring = RING,
+    *,
+    setting: str = "auto",
+    meta: bytes = b"{}",
 ) -> bytes:
     """Return the bytes of the entry that holds a value."""
     payload = dump(value)
@@ -115,8 +122,8 @@ def entry_bytes(
     return joined(facts, meta, compress_stream(payload.stream, setting), buffers, ring)
 
 
-def joined(facts: entry.Facts, meta: bytes, stream: Part, buffers: list[Part], ring: Keyring = RING) -> bytes:
-    return b"".join(entry.encode(facts, meta, stream, buffers, ring))
+def joined(facts: entry_format.Facts, meta: bytes, stream: Part, buffers: list[Part], ring: Keyring = RING) -> bytes:
+    return b"".join(entry_format.encode(facts, meta, stream, buffers, ring))
 
 
 def claims_below(root: object) -> list[str]:

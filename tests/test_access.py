@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from pcache import Cache
-from pcache.access import PRIVATE, Access
-from pcache.config import resolve
+from pcache.config.settings import resolve
 from pcache.errors import ConfigError, DirectoryError, SigningKeyError
-from pcache.trust import key_to_text, read_key_file, write_key_file
+from pcache.signing.keyring import key_to_text, read_key_file, write_key_file
+from pcache.system.permissions import PRIVATE, Access
 from tests.processes import KEY, run
 
 SHARED = Access(shared=True)
@@ -132,7 +132,7 @@ def test_who_may_share(tmp_path: Path, own_home: Path, monkeypatch: pytest.Monke
 
 
 UNFINISHED = """
-from pcache.access import Access
+from pcache.system.permissions import Access
 path, folder = sys.argv[2], os.path.dirname(sys.argv[2])
 if os.fork() == 0:
     os.umask(0o077)

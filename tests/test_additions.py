@@ -28,7 +28,7 @@ import pytest
 from PIL import Image
 
 from pcache import Cache, UnpicklableResultWarning
-from pcache.payload import dump
+from pcache.entry.pickling import dump
 from tests.key_values import key_of
 
 pytestmark = [

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, ConfigError, DirectoryError, Miss, registry
-from pcache.registry import Adopted
+from pcache import Cache, ConfigError, DirectoryError, Miss
+from pcache.versions import registry
+from pcache.versions.registry import Adopted
 from tests.processes import KEY, OTHER_RING, RING
 from tests.running import run as run_script
 from tests.running import station, write

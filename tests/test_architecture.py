@@ -164,7 +164,9 @@ def test_what_an_import_loads() -> None:
     command = [sys.executable, "-S", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n" + IMPORTS]
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert {name.partition(".")[0] for name in loaded} & set(HEAVY.split()) == set()
-    assert not {"pcache.upkeep", "pcache.publishing", "pcache.registry", "pcache.cli"} & set(loaded)
+    assert not {"pcache.maintenance.cleanup", "pcache.entry.writer", "pcache.versions.registry", "pcache.cli"} & set(
+        loaded
+    )
 
 
 FIRST_HIT = """

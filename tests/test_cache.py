@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import pcache
-from pcache import Cache, ConfigError, DirectoryError, SigningKeyError, StoreWarning, cached, notices
+from pcache import Cache, ConfigError, DirectoryError, SigningKeyError, StoreWarning, cached
+from pcache.system import notices
 
 
 @pytest.fixture(autouse=True)

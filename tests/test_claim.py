@@ -17,14 +17,14 @@ from types import MappingProxyType
 
 import pytest
 
-from pcache import claim
-from pcache import owner as owners
-from pcache.access import Access
-from pcache.claim import remove_leftover, try_claim
-from pcache.drafts import PrivateClaim, unlink_if_there
-from pcache.flights import Flight, Flights, computing
-from pcache.owner import MAX_OWNER, owner_record, read_owner
-from pcache.trust import make_keyring
+from pcache.runtime.singleflight import Flight, Flights, computing
+from pcache.signing.keyring import make_keyring
+from pcache.storage import claim
+from pcache.storage import claim_owner as owners
+from pcache.storage.claim import remove_leftover, try_claim
+from pcache.storage.claim_owner import MAX_OWNER, owner_record, read_owner
+from pcache.storage.drafts import PrivateClaim, unlink_if_there
+from pcache.system.permissions import Access
 from tests.processes import OTHER_RING, RING, Talker, claims_below, run
 
 OWNER = owner_record("module:f", RING)
@@ -229,8 +229,8 @@ def test_a_claim_that_is_dropped(path: str) -> None:
 
 
 WITHOUT_STREAMS = """
-from pcache.claim import PrivateClaim, try_claim
-from pcache.owner import owner_record
+from pcache.storage.claim import PrivateClaim, try_claim
+from pcache.storage.claim_owner import owner_record
 from tests.processes import RING
 os.close(0)
 for take in (try_claim, PrivateClaim):
@@ -498,8 +498,8 @@ def test_a_claim_that_is_never_in_place(path: str, monkeypatch: pytest.MonkeyPat
 
 
 HOLDER = """
-from pcache.claim import try_claim
-from pcache.owner import owner_record
+from pcache.storage.claim import try_claim
+from pcache.storage.claim_owner import owner_record
 from tests.processes import RING
 held = try_claim(sys.argv[2], owner_record("module:f", RING))
 say(held is not None)
@@ -524,8 +524,8 @@ def test_a_killed_holder_frees_its_claim(tmp_path: Path, path: str) -> None:
 
 FULL = """
 import resource
-from pcache.claim import PrivateClaim, try_claim
-from pcache.owner import owner_record
+from pcache.storage.claim import PrivateClaim, try_claim
+from pcache.storage.claim_owner import owner_record
 from tests.processes import RING
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -655,10 +655,10 @@ def test_a_stopped_owner(tmp_path: Path, path: str) -> None:
 
 
 FORGETS = """
-from pcache import owner
-before = owner._host(), owner._body("f", os.getpid())
+from pcache.storage import claim_owner
+before = claim_owner._host(), claim_owner._body("f", os.getpid())
 if os.fork() == 0:
-    say(owner._host.cache_info().currsize, owner._body.cache_info().currsize)
+    say(claim_owner._host.cache_info().currsize, claim_owner._body.cache_info().currsize)
     os._exit(0)
 os.wait()
 """
@@ -682,9 +682,9 @@ def test_a_zombie_is_dead(tmp_path: Path) -> None:
 
 
 FORK = """
-from pcache.claim import try_claim
-from pcache.flights import Flight, flights
-from pcache.owner import owner_record
+from pcache.storage.claim import try_claim
+from pcache.runtime.singleflight import Flight, flights
+from pcache.storage.claim_owner import owner_record
 from tests.processes import RING
 held = try_claim(sys.argv[2], owner_record("module:f", RING))
 def leads():
@@ -711,8 +711,8 @@ def test_a_fork_leaves_the_claim_to_the_parent(tmp_path: Path, path: str) -> Non
 
 
 RACER = """
-from pcache.claim import try_claim
-from pcache.owner import owner_record
+from pcache.storage.claim import try_claim
+from pcache.storage.claim_owner import owner_record
 from tests.processes import RING
 record = owner_record("module:f", RING)
 say("ready")

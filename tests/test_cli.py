@@ -18,10 +18,12 @@ import pytest
 from click.testing import CliRunner
 
 import pcache
-from pcache import Cache, listings, stamp
+from pcache import Cache
 from pcache.cli import look, main
 from pcache.cli.output import clean
-from pcache.opcodes import imports_of
+from pcache.entry import mtime
+from pcache.entry.pickle_imports import imports_of
+from pcache.insight import listing
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -329,15 +331,15 @@ def test_ls_sorts_and_limits(cache: Cache) -> None:
     function = cache.cached(wait)
     for n in (2, 1, 3):
         function(n)
-        path = Path(listings.details(cache, function.key(n)).info.path)
-        used = stamp.Stamp(time.time_ns() - 100 * n * 10**9, uses={1: 1, 2: 20, 3: 2}[n])
-        os.utime(path, ns=(stamp.pack(used),) * 2)
+        path = Path(listing.details(cache, function.key(n)).info.path)
+        used = mtime.Stamp(time.time_ns() - 100 * n * 10**9, uses={1: 1, 2: 20, 3: 2}[n])
+        os.utime(path, ns=(mtime.pack(used),) * 2)
     orders = {"used": [1, 2, 3], "size": [1, 2, 3], "age": [2, 1, 3], "cost": [3, 2, 1], "saved": [2, 3, 1]}
     for sort, expected in orders.items():
         found = [entry["arguments"] for entry in report("ls", "-C", cache.location, "--sort", sort)]
         assert found == [f"n={n}" for n in expected], sort
         assert [e["arguments"] for e in report("ls", "-C", cache.location, "--sort", sort, "-l", 2)] == found[:2]
-    assert look._SORTS == listings.SORTS
+    assert look._SORTS == listing.SORTS
 
 
 def test_ls_of_nothing(cache: Cache) -> None:

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from pcache import Cache, trust
+from pcache import Cache
 from pcache.cli import main
+from pcache.signing import keyring
 
 if TYPE_CHECKING:
     from click.testing import Result
 
 KEYS = [bytes([n]) * 32 for n in range(3)]
 TEXTS = [base64.b64encode(key).decode() for key in KEYS]
-IDS = [trust.key_id(key).hex() for key in KEYS]
+IDS = [keyring.key_id(key).hex() for key in KEYS]
 
 
 def run(command: str, given: str | bytes | None = None) -> Result:
@@ -30,13 +31,13 @@ def run(command: str, given: str | bytes | None = None) -> Result:
 
 
 def key_file() -> Path:
-    path = trust.default_key_path()
+    path = keyring.default_key_path()
     assert path is not None
     return Path(path)
 
 
 def stored() -> list[bytes] | None:
-    return trust.read_key_file(str(key_file()))
+    return keyring.read_key_file(str(key_file()))
 
 
 def test_a_new_key(tmp_path: Path) -> None:
@@ -44,14 +45,14 @@ def test_a_new_key(tmp_path: Path) -> None:
     result = run("new")
     assert result.exit_code == 0
     (key,) = stored() or []
-    assert trust.key_id(key).hex() in result.stdout
+    assert keyring.key_id(key).hex() in result.stdout
     assert base64.b64encode(key).decode() not in result.output
     assert stat.S_IMODE(key_file().stat().st_mode) == 0o600
     assert stat.S_IMODE(key_file().parent.stat().st_mode) == 0o700
     cache = Cache(tmp_path / "cache")
     cache.cached(len)("abc")
     assert cache.verify().problems == ()
-    assert run("show-id").stdout.strip() == trust.key_id(key).hex()
+    assert run("show-id").stdout.strip() == keyring.key_id(key).hex()
 
 
 @pytest.mark.parametrize("command", ["new --yes", "rotate --yes", "import --yes"])
@@ -63,13 +64,13 @@ def test_a_key_is_not_written_where_others_could_read_or_swap_it(
     (tmp_path / "folder").mkdir()
     path = tmp_path / "folder" / "key"
     monkeypatch.setenv("PCACHE_KEY_FILE", str(path))
-    trust.write_key_file(str(tmp_path / "precious"), [KEYS[0]])
+    keyring.write_key_file(str(tmp_path / "precious"), [KEYS[0]])
     if way == "link":
         path.symlink_to(tmp_path / "precious")
     elif way == "second name":
         os.link(tmp_path / "precious", path)
     else:
-        trust.write_key_file(str(path), [KEYS[0]])
+        keyring.write_key_file(str(path), [KEYS[0]])
         (tmp_path / "folder").chmod(0o777)
     before = [os.lstat(path), os.lstat(tmp_path / "precious")]
     result = run(command, TEXTS[1])

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pcache import Cache, config, counted, ledger, listings
+from pcache import Cache
 from pcache.cli import plot
-from pcache.reports import Period
-from pcache.units import format_duration, format_size
+from pcache.config import settings
+from pcache.counters import ledger, line_format
+from pcache.insight import listing
+from pcache.insight.records import Period
+from pcache.text.units import format_duration, format_size
 from tests.processes import append_lines
 from tests.running import run as run_script
 from tests.running import write
@@ -48,7 +51,9 @@ def filled(cache: Cache) -> Cache:
 def noted(cache: Cache, amounts: Mapping[tuple[int, str, str], int]) -> None:
     """Have the ledger say more: numbers by hours before now, function and counter."""
     now = int(time.time()) // HOUR
-    appended(cache, "\n".join(counted.lines_of({(now - ago, *key): number for (ago, *key), number in amounts.items()})))
+    appended(
+        cache, "\n".join(line_format.lines_of({(now - ago, *key): number for (ago, *key), number in amounts.items()}))
+    )
 
 
 def appended(cache: Cache, lines: str) -> None:
@@ -110,7 +115,7 @@ def test_limits_show_with_what_is_used_of_them(filled: Cache, monkeypatch: pytes
     assert shown["entries"] == "4 of at most 5 (80%)"
     assert re.fullmatch(r"[\d.]+ KiB of at most 1 MiB \([\d.]+%\)", shown["size"])
     assert shown["ttl"] == "results are used for 7 d"
-    monkeypatch.setattr(config, "_MOST_FREE", 1 << 60)
+    monkeypatch.setattr(settings, "_MOST_FREE", 1 << 60)
     disk = shutil.disk_usage(filled.location)
     assert f"below {format_size(int(0.99 * disk.total))} nothing is added" in facts("-C", filled.location)["free disk"]
     (tmp_path / "pyproject.toml").write_text(f"[tool.pcache]\nmin_free = {disk.free / disk.total / 4}\n")
@@ -185,8 +190,8 @@ def test_a_sample_is_marked_as_one(cache: Cache, tmp_path: Path, monkeypatch: py
             function.put(n, n)
     """
     run_script(write(tmp_path / "fill.py", script), cache.location)
-    monkeypatch.setattr(listings, "_MANY", 10)
-    monkeypatch.setattr(listings, "_TIME_TO_LIST", 0.0)
+    monkeypatch.setattr(listing, "_MANY", 10)
+    monkeypatch.setattr(listing, "_TIME_TO_LIST", 0.0)
     result = run("stats", "-C", cache.location)
     assert re.search(r"^entries     about [\d,]+$", result.stdout, re.MULTILINE)
     assert re.search(r"^size        about .* of at most", result.stdout, re.MULTILINE)
@@ -311,7 +316,7 @@ def test_nothing_counted_since(filled: Cache) -> None:
     """A stretch without calls says so, and what is stored shows all the same."""
     folder = ledger.folder_below(filled.location)
     Path(folder, "counters").write_text("")
-    appended(filled, "\n".join(counted.lines_of({(1000, "a:f", "hits"): 1})))
+    appended(filled, "\n".join(line_format.lines_of({(1000, "a:f", "hits"): 1})))
     text = pcache_in_pipe("stats", "-C", filled.location, "--since", "2h").stdout
     assert "Nothing was counted since 20" in text
     assert "entries     4\n" in text

@@ -21,9 +21,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.cells import cell_len
 
-from pcache import Cache, ledger, listings
-from pcache.cli.monitor import Monitor, screen, snapshot
-from pcache.units import format_duration, format_size
+from pcache import Cache
+from pcache.cli.top_view import Monitor, screen, snapshot
+from pcache.counters import ledger
+from pcache.insight import listing
+from pcache.text.units import format_duration, format_size
 from tests.test_cli import double, report, run, wait_for, zeros
 from tests.test_cli_stats import noted
 from tests.test_cli_terminal import CODES, TAKE_TERMINAL, environment, pcache_in_pipe
@@ -299,14 +301,14 @@ def test_screens_fit(filled: Cache, width: int) -> None:
 def test_a_large_directory_is_listed_seldom(filled: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where listing takes long, looks in between read the counters alone."""
     listed = []
-    real = listings.stats
+    real = listing.stats
 
     def slowly(cache: Cache, *arguments: Any, **options: Any) -> Any:
         listed.append(time.monotonic())
         time.sleep(0.15)
         return real(cache, *arguments, **options)
 
-    monkeypatch.setattr(listings, "stats", slowly)
+    monkeypatch.setattr(listing, "stats", slowly)
     monitor = Monitor(filled)
     for _ in range(20):
         monitor.look()

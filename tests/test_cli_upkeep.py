@@ -17,11 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 import pcache
-from pcache import Cache, upkeep
+from pcache import Cache
 from pcache.cli import main
-from pcache.owner import owner_record
-from pcache.shards import on_disk
-from pcache.units import format_duration
+from pcache.maintenance import cleanup
+from pcache.storage.claim_owner import owner_record
+from pcache.storage.shards import on_disk
+from pcache.text.units import format_duration
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -348,7 +349,7 @@ def test_repair_keeps_what_only_cannot_be_opened(cache: Cache) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0 if done < total else soft, hard))
 
     try:
-        found = upkeep.verify(cache, repair=True, progress=starve)
+        found = cleanup.verify(cache, repair=True, progress=starve)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [problem.detail for problem in found.problems] == ["it cannot be opened: Too many open files"] * 4
@@ -370,7 +371,8 @@ def test_repair_counts_leftovers(cache: Cache) -> None:
 WORK = """
 import sys
 import pcache
-from pcache import Cache, upkeep
+from pcache import Cache
+from pcache.maintenance import cleanup
 cache = Cache(sys.argv[1])
 @cache.cached
 def square(n):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.compression import MIN_SIZE, RAW, ZSTD, Part, _zstd, compress_buffer, compress_stream, decompress
+from pcache.entry.compression import MIN_SIZE, RAW, ZSTD, Part, _zstd, compress_buffer, compress_stream, decompress
 from pcache.errors import DamagedEntry
 from tests.processes import run
 
@@ -88,7 +88,7 @@ def test_what_is_no_single_frame() -> None:
 
 BOMB = """
 import resource
-from pcache.compression import ZSTD, _zstd, decompress
+from pcache.entry.compression import ZSTD, _zstd, decompress
 from pcache.errors import DamagedEntry
 zstd = _zstd()
 packer = zstd.ZstdCompressor()

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from pcache import Cache
-from pcache.config import FunctionSettings, Setting, Settings, describe, resolve, to_leave_free
+from pcache.config.rules import RULES
+from pcache.config.settings import FunctionSettings, Setting, Settings, describe, resolve, to_leave_free
 from pcache.errors import ConfigError
-from pcache.rules import RULES
 
 HOUR, DAY = 3600.0, 86400.0
 SLOW_MODULES = {
@@ -640,14 +640,16 @@ def test_what_only_its_owner_may_write_is_trusted(place: Place, caplog: pytest.L
 
 def test_importing_config_brings_no_slow_modules() -> None:
     """Start-up stays cheap: what only some calls need is imported by those calls."""
-    loaded = printed("import sys; before = set(sys.modules); import pcache.config; print(*set(sys.modules) - before)")
-    assert "pcache.config" in loaded
+    loaded = printed(
+        "import sys; before = set(sys.modules); import pcache.config.settings; print(*set(sys.modules) - before)"
+    )
+    assert "pcache.config.settings" in loaded
     assert not SLOW_MODULES & set(loaded)
 
 
 def test_toml_is_only_imported_for_a_project_that_names_us(place: Place) -> None:
     """A project file without our table costs one read and no parser."""
-    script = "import sys; from pcache.config import resolve; resolve(); print('tomllib' in sys.modules)"
+    script = "import sys; from pcache.config.settings import resolve; resolve(); print('tomllib' in sys.modules)"
     place.write(place.project_file, "[tool.other]")
     assert printed(script) == ["False"]
     place.write_project("max_entries = 1")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pcache.fingerprint import fingerprint_of
+from pcache.fingerprint.fingerprint import fingerprint_of
 from tests.test_fingerprint import made, print_of
 
 SETUP = """

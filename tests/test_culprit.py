@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pcache.culprit import Culprit, attempt, find_culprit
+from pcache.objects.culprit import Culprit, attempt, find_culprit
 from tests.key_values import Frozen, FrozenTags, Node, Pair, Record, Slotted, Tags, with_captured
 
 LOCK = threading.Lock()

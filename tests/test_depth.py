@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pcache import depth
-from pcache.keys import encode
-from pcache.payload import dump
+from pcache.entry.pickling import dump
+from pcache.keys.encoder import encode
+from pcache.objects import recursion
 from tests.processes import PRELUDE, ROOT
 
 SCRIPT = """
@@ -118,15 +118,15 @@ def test_the_limit_of_the_program_stays(pickle: object) -> None:
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="from 3.12 on Python keeps a limit for C")
 def test_room_is_lowered_and_given_back() -> None:
     """A thread can make `MOST` calls meanwhile, within one that lowers it again as many, and all of them after."""
-    excess = depth.lower()
+    excess = recursion.lower()
     try:
         assert 40_000 < excess < 50_000
-        assert depth.lower() == 0
+        assert recursion.lower() == 0
         with pytest.raises(RecursionError):
-            _descend(depth.MOST + 10)
-        assert _descend(depth.MOST - 100)
+            _descend(recursion.MOST + 10)
+        assert _descend(recursion.MOST - 100)
     finally:
-        depth.give_back(excess)
+        recursion.give_back(excess)
     assert _descend(40_000)
 
 

@@ -12,11 +12,12 @@ from unittest import mock
 
 import pytest
 
-from pcache import Cache, diagnosis, trials
-from pcache.claim import try_claim
-from pcache.diagnosis import Finding, diagnose
-from pcache.owner import owner_record
-from pcache.trust import key_to_text
+from pcache import Cache
+from pcache.insight import doctor, probes
+from pcache.insight.doctor import Finding, diagnose
+from pcache.signing.keyring import key_to_text
+from pcache.storage.claim import try_claim
+from pcache.storage.claim_owner import owner_record
 from tests.processes import RING, Canary, Talker
 from tests.test_room import HOLDERS
 
@@ -128,8 +129,8 @@ def leave_a_claim(root: Path) -> None:
     shard = next((root / "v1" / "entries").iterdir())
     name = f"{'0' * 16}-{shard.name}{'0' * 38}"
     talker = Talker(
-        "from pcache.claim import try_claim\n"
-        "from pcache.owner import owner_record\n"
+        "from pcache.storage.claim import try_claim\n"
+        "from pcache.storage.claim_owner import owner_record\n"
         "held = try_claim(sys.argv[2], owner_record('m:f', Cache(sys.argv[3]).flow.keys.ensure()))\n"
         "say('held')\nhear()",
         root.parent / "other",
@@ -271,7 +272,7 @@ def test_superseded_code(tmp_path: Path, cache: Cache) -> None:
 
 def test_the_trials(tmp_path: Path) -> None:
     """On a usual disk everything works, and nothing is left."""
-    found = trials.try_out(str(tmp_path))
+    found = probes.try_out(str(tmp_path))
     assert found.failures == {}
     assert found.sync > 0
     assert abs(found.ahead) < 60
@@ -301,7 +302,7 @@ def test_shared_parts_that_keep_the_group_out(tmp_path: Path, monkeypatch: pytes
 
 def test_a_sample(filled: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many entries some are looked at, and the text says so."""
-    monkeypatch.setattr(diagnosis, "_SAMPLE", 5)
+    monkeypatch.setattr(doctor, "_SAMPLE", 5)
     monkeypatch.setenv("PCACHE_KEY", key_to_text(b"k" * 32))
     (finding,) = found_in(filled.location, "entries")
     assert finding.text.startswith("5 of 5 entries")

@@ -14,7 +14,7 @@ import pytest
 
 import pcache
 from pcache import Cache, ConfigError, UnhashableArgument, register_key
-from pcache.dispatch import register_reducer
+from pcache.keys.dispatch import register_reducer
 from tests.key_values import key_of
 from tests.processes import ROOT
 
@@ -122,7 +122,7 @@ def test_by_name_before_the_library_is_imported() -> None:
         one, other = fractions.Fraction(1, 3), fractions.Fraction(3333, 10000)
         assert b"".join(encode(one)) == b"".join(encode(other))
     """
-    program = program.replace("from tests.key_values", "from pcache.keys")
+    program = program.replace("from tests.key_values", "from pcache.keys.encoder")
     command = [sys.executable, "-c", textwrap.dedent(program)]
     subprocess.run(command, env={"PYTHONPATH": f"{ROOT}"}, check=True)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from pcache.endings import Unfinished
+from pcache.system.exit import Unfinished
 from tests.processes import ROOT, run
 
 # Writes a letter for each thing that was gathered.
 GATHERING = """
 import os, sys
-from pcache.endings import Unfinished
+from pcache.system.exit import Unfinished
 class Gatherer(Unfinished):
     def __init__(self, path):
         self.path, self.gathered = path, ""

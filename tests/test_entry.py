@@ -14,17 +14,17 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcache import entry
-from pcache.compression import RAW, ZSTD, Part, compress_buffer, compress_stream
-from pcache.entry import Facts, Header, decode, encode
+from pcache.entry import format as entry_format
+from pcache.entry.compression import RAW, ZSTD, Part, compress_buffer, compress_stream
+from pcache.entry.format import Facts, Header, decode, encode
 from pcache.errors import DamagedEntry, ExpiredEntry, ForeignEntry
-from pcache.trust import make_keyring
+from pcache.signing.keyring import make_keyring
 from tests.processes import FACTS, KEY, OTHER_RING, RING, Block, entry_bytes, joined
 
 HERE = Path(__file__).parent
 SECOND = 10**9
 
-times = st.integers(0, entry.NEVER)
+times = st.integers(0, entry_format.NEVER)
 facts_of_entries = st.builds(
     Facts, st.binary(min_size=20, max_size=20), st.binary(min_size=8, max_size=8), *[times] * 3, st.integers(0, 65535)
 )
@@ -51,20 +51,20 @@ def test_round_trip(facts: Facts, meta: dict, stream: bytes, buffers: list[bytes
     assert (*header[:2], *header[3:6], header.flags) == facts
     assert (header.key_id, type(found_stream)) == (RING.signing, bytes)
     assert (found_meta, found_stream, [bytes(buffer) for buffer in found_buffers]) == (meta, stream, buffers)
-    assert all(row.offset % 64 == 0 for row in entry.table_of(data, header, len(data)))
+    assert all(row.offset % 64 == 0 for row in entry_format.table_of(data, header, len(data)))
 
 
 def test_a_small_entry_is_checked_as_a_whole() -> None:
     """Nothing may follow it, another's key is told from damage, and an entry has no marks unless it is given some."""
     data = SMALL["without a buffer"]
     with pytest.raises(DamagedEntry, match="lengths"):
-        entry.read_header(data + b"x", len(data) + 1)
-    header = entry.read_header(data, len(data))
+        entry_format.read_header(data + b"x", len(data) + 1)
+    header = entry_format.read_header(data, len(data))
     assert (header.flags, FACTS.flags) == (0, 0)
-    assert entry.meta_of(memoryview(data), header) == decode(data, RING)[1]
-    entry.check_identity(header, FACTS.key, FACTS.function_id)
+    assert entry_format.meta_of(memoryview(data), header) == decode(data, RING)[1]
+    entry_format.check_identity(header, FACTS.key, FACTS.function_id)
     with pytest.raises(ForeignEntry, match="not one of ours"):
-        entry.authenticate(data, header, OTHER_RING)
+        entry_format.authenticate(data, header, OTHER_RING)
 
 
 @pytest.mark.parametrize("setting", ["none", 1])
@@ -72,16 +72,16 @@ def test_what_is_only_checked(setting: str | int) -> None:
     """A stream and a buffer in pieces pass as they are, and not with another length or digest."""
     stream, stored = compress_stream(b"z" * 5000, setting), compress_buffer(memoryview(b"y" * 5000), setting)
     data = joined(FACTS, b"{}", stream, [stored])
-    header = entry.read_header(data, len(data))
-    entry.check_stream(data, header)
+    header = entry_format.read_header(data, len(data))
+    entry_format.check_stream(data, header)
     with pytest.raises(DamagedEntry):
-        entry.check_stream(data, header._replace(stream_raw_length=header.stream_raw_length + 1))
-    [row] = entry.table_of(data, header, len(data))
+        entry_format.check_stream(data, header._replace(stream_raw_length=header.stream_raw_length + 1))
+    [row] = entry_format.table_of(data, header, len(data))
     body = data[row.offset :]
-    entry.check_pieces(row, lambda: [body[:7], body[7:]])
+    entry_format.check_pieces(row, lambda: [body[:7], body[7:]])
     for wrong in (row._replace(digest=bytes(32)), row._replace(raw_length=row.raw_length + 1)):
         with pytest.raises(DamagedEntry):
-            entry.check_pieces(wrong, lambda: [body[:7], body[7:]])
+            entry_format.check_pieces(wrong, lambda: [body[:7], body[7:]])
 
 
 @pytest.mark.parametrize("size", [0, 65535, 65536, 65537, 1 << 20])
@@ -100,7 +100,7 @@ def test_small_heads_are_one_piece_and_large_streams_are_not_copied() -> None:
     pieces = encode(FACTS, b"{}", Part(stream, len(stream), RAW), [], RING)
     assert any(piece is stream for piece in pieces)
     data = b"".join(pieces)
-    assert entry.stream_of(data, entry.read_header(data, len(data))).obj is data
+    assert entry_format.stream_of(data, entry_format.read_header(data, len(data))).obj is data
 
 
 def every_flipped_bit(data: bytes) -> Iterator[bytes]:
@@ -138,7 +138,7 @@ def test_damage(data: bytes, damage: Callable[[bytes], Iterator[bytes]]) -> None
 def test_noise(noise: bytes, begins_well: bool) -> None:
     """Any bytes at all raise `DamagedEntry`, also behind a magic that is right."""
     with pytest.raises(DamagedEntry):
-        decode(entry.MAGIC + noise if begins_well else noise, RING)
+        decode(entry_format.MAGIC + noise if begins_well else noise, RING)
 
 
 def test_swapped_buffers() -> None:
@@ -153,28 +153,28 @@ def test_swapped_buffers() -> None:
 def test_lengths_that_do_not_fit_are_damage(field: str, name: str) -> None:
     """A header that announces more than the file holds is refused before anybody takes memory for it."""
     data = SMALL[name]
-    header = entry.read_header(data, len(data))
-    more = entry.HEADER.pack(*header._replace(**{field: getattr(header, field) + len(data)}))
+    header = entry_format.read_header(data, len(data))
+    more = entry_format.HEADER.pack(*header._replace(**{field: getattr(header, field) + len(data)}))
     with pytest.raises(DamagedEntry, match="lengths"):
-        entry.read_header(data[: entry.HEADER_AT] + more, len(data))
+        entry_format.read_header(data[: entry_format.HEADER_AT] + more, len(data))
 
 
 def signed_again(data: bytes, at: int, new: bytes) -> bytes:
     """An entry with other bytes somewhere in its head, and the tag that belongs to them."""
-    end = entry.read_header(data, len(data)).head_length
-    head = data[entry.HEADER_AT : at] + new + data[at + len(new) : end]
-    return entry.MAGIC + blake3(head, key=RING.signing_key).digest() + head + data[end:]
+    end = entry_format.read_header(data, len(data)).head_length
+    head = data[entry_format.HEADER_AT : at] + new + data[at + len(new) : end]
+    return entry_format.MAGIC + blake3(head, key=RING.signing_key).digest() + head + data[end:]
 
 
 def test_what_a_faulty_writer_signs_is_damage() -> None:
     """Under a right tag a wrong proof is refused, and so is a buffer that does not start where it has to."""
     data = joined(FACTS, b"", Part(b"", 0, RAW), [Part(b"b" * 64, 64, RAW)])
-    assert decode(signed_again(data, entry.META_AT, data[entry.META_AT :][:8]), RING)[3] == [b"b" * 64]
+    assert decode(signed_again(data, entry_format.META_AT, data[entry_format.META_AT :][:8]), RING)[3] == [b"b" * 64]
     with pytest.raises(DamagedEntry, match="proof"):
-        decode(signed_again(data, entry.META_AT - 12, bytes(8)), RING)
-    table = struct.pack("<Q", entry.table_of(data, decode(data, RING)[0], len(data))[0].offset + 64)
+        decode(signed_again(data, entry_format.META_AT - 12, bytes(8)), RING)
+    table = struct.pack("<Q", entry_format.table_of(data, decode(data, RING)[0], len(data))[0].offset + 64)
     with pytest.raises(DamagedEntry, match="does not start"):
-        decode(signed_again(data, entry.META_AT, table) + bytes(64), RING)
+        decode(signed_again(data, entry_format.META_AT, table) + bytes(64), RING)
 
 
 def test_another_key_is_foreign() -> None:
@@ -188,7 +188,10 @@ def test_a_flipped_header_of_another_key_is_damaged() -> None:
     """Without its key the check still tells a damaged header; the rest of a foreign entry is not looked at."""
     data = entry_bytes({"a": 1}, ring=OTHER_RING)
     for at, changed in enumerate(every_flipped_bit(data)):
-        in_header = at // 8 < entry.HEADER_AT - entry.TAG_SIZE or entry.HEADER_AT <= at // 8 < entry.META_AT
+        in_header = (
+            at // 8 < entry_format.HEADER_AT - entry_format.TAG_SIZE
+            or entry_format.HEADER_AT <= at // 8 < entry_format.META_AT
+        )
         with pytest.raises(DamagedEntry if in_header else ForeignEntry):
             decode(changed, RING)
 
@@ -203,24 +206,24 @@ def test_any_key_of_the_ring_verifies() -> None:
 def wanted(expires_ns: int, now_ns: int, ttl_ns: int | None, created_ns: int = 1000 * SECOND) -> None:
     facts = FACTS._replace(created_ns=created_ns, expires_ns=expires_ns)
     header = decode(entry_bytes(1, facts), RING)[0]
-    entry.check_age(header, now_ns, ttl_ns)
+    entry_format.check_age(header, now_ns, ttl_ns)
 
 
 @pytest.mark.parametrize(
     ("expires", "now", "ttl"),
     [
-        (entry.NEVER, 1000, None),
-        (entry.NEVER, 0, None),  # the clock was set back, and age does not matter
-        (entry.NEVER, 10**9, None),
+        (entry_format.NEVER, 1000, None),
+        (entry_format.NEVER, 0, None),  # the clock was set back, and age does not matter
+        (entry_format.NEVER, 10**9, None),
         (1010, 1000, None),
         (1010, 1009, None),
-        (entry.NEVER, 1009, 10),
-        (entry.NEVER, 940, 10),  # a clock a minute behind is an ordinary one
+        (entry_format.NEVER, 1009, 10),
+        (entry_format.NEVER, 940, 10),  # a clock a minute behind is an ordinary one
     ],
 )
 def test_young_enough(expires: int, now: int, ttl: int | None) -> None:
     """An entry is good until the second at which it expires, by its writer's limit and by its reader's."""
-    wanted(expires if expires == entry.NEVER else expires * SECOND, now * SECOND, ttl and ttl * SECOND)
+    wanted(expires if expires == entry_format.NEVER else expires * SECOND, now * SECOND, ttl and ttl * SECOND)
 
 
 @pytest.mark.parametrize(
@@ -229,9 +232,9 @@ def test_young_enough(expires: int, now: int, ttl: int | None) -> None:
         (1010, 1010, None),
         (1010, 10**9, None),
         (1010, 1010, 10**6),  # the reader is more patient than the writer
-        (entry.NEVER, 1010, 10),
+        (entry_format.NEVER, 1010, 10),
         (2000, 1010, 10),  # the writer was more patient than the reader
-        (entry.NEVER, 939, 10),  # the clock was set back by more than a minute: the age is not known
+        (entry_format.NEVER, 939, 10),  # the clock was set back by more than a minute: the age is not known
         (2000, 939, None),
         (1000, 1000, None),
     ],
@@ -239,7 +242,7 @@ def test_young_enough(expires: int, now: int, ttl: int | None) -> None:
 def test_too_old(expires: int, now: int, ttl: int | None) -> None:
     """An entry expires by its writer's limit or its reader's, whichever is stricter, or when it is from the future."""
     with pytest.raises(ExpiredEntry):
-        wanted(expires if expires == entry.NEVER else expires * SECOND, now * SECOND, ttl and ttl * SECOND)
+        wanted(expires if expires == entry_format.NEVER else expires * SECOND, now * SECOND, ttl and ttl * SECOND)
 
 
 @pytest.mark.parametrize("change", [{"key": b"k" * 20}, {"function_id": b"f" * 8}])
@@ -247,14 +250,14 @@ def test_the_entry_of_another_call_is_damage(change: dict[str, bytes]) -> None:
     """An authentic entry under another call's name is not that call's, in key and in function."""
     header = decode(entry_bytes(1, FACTS._replace(**change)), RING)[0]
     with pytest.raises(DamagedEntry, match="another call"):
-        entry.check_identity(header, FACTS.key, FACTS.function_id)
+        entry_format.check_identity(header, FACTS.key, FACTS.function_id)
 
 
 def test_an_unknown_kind_is_damage() -> None:
     """What is signed and of no kind that this release knows is never taken for a pickle."""
     header = decode(entry_bytes(1), RING)[0]._replace(kind=1)
     with pytest.raises(DamagedEntry, match="kind"):
-        entry.check_identity(header, FACTS.key, FACTS.function_id)
+        entry_format.check_identity(header, FACTS.key, FACTS.function_id)
 
 
 @pytest.mark.parametrize("declared", [0, 1, 4999, 5001, 1 << 40, 1 << 63, (1 << 64) - 1])
@@ -290,7 +293,7 @@ def test_golden_files(name: str) -> None:
     """Files written in 2026 are read by every later release; they are never written again."""
     header, meta, stream, buffers = decode((HERE / "golden" / "entries" / f"{name}.pce").read_bytes(), RING)
     assert pickle.loads(stream, buffers=buffers) == GOLDEN[name]
-    expires = 1_767_225_600 * SECOND if name == "format1-ttl" else entry.NEVER
+    expires = 1_767_225_600 * SECOND if name == "format1-ttl" else entry_format.NEVER
     assert header[:6] == (bytes(range(20)), bytes(range(8)), RING.signing, 1_767_222_000 * SECOND, expires, 5 * SECOND)
     assert meta == {"function": "golden:f", "arguments": "n=3", "result": name, "type": type(GOLDEN[name]).__name__}
 
@@ -317,17 +320,20 @@ def documented(section: str) -> list[tuple[str, int, int]]:
 
 def test_the_document_describes_the_structs() -> None:
     """The byte tables of docs/format.md name every field of the structs, at its place and with its size."""
-    assert documented("Prefix") == [("magic", 0, len(entry.MAGIC)), ("tag", len(entry.MAGIC), entry.TAG_SIZE)]
-    assert documented("Header") == struct_fields(entry.HEADER, list(Header._fields))
-    assert documented("Table row") == struct_fields(entry.TABLE_ROW, list(entry.BufferRow._fields))
+    assert documented("Prefix") == [
+        ("magic", 0, len(entry_format.MAGIC)),
+        ("tag", len(entry_format.MAGIC), entry_format.TAG_SIZE),
+    ]
+    assert documented("Header") == struct_fields(entry_format.HEADER, list(Header._fields))
+    assert documented("Table row") == struct_fields(entry_format.TABLE_ROW, list(entry_format.BufferRow._fields))
     text = (HERE.parent / "docs" / "format.md").read_text()
-    assert f"| {entry.FORMAT} | 2026 |" in text
-    assert f"multiple of {entry.ALIGNMENT}" in text
+    assert f"| {entry_format.FORMAT} | 2026 |" in text
+    assert f"multiple of {entry_format.ALIGNMENT}" in text
 
 
 def test_the_pieces_make_up_the_file() -> None:
     """The pieces of an entry are written one after the other and make up exactly the file that is read."""
     pieces = encode(FACTS, b"{}", Part(b"s" * 100_000, 100_000, RAW), [Part(memoryview(b"b" * 10), 10, RAW)], RING)
     data = b"".join(bytes(piece) for piece in pieces)
-    header = entry.read_header(data, len(data))
+    header = entry_format.read_header(data, len(data))
     assert header.head_length + (-header.head_length % 64) + 10 == len(data)

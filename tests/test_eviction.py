@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.eviction import Limits, Policy, plan, value
+from pcache.eviction.policy import Limits, Policy, plan, value
 
 NOW = 10**18
 SECOND = 10**9

@@ -19,10 +19,12 @@ import pytest
 import scipy.sparse
 
 import pcache
-from pcache import Cache, UnhashableArgument, keys, registry
-from pcache.owner import owner_record
-from pcache.reducers import arrays, arrow, builtin
-from pcache.reducers import polars as polars_reducers
+from pcache import Cache, UnhashableArgument
+from pcache.keys import encoder
+from pcache.keys.reducers import arrays, arrow, builtin
+from pcache.keys.reducers import polars as polars_reducers
+from pcache.storage.claim_owner import owner_record
+from pcache.versions import registry
 from tests.processes import KEY, OTHER_RING, RING
 from tests.running import run, station, write
 
@@ -331,7 +333,7 @@ def test_without_summaries(tmp_path: Path, made: Any) -> None:
 
 def test_the_digests_of_arguments_are_signed(made: Any, cache: Cache) -> None:
     """Whoever reads entries cannot try out arguments: their digests differ under another key."""
-    from pcache.arguments import digests_of, signed
+    from pcache.keys.argument_digests import digests_of, signed
 
     digests = digests_of([("password", "1234")], {})
     assert signed(digests, RING.signing_key) != signed(digests, OTHER_RING.signing_key)
@@ -389,8 +391,8 @@ class Keyed:
 @pytest.mark.parametrize("kind", LARGE)
 def test_large_contents_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A miss hashes what is large for its key, and not again to tell which argument differs."""
-    keys._spare.clear()
-    for module in (keys, arrays, arrow, builtin, polars_reducers):
+    encoder._spare.clear()
+    for module in (encoder, arrays, arrow, builtin, polars_reducers):
         monkeypatch.setattr(module, "blake3", Counting)
     simulate = made()
     simulate.key(0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pcache.payload import dump, load
+from pcache.entry.pickling import dump, load
 from tests.key_values import key_of
 from tests.running import run, write
 

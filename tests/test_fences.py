@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pcache import Cache
-from pcache.fences import invalidate
-from pcache.owner import owner_record
+from pcache.runtime.invalidation import invalidate
+from pcache.storage.claim_owner import owner_record
 from tests.processes import KEY, RING, Talker, claims_below
 
 # Each line of input is what the source says from then on; the one after it lets the computation go on.

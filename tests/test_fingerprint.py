@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcache.codes import facts_of
-from pcache.fingerprint import fingerprint_of
-from pcache.provenance import is_user_code
+from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.fingerprint import fingerprint_of
+from pcache.objects.user_code import is_user_code
 from tests.key_values import Color, Frozen, Record, key_of
 from tests.running import load
 
@@ -245,7 +245,7 @@ def test_captured_names_and_their_order_count() -> None:
 
 SEEDED = """
 import json, sys
-from pcache.fingerprint import fingerprint_of
+from pcache.fingerprint.fingerprint import fingerprint_of
 def words(x):
     return x in {"north", "south", "east", "west"}
 def nested(x):

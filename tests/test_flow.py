@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, Miss, notices
-from pcache.owner import owner_record
-from pcache.store import Store
+from pcache import Cache, Miss
+from pcache.storage.claim_owner import owner_record
+from pcache.storage.local import Store
+from pcache.system import notices
 from tests.processes import KEY, RING, Talker, claims_below, run
 
 # Every execution adds a byte to the file that is the second argument.
@@ -87,8 +88,8 @@ def sleep(seconds, really=time.sleep, told=[]):
     if not told:
         told.append(say("waiting"))
     really(seconds)
-from pcache import clocks
-clocks._sleep = sleep
+from pcache.system import clock
+clock._sleep = sleep
 say("result", f(1), f.exists(1))
 """
 )
@@ -152,15 +153,15 @@ ORPHAN = OWNED.replace(
     "    hear()",
     """\
     import subprocess
-        from pcache import locking
-        held = [held().fd for held in locking._held]
+        from pcache.system import locks
+        held = [held().fd for held in locks._held]
         child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], pass_fds=held)
         say("child", child.pid)
         hear()""",
 ).replace(
-    "clocks._sleep = sleep",
+    "clock._sleep = sleep",
     """\
-clocks._sleep = sleep
+clock._sleep = sleep
 if sys.argv[3] == "owner":
     os.umask(0o077)
     path = f._calls.of((1,), {}).address.path + ".claim"
@@ -354,8 +355,8 @@ def sleep(seconds, really=time.sleep, told=[]):
     if not told:
         told.append(say("waiting"))
     really(seconds)
-from pcache import clocks
-clocks._sleep = sleep
+from pcache.system import clock
+clock._sleep = sleep
 say("result", f.refresh(1) if sys.argv[3] == "refresh" else f(1), f.get(1))
 """
 
@@ -517,7 +518,7 @@ def test_a_result_that_cannot_be_pickled_leaves_no_claim(tmp_path: Path) -> None
 
 REFUSED = """
 import warnings
-from pcache import storing
+from pcache.runtime import saving
 def f(n):
     return os.urandom(100_000)
 cached = cache.cached(f)
@@ -633,8 +634,8 @@ def test_a_disk_that_was_full_from_the_start(small_disk: Path) -> None:
 NETWORK = (
     COUNTED
     + """
-from pcache.owner import owner_record
-from pcache.store import Store
+from pcache.storage.claim_owner import owner_record
+from pcache.storage.local import Store
 listed = []
 def hook(event, arguments):
     if event == "os.listdir":

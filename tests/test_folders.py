@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from pcache.folders import make_private, user_folder
+from pcache.system.userdirs import make_private, user_folder
 from tests.processes import run
 
 

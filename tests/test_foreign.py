@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache, ConfigError, PcacheWarning, StoreWarning, UnhashableArgument, register_key
-from pcache.values import Values
+from pcache.fingerprint.constants import Values
 from tests import foreign
 from tests.foreign import ASKED, KINDS
 from tests.processes import KEY

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pcache import forks
+from pcache.system import fork
 from tests.processes import run
 
 # A thread loads a module of the program's own, which does not come to its end before the forks have been made.
@@ -49,15 +49,15 @@ say(*{name.partition(".")[0] for name in set(sys.modules) - before if name[0] !=
 def test_what_is_loaded_late_is_known(tmp_path: Path) -> None:
     """All that calls load, in any version of Python, is waited for before a fork."""
     (line,) = run(LOADED_LATE, tmp_path / "cache")
-    assert set(line.split()) - forks.LATE == set()
+    assert set(line.split()) - fork.LATE == set()
 
 
 # The clock stands, and a thread that loads a module of ours waits for who forks.
 STANDING = """
 import threading, time, warnings
-from pcache import clocks
+from pcache.system import clock
 warnings.simplefilter("ignore", DeprecationWarning)
-clocks.now = lambda: 5.0
+clock.now = lambda: 5.0
 loading, forked = threading.Event(), threading.Event()
 os.mkdir(os.path.join(sys.argv[2], "filelock"))
 with open(os.path.join(sys.argv[2], "filelock", "__init__.py"), "w") as file:

@@ -20,7 +20,8 @@ from unittest import mock
 
 import pytest
 
-from pcache import Cache, UnhashableArgument, notices
+from pcache import Cache, UnhashableArgument
+from pcache.system import notices
 from tests.processes import KEY, PRELUDE, ROOT, run
 
 
@@ -238,7 +239,7 @@ def test_what_the_function_raises_outlives_a_failure_after_it(cache: Cache) -> N
 
     raised = ValueError("its own")
     with (
-        mock.patch("pcache.claim.os.unlink", side_effect=MemoryError),
+        mock.patch("pcache.storage.claim.os.unlink", side_effect=MemoryError),
         pytest.raises(ValueError, match="its") as caught,
     ):
         fail()
@@ -499,7 +500,9 @@ def test_one_call(cache: Cache) -> None:
         calls.append(n)
         return n
 
-    for n, place in enumerate(["pcache.flow.Wait", "pcache.storing.owner_record", "pcache.publishing.encode"]):
+    for n, place in enumerate(
+        ["pcache.runtime.flow.Wait", "pcache.runtime.saving.owner_record", "pcache.entry.writer.encode"]
+    ):
         with mock.patch(place, side_effect=MemoryError):
             assert count(n) == n
     assert calls == [0, 1, 2]

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, PcacheWarning, notices
+from pcache import Cache, PcacheWarning
+from pcache.system import notices
 from tests.running import write
 
 PACKAGE = """

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache
-from pcache.home import MADE_BY_IMPORT, MADE_BY_MAIN, SHARED, Home, flags_of, home_of, means_the_same
+from pcache.entry.main_module import MADE_BY_IMPORT, MADE_BY_MAIN, SHARED, Home, flags_of, home_of, means_the_same
 from tests.key_values import Record
 from tests.running import ROOT, run, write
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pcache import notices
 from pcache.errors import DirectoryError, StoreWarning
-from pcache.guard import passes
-from pcache.interrupts import is_interrupt, pass_on, stands, uninterrupted
+from pcache.runtime.boundary import passes
+from pcache.system import notices
+from pcache.system.interrupts import is_interrupt, pass_on, stands, uninterrupted
 
 
 @pytest.fixture(autouse=True)

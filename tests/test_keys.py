@@ -37,9 +37,10 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, UnhashableArgument, keys
-from pcache.dispatch import register_reducer
-from pcache.keys import Nesting, encode, encode_short, module_name, nesting_with
+from pcache import Cache, UnhashableArgument
+from pcache.keys import encoder
+from pcache.keys.dispatch import register_reducer
+from pcache.keys.encoder import Nesting, encode, encode_short, module_name, nesting_with
 from tests import key_values
 from tests.key_values import (
     Access,
@@ -300,12 +301,12 @@ def test_keys_do_not_depend_on_what_was_encoded_before() -> None:
 def test_an_encoder_is_used_again_as_if_it_were_new() -> None:
     """What is left of the last value would count against the next one."""
     encode(1)
-    [*others, encoder] = keys._spare
+    [*others, spare] = encoder._spare
     encode([1, "2"])
-    assert keys._spare[-1] is encoder
-    assert len(keys._spare) == len(others) + 1
-    assert (encoder.output.size, encoder.output.chunks) == (0, [])
-    for nesting in (encoder.nesting, Nesting()):
+    assert encoder._spare[-1] is spare
+    assert len(encoder._spare) == len(others) + 1
+    assert (spare.output.size, spare.output.chunks) == (0, [])
+    for nesting in (spare.nesting, Nesting()):
         assert (nesting.count, nesting.cycles) == (0, 0)
         assert (nesting.ids, nesting.contents, nesting.found) == ([], {}, {})
 
@@ -865,7 +866,7 @@ def test_many_frozensets_in_a_large_value() -> None:
 
 def test_values_without_sets_are_written_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Text, bytes and lengths of frames that look like the opcode of a set cost no second pass."""
-    monkeypatch.setattr(keys, "_SetEncoder", None)
+    monkeypatch.setattr(encoder, "_SetEncoder", None)
     for value in (b"\x8f\x91" * 40_000, "x" * 70_000, [b"\x8f" * 70_000, "y" * 70_000, b"\x91" * 70_000, 1]):
         assert encode(value)
     for length in range(60, 240):  # among them all those of which the frame has such a length

@@ -19,8 +19,8 @@ import pcache.cache
 from pcache import Cache, SigningKeyError
 from pcache.cache import default_cache
 from pcache.errors import PcacheError
-from pcache.keysource import FoundAgain, Wanted
-from pcache.trust import key_id, key_to_text, make_keyring, new_key, parse_key, write_key_file
+from pcache.signing.key_source import FoundAgain, Wanted
+from pcache.signing.keyring import key_id, key_to_text, make_keyring, new_key, parse_key, write_key_file
 from tests.processes import run
 from tests.running import run as run_script
 from tests.running import write

@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, UnpicklableResultWarning, counters, ledger, sealed
-from pcache.access import PRIVATE
-from pcache.counted import Totals, line_of
-from pcache.keysource import KeySource
+from pcache import Cache, UnpicklableResultWarning
+from pcache.counters import ledger, pending
+from pcache.counters.line_format import Totals, line_of
+from pcache.signing import seal
+from pcache.signing.key_source import KeySource
+from pcache.system.permissions import PRIVATE
 from tests.processes import KEY, OTHER_RING, PRELUDE, RING, ROOT, Talker, run
 
 HOUR = 3600
@@ -52,7 +54,7 @@ def merge_now(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def append(root: Path, *lines: str) -> None:
     """Append lines as a process that has the key does."""
     with open(folder_of(root) / "counters", "ab") as file:
-        file.write(sealed.block(b"counters", "\n".join(lines).encode(), RING))
+        file.write(seal.block(b"counters", "\n".join(lines).encode(), RING))
 
 
 def double(n: int) -> int:
@@ -254,8 +256,9 @@ if __name__ == "__main__":
 """
 POOLED = """
 import sys
-from pcache import Cache, counters, ledger
-counters._SOONEST = counters._LATEST = 1000.0  # seconds: all is written at the end
+from pcache import Cache
+from pcache.counters import pending, ledger
+pending._SOONEST = pending._LATEST = 1000.0  # seconds: all is written at the end
 cached = Cache(ROOT, signing_key=bytes(range(32))).cached(lambda n: n)
 def work(n):
     return cached(n)
@@ -315,8 +318,8 @@ def test_a_killed_process_loses_what_it_had_not_written(root: Path, how: str, hi
 
 
 FORKED = """
-from pcache import counters, ledger
-counters._SOONEST = counters._LATEST = 1000.0
+from pcache.counters import pending, ledger
+pending._SOONEST = pending._LATEST = 1000.0
 def f(n):
     return n
 cached = cache.cached(f)
@@ -381,12 +384,12 @@ def test_forks_while_threads_write(root: Path) -> None:
 
 
 MERGING = """
-from pcache import counters, ledger
-from pcache.locking import locking
+from pcache.counters import pending, ledger
+from pcache.system.locks import locking
 locking()
 # A process that waits longer than this for a processor, with the file open, loses a line.
-counters.FULL, ledger._SETTLED = 500, 1.0
-counters._SOONEST = counters._LATEST = 0.0
+pending.FULL, ledger._SETTLED = 500, 1.0
+pending._SOONEST = pending._LATEST = 0.0
 folder = os.path.join(sys.argv[1], "v1", "ledger")
 say("ready")
 hear()
@@ -527,7 +530,7 @@ def test_garbage_costs_statistics_only(
     assert ledger.read(str(written), RING).damaged == 0
 
 
-@pytest.mark.parametrize("name", ["counters", "totals", "totals.new", "counters.0123456789abcdef"])
+@pytest.mark.parametrize("name", ["counters", "totals", "totals.new", "pending.0123456789abcdef"])
 @pytest.mark.parametrize("kind", ["directory", "link", "pipe", "dangling"])
 def test_odd_things_in_place_of_a_file(root: Path, tmp_path: Path, name: str, kind: str) -> None:
     """What is no file is neither followed nor waited for, and calls go on."""
@@ -565,7 +568,7 @@ def test_odd_things_in_place_of_a_file(root: Path, tmp_path: Path, name: str, ki
 
 
 def line(hour: int, name: str, **counters: int) -> str:
-    return line_of(hour, name, counters)
+    return line_of(hour, name, pending)
 
 
 def test_other_releases_counters_survive(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -609,7 +612,7 @@ def test_killed_between_the_totals_and_the_removal(root: Path, monkeypatch: pyte
     monkeypatch.setattr(ledger, "_SETTLED", -1.0)
     folder = folder_of(root)
     assert ledger.merge(str(folder), RING)
-    (aside,) = folder.glob("counters.*")
+    (aside,) = folder.glob("pending.*")
     data = aside.read_bytes()
     assert ledger.merge(str(folder), RING)
     assert not aside.exists()
@@ -700,7 +703,7 @@ def test_since_is_the_first_hour(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 HOLDER = """
-from pcache.locking import try_lock
+from pcache.system.locks import try_lock
 os.makedirs(os.path.join(sys.argv[1], "v1", "locks"), 0o700, exist_ok=True)
 held = try_lock(os.path.join(sys.argv[1], "v1", "locks", "ledger"))
 say("held")
@@ -729,7 +732,7 @@ def test_who_merges_holds_nobody_up(root: Path) -> None:
 
 
 FULL = """
-from pcache import counters, ledger
+from pcache.counters import pending, ledger
 def f(n):
     return n
 cached = cache.cached(f)
@@ -768,7 +771,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 
 FULL_MERGE = FULL.replace(
     "from pcache import ledger\n", "from pcache import counters, ledger, locking\nlocking.locking()\n"
-).replace("failed = 0", "counters.FULL = 0\nfailed = 0")
+).replace("failed = 0", "pending.FULL = 0\nfailed = 0")
 
 
 def test_a_merge_on_a_full_disk(small_disk: Path) -> None:
@@ -842,8 +845,8 @@ def test_a_directory_that_is_made_anew_is_counted(root: Path) -> None:
 
 
 HIT_ONLY = """
-from pcache import counters, ledger
-counters.FULL = 0
+from pcache.counters import pending, ledger
+pending.FULL = 0
 def f(n):
     return n
 cached = cache.cached(f)
@@ -862,8 +865,8 @@ def test_a_process_that_only_hits_takes_no_lock(root: Path) -> None:
 
 def test_writing_at_intervals(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hits are written when it is time to, without any miss and long before the process ends."""
-    monkeypatch.setattr(counters, "_SOONEST", 0.0)
-    monkeypatch.setattr(counters, "_LATEST", 0.0)
+    monkeypatch.setattr(pending, "_SOONEST", 0.0)
+    monkeypatch.setattr(pending, "_LATEST", 0.0)
     cache = cache_at(root)
     cached = cache.cached(double)
     for _ in range(1 + 160 + 1):
@@ -885,7 +888,7 @@ def test_absurd_numbers_cost_their_line(root: Path, number: str) -> None:
 
 def test_a_clock_that_was_set_back(tmp_path: Path) -> None:
     """A process whose clock was set back by years goes on appending what it counts."""
-    counting = counters.Ledger(str(tmp_path / "cache"), KeySource(KEY, None))
+    counting = pending.Ledger(str(tmp_path / "cache"), KeySource(KEY, None))
     now_ns = time.time_ns() + 10 * 365 * 86400 * 10**9
     counting.due_ns = now_ns  # as if the last append had been ten years ahead
     counting.look(now_ns - 1)
@@ -929,7 +932,7 @@ def test_what_others_write_counts_for_nothing(written: Path) -> None:
     path = folder_of(written) / "counters"
     data = path.read_bytes()
     forged = line(int(time.time()) // HOUR, "module:f1", hits=10**6)
-    path.write_bytes(data + f"\n{forged}\n".encode() + sealed.block(b"counters", forged.encode(), OTHER_RING) + data)
+    path.write_bytes(data + f"\n{forged}\n".encode() + seal.block(b"counters", forged.encode(), OTHER_RING) + data)
     assert hits_of(written) == ALL
     assert ledger.read(str(written), RING).damaged == 1
     assert ledger.read(str(written), OTHER_RING).amounts != {}
@@ -938,14 +941,14 @@ def test_what_others_write_counts_for_nothing(written: Path) -> None:
 
 def test_planted_files_are_not_opened(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader and a merger open the files that our totals name, however many others lie beside them."""
-    (aside,) = folder_of(written).glob("counters.*")
+    (aside,) = folder_of(written).glob("pending.*")
     for n in range(500):
-        os.link(aside, folder_of(written) / f"counters.{n:016x}")
+        os.link(aside, folder_of(written) / f"pending.{n:016x}")
     gc.collect()  # caches of tests before would write what they counted when they are collected
     opened, real = [], os.open
     monkeypatch.setattr(os, "open", lambda path, *rest, **more: [opened.append(path), real(path, *rest, **more)][1])
     os.unlink(aside)  # else it has a second name, and counts no more
-    os.rename(folder_of(written) / f"counters.{1:016x}", aside)
+    os.rename(folder_of(written) / f"pending.{1:016x}", aside)
     ledger.read(str(written), RING)
     assert ledger.merge(str(folder_of(written)), RING)
     assert len(opened) <= 10
@@ -990,13 +993,13 @@ def test_who_holds_the_lock_for_ever_stops_no_merge(root: Path) -> None:
 
 def test_what_was_set_aside_by_nobody_is_swept(written: Path) -> None:
     """Files that our totals do not name go when they are old; those that they name, and all under another key, stay."""
-    (aside,) = folder_of(written).glob("counters.*")
-    (folder_of(written) / f"counters.{'0' * 16}").write_bytes(b"planted")
+    (aside,) = folder_of(written).glob("pending.*")
+    (folder_of(written) / f"pending.{'0' * 16}").write_bytes(b"planted")
     ledger.sweep(str(written), OTHER_RING, -1.0)
     ledger.sweep(str(written), RING, 3600.0)
-    assert len(list(folder_of(written).glob("counters.*"))) == 2
+    assert len(list(folder_of(written).glob("pending.*"))) == 2
     ledger.sweep(str(written), RING, -1.0)
-    assert list(folder_of(written).glob("counters.*")) == [aside]
+    assert list(folder_of(written).glob("pending.*")) == [aside]
     assert hits_of(written) == ALL
 
 
@@ -1004,7 +1007,7 @@ def test_nothing_is_counted_without_a_key(tmp_path: Path) -> None:
     """Without a signing key no counts are written, and none are lost that were not there."""
     keys = KeySource(KEY, None)
     keys.keyring = None
-    counting = counters.Ledger(str(tmp_path), keys)
+    counting = pending.Ledger(str(tmp_path), keys)
     counting.count("m:f", hits=1)
     assert not counting.flush()
     assert list(tmp_path.iterdir()) == []

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pcache.locking import Lock, try_lock
+from pcache.system.locks import Lock, try_lock
 from tests.processes import Talker, run
 
 HOLDER = """
-from pcache.locking import try_lock
+from pcache.system.locks import try_lock
 held = try_lock(sys.argv[2])
 say(held is not None)
 hear()
@@ -81,7 +81,7 @@ def test_a_lock_in_nobodys_hands_is_free(path: str) -> None:
 
 
 FORK = """
-from pcache.locking import try_lock
+from pcache.system.locks import try_lock
 held = try_lock(sys.argv[2])
 child = os.fork()
 if child == 0:
@@ -109,7 +109,7 @@ def test_a_forked_child_holds_nothing(path: str) -> None:
 
 # A thread that closes a lock has said so before the system closes the descriptor.
 CLOSING = """
-from pcache.locking import try_lock
+from pcache.system.locks import try_lock
 held = try_lock(sys.argv[2])
 number, kept = held.fd, os.dup(held.fd)
 held.close()

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from pcache.looking import attributes_of, is_a, look, member, module_of, qualname_of
+from pcache.objects.lookup import attributes_of, is_a, look, member, module_of, qualname_of
 
 
 class Raising:

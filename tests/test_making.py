@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pcache.explanation import Explanation
+from pcache.insight.explanation import Explanation
 from tests.processes import ROOT, run
 
 # What is used is `it` of `main`; `N` is what is edited. An iterator shows nothing of what is in it.
@@ -76,7 +76,7 @@ PROGRAMS = {
 ASK = """
 import sys
 from main import it
-from pcache.fingerprint import fingerprint_of
+from pcache.fingerprint.fingerprint import fingerprint_of
 print(fingerprint_of(it).digest.hex())
 """
 
@@ -121,7 +121,7 @@ sys.path.insert(0, sys.argv[2])
 path = pathlib.Path(sys.argv[2], "edited_while_running.py")
 from edited_while_running import it
 path.write_text(path.read_text().replace("'a'", "'b'"))
-from pcache.fingerprint import fingerprint_of
+from pcache.fingerprint.fingerprint import fingerprint_of
 say(*(f"{label}={shown}" for label, (_, shown) in fingerprint_of(it).parts.items() if label.startswith("making")))
 """
 

@@ -16,8 +16,9 @@ pytest.importorskip("prometheus_client")
 import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 
-from pcache import Cache, ledger
-from pcache.metrics import PrometheusCollector
+from pcache import Cache
+from pcache.counters import ledger
+from pcache.integrations.prometheus import PrometheusCollector
 from tests.pages import HOSTILE, count, double, fill, halve
 
 DOUBLE, HALVE = f"{double.__module__}:double", f"{halve.__module__}:halve"

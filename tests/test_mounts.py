@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pcache.mounts import is_network
-from pcache.store import Store
+from pcache.storage.local import Store
+from pcache.system.mounts import is_network
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 23 22 0:21 / /proc rw,nosuid - proc proc rw

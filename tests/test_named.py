@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pcache.named import instance, named
+from pcache.objects.library_names import instance, named
 from tests.key_values import key_of
 from tests.running import run, write
 
@@ -93,11 +93,11 @@ def test_the_version_of_its_package_counts(monkeypatch: pytest.MonkeyPatch) -> N
     metrics = pytest.importorskip("sklearn.metrics")
     from sklearn.linear_model import LinearRegression
 
-    from pcache import provenance
+    from pcache.objects import user_code
 
     values = [metrics.accuracy_score, metrics.make_scorer(metrics.f1_score), LinearRegression, LinearRegression().fit]
     before = list(map(key_of, values))
-    monkeypatch.setitem(provenance._versions, "sklearn", "99")
+    monkeypatch.setitem(user_code._versions, "sklearn", "99")
     assert set(before).isdisjoint(map(key_of, values))
 
 

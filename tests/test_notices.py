@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, StoreWarning, UnpicklableResultWarning, notices
-from pcache.notices import log, warn_once
+from pcache import Cache, StoreWarning, UnpicklableResultWarning
+from pcache.system import notices
+from pcache.system.notices import log, warn_once
 
 
 @pytest.fixture(autouse=True)

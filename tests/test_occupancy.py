@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pcache import occupancy
-from pcache.occupancy import SHARDS, Amount, Gauge
+from pcache.eviction import usage
+from pcache.eviction.usage import SHARDS, Amount, Gauge
 from tests.processes import Talker
 
 NOTHING = [Amount()] * SHARDS
@@ -36,8 +36,8 @@ def gauge_at(root: Path, count: Any = lambda: NOTHING) -> Gauge:
 
 
 def lying(root: Path) -> Amount | None:
-    rows = occupancy.read(occupancy.path_below(str(root)))
-    return None if rows is None else occupancy.total_of(rows)
+    rows = usage.read(usage.path_below(str(root)))
+    return None if rows is None else usage.total_of(rows)
 
 
 def test_what_one_tells_another_knows(root: Path) -> None:
@@ -76,13 +76,13 @@ def test_nothing_falls_below_zero(root: Path) -> None:
 def test_a_function_has_a_file_of_its_own(root: Path) -> None:
     """Limits of single functions are measured apart, whatever their names hold."""
     names = ["", "m:f", "m:g", "../../etc/passwd", "a\0b", "x" * 5000]
-    paths = {occupancy.path_below(str(root), name) for name in names}
+    paths = {usage.path_below(str(root), name) for name in names}
     assert len(paths) == len(names)
     assert {os.path.dirname(path) for path in paths} == {str(root / "v1" / "ledger")}
 
 
 ADDING = """
-from pcache.occupancy import SHARDS, Amount, Gauge
+from pcache.eviction.usage import SHARDS, Amount, Gauge
 gauge = Gauge(sys.argv[1], "", lambda: [Amount()] * SHARDS)
 say("ready")
 hear()
@@ -130,7 +130,7 @@ def test_damage_is_counted_anew(root: Path, tmp_path: Path, damage: str) -> None
     """A file with a flipped bit, or of another length, is as none; nothing else in its place is followed."""
     gauge = gauge_at(root, lambda: only(7, Amount(5, 50)))
     assert gauge.tell() == Amount(5, 50)
-    path, precious = Path(occupancy.path_below(str(root))), tmp_path / "precious"
+    path, precious = Path(usage.path_below(str(root))), tmp_path / "precious"
     precious.write_text("precious")
     data = path.read_bytes()
     contents = {"cut": data[:-1], "longer": data + b"\0", "empty": b"", "garbage": bytes(range(256)) * 40}
@@ -151,7 +151,7 @@ def test_damage_is_counted_anew(root: Path, tmp_path: Path, damage: str) -> None
 
 
 HOLDER = """
-from pcache.locking import try_lock
+from pcache.system.locks import try_lock
 held = try_lock(sys.argv[2])
 say("held")
 hear()
@@ -164,10 +164,10 @@ def test_a_holder_blocks_nobody(root: Path, how: int, monkeypatch: pytest.Monkey
 
     After a second, which is made longer here, it is not waited for any more: see `test_room`.
     """
-    monkeypatch.setattr(occupancy, "IDLE", 1000.0)
+    monkeypatch.setattr(usage, "IDLE", 1000.0)
     gauge = gauge_at(root)
     gauge.tell()
-    holder = Talker(HOLDER, root, occupancy.path_below(str(root)))
+    holder = Talker(HOLDER, root, usage.path_below(str(root)))
     holder.hear()
     os.kill(holder.pid, how)
     gauge.add(1, 1, 4096)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pcache import opened
-from pcache.access import PRIVATE, Access
 from pcache.errors import ConfigError, DirectoryError
-from pcache.opened import OpenFolder, in_a_sentence, open_folder, open_or_make
+from pcache.system import directories
+from pcache.system.directories import OpenFolder, in_a_sentence, open_folder, open_or_make
+from pcache.system.permissions import PRIVATE, Access
 
 SHARED = Access(shared=True)
 
@@ -82,7 +82,7 @@ def test_a_folder_that_lies_elsewhere(root: str, tmp_path: Path) -> None:
     PRIVATE.check_below(str(tmp_path / "other"), str(tmp_path / "other" / "a" / "b"))
     fd = os.open(tmp_path / "other" / "a" / "b", os.O_RDONLY)
     with pytest.raises(DirectoryError, match="was moved or replaced just now") as caught:
-        opened._check_steps(fd, root, f"{root}/a/b", shared=False)
+        directories._check_steps(fd, root, f"{root}/a/b", shared=False)
     assert (caught.value.path, caught.value.reason) == (f"{root}/a/b", "replaced")
     os.close(fd)
 
@@ -108,7 +108,7 @@ def test_an_open_folder_stays_that_folder(root: str, tmp_path: Path) -> None:
 
 def test_without_descriptors_of_folders(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has none everything goes by path, with the same checks."""
-    monkeypatch.setattr(opened, "_BY_DESCRIPTOR", False)
+    monkeypatch.setattr(directories, "_BY_DESCRIPTOR", False)
     folder = open_or_make(root, f"{root}/a/c", shared=False)
     assert folder.path == f"{root}/a/c"
     os.close(folder.open("file", os.O_RDWR))

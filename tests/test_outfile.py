@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pcache import outfile
 from pcache.errors import ConfigError
+from pcache.system import output_file
 
 ROOT_USER = pytest.mark.skipif(
     not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can make another user's files"
@@ -33,13 +33,13 @@ def test_a_file_is_private(tmp_path: Path) -> None:
     """A new file is for us alone, whatever the mask; one of ours that is replaced keeps its rights."""
     before = os.umask(0)
     try:
-        outfile.write(str(tmp_path / "page"), b"1")
+        output_file.write(str(tmp_path / "page"), b"1")
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(tmp_path / "page").st_mode) == 0o600
     os.chmod(tmp_path / "page", 0o644)
     inode = os.stat(tmp_path / "page").st_ino
-    outfile.write(str(tmp_path / "page"), b"two")
+    output_file.write(str(tmp_path / "page"), b"two")
     assert (tmp_path / "page").read_bytes() == b"two"
     assert stat.S_IMODE(os.stat(tmp_path / "page").st_mode) == 0o644
     assert os.stat(tmp_path / "page").st_ino != inode
@@ -93,7 +93,7 @@ def test_what_is_not_written_over(commons: Path, stand: Callable[[Path, Path], N
     stand(path, precious)
     before = os.lstat(path), os.lstat(precious)
     with pytest.raises(ConfigError, match=words) as caught:
-        outfile.write(str(path), b"secret")
+        output_file.write(str(path), b"secret")
     assert str(caught.value).startswith(str(path))
     assert before == (os.lstat(path), os.lstat(precious))
     assert sorted(os.listdir(commons)) == ["page", "precious"]
@@ -112,10 +112,10 @@ def test_where_nothing_is_written(commons: Path, mode: int, owner: int, words: s
         os.chown(commons / "there", owner, 0)
         if words:
             with pytest.raises(ConfigError, match=words) as caught:
-                outfile.write(str(place / "page"), b"1")
+                output_file.write(str(place / "page"), b"1")
             assert "choose a folder that only you can write to" in str(caught.value)
         else:
-            outfile.write(str(place / "page"), b"1")
+            output_file.write(str(place / "page"), b"1")
         assert os.path.exists(place / "page") is not bool(words)
 
 
@@ -124,27 +124,27 @@ def test_a_link_on_the_way(commons: Path, tmp_path: Path) -> None:
     """A link of our own leads where it should, one of another user is refused, wherever on the way it is."""
     (tmp_path / "there").mkdir()
     (commons / "ours").symlink_to(tmp_path / "there")
-    outfile.write(str(commons / "ours" / "page"), b"1")
+    output_file.write(str(commons / "ours" / "page"), b"1")
     assert (tmp_path / "there" / "page").read_bytes() == b"1"
     (commons / "theirs").symlink_to(tmp_path / "there")
     os.chown(commons / "theirs", NOBODY, NOBODY, follow_symlinks=False)
     (tmp_path / "indirect").symlink_to(commons / "theirs")
     for way in (commons / "theirs" / "other", tmp_path / "indirect" / "other", commons / "theirs" / ".." / "other"):
         with pytest.raises(ConfigError, match=f"{commons / 'theirs'} belongs to another user"):
-            outfile.write(str(way), b"1")
+            output_file.write(str(way), b"1")
     assert not (tmp_path / "there" / "other").exists()
 
 
 def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
     """A pipe of ours, a device and what is open already get the bytes; nothing takes their place."""
-    outfile.write(os.devnull, b"1")
+    output_file.write(os.devnull, b"1")
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    outfile.write(str(tmp_path / "pipe"), b"through")
+    output_file.write(str(tmp_path / "pipe"), b"through")
     assert os.read(reader, 100) == b"through"
     with open(tmp_path / "opened", "wb") as opened:
-        outfile.write(f"/dev/fd/{opened.fileno()}", b"known")
+        output_file.write(f"/dev/fd/{opened.fileno()}", b"known")
     assert (tmp_path / "opened").read_bytes() == b"known"
     os.close(reader)
 
@@ -152,6 +152,6 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/stderr"])
 def test_standard_output_by_name(name: str) -> None:
     """It is written to where it is a pipe, which a shell hands over so."""
-    script = "import sys; from pcache import outfile; outfile.write(sys.argv[1], b'page')"
+    script = "import sys; from pcache import outfile; output_file.write(sys.argv[1], b'page')"
     done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, check=True)
     assert done.stdout + done.stderr == b"page"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pcache.codes import facts_of
-from pcache.fingerprint import Fingerprint, fingerprint_of, of_callable
-from pcache.parts import Part, Parts
+from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.fingerprint import Fingerprint, fingerprint_of, of_callable
+from pcache.fingerprint.parts import Part, Parts
 
 HELPERS = """
 import math

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from pcache.payload import culprit_of, dump, load, load_again, load_with
+from pcache.entry.pickling import culprit_of, dump, load, load_again, load_with
 from tests import kinds
 from tests.running import run, write
 
@@ -129,7 +129,7 @@ def test_the_alias_in_a_plain_script(tmp_path: Path) -> None:
         tmp_path / "script.py",
         """
         import sys
-        from pcache.payload import load, load_again
+        from pcache.entry.pickling import load, load_again
 
         class Point:
             pass

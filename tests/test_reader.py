@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, Miss, entry, reader
-from pcache.compression import ZSTD, Part
-from pcache.inspection import inspect_file
-from pcache.reader import Address, read_value
+from pcache import Cache, Miss
+from pcache.entry import format as entry_format
+from pcache.entry import reader
+from pcache.entry.compression import ZSTD, Part
+from pcache.entry.inspector import inspect_file
+from pcache.entry.reader import Address, read_value
 from tests.processes import FACTS, KEY, OTHER_RING, RING, Block, entry_bytes, joined, run
 
 NOW = FACTS.created_ns
@@ -82,9 +84,9 @@ def test_damage_in_a_large_file_is_a_miss(path: Path, value: object, verify: str
     data = entry_bytes(value)
     path.write_bytes(data)
     assert read(path, verify) == value
-    header = entry.read_header(data, len(data))
+    header = entry_format.read_header(data, len(data))
     table_at = header.head_length - 64 * header.n_buffers
-    near = [*range(entry.META_AT + 40), *range(table_at - 20, header.head_length + 70), len(data) - 1]
+    near = [*range(entry_format.META_AT + 40), *range(table_at - 20, header.head_length + 70), len(data) - 1]
     places = [at for at in near if at < len(data)] + random.sample(range(len(data)), 300)
     with open(path, "r+b", buffering=0) as file:
         for number, at in enumerate(places):
@@ -100,7 +102,7 @@ def test_damage_in_a_large_file_is_a_miss(path: Path, value: object, verify: str
 def test_truncations_of_a_large_file_are_misses(path: Path, value: object) -> None:
     """A large entry cut anywhere is damaged, with every `verify=`, and so is one with a byte behind its end."""
     data = entry_bytes(value)
-    for length in [*random.sample(range(len(data)), 40), len(data) - 1, 0, entry.META_AT, 65536, 65537]:
+    for length in [*random.sample(range(len(data)), 40), len(data) - 1, 0, entry_format.META_AT, 65536, 65537]:
         path.write_bytes(data[:length])
         assert miss_of(path, verify="stream").reason == "damaged", length
     path.write_bytes(data + b"\0")
@@ -164,10 +166,10 @@ def test_a_file_of_another_user_is_foreign(path: Path) -> None:
 def test_a_huge_sparse_file_is_a_miss(path: Path) -> None:
     """A header that claims terabytes, in a file that has them as holes, is damaged and takes no memory."""
     lengths = (0, 8 << 40, 8 << 40, 0)
-    header = entry.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:5], 0, 0, 0, *lengths, b"12345678", b"abcd")
-    path.write_bytes(entry.MAGIC + bytes(32) + header)
+    header = entry_format.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:5], 0, 0, 0, *lengths, b"12345678", b"abcd")
+    path.write_bytes(entry_format.MAGIC + bytes(32) + header)
     try:
-        os.truncate(path, entry.META_AT + (8 << 40))
+        os.truncate(path, entry_format.META_AT + (8 << 40))
     except OSError as error:
         pytest.skip(f"no sparse file of 8 TiB here: {error}")
     assert miss_of(path).reason == "damaged"
@@ -178,9 +180,9 @@ def test_a_huge_sparse_file_is_a_miss(path: Path) -> None:
 def test_a_huge_sparse_file_takes_no_memory(path: Path) -> None:
     """A forged header of one gigabyte is refused before that gigabyte is asked for."""
     lengths = (0, 1 << 30, 1 << 30, 0)
-    header = entry.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:5], 0, 0, 0, *lengths, b"12345678", b"abcd")
-    path.write_bytes(entry.MAGIC + bytes(32) + header)
-    os.truncate(path, entry.META_AT + (1 << 30))
+    header = entry_format.HEADER.pack(*FACTS[:2], RING.signing, *FACTS[2:5], 0, 0, 0, *lengths, b"12345678", b"abcd")
+    path.write_bytes(entry_format.MAGIC + bytes(32) + header)
+    os.truncate(path, entry_format.META_AT + (1 << 30))
     tracemalloc.start()
     try:
         assert miss_of(path).detail == "the header's proof does not match"
@@ -320,9 +322,9 @@ class Reading:
 
 
 NEW_PROCESS = """
-from pcache.entry import NEVER
-from pcache.reader import Address, read_value
-from pcache.trust import make_keyring
+from pcache.entry.format import NEVER
+from pcache.entry.reader import Address, read_value
+from pcache.signing.keyring import make_keyring
 address = Address(sys.argv[2], bytes(range(20)), bytes(range(8)), None)
 say(read_value(address, make_keyring([bytes(range(32))]), 0, "once").value)
 say(*sorted({"filelock", "backports.zstd", "json", "logging", "numpy"} & set(sys.modules)))

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache import Cache, registry, sealed
-from pcache.registry import describe, paths, read, read_all, write
-from pcache.trust import Keyring, make_keyring
+from pcache import Cache
+from pcache.signing import seal
+from pcache.signing.keyring import Keyring, make_keyring
+from pcache.versions import registry
+from pcache.versions.registry import describe, paths, read, read_all, write
 from tests.processes import KEY, OTHER_RING, RING, Talker, run
 
 FACTS = describe(
@@ -79,7 +81,7 @@ values = st.recursive(plain, lambda inner: st.lists(inner, max_size=3), max_leav
 def test_any_json_is_ignored(tmp_path_factory: pytest.TempPathFactory, record: dict[str, object], ours: bool) -> None:
     """A JSON object of any content gives nothing, whether we sealed it or not, unless it is of the right shape."""
     path = tmp_path_factory.getbasetemp() / os.path.basename(registry._path("", "0" * 16, KEY))
-    path.write_bytes(sealed.to_json(b"function", record, RING) if ours else json.dumps(record).encode())
+    path.write_bytes(seal.to_json(b"function", record, RING) if ours else json.dumps(record).encode())
     assert read(str(path), RING) is None
 
 
@@ -91,7 +93,7 @@ def test_any_text_is_ignored(tmp_path: Path, text: str) -> None:
     assert read(str(path), RING) is None
     assert read_all(str(tmp_path), RING) == {}
     body = text.encode()  # as somebody who has the key might write it
-    path.write_bytes(sealed._JSON[0] + sealed._seal(b"function", body, RING) + sealed._JSON[1] + body)
+    path.write_bytes(seal._JSON[0] + seal._seal(b"function", body, RING) + seal._JSON[1] + body)
     assert read_all(str(tmp_path), RING) == {}
 
 
@@ -151,8 +153,8 @@ def test_names_come_back_after_a_clear(tmp_path: Path) -> None:
 
 
 RACER = """
-from pcache import registry
-from pcache.trust import make_keyring
+from pcache.versions import registry
+from pcache.signing.keyring import make_keyring
 facts = registry.describe("0" * 16, "module:f")._replace(first_seen=float(sys.argv[2]))
 say("ready")
 hear()
@@ -174,8 +176,8 @@ def test_racing_writers(tmp_path: Path) -> None:
 
 FULL = """
 import resource
-from pcache import registry
-from pcache.trust import make_keyring
+from pcache.versions import registry
+from pcache.signing.keyring import make_keyring
 folder = sys.argv[1] + "/functions"
 facts = registry.describe("0" * 16, "module:f")
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -200,7 +202,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
 def test_adoptions_of_another_shape_are_ignored(tmp_path: Path, adopted: object) -> None:
     """A signed file that says something else than this release reads gives nothing, and is no error of a call."""
     for body in ({"function_id": "00" * 8, "adopted": adopted}, {"adopted": adopted}):
-        (tmp_path / f"{'00' * 8}.adopted").write_bytes(sealed.to_json(b"adopted", body, RING))
+        (tmp_path / f"{'00' * 8}.adopted").write_bytes(seal.to_json(b"adopted", body, RING))
         assert registry.read_adopted(str(tmp_path), "00" * 8, RING) == ()
 
 

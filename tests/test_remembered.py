@@ -162,7 +162,7 @@ def test_what_can_have_changed_counts() -> None:
 SCRIPT = """
     import functools
     import sys
-    from pcache.keys import encode
+    from pcache.keys.encoder import encode
     class Order:
         price = 2
         @functools.cached_property

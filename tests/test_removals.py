@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pcache import removals
-from pcache.removals import last, note, path_below
+from pcache.counters import tombstones
+from pcache.counters.tombstones import last, note, path_below
 from tests.processes import OTHER_RING, RING
 
 ID = "ab" * 8
@@ -49,7 +49,7 @@ def test_the_file_is_private_and_made_when_needed(tmp_path: Path) -> None:
 
 def test_the_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old removals are forgotten, two files at most are kept, and one large removal is cut to its end."""
-    monkeypatch.setattr(removals, "_MAX_SIZE", 4000)
+    monkeypatch.setattr(tombstones, "_MAX_SIZE", 4000)
     for number in range(100):
         note(str(tmp_path), [name(number)], "evicted", RING)
     folder = Path(path_below(str(tmp_path))).parent
@@ -96,7 +96,7 @@ def test_what_others_noted_is_not_told(tmp_path: Path) -> None:
     assert last(str(tmp_path), ID, key(1), RING) is None
     assert last(str(tmp_path), ID, key(1), None) is None
     note(str(tmp_path), [name(2)], "cleared", RING)
-    file.write_bytes(file.read_bytes() + removals._RECORD.pack(bytes.fromhex(name(3)), 10**9, 0))
+    file.write_bytes(file.read_bytes() + tombstones._RECORD.pack(bytes.fromhex(name(3)), 10**9, 0))
     assert last(str(tmp_path), ID, key(3), RING) is None
     assert last(str(tmp_path), ID, key(2), RING) is not None
     os.link(file, tmp_path / "other")

@@ -21,12 +21,12 @@ pytest.importorskip("jinja2")
 from plotly import graph_objects
 
 from pcache import Cache, report
-from pcache.entry import NEVER
+from pcache.entry.format import NEVER
+from pcache.insight.records import Period, as_plain
 from pcache.report import charts, wording
-from pcache.report.counting import Distribution, by_age, by_cost, by_size
+from pcache.report.distributions import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
-from pcache.reports import Period, as_plain
-from pcache.shards import StoredFile
+from pcache.storage.shards import StoredFile
 from tests.pages import HOSTILE, Page, count, double, fill, halve
 from tests.test_cli import run
 

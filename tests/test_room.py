@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, StoreWarning, ledger, occupancy, registry, room
-from pcache.occupancy import Amount
-from pcache.stamp import Stamp, pack
+from pcache import Cache, StoreWarning
+from pcache.counters import ledger
+from pcache.entry.mtime import Stamp, pack
+from pcache.eviction import limiter, usage
+from pcache.eviction.usage import Amount
+from pcache.versions import registry
 from tests.processes import KEY, RING, Talker, claims_below, run
 from tests.running import run as run_script
 from tests.running import write
@@ -50,8 +53,8 @@ def taken(root: Path) -> Amount:
 
 def known(root: Path) -> Amount | None:
     """What processes know to lie there."""
-    rows = occupancy.read(occupancy.path_below(str(root)))
-    return None if rows is None else occupancy.total_of(rows)
+    rows = usage.read(usage.path_below(str(root)))
+    return None if rows is None else usage.total_of(rows)
 
 
 def path_of(function: Any, *args: Any) -> str:
@@ -181,8 +184,8 @@ def test_short_caches_keep_a_large_limit(root: Path) -> None:
         del cached
         gc.collect()
     assert known(root) == Amount(30, 30 * 4096)
-    path = occupancy.path_below(str(root))
-    occupancy.add(path, {7: Amount(1, 20 * 4096 * 2048)})  # told by somebody who left
+    path = usage.path_below(str(root))
+    usage.add(path, {7: Amount(1, 20 * 4096 * 2048)})  # told by somebody who left
     cache_at(root, max_size=20 * 4096 * 2048, min_free=0).cached(noise)(30)
     gc.collect()
     assert known(root) == Amount(31, 31 * 4096)
@@ -192,10 +195,10 @@ def test_a_large_limit_is_told_in_shares(root: Path) -> None:
     """With a limit of millions a result does not touch the file of all; the end of the cache does."""
     cache = cache_at(root)
     cached = cache.cached(noise)
-    path = occupancy.path_below(str(root))
+    path = usage.path_below(str(root))
     for n in range(20):
         cached(n)
-    assert occupancy.read(path) is None
+    assert usage.read(path) is None
     cache.flow.storing.room.flush()
     assert known(root) == taken(root)
     assert taken(root).entries == 20
@@ -478,7 +481,7 @@ def test_a_disk_that_others_fill(small_disk: Path) -> None:
 # Others
 
 HOLDER = """
-from pcache.locking import try_lock
+from pcache.system.locks import try_lock
 locks = os.path.join(sys.argv[1], "v1", "locks")
 os.makedirs(locks, 0o700, exist_ok=True)
 held = try_lock(os.path.join(locks, "evict"))
@@ -507,7 +510,7 @@ def test_an_evicting_process_blocks_nobody(root: Path, how: str) -> None:
 
 
 KILLED = """
-from pcache import store
+from pcache.storage import local
 def noise(n):
     return os.urandom(10)
 cache = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=40)
@@ -650,7 +653,7 @@ def test_a_lock_whose_holder_looks_busy(root: Path, monkeypatch: pytest.MonkeyPa
     holder = Talker(HOLDERS, root, "ledger/occupancy")
     holder.hear()
     os.utime(root / "v1" / "ledger" / "occupancy")
-    monkeypatch.setattr(occupancy, "IDLE", 1000.0)
+    monkeypatch.setattr(usage, "IDLE", 1000.0)
     gauge.add(0, 1, BLOCK)
     assert gauge.tell() is None
     gauge._refused_since -= 1000
@@ -716,7 +719,7 @@ def test_planted_names_do_not_slow_calls(root: Path, monkeypatch: pytest.MonkeyP
 
 def test_planted_claims_do_not_slow_calls(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A call that evicts opens some claims of those that nobody holds, and the next ones the others."""
-    monkeypatch.setattr(room, "_MOST_CLAIMS", 100)
+    monkeypatch.setattr(limiter, "_MOST_CLAIMS", 100)
     cached = cache_at(root, max_entries=20).cached(noise)
     for n in range(20):
         cached(n)
@@ -734,15 +737,15 @@ def test_planted_claims_do_not_slow_calls(root: Path, monkeypatch: pytest.Monkey
 
 def test_a_shard_that_somebody_filled(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is one too many by far goes by turns, so that no call waits for all of it."""
-    monkeypatch.setattr(room, "_MOST_VICTIMS", 100)
-    monkeypatch.setattr(room, "_LONGEST", 0.0)
+    monkeypatch.setattr(limiter, "_MOST_VICTIMS", 100)
+    monkeypatch.setattr(limiter, "_LONGEST", 0.0)
     cached = cache_at(root, max_entries=20).cached(noise)
     for n in range(20):
         cached(n)
     there = path_of(cached, 1)
     for n in range(500):
         Path(f"{there[:-38]}{n:038x}").touch(mode=0o600)
-    os.unlink(occupancy.path_below(str(root)))  # the next process counts
+    os.unlink(usage.path_below(str(root)))  # the next process counts
     fresh, left = cache_at(root, max_entries=20).cached(noise), taken(root).entries
     for n in range(20, 200):
         fresh(n)

@@ -12,12 +12,13 @@ import pytest
 from blake3 import blake3
 from click.testing import CliRunner
 
-from pcache import Cache, ConfigError, registry
+from pcache import Cache, ConfigError
 from pcache.cli import main
-from pcache.compression import compress_stream
-from pcache.entry import META_AT, Facts, encode
-from pcache.keys import encode as encode_key
-from pcache.parts import digest_of
+from pcache.entry.compression import compress_stream
+from pcache.entry.format import META_AT, Facts, encode
+from pcache.fingerprint.parts import digest_of
+from pcache.keys.encoder import encode as encode_key
+from pcache.versions import registry
 from tests.processes import KEY, RING
 
 API_TOKEN = "sk-live-constant"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import pytest
 
 from pcache import Cache
-from pcache.looking import state_in_c
+from pcache.objects.lookup import state_in_c
 from tests.key_values import key_of
 from tests.running import run, write
 

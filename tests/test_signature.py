@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcache import Cache, ConfigError, UnhashableArgument
-from pcache.signature import make_binder
+from pcache.keys.binder import make_binder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pcache import Cache
-from pcache.entry import NEVER
-from pcache.shards import StoredFile
-from pcache.stamp import MAX_USES, Stamp, pack, unpack
+from pcache.entry.format import NEVER
+from pcache.entry.mtime import MAX_USES, Stamp, pack, unpack
+from pcache.storage.shards import StoredFile
 from tests.processes import KEY
 
 SECOND = 10**9

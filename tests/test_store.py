@@ -12,13 +12,16 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, StoreWarning, notices, sealed, stamp
-from pcache.access import Access
-from pcache.claim import remove_leftover
-from pcache.opened import OpenFolder
-from pcache.owner import owner_record
-from pcache.shards import entries_in
-from pcache.store import Store, check_root, is_ours, make_root, require_ours
+from pcache import Cache, DirectoryError, StoreWarning
+from pcache.entry import mtime
+from pcache.signing import seal
+from pcache.storage.claim import remove_leftover
+from pcache.storage.claim_owner import owner_record
+from pcache.storage.local import Store, check_root, is_ours, make_root, require_ours
+from pcache.storage.shards import entries_in
+from pcache.system import notices
+from pcache.system.directories import OpenFolder
+from pcache.system.permissions import Access
 from tests.processes import KEY, OTHER_RING, RING, Talker, claims_below, run
 
 OWNER = owner_record("module:f", RING)
@@ -68,7 +71,7 @@ def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
         *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
         *("v1/ledger", "v1/ledger/counters"),
         f"v1/entries/{shard}/{os.path.basename(path)}",
-        f"v1/functions/{cached.function_id}.{sealed.mark(b'function', cached.function_id, KEY)}.json",
+        f"v1/functions/{cached.function_id}.{seal.mark(b'function', cached.function_id, KEY)}.json",
     }
     text = (tmp_path / "cache" / "CACHEDIR.TAG").read_text()
     assert text.startswith("Signature: 8a477f597d28d172789f06886806bc55\n")
@@ -184,7 +187,8 @@ def test_a_shard_that_others_can_write_to_is_not_read(tmp_path: Path) -> None:
 
 CUT_TAG = """
 import resource
-from pcache import flow, notices
+from pcache.runtime import flow
+from pcache.system import notices
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), hard))
 import warnings; warnings.simplefilter("ignore")
@@ -501,13 +505,13 @@ def test_uses_are_counted(tmp_path: Path) -> None:
     cache = cache_at(tmp_path / "cache")
     cached, path = cache.cached(double), address_in(cache).path
     cached(1)
-    stored = stamp.unpack(os.stat(path).st_mtime_ns)
+    stored = mtime.unpack(os.stat(path).st_mtime_ns)
     for uses in (2, 3, 4):
-        old = stamp.unpack(os.stat(path).st_mtime_ns)
-        before = stamp.pack(stamp.Stamp(old.used_ns - 70 * 10**9, old.cost_ns, old.expires_ns, old.uses))
+        old = mtime.unpack(os.stat(path).st_mtime_ns)
+        before = mtime.pack(mtime.Stamp(old.used_ns - 70 * 10**9, old.cost_ns, old.expires_ns, old.uses))
         os.utime(path, ns=(before, before))
         cached(1)
-        touched = stamp.unpack(os.stat(path).st_mtime_ns)
+        touched = mtime.unpack(os.stat(path).st_mtime_ns)
         assert (touched.uses, touched.cost_ns, touched.expires_ns) == (uses, stored.cost_ns, stored.expires_ns)
 
 
@@ -542,8 +546,8 @@ def test_a_shard_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 TOUCHED = """
 import time
-from pcache import reader
-from pcache.reader import _verified
+from pcache.entry import reader
+from pcache.entry.reader import _verified
 reader._MAP_TICK_NS = 0  # the files are new, and nobody else changes them
 from tests.processes import Block
 small, large = cache.cached(lambda n: n + 1), cache.cached(lambda n: Block(os.urandom(300_000)))
@@ -591,7 +595,10 @@ def test_what_is_being_computed(tmp_path: Path) -> None:
 
 READ_ONLY = """
 import json, logging, warnings, filelock, backports.zstd
-from pcache import publishing, registry, payload, summary, notices
+from pcache.entry import writer, pickling
+from pcache.versions import registry
+from pcache.objects import summary
+from pcache.system import notices
 def double(n):
     return 2 * n
 cached = cache.cached(double)

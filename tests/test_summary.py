@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.summary import NOT_SHOWN, in_full, in_one_line, is_secret, shown_part, summarize, summarize_value
+from pcache.objects.summary import NOT_SHOWN, in_full, in_one_line, is_secret, shown_part, summarize, summarize_value
 
 
 class Loud:

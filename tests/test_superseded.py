@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, registry
-from pcache.superseded import superseded
-from pcache.trust import make_keyring
+from pcache import Cache
+from pcache.signing.keyring import make_keyring
+from pcache.versions import registry
+from pcache.versions.superseded import superseded
 from tests.processes import KEY, RING
 from tests.running import ROOT, run, write
 

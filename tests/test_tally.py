@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.tally import COST_BITS, Tally
+from pcache.counters.tally import COST_BITS, Tally
 
 
 class Owner:

@@ -15,10 +15,14 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, Miss, SigningKeyError, StoreWarning, entry, notices, registry, trust
-from pcache.entry import Facts
-from pcache.keysource import KeySource
-from pcache.trust import Keyring, key_id, key_to_text, make_keyring
+from pcache import Cache, DirectoryError, Miss, SigningKeyError, StoreWarning
+from pcache.entry import format as entry_format
+from pcache.entry.format import Facts
+from pcache.signing import keyring
+from pcache.signing.key_source import KeySource
+from pcache.signing.keyring import Keyring, key_id, key_to_text, make_keyring
+from pcache.system import notices
+from pcache.versions import registry
 from tests.processes import KEY, OTHER_RING, RING, ZEROS, Canary, Talker, claims_below, entry_bytes, run
 
 ROOT_USER = pytest.mark.skipif(os.getuid() != 0, reason="only root can make it")
@@ -112,7 +116,7 @@ def test_an_iterator_of_keys(tmp_path: Path) -> None:
 def test_the_environment_gives_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PCACHE_KEY, then PCACHE_KEY_FILE, give the key; the argument comes before both."""
     file = tmp_path / "key"
-    trust.write_key_file(str(file), [OLD])
+    keyring.write_key_file(str(file), [OLD])
     monkeypatch.setenv("PCACHE_KEY_FILE", str(file))
     assert KeySource(None, None).ensure().signing == key_id(OLD)
     monkeypatch.setenv("PCACHE_KEY", f"{TEXT}, {key_to_text(OLD)}")
@@ -125,7 +129,7 @@ def test_a_source_of_keys_says_where_they_come_from(
 ) -> None:
     """Which of the four it was, and which file, in the order in which the command line explains it."""
     file, own = own_home / "named", own_home / "config" / "pcache" / "key"
-    trust.write_key_file(str(file), [OLD])
+    keyring.write_key_file(str(file), [OLD])
     source = KeySource(None, None)
     assert (source.origin, source.path, source.keyring) == ("your key file", str(own), None)
     source = KeySource(None, "~/named")
@@ -283,22 +287,22 @@ def test_a_bad_key_file_is_refused_when_the_cache_is_made(
 def test_a_key_file_with_any_right_for_others_is_refused(tmp_path: Path, bit: int) -> None:
     """Reading, writing and executing, for the group or for all: each alone is one too many."""
     with_text(TEXT)(tmp_path / "key")
-    assert trust.read_key_file(str(tmp_path / "key")) == [KEY]
+    assert keyring.read_key_file(str(tmp_path / "key")) == [KEY]
     (tmp_path / "key").chmod(0o600 | bit)
     with pytest.raises(SigningKeyError, match="can be read or written by others"):
-        trust.read_key_file(str(tmp_path / "key"))
+        keyring.read_key_file(str(tmp_path / "key"))
 
 
 def test_key_files_leave_no_descriptor_open(tmp_path: Path) -> None:
     """Neither a good key file nor a bad one is kept open."""
     before = len(os.listdir("/proc/self/fd"))
     with_text(TEXT)(tmp_path / "key")
-    assert trust.read_key_file(str(tmp_path / "key")) == [KEY]
+    assert keyring.read_key_file(str(tmp_path / "key")) == [KEY]
     (tmp_path / "key").chmod(0o644)
     with pytest.raises(SigningKeyError):
-        trust.read_key_file(str(tmp_path / "key"))
-    assert not trust.write_key_file(str(tmp_path / "key"), [KEY])
-    assert trust.write_key_file(str(tmp_path / "key"), [KEY], replace=True)
+        keyring.read_key_file(str(tmp_path / "key"))
+    assert not keyring.write_key_file(str(tmp_path / "key"), [KEY])
+    assert keyring.write_key_file(str(tmp_path / "key"), [KEY], replace=True)
     assert (len(os.listdir("/proc/self/fd")), os.listdir(tmp_path)) == (before, ["key"])
 
 
@@ -307,7 +311,7 @@ def test_without_a_home_there_is_no_place_for_a_key(tmp_path: Path, monkeypatch:
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", "relative")
     keys = KeySource(None, None)
-    assert (trust.default_key_path(), keys.path, keys.look(), keys.has_place()) == (None, None, None, False)
+    assert (keyring.default_key_path(), keys.path, keys.look(), keys.has_place()) == (None, None, None, False)
     with pytest.raises(SigningKeyError, match=r"no home directory.*PCACHE_KEY .*PCACHE_KEY_FILE.*HOME") as caught:
         keys.ensure()
     assert caught.value.source == "home"
@@ -359,7 +363,7 @@ def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
     with_text(TEXT)(path)
     path.chmod(0)
     script = """
-from pcache.trust import read_key_file
+from pcache.signing.keyring import read_key_file
 from pcache.errors import SigningKeyError
 if os.getuid() == 0:
     os.chmod(os.path.dirname(sys.argv[2]), 0o755); os.chown(sys.argv[2], 65534, -1)
@@ -378,12 +382,13 @@ except SigningKeyError as error:
 def test_an_ordinary_user_has_a_key_of_his_own(tmp_path: Path) -> None:
     """Not only root has key files and directories."""
     script = """
-from pcache import access, trust
+from pcache.system import permissions
+from pcache.signing import keyring
 os.chdir(sys.argv[2]); os.setresuid(65534, 65534, 65534)
 with open("key", "w", opener=lambda *_: os.open("key", os.O_WRONLY | os.O_CREAT, 0o600)) as file:
-    file.write(trust.key_to_text(bytes(32)))
-access.PRIVATE.make_folder("cache")
-say(trust.read_key_file("key") == [bytes(32)], trust.check_directory("cache"))
+    file.write(keyring.key_to_text(bytes(32)))
+permissions.PRIVATE.make_folder("cache")
+say(keyring.read_key_file("key") == [bytes(32)], keyring.check_directory("cache"))
 """
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", 65534, -1)
@@ -396,9 +401,9 @@ def test_a_key_file_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write, asked = os.write, []
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:3]))
     monkeypatch.setattr(os, "fsync", lambda fd: asked.append((os.fstat(fd).st_size, os.path.exists("key"))))
-    assert trust.write_key_file("key", [KEY, OLD])
+    assert keyring.write_key_file("key", [KEY, OLD])
     assert asked == [(90, False), (90, True)]  # a power cut leaves no key file that is empty, and no key without a name
-    assert trust.read_key_file("key") == [KEY, OLD]
+    assert keyring.read_key_file("key") == [KEY, OLD]
 
 
 # No place for a key
@@ -465,17 +470,19 @@ def plant(path: str, data: bytes) -> None:
 
 
 def canary_entry(address: Any, tmp_path: Path, ring: Keyring = RING, **changes: Any) -> bytes:
-    facts = Facts(address.key, address.function_id, 10**18, entry.NEVER, 0)._replace(**changes)
+    facts = Facts(address.key, address.function_id, 10**18, entry_format.NEVER, 0)._replace(**changes)
     return entry_bytes(Canary(tmp_path / "executed"), facts, ring)
 
 
 def edited(address: Any, tmp_path: Path) -> bytes:
     """Our entry, in which the stream was replaced by one of the same length."""
-    payload = entry_bytes(Canary(tmp_path / "executed"))[entry.META_AT + 2 :]
-    good = bytearray(entry_bytes(b"x" * len(payload), Facts(address.key, address.function_id, 0, entry.NEVER, 0)))
-    stream = payload.ljust(len(good) - entry.META_AT - 2, b".")  # what follows a pickle's end is not read
-    good[entry.META_AT + 2 :] = stream
-    assert entry.read_header(bytes(good), len(good)).stream_length == len(stream)
+    payload = entry_bytes(Canary(tmp_path / "executed"))[entry_format.META_AT + 2 :]
+    good = bytearray(
+        entry_bytes(b"x" * len(payload), Facts(address.key, address.function_id, 0, entry_format.NEVER, 0))
+    )
+    stream = payload.ljust(len(good) - entry_format.META_AT - 2, b".")  # what follows a pickle's end is not read
+    good[entry_format.META_AT + 2 :] = stream
+    assert entry_format.read_header(bytes(good), len(good)).stream_length == len(stream)
     return bytes(good)
 
 
@@ -491,7 +498,7 @@ def downgraded(address: Any, tmp_path: Path, number: int) -> bytes:
 
 
 PLANTED: dict[str, Callable[[Any, Path], bytes]] = {
-    "a bare pickle": lambda address, tmp: entry_bytes(Canary(tmp / "executed"))[entry.META_AT + 2 :],
+    "a bare pickle": lambda address, tmp: entry_bytes(Canary(tmp / "executed"))[entry_format.META_AT + 2 :],
     "signed by a key of zeros": lambda address, tmp: canary_entry(address, tmp, ZEROS),
     "signed by another key": lambda address, tmp: canary_entry(address, tmp, OTHER_RING),
     "signed by another key in our name": retagged,
@@ -724,10 +731,10 @@ def test_directories_that_others_can_write_to_are_refused(tmp_path: Path, mode: 
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(mode)
     if not mode & 0o022:
-        assert trust.check_directory(str(tmp_path / "cache"))
+        assert keyring.check_directory(str(tmp_path / "cache"))
         return
     with pytest.raises(DirectoryError) as caught:
-        trust.check_directory(str(tmp_path / "cache"))
+        keyring.check_directory(str(tmp_path / "cache"))
     assert caught.value.reason == "writable by others"
 
 
@@ -736,9 +743,9 @@ def test_directories_that_cannot_be_looked_at_are_refused(tmp_path: Path, name: 
     """The message has the system's word for it, and the error the path."""
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(DirectoryError, match=r"cannot be used \((File name too long|Too many levels)") as caught:
-        trust.check_directory(str(tmp_path / name))
+        keyring.check_directory(str(tmp_path / name))
     assert (caught.value.path, caught.value.reason) == (str(tmp_path / name), "os")
-    assert not trust.check_directory(str(tmp_path / "nothing"))
+    assert not keyring.check_directory(str(tmp_path / "nothing"))
 
 
 @ROOT_USER
@@ -768,16 +775,16 @@ def test_a_key_file_of_a_group(tmp_path: Path) -> None:
     with_text(TEXT)(path)
     os.chown(path, 65534, 4321)
     path.chmod(0o640)
-    assert trust.read_key_file(str(path), shared=True) == [KEY]
+    assert keyring.read_key_file(str(path), shared=True) == [KEY]
     with pytest.raises(SigningKeyError, match="another user"):
-        trust.read_key_file(str(path))
+        keyring.read_key_file(str(path))
     for bit in (0o020, 0o010, 0o004, 0o002, 0o001):
         path.chmod(0o640 | bit)
         with pytest.raises(SigningKeyError, match=f"run: chmod 640 {path}"):
-            trust.read_key_file(str(path), shared=True)
+            keyring.read_key_file(str(path), shared=True)
     os.chown(path, 0, 0)
     with pytest.raises(SigningKeyError, match=f"run: chmod 600 {path}"):
-        trust.read_key_file(str(path))
+        keyring.read_key_file(str(path))
 
 
 @ROOT_USER
@@ -786,7 +793,7 @@ def test_a_key_file_of_a_group_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "key"
     before = os.umask(0)
     try:
-        trust.write_key_file(str(path), [OLD])
+        keyring.write_key_file(str(path), [OLD])
     finally:
         os.umask(before)
     assert mode_of(path.parent) == 0o700
@@ -794,9 +801,9 @@ def test_a_key_file_of_a_group_stays_one(tmp_path: Path) -> None:
     for mode, shared, after, group in ((0o640, True, 0o640, 4321), (0o600, True, 0o600, 0), (0o640, False, 0o600, 0)):
         path.chmod(mode)
         only = {"shared": True} if shared else {}
-        assert trust.write_key_file(str(path), [KEY, OLD], replace=True, **only)
+        assert keyring.write_key_file(str(path), [KEY, OLD], replace=True, **only)
         assert (mode_of(path), os.stat(path).st_uid, os.stat(path).st_gid) == (after, 0, group)
-        assert trust.parse_keys(path.read_text().split(), "") == [KEY, OLD]
+        assert keyring.parse_keys(path.read_text().split(), "") == [KEY, OLD]
         os.chown(path, -1, 4321)
     assert os.listdir(path.parent) == ["key"]
 
@@ -816,7 +823,7 @@ def test_a_shared_directory_needs_a_key_that_was_given(
     monkeypatch.setenv("PCACHE_KEY", TEXT)
     assert KeySource(None, None, shared=True).keyring == make_keyring([KEY], any_owner=True)
     monkeypatch.delenv("PCACHE_KEY")
-    trust.write_key_file(trust.default_key_path() or "", [KEY])
+    keyring.write_key_file(keyring.default_key_path() or "", [KEY])
     assert KeySource(None, None).keyring == make_keyring([KEY])
     with pytest.raises(SigningKeyError, match=r"a shared cache directory .* `pcache key new --print`") as caught:
         KeySource(None, None, shared=True)
@@ -826,8 +833,8 @@ def test_a_shared_directory_needs_a_key_that_was_given(
 def test_key_files_close_nothing_else(tmp_path: Path) -> None:
     """The descriptor next to theirs, which is somebody else's, stays open."""
     for act in (
-        lambda: trust.write_key_file(str(tmp_path / "key"), [KEY]),
-        lambda: trust.read_key_file(str(tmp_path / "key")),
+        lambda: keyring.write_key_file(str(tmp_path / "key"), [KEY]),
+        lambda: keyring.read_key_file(str(tmp_path / "key")),
     ):
         first, second = os.open(tmp_path, os.O_RDONLY), os.open(tmp_path, os.O_RDONLY)
         os.close(first)
@@ -845,10 +852,10 @@ def test_directories_of_a_group(tmp_path: Path) -> None:
     for mode, fits in ((0o2770, True), (0o2775, True), (0o2771, True), (0o2772, False), (0o777, False)):
         folder.chmod(mode)
         if fits:
-            assert trust.check_directory(str(folder), shared=True)
+            assert keyring.check_directory(str(folder), shared=True)
         else:
             with pytest.raises(DirectoryError, match="written by others"):
-                trust.check_directory(str(folder), shared=True)
+                keyring.check_directory(str(folder), shared=True)
 
 
 def test_directories_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -856,11 +863,11 @@ def test_directories_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", failing(errno.EIO))
         with pytest.raises(DirectoryError, match=r"the cache directory .* cannot be used \(Input/output") as caught:
-            trust.check_directory(str(tmp_path))
+            keyring.check_directory(str(tmp_path))
         assert (caught.value.path, caught.value.reason) == (str(tmp_path), "unknown")
         patch.setattr(os, "lstat", failing(0))
         with pytest.raises(TimeoutError):
-            trust.check_directory(str(tmp_path))
+            keyring.check_directory(str(tmp_path))
 
 
 def test_a_key_that_cannot_be_made(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -871,7 +878,7 @@ def test_a_key_that_cannot_be_made(own_home: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "link", failing(0))
     with pytest.raises(TimeoutError):
         KeySource(None, None).ensure()
-    path = trust.default_key_path() or ""
+    path = keyring.default_key_path() or ""
 
     def made_meanwhile(*_paths: str) -> None:
         Path(path).touch(0o600)
@@ -886,8 +893,8 @@ def test_a_home_without_second_names(own_home: Path, monkeypatch: pytest.MonkeyP
     """Where a file system has no hard links the key is made all the same, once, and whole."""
     monkeypatch.setattr(os, "link", failing(errno.EPERM))
     ring = KeySource(None, None).ensure()
-    path = trust.default_key_path() or ""
-    assert not trust.write_key_file(path, [OLD])
+    path = keyring.default_key_path() or ""
+    assert not keyring.write_key_file(path, [OLD])
     assert KeySource(None, None).look() == ring
     assert (os.listdir(os.path.dirname(path)), mode_of(Path(path))) == (["key"], 0o600)
 
@@ -896,13 +903,13 @@ def test_what_a_killed_writer_of_keys_leaves_is_known(tmp_path: Path, monkeypatc
     """By its name; and neither reading nor removing takes a timeout for an answer."""
     names: list[str] = []
     monkeypatch.setattr(os, "link", lambda source, _path: names.append(os.path.basename(source)))
-    trust.write_key_file(str(tmp_path / "key"), [KEY])
+    keyring.write_key_file(str(tmp_path / "key"), [KEY])
     (name,) = names
-    assert trust.UNFINISHED.fullmatch(name.removeprefix("key"))
-    assert not any(map(trust.UNFINISHED.fullmatch, ("", ".1", ".pub", ".1.0badcafe0", "x.1.0badcafe")))
+    assert keyring.UNFINISHED.fullmatch(name.removeprefix("key"))
+    assert not any(map(keyring.UNFINISHED.fullmatch, ("", ".1", ".pub", ".1.0badcafe0", "x.1.0badcafe")))
     monkeypatch.setattr(os, "unlink", failing(0))
     with pytest.raises(TimeoutError):
-        trust.write_key_file(str(tmp_path / "key"), [KEY])
+        keyring.write_key_file(str(tmp_path / "key"), [KEY])
     monkeypatch.setattr(os, "open", failing(0))
     with pytest.raises(TimeoutError):
-        trust.read_key_file(str(tmp_path / "key"))
+        keyring.read_key_file(str(tmp_path / "key"))

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pcache.errors import ConfigError
-from pcache.units import format_duration, format_size, parse_duration, parse_size
+from pcache.text.units import format_duration, format_size, parse_duration, parse_size
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 sizes = st.integers(min_value=0, max_value=2**63)
@@ -241,8 +241,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def test_importing_units_brings_no_datetime() -> None:
     """Start-up stays cheap: datetime is recognised when it is passed, never imported."""
-    script = "import sys; before = set(sys.modules); import pcache.units; print(*set(sys.modules) - before)"
+    script = "import sys; before = set(sys.modules); import pcache.text.units; print(*set(sys.modules) - before)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
-    assert "pcache.units" in done.stdout.split()
+    assert "pcache.text.units" in done.stdout.split()
     assert not {"datetime", "decimal", "fractions"} & set(done.stdout.split())

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from pcache import Cache, ConfigError, DirectoryError, Miss
-from pcache.listings import details
-from pcache.opcodes import imports_of
-from pcache.reports import Removed
-from pcache.shards import on_disk
+from pcache.entry.pickle_imports import imports_of
+from pcache.insight.listing import details
+from pcache.insight.records import Removed
+from pcache.storage.shards import on_disk
 from tests import kinds
 
 HOUR = 3600

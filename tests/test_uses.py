@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache, ConfigError
-from pcache.signature import make_binder
+from pcache.keys.binder import make_binder
 
 # Functions that look names up in their options, and nothing else.
 

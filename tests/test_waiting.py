@@ -16,8 +16,10 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, StoreWarning, clocks, waiting
-from pcache.owner import owner_record
+from pcache import Cache, StoreWarning
+from pcache.runtime import deadlock
+from pcache.storage.claim_owner import owner_record
+from pcache.system import clock
 from tests.processes import KEY, OTHER_RING, RING, Talker, claims_below, run
 
 COMPUTING = """
@@ -89,19 +91,19 @@ def test_an_owner_that_proves_itself_is_waited_for(
     tmp_path: Path, cached: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is waited for longer than one that does not."""
-    monkeypatch.setattr(waiting, "PROOF", 0.0)
+    monkeypatch.setattr(deadlock, "PROOF", 0.0)
     other = Talker(COMPUTING, tmp_path / "cache", 1)
     assert other.hear() == "computing"
     looks = []
 
-    def look(wait: waiting.Wait, owner: Any) -> str:
+    def look(wait: deadlock.Wait, owner: Any) -> str:
         looks.append(owner)
         if len(looks) == 2:
             other.say()
         return in_vain(wait, owner)
 
-    in_vain = waiting.Wait.is_in_vain
-    monkeypatch.setattr(waiting.Wait, "is_in_vain", look)
+    in_vain = deadlock.Wait.is_in_vain
+    monkeypatch.setattr(deadlock.Wait, "is_in_vain", look)
     assert cached(1) == 2
     assert cached._tally.hits + cached._misses == 1
     assert [owner.pid for owner in looks] == [other.pid] * len(looks)
@@ -112,8 +114,8 @@ def test_an_owner_that_was_stopped(
     tmp_path: Path, cached: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is waited for as long as README.md says, then the call computes, stores, and says so."""
-    assert waiting.STOPPED == 600
-    monkeypatch.setattr(waiting, "STOPPED", 1.0)
+    assert deadlock.STOPPED == 600
+    monkeypatch.setattr(deadlock, "STOPPED", 1.0)
     other = Talker(COMPUTING, tmp_path / "cache", 1)
     assert other.hear() == "computing"
     os.kill(other.pid, signal.SIGSTOP)
@@ -127,17 +129,17 @@ def test_an_owner_that_was_stopped(
     other.kill()
 
 
-@pytest.mark.parametrize("clock", ["time.monotonic", "all"])
+@pytest.mark.parametrize("stands", ["time.monotonic", "all"])
 def test_a_limit_under_a_clock_that_stands(
-    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch, clock: str
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch, stands: str
 ) -> None:
     """What was slept counts, so that `lock_timeout` comes to its end."""
     other = Talker(COMPUTING, tmp_path / "cache", 1)
     assert other.hear() == "computing"
     limited = cache.cached(code="none", lock_timeout=0.3)(double)
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)
-    if clock == "all":
-        monkeypatch.setattr(clocks, "now", lambda: 5.0)
+    if stands == "all":
+        monkeypatch.setattr(clock, "now", lambda: 5.0)
     started = time.perf_counter()
     assert limited(1) == 2
     assert 0.25 < time.perf_counter() - started < 5
@@ -148,11 +150,11 @@ def test_a_limit_under_a_clock_that_stands(
 
 def test_time_that_passed() -> None:
     """By the clock, or as much as was slept."""
-    clock = clocks.Stopwatch()
-    clock.pause(0.02)
-    assert 0.02 <= clock.passed() < 10
-    clock.add(100)
-    assert 100 <= clock.passed() < 110
+    watch = clock.Stopwatch()
+    watch.pause(0.02)
+    assert 0.02 <= watch.passed() < 10
+    watch.add(100)
+    assert 100 <= watch.passed() < 110
 
 
 DEEP = """

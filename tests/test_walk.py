@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pcache.fingerprint import Fingerprint, fingerprint_of
+from pcache.fingerprint.fingerprint import Fingerprint, fingerprint_of
 
 Print = Callable[[str], Fingerprint]
 
@@ -396,7 +396,7 @@ def test_packages_without_an_init_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 IMPORTING = """
 import sys
-from pcache.fingerprint import fingerprint_of
+from pcache.fingerprint.fingerprint import fingerprint_of
 sys.path.insert(0, {folder!r})
 def entry(x):
     from late_package import middle, LIMIT
@@ -440,7 +440,7 @@ def test_imports_inside_of_functions(tmp_path: Path) -> None:
 def test_scripts_under_other_names(tmp_path: Path) -> None:
     """A script run by its file and by -m agrees on its functions, and so do texts; a renamed one does not."""
     text = textwrap.dedent("""
-    from pcache.fingerprint import fingerprint_of
+    from pcache.fingerprint.fingerprint import fingerprint_of
     class Model:
         rate = 2
         def run(self, x): return super().__eq__(x)

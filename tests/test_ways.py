@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pcache.ways import weakness
+from pcache.system.path_safety import weakness
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become others")
 OTHER = 4301

@@ -8,10 +8,10 @@ from __future__ import annotations
 import click
 
 from pcache import __version__
-from pcache.cli import common, keys, look, top, upkeep, why
+from pcache.cli import clean, explain, key, ls, options, top
+from pcache.cli.app import Program
 from pcache.cli.completion import completion
 from pcache.cli.doctor import doctor
-from pcache.cli.program import Program
 from pcache.cli.report import report
 from pcache.cli.stats import stats
 
@@ -19,7 +19,7 @@ __all__ = ["main"]
 
 
 @click.group("pcache", cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
-@common.cache_dir
+@options.cache_dir
 @click.version_option(__version__, message="pcache %(version)s")
 def main() -> None:
     """Look into and look after a directory of stored function results.
@@ -34,9 +34,9 @@ def main() -> None:
     """
 
 
-for command in (look.directory, stats, top.top, report, look.list_entries, look.show, look.config):
+for command in (ls.directory, stats, top.top, report, ls.list_entries, ls.show, ls.config):
     main.add_command(command)
-for command in (why.explain, why.adopt):
+for command in (explain.explain, explain.adopt):
     main.add_command(command)
-for command in (upkeep.clear, upkeep.evict, upkeep.verify, upkeep.recompress, doctor, keys.key, completion):
+for command in (clean.clear, clean.evict, clean.verify, clean.recompress, doctor, key.key, completion):
     main.add_command(command)

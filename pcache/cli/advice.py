@@ -6,12 +6,12 @@ import os
 from typing import TYPE_CHECKING
 
 from pcache.cli.output import Column, counted, hint, percent, say, say_table
-from pcache.units import format_duration
+from pcache.text.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pcache.reports import FunctionStats, Stats
+    from pcache.insight.records import FunctionStats, Stats
 
 _ORDINARY = {"absent", "refreshed"}  # reasons of misses that call for nothing
 _DEAR_COLUMNS = (Column("Costs more than it saves", cut="start"), Column("Why"))

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem, get_completion_class
 
-from pcache.cli.common import open_cache
+from pcache.cli.options import open_cache
 from pcache.cli.output import clean
 from pcache.errors import PcacheError
 
 if TYPE_CHECKING:
-    from pcache.reports import Candidate
+    from pcache.insight.records import Candidate
 
 _VARIABLE = "_PCACHE_COMPLETE"
 
@@ -40,11 +40,11 @@ def complete_level(_ctx: click.Context, _param: click.Parameter, incomplete: str
 
 
 def _entries(ctx: click.Context) -> list[Candidate]:
-    from pcache import upkeep  # late for start-up time
+    from pcache.maintenance import cleanup  # late for start-up time
 
     try:
         with ctx.scope(cleanup=False):
-            return upkeep.candidates(open_cache())
+            return cleanup.candidates(open_cache())
     except (click.ClickException, PcacheError, OSError):
         return []  # nobody reads a message while completing; the command itself will say what is wrong
 

@@ -6,22 +6,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pcache.cli import common
+from pcache.cli import options
+from pcache.cli.app import PROBLEM
 from pcache.cli.output import clean, counted, is_styled, say, say_json, styled, terminal_width
-from pcache.cli.program import PROBLEM
 from pcache.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcache.diagnosis import Finding
+    from pcache.insight.doctor import Finding
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 
 
 @click.command(short_help="Look for what is wrong, and say what to do.")
-@common.cache_dir
-@common.as_json
+@options.cache_dir
+@options.as_json
 @click.pass_context
 def doctor(ctx: click.Context, as_json: bool) -> None:
     """Look at the cache directory, its disk, the signing key and the settings, and say what to do about problems.
@@ -33,13 +33,14 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     pcache doctor
     pcache doctor --json | jq '.[] | select(.state != "ok")'
     """
-    from pcache import __version__, diagnosis  # late for start-up time
+    from pcache import __version__
+    from pcache.insight import doctor  # late for start-up time
 
     try:
-        common.settings()  # complains of what was typed
+        options.settings()  # complains of what was typed
     except ConfigError:
         pass  # of a file or the environment: a finding
-    found = diagnosis.diagnose(common.given_directory(), __version__)
+    found = doctor.diagnose(options.given_directory(), __version__)
     if as_json:
         say_json([finding._asdict() for finding in found])
     else:

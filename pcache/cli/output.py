@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pcache import summary
-from pcache.trust import WAYS_OUT
-from pcache.units import format_duration, format_size
+from pcache.objects import summary
+from pcache.signing.keyring import WAYS_OUT
+from pcache.text.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.cli.output import fitting, has_blocks, say, styled, terminal_width
-from pcache.units import format_duration
+from pcache.text.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pcache.reports import Period
+    from pcache.insight.records import Period
 
 _MOST = 31  # rows, about: more fit on no screen
 _PIPE = 80  # cells, where there is no terminal to ask

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pcache import outfile
-from pcache.cli import common
+from pcache.cli import options
+from pcache.cli.app import PROBLEM, UNUSABLE
 from pcache.cli.output import Progress, clean, say
-from pcache.cli.program import PROBLEM, UNUSABLE
-from pcache.units import format_size, parse_duration
+from pcache.system import output_file
+from pcache.text.units import format_size, parse_duration
 
 if TYPE_CHECKING:
     from pcache.cache import Cache
@@ -28,7 +28,7 @@ class Missing(click.ClickException):
 
 
 @click.command(short_help="Write a page with charts about the cache.")
-@common.cache_dir
+@options.cache_dir
 @click.option(
     "-o",
     "--output",
@@ -41,7 +41,7 @@ class Missing(click.ClickException):
 @click.option(
     "--since",
     metavar="DURATION",
-    callback=common.parsed_by(parse_duration),
+    callback=options.parsed_by(parse_duration),
     help="Count the calls of that long only, such as 30d.",
 )
 @click.option("--open", "browse", is_flag=True, help="Show the page in a browser.")
@@ -58,7 +58,7 @@ def report(ctx: click.Context, output: str, since: float | None, browse: bool) -
     """
     if browse and output == _STDOUT:
         raise click.UsageError("--open shows a file: it does not go with -o -", ctx)
-    cache = common.open_cache()
+    cache = options.open_cache()
     if not os.path.isdir(cache.location):
         say(f"pcache: {clean(cache.location)} does not exist yet: there is nothing to report.", err=True)
         ctx.exit(PROBLEM)
@@ -87,7 +87,7 @@ def _make(cache: Cache, since: float) -> bytes:
 
 def _write(output: str, page: bytes) -> None:
     try:
-        outfile.write(output, page)
+        output_file.write(output, page)
     except OSError as error:
         raise OSError(error.errno, error.strerror, output) from error  # and not the name of a temporary file
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pcache.cli import common
+from pcache.cli import options
 from pcache.cli.advice import say_advice
 from pcache.cli.output import (
     Column,
@@ -23,14 +23,14 @@ from pcache.cli.output import (
     say_json,
     say_table,
 )
-from pcache.config import to_leave_free
+from pcache.config.settings import to_leave_free
 from pcache.errors import ConfigError
-from pcache.units import format_duration, format_size, parse_duration
+from pcache.text.units import format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcache.reports import Activity, Period, Stats
+    from pcache.insight.records import Activity, Period, Stats
 
 _HOUR = 3600  # what is counted is known by the hour
 _INDENT = 12  # of the facts
@@ -66,19 +66,19 @@ def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 @click.command(short_help="Show hits, time saved, entries and limits.")
-@common.cache_dir
+@options.cache_dir
 @click.option(
     "--since",
     metavar="WHEN",
     callback=_parse_since,
-    shell_complete=common.offering("1h", "24h", "7d", "30d"),
+    shell_complete=options.offering("1h", "24h", "7d", "30d"),
     help="Count from then on: a duration such as 7d, or a date such as 2026-03-31. Known to the hour.",
 )
 @click.option("--plot", is_flag=True, help="Draw hits, misses and time saved over time.")
 @click.option("--exact", is_flag=True, help="Also list a very large directory as a whole, which takes a while.")
 @click.option("--zero", is_flag=True, help="Set the counters to zero; results stay.")
-@common.yes
-@common.as_json
+@options.yes
+@options.as_json
 def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json: bool) -> None:
     """Show what is stored, how often that was of use, and the time it saved.
 
@@ -102,13 +102,13 @@ def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json:
         return
     if yes:
         raise click.UsageError("--yes goes with --zero only", click.get_current_context())
-    from pcache import listings  # late for start-up time
-    from pcache.reports import as_plain
+    from pcache.insight import listing  # late for start-up time
+    from pcache.insight.records import as_plain
 
-    cache = common.open_cache()
+    cache = options.open_cache()
     with Progress("listing") as progress:
-        found = listings.stats(cache, since, exact=exact, progress=progress if exact else None)
-    periods = listings.periods(cache, since) if plot else ()
+        found = listing.stats(cache, since, exact=exact, progress=progress if exact else None)
+    periods = listing.periods(cache, since) if plot else ()
     if as_json:
         say_json({**as_plain(found), **({"periods": [as_plain(period) for period in periods]} if plot else {})})
     elif not (found.functions or _is_active(found) or found.damaged_records):
@@ -121,16 +121,16 @@ def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json:
 
 def _zero(*, yes: bool) -> None:
     """Reset the counters after a question."""
-    from pcache import ledger  # late for start-up time
+    from pcache.counters import ledger  # late for start-up time
 
-    cache = common.open_to_remove(dry_run=False)
+    cache = options.open_to_remove(dry_run=False)
     found = cache.stats()
     folder, keyring = ledger.folder_below(cache.location), cache.flow.keys.look()
     if keyring is None or not found.since or not os.path.isdir(folder):
         say("There was nothing to reset: nothing is counted yet.")
         return
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
-    common.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
+    options.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
     if not ledger.merge(folder, keyring, zero=True, access=cache.flow.store.access):
         raise click.ClickException("another program is adding up the counters just now; try again")
     say(f"The counters are zero; there were {what}.")

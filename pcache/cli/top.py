@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pcache.cli import common
+from pcache.cli import options
 from pcache.cli.output import has_blocks, is_styled, say, terminal_width
-from pcache.units import parse_duration
+from pcache.text.units import parse_duration
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from pcache.cli.monitor import Line, Monitor
+    from pcache.cli.top_view import Line, Monitor
 
 _SHORTEST = 0.1  # seconds between two looks
 _PATIENCE = 0.1  # seconds until a change of the terminal's size is noticed
@@ -30,21 +30,21 @@ _ENDS = {b"q", b"Q", b"\x03", b"", _SUSPEND}  # the empty one is the end of inpu
 
 
 def _check_interval(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    interval = common.parsed_by(parse_duration)(ctx, param, value)
+    interval = options.parsed_by(parse_duration)(ctx, param, value)
     if interval is None or interval < _SHORTEST:
         raise click.BadParameter(f"{value!r} is too short; give at least {_SHORTEST:g} s", ctx, param)
     return interval
 
 
 @click.command(short_help="Follow hits, misses and computations live.")
-@common.cache_dir
+@options.cache_dir
 @click.option(
     "--interval",
     metavar="TIME",
     default="1s",
     show_default=True,
     callback=_check_interval,
-    shell_complete=common.offering("1s", "2s", "5s", "10s"),
+    shell_complete=options.offering("1s", "2s", "5s", "10s"),
     help="Time between two looks, such as 2 or 500ms.",
 )
 @click.option("--once", is_flag=True, help="Print one look and end, as where there is no terminal.")
@@ -60,9 +60,9 @@ def top(interval: float, once: bool) -> None:
     pcache top --interval 5s
     pcache top --once | head -5
     """
-    from pcache.cli.monitor import Monitor, snapshot  # late for start-up time
+    from pcache.cli.top_view import Monitor, snapshot  # late for start-up time
 
-    monitor = Monitor(common.open_cache())
+    monitor = Monitor(options.open_cache())
     if once or not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb"):
         for line in snapshot(monitor.look(), terminal_width(), has_blocks()):
             say(line.text, bold=line.style == "bold")
@@ -90,7 +90,7 @@ def _draw(monitor: Monitor, interval: float, console: Console, keys: Keys) -> by
     """Draw looks until a key is pressed that ends or suspends it; return that."""
     from rich.live import Live  # late for start-up time
 
-    from pcache.cli.monitor import screen
+    from pcache.cli.top_view import screen
 
     blocks = has_blocks()
     with keys, Live(console=console, screen=True, auto_refresh=False) as live:

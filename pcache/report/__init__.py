@@ -5,9 +5,9 @@ markup, and its policy lets a browser run the two scripts that belong to it and 
 which words, is decided here; how it looks is in `page.html`, `page.css` and `page.js`. No result is unpickled.
 
     survey     what there is to show, from one listing
-    counting   entries by size, age and cost
+    distributions  entries by size, age and cost
     timeline   the ledger's hours in as many bars as one can read
-    wording    numbers and names for people
+    formatting numbers and names for people
     tables     what the tables hold
     charts     what the charts show
     page       all of it as HTML

@@ -10,16 +10,16 @@ import time
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.report import tables, wording
+from pcache.report import formatting, tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pcache.report.counting import Distribution
+    from pcache.insight.records import FunctionStats
+    from pcache.report.distributions import Distribution
     from pcache.report.survey import Survey
     from pcache.report.tables import Table
     from pcache.report.timeline import Stretch, Timeline
-    from pcache.reports import FunctionStats
 
 _TILES = 40  # functions in the treemap; the rest is one tile
 _MARGIN = {"l": 0, "r": 6, "t": 8, "b": 8}
@@ -55,7 +55,7 @@ def charts(survey: Survey) -> dict[str, Chart]:
 
 def text(content: str) -> str:
     """A text that a figure shows as it is."""
-    return escape(wording.visible(content).replace("\n", " "), quote=False)
+    return escape(formatting.visible(content).replace("\n", " "), quote=False)
 
 
 def _layout(height: int, **more: Any) -> dict[str, Any]:
@@ -97,13 +97,13 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
     tiles = [(item.name, item.bytes, item.entries, item.hit_rate) for item in stored[:_TILES]]
     if rest := stored[_TILES:]:
         room, entries = sum(item.bytes for item in rest), sum(item.entries for item in rest)
-        tiles.append((f"{wording.counted(len(rest), 'other function')}", room, entries, None))
+        tiles.append((f"{formatting.counted(len(rest), 'other function')}", room, entries, None))
     first = stored[0]
     return Chart(
         "disk",
         "Disk use by function",
-        f"Treemap of {wording.counted(len(stored), 'function')}. The largest, {wording.visible(first.name)}, has"
-        f" {wording.share(first.bytes / total).shown} of {wording.size(total).shown}.",
+        f"Treemap of {formatting.counted(len(stored), 'function')}. The largest, {formatting.visible(first.name)}, has"
+        f" {formatting.share(first.bytes / total).shown} of {formatting.size(total).shown}.",
         {
             "data": [_treemap(tiles, total)],
             "layout": _layout(340, uniformtext={"minsize": 11, "mode": "hide"}, margin={**_MARGIN, "r": 0, "b": 0}),
@@ -123,9 +123,9 @@ def _treemap(tiles: Sequence[tuple[str, int, int, float | None]], total: int) ->
         "customdata": [
             [
                 text(name),
-                wording.size(room).shown,
-                wording.share(room / total).shown,
-                wording.counted(entries, "entry"),
+                formatting.size(room).shown,
+                formatting.share(room / total).shown,
+                formatting.counted(entries, "entry"),
                 _rate(rate),
             ]
             for name, room, entries, rate in tiles
@@ -148,7 +148,7 @@ def _treemap(tiles: Sequence[tuple[str, int, int, float | None]], total: int) ->
 
 
 def _rate(rate: float | None) -> str:
-    return "no calls counted" if rate is None else f"hit rate {wording.share(rate).shown}"
+    return "no calls counted" if rate is None else f"hit rate {formatting.share(rate).shown}"
 
 
 def _rate_step(rate: float | None) -> str:
@@ -172,7 +172,7 @@ def _calls(timeline: Timeline) -> Chart | None:
         "line": {"color": "var(--text)", "width": 2},
         "marker": {"size": 5, "color": "var(--text)"},
         "connectgaps": False,
-        "customdata": [[wording.share(item.hit_rate).shown, timeline.name(item)] for item in timeline.stretches],
+        "customdata": [[formatting.share(item.hit_rate).shown, timeline.name(item)] for item in timeline.stretches],
         "hovertemplate": "%{customdata[1]}<br><b>Hit rate %{customdata[0]}</b><extra></extra>",
     }
     layout = _layout(
@@ -186,8 +186,8 @@ def _calls(timeline: Timeline) -> Chart | None:
     return Chart(
         "calls",
         "Hits, misses and hit rate over time",
-        f"A bar for each {timeline.unit}: {wording.counted(hit, 'hit')} and {wording.counted(missed, 'miss')} in all. A"
-        f" line shows the hit rate, {wording.share(hit / (hit + missed)).shown} over all.",
+        f"A bar for each {timeline.unit}: {formatting.counted(hit, 'hit')} and {formatting.counted(missed, 'miss')} in all. A"
+        f" line shows the hit rate, {formatting.share(hit / (hit + missed)).shown} over all.",
         {"data": [hits, misses, rate], "layout": layout},
         tables.over_time(timeline),
     )
@@ -205,7 +205,7 @@ def _time(timeline: Timeline) -> Chart | None:
             title,
             color,
             lambda item, what=what: round(getattr(item, what) / seconds, 6),  # type: ignore[misc]
-            lambda item, what=what: wording.duration(getattr(item, what)).shown,  # type: ignore[misc]
+            lambda item, what=what: formatting.duration(getattr(item, what)).shown,  # type: ignore[misc]
             part=(place, 2),
         )
         for place, (title, color, what) in enumerate(
@@ -219,7 +219,7 @@ def _time(timeline: Timeline) -> Chart | None:
     return Chart(
         "time",
         "Time saved and time computed",
-        f"Bars for each {timeline.unit}: {wording.duration(saved).shown} saved and {wording.duration(computed).shown}"
+        f"Bars for each {timeline.unit}: {formatting.duration(saved).shown} saved and {formatting.duration(computed).shown}"
         " computed in all.",
         {"data": traces, "layout": layout},
         tables.over_time(timeline),
@@ -280,7 +280,7 @@ def _misses(amounts: Mapping[str, int]) -> Chart | None:
         "textposition": "outside",
         "cliponaxis": False,
         "marker": {"color": "var(--other)"},
-        "customdata": [[wording.counted(n, "miss"), wording.share(n / total).shown] for _, n in reasons],
+        "customdata": [[formatting.counted(n, "miss"), formatting.share(n / total).shown] for _, n in reasons],
         "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
     }
     layout = _layout(
@@ -292,7 +292,7 @@ def _misses(amounts: Mapping[str, int]) -> Chart | None:
     return Chart(
         "misses",
         "Misses by reason",
-        "Bars: " + ", ".join(f"{wording.visible(reason)} {n:,}" for reason, n in reasons) + ".",
+        "Bars: " + ", ".join(f"{formatting.visible(reason)} {n:,}" for reason, n in reasons) + ".",
         {"data": [trace], "layout": layout},
         tables.tallied("Reason", amounts, tables.REASONS),
     )
@@ -307,9 +307,9 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
         (
             "Entries",
             "var(--good)",
-            [(item.entries / entries, wording.counted(item.entries, "entry")) for item in classes],
+            [(item.entries / entries, formatting.counted(item.entries, "entry")) for item in classes],
         ),
-        ("Size", "var(--third)", [(item.bytes / (room or 1), wording.size(item.bytes).shown) for item in classes]),
+        ("Size", "var(--third)", [(item.bytes / (room or 1), formatting.size(item.bytes).shown) for item in classes]),
     )
     traces = [
         {
@@ -319,7 +319,7 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
             "y": [item.label for item in classes],
             "x": [part for part, _ in values],
             "marker": {"color": color},
-            "customdata": [[shown, wording.share(part).shown] for part, shown in values],
+            "customdata": [[shown, formatting.share(part).shown] for part, shown in values],
             "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
         }
         for heading, color, values in parts
@@ -336,7 +336,7 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
         name,
         title,
         f"Bars: most entries, {most.entries:,} of {entries:,}, are in the class {most.label}; most of the room,"
-        f" {wording.size(largest.bytes).shown} of {wording.size(room).shown}, is taken by the class {largest.label}.",
+        f" {formatting.size(largest.bytes).shown} of {formatting.size(room).shown}, is taken by the class {largest.label}.",
         {"data": traces, "layout": layout},
         tables.spread(column, classes),
     )

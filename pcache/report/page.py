@@ -14,13 +14,13 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from pcache.report import tables, wording
+from pcache.insight.records import as_plain
+from pcache.report import formatting, tables
 from pcache.report.charts import charts
-from pcache.reports import as_plain
 
 if TYPE_CHECKING:
+    from pcache.report.formatting import Text
     from pcache.report.survey import Survey
-    from pcache.report.wording import Text
 
 
 class Headline(NamedTuple):
@@ -42,7 +42,7 @@ def render(survey: Survey) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
-        finalize=lambda value: value if isinstance(value, Markup) else wording.visible(str(value)),
+        finalize=lambda value: value if isinstance(value, Markup) else formatting.visible(str(value)),
     )
     environment.filters["breakable"] = breakable
     page = environment.from_string(_resource("page.html"))
@@ -53,8 +53,8 @@ def render(survey: Survey) -> str:
         stats_json=as_plain(stats),
         charts=found,
         figures={name: chart.figure for name, chart in found.items()},
-        entries=wording.counted(stats.entries, "entry"),
-        room=wording.size(stats.bytes).shown,
+        entries=formatting.counted(stats.entries, "entry"),
+        room=formatting.size(stats.bytes).shown,
         headlines=headlines(survey),
         summary=summary(survey),
         notices=notices(survey),
@@ -63,8 +63,8 @@ def render(survey: Survey) -> str:
         errors=tables.tallied("Error", stats.errors_by_kind, tables.KINDS),
         dearest=tables.dearest(survey),
         in_flight=tables.in_flight(survey),
-        made=wording.clock(survey.now),
-        since=wording.clock(survey.first) if survey.first else "",
+        made=formatting.clock(survey.now),
+        since=formatting.clock(survey.first) if survey.first else "",
         exact=exact,
         style=Markup(_resource("page.css")),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
@@ -98,38 +98,38 @@ def headlines(survey: Survey) -> list[Headline]:
             "hit_rate",
             "Hit rate",
             stats.hit_rate,
-            wording.share(stats.hit_rate),
-            f"of {wording.counted(calls, 'call')}",
+            formatting.share(stats.hit_rate),
+            f"of {formatting.counted(calls, 'call')}",
         ),
         Headline(
             "saved_seconds",
             "Time saved",
             stats.saved_seconds,
-            wording.duration(stats.saved_seconds),
-            f"by {wording.counted(stats.hits, 'hit')}",
+            formatting.duration(stats.saved_seconds),
+            f"by {formatting.counted(stats.hits, 'hit')}",
         ),
         Headline(
             "computed_seconds",
             "Computed",
             stats.computed_seconds,
-            wording.duration(stats.computed_seconds),
-            f"in {wording.counted(stats.misses, 'miss')}",
+            formatting.duration(stats.computed_seconds),
+            f"in {formatting.counted(stats.misses, 'miss')}",
         ),
-        Headline("entries", "Entries", stats.entries, wording.number(stats.entries), most or _of_functions(survey)),
+        Headline("entries", "Entries", stats.entries, formatting.number(stats.entries), most or _of_functions(survey)),
         Headline(
             "bytes",
             "On disk",
             stats.bytes,
-            wording.size(stats.bytes),
-            f"{wording.share(stats.bytes / stats.max_size if stats.max_size else 1.0).shown} of"
-            f" {wording.size(stats.max_size).shown}",
+            formatting.size(stats.bytes),
+            f"{formatting.share(stats.bytes / stats.max_size if stats.max_size else 1.0).shown} of"
+            f" {formatting.size(stats.max_size).shown}",
         ),
         Headline(
             "evicted",
             "Evicted",
             stats.evicted,
-            wording.number(stats.evicted),
-            f"{wording.size(stats.evicted_bytes).shown}, {wording.duration(stats.evicted_seconds).shown} of computing"
+            formatting.number(stats.evicted),
+            f"{formatting.size(stats.evicted_bytes).shown}, {formatting.duration(stats.evicted_seconds).shown} of computing"
             if stats.evicted
             else "for want of room",
         ),
@@ -137,19 +137,19 @@ def headlines(survey: Survey) -> list[Headline]:
 
 
 def _of_functions(survey: Survey) -> str:
-    return f"of {wording.counted(sum(1 for item in survey.stats.functions if item.entries), 'function')}"
+    return f"of {formatting.counted(sum(1 for item in survey.stats.functions if item.entries), 'function')}"
 
 
 def summary(survey: Survey) -> str:
     """What all of it comes to, in a sentence."""
     stats, calls = survey.stats, survey.stats.hits + survey.stats.misses
     if not calls:
-        return "No calls were counted" + (f" since {wording.date(survey.first)}." if survey.first else " yet.")
-    start = f"Since {wording.date(survey.first)}" if survey.first else "So far"
-    worth = f"which saved {wording.duration(stats.saved_seconds).shown} of computing"
+        return "No calls were counted" + (f" since {formatting.date(survey.first)}." if survey.first else " yet.")
+    start = f"Since {formatting.date(survey.first)}" if survey.first else "So far"
+    worth = f"which saved {formatting.duration(stats.saved_seconds).shown} of computing"
     if stats.saved_seconds < 0:
-        worth = f"which took {wording.duration(-stats.saved_seconds).shown} longer than computing them"
-    answered = f"{wording.share(stats.hit_rate).shown} of {wording.counted(calls, 'call')} found a stored result"
+        worth = f"which took {formatting.duration(-stats.saved_seconds).shown} longer than computing them"
+    answered = f"{formatting.share(stats.hit_rate).shown} of {formatting.counted(calls, 'call')} found a stored result"
     return f"{start}, {answered}" + (f", {worth}." if stats.hits else ".")
 
 
@@ -158,7 +158,7 @@ def notices(survey: Survey) -> list[str]:
     stats = survey.stats
     said = []
     if stats.damaged_records:
-        said.append(f"{wording.counted(stats.damaged_records, 'record')} of the counters could not be read.")
+        said.append(f"{formatting.counted(stats.damaged_records, 'record')} of the counters could not be read.")
     if any(item.name == "?" for item in stats.functions):
         said.append("Entries of the function ? cannot be read here: `pcache verify` says why.")
     if not stats.functions:
@@ -168,7 +168,7 @@ def notices(survey: Survey) -> list[str]:
 
 def breakable(text: str) -> Markup:
     """A name that may be broken into lines where one of its parts ends."""
-    return Markup("<wbr>").join(re.findall(r"[^:._]*[:._]+|[^:._]+", wording.visible(text)))
+    return Markup("<wbr>").join(re.findall(r"[^:._]*[:._]+|[^:._]+", formatting.visible(text)))
 
 
 def exact(value: float | None) -> str:

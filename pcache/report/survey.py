@@ -6,17 +6,17 @@ import heapq
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pcache import listings
-from pcache.report.counting import Distribution, by_age, by_cost, by_size
+from pcache.insight import listing
+from pcache.maintenance.selection import names_of
+from pcache.report.distributions import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import Timeline, timeline
-from pcache.selection import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.cache import Cache
-    from pcache.reports import EntryInfo, Stats
-    from pcache.shards import StoredFile
+    from pcache.insight.records import EntryInfo, Stats
+    from pcache.storage.shards import StoredFile
 
 _DEAREST = 20  # entries that are shown
 _OPENED = 200  # entries that are looked into: their stamps tell costs to a sixth, their headers exactly
@@ -38,9 +38,9 @@ class Survey:
 
 def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, int], object] | None) -> Survey:
     """Look at all of a cache once."""
-    files = list(listings.sample(cache, exact=True, progress=progress)[0])
-    stats = listings.stats_of(cache, files, since=since)
-    periods = listings.periods(cache, since)
+    files = list(listing.sample(cache, exact=True, progress=progress)[0])
+    stats = listing.stats_of(cache, files, since=since)
+    periods = listing.periods(cache, since)
     return Survey(
         stats=stats,
         timeline=timeline(periods, now),
@@ -55,4 +55,4 @@ def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, i
 
 def _dearest(cache: Cache, files: list[StoredFile]) -> tuple[EntryInfo, ...]:
     likely = heapq.nlargest(_OPENED, files, key=lambda item: item.cost_ns)
-    return tuple(listings.described(cache, likely, names_of(cache, likely), sort="cost", limit=_DEAREST))
+    return tuple(listing.described(cache, likely, names_of(cache, likely), sort="cost", limit=_DEAREST))

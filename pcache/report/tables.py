@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.report import wording
-from pcache.report.wording import Text
+from pcache.report import formatting
+from pcache.report.formatting import Text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pcache.report.counting import Distribution
+    from pcache.insight.records import FunctionStats
+    from pcache.report.distributions import Distribution
     from pcache.report.survey import Survey
     from pcache.report.timeline import Timeline
-    from pcache.reports import FunctionStats
 
 _SHORT_KEY = 8
 REASONS = {
@@ -60,22 +60,22 @@ def functions(survey: Survey) -> Table:
 
 def _function(item: FunctionStats, now: float) -> tuple[Text, ...]:
     return (
-        wording.name(item.name),
-        wording.number(item.entries),
-        wording.size(item.bytes),
-        wording.ago(item.last_used, now),
-        wording.number(item.hits),
-        wording.number(item.misses),
-        wording.share(item.hit_rate),
-        wording.duration(item.saved_seconds),
-        wording.duration(item.computed_seconds),
-        wording.duration(item.hit_seconds),
-        wording.duration(item.store_seconds),
-        wording.number(item.stored),
-        wording.number(item.waited),
-        wording.size(item.read_bytes),
-        wording.size(item.written_bytes),
-        wording.number(sum(item.errors_by_kind.values())),
+        formatting.name(item.name),
+        formatting.number(item.entries),
+        formatting.size(item.bytes),
+        formatting.ago(item.last_used, now),
+        formatting.number(item.hits),
+        formatting.number(item.misses),
+        formatting.share(item.hit_rate),
+        formatting.duration(item.saved_seconds),
+        formatting.duration(item.computed_seconds),
+        formatting.duration(item.hit_seconds),
+        formatting.duration(item.store_seconds),
+        formatting.number(item.stored),
+        formatting.number(item.waited),
+        formatting.size(item.read_bytes),
+        formatting.size(item.written_bytes),
+        formatting.number(sum(item.errors_by_kind.values())),
     )
 
 
@@ -86,11 +86,11 @@ def disk(functions: Sequence[FunctionStats]) -> Table:
         "Function*|Size|Share|Entries|Hit rate",
         [
             (
-                wording.name(item.name),
-                wording.size(item.bytes),
-                wording.share(item.bytes / total if total else 0.0),
-                wording.number(item.entries),
-                wording.share(item.hit_rate),
+                formatting.name(item.name),
+                formatting.size(item.bytes),
+                formatting.share(item.bytes / total if total else 0.0),
+                formatting.number(item.entries),
+                formatting.share(item.hit_rate),
             )
             for item in functions
             if item.entries
@@ -104,13 +104,13 @@ def costly(functions: Sequence[FunctionStats]) -> Table:
         "Function*|Calls|One computation|Storing one|One hit|Saved|Storing took",
         [
             (
-                wording.name(item.name),
-                wording.number(item.hits + item.misses),
-                wording.duration(item.computed_seconds / item.misses),
-                wording.duration(item.store_seconds / max(item.stored, 1)),
-                wording.duration(item.hit_seconds / max(item.hits, 1)),
-                wording.duration(item.saved_seconds),
-                wording.duration(item.store_seconds),
+                formatting.name(item.name),
+                formatting.number(item.hits + item.misses),
+                formatting.duration(item.computed_seconds / item.misses),
+                formatting.duration(item.store_seconds / max(item.stored, 1)),
+                formatting.duration(item.hit_seconds / max(item.hits, 1)),
+                formatting.duration(item.saved_seconds),
+                formatting.duration(item.store_seconds),
             )
             for item in functions
             if item.costs_more
@@ -124,12 +124,12 @@ def over_time(timeline: Timeline) -> Table:
         "When*|Hits|Misses|Hit rate|Saved|Computed",
         [
             (
-                wording.name(timeline.name(stretch)),
-                wording.number(stretch.hits),
-                wording.number(stretch.misses),
-                wording.share(stretch.hit_rate),
-                wording.duration(stretch.saved),
-                wording.duration(stretch.computed),
+                formatting.name(timeline.name(stretch)),
+                formatting.number(stretch.hits),
+                formatting.number(stretch.misses),
+                formatting.share(stretch.hit_rate),
+                formatting.duration(stretch.saved),
+                formatting.duration(stretch.computed),
             )
             for stretch in reversed(timeline.stretches)
             if stretch.hits or stretch.misses or stretch.saved or stretch.computed
@@ -144,10 +144,10 @@ def tallied(title: str, amounts: Mapping[str, int], meanings: Mapping[str, str])
         f"{title}*|Number|Share|What it means*",
         [
             (
-                wording.name(what),
-                wording.number(n),
-                wording.share(n / total if total else 0.0),
-                wording.words(meanings.get(what, "the result could not be written")),
+                formatting.name(what),
+                formatting.number(n),
+                formatting.share(n / total if total else 0.0),
+                formatting.words(meanings.get(what, "the result could not be written")),
             )
             for what, n in by_number(amounts)
         ],
@@ -165,11 +165,11 @@ def spread(title: str, classes: Distribution) -> Table:
         f"{title}*|Entries|Share of entries|Size|Share of size",
         [
             (
-                wording.name(item.label),
-                wording.number(item.entries),
-                wording.share(item.entries / entries),
-                wording.size(item.bytes),
-                wording.share(item.bytes / room if room else 0.0),
+                formatting.name(item.label),
+                formatting.number(item.entries),
+                formatting.share(item.entries / entries),
+                formatting.size(item.bytes),
+                formatting.share(item.bytes / room if room else 0.0),
             )
             for item in classes
         ],
@@ -182,12 +182,12 @@ def dearest(survey: Survey) -> Table:
         "Function*|Cost|Arguments*|Size|Age|Last used|Key*",
         [
             (
-                wording.name(info.function),
-                wording.duration(info.cost),
-                wording.words(info.arguments or wording.NOTHING),
-                wording.size(info.size),
-                wording.lasting(info.created, survey.now),
-                wording.ago(info.used, survey.now),
+                formatting.name(info.function),
+                formatting.duration(info.cost),
+                formatting.words(info.arguments or formatting.NOTHING),
+                formatting.size(info.size),
+                formatting.lasting(info.created, survey.now),
+                formatting.ago(info.used, survey.now),
                 Text(info.key[:_SHORT_KEY], info.key, number=False),
             )
             for info in survey.dearest
@@ -202,9 +202,9 @@ def in_flight(survey: Survey) -> Table:
         "Function*|For|By process*",
         [
             (
-                wording.name(item.function),
-                wording.lasting(item.since, survey.now),
-                wording.name(f"{item.pid} on {item.host}"),
+                formatting.name(item.function),
+                formatting.lasting(item.since, survey.now),
+                formatting.name(f"{item.pid} on {item.host}"),
             )
             for item in survey.stats.in_flight
         ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcache.reports import Period
+    from pcache.insight.records import Period
 
 _HOUR, _DAY = 3600, 86400
 _WIDTHS = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 28 * _DAY, 364 * _DAY)  # seconds

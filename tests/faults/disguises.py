@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import pcache.entry as codec
-from pcache.compression import RAW, ZSTD, Part, compress_stream
-from pcache.entry import HEADER_AT, META_AT, NEVER, Facts
-from pcache.trust import Keyring, key_id
+import pcache.entry.format as codec
+from pcache.entry.compression import RAW, ZSTD, Part, compress_stream
+from pcache.entry.format import HEADER_AT, META_AT, NEVER, Facts
+from pcache.signing.keyring import Keyring, key_id
 from tests.processes import OTHER_RING, RING, ZEROS, joined
 
 Made = Callable[[Any, bytes], bytes]

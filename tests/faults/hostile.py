@@ -34,7 +34,8 @@ from typing import Any
 from unittest import mock
 
 import pcache
-from pcache import Cache, notices
+from pcache import Cache
+from pcache.system import notices
 from tests.processes import KEY
 
 MODULES: dict[str, Any] = {

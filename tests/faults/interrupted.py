@@ -24,12 +24,13 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any, NamedTuple
 
-from pcache import Cache, Miss, locking
-from pcache.flights import Flight, computing, flights
-from pcache.forks import whole
-from pcache.modes import mode
-from pcache.owner import owner_record
-from pcache.trust import make_keyring
+from pcache import Cache, Miss
+from pcache.runtime.modes import mode
+from pcache.runtime.singleflight import Flight, computing, flights
+from pcache.signing.keyring import make_keyring
+from pcache.storage.claim_owner import owner_record
+from pcache.system import locks
+from pcache.system.fork import whole
 from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.processes import KEY, Block
 
@@ -352,8 +353,8 @@ class Hunt:
             yield "a wrong value"
         if before is not None and (more := descriptors() - before) > 0:
             yield f"{more} descriptors left open"
-        locks = [reference() for reference in list(locking._held)]
-        if any(lock.fd >= 0 for lock in locks if lock is not None):
+        held = [reference() for reference in list(locks._held)]
+        if any(lock.fd >= 0 for lock in held if lock is not None):
             yield "a lock is held"
         among_threads: list[Any] = [whole, flights.notes, flights._lock]
         if any(lock._is_owned() for lock in among_threads):

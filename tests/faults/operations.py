@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pcache.cli
-from pcache import Cache, Miss, counters, endings, ledger, stamp, storing
+from pcache import Cache, Miss
+from pcache.counters import ledger, pending
+from pcache.entry import mtime
 from pcache.errors import PcacheError
-from pcache.trust import write_key_file
+from pcache.runtime import saving
+from pcache.signing.keyring import write_key_file
+from pcache.system import exit
 from tests.processes import KEY, Block
 
 LONG_AGO = 2 * 24 * 3600  # seconds; older than all that may still be in use
@@ -102,7 +106,7 @@ def get(world: World) -> None:
 
 
 def durable(world: World) -> None:
-    storing.DURABLE = 0
+    saving.DURABLE = 0
     world.open()
 
 
@@ -127,7 +131,7 @@ def refresh(world: World) -> None:
 
 
 def merge(world: World) -> None:
-    counters.FULL = 0
+    pending.FULL = 0
     world.cache.flow.ledger.count("f", hits=1)
     world.cache.flow.ledger.count("g", hits=1)
     world.cache.flow.ledger.flush()
@@ -163,7 +167,7 @@ def adopt(world: World) -> None:
 def end(world: World) -> None:
     """As the end of a process: what was counted is written, and what was stored is told to the others."""
     world.call("other")
-    endings._flush()
+    exit._flush()
 
 
 def command(*words: str) -> Callable[[World], object]:
@@ -260,7 +264,7 @@ def make_template(base: Path, name: str) -> None:
     write_key_file(str(base / "config" / "pcache" / "key"), [KEY])
     world.open()
     world.call(*STORED)
-    endings._flush()
+    exit._flush()
     if name == "cleared":
         world.cache.clear()
     for item in world.cache.flow.store.scan():
@@ -291,6 +295,6 @@ def _count(world: World) -> None:
 
 def _age(path: str, seconds: int) -> None:
     """Have an entry be used so long ago: what is younger than two seconds is not remembered, what is old is touched."""
-    stamped = stamp.unpack(os.stat(path).st_mtime_ns)
-    mtime_ns = stamp.pack(stamped._replace(used_ns=stamped.used_ns - seconds * 10**9))
+    stamped = mtime.unpack(os.stat(path).st_mtime_ns)
+    mtime_ns = mtime.pack(stamped._replace(used_ns=stamped.used_ns - seconds * 10**9))
     os.utime(path, ns=(mtime_ns, mtime_ns))

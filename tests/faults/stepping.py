@@ -272,7 +272,7 @@ def main() -> None:
         make_template(folder / "templates" / template, template)
     shim = Shim()
     for module in pkgutil.iter_modules(pcache.__path__, "pcache."):  # once, and not in every child
-        if module.name not in ("pcache.__main__", "pcache.metrics", "pcache.report"):
+        if module.name not in ("pcache.__main__", "pcache.integrations.prometheus", "pcache.report"):
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pcache.opcodes import imports_of
-from pcache.trust import key_to_text
+from pcache.entry.pickle_imports import imports_of
+from pcache.signing.keyring import key_to_text
 from tests.faults.disguises import DISGUISES, PLACES
 from tests.faults.hunting import rounds
 from tests.faults.pickles import collection

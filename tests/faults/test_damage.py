@@ -17,7 +17,9 @@ from typing import Any
 
 import pytest
 
-from pcache import StoreWarning, entry, reader
+from pcache import StoreWarning
+from pcache.entry import format as entry_format
+from pcache.entry import reader
 from tests.faults.damages import LARGE, SMALL, Damage, Patient, additions, blocks, cuts, flips, wholes
 from tests.faults.hunting import LONG, rounds
 from tests.processes import KEY, run
@@ -87,13 +89,13 @@ def test_damage_to_large_entries(tmp_path: Path, evidence: Evidence, kind: str) 
     patient = Patient(tmp_path, kind)
     others, chance, count = others_of(patient), random.Random(kind), rounds(12, 400)
     data = patient.data
-    head = entry.read_header(data, len(data)).head_length
+    head = entry_format.read_header(data, len(data)).head_length
     near = [at for at in (*range(min(head, 200)), *range(head - 64, head + 70)) if at < len(data)]
     places = chance.sample(near, count) + [chance.randrange(len(data)) for _ in range(count)] + [len(data) - 1]
     at_blocks = [at // 512 * 512 for at in places[::3]]
     found = [
         *flips(data, [(at, chance.randrange(8)) for at in places]),
-        *cuts(data, [at for at in (*places[::3], head, entry.META_AT, 0, 65536) if at < len(data)]),
+        *cuts(data, [at for at in (*places[::3], head, entry_format.META_AT, 0, 65536) if at < len(data)]),
         *blocks(data, 512, others, at_blocks),
         *blocks(data, 4096, others, [at // 4096 * 4096 for at in at_blocks]),
         *additions(data),
@@ -195,7 +197,7 @@ def test_what_verify_says_of_maps(tmp_path: Path) -> None:
     patient = Patient(tmp_path, "mapped array", verify="always")
     trusting = Patient(tmp_path, "mapped array", verify="stream")
     (in_array,) = flips(patient.data, [(len(patient.data) - 1, 0)])
-    (in_head,) = flips(patient.data, [(entry.META_AT, 0)])
+    (in_head,) = flips(patient.data, [(entry_format.META_AT, 0)])
     for _ in range(3):
         assert patient.is_healthy()
         patient.suffer(in_array, in_place=True, heal=False)

@@ -16,8 +16,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pcache import Cache, ledger, occupancy, sealed
+from pcache import Cache
 from pcache.cli import main
+from pcache.counters import ledger
+from pcache.eviction import usage
+from pcache.signing import seal
 from tests.faults.hunting import LONG, rounds
 
 Evidence = Callable[[str, str, int, int], None]
@@ -59,7 +62,7 @@ def ledger_file(cache: Cache, name: str) -> Path:
 def write_totals(cache: Cache, lines: str, since: str = "1600000000") -> None:
     """Totals that somebody who has the key wrote."""
     keyring = cache.flow.keys.ensure()
-    data = sealed.block(b"totals", f"{since}\t\t\n{lines}".encode("utf-8", "replace"), keyring)
+    data = seal.block(b"totals", f"{since}\t\t\n{lines}".encode("utf-8", "replace"), keyring)
     ledger_file(cache, "totals").write_bytes(data)
 
 
@@ -150,21 +153,19 @@ def test_numbers_behind_a_seal(filled: Any, evidence: Evidence) -> None:
 @pytest.mark.parametrize("number", [-1, -(2**63), 2**63 - 1, 2**62])
 def test_room_behind_a_right_check(filled: Any, number: int) -> None:
     """A file that claims more than any disk holds, or less than nothing, is one that is not there."""
-    path = Path(occupancy.path_below(filled._cache.location))
-    rows = Struct(f"<{2 * occupancy.SHARDS}q").pack(*[number] * (2 * occupancy.SHARDS))
+    path = Path(usage.path_below(filled._cache.location))
+    rows = Struct(f"<{2 * usage.SHARDS}q").pack(*[number] * (2 * usage.SHARDS))
     body = b"PCROOM\x00\x01" + rows
     path.write_bytes(body + Struct("<I").pack(zlib.crc32(body)))
-    assert occupancy.read(str(path)) is None
+    assert usage.read(str(path)) is None
     fresh = Cache(filled._cache.location, max_entries=1000).cached(code="none")(double)
     assert not [*problems_of(fresh, COMMANDS)]
     assert [fresh.refresh(n) for n in range(9)] == [2 * n for n in range(9)]
     fresh._cache.flow.storing.room.flush()
-    found = occupancy.read(str(path))
+    found = usage.read(str(path))
     assert found is not None
     there = len(list(fresh._cache.flow.store.scan()))
-    assert (
-        there <= occupancy.total_of(found).entries <= there + 20
-    )  # what was replaced counts until it is looked through
+    assert there <= usage.total_of(found).entries <= there + 20  # what was replaced counts until it is looked through
 
 
 @pytest.mark.parametrize("seconds", [-(10**11), -1, 0, 10**10, 2**33, 10**12, 2**62 // 10**9])

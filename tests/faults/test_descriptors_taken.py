@@ -21,8 +21,14 @@ Evidence = Callable[[str, str, int, int], None]
 # and at one line more each time its descriptors are taken.
 TAKING = """
 import random, threading, warnings
-from pcache import claim, culprit, decorator, drafts, flights, flow, locking
-from pcache import owner, payload, publishing, storing, waiting
+from pcache.storage import claim, drafts
+from pcache.objects import culprit
+from pcache import function
+from pcache.runtime import singleflight, flow
+from pcache.system import locks
+from pcache.storage import claim_owner
+from pcache.entry import pickling, writer
+from pcache.runtime import saving, deadlock
 warnings.simplefilter("ignore")
 PRECIOUS, what, share = sys.argv[2], sys.argv[3], int(sys.argv[4])
 CONTENT = open(PRECIOUS, "rb").read()
@@ -89,11 +95,11 @@ OPERATIONS = {
     "deep": (lambda n: deep(60 * n + 2), lambda n: 2),
 }
 def private(n):
-    token = flights.computing.set({str(i): None for i in range(60)} | dict(flights.computing.get()))
+    token = singleflight.computing.set({str(i): None for i in range(60)} | dict(singleflight.computing.get()))
     try:
         return small(n)
     finally:
-        flights.computing.reset(token)
+        singleflight.computing.reset(token)
 def trace(frame, event, argument):
     global seen, where
     code = frame.f_code

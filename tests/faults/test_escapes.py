@@ -16,10 +16,13 @@ from zlib import crc32
 import pytest
 from click.testing import CliRunner
 
-from pcache import Cache, DirectoryError, StoreWarning, occupancy, registry, report, sealed
-from pcache import owner as owners
+from pcache import Cache, DirectoryError, StoreWarning, report
 from pcache.cli import main as command_line
-from pcache.notices import log, warn_once
+from pcache.eviction import usage
+from pcache.signing import seal
+from pcache.storage import claim_owner as owners
+from pcache.system.notices import log, warn_once
+from pcache.versions import registry
 from tests.faults.hunting import rounds
 from tests.faults.victim import COMMANDS
 from tests.processes import KEY, RING, append_lines
@@ -134,7 +137,7 @@ def test_metrics_are_well_formed(tmp_path: Path, kind: str) -> None:
     from prometheus_client import CollectorRegistry
     from prometheus_client.parser import text_string_to_metric_families
 
-    from pcache.metrics import PrometheusCollector
+    from pcache.integrations.prometheus import PrometheusCollector
 
     cache, _ = hostile_cache(tmp_path, HOSTILE[kind])
     collectors = CollectorRegistry()
@@ -180,13 +183,13 @@ def test_no_number_stops_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         append_lines(cache, f"{number} f\thits 1")
         append_lines(cache, f"{int(time.time()) // 3600} f\thits {number}\tsaved_ns {number}\tmisses.x {number}")
         heading = f"{number}\tcounters.0123456789abcdef\t\n"
-        (folder / "totals").write_bytes(sealed.block(b"totals", heading.encode(), RING))
+        (folder / "totals").write_bytes(seal.block(b"totals", heading.encode(), RING))
         when = max(min(number, (1 << 63) - 1), -(1 << 63))
         address = cached._calls.of((2,), {}).address
         record = struct.pack("<8s20sqB3x", address.function_id, address.key, when, 255)
-        (folder / "removed").write_bytes(sealed.block(b"removed", record, RING))
+        (folder / "removed").write_bytes(seal.block(b"removed", record, RING))
         rows = struct.pack("<512q", *[when] * 512)
-        body = occupancy._MAGIC + rows
+        body = usage._MAGIC + rows
         (folder / "occupancy").write_bytes(body + struct.pack("<I", crc32(body)))
         path = Path(cached._calls.of((1,), {}).address.path)
         os.utime(path, ns=(0, max(min(number, 1 << 62), 0)))

@@ -18,13 +18,19 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, claim, drafts, fences, flights, removing, storing, upkeep
+from pcache import Cache
+from pcache.eviction import deletion
+from pcache.maintenance import cleanup
+from pcache.runtime import invalidation, saving, singleflight
+from pcache.storage import claim, drafts
 from tests.faults.hunting import rounds
 from tests.processes import KEY, claims_below
 
 Evidence = Callable[[str, str, int, int], None]
 
-_FILES = frozenset(str(module.__file__) for module in (claim, drafts, fences, flights, removing, storing, upkeep))
+_FILES = frozenset(
+    str(module.__file__) for module in (claim, drafts, invalidation, singleflight, deletion, saving, cleanup)
+)
 DROP: dict[str, Callable[[Cache, Any], object]] = {
     "invalidate": lambda cache, cached: cached.invalidate(1),
     "clear": lambda cache, cached: cache.clear(),
@@ -58,7 +64,7 @@ class Stepping(threading.Thread):
         if frame.f_code.co_filename not in _FILES:
             return self._trace if event == "call" else None
         if event == "line" and not isinstance(
-            frame.f_locals.get("self"), flights.Flights
+            frame.f_locals.get("self"), singleflight.Flights
         ):  # holds a lock among threads
             self._seen += 1
             if self._seen == self._stop_at:

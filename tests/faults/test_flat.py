@@ -23,7 +23,8 @@ from tests.processes import KEY, claims_below, run
 LONG_RUN = """
 import collections, gc, random, threading, warnings
 import numpy
-from pcache import fingerprint, reader
+from pcache.fingerprint import fingerprint
+from pcache.entry import reader
 warnings.simplefilter("ignore")
 operations, chance = int(sys.argv[2]), random.Random(int(sys.argv[3]))
 cache = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=1200, max_size="200 MiB", min_free=0)

@@ -23,10 +23,11 @@ Evidence = Callable[[str, str, int, int], None]
 # Arguments: how many forks, seed. A child that hangs is ended by an alarm.
 FORKING = """
 import random, signal, threading, time, warnings
-from pcache import Cache, endings
-from pcache.claim import try_claim
-from pcache.locking import try_lock
-from pcache.owner import owner_record
+from pcache import Cache
+from pcache.system import exit
+from pcache.storage.claim import try_claim
+from pcache.system.locks import try_lock
+from pcache.storage.claim_owner import owner_record
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, since 3.12
 forks, seed = int(sys.argv[2]), int(sys.argv[3])
 sys.setswitchinterval(1e-5)
@@ -66,7 +67,7 @@ def child(number):
     made = 0
     while made < 5:
         made += act(chance)
-    endings._flush()  # as at the end of a process
+    exit._flush()  # as at the end of a process
     signal.alarm(0)
     os.close(leave[1])
     os.read(leave[0], 1)  # live on, with what was inherited
@@ -170,7 +171,7 @@ def test_fork_while_modules_are_loaded(tmp_path: Path, evidence: Evidence) -> No
 # is about to be. Says whether it got it before the fork.
 LOGGING = """
 import logging, threading, warnings
-from pcache.forks import whole
+from pcache.system.fork import whole
 warnings.simplefilter("ignore", DeprecationWarning)
 holds, forking, done = threading.Event(), threading.Event(), []
 os.register_at_fork(before=forking.set)  # the last that is registered comes first

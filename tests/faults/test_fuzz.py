@@ -23,14 +23,19 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pcache import Cache, ConfigError, Miss, PcacheError, config, registry, sealed, store, units
-from pcache import owner as owners
+from pcache import Cache, ConfigError, Miss, PcacheError
 from pcache.cli import main
-from pcache.culprit import attempt
-from pcache.entry import HEADER, HEADER_AT, META_AT, TABLE_ROW, Header, decode
+from pcache.config import settings as config
+from pcache.entry.format import HEADER, HEADER_AT, META_AT, TABLE_ROW, Header, decode
+from pcache.entry.inspector import inspect_file
+from pcache.entry.reader import Address, read_value
 from pcache.errors import EntryError
-from pcache.inspection import inspect_file
-from pcache.reader import Address, read_value
+from pcache.objects.culprit import attempt
+from pcache.signing import seal
+from pcache.storage import claim_owner as owners
+from pcache.storage import local
+from pcache.text import units
+from pcache.versions import registry
 from tests.faults.hunting import rounds
 from tests.processes import FACTS, KEY, RING, ROOT, Block, entry_bytes
 
@@ -156,8 +161,9 @@ import os, resource, signal, sys
 sys.path[:0] = [sys.argv[1]]
 from pathlib import Path
 from backports import zstd
-import pcache.opcodes
-from pcache import Miss, entry
+import pcache.entry.pickle_imports
+from pcache import Miss
+from pcache.entry import format as entry_format
 from tests.faults.test_fuzz import read_all_ways
 with open("/proc/self/statm") as file:
     size = int(file.read().split()[0]) * 4096
@@ -310,8 +316,8 @@ def with_changes(body: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
 def test_registry_files_behind_their_tag(tmp_path: Path, data: st.DataObject) -> None:
     """Records of any shape, signed with our key as another release may sign them, are read or ignored."""
     path = Path(registry._path(str(tmp_path), "00" * 8, RING.signing_key))
-    path.write_bytes(sealed.to_json(b"function", with_changes(VERSION, data), RING))
-    (tmp_path / f"{'00' * 8}.adopted").write_bytes(sealed.to_json(b"adopted", with_changes(ADOPTED, data), RING))
+    path.write_bytes(seal.to_json(b"function", with_changes(VERSION, data), RING))
+    (tmp_path / f"{'00' * 8}.adopted").write_bytes(seal.to_json(b"adopted", with_changes(ADOPTED, data), RING))
     found = registry.read_all(str(tmp_path), RING)
     assert all(isinstance(version.name, str) and version.first_seen >= 0 for version in found.values())
     for adopted in registry.read_adopted(str(tmp_path), "00" * 8, RING):
@@ -343,7 +349,7 @@ def test_the_tag_of_a_directory(tmp_path_factory: pytest.TempPathFactory, conten
     root = tmp_path_factory.mktemp("root", numbered=True) / "cache"
     cache = Cache(root, signing_key=KEY)
     cache.cached(code="none")(abs)(-1)
-    tag = root / store.TAG_FILE
+    tag = root / local.TAG_FILE
     tag.unlink()
     makers: dict[str, Callable[[], object]] = {
         "file": lambda: tag.write_bytes(content),

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, UnhashableArgument, notices
+from pcache import Cache, UnhashableArgument
+from pcache.system import notices
 from tests.faults.hunting import rounds
 from tests.processes import KEY, ROOT
 

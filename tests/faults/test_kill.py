@@ -20,12 +20,14 @@ from tests.processes import claims_below, run
 HUNTER = """
 import json, mmap, random, select, signal, struct, time, traceback, warnings
 import numpy
-from pcache import counters, flow, ledger, locking
+from pcache.counters import pending, ledger
+from pcache.runtime import flow
+from pcache.system import locks
 warnings.simplefilter("error")
 count, seconds, workers, seed = map(int, sys.argv[2:6])
 chance = random.Random(seed)
 flow._LOOK_AT_OWNER = float("inf")  # a dead owner's lock must be free without anybody looking after it
-counters.FULL = 2000  # bytes: lines are set aside and merged all the time
+pending.FULL = 2000  # bytes: lines are set aside and merged all the time
 limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18)
 KEYS, SIZES = 8, (40, 4000, 60_000)  # in one write, a larger one, and one that is compressed
 
@@ -120,7 +122,7 @@ def claim_of(f, n):
 for kind, f in [*functions.items(), *tight.items()]:
     for n in range(KEYS):
         assert is_right(f(n), kind, n)
-cache.stats(), cache.verify(repair=True), cache.recompress("auto"), cache.evict(max_entries=15), locking.locking()
+cache.stats(), cache.verify(repair=True), cache.recompress("auto"), cache.evict(max_entries=15), locks.locking()
 found = dict.fromkeys(("killed", "ended", "misses", "leftovers", "wrong", "longest"), 0)
 inside = dict.fromkeys(ACTIONS, 0)
 children = [start(index, chance.random()) for index in range(workers)]

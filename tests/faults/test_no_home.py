@@ -29,11 +29,11 @@ Evidence = Callable[[str, str, int, int], None]
 VICTIM = """
 import glob, pickle, tempfile, tomllib
 from click.testing import CliRunner
-from pcache import entry
+from pcache.entry import format as entry_format
 from pcache.cli import main
-from pcache.compression import Part
+from pcache.entry.compression import Part
 from pcache.errors import SigningKeyError
-from pcache.trust import Keyring
+from pcache.signing.keyring import Keyring
 import tests.processes
 class Evil:
     def __reduce__(self):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pcache.trust import key_to_text
+from pcache.signing.keyring import key_to_text
 from tests.faults.hunting import rounds
 from tests.faults.places import COMMON, KINDS, Lacking, check_places, mount_read_only
 from tests.processes import KEY, PRELUDE, ROOT, run
@@ -314,8 +314,8 @@ def test_user_namespaces(tmp_path: Path, arguments: list[str]) -> None:
 
 HIDDEN = """
 subprocess.run(["mount", "-t", "proc", "-o", "hidepid=invisible", "proc", "/proc"], check=True)
-from pcache.claim import try_claim
-from pcache.owner import owner_record, read_owner
+from pcache.storage.claim import try_claim
+from pcache.storage.claim_owner import owner_record, read_owner
 path = sys.argv[2]
 held = try_claim(path, owner_record("m:f", cache.flow.keys.keyring))
 alive = read_owner(path, cache.flow.keys.keyring)

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, ledger, registry, sealed
+from pcache import Cache
+from pcache.counters import ledger
+from pcache.signing import seal
+from pcache.versions import registry
 from tests.faults.hunting import rounds
 from tests.processes import KEY, OTHER_RING
 
@@ -32,9 +35,9 @@ def contents(chance: random.Random, ours: bytes) -> bytes:
         lambda: b"[" * (_SIZE // 2),
         lambda: b'{"seal":"' + b"0" * _SIZE,
         lambda: b"\n@" * (_SIZE // 2),
-        lambda: sealed.block(b"counters", line * 1000, OTHER_RING) * 100,
-        lambda: sealed.block(b"totals", b"1600000000\t\t\n" + line * 1000, OTHER_RING),
-        lambda: sealed.to_json(b"function", facts, OTHER_RING),
+        lambda: seal.block(b"counters", line * 1000, OTHER_RING) * 100,
+        lambda: seal.block(b"totals", b"1600000000\t\t\n" + line * 1000, OTHER_RING),
+        lambda: seal.to_json(b"function", facts, OTHER_RING),
         lambda: ours + line * 100_000,
         lambda: ours[: len(ours) // 2] + b"\0" * _SIZE,
         lambda: chance.randbytes(_SIZE),
@@ -78,7 +81,7 @@ def test_what_was_planted_is_not_believed(
         cached(n)
     cache.flow.ledger.flush()
     ledger.merge(cache.flow.ledger._folder, cache.flow.keys.ensure())
-    plant(tmp_path / "cache", chance, sealed.mark(b"function", cached.function_id, KEY))
+    plant(tmp_path / "cache", chance, seal.mark(b"function", cached.function_id, KEY))
     read, real, problems = [0], os.read, []
     monkeypatch.setattr(os, "read", lambda fd, n: [data := real(fd, n), read.append(len(data))][0])
     fresh = Cache(tmp_path / "cache", signing_key=KEY, max_entries=30)

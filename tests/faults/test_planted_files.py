@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, DirectoryError, Miss, PcacheError, ledger, sealed
+from pcache import Cache, DirectoryError, Miss, PcacheError
+from pcache.counters import ledger
+from pcache.signing import seal
 from tests.faults.disguises import PLACES
 from tests.faults.hunting import rounds
 from tests.faults.odd import (
@@ -61,7 +63,7 @@ class Attack:
         cache.evict(max_entries=2)
         cached(1), cached.get(1)
         address = cached._calls.of((1,), {}).address
-        mark = sealed.mark(b"function", address.function_id.hex(), KEY)
+        mark = seal.mark(b"function", address.function_id.hex(), KEY)
         names = {"id": address.function_id.hex(), "mark": mark, "other": "0" * 16, "entry": address.path}
         self.path = self.root / place.format(**names, shard=os.path.dirname(address.path))
         self.path.parent.mkdir(mode=0o700, exist_ok=True)

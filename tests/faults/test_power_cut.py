@@ -24,13 +24,16 @@ from tests.processes import Talker
 FACTORY = """
 import contextlib, ctypes, errno, json, logging, random, signal, threading, time, traceback, warnings
 import numpy
-from pcache import DirectoryError, locking, publishing, upkeep
+from pcache import DirectoryError
+from pcache.system import locks
+from pcache.entry import writer
+from pcache.maintenance import cleanup
 warnings.simplefilter("error")
 ROOT, LOG, KEY = sys.argv[1], sys.argv[2], sys.argv[3:] != ["own key"] and bytes(range(32)) or None
 NEIGHBOUR = os.path.join(os.path.dirname(ROOT), "neighbour")
 KINDS, AGAIN = {"small": 20, "large": 20_000, "array": 0}, 12
 libc = ctypes.CDLL(None)
-locking.locking()
+locks.locking()
 
 def value(kind, n):
     if kind == "array":

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pcache import Cache, ConfigError, DirectoryError, PcacheError, SigningKeyError, StoreWarning
-from pcache.config import resolve
-from pcache.trust import default_key_path, key_to_text, read_key_file
+from pcache.config.settings import resolve
+from pcache.signing.keyring import default_key_path, key_to_text, read_key_file
 from tests.faults.odd import BY_ROOT, FILES, NOBODY, Maker, mutable_again, precious_below, seen
 from tests.processes import KEY
 

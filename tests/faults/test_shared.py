@@ -166,9 +166,9 @@ def test_a_stranger_computes(tmp_path: Path, commons: Path) -> None:
 
 PLANTED = """
 from pathlib import Path
-from pcache.trust import make_keyring
+from pcache.signing.keyring import make_keyring
 from tests.processes import Canary, entry_bytes
-from pcache import entry
+from pcache.entry import format as entry_format
 rounds, chance = int(sys.argv[3]), random.Random(int(sys.argv[4]))
 CANARY, OTHERS = Path(sys.argv[2], "log.canary"), make_keyring([b"o" * 32])
 def plant(path, key, function_id, way):

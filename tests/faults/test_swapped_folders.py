@@ -21,7 +21,8 @@ Evidence = Callable[[str, str, int, int], None]
 SWAPS = """
 import json, shutil, warnings
 from pathlib import Path
-from pcache import DirectoryError, Miss, ledger
+from pcache import DirectoryError, Miss
+from pcache.counters import ledger
 warnings.simplefilter("ignore")
 root, name, what, step = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 precious = root.with_name("precious")

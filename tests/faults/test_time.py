@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, stamp
+from pcache import Cache
 from pcache.cli import main
+from pcache.entry import mtime
 from tests.faults.hunting import rounds
 from tests.processes import run
 
@@ -195,8 +196,8 @@ def test_times_of_files(tmp_path: Path, evidence: Evidence) -> None:
             continue  # no system call can say it
         tried += 1
         before = os.stat(path).st_mtime_ns
-        unpacked = stamp.unpack(before)
-        assert stamp.unpack(stamp.pack(unpacked)).cost_ns == unpacked.cost_ns
+        unpacked = mtime.unpack(before)
+        assert mtime.unpack(mtime.pack(unpacked)).cost_ns == unpacked.cost_ns
         for command in ("stats", "ls", f"show {os.path.basename(path)[17:]}", "evict -n --max-age 1d"):
             result = CliRunner().invoke(main, ["-C", cache.location, *command.split()])
             failures += result.exit_code != 0

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from pcache import Cache, entry, upkeep
+from pcache import Cache
 from pcache.cli import main
-from pcache.compression import RAW, Part
-from pcache.payload import dump
-from pcache.selection import inspect_entry
-from pcache.trust import Keyring, make_keyring
+from pcache.entry import format as entry_format
+from pcache.entry.compression import RAW, Part
+from pcache.entry.pickling import dump
+from pcache.maintenance import cleanup
+from pcache.maintenance.selection import inspect_entry
+from pcache.signing.keyring import Keyring, make_keyring
 from tests.faults.damages import Patient
 from tests.faults.hunting import rounds
 from tests.processes import KEY, RING, Block, Talker
@@ -39,12 +41,12 @@ def fill(cache: Cache, count: int) -> list[Path]:
     for number in range(count):
         key = chance.randbytes(20)
         payload = payloads[number % len(payloads)]
-        facts = entry.Facts(key, FUNCTION, time.time_ns(), entry.NEVER, 10**9)
+        facts = entry_format.Facts(key, FUNCTION, time.time_ns(), entry_format.NEVER, 10**9)
         buffers = [Part(bytes(buffer), len(bytes(buffer)), RAW) for buffer in payload.buffers]
         stream = Part(payload.stream, len(payload.stream), RAW)
         path = Path(cache.flow.store.path(FUNCTION.hex(), key.hex()))
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        path.write_bytes(b"".join(map(bytes, entry.encode(facts, b"{}", stream, buffers, RING))))
+        path.write_bytes(b"".join(map(bytes, entry_format.encode(facts, b"{}", stream, buffers, RING))))
         path.chmod(0o600)
         paths.append(path)
     return paths
@@ -52,10 +54,10 @@ def fill(cache: Cache, count: int) -> list[Path]:
 
 def foreign(data: bytes, ring: Keyring) -> bytes:
     """The same entry, signed by somebody else."""
-    header, _, stream, buffers = entry.decode(data, RING)
-    facts = entry.Facts(*(getattr(header, name) for name in entry.Facts._fields))
+    header, _, stream, buffers = entry_format.decode(data, RING)
+    facts = entry_format.Facts(*(getattr(header, name) for name in entry_format.Facts._fields))
     parts = [Part(buffer, len(buffer), RAW) for buffer in buffers]
-    return b"".join(map(bytes, entry.encode(facts, b"{}", Part(stream, len(stream), RAW), parts, ring)))
+    return b"".join(map(bytes, entry_format.encode(facts, b"{}", Part(stream, len(stream), RAW), parts, ring)))
 
 
 def seed_damage(paths: list[Path], chance: random.Random) -> dict[str, str]:
@@ -125,7 +127,7 @@ def test_an_entry_that_was_healed_meanwhile_stays(tmp_path: Path) -> None:
         if done == total and done == 29:  # all of them were looked at
             assert patient.function(*patient.call) == patient.expected
 
-    found = upkeep.verify(patient.cache, repair=True, progress=heal)
+    found = cleanup.verify(patient.cache, repair=True, progress=heal)
     assert len(found.problems) == 2
     assert found.removed.entries == 1
     assert patient.is_healthy()

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pcache import Cache, Miss, PcacheError, sealed
+from pcache import Cache, Miss, PcacheError
 from pcache.cli import main as command_line
-from pcache.trust import read_key_file
+from pcache.signing import seal
+from pcache.signing.keyring import read_key_file
 from tests.faults.disguises import DISGUISES, PLACES, entry_of
 from tests.faults.malice import Malice, register_extensions
 from tests.faults.pickles import collection
@@ -167,7 +168,7 @@ def attack_places(victim: Victim, pickles: dict[str, Malice], step: int) -> int:
     for n, (name, malice) in enumerate(list(pickles.items())[::step]):
         for place in PLACES:
             function_id = address.function_id.hex()
-            mark = sealed.mark(b"function", function_id, KEY)
+            mark = seal.mark(b"function", function_id, KEY)
             there = place.format(id=function_id, mark=mark, other="0" * 16, entry=path)
             victim.plant(os.path.join(victim.cache.location, there), malice.stream)
             planted += 1

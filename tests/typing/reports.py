@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import assert_type
 
 from pcache import Cache, Miss, UnhashableArgument, UnpicklableResult, cached
-from pcache.reports import EntryInfo, FunctionStats, Removed, Stats, Verified
+from pcache.insight.records import EntryInfo, FunctionStats, Removed, Stats, Verified
 
 cache = Cache()
 

@@ -1,0 +1,171 @@
+"""Finding a cached function by its name, for the command line: its module is imported, as a program would.
+
+A function of a script is found as a pool's worker finds it: the script runs with `__name__` set to `__mp_main__`, so
+that what stands below `if __name__ == "__main__":` does not.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from contextlib import redirect_stdout, suppress
+from importlib.machinery import PathFinder
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache.errors import ConfigError
+from pcache.function import CachedFunction
+from pcache.maintenance.selection import selected_ids
+from pcache.method import CachedMethod
+from pcache.objects.culprit import attempt
+from pcache.system.path_safety import weakness
+from pcache.versions import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pcache.cache import Cache
+    from pcache.versions.registry import FunctionVersion
+
+
+def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
+    """Import the function that a name or pattern stands for, as one that is cached in `cache`.
+
+    A name that no stored version has must be written `module:function`. What the module prints goes to standard error.
+    Raises `ConfigError` for what cannot be found or is no cached function, and for modules that cannot be imported.
+    """
+    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+    latest = _latest(known, name)
+    full_name = name if latest is None else latest.name
+    module_name, _, qualname = full_name.partition(":")
+    made_elsewhere = module_name == "__main__" and latest is not None and os.path.isfile(latest.file)  # by a decorator
+    if not qualname or "<" in qualname or made_elsewhere:
+        raise _refusal(
+            full_name, "it cannot be imported by name; call explain() or adopt() of the function where it is"
+        )
+    with redirect_stdout(sys.stderr):
+        module, error = attempt(_import, module_name, latest)
+    if isinstance(error, ConfigError):
+        raise error
+    if error is not None:
+        raise _refusal(full_name, f"importing {module_name} failed: {type(error).__name__}: {error}") from error
+    found: Any = module
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    found = found.__func__ if isinstance(found, CachedMethod) else found
+    if not isinstance(found, CachedFunction):
+        what = "there is no such function" if found is None else "it is no cached function"
+        raise _refusal(full_name, what)
+    return found.in_cache(cache)
+
+
+def _latest(known: Mapping[str, FunctionVersion], name: str) -> FunctionVersion | None:
+    """The version seen first most recently; None for a name in full that no version has."""
+    try:
+        ids = selected_ids({i: version.name for i, version in known.items()}, name) or set()
+    except ConfigError:
+        if ":" not in name:
+            raise
+        return None
+    versions = sorted((known[i] for i in ids), key=lambda version: version.first_seen)
+    names = sorted({version.name for version in versions})
+    if len(names) > 1:
+        raise ConfigError(f"{name!r:.80} stands for several functions: {', '.join(names)}", setting="function")
+    return versions[-1]
+
+
+def _import(name: str, version: FunctionVersion | None) -> ModuleType:
+    """Import a module by name, from the current directory or from where it was when its results were stored."""
+    file = version.file if version is not None else ""
+    is_script = version is not None and version.module == "__main__"
+    package = _package_of(name, file) if is_script else name.rpartition(".")[0]
+    places = [os.getcwd()]
+    if file.endswith(".py"):
+        root = os.path.dirname(file)
+        depth = len(package.split(".")) if package else 0
+        for _ in range(depth + (os.path.basename(file) == "__init__.py")):
+            root = os.path.dirname(root)
+        places.append(root)
+    for place in places:
+        _refuse_others(name, place, new_names=True)
+    sys.path[:0] = [place for place in places if place not in sys.path]
+    if version is None or not is_script:
+        return _import_module(name, places)
+    if not os.path.isabs(file) or not file.endswith(".py"):
+        raise _refusal(version.name, "it comes from a notebook or a prompt; call explain() or adopt() of it there")
+    here = os.path.join(os.getcwd(), os.path.basename(file))  # of a script that was moved since
+    found = next((place for place in (file, here) if os.path.isfile(place)), None)
+    if found is None:
+        raise _refusal(version.name, f"its script {file} is gone; if it was moved, try again from its folder")
+    _refuse_others(version.name, found)
+    with _Guard(name, places):
+        return _run_as_worker(package, found)
+
+
+def _refuse_others(name: str, path: str, *, new_names: bool = False) -> None:
+    """Refuse a file, or a folder that modules are imported from, which another user could have written."""
+    if weak := weakness(path, new_names=new_names):
+        where = f", which is on the way to {path}" if not weak.startswith(f"{path} ") else ""
+        raise _refusal(
+            name,
+            f"{weak}{where}: what runs could be another user's. Go to a folder, and have the code in one, that only you"
+            " can write to",
+        )
+
+
+class _Guard:
+    """While it is entered, no code runs that is found below some folders and that another user could have written."""
+
+    def __init__(self, name: str, places: Sequence[str]) -> None:
+        self._name = name
+        self._places = tuple(os.path.join(place, "") for place in places)
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        """Raise for what must not be imported, and leave finding the rest to others."""
+        spec = PathFinder.find_spec(name, path, target)
+        file = spec.origin if spec is not None and spec.has_location else None
+        # What Python runs from is the business of whoever set it up, also where that is below a project.
+        pythons = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
+        if file is None or not file.startswith(self._places) or file.startswith(pythons):
+            return
+        _refuse_others(self._name, file)
+        for folder in {os.path.dirname(file), os.path.dirname(spec.cached or file)}:  # type: ignore[union-attr]
+            _refuse_others(self._name, folder, new_names=True)
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
+
+
+def _package_of(name: str, file: str) -> str:
+    """The package that a script was run in with `-m`; the file's own name may hold dots."""
+    return name.removesuffix(os.path.basename(file).removesuffix(".py")).removesuffix(".")
+
+
+def _run_as_worker(package: str, file: str) -> ModuleType:
+    with open(file, "rb") as source:
+        code = compile(source.read(), file, "exec", dont_inherit=True)
+    module = ModuleType("__mp_main__")
+    module.__file__ = file
+    module.__package__ = package or None
+    # Stored results name the classes of the script as those of `__main__`.
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    sys.argv = [file]  # ours are not for the script to read
+    with suppress(SystemExit):  # scripts may end so, when all their functions are there
+        exec(code, vars(module))  # noqa: S102 - the script whose function was asked for
+    return module
+
+
+def _import_module(name: str, places: Sequence[str]) -> ModuleType:
+    try:
+        with _Guard(name, places):
+            return importlib.import_module(name)
+    except SystemExit as error:
+        raise _refusal(name, "it ends the program when it is imported") from error
+
+
+def _refusal(name: str, why: str) -> ConfigError:
+    return ConfigError(f"cannot load {name}: {why}", setting="function", value=name)

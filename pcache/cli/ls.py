@@ -1,0 +1,260 @@
+"""Commands that look and change nothing: dir, ls, show, config."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from pcache.cli import options
+from pcache.cli.app import PROBLEM
+from pcache.cli.completion import complete_function, complete_key
+from pcache.cli.output import (
+    NO_PLACE,
+    SHORT_KEY,
+    Column,
+    age,
+    brief,
+    clean,
+    counted,
+    say,
+    say_facts,
+    say_json,
+    say_table,
+)
+from pcache.errors import SigningKeyError
+from pcache.text.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcache.config.settings import Setting, Settings
+    from pcache.insight.records import BufferInfo, EntryDetails, EntryInfo
+
+_SORTS = ("used", "size", "age", "cost", "saved")
+_MANY_BUFFERS = 8
+_ENTRY_COLUMNS = (
+    Column("Key"),
+    Column("Function", cut="start"),
+    Column("Arguments", cut="end"),
+    Column("Size", right=True),
+    Column("Age", right=True),
+    Column("Cost", right=True),
+    Column("Saved", right=True),
+)
+
+
+@click.command("dir")
+@options.cache_dir
+def directory() -> None:
+    """Print the cache directory, whether it exists or not.
+
+    \b
+    pcache dir
+    du -sh "$(pcache dir)"
+    """
+    path = options.settings().directory
+    # A script gets the very bytes of the path.
+    click.echo(clean(path) if sys.stdout.isatty() else os.fsencode(path))
+
+
+@click.command("ls", short_help="List entries with arguments, size, age, cost and use.")
+@click.argument("pattern", required=False, shell_complete=complete_function)
+@options.cache_dir
+@options.as_json
+@click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True, help="What comes first.")
+@click.option("-l", "--limit", type=click.IntRange(1, 1 << 40), metavar="N", help="List the first N only.")
+def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | None) -> None:
+    """List entries: the latest used first, or the largest, oldest, dearest or most useful.
+
+    PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
+    since a result was computed, cost the time that took. Saved is the time that its uses would have taken: at least
+    that, as of several uses within a minute one is noted, and of all not more than 30.
+
+    \b
+    pcache ls
+    pcache ls simulate --sort cost --limit 10
+    pcache ls --sort saved --json | jq '.[0] | {function, arguments, uses, saved}'
+    """
+    from dataclasses import asdict  # late for start-up time
+
+    from pcache.insight import listing  # late for start-up time
+
+    cache, now = options.open_cache(), time.time()
+    found = list(listing.entries(cache, pattern, sort=sort, limit=limit))
+    if as_json:
+        say_json([{**asdict(info), "age": max(0.0, now - info.created)} for info in found])
+        return
+    if not found:
+        say(f"There are no entries in {clean(cache.location)}.", err=True)
+        return
+    digits = SHORT_KEY if sys.stdout.isatty() else None
+    say_table(
+        _ENTRY_COLUMNS,
+        [
+            (
+                info.key[:digits],
+                info.function,
+                info.problem or ("(expired) " if _is_expired(info, now) else "") + info.arguments,
+                format_size(info.size),
+                "" if info.problem else age(info.created, now),
+                "" if info.problem else brief(info.cost),
+                "" if info.problem else brief(info.saved),
+            )
+            for info in found
+        ],
+    )
+
+
+def _is_expired(info: EntryInfo, now: float) -> bool:
+    return info.expires is not None and info.expires <= now
+
+
+@click.command(short_help="Show one entry without loading it.")
+@click.argument("key", shell_complete=complete_key)
+@options.cache_dir
+@options.as_json
+@click.pass_context
+def show(ctx: click.Context, key: str, as_json: bool) -> None:
+    """Show one entry: what it says of itself, and what loading it would import.
+
+    KEY is the beginning of a key, as long as no other key begins so. Nothing is unpickled, imported or executed. Exits
+    with 1 for an entry that cannot be used.
+
+    \b
+    pcache show 3fa8
+    pcache show 3fa8 --json
+    """
+    from dataclasses import asdict  # late for start-up time
+
+    from pcache.insight import listing  # late for start-up time
+
+    found, now = listing.details(options.open_cache(), key), time.time()
+    if as_json:
+        report = asdict(found)
+        say_json({**report.pop("info"), "age": max(0.0, now - found.info.created), **report})
+    else:
+        _say_details(found, now)
+    if found.info.problem:
+        ctx.exit(PROBLEM)
+
+
+def _say_details(found: EntryDetails, now: float) -> None:
+    info = found.info
+    names = [("key", info.key), ("function", f"{info.function} (version {info.function_id})")]
+    size, used, file = ("size", format_size(info.size)), ("used", _when(info.used, now)), ("file", info.path)
+    if info.problem:
+        say_facts([*names, size, used, file, ("unusable", info.problem)])
+        return
+    say_facts(
+        [
+            *names,
+            ("arguments", info.arguments),
+            ("result", info.result),
+            ("type", info.result_type),
+            size,
+            ("computed", f"{_when(info.created, now)} by Python {info.python or '?'}"),
+            ("cost", format_duration(info.cost)),
+            used,
+            (
+                "saved",
+                f"at least {format_duration(info.saved)}, by {counted(info.uses - 1, 'hit')}" if info.saved else "",
+            ),
+            ("expires", _expiry(info, now)),
+            file,
+            ("pickle", _packed(found.stream_length, found.stream_raw_length)),
+            ("buffers", _buffers(found.buffers)),
+            ("imports", found.imports or "nothing"),
+        ]
+    )
+    if found.imports:
+        say("\nLoading this entry would import these names. Nothing was loaded or executed.")
+
+
+def _when(since: float, now: float) -> str:
+    return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(since))} ({age(since, now)} ago)"
+
+
+def _expiry(info: EntryInfo, now: float) -> str:
+    if info.expires is None:
+        return "never"
+    if _is_expired(info, now):
+        return f"expired {age(info.expires, now)} ago"
+    return f"in {brief(float(round(info.expires - now)))}"
+
+
+def _packed(length: int, raw_length: int) -> str:
+    return format_size(length) + (f", unpacked {format_size(raw_length)}" if raw_length != length else "")
+
+
+def _buffers(buffers: Sequence[BufferInfo]) -> list[str]:
+    lines = [_packed(buffer.length, buffer.raw_length) for buffer in buffers[:_MANY_BUFFERS]]
+    if rest := buffers[_MANY_BUFFERS:]:
+        lines.append(f"and {len(rest):,} more, {format_size(sum(buffer.length for buffer in rest))}")
+    return lines
+
+
+@click.command(short_help="Show each setting and where it comes from.")
+@options.cache_dir
+@options.as_json
+@click.pass_context
+def config(ctx: click.Context, as_json: bool) -> None:
+    """Show each setting with its value and where that comes from.
+
+    The signing key is shown by its id. Exits with 1 when it cannot be used.
+
+    \b
+    pcache config
+    PCACHE_MAX_SIZE=5GiB pcache config --json
+    """
+    from pcache.config.settings import describe  # late for start-up time
+
+    found = options.settings()
+    settings = [
+        setting._replace(origin="--cache-dir") if setting.origin == "argument" else setting
+        for setting in describe(found)
+    ]
+    key_id, origin, problem = _signing_key(found)
+    if as_json:
+        report: dict[str, object] = {
+            setting.name: {"value": setting.value, "origin": setting.origin} for setting in settings
+        }
+        say_json({**report, "signing_key": {"value": key_id, "origin": origin, "problem": problem}})
+    else:
+        rows = [(setting.name, _readable(setting), setting.origin) for setting in settings]
+        rows.append(("signing_key", problem or key_id or "none yet: the first result makes it", origin))
+        say_table([Column("Setting"), Column("Value", cut="middle"), Column("Origin", cut="middle")], rows)
+    if problem:
+        ctx.exit(PROBLEM)
+
+
+def _signing_key(found: Settings) -> tuple[str | None, str, str]:
+    """The id of the key that signs, where the key comes from, and what is wrong with it."""
+    from pcache.signing.key_source import KeySource  # late for start-up time
+
+    try:
+        keys = KeySource(None, found.key_file, shared=found.shared)
+        keys.look()  # what is wrong with the user's own is only known then
+    except SigningKeyError as error:
+        return None, "", str(error)
+    if keys.keyring is None and not keys.has_place():
+        return None, "", f"none, {NO_PLACE}"
+    origin = keys.origin + (f" {keys.path}" if keys.path else "")
+    return keys.keyring.signing.hex() if keys.keyring else None, origin, ""
+
+
+def _readable(setting: Setting) -> str:
+    """A setting's value as it could be written into a file of settings."""
+    value = setting.value
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if setting.name == "max_size":
+        return format_size(value)
+    if setting.name == "min_free":
+        return f"{100 * value:g}%"
+    return format_duration(value) if setting.name in ("ttl", "lock_timeout") else str(value)

@@ -1,0 +1,110 @@
+"""What the commands share: options, the cache they work on, and asking before something is lost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from pcache.config.settings import Settings, resolve
+from pcache.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.cache import Cache
+
+_DIRECTORY = "pcache.cli.directory"  # in the context's meta, which a command shares with its group
+
+
+def parsed_by(parse: Callable[[str], float]) -> Callable[..., float | None]:
+    """Read an option by a parser of `pcache.text.units`, whose error becomes that of the option."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+        try:
+            return None if value is None else parse(value)
+        except ConfigError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+
+    return callback
+
+
+def offering(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
+    """Complete an option that takes anything by words that make sense there."""
+    return lambda _ctx, _param, incomplete: [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def _complete_directory(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="dir")]  # the shell knows its directories
+
+
+def _remember_directory(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    # Given before and after the command: the later one, nearer to what it is for, counts.
+    if value is not None:
+        ctx.meta[_DIRECTORY] = value
+
+
+# Accepted before and after the command's name.
+cache_dir = click.option(
+    "-C",
+    "--cache-dir",
+    metavar="DIR",
+    shell_complete=_complete_directory,
+    callback=_remember_directory,
+    expose_value=False,
+    help="The cache directory; by default that of the settings.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON: sizes in bytes, times in seconds.")
+dry_run = click.option("-n", "--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
+yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+def given_directory() -> str | None:
+    """The directory of the command line, if there is one there."""
+    given: str | None = click.get_current_context().meta.get(_DIRECTORY)
+    return given
+
+
+def settings() -> Settings:
+    """The settings in force, with the directory of the command line."""
+    try:
+        return resolve(directory=given_directory())
+    except ConfigError as error:
+        if error.origin != "argument":
+            raise
+        raise click.BadParameter(f"cannot use {error.value!r} as a directory", param_hint="--cache-dir") from error
+
+
+def open_cache() -> Cache:
+    """The cache that the command is about; nothing is made."""
+    from pcache.cache import Cache  # late for start-up time
+
+    return Cache(settings().directory)
+
+
+def open_to_remove(*, dry_run: bool) -> Cache:
+    """The cache that something is to be removed from; raises `Refused` for one that is read-only."""
+    cache = open_cache()
+    if cache.settings.read_only and not dry_run:
+        raise Refused(f"the cache is read-only ({cache.settings.origins['read_only']}), so nothing is removed from it")
+    return cache
+
+
+class Refused(click.ClickException):
+    """What was asked for is not done, by settings or for want of a `--yes`."""
+
+    exit_code = 2
+
+
+def confirm(action: str, *, yes: bool, consequence: str = "") -> None:
+    """Go on only if `action` is wanted: exit with 1 when it is not; raise `Refused` where there is nobody to ask."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(f"there is no terminal to ask on; to {action}, say --yes")
+    question = f"{action[0].upper()}{action[1:]}?{consequence and ' '}{consequence}"
+    if not click.confirm(question, err=True):
+        click.echo("Nothing was changed.", err=True)
+        click.get_current_context().exit(1)

@@ -1,0 +1,1 @@
+"""Settings: what they are called, where they come from, and what a decorator is given."""

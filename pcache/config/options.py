@@ -1,0 +1,94 @@
+"""What a decorator is given, checked and in base units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.config.rules import read_switch
+from pcache.errors import ConfigError
+from pcache.objects.summary import summarize_value
+from pcache.text.units import parse_duration
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+
+class Options(NamedTuple):
+    """What the decorator was given; durations in seconds."""
+
+    ttl: float | None = None
+    version: object = None
+    ignore: tuple[str, ...] = ()
+    key: Mapping[str, Callable[[Any], object]] = {}
+    depends_on: tuple[object, ...] = ()
+    strict: bool = False
+    lock_timeout: float | None = None
+    code: str = "deep"
+    summaries: bool | None = None
+    unhashable: str = "raise"
+
+
+def make_options(
+    *,
+    ttl: Any = None,
+    version: object = None,
+    ignore: Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], object]] | None = None,
+    depends_on: Iterable[object] = (),
+    strict: bool = False,
+    lock_timeout: Any = None,
+    code: str = "deep",
+    summaries: Any = None,
+    unhashable: str = "raise",
+) -> Options:
+    """Return the decorator's options in base units; raises `ConfigError`."""
+    if isinstance(ignore, str):
+        ignore = (ignore,)
+    for option, value, kind in (("ignore", ignore, "names"), ("depends_on", depends_on, "things")):
+        if not hasattr(value, "__iter__") or isinstance(value, type):
+            raise ConfigError(f"{option}= takes a list of {kind}, not {value!r:.80}", setting=option, value=value)
+    if key is not None and not hasattr(key, "items"):
+        raise ConfigError(
+            f"key= takes a dict of parameter names and functions, not {key!r:.80}", setting="key", value=key
+        )
+    ignore, key = tuple(ignore), dict(key or {})
+    for option, names in (("ignore", ignore), ("key", key)):
+        for name in names:
+            if not isinstance(name, str):
+                raise ConfigError(
+                    f"{option}= names parameters by text, not by {summarize_value(name)}", setting=option, value=name
+                )
+    for option, value, words in (
+        ("code", code, ("deep", "own", "none")),
+        ("unhashable", unhashable, ("raise", "compute")),
+    ):
+        if not isinstance(value, str) or value not in words:
+            *others, last = map(repr, words)
+            takes = f"{', '.join(others)} or {last}"
+            raise ConfigError(f"{option}= takes {takes}, not {summarize_value(value)}", setting=option, value=value)
+    return Options(
+        _duration("ttl", ttl),
+        version,
+        ignore,
+        key,
+        tuple(depends_on),
+        strict,
+        _duration("lock_timeout", lock_timeout),
+        code,
+        _switch("summaries", summaries),
+        unhashable,
+    )
+
+
+def _switch(option: str, value: Any) -> bool | None:
+    try:
+        return None if value is None else read_switch(value)
+    except ConfigError as error:
+        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error
+
+
+def _duration(option: str, value: Any) -> float | None:
+    try:
+        return None if value is None else parse_duration(value)
+    except ConfigError as error:
+        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error

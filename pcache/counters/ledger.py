@@ -1,0 +1,220 @@
+"""What the cache did: hits, misses, time saved, by function and hour.
+
+    <root>/v1/ledger/counters          blocks of lines that were appended last
+    <root>/v1/ledger/counters.<16 hex> the same, full and soon to be merged
+    <root>/v1/ledger/totals            what was merged, of the same lines, as one block
+    line = hour function (TAB counter SP number)*
+    totals begin with since TAB files TAB files: since when they count, the files that were set aside, those merged last
+
+A process counts in memory and appends at intervals and when it ends; a forked child starts at zero. Appending takes no
+lock: one write to a file opened for appending goes in one piece, and importing filelock costs 45 ms, more than a first
+hit. Only merging takes one. Numbers of one hour, function and counter add up, whoever wrote them, so that counters of
+other releases are kept. Blocks are sealed (`signing/seal.py`), and only files that the totals name are opened. A block that
+was cut short, damaged or made by somebody else is skipped: losing the ledger loses statistics only.
+
+Safe for threads, processes and forks. A killed process loses what it counted since it last appended.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.counters.line_format import HOUR, Amounts, Totals, add, by_day, lines_of, totals_of
+from pcache.signing import seal
+from pcache.signing.keyring import write_all
+from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.permissions import PRIVATE, Access
+from pcache.system.safefiles import NO_FILE, is_plain_or_none, read_plain
+
+if TYPE_CHECKING:
+    from pcache.signing.keyring import Keyring
+    from pcache.system.directories import OpenFolder
+
+FULL = 256 << 10  # bytes of appended lines, from which they are merged
+_SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
+MAX_SIZE = 32 * FULL  # of appended lines; nobody appends to more
+_MAX_TOTALS = 64 << 20
+_IDLE = 60.0  # seconds without a sign of whoever merges, after which it is done without them
+COUNTED, _TOTALS = b"counters", b"totals"  # kinds of what is sealed
+_ASIDE = re.compile(r"counters\.[0-9a-f]{16}")
+
+
+class Reading(NamedTuple):
+    """What the ledger says, counted since a time; `damaged` is how many lines could not be read."""
+
+    amounts: Amounts
+    since: float
+    damaged: int
+
+
+def folder_below(root: str) -> str:
+    return os.path.join(root, "v1", "ledger")
+
+
+def read(root: str, keyring: Keyring | None) -> Reading:
+    """Everything that was counted and written; an empty reading where there is nothing, or no key."""
+    folder = folder_below(root)
+    if keyring is None:
+        return Reading({}, 0.0, 0)
+    for _ in range(5):
+        before = _identities(folder)
+        reading = _read(folder, keyring)
+        if before == _identities(folder):
+            break  # else lines went from file to file meanwhile, and may have been seen twice or not at all
+    return reading
+
+
+def _identities(folder: str) -> list[tuple[int, int]]:
+    found = []
+    for name in ("totals", "counters"):
+        try:
+            status = os.stat(os.path.join(folder, name))
+        except OSError as error:
+            pass_on(error)
+            found.append((0, 0))
+        else:  # what is appended changes the time
+            found.append((status.st_ino, status.st_ctime_ns if name == "totals" else 0))
+    return found
+
+
+def _read(folder: str, keyring: Keyring) -> Reading:
+    amounts: Amounts = {}
+    totals, seen = _read_totals(folder, keyring), set[bytes]()
+    damaged = add(amounts, totals.lines)
+    if not totals.since and os.path.lexists(os.path.join(folder, "totals")):
+        damaged += 1
+    for name in (*totals.aside, "counters"):
+        damaged += _add_file(amounts, folder, name, keyring, seen)
+    earliest = HOUR * min((hour for hour, _, _ in amounts), default=0)
+    return Reading(amounts, totals.since or float(earliest), damaged)
+
+
+def merge(folder: str, keyring: Keyring, *, zero: bool = False, access: Access = PRIVATE) -> bool:
+    """Add appended lines to the totals, or with `zero` forget all; False while another process does. Raises `OSError`.
+
+    Files that were set aside a moment ago stay: somebody may still be appending to them.
+    """
+    from pcache.system.locks import take  # late for start-up time
+
+    root, locks = os.path.dirname(os.path.dirname(folder)), os.path.join(os.path.dirname(folder), "locks")
+    opened = access.enter_or_make(root, locks)
+    try:
+        lock = take(opened, "ledger", 1.0 if zero else 0.0, idle=_IDLE)
+    finally:
+        os.closerange(opened.fd, opened.fd + 1)
+    if lock is None:
+        return False
+    with lock:
+        opened = access.enter_or_make(root, folder)
+        try:
+            _merge(opened, keyring, zero=zero)
+        finally:
+            os.closerange(opened.fd, opened.fd + 1)
+    return True
+
+
+def _merge(folder: OpenFolder, keyring: Keyring, *, zero: bool) -> None:
+    now, path = time.time(), folder.path
+    totals = _read_totals(path, keyring, strictly=True)
+    for name in totals.merged:
+        _discard(folder, name)  # its merger was killed before it could
+    settled = [name for name in totals.aside if zero or _is_settled(folder, name, now)]
+    waiting, fresh = [name for name in totals.aside if name not in settled], f"counters.{os.urandom(8).hex()}"
+    since, amounts = now, Amounts()
+    if zero:
+        settled.append(fresh)
+    else:
+        waiting.append(fresh)
+        since = totals.since or _read(path, keyring).since or now
+        add(amounts, totals.lines)
+        seen: set[bytes] = set()
+        for name in settled:
+            _add_file(amounts, path, name, keyring, seen, strictly=True)
+    lines = "\n".join(lines_of(by_day(amounts, now)))
+    # The fresh one is named before it is there: what a killed merger set aside is found by the next one.
+    _write_totals(folder, Totals(since, tuple(waiting), tuple(settled), lines), keyring)
+    _set_aside(folder, fresh)
+    for name in settled:
+        _discard(folder, name)
+
+
+def sweep(root: str, keyring: Keyring | None, age: float, access: Access = PRIVATE) -> None:
+    """Remove files that were set aside, as their names say, and that our totals do not know. Raises `OSError`."""
+    folder = access.enter(root, folder_below(root))
+    if folder is None:
+        return
+    try:
+        totals = Totals() if keyring is None else _read_totals(folder.path, keyring, strictly=True)
+        if totals.since:  # else they may be others'
+            for name in set(filter(_ASIDE.fullmatch, folder.names())).difference(totals.aside):
+                if time.time() - folder.status(name).st_mtime > age:
+                    _discard(folder, name)
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
+
+
+def _discard(folder: OpenFolder, name: str) -> None:
+    """Remove a file that was merged, or what stands in its place."""
+    if _ASIDE.fullmatch(name):
+        folder.make_way(name)
+        folder.remove(name)
+
+
+def _set_aside(folder: OpenFolder, name: str) -> None:
+    """Put the appended lines under another name."""
+    try:
+        folder.rename("counters", name)
+    except FileNotFoundError:
+        return
+    path, below = folder.at(name)
+    if is_plain_or_none(path, below):
+        os.utime(path, dir_fd=below)  # set aside now
+
+
+def _is_settled(folder: OpenFolder, name: str, now: float) -> bool:
+    try:
+        return abs(now - folder.status(name).st_mtime) > _SETTLED
+    except FileNotFoundError:
+        return True  # its merger was killed before it could set it aside
+
+
+def _read_totals(folder: str, keyring: Keyring, *, strictly: bool = False) -> Totals:
+    data = _content(folder, "totals", _MAX_TOTALS, strictly=strictly, believing=keyring)
+    (body,) = seal.blocks(_TOTALS, data, keyring)[0][:1] or (b"",)
+    totals = totals_of(body.decode("utf-8", "replace"))
+    return totals._replace(aside=tuple(filter(_ASIDE.fullmatch, totals.aside)))
+
+
+def _write_totals(folder: OpenFolder, totals: Totals, keyring: Keyring) -> None:
+    temporary = "totals.new"  # one name, as one process at a time merges
+    fd = uninterrupted(folder.open, temporary, os.O_WRONLY)
+    try:
+        os.ftruncate(fd, 0)
+        write_all(fd, seal.block(_TOTALS, totals.text().encode(), keyring))
+    finally:
+        os.closerange(fd, fd + 1)
+    folder.rename(temporary, "totals")
+
+
+def _add_file(
+    amounts: Amounts, folder: str, name: str, keyring: Keyring, seen: set[bytes], *, strictly: bool = False
+) -> int:
+    """Add what the blocks of a file say; return how many blocks and lines are damaged."""
+    found, damaged = seal.blocks(COUNTED, _content(folder, name, MAX_SIZE, strictly=strictly), keyring, seen)
+    return damaged + sum(add(amounts, body.decode("utf-8", "replace")) for body in found)
+
+
+def _content(folder: str, name: str, limit: int, *, strictly: bool = False, believing: Keyring | None = None) -> bytes:
+    """What a file says; nothing where there is none, or `strictly` only then: what is merged is written anew."""
+    believe = None if believing is None else functools.partial(seal.is_whole, _TOTALS, believing)
+    try:
+        return read_plain(os.path.join(folder, name), limit, believe=believe)
+    except OSError as error:
+        pass_on(error)
+        if strictly and error.errno not in NO_FILE:
+            raise
+        return b""

@@ -1,0 +1,94 @@
+"""Which entries were removed, when and why: `explain` tells by this that a result was evicted and not lost.
+
+A file beside the counters, appended to by whoever removes: sealed blocks of fixed-size records. Nothing but a sentence
+rests on it; losing it loses that sentence.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.signing import seal
+from pcache.signing.keyring import write_all
+from pcache.system.interrupts import pass_on
+from pcache.system.permissions import PRIVATE, Access
+from pcache.system.safefiles import read_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pcache.signing.keyring import Keyring
+
+_RECORD = struct.Struct("<28sqB3x")  # function id and key, seconds since 1970, cause
+_NAME = "removed"
+_MAX_SIZE = 4 << 20  # bytes, 25,000 to 100,000 removals; the file before it is kept too
+_KIND = b"removed"
+_CAUSES = ("evicted", "cleared", "invalidated", "removed as damaged")
+
+
+class Removal(NamedTuple):
+    """When an entry was removed (seconds since 1970), and by what: a word that fits after "it was"."""
+
+    when: float
+    cause: str
+
+
+def path_below(root: str) -> str:
+    return os.path.join(root, "v1", "ledger", _NAME)
+
+
+def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, access: Access = PRIVATE) -> None:
+    """Remember that entries were removed, by function id and key. Failing to is silent; without a key nothing is."""
+    now, number = int(time.time()), _CAUSES.index(cause)
+    records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
+    if not records or keyring is None:
+        return
+    path = path_below(root)
+    try:
+        folder = access.enter_or_make(root, os.path.dirname(path))
+    except OSError as error:
+        pass_on(error)
+        return
+    try:
+        fd = folder.open(_NAME, os.O_WRONLY | os.O_APPEND)
+        try:
+            write_all(fd, seal.block(_KIND, records[-_MAX_SIZE // _RECORD.size * _RECORD.size :], keyring))
+            full = os.fstat(fd).st_size > _MAX_SIZE
+        finally:
+            os.close(fd)
+        if full:
+            folder.rename(_NAME, f"{_NAME}.1")
+    except OSError as error:
+        pass_on(error)  # else a full or read-only disk: what was removed stays removed
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
+
+
+def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Removal | None:
+    """The latest removal of an entry, as far as it is remembered."""
+    name = bytes.fromhex(function_id + key)
+    if keyring is None:
+        return None
+    for path in (path_below(root), f"{path_below(root)}.1"):
+        try:
+            data = read_plain(path, 2 * _MAX_SIZE + (1 << 20))
+        except OSError as error:
+            pass_on(error)
+            continue
+        for records in reversed(seal.blocks(_KIND, data, keyring)[0]):
+            at = _place_of(name, records)
+            if at is not None:
+                _, when, number = _RECORD.unpack_from(records, at)
+                return Removal(float(min(max(when, 0), int(time.time()))), _CAUSES[number % len(_CAUSES)])
+    return None
+
+
+def _place_of(name: bytes, records: bytes) -> int | None:
+    """Where the last record of an entry begins; what looks like its name may lie across two others."""
+    at = records.rfind(name)
+    while at >= 0 and at % _RECORD.size:
+        at = records.rfind(name, 0, at + len(name) - 1)
+    return at if at >= 0 else None

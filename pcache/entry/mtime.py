@@ -1,0 +1,71 @@
+"""What the modification time of an entry's file says, so that one `stat` is all that eviction needs of it.
+
+The time itself is when the entry was last used. Its last 19 bits, counted in microseconds, are a code: what the result
+cost to compute, how long it lives on, and how often its use was noted. That blurs the time by half a second. Nothing
+but the order of eviction rests on it, so it is not signed: a file system that keeps whole seconds, or a copy that
+does, only makes an entry's cost unknown. Pure: no files, no clock.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from pcache.entry.format import NEVER
+
+MAX_USES = 31
+_USES_BITS, _LIFE_BITS, _COST_BITS = 5, 7, 7
+_CODE_BITS = _USES_BITS + _LIFE_BITS + _COST_BITS
+_CODE = (1 << _CODE_BITS) - 1
+_LIFE_MAX, _COST_MAX = (1 << _LIFE_BITS) - 1, (1 << _COST_BITS) - 1
+_MICROSECOND = 1000
+BLUR_NS = (_CODE + 1) * _MICROSECOND  # a time reads at most this much earlier than it was
+_COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 51 days
+_LIFE_STEPS = 4  # to a doubling, from 1 s on: 127 of them end at 96 years
+
+
+_new = tuple.__new__  # of a named tuple, without the Python call that `Stamp(...)` makes: listings make millions
+
+
+class Stamp(NamedTuple):
+    """Times are nanoseconds since 1970. `cost_ns` is 0 where it is not known, `uses` counts from 1.
+
+    `expires_ns` is the end of the entry's life, or up to a fifth of what was left when the stamp was made after it.
+    """
+
+    used_ns: int
+    cost_ns: int = 0
+    expires_ns: int = NEVER
+    uses: int = 1
+
+
+def pack(stamp: Stamp) -> int:
+    """The modification time, in nanoseconds, that says all of it."""
+    life = 0
+    if stamp.expires_ns != NEVER:
+        seconds = max(1.0, (stamp.expires_ns - stamp.used_ns) / 1e9)
+        life = 1 + math.ceil(_LIFE_STEPS * math.log2(seconds))
+        life = life if life <= _LIFE_MAX else 0
+    cost = 0
+    if stamp.cost_ns > 0:
+        cost = 1 + round(_COST_STEPS * math.log2(max(1.0, stamp.cost_ns / _MICROSECOND)))
+    uses = min(max(stamp.uses, 1), MAX_USES)
+    code = (min(cost, _COST_MAX) << _LIFE_BITS | life) << _USES_BITS | uses
+    return ((stamp.used_ns // _MICROSECOND & ~_CODE) | code) * _MICROSECOND
+
+
+def unpack(mtime_ns: int) -> Stamp:
+    """What a modification time says. One that nobody packed, such as one of whole seconds, says when and no more."""
+    time, rest = divmod(mtime_ns, _MICROSECOND)
+    code = time & _CODE
+    uses = code & MAX_USES
+    if rest or not uses:
+        return _new(Stamp, (mtime_ns, 0, NEVER, 1))
+    used_ns = (time - code) * _MICROSECOND
+    life = code >> _USES_BITS & _LIFE_MAX
+    cost_ns = _COSTS[code >> _USES_BITS + _LIFE_BITS]
+    return _new(Stamp, (used_ns, cost_ns, used_ns + _LIVES[life] if life else NEVER, uses))
+
+
+_COSTS = [0, *(round(_MICROSECOND * 2 ** (step / _COST_STEPS)) for step in range(_COST_MAX))]
+_LIVES = [0, *(round(1e9 * 2 ** (step / _LIFE_STEPS)) for step in range(_LIFE_MAX))]

@@ -1,0 +1,343 @@
+"""An entry's file, read or mapped, checked, and turned back into a value.
+
+Small files are read in one go. A large pickle stream is read into a buffer that is used again, since fresh pages cost
+more than the bytes in them. Large raw buffers are mapped copy-on-write: the caller gets an ordinary writable array,
+nothing is copied, and changes stay in its process.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import sys
+import weakref
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.counters.tally import COST_BITS
+from pcache.entry import format as entry_format
+from pcache.entry.compression import RAW
+from pcache.entry.main_module import means_the_same
+from pcache.entry.pickling import calls, load, load_again, load_with, loading
+from pcache.errors import DamagedEntry, EntryError, Miss
+from pcache.objects.culprit import attempt, described
+from pcache.signing.keyring import OTHERS_WRITE, SAFE_FLAGS, our_uid
+from pcache.system.interrupts import is_interrupt, pass_on
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.entry.format import BufferRow, Header
+    from pcache.entry.main_module import Home
+    from pcache.signing.keyring import Keyring
+
+OTHER_MODULE = "it names classes of its module, which is another one here"
+_READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
+_SMALL_FILE = 64 << 10
+_MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
+_KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would sit in memory for ever
+_KEPT_BUFFERS = 4
+_RECENT_SIZE = 4 << 20  # bytes of streams remembered
+_RECENT_STREAM = 8 << 10  # of one of them: larger ones take longer to unpickle than to read
+_RECENT_OVERHEAD = 500  # what Python keeps beside each of them, about
+_CLOCK_TICK_NS = 2 * 10**9  # the coarsest: FAT; ext4 has 4 ms
+_MAP_TICK_NS = 20 * 10**6  # of file systems that arrays are mapped from: two ticks of a kernel's slowest clock
+# Before 3.13 each Python mmap keeps a file descriptor; from then on only the kernel's 65,530 maps are a limit.
+_MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
+_MAX_VERIFIED = 8192
+
+_live_maps: set[weakref.ref[mmap.mmap]] = set()
+_spare_buffers: list[bytearray] = []
+_verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_ns of files whose buffers were checked
+
+
+class Address(NamedTuple):
+    """Which entry is asked for: where it lies, what it must say, how old it may be (None: any age), and who asks."""
+
+    path: str
+    key: bytes
+    function_id: bytes
+    ttl_ns: int | None
+    home: Home | None = None
+
+
+class Loaded(NamedTuple):
+    """A stored result, with what its file says of it; `stream` where it is worth keeping, `weight` for a `Tally`."""
+
+    value: Any
+    header: Header
+    mtime_ns: int
+    stream: bytes | None
+    identity: tuple[int, int, int]
+    weight: int
+
+
+class Recent:
+    """The checked streams of small entries that this process has read, up to 4 MiB.
+
+    A call that is made again needs neither read nor tag, only a look whether its file is still the same one. Values are
+    unpickled anew each time. Safe for threads: every step is one operation on a dict.
+    """
+
+    def __init__(self) -> None:
+        # Plain tuples of all fields of `Loaded` but the value: a named one takes 100 ns longer to take apart.
+        self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], int, bool]] = {}
+        self._size = 0
+
+    def again(self, address: Address, now_ns: int) -> Loaded | None:
+        """Return the result of an entry that was read before and has not been replaced since; raises `Miss`."""
+        known = self._loaded.get(address.path)
+        if known is None:
+            return None
+        header, mtime_ns, stream, identity, weight, may_call = known
+        try:
+            status = os.lstat(address.path)
+        except OSError as error:
+            pass_on(error)
+            return None  # gone: reading it says what there is to say
+        if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
+            return None
+        try:
+            entry_format.check_age(header, now_ns, address.ttl_ns)
+        except EntryError as error:
+            raise Miss(error.reason, detail=error.detail) from error
+        if header.flags and not means_the_same(header.flags, stream, address.home):
+            return None
+        if may_call:
+            loads = address.path
+            try:
+                loading[loads] = None
+                value, failure = attempt(load, stream)
+            finally:
+                loading.pop(loads, None)
+        else:
+            value, failure = attempt(load, stream)
+        if failure is not None:
+            return None  # reading it says what there is to say
+        return _new(Loaded, (value, header, mtime_ns, None, identity, weight))
+
+    def keep(self, address: Address, loaded: Loaded, now_ns: int) -> None:
+        """Remember an entry that was just read.
+
+        Not one that was just written: a file that replaces it within a tick of the file system's clock may have its
+        inode, size and time.
+        """
+        if loaded.stream is None or now_ns - loaded.mtime_ns < _CLOCK_TICK_NS:
+            return
+        self._size += len(loaded.stream) + _RECENT_OVERHEAD
+        if self._size > _RECENT_SIZE:
+            self._loaded.clear()
+            self._size = 0
+        known = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight, calls(loaded.stream))
+        self._loaded[address.path] = known
+
+    def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
+        """Know an entry's file again whose times we changed ourselves, if it is still the one that was read."""
+        now = (status.st_ino, status.st_size, status.st_ctime_ns)
+        if now[:2] != before[:2]:
+            return
+        if (known := self._loaded.get(path)) is not None:
+            header, _, stream, _, weight, may_call = known
+            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, may_call)
+        if (status.st_dev, *before) in _verified:
+            _verified.add((status.st_dev, *now))
+
+
+_new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(...)` makes
+
+
+def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
+    """Open an entry's file and return its descriptor and status.
+
+    Raises `Miss` for what is not there, and for what is there and is not a file of ours.
+    """
+    try:
+        [fd] = starmap(os.open, ((path, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
+    except (FileNotFoundError, NotADirectoryError):
+        raise Miss("absent") from None
+    except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
+        pass_on(error)
+        raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise Miss("damaged", detail="it is not a regular file")
+        if status.st_uid != our_uid() and not any_owner:
+            raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
+    except OSError as error:
+        os.closerange(fd, fd + 1)
+        pass_on(error)
+        raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
+    except BaseException:
+        os.closerange(fd, fd + 1)
+        raise
+    return fd, status
+
+
+def is_beyond_use(miss: Miss) -> bool:
+    """Whether an entry's bytes were read and are wrong: one that cannot be opened now may be read again later."""
+    error = miss.__cause__
+    return miss.reason == "damaged" and (not isinstance(error, OSError) or error.errno == errno.ELOOP)
+
+
+def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> Loaded:
+    """Return the value of an entry, checked in a fixed order before anything is unpickled; raises `Miss`.
+
+    `verify` says when the buffers of large arrays are checked: "once" per file and process, "always" or, for "stream",
+    never.
+    """
+    fd, status = open_entry(address.path, any_owner=keyring.any_owner)
+    buffer = None
+    try:
+        try:
+            size = status.st_size
+            if size <= _SMALL_FILE:
+                head: Any = os.read(fd, size)
+                if len(head) != size:
+                    raise DamagedEntry("it was cut short while being read")
+                header = entry_format.read_header(head, size)
+                if header.n_buffers:
+                    head = head[: header.head_length]
+            else:
+                start = os.pread(fd, entry_format.META_AT, 0)
+                header = entry_format.read_header(start, size)
+                entry_format.check_proof(start, header, keyring)
+                buffer = _take_buffer(header.head_length)
+                head = memoryview(buffer)[: header.head_length]
+                read_into(fd, head, 0)
+            entry_format.authenticate(head, header, keyring)
+            entry_format.check_identity(header, address.key, address.function_id)
+            entry_format.check_age(header, now_ns, address.ttl_ns)
+            loader = load
+            if header.n_buffers:
+                rows = entry_format.table_of(head, header, size)
+                loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
+        finally:
+            os.closerange(fd, fd + 1)  # unpickling runs other people's code, which may close it, too
+        return _load(status, head, header, loader, address)
+    except EntryError as error:
+        raise Miss(error.reason, detail=error.detail) from error
+    except OSError as error:
+        pass_on(error)
+        raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
+    except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
+        if is_interrupt(error):
+            raise
+        raise Miss("damaged", detail="it claims more memory than there is") from error
+    finally:
+        if buffer is not None:
+            _give_back(buffer)
+
+
+def _load(status: os.stat_result, head: Any, header: Header, loader: Callable[..., Any], address: Address) -> Loaded:
+    """Unpickle an authentic entry that is the one asked for."""
+    stream = entry_format.stream_of(head, header)
+    loads = address.path
+    try:
+        if header.flags and not means_the_same(header.flags, stream, address.home):
+            raise Miss("unloadable", detail=OTHER_MODULE)
+        loading[loads] = None
+        value, error = attempt(loader, stream)
+        if error is not None:
+            value, error = load_again(loader, stream, error)
+        small = not header.n_buffers and len(stream) <= _RECENT_STREAM
+        kept = bytes(stream) if small and error is None else None
+    finally:
+        loading.pop(loads, None)
+        if isinstance(stream, memoryview):
+            stream.release()  # the buffer it lies in is used again
+    if error is not None:
+        raise Miss("unloadable", detail=described(error)) from error
+    identity = (status.st_ino, status.st_size, status.st_ctime_ns)
+    weight = status.st_size << COST_BITS | header.cost_ns
+    return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity, weight))
+
+
+def _buffers(
+    fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str, now_ns: int
+) -> list[Any]:
+    """The buffers of an entry, each a writable view: mapped where that pays, read and unpacked elsewhere."""
+    # A map shows what others write into the file, also after its check: only what nobody else can write to is mapped.
+    is_ours = status.st_uid == our_uid() and not status.st_mode & OTHERS_WRITE
+    mappable = [is_ours and row.codec == RAW and row.length >= _MAP_MIN for row in rows]
+    mapped = _map(fd, status.st_size) if any(mappable) else None
+    whole = memoryview(mapped) if mapped is not None else None
+    identity = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
+    known = verify == "stream" or (verify == "once" and identity in _verified)
+    if not known:
+        for start, end in entry_format.paddings(header, rows):
+            entry_format.check_padding(os.pread(fd, end - start, start))
+    buffers: list[Any] = []
+    for row, in_map in zip(rows, mappable, strict=True):
+        if in_map and whole is not None:
+            view = whole[row.offset : row.offset + row.length]
+            if not known:
+                entry_format.check_buffer(row, view)
+            buffers.append(entry_format.unpack_buffer(row, view))
+        else:
+            buffers.append(read_buffer(fd, row))
+    if mapped is not None and not known:
+        _drop_pages(mapped)
+        if now_ns - status.st_ctime_ns >= _MAP_TICK_NS:  # a later change gives it another time
+            if len(_verified) >= _MAX_VERIFIED:
+                _verified.clear()
+            _verified.add(identity)
+    return buffers
+
+
+def read_buffer(fd: int, row: BufferRow) -> bytearray:
+    """One buffer in memory of its own, always checked: the bytes have just been read."""
+    stored = bytearray(row.length)
+    read_into(fd, memoryview(stored), row.offset)
+    entry_format.check_buffer(row, stored)
+    raw = entry_format.unpack_buffer(row, stored)
+    return raw if isinstance(raw, bytearray) else bytearray(raw)
+
+
+def _map(fd: int, size: int) -> mmap.mmap | None:
+    """Map a file copy-on-write; None when too many maps are alive, or the system has no more."""
+    if len(_live_maps) >= _MAX_MAPS:
+        return None
+    try:
+        if sys.version_info >= (3, 13):
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY, trackfd=False)
+        else:
+            mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        pass_on(error)
+        return None  # no maps, descriptors or address space left: the buffers are read instead
+    except ValueError:
+        return None  # the file was cut since its status was read
+    _live_maps.add(weakref.ref(mapped, _live_maps.discard))
+    return mapped
+
+
+def _drop_pages(mapped: mmap.mmap) -> None:
+    """Give back the memory that checking the digests touched; unchanged pages come back from the file when needed."""
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def read_into(fd: int, view: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(view):
+        count = os.preadv(fd, [view[done:]], offset + done)
+        if count <= 0:
+            raise DamagedEntry("it was cut short while being read")
+        done += count
+
+
+def _take_buffer(size: int) -> bytearray:
+    """A buffer of at least `size` bytes that nobody else uses; unpickling may read another entry meanwhile."""
+    try:
+        buffer = _spare_buffers.pop()
+    except IndexError:
+        return bytearray(size)
+    return buffer if len(buffer) >= size else bytearray(size)
+
+
+def _give_back(buffer: bytearray) -> None:
+    if len(buffer) <= _KEPT_BUFFER and len(_spare_buffers) < _KEPT_BUFFERS:
+        _spare_buffers.append(buffer)

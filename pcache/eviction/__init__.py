@@ -1,0 +1,1 @@
+"""Which entries are removed when there is no more room, and how they are removed."""

@@ -1,0 +1,335 @@
+"""Keeping a directory within its limits while results are stored.
+
+Each process adds up what it writes, and tells the others when that comes to a small share of a limit. When the sum
+exceeds the limit, the process that noticed evicts before its result is written; the others go on. It looks through as
+many shards as hold some thousand entries: keys are spread evenly over the shards, so what is worth least there is worth
+little anywhere, and the directory may be as large as it likes. Correctness rests on nothing here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.config.settings import to_leave_free
+from pcache.counters import tombstones
+from pcache.eviction.policy import Limits, plan
+from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
+from pcache.storage.claim_owner import is_leftover
+from pcache.storage.shards import GENERATION, on_disk
+from pcache.system.exit import Unfinished
+from pcache.system.interrupts import pass_on
+from pcache.system.locks import show, take
+from pcache.system.notices import log
+from pcache.text.units import format_size
+from pcache.versions import registry
+from pcache.versions.superseded import superseded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pcache.config.settings import Settings
+    from pcache.counters.pending import Ledger
+    from pcache.signing.key_source import KeySource
+    from pcache.storage.local import Store
+    from pcache.storage.shards import StoredFile
+    from pcache.system.locks import Lock
+
+_SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
+_LARGEST = 10  # a result may take a limit divided by this
+_KEEP = 0.9  # of what is there, after an eviction
+_LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
+_PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
+_A_LOT = 1.04  # times the limit
+_LONGEST = 0.5  # seconds that it may take in any case: the next call goes on with it
+_MOST_VICTIMS = 8 * _LOOK_THROUGH  # removed at once: 0.4 s
+_IDLE = 2.0  # seconds without a sign of whoever evicts, after which another one does
+_MOST_NAMES = 500  # of versions, read at once: 25 ms
+_MOST_CLAIMS = 1000  # opened by one eviction: 0.1 s; what is left of them is for the next ones
+_MOST_VERSIONS = 5000  # names in the registry: looking at more takes longer than a call may, so none is superseded
+_BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
+_AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
+
+
+class Scope(NamedTuple):
+    """What a limit is about, a function by its name or "" for all entries, and how much of that there is."""
+
+    function: str
+    limits: Limits
+    step: Amount  # so much is told to the others at once
+    gauge: Gauge
+
+
+class Room(Unfinished):
+    """The limits of one cache directory. Safe for threads and processes: whoever cannot have a lock goes on."""
+
+    def __init__(self, store: Store, settings: Settings, keys: KeySource, ledger: Ledger) -> None:
+        self._store = store
+        self._settings = settings
+        self._keys = keys
+        self._ledger = ledger
+        self._scopes: dict[str, Scope | None] = {}
+        self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
+        self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
+        # Processes begin at different shards. The generator of `random` is the program's: it may have a seed.
+        self._next_shard = os.urandom(1)[0] % SHARDS
+        super().__init__()
+
+    def reset(self) -> None:
+        """Forget what was written and not told yet."""
+        for scope in self._scopes.values():
+            if scope is not None:
+                scope.gauge.reset()
+
+    def flush(self) -> None:
+        """Tell what was written, and evict if that is too much. Failing to is silent."""
+        for scope in list(self._scopes.values()):
+            if scope is not None and scope.gauge.untold != Amount():
+                self._look(scope, wait=_AT_THE_END)
+
+    def let_go(self) -> None:
+        """Tell what was written, if there is a lock to be had."""
+        if hasattr(sys.modules.get("filelock"), "lock_descriptor"):
+            for scope in self._scopes.values():
+                if scope is not None and scope.gauge.untold != Amount():
+                    scope.gauge.tell(wait=0)
+
+    def refusal(self, length: int, function: str) -> str:
+        """Why a result of so many bytes is not stored; empty when it may be."""
+        size = on_disk(length)
+        for scope in self._scopes_of(function):
+            limit = scope.limits.max_size
+            if limit is None:
+                continue
+            most = limit if scope.function else limit // _LARGEST
+            if size > most:
+                name = f"max_size of {function}, {format_size(limit)}"
+                name = name if scope.function else f"a tenth of max_size, {format_size(limit)}"
+                return f"it takes {format_size(size)}, which is more than {name}"
+        return ""
+
+    def make(self, path: str, length: int, function: str) -> None:
+        """Count a result that is about to be written, and evict when it is one too many."""
+        folder, name = os.path.split(path)
+        shard, size = int(os.path.basename(folder), 16), on_disk(length)
+        self._names[name.partition("-")[0]] = function
+        for scope in self._scopes_of(function):
+            # One that came and went may have left too much, without the time to do something about it.
+            is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
+            untold = scope.gauge.add(shard, 1, size)
+            if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
+                self._look(scope, (shard, Amount(1, size)))
+
+    def _scopes_of(self, function: str) -> Iterable[Scope]:
+        for name in ("", function):
+            if name not in self._scopes:
+                settings = self._settings if not name else self._settings.of_function(name)
+                limits = Limits(settings.max_size, settings.max_entries)
+                there = not name or limits != Limits()
+                self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
+            if (scope := self._scopes[name]) is not None:
+                yield scope
+
+    def _make_scope(self, function: str, limits: Limits) -> Scope:
+        gauge = Gauge(self._store.root, function, lambda: by_shard(self._entries_of(function)), self._store.access)
+        sizes = [limits.max_size or sys.maxsize]
+        if not function and self._settings.min_free and (disk := self._disk()) is not None:
+            sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
+        return Scope(
+            function, limits, Amount((limits.max_entries or sys.maxsize) // _SHARES, min(sizes) // _SHARES), gauge
+        )
+
+    def _entries_of(self, function: str, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
+        """The entries that a scope is about, in some shards or in all."""
+        unknown: set[str] = set()
+        for item in self._store.scan(shards):
+            if not function or self._name_of(item.function_id, unknown) == function:
+                yield item
+
+    def _name_of(self, function_id: str, unknown: set[str]) -> str:
+        """Whose entry it is; empty where that is not known, or too much was asked already."""
+        name = self._names.get(function_id)
+        keyring = self._keys.keyring
+        if name is None and function_id not in unknown and len(unknown) < _MOST_NAMES and keyring is not None:
+            facts = registry.find(self._store.functions, function_id, keyring)
+            if facts is None:
+                unknown.add(function_id)
+            else:
+                name = self._names[function_id] = facts.name
+        return name or ""
+
+    def _look(self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE) -> None:
+        """Tell what was written, and evict if that makes too much. `pending` is what is about to be written."""
+        written = scope.gauge.untold.size
+        total = scope.gauge.tell(wait, pending)
+        if total is None or _excess(total, self._limits_now(scope, total, written)) <= 1:
+            return
+        try:
+            self._evict(scope, total, written, pending)
+        except OSError as error:
+            pass_on(error)  # else a disk or a directory that can only be read: what could go is gone
+
+    def _limits_now(self, scope: Scope, total: Amount, written: int) -> Limits:
+        """The limits of a scope; on a disk that is nearly full, what was written has to be made up for."""
+        disk = None if scope.function else self._disk()
+        if disk is None:
+            return scope.limits
+        at_least = to_leave_free(self._settings.min_free, disk.f_blocks * disk.f_frsize)
+        lacking = at_least - disk.f_bavail * disk.f_frsize + written
+        if lacking <= 0:
+            return scope.limits
+        most = max(total.size - min(lacking, written), 0)
+        return scope.limits._replace(max_size=min(most, scope.limits.max_size or most))
+
+    def _disk(self) -> os.statvfs_result | None:
+        try:
+            return os.statvfs(self._store.root)
+        except OSError as error:
+            pass_on(error)
+            return None
+        except AttributeError:  # Windows
+            return None
+
+    def _evict(self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None) -> None:
+        """Remove what is worth least, some shards at a time, unless another process does.
+
+        When that takes long, and the limit is exceeded by little, the rest is for the next time.
+        """
+        lock = self._lock()
+        # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
+        if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
+            return
+        with lock or contextlib.nullcontext():
+            deadline, left = time.monotonic() + _PATIENCE, SHARDS
+            while left > 0:
+                shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
+                left -= len(shards)
+                if lock is not None:
+                    show(lock)
+                items = self._look_through(shards, scope, pending, correct=lock is not None)
+                # Entries that were dropped or replaced were not told: first find out how much there is.
+                told = scope.gauge.tell()
+                if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
+                    break
+                gone = self._evict_from(items, limits, told)
+                for item in gone:
+                    scope.gauge.add(int(item.key[:2], 16), -1, -item.size)
+                total = scope.gauge.tell() or told
+                if gone and lock is not None and (status := lock.use(os.fstat, lock.number)) and not status.st_size:
+                    lock.use(os.write, lock.number, b"limits were reached\n")  # first, so that it is said once
+                    self._say_first(scope, limits, told)
+                late = time.monotonic() - deadline
+                if _excess(total, limits) <= 1 or late > _LONGEST or (late > 0 and excess < _A_LOT):
+                    break
+
+    def _next_shards(self, count: int) -> list[int]:
+        first, self._next_shard = self._next_shard, (self._next_shard + count) % SHARDS
+        return [(first + i) % SHARDS for i in range(count)]
+
+    def _lock(self) -> Lock | None:
+        """The lock of whoever evicts; None while another process does, or where none can be had."""
+        folder = os.path.join(self._store.root, GENERATION, "locks")
+        try:
+            opened = self._store.access.enter_or_make(self._store.root, folder)
+            try:
+                return take(opened, "evict", 0.0, idle=_IDLE)
+            finally:
+                os.closerange(opened.fd, opened.fd + 1)
+        except OSError as error:
+            pass_on(error)
+            return None  # something else is in its place, or it is not ours to open: a little late is no reason to stop
+
+    def _look_through(
+        self, shards: list[int], scope: Scope, pending: tuple[int, Amount] | None, *, correct: bool
+    ) -> list[StoredFile]:
+        """The entries of a scope in some shards; corrects what is known of these, unless another may do so just now."""
+        names, gauge = [f"{shard:02x}" for shard in shards], scope.gauge
+        if not correct:
+            return list(self._entries_of(scope.function, names))
+        known = gauge.rows()
+        keyring = self._keys.keyring
+        self._store.sweep(names, keyring, _MOST_CLAIMS)  # what killed processes left takes room as well
+        # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
+        claims = Counter(
+            os.path.basename(os.path.dirname(path))
+            for number, path in enumerate(self._store.claim_paths(names))
+            if number >= _MOST_CLAIMS or not is_leftover(path, keyring)
+        )
+        items = list(self._entries_of(scope.function, names))
+        found = by_shard(items)
+        if pending is not None:  # our own
+            shard, amount = pending
+            found[shard] = found[shard].plus(*amount)
+            claims[f"{shard:02x}"] -= 1
+        for shard, name in zip(shards, names, strict=True):
+            if claims[name] <= 0 and found[shard] != known[shard]:
+                gauge.add(shard, found[shard].entries - known[shard].entries, found[shard].size - known[shard].size)
+        return items
+
+    def _evict_from(self, items: list[StoredFile], limits: Limits, total: Amount) -> list[StoredFile]:
+        """Bring some entries down to their share of the limits; return what is gone of them."""
+        there = Amount(len(items), sum(item.size for item in items))
+        share, doomed = _share(limits, there, total), self._superseded()
+        # One shard that somebody filled has 100,000 of them: they go by turns.
+        victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)[:_MOST_VICTIMS]
+        refusals: list[OSError] = []
+        gone = self._store.delete_entries(victims, refusals)
+        self._note(gone)
+        if refusals and not gone:
+            raise refusals[0]  # the others would be refused as well
+        return gone
+
+    def _superseded(self) -> frozenset[str]:
+        """The versions that the code on disk does not have any more."""
+        made, ids = self._doomed
+        if time.monotonic() - made > _BELIEVED:
+            folder, keyring = self._store.functions, self._keys.keyring
+            ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=_MOST_VERSIONS)))
+            self._doomed = (time.monotonic(), ids)
+        return ids
+
+    def _note(self, gone: list[StoredFile]) -> None:
+        if not gone:
+            return
+        size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
+        names = (item.function_id + item.key for item in gone)
+        tombstones.note(self._store.root, names, "evicted", self._keys.keyring, self._store.access)
+        self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
+        things = "entry" if len(gone) == 1 else "entries"
+        log("evicted %d %s of %s, %s", len(gone), things, self._store.root, format_size(size), level="info")
+
+    def _say_first(self, scope: Scope, limits: Limits, total: Amount) -> None:
+        named = []
+        if limits.max_entries is not None and total.entries > limits.max_entries:
+            named.append(f"max_entries = {limits.max_entries}")
+        if limits != scope.limits:
+            named.append(f"min_free = {self._settings.min_free:.4g} of the disk")
+        elif limits.max_size is not None and total.size > limits.max_size:
+            named.append(f"max_size = {format_size(limits.max_size)}")
+        log(
+            "%s has reached its limit%s, %s: from now on what is worth least is evicted. Limits are set by Cache(...),"
+            " [tool.pcache] or, for the size, PCACHE_MAX_SIZE; `pcache config` shows them.",
+            self._store.root,
+            f" for {scope.function}" if scope.function else "",
+            " and ".join(named),
+        )
+
+
+def _excess(total: Amount, limits: Limits) -> float:
+    """How many times the limits are used."""
+    by_size = 0.0 if limits.max_size is None else total.size / max(limits.max_size, 1)
+    by_count = 0.0 if limits.max_entries is None else total.entries / max(limits.max_entries, 1)
+    return max(by_size, by_count)
+
+
+def _share(limits: Limits, there: Amount, total: Amount) -> Limits:
+    """What of the limits falls to some shards, with room for what comes."""
+    size, entries = limits.max_size, limits.max_entries
+    return Limits(
+        None if size is None else int(there.size * _KEEP * min(size / max(total.size, 1), 1)),
+        None if entries is None else int(there.entries * _KEEP * min(entries / max(total.entries, 1), 1)),
+    )

@@ -1,0 +1,233 @@
+"""How much lies in each shard of a directory: one small file that all processes keep up to date.
+
+    file = magic(8) row(16)*256 crc32(4);  row = entries(8) bytes(8)
+
+Whoever writes adds what it wrote, whoever looks through a shard says what is there. The sum tells when a limit is
+exceeded without listing a million files. It may be off by what a killed process did not add; a look at the shard
+corrects that. A damaged file is one that is not there: then everything is counted anew. The check is none against
+somebody who writes into the directory: they decide when others evict.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from struct import Struct
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.permissions import PRIVATE, Access
+from pcache.system.safefiles import read_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pcache.storage.shards import StoredFile
+    from pcache.system.directories import OpenFolder
+
+SHARDS = 256
+PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
+IDLE = 1.0  # seconds without a change of the file, after which it is not waited for whoever holds its lock
+_MAGIC = b"PCROOM\x00\x01"
+_ROWS = Struct(f"<{2 * SHARDS}q")
+_CRC = Struct("<I")
+_MOST = 1 << 53  # more than any disk has, and the sum of 256 still fits
+_SIZE = len(_MAGIC) + _ROWS.size + _CRC.size
+
+
+class Amount(NamedTuple):
+    """So many entries, and the room that they take on disk."""
+
+    entries: int = 0
+    size: int = 0
+
+    def plus(self, entries: int, size: int) -> Amount:
+        return Amount(self.entries + entries, self.size + size)
+
+
+def path_below(root: str, function: str = "") -> str:
+    """The file for all entries, or for those of a function that has a limit of its own."""
+    from blake3 import blake3  # the name may hold anything
+
+    name = f"occupancy-{blake3(function.encode()).hexdigest(8)}" if function else "occupancy"
+    return os.path.join(root, "v1", "ledger", name)
+
+
+def read(path: str) -> list[Amount] | None:
+    """What lies in each shard, as a file says; None when it is not there or damaged."""
+    try:
+        return _decode(read_plain(path, _SIZE))
+    except OSError as error:
+        pass_on(error)
+        return None
+
+
+def total_of(rows: Iterable[Amount]) -> Amount:
+    """What lies in all shards."""
+    entries, sizes = zip(*rows, strict=True)
+    return Amount(sum(entries), sum(sizes))
+
+
+def known_entries(root: str) -> int:
+    """How many entries there are, as far as processes told; 0 where nothing is known."""
+    rows = read(path_below(root))
+    return 0 if rows is None else total_of(rows).entries
+
+
+def by_shard(items: Iterable[StoredFile]) -> list[Amount]:
+    """What some entries come to in each shard."""
+    found = [Amount()] * SHARDS
+    for item in items:
+        shard = int(item.key[:2], 16)
+        found[shard] = found[shard].plus(1, item.size)
+    return found
+
+
+def add(
+    path: str,
+    added: Mapping[int, Amount],
+    *,
+    anew: list[Amount] | None = None,
+    wait: float = 0.0,
+    patient: bool = True,
+    access: Access = PRIVATE,
+) -> Amount | None:
+    """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
+
+    Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds. A file that can be
+    neither locked nor opened is replaced by one with what it says, where nobody changes it or we are not `patient`.
+    """
+    from pcache.system.locks import is_idle, say_held, try_lock  # late for start-up time
+
+    place, name = os.path.split(path)
+    folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
+    try:
+        try:
+            lock = try_lock(path, wait, access=folder)
+        except OSError as error:
+            pass_on(error)
+            if patient and not is_idle(IDLE, *folder.at(name)):
+                raise
+            lock = None
+        if lock is None:
+            if patient and not is_idle(IDLE, *folder.at(name)):
+                raise BlockingIOError(errno.EAGAIN, "another process updates the file")
+            say_held(path)
+            known = read(path) or anew
+            if known is not None:
+                _replace(folder, name, _plus(known, added))
+            return None if known is None else total_of(_plus(known, added))
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
+    with lock:
+        if not lock.is_in_place():
+            raise BlockingIOError(errno.EAGAIN, "another process replaced the file")
+        rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
+        if rows is None:
+            if anew is None:
+                return None
+            rows = anew
+            os.ftruncate(lock.fd, 0)
+        else:
+            rows = _plus(rows, added)
+        lock.use(os.pwrite, lock.number, _encode(rows), 0)
+        return total_of(rows)
+
+
+def _plus(rows: list[Amount], added: Mapping[int, Amount]) -> list[Amount]:
+    rows = list(rows)
+    for shard, (entries, size) in added.items():
+        rows[shard] = Amount(max(rows[shard].entries + entries, 0), max(rows[shard].size + size, 0))
+    return rows
+
+
+def _replace(folder: OpenFolder, name: str, rows: list[Amount]) -> None:
+    """Put a file that is not locked in the place of one that is."""
+    temporary = f"{name}.new"
+    fd = uninterrupted(folder.open, temporary, os.O_WRONLY)
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, _encode(rows), 0)
+    finally:
+        os.closerange(fd, fd + 1)
+    folder.rename(temporary, name)
+
+
+def _encode(rows: list[Amount]) -> bytes:
+    from zlib import crc32  # late for start-up time
+
+    body = _MAGIC + _ROWS.pack(*(number for row in rows for number in row))
+    return body + _CRC.pack(crc32(body))
+
+
+def _decode(data: bytes) -> list[Amount] | None:
+    from zlib import crc32  # late for start-up time
+
+    body, check = data[: -_CRC.size], data[-_CRC.size :]
+    if len(data) != _SIZE or not body.startswith(_MAGIC) or check != _CRC.pack(crc32(body)):
+        return None
+    numbers = _ROWS.unpack_from(body, len(_MAGIC))
+    if min(numbers) < 0 or max(numbers) > _MOST:
+        return None  # nobody counted that
+    return [Amount(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
+
+
+class Gauge:
+    """What this process adds to one occupancy file, told to the others now and then. Safe for threads."""
+
+    def __init__(self, root: str, function: str, count: Callable[[], list[Amount]], access: Access = PRIVATE) -> None:
+        self._root = root
+        self._access = access
+        self._path = path_below(root, function)
+        self._count = count  # lists all shards, for a file that is not there yet
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was not told yet: in a forked child it is the parent's."""
+        self._lock = threading.RLock()  # reentrant: a signal handler may store a result
+        self._added: dict[int, Amount] = {}
+        self.untold = Amount()
+        self.started = False  # anything was added
+        self._refused_since = 0.0  # by the clock, 0 where the last try was none in vain
+
+    def add(self, shard: int, entries: int, size: int) -> Amount:
+        """Count what is written; return what was not told yet."""
+        with self._lock:
+            self.started = True
+            self._added[shard] = self._added.get(shard, Amount()).plus(entries, size)
+            self.untold = self.untold.plus(entries, size)
+            return self.untold
+
+    def rows(self) -> list[Amount]:
+        """What is known to lie in each shard; nothing where nothing is known."""
+        return read(self._path) or [Amount()] * SHARDS
+
+    def tell(self, wait: float = PATIENCE, pending: tuple[int, Amount] | None = None) -> Amount | None:
+        """Tell the others; return what lies in all shards now, None when that cannot be had within `wait` seconds.
+
+        `pending` is a result that was added, with its shard, and is not on the disk yet.
+        """
+        with self._lock:
+            added, untold = self._added, self.untold
+            self._added, self.untold = {}, Amount()
+        refused = self._refused_since
+        patient = not refused or time.monotonic() - refused < IDLE
+        try:
+            total = add(self._path, added, wait=wait, patient=patient, access=self._access)
+            if total is None:
+                there = self._count()
+                if pending is not None:
+                    there[pending[0]] = there[pending[0]].plus(*pending[1])
+                total = add(self._path, added, anew=there, wait=wait, patient=patient, access=self._access)
+        except OSError as error:  # a full or read-only disk, or another process that tells: the next time
+            pass_on(error)
+            self._refused_since = refused or time.monotonic()
+            with self._lock:
+                for shard, amount in added.items():
+                    self._added[shard] = self._added.get(shard, Amount()).plus(*amount)
+                self.untold = self.untold.plus(*untold)
+            return None
+        self._refused_since = 0.0
+        return total

@@ -1,0 +1,1 @@
+"""The code that a result depends on, and what tells that it changed."""

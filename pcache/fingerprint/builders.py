@@ -1,0 +1,274 @@
+"""The code that makes what a global name means, where the object itself does not say what it holds.
+
+These are the statements of its module that bind the name, or do something with what it means: an edit of
+`ContextVar("v", default=1)` is an edit, and so is one of `app.config["RATE"] = RATE`. What the names in them mean
+counts as it does for a function. They are read from the module's source, if that is the text that was loaded; a prompt
+and a notebook have none.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.parts import digest_of
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import is_a, look, module_of, qualname_of
+from pcache.objects.user_code import is_user_module
+
+if TYPE_CHECKING:
+    import _ast
+    from collections.abc import Mapping
+
+    from pcache.fingerprint.walk import Walk
+
+    Namespace = Mapping[str, Any]
+
+# What people are shown of an object whose making is not known: nothing else counts, or what C shows of it.
+BY_CLASS, IN_PART = "by its class alone", "by what it refers to"
+_ONLY_THE_TREE = 0x400  # as `ast.parse` asks for: the module `ast` is not needed, and takes 3 ms to load
+_LONGEST = 4 << 20  # bytes of a source that is read
+_TICK = 0.01  # seconds: how exactly the system says when a process started
+
+
+class Ends:
+    """The names whose objects were not seen whole, and the name that is being followed just now, its `site`.
+
+    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with
+    whether something of it was.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, str], tuple[Namespace, set[tuple[str, bool]]]] = {}
+        self.site: tuple[Namespace, str] | None = None
+        self._sites: dict[int, tuple[Namespace, str] | None] = {}  # where functions and classes were met first
+
+    def meet(self, found: object) -> None:
+        """Remember where a function or class was met."""
+        self._sites[id(found)] = self.site
+
+    def enter(self, found: Any) -> None:
+        """Go on with what a function or class rests on: it was made under its own name, or where it was met."""
+        self.site = self._sites.get(id(found))
+        name = qualname_of(found)
+        if name and "<" not in name:
+            module = sys.modules.get(module_of(found))
+            names: Any = found.__globals__ if is_a(found, FunctionType) else module and vars(module)
+            self.site = self.site if names is None else (names, name)
+
+    def note(self, cls: type, *, seen: bool) -> None:
+        """Note that a part of the object that is being followed was not seen whole."""
+        if self.site is not None:
+            self.add(*self.site, {(qualname_of(cls), seen)})
+
+    def add(self, namespace: Namespace, name: str, kinds: set[tuple[str, bool]]) -> None:
+        self.found.setdefault((id(namespace), name), (namespace, set()))[1].update(kinds)
+
+
+def follow_makers(walk: Walk) -> None:
+    """Add, for each name whose object was not seen whole, the code that makes it, or that it counts by its class."""
+    done = 0
+    ends = walk.ends
+    while done < len(ends.found):  # grows meanwhile
+        (_, name), (namespace, kinds) = list(ends.found.items())[done]
+        done += 1
+        path = f"{walk.space(namespace)}:{name}"
+        if (label := f"making {path}") in walk.parts:
+            continue
+        code = _code_that_makes(namespace, name)
+        if isinstance(code, CodeType):
+            walk.parts.add(label, facts_of(code).digest, code.co_filename)
+            _follow_names(walk, namespace, name, code)
+        elif code is None:
+            walk.parts.add(label, digest_of("unknown"), _shown(kinds))
+        else:
+            origin, original = code
+            walk.parts.add(label, digest_of("imported"), "")
+            ends.add(vars(origin), original, kinds)
+
+
+def _shown(kinds: set[tuple[str, bool]]) -> str:
+    alone = {name for name, seen in kinds if not seen}
+    return f"{', '.join(sorted(alone or {name for name, _ in kinds}))}, {BY_CLASS if alone else IN_PART}"
+
+
+def _follow_names(walk: Walk, namespace: Namespace, own: str, code: CodeType) -> None:
+    """What the names in statements mean, as in a function."""
+    facts = facts_of(code)
+    for name in sorted(facts.global_names - {"__name__", own.partition(".")[0]}):
+        path = f"{walk.space(namespace)}:{name}"
+        walk.attributes(walk.bind(namespace, name, path), path, name, facts, set())
+    for module, level, _ in sorted(facts.imports):
+        if not level and not is_user_module(module.partition(".")[0]):
+            walk.package(module)
+
+
+def _code_that_makes(namespace: Namespace, name: str) -> CodeType | tuple[ModuleType, str] | None:
+    """The statements that make a name, as code; the module and name that it was imported from; None if unknown.
+
+    `name` leads into classes and functions by dots: `Model.lock`.
+    """
+    tree, file = _tree_of(namespace)
+    found: list[_ast.stmt] = []
+    body = tree.body if tree is not None else []
+    for step in name.split("."):
+        inner = _that_make(body, step)
+        found = inner or found
+        body = [one for outer in inner if type(outer).__name__ == "ClassDef" for one in outer.body]  # type: ignore[attr-defined]
+    if not found:
+        return _origin(namespace, tree.body if tree is not None else [], name)
+    origin = _origin(namespace, found, name)
+    if origin is not None:
+        return origin
+    import _ast  # late for start-up time
+
+    code, error = attempt(compile, _ast.Module(found, []), file, "exec", 0, True)
+    return code if error is None else None
+
+
+_trees: dict[tuple[str, str], tuple[_ast.Module | None, str]] = {}
+
+
+def _tree_of(namespace: Namespace) -> tuple[_ast.Module | None, str]:
+    """The syntax tree of a module, and its file; remembered."""
+    name, file = str(namespace.get("__name__", "")), namespace.get("__file__")
+    if not isinstance(file, str) or not file:
+        return None, ""
+    text = _text_of(namespace, name, file)
+    if text is None:
+        return None, file
+    key = (file, digest_of(text).hex())
+    if key not in _trees:
+        tree, error = attempt(compile, text, file, "exec", _ONLY_THE_TREE, True)
+        _trees[key] = (tree if error is None else None), file
+    return _trees[key]
+
+
+def _text_of(namespace: Namespace, name: str, file: str) -> bytes | str | None:
+    """The source of a module as it was loaded; None where nobody knows that."""
+    if os.path.isfile(file):
+        return _unchanged(file) if file.endswith(".py") else None
+    loader = look(namespace.get("__spec__"), "loader")
+    text, error = attempt(lambda: loader.get_source(name))
+    return text if error is None and isinstance(text, str) and len(text) <= _LONGEST else None
+
+
+def _unchanged(file: str) -> bytes | None:
+    """What is in a file, if that was not changed since the program began: modules were loaded after that."""
+    try:
+        with open(file, "rb") as source:
+            text = source.read(_LONGEST + 1)
+            seen = os.fstat(source.fileno())
+        link = os.lstat(file)
+    except OSError:
+        return None
+    latest = max(seen.st_mtime, seen.st_ctime, link.st_ctime)
+    return text if latest <= _BEGAN and len(text) <= _LONGEST else None
+
+
+def _that_make(body: list[Any], name: str) -> list[_ast.stmt]:
+    """The statements that bind a name, or mention it when the module is loaded.
+
+    So do those that mention another name of the same object (`cursor = CONNECTION.cursor()`), or a function that
+    mentions one and is called by them. What runs only in the main program does not make it: others that import the
+    module have the same object.
+    """
+    names, count = {name}, 0
+    body = [one for one in body if not (_is_of_the_program(one) or _is_shown(one))]
+    while len(names) > count:
+        count = len(names)
+        for statement in body:
+            kind = type(statement).__name__
+            if kind == "Assign" and _root(statement.value) in names:
+                names.update(target.id for target in statement.targets if type(target).__name__ == "Name")
+            elif kind == "FunctionDef" and not statement.decorator_list and _mentions(statement, names, deep=True):
+                names.add(statement.name)
+    return [one for one in body if _mentions(one, names) and (_name_of(one) in (None, name) or _is_used(one, names))]
+
+
+def _name_of(statement: Any) -> str | None:
+    """The name of the function that a statement defines."""
+    return statement.name if type(statement).__name__ in ("FunctionDef", "AsyncFunctionDef") else None
+
+
+def _is_used(statement: Any, names: set[str]) -> bool:
+    """Whether a function is given to what is named, by a decorator or a default."""
+    return any(_mentions(one, names) for one in (*statement.decorator_list, statement.args))
+
+
+def _root(node: Any) -> str:
+    """The name that an attribute, an item or the result of a method is taken of."""
+    while type(node).__name__ in ("Attribute", "Call", "Subscript", "Await"):
+        node = node.func if type(node).__name__ == "Call" else node.value
+    return getattr(node, "id", "")
+
+
+def _is_of_the_program(statement: Any) -> bool:
+    """Whether a statement is `if __name__ == "__main__":`."""
+    return type(statement).__name__ == "If" and _mentions(statement.test, {"__name__"})
+
+
+def _is_shown(statement: Any) -> bool:
+    """Whether a statement is a call of `print`."""
+    call = getattr(statement, "value", None)
+    return type(statement).__name__ == "Expr" and getattr(getattr(call, "func", None), "id", None) == "print"
+
+
+def _mentions(node: Any, names: set[str], *, deep: bool = False) -> bool:
+    """Whether code names something, other than in the bodies of functions, which run later."""
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        kind = type(node).__name__
+        if kind == "Name" and node.id in names:
+            return True
+        if kind in ("FunctionDef", "AsyncFunctionDef", "ClassDef") and node.name in names:
+            return True
+        if kind == "alias" and (node.asname or node.name.partition(".")[0]) in names:
+            return True
+        later = () if deep or kind not in ("FunctionDef", "AsyncFunctionDef", "Lambda") else ("body",)
+        for field in getattr(node, "_fields", ()):
+            if field not in later:
+                value = getattr(node, field, None)
+                waiting += value if isinstance(value, list) else [value]
+    return False
+
+
+def _origin(namespace: Namespace, statements: list[Any], name: str) -> tuple[ModuleType, str] | None:
+    """The module of the user's that a name was imported from, and what it is called there."""
+    for statement in statements:
+        if type(statement).__name__ != "ImportFrom":
+            continue
+        module = _module_of(namespace, statement)
+        for alias in statement.names if module is not None else ():
+            if alias.name == "*" and name in vars(module) and vars(module)[name] is namespace.get(name):
+                return module, name  # type: ignore[return-value]
+            if (alias.asname or alias.name) == name and alias.name in vars(module):
+                return module, alias.name  # type: ignore[return-value]
+    return None
+
+
+def _module_of(namespace: Namespace, statement: Any) -> ModuleType | None:
+    steps = str(namespace.get("__package__") or "").split(".")
+    above = steps[: len(steps) - statement.level + 1] if statement.level else []
+    found = sys.modules.get(".".join([*above, *([statement.module] if statement.module else [])]))
+    return found if isinstance(found, ModuleType) and is_user_module(found.__name__) else None
+
+
+def _when_it_began() -> float:
+    """When this process started, in seconds since 1970; where the system does not say, now."""
+    try:
+        with open("/proc/self/stat", "rb") as file:
+            ticks = int(file.read().rpartition(b")")[2].split()[19])
+        since = ticks / os.sysconf("SC_CLK_TCK")
+        return time.time() - max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - since - _TICK)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return time.time()
+
+
+# Taken at once: a forked child has what its parent loaded.
+_BEGAN = _when_it_began()

@@ -1,0 +1,67 @@
+"""What a function captures is part of its keys: its closure can change between two calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.errors import PcacheWarning, Uncached
+from pcache.fingerprint.fingerprint import fingerprint_of_captured
+from pcache.keys.dispatch import FILES
+from pcache.keys.encoder import encode, module_name
+from pcache.objects.lookup import look, qualname_of
+from pcache.system.notices import warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.fingerprint.fingerprint import Fingerprint
+    from pcache.keys.encoder import LargeContents
+
+
+class Captured:
+    """The captured values of a function as a digest, found anew when they, or what they rest on, changed since.
+
+    What has no key, such as a lock, counts by identity: nothing is shared with other processes, nothing mixed up.
+    `itself` is the function's own name for recursion, and plays no part.
+    """
+
+    def __init__(self, function: Callable[..., Any], itself: object, label: str) -> None:
+        self._function = function
+        self._itself = itself
+        self._label = label
+        # Values come in the order of their names, which another version of the code may have changed.
+        self._names = b"".join(encode(look(look(function, "__code__"), "co_freevars", ())))
+        self._known: tuple[bytes, Fingerprint] | None = None
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """That of what was captured at the last look."""
+        return (self._known or self._find())[1]
+
+    def digest(self, large: LargeContents | None = None, kept: Callable[[Fingerprint], bool] | None = None) -> bytes:
+        """The digest of what is captured now; notes the files among it in `large`.
+
+        Where something changed, `kept` may say that the function did it.
+        """
+        known = self._known
+        if known is None or not (known[1].holds() or (kept is not None and kept(known[1]))):
+            known = self._find()
+        if large is not None and known[1].files:
+            large[id(self), FILES] = self, list(known[1].files)
+        return known[0]
+
+    def _find(self) -> tuple[bytes, Fingerprint]:
+        found = fingerprint_of_captured(self._function, self._itself)
+        if found.uncached:
+            raise Uncached(found.uncached)
+        for value in found.unknown:
+            warn_once(
+                (module_name(self._function), self._label, "closure"),
+                f"{self._label} captures a {qualname_of(type(value))}, which has no key: its results are found again"
+                " only by this process. If it does not affect them, pass it as an argument with ignore=.",
+                PcacheWarning,
+            )
+        self._known = blake3(self._names + found.digest).digest(), found
+        return self._known

@@ -1,0 +1,350 @@
+"""What stands for the values that code uses: constants, containers, descriptors, partials, instances.
+
+Functions, classes and modules in them are written by whoever follows these.
+"""
+
+from __future__ import annotations
+
+from functools import partial, partialmethod
+from struct import Struct
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    MappingProxyType,
+    MethodType,
+    MethodWrapperType,
+    ModuleType,
+)
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.fingerprint.anatomy import (
+    LIKE_ADDRESSES,
+    Anatomy,
+    TooMuch,
+    holds_addresses,
+    is_of_c,
+    shown_of,
+    taken_by_pickle,
+)
+from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
+from pcache.fingerprint.kinds import BY_CLASS, BY_MAKING, CYTHON, IN_PARTS, is_known, kind_of, known_as, name_in_package
+from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
+from pcache.keys.encoder import Nesting, encode, module_name, type_name
+from pcache.keys.file import File, note, read_or_miss
+from pcache.keys.nesting import PLAIN_CONTENTS
+from pcache.objects.culprit import attempt
+from pcache.objects.extra_state import author_of
+from pcache.objects.lookup import (
+    bases_of,
+    class_name,
+    is_a,
+    is_exactly,
+    kept,
+    look,
+    member,
+    members_of,
+    module_of,
+    qualname_of,
+    text,
+)
+from pcache.objects.user_code import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.fingerprint.walk import Walk
+    from pcache.keys.encoder import LargeContents
+
+_METHODS = frozenset((MethodType, MethodWrapperType, BuiltinFunctionType))
+_DESCRIPTORS = (staticmethod, classmethod, property, partial, partialmethod)
+# Of the standard library, objects of these modules are values even where they contain themselves.
+_VALUE_MODULES = frozenset(
+    "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
+    " types typing uuid xml zoneinfo".split()
+)
+_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
+_BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+_NUMBERS = frozenset((int, float))
+_MAX_ITEMS = 1000
+_MAX_NESTED = 50
+
+
+class Values:
+    """Writes values; `reference(value, path)` says what stands for anything at all.
+
+    `path` is where a value was met: a function that has no name of its own is called after it.
+    """
+
+    def __init__(self, walk: Walk) -> None:
+        self.reference = walk.reference
+        self._walk = walk
+        self._open: list[int] = []  # ids of the containers being written
+        # Containers, what stands for them, and the classes of what is in them and was not seen whole.
+        self._written: dict[int, tuple[object, object, frozenset[tuple[type, bool]]]] = {}
+        self._ends: set[tuple[type, bool]] = set()  # these of the container being written
+
+    def token(self, value: Any, path: str) -> object:
+        """What stands for anything but functions, classes and modules."""
+        if is_exactly(value, SCALARS):
+            if type(value) is bytearray:
+                self._walk.watch(value, Encoding())
+            return ("value", blake3(b"".join(encode(value))).digest(16))
+        if is_exactly(value, CONTAINERS):
+            return self.container(value, path)
+        return self.wrapper(value, path)
+
+    def container(self, value: Any, path: str) -> object:
+        """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
+        if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
+            return self.constant(value, path)
+        if type(value) in READERS:
+            self._walk.watch(value, READERS[type(value)])
+        if isinstance(value, (tuple, list)) and all(is_exactly(item, SCALARS) for item in value):
+            return ("value", blake3(b"".join(encode(value))).digest(16))
+
+        def write() -> object:
+            # Copies: another thread may change it meanwhile.
+            if isinstance(value, dict):
+                return [[self.reference(part, path) for part in item] for item in list(value.items())]
+            items = [self.reference(item, path) for item in list(value)]
+            return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
+
+        return self.nested(value, write)
+
+    def nested(self, value: object, write: Callable[[], object]) -> object:
+        """What stands for something that may contain itself, or be met often."""
+        key = id(value)
+        if key in self._open:
+            return ("cycle", self._open.index(key))
+        if key not in self._written:
+            around, self._ends = self._ends, set()
+            self._open.append(key)
+            try:
+                self._written[key] = value, (class_name(value), digest_of(write())), frozenset(self._ends)
+            finally:
+                self._open.pop()
+                self._ends |= around
+        for cls, seen in self._written[key][2]:
+            self.end(cls, seen=seen)
+        return self._written[key][1]
+
+    def end(self, cls: type, *, seen: bool = False) -> None:
+        """Say that an object was not seen whole, and whether something of it was."""
+        self._ends.add((cls, seen))
+        self._walk.ends.note(cls, seen=seen)
+
+    def constant(self, value: object, path: str, *, straight: bool = False) -> object:
+        """A value as it would be an argument; without a key, by its parts."""
+        hashed: LargeContents = {}
+        if type(value) in READERS or module_name(type(value)) not in IMMUTABLE:
+            self._walk.watch(value, Encoding(hashed))
+        nesting = Nesting(lambda part: self.reference(part, path), straight=straight)
+        nesting.found = {known: item for known, item in hashed.items() if known[1] in PLAIN_CONTENTS}
+        chunks, error = attempt(encode, value, nesting)
+        if error is None:
+            encoding = b"".join(chunks)
+            if (
+                not is_exactly(value, CONTAINERS)
+                and LIKE_ADDRESSES.search(encoding)
+                and holds_addresses(value, is_known)
+            ):
+                return self.in_parts(value, path)
+            return ("value", blake3(encoding).digest(16))
+        if kind_of(value) in (BY_CLASS, BY_MAKING) or member(type(value), "__next__") is not None:
+            return self.machinery(value, path)
+        return self.in_parts(value, path)
+
+    def unknown(self, value: object, path: str) -> object:
+        """What has no key: its class; where no other object may stand for it, that very object."""
+        own = self._walk.only_this(value)
+        return ("object", self.reference(type(value), path), *own)
+
+    def in_parts(self, value: object, path: str) -> object:
+        """An object by what it consists of."""
+        return ("object", self.reference(type(value), path), self.nested(value, lambda: self.taken_apart(value, path)))
+
+    def taken_apart(self, value: object, path: str) -> object:
+        """What an object consists of, as far as that is not too much."""
+        anatomy = Anatomy(is_known, lambda part: self.known(part, path))
+        try:
+            found = anatomy.take_apart(value)
+        except TooMuch:
+            self.end(type(value))
+            return list(self._walk.only_this(value))
+        for cls, seen in anatomy.unseen.items():
+            self.end(cls, seen=seen)
+        return [*found, *(self._walk.only_this(value) if anatomy.unseen else ())]
+
+    def known(self, part: Any, path: str) -> object:
+        """What stands for a part that is not taken apart."""
+        kind = kind_of(part)
+        if kind == BY_CLASS:
+            return ("object", self.reference(type(part), path))
+        if kind == BY_MAKING:
+            return self.machinery(part, path)
+        if class_name(part) in CYTHON and module_of(part):
+            return self._walk.package(module_of(part), qualname_of(part))
+        if (known := name_in_package(part)) and not is_a(part, BY_REFERENCE):
+            return self._walk.package(*known)
+        return self.reference(part, path)
+
+    def machinery(self, value: object, path: str) -> object:
+        """What changes while a program runs, by its class; and by the code that makes it, where that says something."""
+        if kind_of(value) != BY_CLASS:
+            self.end(type(value))
+        return self.unknown(value, path)
+
+    def wrapper(self, value: Any, path: str) -> object:
+        """Descriptors, partials, decorated functions and other objects."""
+        cls = type(value)
+        if is_a(value, _DESCRIPTORS):
+            return self.of_functions(value, path)
+        if is_exactly(value, _METHODS):
+            return self.of_method(value, path)
+        if cls is CodeType:
+            return self.code(value)
+        if cls is MappingProxyType:
+            self._walk.watch(value, READERS[MappingProxyType])
+            return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
+        if is_a(value, File):
+            return ("file", note(read_or_miss(value.path)).digest)
+        if is_user_code(cls):
+            return self.instance(value, path)
+        own = module_name(cls).partition(".")[0]
+        if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
+            return wrapper
+        if own == "pcache":
+            return ("object", self.reference(cls, path))
+        return self.constant(value, path) if self._walk.strict else self.foreign(value, path)
+
+    def foreign(self, value: Any, path: str) -> object:
+        """An object of a package, or of Python's own library."""
+        cls = type(value)
+        if (kind := kind_of(value)) in (BY_CLASS, BY_MAKING):
+            return self.machinery(value, path)
+        if type_name(cls) in _NAMESPACES:
+            self._walk.watch(value, Attributes(cls))
+            return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
+        if cls is Struct:  # has no key
+            return ("object", self.reference(cls, path), value.format)
+        if kind == IN_PARTS:
+            return self.in_parts(value, path)
+        # What contains itself is the machinery of a framework: it may be large, and is taken apart within bounds.
+        return self.constant(value, path, straight=module_name(cls).partition(".")[0] not in _VALUE_MODULES)
+
+    def of_functions(self, value: Any, path: str) -> object:
+        """Descriptors and partials by the functions in them, and by what a subclass of theirs adds."""
+        beyond = self.beyond(value, path)
+        if is_a(value, (staticmethod, classmethod)):
+            return (class_name(value), self.reference(kept(value, "__func__"), path), *beyond)
+        if is_a(value, property):
+            places = {"fget": "", "fset": ".setter", "fdel": ".deleter"}
+            parts = [self.reference(kept(value, name), path + places[name]) for name in places]
+            return (class_name(value), parts, *beyond)
+        parts = [self.reference(kept(value, name), path) for name in ("func", "args", "keywords")]
+        return (class_name(value), parts, *beyond)
+
+    def of_method(self, value: Any, path: str) -> object:
+        """A bound method by its function and its object; one of a package's own object by name."""
+        if known := known_as(value):
+            return self._walk.package(*known)
+        own = value.__self__
+        if type(value) is MethodType:
+            return ("method", self.reference(value.__func__, path), self.reference(own, path))
+        if type(value) is MethodWrapperType:
+            return ("method", value.__name__, self.reference(own, path))
+        token = self._walk.package(module_name(value) or "builtins", qualname_of(value))
+        return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
+
+    def code(self, code: CodeType) -> object:
+        """Code that is run by `eval` or `exec`, with what its names mean beside it."""
+        facts = facts_of(code)
+        if self._walk.ends.site is not None:
+            namespace = self._walk.ends.site[0]
+            for name in sorted(facts.global_names & namespace.keys()):
+                self._walk.bind(namespace, name, f"{self._walk.space(namespace)}:{name}")
+        return ("code", facts.digest, code.co_name)
+
+    def held(self, function: FunctionType, path: str) -> object:
+        """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
+        registry = vars(function).get("registry")
+        if type(registry) is not MappingProxyType:
+            cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
+            return self.nested(
+                function, lambda: [self.reference(self._walk.captured(cell, name), path) for name, cell in cells]
+            )
+        self._walk.watch(registry, READERS[MappingProxyType])
+        implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
+        return [
+            (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{qualname_of(cls)}]"))
+            for cls, found in implementations
+        ]
+
+    def beyond(self, value: Any, path: str) -> tuple[object, ...]:
+        """What an object of a subclass has that those of Python's own class do not."""
+        cls = type(value)
+        if cls in _DESCRIPTORS:
+            return ()
+        shown = shown_of(value)
+        kept = [(name, self.reference(shown[name], f"{path}.{name}")) for name in sorted(filter(text, shown))]
+        return (self.reference(cls, path), kept)
+
+    def of_functools(self, value: Any, path: str) -> object:
+        """Cached functions and wrappers of functools by the function in them; None for anything else."""
+        wrapped = look(value, "__wrapped__")
+        wrapped = look(value, "func") if type(wrapped) is not FunctionType else wrapped
+        if type(wrapped) is not FunctionType:
+            return None
+        cls = type(value)
+        kind = look(value, "options_digest") if module_name(cls).startswith("pcache") else self.reference(cls, path)
+        return ("wrapper", kind, self.reference(wrapped, path), self.reference(look(value, "dispatcher"), path))
+
+    def instance(self, value: Any, path: str) -> object:
+        """An instance of a class of the user's by its class and by what pickle would take of it, part by part.
+
+        What methods of the class count up says how often they ran. A part that has no key counts by its class.
+        """
+        kind = self.reference(type(value), path)
+        if member(type(value), "_member_map_") is not None:
+            name = look(value, "_name_")
+            return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
+        if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
+            return ("object", kind, self.constant(value, path))
+        self._walk.watch(value, Attributes(type(value), _counters(type(value))))
+        if items := items_reader(type(value)):
+            self._walk.watch(value, items)
+        return ("object", kind, self.nested(value, lambda: self.state(value, path)))
+
+    def state(self, value: Any, path: str) -> object:
+        author = author_of(type(value))
+        taken, error = attempt(taken_by_pickle, value, author)
+        if error is not None:  # it cannot be pickled, or says what no pickle can be made of
+            if is_of_c(type(value)):
+                return self.taken_apart(value, path)
+            taken = ((None, [], shown_of(value), [], []), None)
+        (make, arguments, state, items, pairs), found = taken
+        written = [self.reference(part, path) for part in (make, arguments)]
+        for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
+            if type(part) is dict:
+                counters = _counters(type(value))
+                named = {key: item for key, item in part.items() if type(key) is str}
+                rest = [[key, item] for key, item in part.items() if type(key) is not str]
+                left = {key for key in counters & named.keys() if is_exactly(named[key], _NUMBERS)}
+                kept_keys = sorted(named.keys() - left)
+                written.append([(key, self.reference(named[key], f"{path}.{key}")) for key in kept_keys])
+                written += [self.reference(rest, path)] if rest else []
+            else:
+                written.append(self.reference(part, path))
+        written.append(self.reference([items, pairs], path))
+        return written
+
+
+def _counters(cls: type) -> frozenset[str]:
+    """The attributes that methods of a class count up, other than those that put an instance together."""
+    members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
+    functions = [found for _, found in members if type(found) is FunctionType]
+    return frozenset().union(*(facts_of(function.__code__).counters for function in functions))

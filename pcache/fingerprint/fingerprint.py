@@ -1,0 +1,145 @@
+"""The code a function's result depends on, as a digest.
+
+From a function, the global names and module attributes that its code uses are followed into the functions, classes and
+plain constants of the user's own code, and so on. Installed packages count by version, the standard library by that of
+Python. What a function captures (its closure) is part of each key instead, since it can change between two calls.
+
+Taken from what is loaded, not from source text: the text may have changed since the import, two lambdas share a line
+and a REPL has none. A fingerprint knows which names it looked at, and whether they still mean the same objects.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.guards import Guards
+from pcache.fingerprint.parts import digest_of, name_of
+from pcache.fingerprint.source_files import doubted
+from pcache.fingerprint.walk import Walk
+from pcache.keys.file import noting
+from pcache.objects.class_memo import OfCode
+from pcache.objects.culprit import attempt, say_where
+from pcache.objects.lookup import MOCKED, content_of, is_a, look
+from pcache.objects.summary import summarize_value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Fingerprint:
+    """A digest, its parts by name, and what it rests on.
+
+    `parts` says for people and for `explain` what was found, by label: `function helpers:clean`, `class models:Model`,
+    `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
+    `unknown` are values that only this process can tell from others; `uncached` says why calls are to be computed
+    without the cache.
+    """
+
+    __slots__ = ("_guards", "_stale", "_unloaded", "digest", "files", "parts", "uncached", "unknown")
+
+    def __init__(self, walk: Walk, follow: Callable[[], bytes]) -> None:
+        found, error = attempt(noting, follow)
+        if error is not None:
+            say_where(error, walk.at)
+            raise error
+        self.digest, constants = found
+        self.parts = walk.parts.parts
+        self.files = [*walk.files, *constants]
+        self.unknown = walk.unknown
+        self.uncached = MOCKED if walk.meets_mock else ""
+        self._unloaded = walk.unloaded
+        self._stale = False
+        self._guards = Guards(walk)
+
+    def holds(self) -> bool:
+        """Whether all that was followed is still the same, as far as that is looked at in each call."""
+        if self._stale or self.uncached or not self._guards.hold():
+            return False
+        return not self.files or self._files_hold()
+
+    def rest_holds(self) -> bool:
+        """Whether what takes too long for each call is still the same; else nothing holds."""
+        self._stale = self._stale or not self._guards.rest_holds()
+        return not self._stale
+
+    def absorb(self) -> bool:
+        """Take over what running the code has changed itself; return whether all else is still the same."""
+        if self._stale or self.uncached or not self._guards.absorb():
+            return False
+        return not self.files or self._files_hold()
+
+    def _files_hold(self) -> bool:
+        """Whether declared files have the same content. What is known of them now takes the place of what was."""
+        for i, reading in enumerate(self.files):
+            now = reading.again()
+            if now is None:
+                return False
+            self.files[i] = now
+        return True
+
+    def imports_hold(self) -> bool:
+        """Whether modules that were not loaded yet had the code that this fingerprint has, if they are by now.
+
+        One that was loaded while its file changed counts as unknown from then on.
+        """
+        waiting = self._unloaded
+        self._unloaded = [source for source in waiting if source.module not in sys.modules]
+        changed = [source for source in waiting if not source.reading.is_untouched()]
+        doubted.update(source.module for source in changed if source.module in sys.modules)
+        self._stale = self._stale or bool(changed)
+        return not self._stale
+
+
+_known: OfCode[Fingerprint] = OfCode()
+
+
+def fingerprint_of(code: FunctionType | type) -> Fingerprint:
+    """The fingerprint of a function or class, computed anew when a name that it rests on was rebound."""
+    known = _known.get(code)
+    return known if known is not None and known.holds() else _known.keep(code, _follow(code))
+
+
+def _follow(code: FunctionType | type | None, depends_on: tuple[object, ...] = ()) -> Fingerprint:
+    walk = Walk()
+    return Fingerprint(walk, lambda: walk.run(code, depends_on))
+
+
+def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
+    """The fingerprint of what a decorator is given, and of what it was told that results depend on.
+
+    `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
+    by what it holds. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
+    """
+    if code == "deep" and is_a(function, FunctionType):
+        return _follow(function, depends_on) if depends_on else fingerprint_of(function)
+    walk = Walk(strict=True)
+
+    def follow() -> bytes:
+        if code == "own" and is_a(function, FunctionType):
+            own = function.__code__
+            walk.parts.add(f"function {name_of(function)}", facts_of(own).digest, own.co_filename)
+        elif code != "none":
+            token = walk.reference(function, "callable")
+            walk.parts.add("callable", digest_of(token), summarize_value(function))
+        return walk.run(None, depends_on)
+
+    return Fingerprint(walk, follow)
+
+
+def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:
+    """The fingerprint of what a function captures, without its own name for recursion (`itself`)."""
+    walk = Walk(strict=True)
+    code = look(function, "__code__")
+    cells = list(zip(look(code, "co_freevars", ()), look(function, "__closure__") or (), strict=False))
+
+    def follow() -> bytes:
+        walk.facts.append(facts_of(code))  # what has a closure has code
+        tokens = [
+            walk.reference(walk.captured(cell, name), name) for name, cell in cells if content_of(cell) is not itself
+        ]
+        return digest_of((tokens, walk.run(None)))
+
+    return Fingerprint(walk, follow)

@@ -1,0 +1,324 @@
+"""What a code version was made of, kept to be looked at again at each call.
+
+Names, cells, code, defaults and attributes are compared by identity; so is what containers and instances hold. Other
+objects that can change in place, such as arrays, are encoded anew. What takes too long for each call, such as a large
+table, is looked at before a call is computed.
+
+What the code changes itself while it runs (a memo it fills, a counter) is state that it keeps and no other version:
+such changes are taken over. Only those that the code on the way can have made; any other is somebody else's.
+"""
+
+from __future__ import annotations
+
+import operator
+from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
+from collections import deque
+from types import FunctionType, MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.fingerprint.anatomy import Anatomy, is_of_c, shown_of
+from pcache.fingerprint.kinds import is_known
+from pcache.fingerprint.parts import BY_REFERENCE
+from pcache.keys.encoder import Nesting, encode
+from pcache.keys.nesting import hashed_bytes
+from pcache.objects.cached_state import memos_of
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import (
+    attributes_of,
+    bases_of,
+    content_of,
+    is_a,
+    members_of,
+    module_of,
+    qualname_of,
+    slots_of,
+)
+from pcache.objects.user_code import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from pcache.fingerprint.walk import Walk
+    from pcache.keys.encoder import LargeContents
+
+    Read = Callable[[Any], tuple[Any, ...]]
+    Watched = tuple[Read, Any, tuple[Any, ...]]
+
+_DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
+# Of objects of these nothing changes in place, but for containers.
+IMMUTABLE = frozenset(
+    "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
+    " zoneinfo".split()
+)
+_EACH_CALL = 1000  # objects compared at each call, at most: 20 us
+_COST_OF_ONE = 10  # of a container besides its items, and of encoding an object times ten
+_MOST_PARTS = 500  # of an object that is taken apart again: 3 ms
+_BYTES = 16  # encoded in the time that comparing an object takes
+
+
+def _pairs(table: Any) -> tuple[Any, ...]:
+    return (*table, *table.values())
+
+
+# What of a container is compared.
+READERS: dict[type, Read] = {dict: _pairs, MappingProxyType: _pairs, list: tuple, set: tuple}
+
+
+class Attributes:
+    """Reads the attributes and slots of an instance, without those that its methods count up.
+
+    `filled` are those that its `cached_property` fill in when they are first asked for.
+    """
+
+    __slots__ = ("_has_slots", "_without", "filled")
+
+    def __init__(self, cls: type, without: frozenset[str] = frozenset()) -> None:
+        memos = memos_of(cls)
+        self._has_slots = any(map(slots_of, bases_of(cls)))
+        self._without = without
+        self.filled = memos.names if memos is not None else frozenset()
+
+    def __call__(self, instance: object) -> tuple[Any, ...]:
+        held = shown_of(instance) if self._has_slots else attributes_of(instance)
+        if not self._without.isdisjoint(held):
+            held = {name: value for name, value in held.items() if name not in self._without}
+        return (*held, *held.values())
+
+
+class Encoding:
+    """Reads what an object is encoded as: the same bytes object as long as it is the same.
+
+    Functions and classes in it count by identity here: they are guarded by themselves. What the first reading hashes
+    is noted in `hashed`, so that it need not be hashed again at once.
+    """
+
+    __slots__ = ("_digest", "_hashed", "size")
+
+    def __init__(self, hashed: LargeContents | None = None) -> None:
+        self._digest = b""
+        self._hashed = hashed
+        self.size = 0  # in bytes, with what was hashed
+
+    def __call__(self, value: object) -> tuple[Any, ...]:
+        nesting = Nesting(_by_identity, straight=True)
+        if self._hashed is not None:
+            nesting.found, self._hashed = self._hashed, None
+        chunks, error = attempt(encode, value, nesting)
+        if error is not None:
+            chunks, error = attempt(_parts_of, value)
+        encoding = b"" if error is not None else b"".join(chunks)
+        self.size = len(encoding) + hashed_bytes(nesting.found)
+        digest = blake3(encoding).digest(16)
+        if digest != self._digest:
+            self._digest = digest
+        return (self._digest,)
+
+
+# What is compared of instances of classes below these, whatever the classes say of going through them.
+_ITEMS: dict[type, Read] = {
+    dict: lambda table: (*dict.keys(table), *dict.values(table)),
+    list: lambda items: tuple(list.__iter__(items)),
+    set: lambda members: tuple(set.__iter__(members)),
+    deque: lambda items: tuple(deque.__iter__(items)),
+}
+
+
+def items_reader(cls: type) -> Read | None:
+    """What reads that which instances of a class of the user's hold besides attributes and slots; None for nothing."""
+    foreign = next(base for base in bases_of(cls) if not is_user_code(base))
+    for base, read in _ITEMS.items():
+        if issubclass(foreign, base):
+            return read
+    return Encoding() if module_of(foreign) not in IMMUTABLE and is_of_c(foreign) else None
+
+
+def _parts_of(value: object) -> Sequence[Any]:
+    """What an object without an encoding consists of, encoded; raises where that is much."""
+    return encode(Anatomy(is_known, _code_by_identity, most=_MOST_PARTS).take_apart(value))
+
+
+def _cost(watched: Watched) -> int:
+    """What looking at something again costs, in comparisons of an object."""
+    read, _, held = watched
+    if type(read) is Encoding:
+        return 10 * _COST_OF_ONE + read.size // _BYTES
+    return _COST_OF_ONE + len(held)
+
+
+def _same(now: tuple[Any, ...], held: tuple[Any, ...]) -> bool:
+    return len(now) == len(held) and all(map(operator.is_, now, held))
+
+
+class Guards:
+    """What a walk has seen. `hold` says whether all of it is as it was (25 ns a name)."""
+
+    __slots__ = (
+        "_absent",
+        "_abstract",
+        "_cells",
+        "_classes",
+        "_codes",
+        "_defaults",
+        "_mutates",
+        "_names",
+        "_often",
+        "_registrations",
+        "_seldom",
+        "_stored",
+    )
+
+    def __init__(self, walk: Walk) -> None:
+        self._names = [_guard(namespace, names) for namespace, names in walk.present.values()]
+        self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
+        self._cells = list(walk.cells)
+        # Some tools, such as IPython's autoreload, put new code into old functions.
+        functions = [found for found, _, _ in walk.queue if type(found) is FunctionType]
+        self._codes = functions, [function.__code__ for function in functions]
+        # Defaults that a function gets later do not matter: no call that there was left an argument out.
+        self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
+        classes = [members_of(found) for found, _, _ in walk.queue if is_a(found, type)]
+        self._classes = [(members, frozenset(members)) for members in classes]
+        self._often, self._seldom = _by_cost(walk.watched.values())
+        self._abstract = list(walk.abstract.values())
+        self._registrations = get_cache_token()  # the number of registrations in this process
+        self._stored = frozenset().union(*(facts.stored for facts in walk.facts))
+        self._mutates = any(facts.mutates for facts in walk.facts)
+
+    def hold(self) -> bool:
+        """Whether every name that was followed still means the same object, and these hold what they held."""
+        try:
+            for get, namespace, values, _ in self._names:
+                if not all(map(operator.is_, get(namespace), values)):
+                    return False
+            functions, codes = self._codes
+            if [function.__code__ for function in functions] != codes:  # equal code does the same
+                return False
+            for get, functions, defaults in self._defaults:
+                if not all(map(operator.is_, map(get, functions), defaults)):
+                    return False
+            for read, value, held in self._often:
+                if not _same(read(value), held):
+                    return False
+        except (KeyError, RuntimeError):  # a name is gone, or a table changes this very moment
+            return False
+        if self._classes and any(len(members) != len(names) for members, names in self._classes):
+            return False
+        if self._abstract and get_cache_token() != self._registrations and not self._registrations_hold():
+            return False
+        if self._absent and any(name in namespace for namespace, name in self._absent):
+            return False
+        return not (self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells))
+
+    def _registrations_hold(self) -> bool:
+        """Whether the classes that were registered lately, for which nobody asks here mostly, are none of these."""
+        token = get_cache_token()
+        if any(registered(cls) != known for cls, known in self._abstract):
+            return False
+        self._registrations = token
+        return True
+
+    def rest_holds(self) -> bool:
+        """Whether what takes too long for each call holds what it held."""
+        return all(_same(attempt(read, value)[0] or (), held) for read, value, held in self._seldom)
+
+    def absorb(self) -> bool:
+        """Take over what running the code has changed, and return whether that is all that changed.
+
+        A name, an attribute or a variable counts as changed by the code if code on the way assigns one of that name; a
+        container if code on the way changes any; another object always, as any call may change it.
+        """
+        containers = (one for one in self._seldom if type(one[0]) is not Encoding)
+        if self.hold() and all(_same(read(value), held) for read, value, held in containers):
+            return True
+        before = self._names, self._cells, self._classes, self._often, self._seldom
+        taken, error = attempt(self._taken_over)
+        if error is None and taken is not None:
+            self._names, self._cells, self._classes, watched = taken
+            self._often, self._seldom = _by_cost(watched)
+            if self.hold():
+                return True
+            self._names, self._cells, self._classes, self._often, self._seldom = before
+        return False
+
+    def _taken_over(self) -> tuple[Any, Any, Any, list[Watched]] | None:
+        """What is guarded as it is now; None where something changed that the code did not."""
+        names = [(get, namespace, get(namespace), ordered) for get, namespace, _, ordered in self._names]
+        cells = [(cell, content_of(cell), name) for cell, _, name in self._cells]
+        often = [(read, value, read(value)) for read, value, _ in self._often]
+        seldom = [(read, value, held if type(read) is Encoding else read(value)) for read, value, held in self._seldom]
+        classes = [(members, frozenset(members)) for members, _ in self._classes]
+        changed: set[str] = set()
+        for (_, _, held, ordered), (_, _, now, _) in zip(self._names, names, strict=True):
+            changed |= _changed(ordered, held, now)
+        for (_, value, name), (_, value_now, _) in zip(self._cells, cells, strict=True):
+            changed |= _changed((name,), (value,), (value_now,))
+        for (_, members), (_, members_now) in zip(self._classes, classes, strict=True):
+            changed |= members ^ members_now
+        for (read, _, content), (_, _, content_now) in zip(self._often + self._seldom, often + seldom, strict=True):
+            if type(read) is Attributes:
+                changed |= {name for name, _ in set(_items(content)) ^ set(_items(content_now))} - read.filled
+            elif type(read) is not Encoding and not self._mutates and not _same(content, content_now):
+                return None
+        return (names, cells, classes, often + seldom) if changed <= self._stored else None
+
+
+def _by_cost(watched: Iterable[Watched]) -> tuple[list[Watched], list[Watched]]:
+    """What is looked at in each call, and what only before one is computed."""
+    ordered = sorted(watched, key=_cost)
+    spent = 0
+    for i, one in enumerate(ordered):
+        spent += _cost(one)
+        if spent > _EACH_CALL:
+            return ordered[:i], ordered[i:]
+    return ordered, []
+
+
+def _items(held: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
+    """Names, each with the identity of what it means."""
+    half = len(held) // 2
+    return zip(held[:half], map(id, held[half:]), strict=True)
+
+
+def _changed(names: tuple[str, ...], before: tuple[Any, ...], now: tuple[Any, ...]) -> set[str]:
+    """Which of some names mean another value; one that is code is none that a program counts with."""
+    changed = [one for one in zip(names, before, now, strict=True) if one[1] is not one[2]]
+    if any(is_a(value, BY_REFERENCE) for _, *values in changed for value in values):
+        raise KeyError(names)
+    return {name for name, _, _ in changed}
+
+
+def _with(get: Callable[[Any], Any], functions: list[FunctionType]) -> tuple[list[FunctionType], list[Any]]:
+    """The functions that have such defaults, and these."""
+    found = [function for function in functions if get(function)]
+    return found, list(map(get, found))
+
+
+def _guard(
+    namespace: Mapping[str, Any], names: Iterable[str]
+) -> tuple[Callable[..., Any], Any, tuple[Any, ...], tuple[str, ...]]:
+    ordered = sorted(names)
+    if len(ordered) == 1:
+        ordered *= 2  # itemgetter of one name returns no tuple
+    get = operator.itemgetter(*ordered)
+    return get, namespace, get(namespace), tuple(ordered)
+
+
+def _by_identity(part: object) -> object:
+    return ("object", id(part))
+
+
+def _code_by_identity(part: object) -> object:
+    """Other objects by their class: what pickle says of one may be made anew each time."""
+    return _by_identity(part if is_a(part, BY_REFERENCE) else type(part))
+
+
+def registered(cls: type) -> list[type]:
+    """The classes that an abstract class was told to take for its subclasses; of a package's class, the user's."""
+    if "_abc_impl" not in vars(cls):
+        return []
+    found, _ = attempt(_get_dump, cls)
+    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
+    counted = known if is_user_code(cls) else filter(is_user_code, known)
+    return sorted(counted, key=lambda one: (module_of(one), qualname_of(one)))

@@ -1,0 +1,57 @@
+"""What code uses of packages and of Python itself, where tests and tools may put something else in its place.
+
+What an attribute meant when it was first looked at is taken for the package's own, unless it is code of the user's:
+its version stands for it. What is found there later (`mock.patch.object(os, "getcwd", ...)`) counts while it is there.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.parts import is_plain
+from pcache.objects.lookup import attributes_of, bases_of, flags_of, full_name, is_a, is_mock, members_of, title_of
+from pcache.objects.user_code import is_user_code, is_user_module
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pcache.fingerprint.walk import Walk
+
+_INCIDENTAL = frozenset(("__name__", "__doc__"))
+_IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes nobody can set
+# What attributes meant when they were first looked at, by the id of the module or class, which is kept.
+_first_seen: dict[tuple[int, str], tuple[object, object]] = {}
+
+
+def follow_library(walk: Walk, value: Any, wanted: frozenset[str]) -> None:
+    """Guard what code may use of a module or class of a package: all attributes whose names it mentions."""
+    waiting, seen = [value], {id(value)}
+    for owner in waiting:  # grows meanwhile
+        if is_a(owner, ModuleType) and not is_user_module(title_of(owner)):
+            found = list(_follow(walk, owner, attributes_of(owner), wanted))
+            waiting += [one for one in found if is_a(one, ModuleType) and id(one) not in seen]
+            seen.update(map(id, found))
+        elif is_a(owner, type) and not is_user_code(owner):
+            for base in bases_of(owner):
+                if not flags_of(base) & _IMMUTABLE:
+                    members = walk.members.setdefault(id(base), members_of(base))
+                    list(_follow(walk, base, members, wanted))
+
+
+def _follow(walk: Walk, owner: Any, members: Mapping[str, Any], wanted: frozenset[str]) -> Iterator[object]:
+    for name in sorted((wanted & members.keys()) - _INCIDENTAL):
+        value = walk.look(members, name)
+        if (id(members), name, False) not in walk.noted and _is_replaced(value, owner, name):
+            walk.noted.add((id(members), name, False))
+            place = full_name(owner) if is_a(owner, type) else title_of(owner)
+            walk.note(value, f"{place}.{name}")
+        yield value
+
+
+def _is_replaced(value: Any, owner: object, name: str) -> bool:
+    """Whether something else than the package's own stands under a name; objects that are no code change by use."""
+    if is_mock(value) or (is_a(value, (FunctionType, type)) and is_user_code(value)):
+        return True
+    first = _first_seen.setdefault((id(owner), name), (owner, value))[1]
+    return value is not first and (callable(value) or is_plain(value))

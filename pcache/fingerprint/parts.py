@@ -1,0 +1,87 @@
+"""What a result depends on, part by part, under labels that do not depend on the order of discovery.
+
+An edit therefore changes the parts that it touches and no other.
+"""
+
+from __future__ import annotations
+
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from pcache.entry.main_module import import_name
+from pcache.keys.encoder import encode, module_name
+from pcache.objects.lookup import is_exactly, qualname_of
+
+BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # what code is, and no value
+
+
+class Part(NamedTuple):
+    """One thing that a result depends on: 16 hex digits of its digest, and what people are shown of it.
+
+    Shown is the file of a function, the version of a package, a constant in a few characters. It does not count.
+    """
+
+    digest: str
+    shown: str
+
+
+class Parts:
+    """The parts found so far, and what has a label."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, Part] = {}
+        self._digests: dict[str, bytes] = {}  # in full
+        self._taken: set[str] = set()
+
+    def __contains__(self, label: str) -> bool:
+        return label in self.parts
+
+    def unique(self, label: str, path: str = "") -> str:
+        """Take a label; one that is taken gets the path, where there is one, and then a number, `(2)` or more."""
+        if path and label in self._taken:
+            label = f"{label} ({path})"
+        wanted, count = label, 1
+        while label in self._taken:
+            count += 1
+            label = f"{wanted} ({count})"
+        self._taken.add(label)
+        return label
+
+    def add(self, label: str, digest: bytes, shown: str) -> None:
+        """Add a part under a label that no other has."""
+        self._digests[label] = digest
+        self.parts[label] = Part(digest.hex()[:16], shown)
+
+    def digest(self) -> bytes:
+        return digest_of(sorted(self._digests.items()))
+
+
+def digest_of(value: object) -> bytes:
+    return blake3(b"".join(encode(value))).digest()
+
+
+def name_of(found: Any) -> str:
+    """The name of a function or class: `helpers:clean`. That of a wrapper is its own, not that of what it wraps."""
+    if type(found) is FunctionType and "__wrapped__" in vars(found):
+        return f"{import_name(found.__globals__)}:{found.__code__.co_qualname}"
+    if type(found) is FunctionType and module_name(found) == "__main__":
+        return f"{import_name(found.__globals__)}:{found.__qualname__}"
+    return f"{module_name(found)}:{qualname_of(found)}"
+
+
+def shown_name(token: object) -> str:
+    """What people are shown of what a name means: `helpers:clean`, `numpy.linalg.norm`."""
+    if isinstance(token, str):
+        return token.partition(" ")[2]
+    return ".".join(filter(None, token[1:])) if isinstance(token, tuple) and token[0] in ("module", "package") else ""
+
+
+SCALARS = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray, type(...), slice, range))
+CONTAINERS = frozenset((tuple, list, dict, set, frozenset))
+
+
+def is_plain(value: object) -> bool:
+    """Whether a value is one of Python's own numbers, texts or containers."""
+    return is_exactly(value, SCALARS) or is_exactly(value, CONTAINERS)

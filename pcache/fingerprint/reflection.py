@@ -1,0 +1,99 @@
+"""What code depends on only because code elsewhere on the way says so.
+
+A module in a table, or handed to a helper, is used by whoever takes it out; annotations, docstrings and subclasses say
+something about behaviour only where some code reads them. So these wait until all that the code mentions is known.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.parts import digest_of
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of
+
+if TYPE_CHECKING:
+    from pcache.fingerprint.walk import Walk
+
+_ANNOTATIONS = vars(type)["__annotations__"].__get__
+_EMPTY = frozenset((dict, tuple, str, type(None)))  # whose objects may be
+# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
+OF_CLASSES = frozenset(
+    "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
+    " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
+    " _value_repr_ __slotnames__ _abc_impl"
+    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
+    " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
+    # Of enums: the members say it, and combined flags add to it when they are first used.
+    " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
+)
+_INCIDENTAL = frozenset(("__name__", "__doc__", "__wrapped__"))
+# Which attribute the code reads where it mentions one of these.
+_READERS = {
+    "__annotations__": frozenset(
+        "__annotations__ get_annotations get_type_hints signature getfullargspec fields __dataclass_fields__".split()
+    ),
+    "__doc__": frozenset(("__doc__", "getdoc")),
+    "__orig_bases__": frozenset(("__orig_bases__", "get_original_bases")),
+}
+
+
+def follow_mentions(walk: Walk) -> None:
+    """Follow what the walk came by and left; it goes on where this finds more, and then asks again."""
+    names = frozenset().union(*(facts.names for facts in walk.facts))
+    _carried_modules(walk, names)
+    _attributes_of_functions(walk, names)
+    read = [attribute for attribute, readers in _READERS.items() if names & readers]
+    subclasses = "__subclasses__" in names
+    if not read and not subclasses:
+        return
+    for found, label, path in list(walk.queue):
+        for attribute in read:
+            value = _read(found, attribute)
+            if (value or not is_exactly(value, _EMPTY)) and (part := f"constant {label}.{attribute}") not in walk.parts:
+                walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
+        if subclasses and is_a(found, type):
+            walk.watch(found, _subclasses)
+        below: list[type] = type.__subclasses__(found) if subclasses and is_a(found, type) else []
+        if below and (part := f"name {label}.__subclasses__") not in walk.parts:
+            walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
+
+
+def _subclasses(cls: type) -> tuple[type, ...]:
+    return tuple(type.__subclasses__(cls))
+
+
+def _read(found: Any, attribute: str) -> Any:
+    if not is_a(found, type):
+        return attempt(getattr, found, attribute, None)[0]  # of a function
+    if attribute == "__annotations__":
+        return attempt(_ANNOTATIONS, found)[0]
+    return members_of(found).get(attribute)  # and not that of a base class
+
+
+def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
+    """Of modules in tables, attributes and arguments: all that any code on the way mentions."""
+    assigned = {name.rpartition(".")[2] for facts in walk.facts for name in facts.assigned if "." in name}
+    wanted = (names | {"__getattr__"}) - _INCIDENTAL - assigned
+    done = 0
+    while done < len(walk.carried):  # grows meanwhile
+        module = list(walk.carried.values())[done]
+        done += 1
+        members = attributes_of(module)
+        for name in sorted(wanted & members.keys()):
+            if is_a(members[name], ModuleType):
+                walk.reference(members[name], name)
+            walk.bind(members, name, f"{walk.space(members)}:{name}")
+
+
+def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
+    """Of functions in tables and arguments: their attributes, but for those that code counts up or fills."""
+    holders = [(found, path) for found, _, path in walk.queue if type(found) is FunctionType and vars(found)]
+    if not holders:
+        return
+    changed = frozenset().union(*(facts.assigned | facts.changed | facts.counters for facts in walk.facts))
+    wanted = names - {name.rpartition(".")[2] for name in changed} - _INCIDENTAL
+    for function, path in holders:
+        for name in sorted(wanted & vars(function).keys()):
+            walk.bind(vars(function), name, f"{path}.{name}")

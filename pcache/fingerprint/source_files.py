@@ -1,0 +1,121 @@
+"""The code of modules, read from their files: what a function's body imports may not be loaded yet."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.fingerprint.bytecode import facts_of
+from pcache.keys.file import Reading, read, unknown
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import attributes_of, look, text, title_of
+from pcache.objects.user_code import is_user_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+
+    Import = tuple[str, int, tuple[str, ...]]
+
+
+class Source(NamedTuple):
+    """A module of the user's, by its file. `digest` is that of its code, where it can be compiled."""
+
+    name: str
+    path: str
+    digest: bytes
+    reading: Reading
+    module: str  # what it is imported as
+
+
+def files_of(module: ModuleType) -> list[Source]:
+    """The Python files of a module: its own, and for a package all below its folder."""
+    own, title = text(attributes_of(module).get("__file__")), title_of(module)
+    if not own:
+        return []
+    if os.path.basename(own) != "__init__.py":
+        return [_source(f"{title}.py", own, title)]
+    top = os.path.dirname(own)
+    found = [os.path.join(folder, name) for folder, _, names in os.walk(top) for name in names if name.endswith(".py")]
+    return [_inside(title, os.path.relpath(path, top), path) for path in sorted(found)]
+
+
+def _inside(package: str, relative: str, path: str) -> Source:
+    steps = relative.removesuffix(".py").removesuffix("__init__").replace(os.sep, ".").strip(".")
+    return _source(f"{package}/{relative}", path, f"{package}.{steps}" if steps else package)
+
+
+def _source(name: str, path: str, module: str) -> Source:
+    reading = read(path)
+    return Source(name, path, reading.digest, reading, module)
+
+
+def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[list[Source], list[str]]:
+    """What import statements load: modules of the user's, with those that these import, and top-level names of others.
+
+    Nothing is imported to find out. Names in `seen` are left out, and others added to it.
+    """
+    sources: list[Source] = []
+    others: list[str] = []
+    waiting = [name for one in sorted(imports) for name in _candidates(*one, package)]
+    for name in waiting:  # grows meanwhile
+        if name in seen:
+            continue
+        seen.add(name)
+        path = _file_of(name)
+        if path:
+            source, further = _read(name, path)
+            sources.append(source)
+            waiting += further
+        elif "." not in name:
+            others.append(name)
+    return sources, others
+
+
+def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> list[str]:
+    """The modules that an import statement may load: packages on the way, and what it takes from the last of them."""
+    if level:
+        above = package.split(".")
+        name = ".".join([*above[: len(above) - level + 1], *([name] if name else [])])
+    steps = name.split(".")
+    return [".".join(steps[: i + 1]) for i in range(len(steps))] + [f"{name}.{item}" for item in taken if item != "*"]
+
+
+def _file_of(name: str) -> str:
+    """The file of a module of the user's; empty for any other, and where there is none."""
+    from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
+    from importlib.util import find_spec
+
+    root, *steps = name.split(".")
+    spec, _ = attempt(find_spec, root)
+    for step in steps:
+        if spec is None or spec.submodule_search_locations is None:
+            return ""
+        spec, _ = attempt(PathFinder.find_spec, f"{spec.name}.{step}", spec.submodule_search_locations)
+    path = text(look(spec, "origin"))
+    return path if is_user_file(path) and os.path.isfile(path) else ""
+
+
+_known: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
+# Modules that were loaded while their files changed: nobody knows which code runs.
+doubted: set[str] = set()
+
+
+def _read(name: str, path: str) -> tuple[Source, list[str]]:
+    """A module by its code, and the modules that it may load; remembered while the file stays as it is."""
+    reading = unknown(path) if name in doubted else read(path)
+    digest, further = _code_of(name, path, reading.digest)
+    return Source(name, path, reading.digest if name in doubted else digest, reading, name), further
+
+
+def _code_of(name: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
+    if (name, content) not in _known:
+        with open(path, "rb") as file:
+            code, error = attempt(compile, file.read(), path, "exec")
+        if error is not None:
+            return content, []
+        facts = facts_of(code)
+        package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
+        further = [found for one in sorted(facts.imports) for found in _candidates(*one, package)]
+        _known[name, content] = facts.digest, further
+    return _known[name, content]

@@ -1,0 +1,345 @@
+"""The way from a function to all that it depends on.
+
+Global names and module attributes that its code uses lead to the functions, classes and plain constants of the user's
+own code, and these further. Installed packages count by version, the standard library by that of Python.
+
+What is found has labels instead of a place in an order, so that an edit changes the parts that it touches and no other.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+import types
+from collections import deque
+from types import CellType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache.entry.main_module import import_name
+from pcache.fingerprint.builders import Ends, follow_makers
+from pcache.fingerprint.bytecode import CodeFacts, facts_of, is_of_attrs
+from pcache.fingerprint.constants import Values
+from pcache.fingerprint.guards import registered
+from pcache.fingerprint.library_attributes import follow_library
+from pcache.fingerprint.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
+from pcache.fingerprint.reflection import OF_CLASSES, follow_mentions
+from pcache.fingerprint.source_files import Source, doubted, files_of, imported
+from pcache.keys.encoder import module_name, type_name
+from pcache.keys.file import Reading, read_or_miss
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import (
+    attributes_of,
+    content_of,
+    is_a,
+    is_mock,
+    member,
+    members_of,
+    parents_of,
+    qualname_of,
+    state_in_c,
+    text,
+    title_of,
+)
+from pcache.objects.summary import summarize_unnamed, summarize_value
+from pcache.objects.user_code import is_user_code, is_user_module, package_of
+from pcache.system.fork import process_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pcache.fingerprint.guards import Read, Watched
+
+_TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
+_MISSING = object()
+# What a module is called is said by labels; workers of a process pool see `__main__` under another name.
+_OWN_NAME = frozenset(("__name__", "__doc__"))
+
+
+class Walk:
+    """One pass over all that a function or class depends on, breadth first.
+
+    Every function and class gets a label when it is first met; what refers to it names the label, so cycles end.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict  # of what has no key only that very object will do
+        self.unknown: list[object] = []  # such objects
+        self.parts = Parts()
+        self.ends = Ends()
+        self.values = Values(self)
+        self.labels: dict[int, str] = {}  # of functions and classes, by id
+        self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
+        self.spaces: dict[int, str] = {}  # names of module namespaces, by id
+        self.imported: set[str] = set()  # modules that functions import, by name
+        self.noted: set[tuple[int, str, bool]] = set()
+        self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
+        self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
+        self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
+        self.watched: dict[tuple[int, type], Watched] = {}  # what is looked at again, by id and how
+        self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
+        self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
+        self.meets_mock = False
+        self.facts: list[CodeFacts] = []
+        self.files: list[Reading] = []  # declared
+        self.unloaded: list[Source] = []  # modules that the code imports later
+        self.carried: dict[int, ModuleType] = {}  # modules of the user's that are used under names of other objects
+        self.at = ""  # the path of what was looked at last, for whom something goes wrong with it
+        self.root: object = None
+
+    def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
+        """Follow a function or class, or none, and what it was declared to depend on; return the digest of it all."""
+        self.root = root
+        first = None if root is None else self.labelled(root, name_of(root))
+        for i, declared in enumerate(depends_on):
+            self.declared(declared, f"depends_on[{i}]")
+        done = 0
+        while True:
+            for found, label, path in self.queue[done:]:
+                done += 1
+                self.ends.enter(found)
+                if is_a(found, type):
+                    self.class_part(found, label, path)
+                else:
+                    self.function_part(found, label, path)
+            if done == len(self.queue):
+                follow_mentions(self)
+                follow_makers(self)
+            if done == len(self.queue):
+                break
+        self.note_absent()
+        return digest_of((first, self.parts.digest()))
+
+    def labelled(self, found: Any, path: str) -> str:
+        """The label of a function or class; what was made inside of a function is told apart by where it was met."""
+        label = self.labels.get(id(found))
+        if label is None:
+            name = name_of(found)
+            own = "<" not in name or path == name
+            kind = "class" if is_a(found, type) else "function"
+            wanted = f"{kind} {name}" if own else f"{kind} {name} ({path})"
+            label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
+            self.ends.meet(found)
+            self.queue.append((found, label, name if label == f"{kind} {name}" else path))
+        return label
+
+    def space(self, namespace: Mapping[str, Any]) -> str:
+        """The name of a module by its namespace."""
+        known = self.spaces.get(id(namespace))
+        if known is None:
+            known = self.spaces[id(namespace)] = self.parts.unique(import_name(namespace))
+        return known
+
+    def look(self, namespace: Mapping[str, Any], name: str) -> object:
+        """The value of a name, with a guard; builtins count by Python's version alone."""
+        if name in namespace:
+            self.present.setdefault(id(namespace), (namespace, set()))[1].add(name)
+            return namespace[name]
+        self.absent.setdefault(id(namespace), (namespace, set()))[1].add(name)
+        return _MISSING
+
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
+        """Look up a name and note what it means; a table that the code itself changes is no constant."""
+        value = self.look(namespace, name)
+        changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
+        if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
+            self.noted.add((id(namespace), name, changed))
+            site = self.ends.site
+            if "__name__" in namespace:
+                self.ends.site = namespace, name
+            if is_a(value, ModuleType):
+                self.note_module(value, path)
+            else:
+                self.note(type(value) if changed else value, path)
+            self.ends.site = site
+        return value
+
+    def note(self, value: object, path: str) -> None:
+        """Note what a name means, unless that bears the name itself."""
+        token = self.reference(value, path)
+        if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
+            return
+        kind = "name" if is_a(value, BY_REFERENCE) else "constant"
+        shown = shown_name(token) if kind == "name" else ""
+        shown = shown or attempt(summarize_value, value)[0] or ""
+        self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
+
+    def note_module(self, module: ModuleType, path: str) -> None:
+        """Note which module a name means; what is used of it is followed by itself."""
+        token = self.module(module)
+        if not path.endswith(f":{title_of(module)}"):
+            self.parts.add(self.parts.unique(f"name {path}"), digest_of(token), shown_name(token))
+
+    def note_absent(self) -> None:
+        """A name that is gone, where what it meant is still used by another name: its label does not say so."""
+        for namespace, names in self.absent.values():
+            for path in [f"{self.space(namespace)}:{name}" for name in sorted(names)]:
+                if f"function {path}" in self.parts or f"class {path}" in self.parts:
+                    self.parts.add(self.parts.unique(f"name {path}"), digest_of("absent"), "")
+
+    def function_part(self, function: FunctionType, label: str, path: str) -> None:
+        """A function by its own code; what its names mean, its defaults and what it captures are parts of their own."""
+        code, names = function.__code__, function.__globals__
+        facts = facts_of(code)
+        self.facts.append(facts)
+        self.parts.add(label, facts.digest, code.co_filename)
+        space = self.space(names)
+        for name in sorted(facts.global_names - {"__name__"}):
+            path_of_name = f"{space}:{name}"
+            value = self.bind(names, name, path_of_name, changed=name in facts.changed)
+            if value is _MISSING:
+                follow_library(self, builtins, frozenset((name,)))
+            self.attributes(value, path_of_name, name, facts, set())
+            if is_a(value, ModuleType) and name in facts.handed:
+                self.reference(value, path_of_name)
+        if facts.imports:
+            self.imports(facts.imports, text(names.get("__package__")))
+        if function is self.root:
+            return  # its defaults are bound arguments, and what it captures is part of each key
+        defaults = function.__defaults__ or ()
+        positional = code.co_varnames[: code.co_argcount]
+        for name, default in zip(positional[len(positional) - len(defaults) :], defaults, strict=False):
+            self.note(default, f"{path}({name})")
+        for name, default in sorted((function.__kwdefaults__ or {}).items()):
+            self.note(default, f"{path}({name})")
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
+            if name == "__class__":
+                self.reference(self.captured(cell, name), path)
+            else:
+                self.note(self.captured(cell, name), f"{path}({name})")
+
+    def captured(self, cell: CellType, name: str) -> object:
+        value = content_of(cell)
+        self.cells.append((cell, value, name))
+        return value
+
+    def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
+        """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
+        if is_a(value, ModuleType) and is_user_module(title_of(value)):
+            path, dot, wanted = self.space(attributes_of(value)), ":", facts.names | {"__getattr__"}
+        elif is_a(value, FunctionType):
+            dot, wanted = ".", facts.names - {"__wrapped__"}
+        else:
+            follow_library(self, value, facts.names)
+            return
+        if id(value) in seen:
+            return
+        seen.add(id(value))
+        members = attributes_of(value)
+        for found in sorted((wanted & members.keys()) - _OWN_NAME):
+            dotted = f"{name}.{found}"
+            if dotted not in facts.assigned:
+                attribute = self.bind(members, found, path + dot + found, changed=dotted in facts.changed)
+                self.attributes(attribute, path + dot + found, dotted, facts, seen)
+
+    def watch(self, value: Any, read: Read) -> None:
+        """Have what `read` says of a value looked at again at each call; to be called before that is written."""
+        known = id(value), type(read)
+        if known not in self.watched:
+            self.watched[known] = read, value, read(value)
+
+    def registered(self, cls: type) -> list[type]:
+        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
+        if "_abc_impl" not in members_of(cls):
+            return []
+        return self.abstract.setdefault(id(cls), (cls, registered(cls)))[1]
+
+    def only_this(self, value: object) -> tuple[object, ...]:
+        """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
+        if not self.strict:
+            return ()
+        self.unknown.append(value)
+        return (process_token(), id(value))
+
+    def class_part(self, cls: type, label: str, path: str) -> None:
+        """A class by its bases and what its members are; constants among them are parts of their own."""
+        members = members_of(cls)
+        held: list[object] = [type_name(cls), self.reference(type(cls), path)]
+        held += [self.reference(base, path) for base in parents_of(cls)]
+        if virtual := self.registered(cls):
+            held.append([self.reference(one, path) for one in virtual])
+        for name in sorted(filter(text, members.keys() - OF_CLASSES)):
+            value = self.look(members, name)
+            if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):
+                continue
+            if is_a(value, BY_REFERENCE) or member(type(value), "__get__") is not None:
+                held.append((name, self.reference(value, f"{path}.{name}")))
+            else:
+                held.append(name)
+                self.note(value, f"{path}.{name}")
+        in_c = state_in_c(cls)
+        if in_c:  # what its fields are is said by annotations alone
+            in_c["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
+        for name, value in in_c.items():
+            held.append(name)
+            self.note(value, f"{path}.{name}")
+        self.parts.add(label, digest_of(held), "")
+
+    def package(self, module: str, name: str = "") -> object:
+        """Something in an installed package, or in the standard library, whose version is that of Python."""
+        package, version = package_of(module)
+        label = "package " + ("python" if package in sys.stdlib_module_names else package)
+        if label not in self.parts:
+            self.parts.add(label, digest_of(version), version)
+        return ("package", module, name)
+
+    def imports(self, imports: Iterable[tuple[str, int, tuple[str, ...]]], package: str) -> None:
+        """Modules imported by a function's body: the user's by their files, since they may not be loaded yet."""
+        sources, others = imported(imports, package, self.imported)
+        for name in others:
+            self.package(name)
+        for source in sources:
+            self.parts.add(f"file import {source.name}", source.digest, source.path)
+        self.note_unloaded(sources)
+
+    def note_unloaded(self, sources: Iterable[Source]) -> None:
+        """Note the modules whose files are still to be read by imports."""
+        self.unloaded += [source for source in sources if source.module not in sys.modules or source.module in doubted]
+
+    def declared(self, value: object, label: str) -> None:
+        """What `depends_on=` names: code is followed, modules and files count by content, the rest by value."""
+        if is_a(value, ModuleType) and is_user_module(title_of(value)):
+            self.parts.add(label, digest_of(title_of(value)), title_of(value))
+            sources = files_of(value)
+            self.note_unloaded(sources)
+            for source in sources:
+                if (name := f"file {source.name}") not in self.parts:
+                    self.parts.add(name, source.digest, source.path)
+        elif isinstance(value, os.PathLike):
+            reading = read_or_miss(os.fspath(value))
+            self.files.append(reading)
+            self.parts.add(f"file {label}", reading.digest, reading.path)
+        elif callable(value) or is_a(value, ModuleType):
+            token = self.reference(value, label)
+            self.parts.add(label, digest_of(token), shown_name(token) or summarize_value(value))
+        else:
+            self.parts.add(label, digest_of(value), summarize_unnamed(value))
+
+    def reference(self, value: Any, path: str) -> object:
+        """What stands for something that code uses: labels for the user's code, values for the rest."""
+        self.at = path
+        if is_a(value, FunctionType):
+            self.meets_mock = self.meets_mock or (bool(vars(value)) and is_mock(value))
+            module = text(value.__globals__.get("__name__"))  # not by import: `colorsys.py` is not of Python
+            if not module or is_user_module(module):
+                return self.labelled(value, path)
+            token = self.package(module, value.__qualname__)
+            return ("held", token, self.values.held(value, path)) if value.__closure__ else token
+        if is_a(value, type):
+            # Before Python 3.12 `make_dataclass` says that its classes are of `types`.
+            made_here = module_name(value) == "types" and qualname_of(value) not in vars(types)
+            if made_here or is_user_code(value) or not module_name(value):
+                return self.labelled(value, path)
+            token = self.package(module_name(value), qualname_of(value))
+            virtual = self.registered(value)
+            return ("virtual", token, [self.reference(one, path) for one in virtual]) if virtual else token
+        if is_a(value, ModuleType):
+            if is_user_module(title_of(value)):
+                self.carried[id(value)] = value
+            return self.module(value)
+        self.meets_mock = self.meets_mock or (not is_plain(value) and is_mock(value))
+        return self.values.token(value, path)
+
+    def module(self, module: ModuleType) -> object:
+        name = title_of(module)
+        return ("module", name) if is_user_module(name) else self.package(name)

@@ -1,0 +1,343 @@
+"""A cached function: what `@cached` makes of a function.
+
+It keeps the function's signature, docstring and name, adds the calls of the table in `docs/design.md`, and can be
+pickled. How a result is looked up and stored is `flow`'s affair.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from pcache.counters.tally import CacheInfo
+from pcache.entry.main_module import names_itself, take_after
+from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
+from pcache.keys.dispatch import register_reducer
+from pcache.method import CachedMethod
+from pcache.objects.lookup import look
+from pcache.runtime.boundary import passes
+from pcache.runtime.calls import Call, Calls
+from pcache.runtime.modes import mode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pcache.cache import Cache
+    from pcache.config.options import Options
+    from pcache.entry.reader import Loaded
+    from pcache.insight.explanation import Explanation, Question
+    from pcache.keys.encoder import LargeContents
+    from pcache.runtime.flow import Deep, Job
+    from pcache.versions.adoption import Adoption
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all else that is counted
+_clock = time.perf_counter_ns
+_NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
+
+
+class CachedFunction(Generic[P, R]):
+    """A function whose results are stored on disk.
+
+    Safe for threads, processes and forks: one of those that need the same missing result computes it, the others wait.
+    On network file systems each computes for itself. A hit returns a fresh object at every call, so callers may change
+    what they get.
+    """
+
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, function: Callable[P, R], cache: Cache, options: Options) -> None:
+        take_after(self, function)
+        self._cache = cache
+        self._flow = cache.flow
+        self._options = options
+        self._calls = Calls(function, self, cache.flow, options)
+        self._bind = self._calls.binder.bind
+        self._address = self._calls.address
+        self._refresh = cache.settings.refresh
+        self._misses = 0
+        self._tally = cache.flow.ledger.tally(self)
+        self._hits_before = 0  # `cache_clear`
+        self._is_over = sys.is_finalizing  # kept here: at the end of the interpreter modules lose their names
+        self.options_digest = self._calls.options_digest
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: PLR0912 - written flat: a hit pays for calls
+        # Guarded is all but the function's own call, which stands at the end: what it raises has no context of ours.
+        found: Loaded | None = None
+        job: Job | None = None
+        deep: Deep | None = None
+        try:
+            asked = mode.get()
+            values = None
+            if not self._flow.passive and asked != "disabled":
+                try:
+                    values = self._bind(*args, **kwargs)
+                except TypeError as error:  # the call does not fit the signature: let Python say so
+                    if isinstance(error, UnhashableArgument):
+                        raise
+            if values is not None:
+                tally = self._tally
+                started = 0 if tally.hits & _SOME else _clock()
+                large: LargeContents = {}
+                address = self._address(values, large)
+                since_ns = time.time_ns() if asked == "refreshing" or self._refresh else 0
+                try:
+                    if since_ns:
+                        raise Miss("refreshed")
+                    found = self._flow.look_up(address)
+                except Miss as error:
+                    miss = without_tracebacks(error)
+                else:
+                    tally.hits += 1
+                    tally.weight += found.weight
+                    if started:
+                        self._time(started)
+                    return found.value  # type: ignore[no-any-return]
+                if type(miss) is not LoadingItself:
+                    call = Call(args, kwargs, values, address, large)
+                    found = None if since_ns else self._found_earlier(call, started)
+                    job = self._job(call, since_ns) if found is None else None
+                    if job is not None and job.is_deep:
+                        deep = self._flow.begin(job)
+                        job = job if deep is not None else None
+        except RecursionError:
+            job = None  # there is no room to do anything about it
+        except BaseException as error:
+            if not self._is_over() and passes(error, self._calls.label, self._options.unhashable):
+                raise
+        if found is not None:
+            return found.value  # type: ignore[no-any-return]
+        if job is None:
+            return self.__wrapped__(*args, **kwargs)
+        if deep is not None:
+            try:
+                result = self.__wrapped__(*args, **kwargs)
+            except BaseException:
+                self._flow.drop(job, deep)
+                raise
+            return self._flow.keep(job, miss, deep, result)  # type: ignore[no-any-return]
+        return self._flow.compute(job, miss)  # type: ignore[no-any-return]
+
+    def _job(self, call: Call, since_ns: int = 0) -> Job:
+        """What computing a call takes, and a miss counted."""
+        job = self._calls.job(call, since_ns)
+        self._misses += 1
+        return job
+
+    def _time(self, started: int) -> None:
+        """Count the time of one hit among several, and have the ledger written when that is due."""
+        tally = self._tally
+        tally.name = tally.name or self.name
+        if tally.hits > 1:  # the first, which looks at directories and imports, says nothing of the others
+            tally.timed += 1
+            tally.timed_ns += _clock() - started
+            self._flow.ledger.look(time.time_ns())
+
+    def _found(self, call: Call) -> Loaded:
+        """Return the stored result of a call; raises `Miss`."""
+        try:
+            return self._flow.look_up(call.address)
+        except Miss:
+            found = self._found_earlier(call)
+            if found is None:
+                raise
+            return found
+
+    def _found_earlier(self, call: Call, started: int | None = None) -> Loaded | None:
+        """The result of a call that an adopted version has stored; a hit that is counted, if `started` says when."""
+        for address in self._calls.earlier(call):
+            try:
+                found = self._flow.look_up(address)
+            except Miss:
+                continue
+            if started is not None:
+                self._tally.hits += 1
+                self._tally.weight += found.weight
+                self._time(started or _clock())
+            return found
+        return None
+
+    # The calls of a cached function
+
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call, 40 hexadecimal digits; raises `Miss` for one that the cache has no part in."""
+        return self._calls.of(args, kwargs).address.key.hex()
+
+    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether this call has a live entry."""
+        try:
+            self._found(self._calls.of(args, kwargs))
+        except Miss:
+            return False
+        return True
+
+    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
+        value: R = self._found(self._calls.of(args, kwargs)).value
+        return value
+
+    def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Store `result` as that of this call; return whether it could be stored."""
+        try:
+            job = self._calls.job(self._calls.of(args, kwargs))
+        except Uncached:
+            return False
+        return self._flow.storing.put(job, result)
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, replace its stored result and return it."""
+        since_ns = time.time_ns()
+        job: Job | None = None
+        try:
+            job = self._job(self._calls.of(args, kwargs), since_ns)
+        except BaseException as error:
+            if isinstance(error, TypeError) or passes(error, self._calls.label):
+                raise
+        if job is None:
+            return self.__wrapped__(*args, **kwargs)
+        return self._flow.compute(job, Miss("refreshed"))  # type: ignore[no-any-return]
+
+    def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Drop the stored result of this call; return whether there was one that could be dropped."""
+        if self._cache.settings.read_only:
+            return False
+        from pcache.counters import tombstones  # late for start-up time
+        from pcache.runtime.invalidation import invalidate  # the same
+
+        try:
+            call = self._calls.of(args, kwargs)
+        except Uncached:
+            return False
+        addresses = (call.address, *self._calls.earlier(call))
+        dropped = [address for address in addresses if invalidate(self._flow.store, address.path)]
+        names = (address.function_id.hex() + address.key.hex() for address in dropped)
+        tombstones.note(self._cache.location, names, "invalidated", self._flow.keys.keyring, self._flow.store.access)
+        return bool(dropped)
+
+    def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Say whether this call would hit, if not why, and what differs from the stored calls that are most like it.
+
+        Print it for people; the attributes are for programs. Nothing is computed.
+
+        >>> import tempfile, pcache
+        >>> cache = pcache.Cache(tempfile.mkdtemp())
+        >>> @cache.cached
+        ... def square(n):
+        ...     return n * n
+        >>> square(3)
+        9
+        >>> print(square.explain(4).nearest[0].differences[0])
+        argument n: 3 -> 4
+        """
+        from pcache.insight.explanation import explain, of_uncached  # late for start-up time: loads dataclasses
+
+        try:
+            return explain(self.question(args, kwargs))
+        except Uncached as error:
+            return of_uncached(self.name, error)
+
+    def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
+        """What `explain` is asked about a call."""
+        bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
+        if look(look(self.__wrapped__, "__code__"), "co_flags", 0) & _NO_RESULT:
+            bypass = "uncached"
+        return self._calls.question(self._calls.of(args, kwargs), bypass)
+
+    def adopt(
+        self,
+        earlier: str | None = None,
+        *,
+        added: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+        confirm: Callable[[Adoption], bool] | None = None,
+    ) -> Adoption:
+        """Take over the results of an earlier version of this function, after an edit that does not change them.
+
+        `earlier` is the beginning of its id, by default the latest that has results and the same parameters. `added`
+        gives the values that parameters stand for which it did not have. The outcome lists what changed; `dry_run`
+        stops there, and `confirm` is asked before anything is done. Other processes see it when they start.
+
+        Raises `ConfigError` when there is no such version, or its parameters differ.
+
+        >>> simulate.adopt(dry_run=True)  # doctest: +SKIP
+        >>> simulate.adopt(added={"method": "exact"})  # doctest: +SKIP
+        """
+        from dataclasses import replace  # late for start-up time
+
+        from pcache.versions.adoption import Adopter  # the same
+
+        calls = self._calls
+        summaries = self._options.summaries is not False
+        adopter = Adopter(self._flow, calls.version.facts, calls.binder, self._options.key, summaries)
+        plan = adopter.plan(earlier, added or {})
+        if dry_run or (confirm is not None and not confirm(plan)):
+            return plan
+        adopter.carry_out(plan)
+        calls.find_version()
+        return replace(plan, done=True)
+
+    def cache_info(self) -> CacheInfo:
+        """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
+        try:
+            function_id = self.function_id
+        except Uncached:
+            function_id = ""  # no entries are of a version that has no part in the cache
+        stored = sum(item.function_id == function_id for item in self._flow.store.scan())
+        return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._cache.settings.max_entries, stored)
+
+    def cache_clear(self) -> None:
+        """Remove all stored results of this function, of every version of it, and reset the counters."""
+        self._cache.clear(self)
+        self._hits_before, self._misses = self._tally.hits, 0
+
+    def cache_parameters(self) -> dict[str, object]:
+        """Return what the decorator was given, and where results are stored."""
+        return {
+            **self._options._asdict(),
+            "maxsize": self._cache.settings.max_entries,
+            "location": self._cache.location,
+        }
+
+    def in_cache(self, cache: Cache) -> CachedFunction[P, R]:
+        """The same function with its results in another cache."""
+        return (
+            self if cache.location == self._cache.location else CachedFunction(self.__wrapped__, cache, self._options)
+        )
+
+    @property
+    def function_id(self) -> str:
+        """The id of this function's running code version, 16 hexadecimal digits."""
+        return self._calls.version.hex_id
+
+    @property
+    def name(self) -> str:
+        """`module:qualified.name`, as the command line shows it."""
+        return self._calls.name
+
+    # Being a function
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+    ) -> CachedMethod[Q, R]: ...
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else CachedMethod(self, instance)
+
+    def __reduce__(self) -> Any:
+        if names_itself(self):
+            return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
+        return CachedFunction, (self.__wrapped__, self._cache, self._options)
+
+    def __repr__(self) -> str:
+        return f"<cached {self._calls.label} in {self._cache.location}>"
+
+
+register_reducer(CachedFunction, lambda function, _encoder: function.__wrapped__)

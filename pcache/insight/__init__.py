@@ -1,0 +1,1 @@
+"""What people are told about a cache: statistics, listings, explanations, what is wrong."""

@@ -1,0 +1,331 @@
+"""What is stored: statistics, listings, and one entry in depth.
+
+Everything works from names and sizes where it can, tolerates other processes that read and write meanwhile, and never
+unpickles a result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any
+
+from pcache.counters import ledger
+from pcache.entry.format import NEVER
+from pcache.entry.mtime import BLUR_NS
+from pcache.entry.pickle_imports import UNKNOWN, imports_of
+from pcache.errors import ConfigError, Miss
+from pcache.eviction import usage
+from pcache.insight import activity
+from pcache.insight.records import (
+    Activity,
+    BufferInfo,
+    EntryDetails,
+    EntryInfo,
+    FunctionStats,
+    InFlight,
+    Period,
+    Stats,
+    VersionInfo,
+)
+from pcache.maintenance.selection import inspect_entry, listing, names_of, select, selected_ids
+from pcache.objects.summary import arguments_of
+from pcache.storage.claim_owner import owner_of
+from pcache.system.interrupts import pass_on
+from pcache.versions import registry
+from pcache.versions.differences import of_versions
+from pcache.versions.superseded import superseded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pcache.cache import Cache
+    from pcache.entry.inspector import Inspection
+    from pcache.maintenance.selection import Selection
+    from pcache.storage.shards import StoredFile
+    from pcache.versions.registry import FunctionVersion
+
+    Progress = Callable[[int, int], object]  # called with how much is done, and of how much
+
+_SHOWN = 5  # names or keys in a message
+_SHOWN_DIGITS = 12  # of such a key
+_FILE_ORDERS: Mapping[str, Callable[[StoredFile], tuple[int, str]]] = {
+    "used": lambda item: (-item.used_ns, item.key),
+    "size": lambda item: (-item.size, item.key),
+}
+_INFO_ORDERS: Mapping[str, Callable[[EntryInfo], tuple[float | str, ...]]] = {
+    "age": lambda info: (info.created, info.key),
+    "cost": lambda info: (-info.cost, info.key),
+    "saved": lambda info: (-info.saved, -info.cost, info.key),
+}
+_MANY = 100_000  # entries, from which `stats` lists a sample
+_TIME_TO_LIST = 0.5  # seconds
+SORTS = (*_FILE_ORDERS, *_INFO_ORDERS)
+
+
+def stats(cache: Cache, since: float = 0.0, *, exact: bool = False, progress: Progress | None = None) -> Stats:
+    """Entries and bytes, and what was counted since a time, in all and by function.
+
+    Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
+    """
+    files, share = sample(cache, exact=exact, progress=progress)
+    return stats_of(cache, files, share, since)
+
+
+class _Sums:
+    """What the entries of one function version come to; kept instead of a million entries."""
+
+    def __init__(self, item: StoredFile) -> None:
+        self.entries = self.size = self.used_ns = 0
+        self.smallest = item
+
+    def add(self, item: StoredFile) -> None:
+        self.entries += 1
+        self.size += item.size
+        self.used_ns = max(self.used_ns, item.used_ns)
+        if item.length < self.smallest.length:
+            self.smallest = item
+
+
+def stats_of(
+    cache: Cache, files: Iterable[StoredFile], share: Callable[[], float] = lambda: 1.0, since: float = 0.0
+) -> Stats:
+    """What `stats` says, of entries that are listed elsewhere; `share`, asked after, is their part of all entries."""
+    cache.flow.ledger.flush()
+    reading = ledger.read(cache.location, cache.flow.keys.look())
+    acts = activity.by_function(reading, since)
+    sums: dict[str, _Sums] = {}
+    for item in files:
+        if item.function_id not in sums:
+            sums[item.function_id] = _Sums(item)
+        sums[item.function_id].add(item)
+    looked_at = share()
+    names = names_of(cache, (found.smallest for found in sums.values()))
+    ids: dict[str, list[str]] = {name: [] for name in acts if name}
+    for function_id in sums:
+        ids.setdefault(names.get(function_id, UNKNOWN), []).append(function_id)
+    functions = [
+        FunctionStats(
+            **_counted(acts.get(name)),
+            name=name,
+            function_ids=tuple(sorted(own)),
+            entries=round(sum(sums[i].entries for i in own) / looked_at),
+            bytes=round(sum(sums[i].size for i in own) / looked_at),
+            last_used=max((sums[i].used_ns for i in own), default=0) / 1e9,
+        )
+        for name, own in ids.items()
+    ]
+    functions.sort(key=lambda function: (-function.bytes, function.name))
+    settings = cache.settings
+    return Stats(
+        **_counted(activity.of_all(reading, since)),
+        location=cache.location,
+        entries=sum(function.entries for function in functions),
+        bytes=sum(function.bytes for function in functions),
+        max_size=settings.max_size,
+        max_entries=settings.max_entries,
+        min_free=settings.min_free,
+        ttl=settings.ttl,
+        free=_free(cache.location),
+        since=max(since, reading.since),
+        looked_at=looked_at,
+        damaged_records=reading.damaged,
+        functions=tuple(functions),
+        in_flight=tuple(_in_flight(cache)) if looked_at == 1 else (),
+    )
+
+
+def sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[Iterator[StoredFile], Callable[[], float]]:
+    """The entries of all shards, or of as many as there is time for; and, to be asked after, which part that was."""
+    store = cache.flow.store
+    shards = store.shards()
+    is_large = not exact and usage.known_entries(store.root) > _MANY
+    if is_large:
+        # Keys are spread evenly, whatever the function. The generator of `random` is the program's: it may have a seed.
+        shards.sort(key=lambda _: os.urandom(8))
+    listed = 0
+
+    def entries() -> Iterator[StoredFile]:
+        nonlocal listed
+        deadline = time.monotonic() + _TIME_TO_LIST
+        for shard in shards:
+            yield from store.scan([shard])
+            listed += 1
+            if progress is not None:
+                progress(listed, len(shards))
+            if is_large and time.monotonic() > deadline:
+                return
+
+    return entries(), lambda: listed / len(shards) if shards else 1.0
+
+
+def _counted(activity: Activity | None) -> dict[str, Any]:
+    return {} if activity is None else {name: getattr(activity, name) for name in Activity.__slots__}
+
+
+def _free(location: str) -> int:
+    """Bytes that are free on the disk, where that can be told."""
+    while location and not os.path.isdir(location):
+        location = os.path.dirname(location)
+    try:
+        disk = os.statvfs(location)
+    except OSError as error:
+        pass_on(error)
+        return 0
+    except AttributeError:  # Windows
+        return 0
+    return disk.f_bavail * disk.f_frsize
+
+
+def periods(cache: Cache, since: float = 0.0) -> tuple[Period, ...]:
+    """What was counted, by hour, and by day what is older than a month; the earliest first."""
+    cache.flow.ledger.flush()
+    return activity.over_time(ledger.read(cache.location, cache.flow.keys.look()), since)
+
+
+def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
+    """The code versions of functions, those seen last first, each with what differs from the one before it."""
+    keyring, folder = cache.flow.keys.look(), cache.flow.store.functions
+    known, files = registry.read_all(folder, keyring), list(cache.flow.store.scan())
+    ids = None if selection is None else selected_ids(names_of(cache, files, known), selection)
+    gone = superseded(folder, keyring, known)
+    entries_of: dict[str, list[StoredFile]] = defaultdict(list)
+    for item in files:
+        entries_of[item.function_id].append(item)
+    found: list[VersionInfo] = []
+    before: dict[str, FunctionVersion] = {}
+    for version in sorted(known.values(), key=lambda version: version.first_seen):
+        previous = before.get(version.name)
+        before[version.name] = version
+        if ids is not None and version.function_id not in ids:
+            continue
+        own = entries_of[version.function_id]
+        found.append(
+            VersionInfo(
+                function=version.name,
+                function_id=version.function_id,
+                first_seen=version.first_seen,
+                python=version.python,
+                file=version.file,
+                entries=len(own),
+                bytes=sum(item.size for item in own),
+                superseded=gone.get(version.function_id, ""),
+                adopted=tuple(item.function_id for item in registry.read_adopted(folder, version.function_id, keyring)),
+                differences=() if previous is None else of_versions(previous, version, keyring),
+            )
+        )
+    return found[::-1]
+
+
+def _in_flight(cache: Cache) -> Iterator[InFlight]:
+    keyring = cache.flow.keys.look()
+    for path in cache.flow.store.claim_paths():
+        owner = owner_of(path, keyring)
+        if owner is not None and not owner.is_dead():
+            yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, owner.since_ns / 1e9)
+
+
+def entries(
+    cache: Cache, selection: Selection = None, *, sort: str = "used", limit: int | None = None
+) -> Iterator[EntryInfo]:
+    """The entries with what they say of themselves, the first `limit` of them in the order `sort`.
+
+    That is the latest "used" first, the greatest "size", "age" or "cost" first; the last two read all entries.
+    """
+    files, names = listing(cache)
+    return described(cache, select(files, selected_ids(names, selection)), names, sort=sort, limit=limit)
+
+
+def described(
+    cache: Cache, files: list[StoredFile], names: Mapping[str, str], *, sort: str = "used", limit: int | None = None
+) -> Iterator[EntryInfo]:
+    """What `entries` says, of some that were listed already; `names` are those of functions by id."""
+    found = sorted(files, key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
+    infos = (_info(cache, item, names.get(item.function_id, UNKNOWN)) for item in found)
+    there = (info for info in infos if info is not None)
+    return itertools.islice(sorted(there, key=_INFO_ORDERS[sort]) if sort in _INFO_ORDERS else there, limit)
+
+
+def _info(cache: Cache, item: StoredFile, name: str) -> EntryInfo | None:
+    """What one entry says of itself; None when it was removed meanwhile."""
+    try:
+        return _describe(item, name, inspect_entry(cache, item))
+    except Miss as miss:
+        return None if miss.reason == "absent" else _unreadable(item, name, miss)
+
+
+def _unreadable(item: StoredFile, name: str, miss: Miss) -> EntryInfo:
+    used = item.used_ns / 1e9
+    return EntryInfo(
+        item.key,
+        item.function_id,
+        name,
+        arguments="",
+        result="",
+        result_type="",
+        size=item.length,
+        created=used,
+        used=used,
+        expires=None,
+        cost=0.0,
+        python="",
+        path=item.path,
+        problem=f"{miss.reason}: {miss.detail}",
+    )
+
+
+def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
+    header, meta = inspection.header, inspection.meta
+    # Not used before it was made, which the blur of the time of use would make it.
+    is_new = 0 < header.created_ns - item.used_ns <= BLUR_NS
+    return EntryInfo(
+        key=item.key,
+        function_id=item.function_id,
+        function=str(meta.get("function", name)),
+        arguments=arguments_of(meta),
+        result=str(meta.get("result", "")),
+        result_type=str(meta.get("type", "")),
+        size=item.length,
+        created=header.created_ns / 1e9,
+        used=(header.created_ns if is_new else item.used_ns) / 1e9,
+        expires=None if header.expires_ns == NEVER else header.expires_ns / 1e9,
+        cost=header.cost_ns / 1e9,
+        python=str(meta.get("python", "")),
+        path=item.path,
+        uses=item.uses,
+        saved=(item.uses - 1) * header.cost_ns / 1e9,
+    )
+
+
+def details(cache: Cache, key: str) -> EntryDetails:
+    """Everything about the entry whose key starts with `key`; raises `Miss`, or `ConfigError` when several do."""
+    start = key.lower()
+    files, names = listing(cache, [start[:2]] if len(start) > 1 else None)
+    found = sorted((item for item in files if item.key.startswith(start)), key=lambda item: item.key)
+    if len(found) > 1:
+        some = ", ".join(item.key[: max(_SHOWN_DIGITS, len(key) + 4)] for item in found[:_SHOWN])
+        raise ConfigError(
+            f"{len(found)} keys start with {key!r:.80}; give more digits of one of {some}"
+            + (", ..." if len(found) > _SHOWN else ""),
+            setting="key",
+            value=key,
+        )
+    if not found:
+        raise Miss("absent", key=key, detail=f"no key starts with {key!r:.80}")
+    item = found[0]
+    name = names.get(item.function_id, UNKNOWN)
+    try:
+        inspection = inspect_entry(cache, item, buffers=True)
+    except Miss as miss:
+        if miss.reason == "absent":  # removed meanwhile
+            raise
+        return EntryDetails(_unreadable(item, name, miss), 0, 0, (), ())
+    return EntryDetails(
+        info=_describe(item, name, inspection),
+        stream_length=inspection.header.stream_length,
+        stream_raw_length=inspection.header.stream_raw_length,
+        buffers=tuple(BufferInfo(row.length, row.raw_length, row.codec != 0) for row in inspection.rows),
+        imports=tuple(imports_of(inspection.stream)),
+    )

@@ -1,0 +1,248 @@
+"""What a cache says of itself: frozen records, in base units (bytes, seconds, seconds since 1970)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcache.versions.differences import Difference
+
+_ENOUGH = 10  # calls
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove: `bytes` on disk.
+
+    `seconds` is what computing it took, where that is known.
+    """
+
+    entries: int
+    bytes: int
+    seconds: float = field(default=0.0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Recompressed:
+    """How many entries were packed anew, the bytes on disk that they took before and take now, and how many were left.
+
+    Those left are being computed anew, damaged or gone.
+    """
+
+    entries: int
+    before: int
+    after: int
+    skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An entry that `clear` or `evict` would remove, as names and sizes tell; `cost` is exact to a sixth."""
+
+    key: str
+    function: str
+    size: int
+    used: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What was counted of calls, by all processes; up to some seconds behind for those that run.
+
+    `saved_seconds` is what the results of hits took to compute, less the time that the hits took (every sixteenth is
+    timed). `store_seconds` is the time that storing took, `waited` are hits that another thread or process computed
+    meanwhile. `misses_by_reason` and `errors_by_kind` have the reasons of `Miss` and what kept results from being
+    stored.
+    """
+
+    hits: int = 0
+    misses: int = 0
+    waited: int = 0
+    stored: int = 0
+    saved_seconds: float = 0.0
+    computed_seconds: float = 0.0
+    hit_seconds: float = 0.0
+    store_seconds: float = 0.0
+    read_bytes: int = 0
+    written_bytes: int = 0
+    evicted: int = 0
+    evicted_bytes: int = 0
+    evicted_seconds: float = 0.0
+    misses_by_reason: Mapping[str, int] = field(default_factory=dict)
+    errors_by_kind: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The part of calls that hit; None when there were none."""
+        return self.hits / (self.hits + self.misses) if self.hits + self.misses else None
+
+    @property
+    def costs_more(self) -> bool:
+        """Whether caching took more time than it saved, in enough calls to say so."""
+        if self.hits + self.misses < _ENOUGH or not self.misses:
+            return False
+        compute = self.computed_seconds / self.misses
+        handle = max(self.hit_seconds / max(self.hits, 1), self.store_seconds / max(self.stored, 1))
+        return self.saved_seconds < self.store_seconds and compute < handle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period(Activity):
+    """What was counted in an hour or, long ago, a day that began at `start` (seconds since 1970)."""
+
+    start: float
+    functions: Mapping[str, Activity] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionStats(Activity):
+    """One cached function, all its code versions together. `name` is "?" for results whose function is not known.
+
+    `bytes` is the room on disk, `last_used` 0 for a function without entries.
+    """
+
+    name: str
+    function_ids: tuple[str, ...]
+    entries: int
+    bytes: int
+    last_used: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionInfo:
+    """One code version of a cached function.
+
+    `superseded` says why the code on disk is another one; it is empty where it is the same, or where that cannot be
+    told. `adopted` are the ids of versions whose results count as this one's, `differences` those from the version seen
+    before.
+    """
+
+    function: str
+    function_id: str
+    first_seen: float
+    python: str
+    file: str
+    entries: int
+    bytes: int
+    superseded: str
+    adopted: tuple[str, ...]
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A computation under way: its function, the process that computes it, and since when (seconds since 1970)."""
+
+    function: str
+    host: str
+    pid: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats(Activity):
+    """A cache directory at a glance, from names, sizes and what was counted since `since` (seconds since 1970).
+
+    `looked_at` is the part of the directory that was listed: below 1 the numbers of entries and bytes by function are
+    estimates, as that part is a random sample. `free` is the room that is left on the disk. `damaged_records` counts
+    what could not be read of the counters.
+    """
+
+    location: str
+    entries: int
+    bytes: int
+    max_size: int
+    max_entries: int | None
+    min_free: float
+    ttl: float | None
+    free: int
+    since: float
+    looked_at: float
+    damaged_records: int
+    functions: tuple[FunctionStats, ...]
+    in_flight: tuple[InFlight, ...]
+
+
+def as_plain(found: Activity) -> dict[str, Any]:
+    """The fields of a record for JSON, with what follows from them: rates, and whether a function costs more."""
+    plain = {**asdict(found), "hit_rate": found.hit_rate}
+    if isinstance(found, Stats):
+        plain["functions"] = [{**as_plain(item), "costs_more": item.costs_more} for item in found.functions]
+    return plain
+
+
+@dataclass(frozen=True, slots=True)
+class EntryInfo:
+    """One entry, as its authenticated header and meta part describe it; `problem` says why they cannot be read.
+
+    `size` is the file's length. `saved` is the seconds that its noted uses would have taken: at least that, since a use
+    is noted once a minute at most.
+    """
+
+    key: str
+    function_id: str
+    function: str
+    arguments: str
+    result: str
+    result_type: str
+    size: int
+    created: float
+    used: float
+    expires: float | None
+    cost: float
+    python: str
+    path: str
+    uses: int = 1
+    saved: float = 0.0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BufferInfo:
+    """One out-of-band buffer of an entry: bytes as stored and as used, and whether it is compressed."""
+
+    length: int
+    raw_length: int
+    compressed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDetails:
+    """One entry in depth. `imports` are the names that unpickling it would import; nothing was unpickled.
+
+    Of an entry with a `problem` nothing is known but what `info` says.
+    """
+
+    info: EntryInfo
+    stream_length: int
+    stream_raw_length: int
+    buffers: tuple[BufferInfo, ...]
+    imports: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An entry that is not usable: where it lies, the miss it is, and the check that failed."""
+
+    path: str
+    key: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The outcome of checking every tag and digest.
+
+    `leftovers` counts the claim files of killed processes that were removed; without `repair` none are looked for.
+    """
+
+    checked: int
+    bytes: int
+    problems: tuple[Problem, ...]
+    leftovers: int
+    removed: Removed

@@ -1,0 +1,1 @@
+"""What a call is: its arguments, bound and encoded, become a key."""

@@ -1,0 +1,138 @@
+"""A digest of each argument of a call, kept with its result so that `explain` can tell which one differs.
+
+After the function has run they tell as well which argument it changed.
+
+The digests that entries hold are made with the signing key: somebody who has only the entries cannot try out which
+password gives one.
+"""
+
+from __future__ import annotations
+
+import time
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.errors import ChangedArgumentWarning
+from pcache.keys.encoder import encode, encode_short, nesting_with
+from pcache.keys.nesting import size_of
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import is_exactly
+from pcache.system.notices import warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pcache.keys.binder import Binder
+    from pcache.keys.encoder import LargeContents
+
+_LIMIT = 256 << 10  # bytes of stream
+_CONTEXT = b"pcache argument\x00"
+_SHOWN_DIGITS = 16
+_PLAIN = frozenset((bool, int, float, type(None)))
+# What no call changes, or what would show in the code.
+_FIXED = _PLAIN | {complex, str, bytes, range, type, FunctionType, BuiltinFunctionType, ModuleType}
+_MANY = 1000  # members of a tuple, or pairs, that are looked at one by one
+_SMALL = 64 << 10  # bytes that are looked at again whatever the run took; more if that is a small part of it
+_ALWAYS = 3  # looks that are taken in any case
+_SHARE = 32  # part of the run and of what a miss takes, which the looks after these may take
+_MISS_NS = 200_000
+
+
+def digests_of(arguments: Iterable[tuple[str, Any]], large: LargeContents) -> dict[str, bytes]:
+    """Digests of values that have a key, by name. What was hashed for the key, in `large`, is not hashed again.
+
+    Long text and the like, of more than 256 KiB, would have to be: it has none and stands as empty bytes.
+    """
+    return {name: _digest(value, large) for name, value in arguments}
+
+
+def _digest(value: Any, large: LargeContents) -> bytes:
+    cls = type(value)
+    # The cheaper way to the same.
+    if is_exactly(value, _PLAIN) or ((cls is str or cls is bytes) and len(value) < _LIMIT):
+        chunks: Sequence[Any] | None = encode(value)
+    else:
+        chunks = encode_short(value, large, _LIMIT)
+    return b"" if chunks is None else blake3(b"".join(chunks)).digest()
+
+
+def signed(digests: Mapping[str, bytes], key: bytes) -> dict[str, str]:
+    """The digests as an entry holds them: made with its signing key, 16 hexadecimal digits each."""
+    return {
+        name: blake3(_CONTEXT + digest, key=key).hexdigest()[:_SHOWN_DIGITS] if digest else ""
+        for name, digest in digests.items()
+    }
+
+
+class Watch:
+    """Looks whether a function changes its arguments, as one that draws from a generator or fits a model does.
+
+    Nothing is wrong with the result, which is that of the values before: but a hit changes nothing, and who calls again
+    with the same object calls with another value. A look takes as long as making the argument's part of the key.
+    """
+
+    def __init__(self, name: str, binder: Binder) -> None:
+        self._name = name
+        self._names = binder.names
+        self._collected = [form.startswith("**") for form in binder.form]
+        self._looks = self._took_ns = 0
+
+    def look(self, values: Sequence[Any], digests: Mapping[str, bytes], large: LargeContents, cost_ns: int) -> None:
+        """Compare arguments with their digests of before the run, which took `cost_ns`; warn of those that differ."""
+        if self._looks >= _ALWAYS and self._took_ns * _SHARE > cost_ns + _MISS_NS:
+            return
+        started = time.perf_counter_ns()
+        limit = max(_SMALL, cost_ns // _SHARE)  # hashing takes less than a nanosecond a byte
+        for name, value, collected in zip(self._names, values, self._collected, strict=True):
+            if digests[name] and _may_change(tuple(value) if collected else value):
+                now, error = attempt(_digest_again, value, large, limit)
+                if error is None and now != digests[name]:
+                    self._say(name, value)
+        self._took_ns = time.perf_counter_ns() - started
+        self._looks += 1
+
+    def _say(self, name: str, value: Any) -> None:
+        warn_once(
+            (self._name, "changed", name),
+            f"{self._name} changes its argument {name!r}, a {type(value).__qualname__}: the next run sees other values,"
+            " and a hit changes nothing. Change a copy of it, or pass what it is made of, such as a seed.",
+            ChangedArgumentWarning,
+        )
+
+
+def _may_change(value: Any) -> bool:
+    """Whether a call can change a value: not numbers, text, code, and tuples of such."""
+    cls = type(value)
+    if cls is tuple or cls is frozenset:
+        return len(value) <= _MANY and any(map(_may_change, value))
+    return cls not in _FIXED
+
+
+def _digest_again(value: Any, before: LargeContents, limit: int) -> bytes:
+    """The digest of a value as it is now; raises for one that it would take long to read."""
+    nesting = nesting_with(_Again(before, limit))
+    nesting.limit, nesting.straight = limit, True
+    return blake3(b"".join(encode(value, nesting))).digest()
+
+
+class _Large(Exception):
+    """Something that is too large to be read again."""
+
+
+class _Again(dict[tuple[int, str], tuple[object, Any]]):
+    """In the place of what was found out about large contents before: all is to be read again, if it is not large."""
+
+    def __init__(self, before: LargeContents, limit: int) -> None:
+        super().__init__()
+        self._before, self._limit = before, limit
+
+    def __contains__(self, known: object) -> bool:
+        if super().__contains__(known):
+            return True
+        if known in self._before:
+            size = size_of(self._before[known][0])
+            if size is None or size > self._limit:
+                raise _Large
+        return False

@@ -1,0 +1,350 @@
+"""Which function says what stands for an object in keys.
+
+Asked for in this order, along the bases of the object's class, the class itself first: what `register_key` was given,
+the class' own `__pcache_key__`, and then the reducers that pcache brings. Reducers for libraries are found by the names
+of types and live in modules that are loaded when an object of such a library is first met.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from pcache.errors import ConfigError
+from pcache.keys.file import noting
+from pcache.objects.cached_state import memos_of, without
+from pcache.objects.class_memo import ByClass
+from pcache.objects.culprit import attempt, described
+from pcache.objects.extra_state import (
+    added,
+    author_beyond,
+    author_of,
+    is_in_table,
+    is_same_author,
+    party_of,
+    reduced_with,
+    takes_attributes,
+)
+from pcache.objects.lookup import bases_of, full_name, member, members_of, module_of, qualname_of
+from pcache.objects.path_holders import tell_of_files
+from pcache.objects.summary import summarize_value
+from pcache.objects.user_code import is_user_code
+from pcache.system.fork import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.keys.encoder import Encoder
+
+    Reducer = Callable[[Any, Encoder], object]
+
+T = TypeVar("T")
+K = TypeVar("K")
+
+_PROTOCOL = 5
+FILES = "files"  # what an encoder notes of a value: the files that its key was read from
+FINGERPRINT = "fingerprint"  # and that of its code
+
+# `resolved` remembers the outcome for each exact type, by its id.
+resolved: ByClass[Reducer | None] = ByClass()
+# Classes stand by their ids here, since one may have no hash.
+_registered: dict[int | str, tuple[type | str, Reducer]] = {}  # by users, the latest last
+_by_type: dict[int, tuple[type, Reducer]] = {}
+_by_name: dict[str, Reducer] = {}
+_by_base_name: dict[str, Reducer] = {}
+_by_shape: list[tuple[Callable[[type], bool], Reducer]] = []
+_libraries: dict[str, str] = {}  # top-level package: the module with its reducers
+# Modules whose iterators are nothing but that.
+_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
+
+
+@overload
+def register_key(target: type[T]) -> Callable[[Callable[[T], K]], Callable[[T], K]]: ...
+@overload
+def register_key(target: str) -> Callable[[Callable[[Any], K]], Callable[[Any], K]]: ...
+@overload
+def register_key(target: type[T], function: Callable[[T], K]) -> Callable[[T], K]: ...
+@overload
+def register_key(target: str, function: Callable[[Any], K]) -> Callable[[Any], K]: ...
+def register_key(target: type | str, function: Callable[[Any], object] | None = None) -> Any:
+    """Have `function(value)` stand for values of a class, and of its subclasses, in the keys of all functions.
+
+    For classes that are not yours; in one of your own, define `__pcache_key__()`. `target` is the class, or its full
+    name, so that the library need not be imported for it. What the function returns must have a key itself. Its code is
+    part of the key, so that editing it computes anew. Without a function this is a decorator. Of two registrations for
+    one class the later counts; register before the first cached call. Raises `ConfigError` for anything but a class or
+    name, and a callable.
+
+    >>> import fractions, pcache
+    >>> @pcache.register_key(fractions.Fraction)
+    ... def rounded(value):
+    ...     return round(float(value), 6)
+    >>> _ = pcache.register_key("psycopg.Connection", lambda connection: connection.info.dsn)
+    """
+    if not isinstance(target, (type, str)):
+        raise ConfigError(
+            f"register_key() takes a class, or the full name of one such as 'psycopg.Connection', not"
+            f" {summarize_value(target)}",
+            setting="register_key",
+            value=target,
+        )
+    if isinstance(target, str) and not ("." in target and all(map(str.isidentifier, target.split(".")))):
+        raise ConfigError(
+            f"register_key({target!r}): give the full name of a class with its module, such as 'psycopg.Connection';"
+            " a class of the main program is passed itself",
+            setting="register_key",
+            value=target,
+        )
+    if function is None:
+        return lambda decorated: register_key(target, decorated)
+    if not callable(function):
+        raise ConfigError(
+            f"register_key({_title(target)}): {summarize_value(function)} is not callable; it takes a function of one"
+            " value, which returns what stands for it",
+            setting="register_key",
+            value=function,
+        )
+
+    @once_a_call
+    def reduce(value: Any, encoder: Encoder) -> object:
+        key = _said(function, (value,), value, encoder, f"the function registered for {_title(target)}")
+        # The function is written with its code: two that say the same of different things must not be mixed up.
+        return _with_code_of(value, (function, key))
+
+    place = target if isinstance(target, str) else id(target)
+    _registered.pop(place, None)
+    _registered[place] = target, reduce
+    resolved.clear()
+    return function
+
+
+def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool = False) -> None:
+    """Have `reducer(obj, encoder)` give what stands for objects of `target` in keys.
+
+    A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class unless `subclasses` is set. A
+    reducer returns any value that has a key, or NotImplemented for "as pickle does".
+    """
+    if isinstance(target, str):
+        (_by_base_name if subclasses else _by_name)[target] = reducer
+    else:
+        _by_type[id(target)] = target, reducer
+    resolved.clear()
+
+
+def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
+    """Have `reducer` asked first for objects of all classes of a shape, other than those that users said something of.
+
+    What it returns NotImplemented for is written as without it.
+    """
+    _by_shape.append((has_shape, reducer))
+    resolved.clear()
+
+
+def once_a_call(reducer: Reducer) -> Reducer:
+    """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
+
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        return encoder.once(obj, lambda: reducer(obj, encoder), "reduced")
+
+    return reduce
+
+
+def register_library(package: str, module: str) -> None:
+    """Have `module` loaded, which registers reducers, when an object of a class from `package` is first met."""
+    _libraries[package] = module
+
+
+def resolve(cls: type) -> Reducer | None:
+    """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
+    reducer = declared = _declared(cls)
+    if declared is None:
+        reducer = _shaped(cls, _brought(cls))
+    return resolved.keep(cls, reducer)
+
+
+def _shaped(cls: type, reducer: Reducer | None) -> Reducer | None:
+    """A reducer for objects of a class after those of the shapes that it has."""
+    for has_shape, first in _by_shape:
+        if has_shape(cls):
+            reducer = partial(in_turn, first, reducer)
+    return reducer
+
+
+def in_turn(first: Reducer, second: Reducer | None, obj: Any, encoder: Encoder) -> object:
+    """What one reducer says of an object, or else another one."""
+    content = first(obj, encoder)
+    return second(obj, encoder) if content is NotImplemented and second is not None else content
+
+
+def _brought(cls: type) -> Reducer | None:
+    """What pcache itself brings for a class."""
+    reducer: Reducer | None = None
+    for base in bases_of(cls):
+        module = _libraries.get(module_of(base).partition(".")[0])
+        if module is not None:
+            with whole:
+                __import__(module)
+    if exact := _by_name.get(full_name(cls)):
+        reducer = _extended(exact, cls, cls)
+    for base in bases_of(cls):
+        if reducer is None and id(base) in _by_type:
+            reducer = _by_type[id(base)][1]
+        if reducer is None and (of_base := _by_base_name.get(full_name(base))):
+            reducer = _extended(of_base, cls, cls if is_same_author(base, cls) else base)
+    if reducer is None and any("__next__" in members_of(base) and _is_iterator(base) for base in bases_of(cls)):
+        reducer = _refuse_iterator
+    if reducer is None and (author_of(cls) is not None or not _has_hash(cls)):
+        reducer = _as_pickled
+    if reducer in (None, _as_pickled) and memos_of(cls) is not None:
+        reducer = _without_memos
+    if reducer is None and party_of(cls) not in ("", "python"):
+        reducer = _first_look
+    return reducer
+
+
+def _is_iterator(cls: type) -> bool:
+    return module_of(cls) in _ITERATORS
+
+
+def _has_hash(cls: type) -> bool:
+    """Whether pickle can look a class up in its tables: a metaclass may make that impossible."""
+    return type(cls) is type or attempt(hash, cls)[1] is None
+
+
+class Reduced(tuple[Any, ...]):
+    """What pickle writes in the place of an object, with what it would drop."""
+
+    __slots__ = ()
+
+
+def _as_pickled(obj: Any, _encoder: Encoder) -> object:
+    """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
+    cls = type(obj)
+    author = author_of(cls)
+    if is_in_table(cls):
+        return NotImplemented
+    if author is None:
+        reduced = obj.__reduce_ex__(_PROTOCOL)
+        return Reduced(reduced) if type(reduced) is tuple else NotImplemented
+    reduced, found, is_named = reduced_with(obj, author, _PROTOCOL)
+    if not isinstance(reduced, tuple):
+        return (cls, reduced, found) if found else NotImplemented
+    if not found and (is_named or author.base is cls):
+        return Reduced(reduced)
+    make, arguments, state, *rest = (*reduced, None)[: max(len(reduced), 3)]
+    return Reduced((make, arguments, (cls, state, found), *rest))
+
+
+def _without_memos(obj: Any, encoder: Encoder) -> object:
+    """An object as pickle takes it, without what it remembers of itself."""
+    cls = type(obj)
+    memos = memos_of(cls)
+    filled = memos.filled(obj) if memos else {}
+    content = NotImplemented if author_of(cls) is None else _as_pickled(obj, encoder)
+    if not filled:
+        return content
+    reduced: Any = obj.__reduce_ex__(_PROTOCOL) if content is NotImplemented else content
+    if type(reduced) not in (tuple, Reduced):
+        return content
+    make, *parts = reduced
+    return Reduced((make, *(without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
+
+
+def _first_look(obj: Any, _encoder: Encoder) -> object:
+    """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
+    resolved.keep(type(obj), _shaped(type(obj), None))
+    attempt(tell_of_files, obj)
+    return NotImplemented
+
+
+AS_PICKLED = frozenset((_as_pickled, _without_memos, _first_look))  # they write what pickle says, all in all
+
+
+def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
+    """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself.
+
+    None for a class that says itself what it is reduced to.
+    """
+    beyond = cls.__mro__[: cls.__mro__.index(base)]
+    if any("__reduce__" in vars(one) or "__reduce_ex__" in vars(one) for one in beyond):
+        return None
+    if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
+        return reducer
+    author = author_beyond(cls, base)
+
+    def reduce(obj: Any, encoder: Encoder) -> object:
+        content = reducer(obj, encoder)
+        if content is NotImplemented:
+            return _as_pickled(obj, encoder)
+        found = added(obj, author)
+        if not found and not is_user_code(type(obj)):
+            return content
+        return _with_code_of(obj, (content, found) if found else (content,))
+
+    return reduce
+
+
+def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
+    raise TypeError("reading an iterator uses it up, which a hit would not do; pass a list or tuple of its items")
+
+
+def is_replaced(value: object) -> bool:
+    """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
+    reducer = _declared(type(value)) or _brought(type(value))
+    return (
+        reducer is not None
+        and reducer not in AS_PICKLED
+        and reducer.__module__.startswith((__name__, f"{__package__}.reducers"))
+    )
+
+
+def _declared(cls: type) -> Reducer | None:
+    """What users said of the nearest base of a class."""
+    own = member(cls, "__pcache_key__")
+    own = callable(own) or type(own) is classmethod
+    for base in bases_of(cls):
+        for target, reducer in reversed(_registered.values()):
+            if target is base or (type(target) is str and (target == full_name(base) or _found(target) is base)):
+                return reducer
+        if own and "__pcache_key__" in members_of(base):
+            return _own_key
+    return None
+
+
+@once_a_call
+def _own_key(obj: Any, encoder: Encoder) -> object:
+    return _with_code_of(obj, (_said(obj.__pcache_key__, (), obj, encoder, "its __pcache_key__"),))
+
+
+def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Encoder, what: str) -> object:
+    """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
+    found, error = attempt(noting, function, *args)
+    if error is not None:
+        raise TypeError(f"{what} raised {described(error)}") from error
+    key, files = found
+    if files:
+        encoder.once(value, lambda: files, FILES)
+    return key
+
+
+def _with_code_of(value: object, content: tuple[object, ...]) -> object:
+    """What was said of a value, with its class if that is the user's: a method of it may be what a function calls."""
+    cls = type(value)
+    return (cls, *content) if is_user_code(cls) or "<" in qualname_of(cls) else content
+
+
+def _title(target: type | str) -> str:
+    return repr(target) if isinstance(target, str) else qualname_of(target)
+
+
+def _found(name: str) -> object:
+    """What a full name means in the modules that are loaded: classes are often defined elsewhere than documented."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(parts[:count]))
+        if found is not None:
+            for part in parts[count:]:
+                found, _ = attempt(getattr, found, part, None)  # a package may look it up only when asked
+            return found
+    return None

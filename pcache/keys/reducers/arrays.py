@@ -1,0 +1,132 @@
+"""numpy: arrays and scalars by dtype, shape and elements in C order.
+
+Memory layout does not count: C or Fortran order, strides, the array below a view, writability.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.keys.dispatch import once_a_call, register_reducer
+from pcache.objects.extra_state import is_twin
+
+if TYPE_CHECKING:
+    from pcache.keys.encoder import Encoder
+
+_PADDED_LONG_DOUBLE = not hasattr(os, "uname") or os.uname().machine in ("x86_64", "i686")
+_FOREIGN = 2  # numpy.dtype.isbuiltin of a type that another package brought
+_BLOCK = 1 << 20  # bytes of an array that are put in order at a time
+
+
+def _array(array: Any, encoder: Encoder) -> object:
+    dtype = array.dtype
+    if dtype.names is not None:
+        # Field by field: the padding between the fields of a structured array is not part of its value.
+        return (
+            _dtype(dtype),
+            array.shape,
+            encoder.once(array, lambda: [array[name] for name in dtype.names], "fields"),
+        )
+    if dtype.hasobject or dtype.kind == "T":
+        return (_dtype(dtype), array.shape, array.ravel().tolist())
+    return (_dtype(dtype), array.shape, encoder.once(array, lambda: content_digest(array)))
+
+
+@once_a_call
+def _subclass(array: Any, encoder: Encoder) -> object:
+    """A matrix, record or text array as the array that it is: reshaping and indexing them mean something else."""
+    return _array(array.view(sys.modules["numpy"].ndarray), encoder)
+
+
+def _dtype(dtype: Any) -> object:
+    if dtype.metadata is not None:
+        return ("metadata", dict(dtype.metadata), _kind(dtype))
+    return _kind(dtype)
+
+
+def _kind(dtype: Any) -> object:
+    if dtype.subdtype is not None:
+        return (_dtype(dtype.subdtype[0]), dtype.subdtype[1])
+    if dtype.names is not None:
+        fields = [(name, _dtype(dtype.fields[name][0]), *dtype.fields[name][1:]) for name in dtype.names]
+        plain = dtype.type.__name__ == "void"  # else the elements are records, whose fields are attributes
+        content = (dtype.itemsize, fields, *(["aligned"] if dtype.isalignedstruct else []))
+        return content if plain else (*content, dtype.type)
+    if dtype.kind == "T":
+        return (dtype.str, dtype.coerce, getattr(dtype, "na_object", ...))
+    if dtype.kind in "iufc" and is_twin(dtype):
+        return (dtype.str, dtype.char)  # two C types of one size, such as long and long long
+    # Dtypes of other packages, such as float8 and int4, may share one text.
+    return (dtype.str, dtype.name) if dtype.isbuiltin == _FOREIGN else dtype.str
+
+
+def content_digest(array: Any) -> str:
+    """BLAKE3, in hexadecimal, of the elements in C order: in place, or where they lie otherwise block by block."""
+    if array.dtype.char in "gG" and _PADDED_LONG_DOUBLE:
+        # Six of the sixteen bytes of an 80-bit float may hold anything.
+        parts = array.flatten().view("u1").reshape(-1, 16)
+        parts[:, 10:] = 0
+        return blake3(parts).hexdigest()
+    if array.flags.c_contiguous:
+        return blake3(array.reshape(-1).view("u1") if array.size else b"").hexdigest()
+    hasher = blake3()
+    raw = array.view(f"V{array.itemsize}").flat  # as bytes: other dtypes are put into the machine's order here
+    elements = max(1, _BLOCK // array.itemsize)
+    for start in range(0, array.size, elements):
+        hasher.update(raw[start : start + elements].tobytes())
+    return hasher.hexdigest()
+
+
+def _scalar(scalar: Any, encoder: Encoder) -> object:
+    """A numpy scalar by dtype and value: as an array without dimensions, which leaves padding out."""
+    content = _array(scalar.reshape(()), encoder)
+    if isinstance(scalar, (str, bytes)) and scalar[-1:] in ("\0", b"\0"):  # arrays drop zeros at the end
+        return (content, len(scalar))
+    return content
+
+
+def _dtype_itself(dtype: Any, _encoder: Encoder) -> object:
+    """A dtype as pickle has it, and one that shares its pickle with another C type by both."""
+    return (dtype.str, dtype.char, dtype.metadata) if dtype.kind in "iufc" and is_twin(dtype) else NotImplemented
+
+
+@once_a_call
+def _masked(array: Any, _encoder: Encoder) -> object:
+    """A masked array without what lies below its mask.
+
+    An array without a mask differs from one whose mask is all false: `a.mask[0]` tells. So does a fill value that was
+    never asked for differ from an equal one, which `a.astype()` hands on.
+    """
+    if array.dtype.names is not None:
+        data: object = [array[name] for name in array.dtype.names]
+    elif array.mask.any():
+        data = array.data[~array.mask]
+    else:
+        data = array.data
+    mask = None if array._mask is sys.modules["numpy"].ma.nomask else array.mask
+    content = (array.shape, array.baseclass, data, mask, array._fill_value, array.hardmask)
+    return (_dtype(array.dtype), *content, _rest(array))
+
+
+def _rest(array: Any) -> object:
+    """What else a masked array carries along."""
+    return [array._optinfo, array._basedict] if array._optinfo or array._basedict else []
+
+
+register_reducer("numpy.dtype", _dtype_itself, subclasses=True)
+register_reducer("numpy.ma.MaskedArray", _masked)
+register_reducer("numpy.ma.core.MaskedArray", _masked)
+for _name in ("numpy.ndarray", "numpy.memmap"):
+    register_reducer(_name, _array)
+for _name in ("numpy.matrix", "numpy.rec.recarray", "numpy.recarray", "numpy.char.chararray"):
+    register_reducer(_name, _subclass)
+_SCALARS = (
+    "bool_ bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 longlong ulonglong float16 float32 float64 longdouble"
+    " complex64 complex128 clongdouble datetime64 timedelta64 str_ bytes_ void"
+)
+for _name in _SCALARS.split():
+    register_reducer(f"numpy.{_name}", _scalar)

@@ -1,0 +1,85 @@
+"""Types of Python's own whose pickle says too much, too little, or nothing."""
+
+from __future__ import annotations
+
+import gc
+from pickle import PickleBuffer
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.errors import Uncached
+from pcache.keys.dispatch import register_reducer
+from pcache.objects.culprit import attempt
+from pcache.objects.library_names import instance
+from pcache.objects.lookup import MOCKED
+
+if TYPE_CHECKING:
+    from pcache.keys.encoder import Encoder
+
+
+def _path(path: Any, _encoder: Encoder) -> object:
+    """A path by its text: from Python 3.13 on, its pickle remembers how it was put together."""
+    return str(path)
+
+
+def _zone(zone: Any, _encoder: Encoder) -> object:
+    """A time zone by its name; its pickle remembers whether it came from a cache.
+
+    One that was read from a file may bear any name, or none: it has no pickle, and no key.
+    """
+    _, error = attempt(zone.__reduce__)
+    return NotImplemented if error is not None or zone.key is None else zone.key
+
+
+def _memory(view: memoryview, encoder: Encoder) -> object:
+    """A memoryview by its elements in C order, not by the object below, of which it may be a part."""
+    if "O" in view.format:
+        raise TypeError("its elements are references to objects")
+
+    def digest() -> str:
+        return blake3(PickleBuffer(view).raw() if view.c_contiguous else view.tobytes()).hexdigest()
+
+    return (view.format, view.shape, view.readonly, encoder.once(view, digest))
+
+
+def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Encoder) -> object:
+    """A read-only view of a mapping by that mapping, which is all that it refers to."""
+    return gc.get_referents(proxy)[0]
+
+
+def _match(match: Any, _encoder: Encoder) -> object:
+    """What a pattern found, by the pattern, the text and where in it everything lies."""
+    return (match.re, match.string, match.pos, match.endpos, match.regs, match.lastindex, match.lastgroup)
+
+
+def _generator(generator: Any, _encoder: Encoder) -> object:
+    """A generator by its state; the hidden one of a package by its name, as functions that draw from it count."""
+    place = instance(generator)
+    return NotImplemented if place is None else place.content()
+
+
+def _dict_view(view: Any, _encoder: Encoder) -> object:
+    """`d.keys()`, `d.values()` and `d.items()` by the dict, which they give access to."""
+    return view.mapping
+
+
+def _mock(_mock: Any, _encoder: Encoder) -> object:
+    """A mock stands for something else only while a test runs: what is computed with one must not outlive that."""
+    raise Uncached(MOCKED)
+
+
+for _name in ("pathlib.PurePath", "pathlib._local.PurePath"):
+    register_reducer(_name, _path, subclasses=True)
+register_reducer("zoneinfo.ZoneInfo", _zone)
+register_reducer("re.Match", _match)
+register_reducer("random.Random", _generator)
+register_reducer("numpy.random.mtrand.RandomState", _generator)
+register_reducer(memoryview, _memory)
+register_reducer(MappingProxyType, _proxy)
+for _name in ("dict_keys", "dict_values", "dict_items"):
+    register_reducer(f"builtins.{_name}", _dict_view, subclasses=True)
+for _name in ("unittest.mock", "mock.mock"):
+    register_reducer(f"{_name}.NonCallableMock", _mock, subclasses=True)
+    register_reducer(f"{_name}._Call", _mock, subclasses=True)

@@ -1,0 +1,44 @@
+"""Functions that numba compiles: what they are made of, not what was compiled of them so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pcache.keys.dispatch import register_reducer
+
+if TYPE_CHECKING:
+    from pcache.keys.encoder import Encoder
+
+_SIGNATURES = ("sigs", "siglist", "typesigs")
+
+
+def _compiled(function: Any, _encoder: Encoder) -> object:
+    """The function, its options, and the signatures that it takes if it takes no others.
+
+    Numba pickles them with a number that each process draws anew, and, where any signature will do, with those that
+    were met. Signatures are told by their text, as numba itself tells its types.
+    """
+    state = dict(function._reduce_states())
+    open_to_others = state.get("can_compile", state.get("is_dynamic", not state.get("frozen", True)))
+    for name in _SIGNATURES:
+        found = state.pop(name, None)
+        if found is not None and not open_to_others:
+            state[name] = [str(signature) for signature in found]
+    state.pop("uuid", None)
+    return (type(function), sorted(state.items()))
+
+
+def _callback(function: Any, _encoder: Encoder) -> object:
+    """A function for C; it has no pickle, and an address."""
+    return (function._pyfunc, str(function._sig), function._compiler.targetoptions)
+
+
+def _jitclass(kind: Any, _encoder: Encoder) -> object:
+    """What stands behind a class that numba compiles; its name has an address in it."""
+    fields = [(name, str(field)) for name, field in kind.struct.items()]
+    return (kind.class_name, fields, kind.jit_methods, kind.jit_props, kind.jit_static_methods)
+
+
+register_reducer("numba.core.ccallback.CFunc", _callback)
+register_reducer("numba.core.types.misc.ClassType", _jitclass)
+register_reducer("numba.core.serialize.ReduceMixin", _compiled, subclasses=True)

@@ -1,0 +1,33 @@
+"""Pillow: images by mode, size, palette, pixels and what they say of themselves, not by the file they came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.keys.dispatch import register_reducer
+
+if TYPE_CHECKING:
+    from pcache.keys.encoder import Encoder
+
+
+def _image(image: Any, encoder: Encoder) -> object:
+    """An image once it is loaded, which an opened one is by being looked at.
+
+    Besides pixels its class counts, which says the format of the file, its `info` (transparency, resolution, profiles),
+    TIFF's tags and JPEG's quantization.
+    """
+    if not type(image).__module__.startswith("PIL."):  # another package's class may know more
+        return NotImplemented
+    if getattr(image, "is_animated", False):
+        # Looking at the others would move it, and Pillow keeps traces of where an image was.
+        raise TypeError("it has several frames; pass a copy() of one, or the file as pcache.File")
+    image.load()
+    palette = image.palette and (image.palette.mode, image.getpalette(image.palette.mode))
+    tags = dict(getattr(image, "tag_v2", None) or {})
+    digest = encoder.once(image, lambda: blake3(image.tobytes()).hexdigest())
+    return (image.mode, image.size, palette, digest, dict(image.info), tags, getattr(image, "quantization", None))
+
+
+register_reducer("PIL.Image.Image", _image, subclasses=True)

@@ -1,0 +1,90 @@
+"""polars: frames and series by names, types and values; neither chunks nor what lies below missing values counts.
+
+Every column is taken apart into series without missing values, which polars writes in one form only.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from pcache.keys.dispatch import once_a_call, register_reducer
+
+if TYPE_CHECKING:
+    from pcache.keys.encoder import Encoder
+
+
+@once_a_call
+def _frame(frame: Any, _encoder: Encoder) -> object:
+    return (frame.shape, frame.get_columns())
+
+
+def _series(series: Any, encoder: Encoder) -> object:
+    if type(series.dtype).__name__ == "Object":
+        return (series.name, "Object", series.to_list())
+    return (series.name, series.dtype, len(series), encoder.once(series, lambda: _digest(series)))
+
+
+def _lazy(_frame: object, _encoder: Encoder) -> object:
+    """Refuse a query: what it reads can change while the query stays the same."""
+    raise TypeError("a LazyFrame is a query, and what it reads may change; pass what collect() returns")
+
+
+def _digest(series: Any) -> str:
+    hasher = blake3()
+    _feed(hasher, series)
+    return hasher.hexdigest()
+
+
+def _feed(hasher: Any, series: Any) -> None:
+    """Hash places of missing values, then the others; each part begins with its length or with a fixed number."""
+    polars: Any = sys.modules["polars"]
+    kind = type(series.dtype).__name__
+    hasher.update(f"{kind} {len(series)} {series.null_count()};".encode())
+    if series.null_count() and kind != "Null":
+        _write(hasher, series.is_null().cast(polars.UInt8))
+        series = series.drop_nulls()
+    if kind in ("Categorical", "Enum", "Decimal"):
+        series = series.cast(polars.String)
+        kind = "String"
+    if kind == "String":
+        _write(hasher, series.str.len_bytes())
+        hasher.update((series.str.join("").item() if len(series) else "").encode())
+    elif kind == "Binary":
+        _write(hasher, series.bin.size())
+        hasher.update(b"".join(series.to_list()))
+    elif kind == "Struct":
+        for field in series.struct.fields:
+            _feed(hasher, series.struct.field(field))
+    elif kind == "Array":
+        _feed(hasher, series.explode() if series.dtype.size else series[:0].explode())
+    elif kind == "List":
+        lengths = series.list.len()
+        _write(hasher, lengths)
+        _feed(hasher, series.filter(lengths > 0).explode())
+    elif kind == "Boolean":
+        _write(hasher, series.cast(polars.UInt8))
+    elif series.dtype.is_numeric() or series.dtype.is_temporal():
+        _write(hasher, series.to_physical())
+    elif kind != "Null":
+        raise TypeError(f"series of type {series.dtype} are not known to pcache")
+
+
+def _write(hasher: Any, series: Any) -> None:
+    """Hash numbers of which none is missing.
+
+    With one missing value behind them, since only some of the series without any note that there is none.
+    """
+    stream = io.BytesIO()
+    frame = series.alias("").extend_constant(None, 1).rechunk().to_frame()
+    frame.write_ipc_stream(stream, compression="uncompressed")
+    hasher.update(stream.getbuffer())
+
+
+register_reducer("polars.dataframe.frame.DataFrame", _frame)
+register_reducer("polars.series.series.Series", _series)
+register_reducer("polars.lazyframe.frame.LazyFrame", _lazy)
+register_reducer("polars.lazyframe.group_by.LazyGroupBy", _lazy)

@@ -1,0 +1,1 @@
+"""What people have done to a cache: evict, clear, verify, recompress."""

@@ -1,0 +1,338 @@
+"""Looking after a cache directory: eviction, clearing, verification.
+
+Everything works from names and sizes where it can, tolerates other processes that read and write meanwhile, and never
+unpickles a result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.config.rules import read_compression
+from pcache.entry.pickle_imports import UNKNOWN
+from pcache.entry.reader import is_beyond_use
+from pcache.errors import ConfigError, Miss
+from pcache.eviction import usage
+from pcache.eviction.deletion import remove
+from pcache.eviction.policy import Limits, plan
+from pcache.function import CachedFunction
+from pcache.insight.records import Candidate, Problem, Recompressed, Removed, Verified
+from pcache.maintenance.leftovers import sweep
+from pcache.maintenance.recompression import recompress as pack
+from pcache.maintenance.selection import inspect_entry, names_of, selected_ids
+from pcache.objects.culprit import attempt
+from pcache.runtime.invalidation import fence
+from pcache.storage.claim_owner import owner_of
+from pcache.storage.local import check_root, is_there, keep_tag, require_ours
+from pcache.storage.shards import GENERATION
+from pcache.system.directories import in_a_sentence
+from pcache.text.units import parse_duration, parse_size
+from pcache.versions import registry
+from pcache.versions.superseded import superseded as old_versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from pcache.cache import Cache
+    from pcache.maintenance.selection import Selection
+    from pcache.storage.shards import StoredFile
+
+    Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
+
+_PORTION = 100_000  # entries that are looked at together
+
+
+@in_a_sentence
+def evict(
+    cache: Cache,
+    max_size: Any = None,
+    max_entries: int | None = None,
+    max_age: Any = None,
+    selection: Selection = None,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Removed:
+    """Remove the entries that are worth least until the limits are met; without any, those of the settings."""
+    limits = limits_of(cache, max_size, max_entries, max_age)
+    if not _can_remove(cache, dry_run=dry_run):
+        return Removed(0, 0)
+    chosen = _choose(cache, selection)
+    removed = Removed(0, 0)
+    for victims in _victims(chosen, limits):
+        removed = _plus(removed, _remove(cache, victims, "evicted", len(victims), dry_run=dry_run, progress=progress))
+    if not dry_run:
+        cache.flow.ledger.count(
+            "", evicted=removed.entries, evicted_bytes=removed.bytes, evicted_ns=int(removed.seconds * 1e9)
+        )
+        sweep(cache)
+    return removed
+
+
+def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
+    """What is to be removed, by portions: what is worth least in one of them is worth little in all.
+
+    Each gets its share of what the limits leave, by its number of entries, and the last one all of it.
+    """
+    cache = chosen.cache
+    doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
+    portions = list(chosen.portions(cache.flow.store.count()))
+    size, entries, max_age = limits
+    for number, shards in enumerate(portions):
+        items = list(chosen.files(shards))
+        left = len(portions) - number
+        share = Limits(None if size is None else size // left, None if entries is None else entries // left, max_age)
+        victims = plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
+        kept = len(items) - len(victims)
+        room = sum(item.size for item in items) - sum(item.size for item in victims)
+        size = None if size is None else max(size - room, 0)
+        entries = None if entries is None else max(entries - kept, 0)
+        yield victims
+
+
+def _plus(removed: Removed, more: Removed) -> Removed:
+    return Removed(removed.entries + more.entries, removed.bytes + more.bytes, removed.seconds + more.seconds)
+
+
+def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
+    """The limits that were given, else those of the settings; raises `ConfigError`."""
+    if max_size is None and max_entries is None and max_age is None:
+        return Limits(cache.settings.max_size, cache.settings.max_entries)
+    if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
+        max_entries = -1
+    if max_entries is not None and max_entries < 0:
+        raise ConfigError("max_entries is a whole number, 0 or more", setting="max_entries", value=max_entries)
+    return Limits(
+        None if max_size is None else parse_size(max_size),
+        max_entries,
+        None if max_age is None else parse_duration(max_age),
+    )
+
+
+@in_a_sentence
+def clear(
+    cache: Cache,
+    selection: Selection = None,
+    *,
+    superseded: bool = False,
+    unused_for: Any = None,
+    larger_than: Any = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Removed:
+    """Remove the entries of a function, or all; the root and what is not ours stay.
+
+    With `superseded` only those of versions that the code on disk does not have any more, with `unused_for` those that
+    were not used for so long, with `larger_than` those that take more room.
+    """
+    if not _can_remove(cache, dry_run=dry_run):
+        return Removed(0, 0)
+    chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    if chosen.is_whole and not dry_run:
+        _fence(chosen, selection)
+    refusals: list[OSError] = []
+    files = chosen.files(refusals=refusals)
+    removed = _remove(cache, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
+    if not dry_run:
+        for path in list(registry.paths(cache.flow.store.functions)):
+            if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
+                cache.flow.store.delete(path)
+        sweep(cache)
+        if refusals:
+            raise refusals[0]  # nobody believes that what was left there is gone
+    return removed
+
+
+def _fence(chosen: Chosen, selection: Selection) -> None:
+    """Have nothing stored of the functions that is being computed now, also in versions that have not stored yet."""
+    ids, keyring = chosen.ids, chosen.cache.flow.keys.look()
+    names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
+    names |= {selection.name} if isinstance(selection, CachedFunction) else set()
+
+    def is_meant(path: str) -> bool:
+        if ids is None or os.path.basename(path)[:16] in ids:
+            return True
+        owner = owner_of(path, keyring)
+        return owner is not None and owner.call in names
+
+    fence(chosen.cache.flow.store, is_meant)
+
+
+@in_a_sentence
+def candidates(
+    cache: Cache,
+    selection: Selection = None,
+    limits: Limits | None = None,
+    *,
+    superseded: bool = False,
+    unused_for: Any = None,
+    larger_than: Any = None,
+) -> list[Candidate]:
+    """The entries that `evict` with these limits, or `clear` without any, would remove now."""
+    if not _can_remove(cache, dry_run=True):
+        return []
+    chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    names = chosen.names or names_of(cache, chosen.files())
+    if limits is None:
+        victims: Iterable[StoredFile] = chosen.files()
+    else:
+        victims = itertools.chain.from_iterable(_victims(chosen, limits))
+    return [
+        Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9, item.cost_ns / 1e9)
+        for item in victims
+    ]
+
+
+class Chosen(NamedTuple):
+    """Which entries are meant: of versions (by id, None for all), unused since a time, larger than a size."""
+
+    cache: Cache
+    names: dict[str, str]
+    ids: set[str] | None
+    unused_since_ns: int | None
+    larger_than: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all entries of the versions are meant."""
+        return self.unused_since_ns is None and self.larger_than < 0
+
+    def files(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
+        """List them; anew at each call. `refusals` gets why a shard was left out."""
+        for item in self.cache.flow.store.scan(shards, refusals):
+            if (
+                (self.ids is None or item.function_id in self.ids)
+                and (self.unused_since_ns is None or item.used_ns < self.unused_since_ns)
+                and item.size > self.larger_than
+            ):
+                yield item
+
+    def portions(self, total: int) -> Iterator[list[str]]:
+        """Shards whose entries fit into memory together: a million entries at once would take 600 MB."""
+        shards = self.cache.flow.store.shards()
+        count = max(1, min(len(shards), round(total / _PORTION)))
+        for first in range(count):
+            yield shards[first::count]
+
+    def by_portions(self, total: int) -> Iterator[StoredFile]:
+        """List them, each portion at once, so that what is done to one does not disturb the listing."""
+        for shards in self.portions(total):
+            yield from list(self.files(shards))
+
+    def about(self) -> int:
+        """How many there are, at most, for a progress bar."""
+        return usage.known_entries(self.cache.location)
+
+
+def _choose(
+    cache: Cache,
+    selection: Selection,
+    *,
+    superseded: bool = False,
+    unused_for: Any = None,
+    larger_than: Any = None,
+) -> Chosen:
+    names = {} if selection is None else {**_computing(cache), **names_of(cache, cache.flow.store.scan())}
+    ids = selected_ids(names, selection)
+    if superseded:
+        gone = old_versions(cache.flow.store.functions, cache.flow.keys.look())
+        ids = set(gone) if ids is None else ids & gone.keys()
+    since = None if unused_for is None else time.time_ns() - int(parse_duration(unused_for) * 1e9)
+    return Chosen(cache, names, ids, since, -1 if larger_than is None else parse_size(larger_than))
+
+
+def _computing(cache: Cache) -> dict[str, str]:
+    """The names of functions by id that are being computed: one that has stored nothing yet is known by this alone."""
+    keyring = cache.flow.keys.look()
+    owners = ((path, owner_of(path, keyring)) for path in cache.flow.store.claim_paths())
+    return {os.path.basename(path)[:16]: owner.call for path, owner in owners if owner is not None}
+
+
+def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
+    """Return whether there may be entries, in a cache that is not read-only; raise `DirectoryError` if it is not ours.
+
+    The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
+    """
+    there = check_root(cache.location, cache.flow.store.access)
+    if not there or not is_there(os.path.join(cache.location, GENERATION)):
+        return False
+    if not require_ours(cache.location, cache.flow.store.access) or dry_run or cache.settings.read_only:
+        return dry_run
+    keep_tag(cache.location, cache.flow.store.access)
+    return True
+
+
+def _remove(
+    cache: Cache,
+    victims: Iterable[StoredFile],
+    cause: str,
+    total: int,
+    *,
+    dry_run: bool,
+    progress: Progress | None = None,
+) -> Removed:
+    if not dry_run:
+        return remove(cache.flow.store, victims, cause, total, attempt(cache.flow.keys.look)[0], progress)
+    removed = Removed(0, 0)
+    for item in victims:
+        removed = _plus(removed, Removed(1, item.size, item.cost_ns / 1e9))
+    return removed
+
+
+@in_a_sentence
+def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
+    """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
+
+    With `dry_run` as well, count them only.
+    """
+    repair = repair and _can_remove(cache, dry_run=dry_run)
+    total = cache.flow.store.count()
+    problems, damaged = [], []
+    checked = size = 0
+    for item in _choose(cache, None).by_portions(total):
+        miss = _check(cache, item)
+        if miss is not None:
+            problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
+            damaged += [item] if is_beyond_use(miss) else []
+        checked += 1
+        size += item.size
+        if progress is not None:
+            progress(checked, max(total, checked))
+    # Minutes may have passed: what a call has healed meanwhile stays.
+    beyond = (item for item in damaged if (again := _check(cache, item)) is not None and is_beyond_use(again))
+    removed = _remove(cache, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
+    leftovers = sweep(cache) if repair and not dry_run else 0
+    return Verified(checked, size, tuple(problems), leftovers, removed)
+
+
+@in_a_sentence
+def recompress(
+    cache: Cache,
+    compression: Any,
+    selection: Selection = None,
+    *,
+    older_than: Any = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Recompressed:
+    """Pack entries anew: "none", "auto" or a zstd level; with `older_than` those that were not used for so long."""
+    setting = read_compression(compression)
+    keyring = cache.flow.keys.look()
+    if keyring is None or not _can_remove(cache, dry_run=dry_run):
+        return Recompressed(0, 0, 0, 0)
+    chosen = _choose(cache, selection, unused_for=older_than)
+    total = chosen.about()
+    files = chosen.by_portions(total)
+    return pack(cache.flow.store, keyring, files, setting, total, dry_run=dry_run, progress=progress)
+
+
+def _check(cache: Cache, item: StoredFile) -> Miss | None:
+    """Why an entry that is there cannot be used; None for one that is intact, or was removed since it was listed."""
+    try:
+        inspect_entry(cache, item, buffers=True, stream=False)
+    except Miss as miss:
+        return None if miss.reason == "absent" else miss.with_traceback(None)
+    return None

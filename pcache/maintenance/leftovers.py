@@ -1,0 +1,58 @@
+"""What killed processes leave in a cache directory, and beside the user's key, and how it goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from pcache.counters import ledger
+from pcache.errors import DirectoryError
+from pcache.signing.keyring import UNFINISHED
+from pcache.system.directories import open_folder
+from pcache.system.interrupts import pass_on
+from pcache.versions import registry
+
+if TYPE_CHECKING:
+    from pcache.cache import Cache
+
+_LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
+
+
+def sweep(cache: Cache) -> int:
+    """Remove what killed processes left behind; return how many claims that were."""
+    for path in registry.paths(cache.flow.store.functions, temporary=True):
+        try:
+            if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
+                cache.flow.store.delete(path)
+        except OSError as error:
+            pass_on(error)
+            continue  # renamed by its writer meanwhile
+    try:
+        ledger.sweep(cache.location, cache.flow.keys.keyring, _LEFT_BEHIND, cache.flow.store.access)
+    except OSError as error:
+        pass_on(error)  # else there is none, or it is for the next time
+    if cache.flow.keys.path is not None:
+        _sweep_key_folder(cache.flow.keys.path)
+    return cache.flow.store.sweep(keyring=cache.flow.keys.look())
+
+
+def _sweep_key_folder(path: str) -> None:
+    """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
+    place, name = os.path.split(os.path.abspath(path))
+    try:
+        folder = open_folder(place, place, shared=False)
+    except DirectoryError:
+        return  # one that others may write to: whose files these are cannot be told
+    if folder is None:
+        return
+    try:
+        for other in folder.names():
+            if not other.startswith(name) or not UNFINISHED.fullmatch(other.removeprefix(name)):
+                continue
+            if time.time() - folder.status(other).st_mtime > _LEFT_BEHIND:
+                folder.remove(other)
+    except OSError as error:
+        pass_on(error)  # else what cannot be removed now stays for the next time
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)

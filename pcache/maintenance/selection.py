@@ -1,0 +1,106 @@
+"""Which entries are meant: those of a function, of a name or of a pattern, with the names that go with their ids."""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from pcache.entry.inspector import inspect_file
+from pcache.errors import ConfigError, Miss
+from pcache.function import CachedFunction
+from pcache.versions import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pcache.cache import Cache
+    from pcache.entry.inspector import Inspection
+    from pcache.storage.shards import StoredFile
+    from pcache.versions.registry import FunctionVersion
+
+    Selection = CachedFunction[..., Any] | str | None
+
+_SHOWN = 5  # names in a message
+_MOST_NAMELESS = 2000  # entries that are opened to find out whose they are: 0.1 s
+
+
+def listing(cache: Cache, shards: Iterable[str] | None = None) -> tuple[list[StoredFile], dict[str, str]]:
+    """All entries, or those of some shards, and the names of functions by id."""
+    files = list(cache.flow.store.scan(shards))
+    return files, names_of(cache, files)
+
+
+def names_of(
+    cache: Cache, files: Iterable[StoredFile], known: Mapping[str, FunctionVersion] | None = None
+) -> dict[str, str]:
+    """The names of functions by id; one whose registry file is lost is named by its smallest entry.
+
+    `known` are the versions that the registry has.
+    """
+    if known is None:
+        known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+    names = {function_id: facts.name for function_id, facts in known.items()}
+    nameless: dict[str, StoredFile] = {}
+    for item in files:
+        if item.function_id not in names:
+            smallest = nameless.setdefault(item.function_id, item)
+            if item.length < smallest.length:
+                nameless[item.function_id] = item
+    for function_id, item in itertools.islice(nameless.items(), _MOST_NAMELESS):
+        try:
+            names[function_id] = str(inspect_entry(cache, item).meta["function"])
+        except (Miss, KeyError):
+            continue  # it stays unknown
+    return names
+
+
+def selected_ids(names: Mapping[str, str], selection: Selection) -> set[str] | None:
+    """The function ids that a function, a name, a part of a name or a pattern such as `pkg.*` stands for; None for all.
+
+    `names` are the known names by id. A cached function stands for all its versions. Raises `ConfigError` for a name
+    that matches nothing.
+    """
+    if selection is None:
+        return None
+    if isinstance(selection, CachedFunction):
+        return {selection.function_id} | {i for i, name in names.items() if name == selection.name}
+    found = {i for i, name in names.items() if _matches(name, i, selection)}
+    if not found:
+        message = f"no cached function matches {selection!r:.80}; {_nearest(names, selection)}"
+        raise ConfigError(message, setting="function", value=selection)
+    return found
+
+
+def _matches(name: str, function_id: str, pattern: str) -> bool:
+    if any(char in pattern for char in "*?["):
+        return fnmatch.fnmatchcase(name, pattern)
+    return pattern in (name, name.partition(":")[2], name.partition(":")[0], function_id)
+
+
+def _nearest(names: Mapping[str, str], selection: str) -> str:
+    import difflib  # late for start-up time
+
+    known = sorted(set(names.values()))
+    if not known:
+        return "there are no results of any function here"
+    spellings = {spelling: name for name in known for spelling in (name.partition(":")[2], name)}
+    near = difflib.get_close_matches(selection, spellings, n=3, cutoff=0.5)
+    nearest = list(dict.fromkeys(spellings[spelling] for spelling in near))
+    if nearest:
+        return "the nearest name is " + " or ".join(nearest)
+    return "known functions: " + ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+
+
+def select(files: Iterable[StoredFile], ids: set[str] | None) -> list[StoredFile]:
+    return [item for item in files if ids is None or item.function_id in ids]
+
+
+def inspect_entry(cache: Cache, item: StoredFile, *, buffers: bool = False, stream: bool = True) -> Inspection:
+    keyring = cache.flow.keys.look()
+    if keyring is None:
+        raise Miss("foreign", detail="there is no signing key here")
+    inspection = inspect_file(item.path, keyring, buffers=buffers, stream=stream)
+    if inspection.header.key.hex() != item.key or inspection.header.function_id.hex() != item.function_id:
+        raise Miss("damaged", detail="it is the entry of another key")
+    return inspection

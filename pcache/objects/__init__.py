@@ -1,0 +1,1 @@
+"""Other people's objects: looked at without running their code."""

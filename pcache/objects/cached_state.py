@@ -1,0 +1,189 @@
+"""What objects remember of themselves: state that use fills in, and that looking at them must not make another key of.
+
+A graph keeps the views that were asked for, a recurrence how many dates it has, an instance what its `cached_property`
+computed. What is remembered follows from the rest, which counts; an object has one key before and after it was used.
+
+That holds for what a library remembers, whose author says so by the descriptor, and for the tables below. Of the user's
+own classes only values that cannot have been changed since are left out: a `cached_property` is also how a list is made
+when it is first needed, and what was appended to it counts. So does one that any source of the user's assigns to.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import sys
+from types import GetSetDescriptorType, MemberDescriptorType
+from typing import Any
+
+from pcache.objects.class_memo import ByClass
+from pcache.objects.lookup import bases_of, class_name, full_name, is_a, look, member, members_of
+from pcache.objects.user_code import is_user_code, is_user_module
+
+# Descriptors that keep what they computed among the attributes, under their own name: by the names of their types.
+_REMEMBERING = frozenset(
+    "cached_property cachedproperty memoized_property memoized_attribute lazy_property lazyproperty reify"
+    " OneTimeProperty".split()
+)
+# Those that keep it in a dict besides: pandas and statsmodels.
+_KEEPING = {"CachedProperty": "_cache", "CachedAttribute": "_cache", "CachedWritableAttribute": "_cache"}
+# What else classes of libraries fill in: by the name of the class that does.
+_FILLED: dict[str, tuple[str, ...]] = {
+    "dateutil.rrule.rrulebase": ("_cache", "_cache_complete", "_cache_gen", "_cache_lock", "_len"),
+    "sqlalchemy.util.langhelpers.HasMemoized": ("_memoized_keys",),
+    "dask.highlevelgraph.HighLevelGraph": ("_to_dict", "_all_external_keys", "key_dependencies", "_keys"),
+    "dask.blockwise.Blockwise": ("_cached_dict", "_dims"),
+    "scipy.spatial._qhull.Delaunay": ("_transform", "_vertex_to_simplex", "_vertex_neighbor_vertices"),
+    "scipy.stats._distribution_infrastructure.UnivariateDistribution": (
+        *("_moment_raw_cache", "_moment_central_cache", "_moment_standardized_cache"),
+        *("_moment_methods", "_method_cache", "_support_cache"),
+    ),
+    "statsmodels.base.model.Results": ("_cache", "_summary_cache"),
+    "xarray.core.groupby.GroupBy": ("_groups", "_dims", "_sizes"),
+}
+# What these have is the same empty and not there yet.
+_EMPTY_OR_NONE: dict[str, tuple[str, ...]] = {
+    "xarray.core.variable.Variable": ("_attrs", "_encoding"),
+    "xarray.core.dataset.Dataset": ("_attrs", "_encoding"),
+    "xarray.core.dataarray.DataArray": ("_attrs", "_encoding"),
+}
+_UNCHANGEABLE = frozenset(
+    "builtins.NoneType builtins.bool builtins.int builtins.float builtins.complex builtins.str builtins.bytes"
+    " builtins.range datetime.date datetime.datetime datetime.time datetime.timedelta decimal.Decimal"
+    " fractions.Fraction".split()
+)
+_MOST_CLASSES = 4096  # with descriptors, which keep their class
+_DEEP = 5  # tuples inside each other that are looked into
+
+
+class Memos:
+    """The names under which objects of a class remember something.
+
+    Whatever it is, only what cannot change, or only what is empty.
+    """
+
+    __slots__ = ("_any_value", "_dict", "_empty", "_seen", "_slots", "_unchangeable", "names")
+
+    def __init__(self, cls: type, any_value: set[str], unchangeable: set[str], empty: set[str]) -> None:
+        self._any_value, self._unchangeable, self._empty = any_value, unchangeable, empty
+        self.names = frozenset(any_value | unchangeable | empty)
+        self._seen: tuple[int, frozenset[str]] = (0, frozenset())
+        self._dict = next(
+            (members_of(base)["__dict__"] for base in bases_of(cls) if "__dict__" in members_of(base)), None
+        )
+        found = ((name, member(cls, name)) for name in sorted(self.names))
+        self._slots = [(name, slot) for name, slot in found if type(slot) is MemberDescriptorType]
+
+    def filled(self, obj: object) -> dict[str, Any]:
+        """What an object remembers just now that does not count, by name."""
+        attributes = self._dict.__get__(obj) if type(self._dict) is GetSetDescriptorType else {}
+        found: dict[str, Any] = {}
+        if not self.names.isdisjoint(attributes):
+            found = {name: attributes[name] for name in self.names & attributes.keys()}
+        for name, slot in self._slots:
+            try:
+                found[name] = slot.__get__(obj)
+            except AttributeError:  # not set
+                continue
+        return {name: value for name, value in found.items() if self._is_filled(name, value)} if found else found
+
+    def _is_filled(self, name: str, value: object) -> bool:
+        if name in self._any_value:
+            return True
+        if name in self._empty:
+            return value is None or value == {}
+        return _is_unchangeable(value) and name not in self._assigned()
+
+    def _assigned(self) -> frozenset[str]:
+        """Those of the user's names that something may assign to, as far as modules are loaded."""
+        count = len(sys.modules)
+        if self._seen[0] != count:
+            self._seen = count, _assigned_in_sources(self._unchangeable)
+        return self._seen[1]
+
+
+_known: ByClass[Memos | None] = ByClass()
+
+
+def memos_of(cls: type) -> Memos | None:
+    """What objects of a class remember of themselves; None for nothing. Found out once for each class."""
+    try:
+        return _known[id(cls)]
+    except KeyError:
+        if len(_known) >= _MOST_CLASSES:
+            _known.clear()
+        return _known.keep(cls, _find(cls))
+
+
+def _find(cls: type) -> Memos | None:
+    of_libraries: set[str] = set()
+    of_users: set[str] = set()
+    empty: set[str] = set()
+    for base in bases_of(cls):
+        for name, value in members_of(base).items():
+            kind = class_name(value)
+            if kind in _KEEPING:
+                of_libraries.add(_KEEPING[kind])
+            elif kind in _REMEMBERING or is_a(value, functools.cached_property):
+                (of_users if is_user_code(base) else of_libraries).add(name)
+        of_libraries.update(_FILLED.get(full_name(base), ()))
+        empty.update(_EMPTY_OR_NONE.get(full_name(base), ()))
+    return Memos(cls, of_libraries, of_users, empty) if of_libraries or of_users or empty else None
+
+
+def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
+    """What pickle takes of an object, without what the object remembers: from its dicts of attributes.
+
+    As if that had never been there: where nothing else is left, there is no state.
+    """
+    if type(state) is dict:
+        kept = {name: value for name, value in state.items() if filled.get(name, filled) is not value}
+        if type(attributes := kept.get("__dict__")) is dict:  # as pydantic's models have it
+            kept["__dict__"] = without(attributes, filled) or {}
+        return kept or (None if state else state)
+    if type(state) is tuple and depth < _DEEP:
+        parts = tuple(without(part, filled, depth + 1) for part in state)
+        if len(parts) == 2 and parts[1] is None and state[1]:  # noqa: PLR2004 - attributes, and slots that are all gone
+            return parts[0]
+        return parts
+    return state
+
+
+def _assigned_in_sources(names: set[str]) -> frozenset[str]:
+    """Which of these attributes the sources of the user's modules may assign to; all where one has no source.
+
+    By their text, since code of a module is gone once it has run: a statement that sets it, or its name as a text,
+    which `setattr` and mocks are given. Takes 0.1 ms a module; asked for where an object remembers something.
+    """
+    words = "|".join(map(re.escape, names))
+    target = r"[\w.,\[\] ]*"
+    operator = r"(?::[^=\n]*|\*\*|//|<<|>>|[-+*/%&|^@])?"
+    setting = re.compile(rf"(?m)(?:^|;)[ \t]*{target}\.({words})\b{target}{operator}=(?!=)|[\"']({words})[\"']")
+    found: set[str] = set()
+    for name, module in list(sys.modules.items()):
+        if is_user_module(name) and (text := _source_of(module)) is not None:
+            found.update(word for match in setting.finditer(text) for word in match.groups() if word)
+        elif name == "__main__":
+            return frozenset(names)
+    return frozenset(found)
+
+
+def _source_of(module: object) -> str | None:
+    """The text of a module; of a notebook that of its cells; None for what was typed in or has no source."""
+    path = look(module, "__file__")
+    if type(path) is str:
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return None
+    cells = look(sys.modules.get("linecache"), "cache") or {}
+    texts = ["".join(cells[name][2]) for name in list(cells) if "ipython" in name or "ipykernel" in name]
+    return "\n".join(texts) if texts else None
+
+
+def _is_unchangeable(value: object, depth: int = 0) -> bool:
+    if full_name(type(value)) in _UNCHANGEABLE:
+        return True
+    inner: Any = value if type(value) in (tuple, frozenset) and depth < _DEEP else None
+    return inner is not None and all(_is_unchangeable(part, depth + 1) for part in inner)

@@ -1,0 +1,80 @@
+"""What was found out about classes and functions, kept no longer than is of use.
+
+A program may make a class anew in each call. Those must not pile up, nor what their methods hold; and a class may have
+no hash, since its metaclass says what that is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+from weakref import KeyedRef
+
+from pcache.objects.lookup import qualname_of
+
+T = TypeVar("T")
+_MOST = 4096  # functions and classes remembered
+_MOST_MADE = 128  # of those that functions made
+
+
+class ByClass(dict[int, T]):
+    """What was found out about classes, by `id`; forgotten with them. Safe for threads.
+
+    What is kept must not lead to the class itself, which would live for ever.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._references: dict[int, KeyedRef[int, type]] = {}
+
+    def keep(self, cls: type, found: T) -> T:
+        """Remember and return what was found."""
+        key = id(cls)
+        self._references[key] = KeyedRef(cls, self._forget, key)
+        self[key] = found
+        return found
+
+    def _forget(self, reference: KeyedRef[int, type]) -> None:
+        if self._references.get(reference.key) is reference:
+            self.pop(reference.key, None)
+            del self._references[reference.key]
+
+    def clear(self) -> None:
+        """Forget everything."""
+        super().clear()
+        self._references.clear()
+
+
+class OfCode(Generic[T]):
+    """What was found out about functions and classes; of those that functions made, the latest alone.
+
+    They may be others at each call, and hold anything. What is kept may lead to them. Safe for threads.
+    """
+
+    def __init__(self) -> None:
+        self._lasting: OrderedDict[int, tuple[object, T]] = OrderedDict()
+        self._made: OrderedDict[int, tuple[object, T]] = OrderedDict()
+
+    def get(self, code: object) -> T | None:
+        """Return what was found out about just this function or class."""
+        known = self._of(code).get(id(code))
+        return known[1] if known is not None and known[0] is code else None
+
+    def keep(self, code: object, found: T) -> T:
+        """Remember and return what was found."""
+        memo = self._of(code)
+        memo[id(code)] = code, found
+        while len(memo) > (_MOST_MADE if memo is self._made else _MOST):
+            try:
+                memo.popitem(last=False)
+            except KeyError:  # another thread has taken it
+                break
+        return found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._lasting.clear()
+        self._made.clear()
+
+    def _of(self, code: object) -> OrderedDict[int, tuple[object, T]]:
+        return self._made if "<" in qualname_of(code) else self._lasting

@@ -1,0 +1,155 @@
+"""A call and its values in short, for people: never the repr of something big, and nobody's own `__repr__` is run.
+
+Whatever is stored for people to read is made here, and values whose names say that they are secret are not.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import bases_of, class_name, is_exactly, members_of, module_of, qualname_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_LINE = 200  # characters of a summary
+_VALUE = 40  # characters of one value
+_MOST = 50  # values of a call
+_AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
+# Whose `shape` may be asked for: that of another object may be computed, or fetched from a server.
+_SHAPED = frozenset("cupy jax jaxlib numpy pandas polars pyarrow scipy tensorflow torch xarray".split())
+_NESTED = frozenset((list, tuple, dict))
+_SIZED = frozenset((list, tuple, dict, set, frozenset))
+_PLAIN = frozenset((bool, int, float, complex, type(None)))
+_FULL = 80  # characters of a value that is shown in full
+_DEPTH = 4
+NOT_SHOWN = "(not shown)"
+
+# Words of names: `api_key`, `apiKey`, `APIKey` and `api-key` have two. Hiding what is none costs a word in a listing.
+_WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+"  # compiled by the first miss, not by the import
+_SECRET = frozenset(
+    "key keys token tokens auth authorization authentication secret secrets password passwords passwd pwd pw pass"
+    " passphrase passcode pin otp totp mfa cred creds credential credentials bearer jwt cookie cookies dsn salt pepper"
+    " mnemonic csrf xsrf cvv cvc ssn sas hmac nonce passwort kennwort".split()
+)
+# Within longer words, as in `dbpassword`, `APITOKEN` and `clientsecret`; `tokenizer` and `monkey` are none.
+_PARTS = (
+    r"passw(or)?d|passphrase|passcode|secret|credential|(api|access|auth|private|secret|signing|encryption|master|ssh)key"
+    r"|oauth|token$|seedphrase|sessionid|connectionstring|connstr"
+)
+_COUNTS = frozenset("n num number max min count total limit".split())  # `max_tokens` is how many
+
+
+def printable(text: str) -> str:
+    """Return text that cannot do anything to a terminal: control, format and unpaired characters are written out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
+    """The arguments of a call, each in at most 40 characters; the first 50 of them."""
+    return {
+        name: NOT_SHOWN if is_secret(name) else summarize_value(value)
+        for name, value in islice(zip(names, values, strict=False), _MOST)
+    }
+
+
+@functools.lru_cache(1024)
+def is_secret(name: str) -> bool:
+    """Whether a name says that its value is secret."""
+    words = [word.lower() for word in re.findall(_WORDS, name)]
+    if re.search(_PARTS, "".join(words)):
+        return True
+    found = _SECRET.intersection(words)
+    return bool(found) and not (found <= {"tokens", "keys"} and _COUNTS.intersection(words))
+
+
+def shown_as(name: str, text: str) -> str:
+    """What people are shown of a value: its text, unless its name says that it is secret."""
+    return NOT_SHOWN if text and is_secret(name) else text
+
+
+def shown_part(label: str, text: str) -> str:
+    """The same of a part of a fingerprint, `constant settings:Api.token`; what a name means is shown."""
+    kind, _, name = label.partition(" ")
+    return shown_as(name.partition(":")[2], text) if kind == "constant" else text
+
+
+def summarize_result(function: str, value: Any) -> str:
+    """A result in brief, unless the name of its function, `module:get_token`, says that it is secret."""
+    return shown_as(function.partition(":")[2], summarize_value(value))
+
+
+def summarize_unnamed(value: Any) -> str:
+    """A value that has no name to tell by: of text only how long it is."""
+    cls = type(value)
+    return f"{cls.__name__}({len(value)})" if cls is str or cls is bytes else summarize_value(value)
+
+
+def in_full(value: Any) -> str:
+    """Plain values and what plain containers hold of them, in at most 80 characters; secrets by name are left out."""
+    return _cut(_in_full(value, 0), _FULL)
+
+
+def _in_full(value: Any, depth: int) -> str:
+    cls = type(value)
+    if not is_exactly(value, _NESTED) or depth == _DEPTH or len(value) > _MOST:
+        return summarize_value(value)
+    if cls is dict:
+        pairs = ((summarize_value(key), _in_full(item, depth + 1)) for key, item in value.items())
+        return "{" + ", ".join(f"{key}: {shown_as(key, text)}" for key, text in pairs) + "}"
+    items = ", ".join(_in_full(item, depth + 1) for item in value)
+    return f"[{items}]" if cls is list else f"({items}{',' * (len(value) == 1)})"
+
+
+def in_one_line(arguments: Mapping[str, str]) -> str:
+    """`n=3, path='a.csv', table=DataFrame(1000 x 6)`, at most 200 characters."""
+    return _cut(printable(", ".join(f"{name}={text}" for name, text in arguments.items())), _LINE)
+
+
+def arguments_of(meta: Mapping[str, Any]) -> str:
+    """The arguments of a stored call in one line, from what its entry says of itself; empty where it does not."""
+    arguments = meta.get("arguments", "")
+    return in_one_line(arguments) if isinstance(arguments, dict) else printable(str(arguments))
+
+
+def summarize_value(value: Any) -> str:
+    """A value in at most 40 characters: plain ones as they are, others by type and size."""
+    cls = type(value)
+    if is_exactly(value, _PLAIN):
+        # An int of a million digits takes seconds to print.
+        return _cut(repr(value), _VALUE) if cls is not int or value.bit_length() < 4 * _VALUE else "int(...)"
+    if cls is str or cls is bytes:
+        return _cut(repr(value[:_VALUE]), _VALUE) if len(value) > _VALUE else _cut(repr(value), _VALUE)
+    if is_exactly(value, _SIZED):
+        return f"{cls.__name__}({len(value)})"
+    if _has_shape(cls):
+        shape, _ = attempt(_shape_of, value)
+        if shape is not None:
+            return _cut(f"{class_name(value)}({shape})", _LINE)
+    return _cut((qualname_of(value) if callable(value) else "") or qualname_of(cls), _LINE)
+
+
+def _has_shape(cls: type) -> bool:
+    """Whether a class says by code of a library that is known how large its objects are."""
+    for base in bases_of(cls):
+        if "shape" in members_of(base):
+            return module_of(base).partition(".")[0] in _SHAPED
+    return False
+
+
+def _shape_of(value: Any) -> str | None:
+    """The shape of an array or table."""
+    shape = value.shape
+    if not isinstance(shape, tuple) or len(shape) > _AXES or any(abs(n) > _LONG for n in map(int, shape)):
+        return None
+    return " x ".join(map(str, map(int, shape)))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,0 +1,115 @@
+"""Whose code a module is: the user's, an installed package's, or Python's own.
+
+The user's code is followed into every function. A package counts by its version, the standard library by Python's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from typing import Any
+
+from pcache.keys.file import content_digest
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import attributes_of, module_of, text
+
+_INSTALLED = ("site-packages", "dist-packages")
+_EXTENSIONS = (".so", ".pyd")
+_user: dict[str, bool] = {}
+_versions: dict[str, str] = {}
+_built: dict[str, str] = {}
+
+
+def is_user_code(obj: Any) -> bool:
+    """Whether a function or class lies outside of the standard library and of installed packages."""
+    name = module_of(obj)
+    return name != "" and is_user_module(name)
+
+
+def is_user_module(name: str) -> bool:
+    """The same for a module by name. A package installed in editable form is the user's."""
+    try:
+        return _user[name]
+    except KeyError:
+        verdict = _find_out(name)
+        if name in sys.modules:
+            _user[name] = verdict
+        return verdict
+
+
+def _find_out(name: str) -> bool:
+    """Where nothing tells (modules made by hand, or loaded without being registered), code is followed."""
+    root, dot, _ = name.partition(".")
+    if root in ("__main__", "__mp_main__"):
+        return True
+    members = attributes_of(sys.modules.get(name))
+    path = text(members.get("__file__"))
+    if root in sys.stdlib_module_names:
+        # A module of the user's may bear such a name: `colorsys.py`.
+        return is_user_file(path) and os.path.isfile(path)
+    if root == "pcache":
+        return False
+    if path:
+        return is_user_file(path)
+    if dot:
+        return is_user_module(name.rpartition(".")[0])
+    folders, _ = attempt(list, members.get("__path__", ()))  # those of a namespace package are looked up now
+    return not any(_is_installed(folder) for folder in folders or () if type(folder) is str)
+
+
+def is_user_file(path: str) -> bool:
+    """Whether a file is Python source of the user's. Extension modules have no Python code to follow."""
+    return path.endswith((".py", ".pyc")) and not _is_installed(path)
+
+
+def _is_installed(path: str) -> bool:
+    parts = path.replace("\\", "/").split("/")
+    return any(part in parts for part in _INSTALLED) or path.startswith(sysconfig.get_path("stdlib") + os.sep)
+
+
+def package_of(name: str) -> tuple[str, str]:
+    """The top-level package of a module, and its version; that of Python for the standard library.
+
+    An extension module that was built beside the program stands for itself: no version says that it was built again.
+    """
+    if own := _built_here(name):
+        return name, own
+    root = name.partition(".")[0]
+    try:
+        return root, _versions[root]
+    except KeyError:
+        version = _versions[root] = _version_of(root)
+        return root, version
+
+
+def _built_here(name: str) -> str:
+    """The digest of an extension module that nobody has installed; empty for any other."""
+    if name not in _built:
+        path = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
+        if not isinstance(path, str):
+            return ""
+        is_own = path.endswith(_EXTENSIONS) and not _is_installed(path) and os.path.isfile(path)
+        _built[name] = content_digest(path).hex()[:16] if is_own else ""
+    return _built[name]
+
+
+def _version_of(root: str) -> str:
+    if root in sys.stdlib_module_names:
+        return ".".join(map(str, sys.version_info[:2]))
+    # Not by getattr: a package may warn when it computes this.
+    declared = text(attributes_of(sys.modules.get(root)).get("__version__"))
+    if declared:
+        return declared
+    from importlib import metadata  # late for start-up time: 20 ms, and most packages declare their version
+
+    try:
+        return metadata.version(root)
+    except metadata.PackageNotFoundError:
+        pass  # a distribution of another name holds it; looking for that one reads the records of all
+    try:
+        return metadata.version(metadata.packages_distributions().get(root, [root])[0])
+    except metadata.PackageNotFoundError:
+        # An extension module that was built beside the program.
+        path = text(attributes_of(sys.modules.get(root)).get("__file__"))
+        return content_digest(path).hex()[:16] if os.path.isfile(path) else ""

@@ -1,0 +1,87 @@
+"""Numbers and names for people. A number keeps its exact value beside what is shown of it."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from pcache.text.units import format_duration, format_size
+
+NOTHING = "\u2013"
+_LEAST = 0.001  # the smallest share that is shown
+
+
+class Text(NamedTuple):
+    """What is shown, and what that is exactly, where it differs; `wide` may be broken into lines."""
+
+    shown: str
+    exact: str = ""
+    number: bool = True
+    wide: bool = False
+
+
+def visible(text: str) -> str:
+    """Return text that cannot change how its surroundings read: control, format and unpaired characters written out."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
+def name(text: str) -> Text:
+    return Text(text, number=False)
+
+
+def words(text: str) -> Text:
+    return Text(text, number=False, wide=True)
+
+
+def number(n: int) -> Text:
+    return Text(f"{n:,}", str(n))
+
+
+def size(n: int) -> Text:
+    return Text(format_size(n), f"{n:,} bytes")
+
+
+def duration(seconds: float) -> Text:
+    return Text(format_duration(seconds), f"{seconds!r} s")
+
+
+def share(part: float | None) -> Text:
+    """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
+    if part is None:
+        return Text(NOTHING, "no calls")
+    shown = f"{part:.1%}".replace(".0%", "%")
+    if 0 < part < _LEAST:
+        shown = f"<{_LEAST:.1%}"
+    elif 1 - _LEAST < part < 1:
+        shown = f">{1 - _LEAST:.1%}"
+    return Text(shown, repr(part))
+
+
+def lasting(start: float, now: float) -> Text:
+    """The time since, in one unit; that since a time to come, by a clock that was set back, is `0 s`."""
+    return Text(" ".join(format_duration(float(max(0, round(now - start)))).split(" ")[:2]), clock(start))
+
+
+def ago(moment: float, now: float) -> Text:
+    if not moment:
+        return Text(NOTHING, "never")
+    text = lasting(moment, now)
+    return text._replace(shown=f"{text.shown} ago")
+
+
+def clock(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(moment))
+
+
+def date(moment: float) -> str:
+    parts = time.localtime(moment)
+    return f"{parts.tm_mday} {time.strftime('%B %Y', parts)}"
+
+
+def counted(n: int, thing: str) -> str:
+    """`1 entry`, `1,234 entries`, `2 misses`."""
+    if n != 1:
+        thing = thing[:-1] + "ies" if thing.endswith("ry") else thing + ("es" if thing.endswith("s") else "s")
+    return f"{n:,} {thing}"

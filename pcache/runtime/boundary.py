@@ -1,0 +1,76 @@
+"""What may leave a cached call besides the result of its function and what the function raises.
+
+All that is not the function runs inside of one guard, at the edge: in `CachedFunction.__call__` up to the function's
+call, and in `Flow.compute` around and after it. Nothing further down has to know that it must not fail.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pcache.errors import PcacheWarning, StoreWarning, Uncached, UnhashableArgument, UnpicklableResult
+from pcache.objects.culprit import described, where
+from pcache.objects.lookup import qualname_of
+from pcache.system.interrupts import is_interrupt
+from pcache.system.notices import log, warn_once
+
+
+def passes(error: BaseException, name: str, unhashable: str = "raise") -> bool:
+    """Whether an exception that is not the function's own goes to the caller; else the user is told of it, once.
+
+    Interrupts do, and the two exceptions that cached calls add; `Uncached` does not. Nothing is said of a
+    `RecursionError`, which comes of where the call is made, nor at the end of the interpreter, where there is nobody to
+    read it. With `unhashable="compute"` an argument without a key is no reason to raise.
+    """
+    try:
+        return _judge(error, name, unhashable)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as another:
+        if _came_just_now(another):
+            raise
+        return False
+
+
+def _came_just_now(error: BaseException) -> bool:
+    """Whether what judging failed with is an interrupt; else what we judge by is broken, as where `len` is replaced."""
+    try:
+        return is_interrupt(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - it cannot be told any more
+        return False
+
+
+def _judge(error: BaseException, name: str, unhashable: str) -> bool:
+    kind = type(error)  # `isinstance` would ask the exception, which may be anybody's
+    if kind is UnhashableArgument and unhashable == "compute":
+        error = without_key(error)  # type: ignore[arg-type]
+        kind = Uncached
+    if kind is Uncached:
+        _say(error, name)  # type: ignore[arg-type]
+        return False
+    if issubclass(kind, (UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
+        return True
+    if not sys.is_finalizing() and not issubclass(kind, RecursionError):
+        place = where(error)
+        text = (
+            f"a call of {name} goes on without the cache, which failed{place and ' at '}{place} with {described(error)}"
+        )
+        warn_once((name, "guard", qualname_of(kind), place), text, StoreWarning)
+    return False
+
+
+def without_key(error: UnhashableArgument) -> Uncached:
+    """An argument without a key as a reason to compute a call."""
+    return Uncached(str(error), parameter=error.parameter)
+
+
+def _say(error: Uncached, name: str) -> None:
+    """Say that a call is computed without the cache."""
+    if error.parameter:
+        text = f"calls of {name} are computed without the cache: {error.detail}"
+        warn_once((name, "no key", error.parameter), text, PcacheWarning)
+    else:
+        log("a call of %s is computed without the cache: %s", name, error.detail, level="info")
+    error.__traceback__ = error.__context__ = None  # frames keep arguments alive

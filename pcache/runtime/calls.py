@@ -1,0 +1,201 @@
+"""From the arguments of a call to its key, to the place of its entry, and to what a miss needs to know.
+
+One `Calls` for each cached function. Nothing here looks anything up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.entry.reader import Address
+from pcache.errors import Uncached, UnhashableArgument
+from pcache.fingerprint.closure import Captured
+from pcache.keys.binder import make_binder
+from pcache.keys.dispatch import FILES, FINGERPRINT
+from pcache.keys.encoder import digest, encode, nesting_with
+from pcache.keys.file import links_to
+from pcache.keys.unhashable import unhashable_call
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import look
+from pcache.runtime.boundary import without_key
+from pcache.runtime.flow import Job, Run
+from pcache.runtime.saving import load_modules
+from pcache.runtime.singleflight import computing
+from pcache.system.fork import whole
+from pcache.versions import version as versions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pcache.config.options import Options
+    from pcache.fingerprint.fingerprint import Fingerprint
+    from pcache.insight.explanation import Question
+    from pcache.keys.argument_digests import Watch
+    from pcache.keys.encoder import LargeContents
+    from pcache.runtime.flow import Flow
+    from pcache.versions.version import Version
+
+_new = tuple.__new__  # of a named tuple, without the Python call that `Address(...)` makes
+
+
+class Call(NamedTuple):
+    """One call of a cached function: its arguments, those that count, and where its entry lies.
+
+    `large` has the digests of large contents, which are not computed again.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    values: tuple[Any, ...]
+    address: Address
+    large: LargeContents
+
+
+class Calls:
+    """The calls of one function, by the code version that runs. Safe for threads."""
+
+    def __init__(self, function: Callable[..., Any], itself: object, flow: Flow, options: Options) -> None:
+        self.binder = make_binder(function, ignore=options.ignore, key_functions=options.key)
+        self.label = versions.label_of(function)
+        self.options_digest = versions.digest_of_options(options, self.label)
+        self._function = function
+        self._flow = flow
+        self._options = options
+        self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
+        self._entries = flow.store.entries
+        self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
+        self._version: Version | None = None
+        self._watch: Watch | None = None  # made by the first miss
+
+    @property
+    def name(self) -> str:
+        """`module:qualified.name`, as the version has it; of one that cannot be cached as it is found now."""
+        try:
+            return self.version.facts.name
+        except Uncached:
+            return versions.name_of(self._function, self.label)
+
+    @property
+    def version(self) -> Version:
+        """The version that ran at the last call."""
+        return self._version or self.find_version()
+
+    def find_version(self) -> Version:
+        """Find out which code runs, and whose results count; once per function and process."""
+        with whole:
+            from pcache.versions import registry  # late for start-up time: decorating needs no version
+
+        found = versions.find(self._function, self.label, self._options, self.binder)
+        if found.fingerprint.uncached:
+            raise Uncached(found.fingerprint.uncached)
+        keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
+        adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
+        self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
+        return self._version
+
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
+        large: LargeContents = {}
+        try:
+            values = self.binder.bind(*args, **kwargs)
+            return Call(args, kwargs, values, self.address(values, large), large)
+        except UnhashableArgument as error:
+            if self._options.unhashable == "raise":
+                raise
+            raise without_key(error) from None
+
+    def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
+        """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
+        version = self._version
+        if version is None or not (version.fingerprint.holds() or self._kept(version.fingerprint)):
+            version = self.find_version()
+        prefix = version.prefix + self._captured.digest(large, self._kept) if self._captured else version.prefix
+        chunks, error = attempt(encode, values, None, large)
+        if error is not None:
+            if type(error) is Uncached:
+                raise error
+            raise unhashable_call(self.label, self.binder.names, values, error) from error
+        key = digest(prefix, chunks)
+        name = key.hex()
+        path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
+        return _new(Address, (path, key, version.function_id, self._ttl_ns, version.home))
+
+    def _kept(self, fingerprint: Fingerprint) -> bool:
+        """Whether a function that calls itself has changed only what it keeps: that is no other version of it."""
+        version = self._version
+        running = version is not None and any(f"/{version.hex_id}-" in path for path in computing.get())
+        return running and fingerprint.absorb()
+
+    def earlier(self, call: Call) -> Iterator[Address]:
+        """Where adopted versions would have stored the result of a call."""
+        keyring = self._flow.keys.keyring
+        for earlier in self.version.continued if keyring else ():
+            values = versions.values_before(call.values, earlier, keyring)  # type: ignore[arg-type]
+            if values is not None:
+                prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
+                key = digest(prefix, encode(values, nesting_with(call.large)))
+                path = self._flow.store.path(earlier.hex_id, key.hex())
+                yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
+
+    def question(self, call: Call, bypass: str) -> Question:
+        """What `explain` is asked about a call."""
+        from pcache.insight.explanation import Question  # late for start-up time
+
+        job = self.job(call)
+        earlier = tuple(self.earlier(call))
+        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
+
+    def job(self, call: Call, since_ns: int = 0) -> Job:
+        """What computing a call takes. Made before the function runs, which may change its arguments."""
+        load_modules()
+        from pcache.keys.argument_digests import Watch, digests_of  # late for start-up time: a hit tells nothing
+
+        def summary() -> dict[str, str]:
+            from pcache.objects.summary import summarize  # late for start-up time
+
+            return summarize(self.binder.names, call.values)
+
+        watch = self._watch = self._watch or Watch(self.name, self.binder)
+        digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
+        if self._captured:
+            digests["captured values"] = self._captured.digest()
+        version = self.version
+        rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
+        same_before = all(fingerprint.rest_holds() for fingerprint in rests_on)
+        files = list(version.fingerprint.files)
+        for (_, how), (_, found) in call.large.items():
+            if how == FILES:
+                files += found
+            elif how == FINGERPRINT:
+                rests_on.append(found)
+        links = [links_to(file.path) for file in files]
+
+        def code_holds() -> bool:
+            return same_before and all(fingerprint.absorb() for fingerprint in rests_on)
+
+        def look_again(cost_ns: int) -> None:
+            code_holds()  # first: keys that are made from now on are not to see what the run changed
+            watch.look(call.values, digests, call.large, cost_ns)
+
+        def inputs_hold() -> bool:
+            if version.function_id != call.address.function_id or not code_holds():
+                return False  # something that the code rests on changed since the key was made
+            untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
+            return untouched and version.fingerprint.imports_hold()
+
+        return Job(
+            call.address,
+            self._function,
+            call.args,
+            call.kwargs,
+            version.facts,
+            summary,
+            digests,
+            self._options.strict,
+            self._options.lock_timeout,
+            since_ns,
+            self._options.summaries is not False,
+            inputs_hold,
+            Run(),
+            look_again,
+        )

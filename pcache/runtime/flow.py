@@ -1,0 +1,342 @@
+"""The flow of a hit and of a miss: look up, claim, compute, publish.
+
+The order of things is what makes the promises true. A lookup takes no lock. Whoever misses takes the claim and looks
+again, since another process may have published between its look and its claim. Whatever goes wrong with the cache, the
+function's result reaches the caller, and the function's own exceptions pass unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.counters.pending import Ledger
+from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
+from pcache.objects.culprit import attempt
+from pcache.runtime.boundary import passes
+from pcache.runtime.deadlock import LOOK, PROOF, Wait, give_up
+from pcache.runtime.saving import CannotWrite, Storing
+from pcache.runtime.singleflight import Flight, computing, flights
+from pcache.storage.claim_owner import CLAIM_SUFFIX
+from pcache.system.interrupts import CONTEXT, TRACEBACK, pass_on, stands, uninterrupted
+from pcache.system.notices import log, warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from types import TracebackType
+
+    from pcache.config.settings import Settings
+    from pcache.entry.reader import Address, Loaded
+    from pcache.signing.key_source import KeySource
+    from pcache.storage.claim import Claim
+    from pcache.storage.claim_owner import Owner
+    from pcache.storage.drafts import PrivateClaim
+    from pcache.storage.local import Store
+    from pcache.versions.registry import FunctionVersion
+
+_PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
+_DEEP = 16  # computations inside of each other, each of which takes a descriptor and six calls
+_SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
+
+
+class Run:
+    """What came of the one call of a function that a job is for: nothing yet, a result, or what it raised."""
+
+    __slots__ = ("done", "error", "result", "traceback")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.error: BaseException | None = None
+        self.result: Any = None
+        self.traceback: TracebackType | None = None  # of the error, from the function on
+
+    def raises(self, error: BaseException) -> bool:
+        """Whether this is what the function raised; it is then given its traceback without the frames of ours."""
+        if self.error is not error:
+            return False
+        TRACEBACK.__set__(error, self.traceback)
+        self.error = self.traceback = None  # its frames would hold this, and this the error
+        return True
+
+    def end(self) -> Any:
+        """Return the result; or raise again what the function raised, with the context that it had."""
+        error = self.error
+        if error is None:
+            return self.result
+        context = CONTEXT.__get__(error)
+        try:
+            self.raises(error)
+            raise error
+        finally:
+            CONTEXT.__set__(error, context)
+            del error
+
+
+class Job(NamedTuple):
+    """One call that missed: where its result belongs and how it is computed."""
+
+    address: Address
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    version: FunctionVersion
+    summary: Callable[[], dict[str, str]]
+    digests: Mapping[str, bytes]
+    strict: bool
+    lock_timeout: float | None
+    since_ns: int  # only a result made later will do; 0 for any
+    summaries: bool  # whether what is stored says for people what it is about
+    inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
+    run: Run  # what came of it so far
+    look_again: Callable[[int], None]  # at its arguments, after a run of so many nanoseconds
+
+    @property
+    def name(self) -> str:
+        return self.version.name
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether so many computations are around it that it is to take few frames of Python's, and no descriptors."""
+        return len(computing.get()) >= _DEEP
+
+
+class Deep(NamedTuple):
+    """What a call that is computed deep inside of others has meanwhile: a claim that excludes nobody, and a start."""
+
+    claim: Claim | PrivateClaim
+    began_ns: int
+
+
+class Flow:
+    """Hits and misses of one cache directory. Safe for threads, processes and forks."""
+
+    def __init__(self, settings: Settings, keys: KeySource, store: Store) -> None:
+        self.settings = settings
+        self.keys = keys
+        self.store = store
+        self.ledger = Ledger(store.root, keys, read_only=settings.read_only, access=store.access)
+        self.storing = Storing(settings, keys, store, self.ledger)
+        self.passive = settings.disable
+
+    def look_up(self, address: Address) -> Loaded:
+        """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""
+        try:
+            keyring = self.keys.keyring or self.keys.look()
+            if keyring is None:
+                raise Miss("absent", detail="there is no signing key yet")
+            return self.store.read(address, keyring, self.settings.verify)
+        except (DirectoryError, SigningKeyError) as error:
+            self.storing.refuse(error, address.path)
+            raise Miss("foreign", detail=str(error)) from error
+
+    def compute(self, job: Job, miss: Miss) -> Any:
+        """Compute a missing result once among all threads and processes, store it and return it.
+
+        Whatever fails here, the function is called, once; then there is its result, or what it raised.
+        """
+        run = job.run
+        try:
+            try:
+                return self._compute(job, miss)
+            finally:
+                self.ledger.look(time.time_ns())
+        except RecursionError as error:  # nothing is called here, as there is no room for it
+            if error is run.error:
+                TRACEBACK.__set__(error, run.traceback)
+                run.error = run.traceback = None
+                raise
+        except BaseException as error:
+            if run.raises(error) or passes(error, job.name):
+                raise
+        if run.done or run.error is not None:
+            return run.end()
+        return job.function(*job.args, **job.kwargs)
+
+    def begin(self, job: Job) -> Deep | None:
+        """Take a claim that excludes nobody for what is computed deep inside of others; None where none can be had."""
+        try:
+            claim = self.storing.claim(job, private=True)
+        except CannotWrite:
+            claim = None
+        return None if claim is None else Deep(claim, time.perf_counter_ns())
+
+    def drop(self, job: Job, deep: Deep) -> None:
+        """Let go of what `begin` took: the function raised, and whatever fails here, that is what the caller gets."""
+        try:
+            deep.claim.abandon()
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
+
+    def keep(self, job: Job, miss: Miss, deep: Deep, result: Any) -> Any:
+        """Store a result that was computed deep inside of others; return it."""
+        try:
+            cost_ns = time.perf_counter_ns() - deep.began_ns
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+            attempt(job.look_again, cost_ns)
+            self.storing.settle(deep.claim, job, result, cost_ns, miss)
+        except RecursionError:
+            pass  # it is stored when it is asked for elsewhere
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
+        return result
+
+    def _compute(self, job: Job, miss: Miss) -> Any:
+        log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
+        if miss.reason == "unloadable":
+            log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
+        path = job.address.path
+        above = computing.get().get(path)
+        if above is not None and not above.over:
+            return self._run(job, miss, above)[0]
+        with Wait(path, self.keys, job.lock_timeout) as wait:
+            while True:
+                own = Flight(path)
+                with own.busy:
+                    try:
+                        flight = flights.enter(path, own)
+                        if flight is own:
+                            return self._lead(job, flight, miss, wait)
+                    finally:
+                        flights.leave(path, own)
+                if flight.thread == threading.get_ident():
+                    return self._run(job, miss, flight)[0]  # recursion that lost its context variables
+                if not wait.for_flight(flight) or not (flight.stored or flight.lost):
+                    return self._run_alone(job, miss)
+                try:
+                    return self._waited(job, self._look_again(job))
+                except Miss as again:
+                    miss = without_tracebacks(again)
+
+    def _look_again(self, job: Job) -> Loaded:
+        loaded = self.look_up(job.address)
+        if loaded.header.created_ns - loaded.header.cost_ns < job.since_ns:
+            raise Miss("refreshed")  # it was begun before, and may not know what this call is made for
+        return loaded
+
+    def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait) -> Any:
+        """Take the claim and compute; or return what another process has computed meanwhile."""
+        started = wait.passed()
+        look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
+        alone = False
+        while True:
+            try:
+                claim = self.storing.claim(job, private=alone)
+            except CannotWrite:
+                break
+            if claim is not None:
+                with claim:  # closes it, whatever comes: who holds a lock is in everybody's way
+                    try:
+                        wait.end()
+                        return self._compute_once(job, flight, claim, miss)
+                    except BaseException:
+                        claim.abandon()  # an interrupt may have come while it did so itself
+                        raise
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
+            passed = wait.passed()
+            if wait.is_over():
+                break
+            if passed >= look_at_owner:
+                look_at_owner = passed + LOOK
+                owner = wait.owner()
+                if owner is not None and owner.is_dead() and self._remove_dead_owner(job.address.path):
+                    continue
+                if reason := wait.is_in_vain(owner):
+                    alone = True
+                    self._say_in_vain(reason, owner)
+                    continue
+                if wait.is_endless():
+                    break
+                if passed >= say_waiting:
+                    say_waiting = passed + _SAY_WAITING
+                    text = "waiting for %s since %.0f s%s; lock_timeout= limits this"
+                    stopped = owner is not None and owner.is_stopped()
+                    log(text, owner, passed - started, ", which is stopped" if stopped else "")
+            wait.pause(min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
+        wait.end()
+        flight.stored = False
+        return self._run(job, miss, flight)[0]
+
+    def _say_in_vain(self, reason: str, owner: Owner | None) -> None:
+        """Say once why calls do not wait for somebody who holds a claim."""
+        if reason == "stopped":
+            log("%s is stopped and not waited for any longer; the result is computed here", owner)
+            return
+        warn_once(
+            (self.store.root, reason),
+            f"in {self.store.root} somebody without the signing key holds the claim of a result: calls wait for"
+            f" {PROOF:.0f} s and compute for themselves. Look for who may write there; an older version of pcache"
+            " that runs beside this one does it, too.",
+            StoreWarning,
+        )
+
+    def _compute_once(self, job: Job, flight: Flight, claim: Claim | PrivateClaim, miss: Miss) -> Any:
+        """Compute under a claim, and store, unless another process has done so between our look and our claim."""
+        try:
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
+            flight.stored, flight.claim = False, claim
+            began_ns = time.time_ns()
+            result, cost_ns = self._run(job, miss, flight)
+            give_up(flight)
+            flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
+            flight.lost = claim.lost
+            return result
+        finally:
+            give_up(flight)
+            claim.abandon()
+
+    def _found(self, job: Job) -> Loaded | None:
+        """Look again: another process may have published meanwhile."""
+        self.store.relook(job.address.path)
+        if not stands(job.address.path):
+            return None  # mostly so, and cheaper than a lookup
+        try:
+            return self._look_again(job)
+        except Miss:
+            return None
+
+    def _remove_dead_owner(self, path: str) -> bool:
+        """A forked child of a dead owner may still hold its lock: take the file from under it.
+
+        Should another waiter have made a new claim in between, it is dropped: two compute.
+        """
+        try:
+            return self.store.delete(path + CLAIM_SUFFIX)
+        except OSError as error:
+            pass_on(error)
+            return False  # else not ours to remove
+
+    def _run_alone(self, job: Job, miss: Miss) -> Any:
+        """Compute what somebody else computes, too."""
+        flight = Flight(job.address.path)
+        with flight.busy:
+            return self._run(job, miss, flight)[0]
+
+    def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
+        """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
+        inside = {**computing.get(), job.address.path: flight}
+        started = time.perf_counter_ns()
+        run = job.run
+        token = uninterrupted(computing.set, inside)
+        try:
+            result = run.result = job.function(*job.args, **job.kwargs)
+            run.done = True
+        except BaseException as error:
+            run.error, run.traceback = error, TRACEBACK.__get__(error).tb_next
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
+            raise
+        finally:
+            computing.reset(token)
+        cost_ns = time.perf_counter_ns() - started
+        self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+        attempt(job.look_again, cost_ns)
+        return result, cost_ns
+
+    def _waited(self, job: Job, loaded: Loaded) -> Any:
+        """A result that another thread or process computed meanwhile."""
+        self.ledger.count(job.name, hits=1, waited=1, read_bytes=loaded.identity[1])
+        return loaded.value

@@ -1,0 +1,272 @@
+"""Storing a result: the claim, the bytes, the room for them; and what is said when it cannot be done.
+
+Whatever goes wrong here, the caller of a cached function gets the result.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from pcache.entry.reader import is_beyond_use
+from pcache.errors import (
+    DirectoryError,
+    Miss,
+    SigningKeyError,
+    StoreWarning,
+    UnpicklableResult,
+    UnpicklableResultWarning,
+)
+from pcache.objects.culprit import attempt
+from pcache.storage.claim import DURABLE
+from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
+from pcache.system.fork import whole
+from pcache.system.interrupts import pass_on, stands
+from pcache.system.notices import log, warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.config.settings import Settings
+    from pcache.counters.pending import Ledger
+    from pcache.eviction.limiter import Room
+    from pcache.runtime.flow import Job
+    from pcache.signing.key_source import KeySource
+    from pcache.signing.keyring import Keyring
+    from pcache.storage.claim import Claim
+    from pcache.storage.claim_owner import Record
+    from pcache.storage.drafts import PrivateClaim
+    from pcache.storage.local import Store
+
+C = TypeVar("C")
+
+_STOP_WRITING = 60.0  # seconds without a try after a write was refused
+_AS_IF = f"Functions are computed as if there were no cache; {{}} again after {_STOP_WRITING:.0f} s."
+# Of this process and moment: all descriptors are in use, or the program closed one that was not its own.
+_PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
+# What a file, or anything else, in the way of one entry makes of writing it.
+_ODD_FILE = frozenset(
+    getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
+)
+
+
+class CannotWrite(Exception):
+    """Nothing is written now: read-only, refused a moment ago, or without a signing key."""
+
+
+@functools.cache
+def load_modules() -> None:
+    """Load what a miss takes, and a hit does not: as a whole, since it takes some 80 ms."""
+    with whole:
+        import opcode  # noqa: F401 - which these load late themselves
+        import zlib  # noqa: F401 - the same
+
+        import pcache.counters.tombstones
+        import pcache.entry.writer
+        import pcache.eviction.limiter
+        import pcache.keys.argument_digests
+        import pcache.objects.summary  # noqa: F401 - and all that they load
+
+
+class Storing:
+    """What one cache directory is given. Safe for threads, processes and forks."""
+
+    def __init__(self, settings: Settings, keys: KeySource, store: Store, ledger: Ledger) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._store = store
+        self._ledger = ledger
+        self._rooms: list[Room] = []  # one, as soon as something is stored
+        self._registered: dict[str, str] = {}  # the registry's files of versions, by id
+        self._stopped_until = 0.0
+        self._keyless_until = 0.0
+
+    def claim(self, job: Job, *, private: bool = False) -> Claim | PrivateClaim | None:
+        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written.
+
+        A `private` one excludes nobody, and nobody can hold it.
+        """
+        return self._take(self._store.private_claim if private else self._store.claim, job)
+
+    def _take(self, take: Callable[[str, Record], C], job: Job) -> C:
+        keyring = self._check_writing()
+        try:
+            return take(job.address.path, owner_record(job.name, keyring))
+        except OSError as error:
+            self.refuse(error, job.address.path)
+            raise CannotWrite from error
+
+    def put(self, job: Job, result: object) -> bool:
+        """Store a result that was not computed here, over what is there; return whether it is there now."""
+        try:
+            claim = self._take(self._fenced_claim, job)
+        except CannotWrite:
+            return False
+        return self.settle(claim, job._replace(inputs_hold=lambda: True), result, 0, Miss("refreshed"))
+
+    def _fenced_claim(self, path: str, record: Record) -> PrivateClaim:
+        """A claim over all that was begun before: what is being computed now does not take the place of what is put."""
+        from pcache.runtime.invalidation import (
+            forbid,  # late for start-up time: a computed result is no reason to drop others
+        )
+
+        forbid(self._store, path)
+        return self._store.private_claim(path, record)
+
+    def settle(self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
+        """Store a result that is there now under a claim, and let go of that; return whether it is stored."""
+        with claim:
+            try:
+                try:
+                    return self.publish(claim, job, result, cost_ns, miss, time.time_ns())
+                finally:
+                    claim.abandon()
+            except BaseException:
+                claim.abandon()  # an interrupt may have come while it did so itself
+                raise
+
+    def publish(
+        self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int
+    ) -> bool:
+        """Store a result under a claim that is held; return whether it is there now."""
+        from pcache.entry import writer  # late for start-up time: a hit encodes nothing
+
+        started = time.perf_counter_ns()
+        if not job.inputs_hold():
+            log("%s: a result is not stored, as a file that it may rest on changed meanwhile", job.name, level="info")
+            return False
+        payload, error = attempt(writer.dump, result)
+        if error is not None:
+            self._unpicklable(job, result, error)
+            return False
+        keyring = self._keys.ensure()
+        pieces, mtime_ns = writer.encode(payload, result, job, created_ns, cost_ns, self._settings, keyring)
+        length = writer.length_of(pieces)
+        if reason := self.room.refusal(length, job.name):
+            self._too_large(job, reason)
+            return False
+        try:
+            if not self._store.network:  # where there are no locks, only `evict` keeps limits
+                self.room.make(job.address.path, length, job.name)
+            published = claim.publish(
+                pieces,
+                durable=cost_ns >= DURABLE,
+                replaces_nothing=is_beyond_use(miss) or miss.reason in ("expired", "unloadable"),
+                mtime_ns=mtime_ns,
+            )
+        except OSError as refusal:
+            self.refuse(refusal, job.address.path)
+            return False
+        if not published:  # the claim was removed meanwhile, by somebody who clears
+            if job.since_ns:  # who refreshed must not find the entry of before, which is not removed yet
+                attempt(self._store.delete, job.address.path)
+            return False
+        self._register(job, keyring)
+        took_ns = time.perf_counter_ns() - started
+        self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
+        return True
+
+    @property
+    def room(self) -> Room:
+        """The limits that storing keeps to."""
+        if not self._rooms:
+            from pcache.eviction.limiter import Room  # late for start-up time: a hit takes no room
+
+            made = Room(self._store, self._settings, self._keys, self._ledger)
+            self._rooms.append(made)  # two threads may have made one: the first one counts
+        return self._rooms[0]
+
+    def _register(self, job: Job, keyring: Keyring) -> None:
+        from pcache.versions import registry  # late for start-up time: a hit registers nothing
+
+        facts = job.version
+        # `clear`, of this process or another, removes the file of a function that goes on storing results.
+        store, path = self._store, self._registered.get(facts.function_id)
+        if path is None or not stands(path):
+            try:
+                path = registry.write(store.functions, facts, keyring, summaries=job.summaries, access=store.access)
+            except OSError as error:
+                pass_on(error)
+                self._say(error, f"the names of functions cannot be stored in {store.functions}", "Results are.")
+            else:
+                self._registered[facts.function_id] = path
+
+    def _check_writing(self) -> Keyring:
+        if self._settings.read_only or time.monotonic() < self._stopped_until:
+            raise CannotWrite
+        return self._keys.keyring or self._ensure_keyring()
+
+    def _ensure_keyring(self) -> Keyring:
+        """Have a signing key: without one nothing is stored, and no directory made."""
+        if time.monotonic() < self._keyless_until:
+            raise CannotWrite
+        try:
+            return self._keys.ensure()
+        except SigningKeyError as error:
+            self.refuse(error)
+            raise CannotWrite from error
+
+    def _unpicklable(self, job: Job, result: object, error: BaseException) -> None:
+        from pcache.entry.pickling import culprit_of  # late for start-up time
+
+        culprit = culprit_of(result, error)
+        self._ledger.count(job.name, **{"errors.unpicklable": 1})
+        message = (
+            f"the result of {job.name} cannot be stored: {culprit.path} is a {culprit.type_name}, which cannot be"
+            f" pickled ({culprit.error}). The caller got it, and it will be computed at every call."
+        )
+        if job.strict:
+            raise UnpicklableResult(
+                message, function=job.name, path=culprit.path, type_name=culprit.type_name
+            ) from error
+        warn_once((job.name, "unpicklable"), message, UnpicklableResultWarning)
+
+    def _too_large(self, job: Job, reason: str) -> None:
+        self._ledger.count(job.name, **{"errors.too_large": 1})
+        warn_once(
+            (job.name, "too large"),
+            f"a result of {job.name} is not stored: {reason}. The caller got it, and it will be computed at every call;"
+            " a larger max_size= or PCACHE_MAX_SIZE would keep it.",
+            StoreWarning,
+        )
+
+    def refuse(self, error: Exception, path: str = "") -> None:
+        """Writing the entry at `path` failed: say so once per cause.
+
+        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written, or
+        of the program, which had no descriptors left just now.
+        """
+        if isinstance(error, OSError):
+            pass_on(error)
+        if isinstance(error, SigningKeyError):
+            self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds one before
+            self._say(error, "results are neither stored nor read", _AS_IF.format("a key is looked for"))
+            return
+        of_system = error if getattr(error, "errno", None) else error.__cause__  # of a folder that was not opened
+        if isinstance(of_system, OSError) and of_system.errno in _PASSING:
+            self._say(of_system, "a result is not stored", "The caller got it, and it will be computed again.")
+            return
+        if path and _is_of_one(error, path):
+            self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")
+            return
+        self._stopped_until = time.monotonic() + _STOP_WRITING
+        self._say(error, f"results cannot be stored in {self._store.root}", _AS_IF.format("storing is tried"))
+
+    def _say(self, error: Exception, what: str, consequence: str) -> None:
+        cause = getattr(error, "errno", None) or str(error)
+        kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
+        self._ledger.count("", **{f"errors.{kind}": 1})
+        text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause.rstrip(".")
+        where = "" if isinstance(error, SigningKeyError) else self._store.root  # a key is missing to all directories
+        warn_once((where, cause), f"{what}: {text}. {consequence}", StoreWarning)
+
+
+def _is_of_one(error: Exception, path: str) -> bool:
+    """Whether an entry could not be written for what stands in its own place, or in that of its shard."""
+    if isinstance(error, DirectoryError):
+        return error.path == os.path.dirname(path)
+    in_the_way = stands(path) or stands(path + CLAIM_SUFFIX)
+    return in_the_way and getattr(error, "errno", None) in _ODD_FILE

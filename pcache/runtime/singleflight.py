@@ -1,0 +1,106 @@
+"""One computation of a key among the threads of this process, and what is being computed up-stack."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pcache.system.interrupts import uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pcache.storage.claim import Claim
+    from pcache.storage.drafts import PrivateClaim
+
+
+class Flight:
+    """One computation of this process that other threads may wait for. `stored` says whether there is a result.
+
+    `lost` says that it was dropped while it was computed, so that calls made since then need another.
+
+    It is under way while `busy` is held, which whoever computes holds in a `with`: an interrupt cannot leave it so.
+    `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
+    `turns` when calls took theirs that would not wait for it any longer.
+    """
+
+    __slots__ = ("awaits", "busy", "claim", "lost", "native_id", "path", "stored", "thread", "turns")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.claim: Claim | PrivateClaim | None = None
+        self.lost = False
+        self.awaits: list[str] = []
+        self.turns: list[float] = []
+        self.native_id = threading.get_native_id()
+        self.busy = threading.Lock()  # an Event takes 5 us to make
+        self.stored = True
+        self.thread = threading.get_ident()
+
+    @property
+    def over(self) -> bool:
+        """Whether the computation has come to its end."""
+        return not self.busy.locked()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Wait for the end; return whether it came in time."""
+        if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
+            return False
+        self.busy.release()
+        return True
+
+
+class Flights:
+    """The computations under way in this process, by entry path. Safe for threads; empty after a fork."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget them all, and a lock that a thread held which did not survive the fork."""
+        self._lock = threading.RLock()  # reentrant: a signal handler may call a cached function
+        self.notes = threading.RLock()  # of what flights say in their claims
+        self._by_path: dict[str, Flight] = {}
+
+    def enter(self, entry_path: str, flight: Flight) -> Flight:
+        """Return the flight of an entry: the given one, which is busy, unless another is under way."""
+        with self._lock:
+            other = self._by_path.get(entry_path)
+            if other is not None and not other.over:
+                return other
+            self._by_path[entry_path] = flight  # also over one whose leader was interrupted before it could leave
+            return flight
+
+    def get(self, entry_path: str) -> Flight | None:
+        """The computation of an entry that is under way."""
+        return self._by_path.get(entry_path)
+
+    def all(self) -> list[Flight]:
+        """The computations that are under way."""
+        with self._lock:
+            return list(self._by_path.values())
+
+    def drop(self, entry_path: str) -> None:
+        """Have nobody join the computation of an entry any more: its result is not wanted."""
+        with self._lock:
+            self._by_path.pop(entry_path, None)
+
+    def leave(self, entry_path: str, flight: Flight) -> None:
+        """Forget a flight, if it is that of the entry."""
+        with self._lock:
+            if self._by_path.get(entry_path) is flight:
+                del self._by_path[entry_path]
+
+
+flights = Flights()
+
+# What is being computed up-stack, by entry path: a call that needs itself computes, it never waits for itself.
+computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=flights.reset)

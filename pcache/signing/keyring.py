@@ -1,0 +1,302 @@
+"""Whose bytes may be unpickled: signing keys, the files that hold them, and ownership.
+
+Every entry carries a tag made with a signing key that lives outside the cache directory, so whoever can write to the
+directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that
+anybody could guess. Nothing here knows what an entry looks like, or where a cache has its keys from.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+
+from blake3 import blake3
+
+from pcache.errors import DirectoryError, SigningKeyError
+from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.userdirs import make_private, user_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+KEY_BYTES = 32
+KEY_ID_BYTES = 8
+_KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id says nothing about the key
+OTHERS_WRITE = 0o022
+_OTHERS_ANY = 0o077
+_ALL_WRITE = 0o002
+_GROUP_READS = 0o040
+_MAX_KEY_FILE = 64 << 10
+UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
+_NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # what waiting makes no directory of
+# What file systems answer that have no second names for files: FAT, many in user space, and Android.
+_NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
+WAYS_OUT = (
+    "set PCACHE_KEY to what `pcache key new --print` prints, name a key file with PCACHE_KEY_FILE, or set HOME to a"
+    " folder that you can write to"
+)
+
+# Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
+# platform does not have are left out.
+SAFE_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+SAFE_FLAGS |= getattr(os, "O_BINARY", 0)
+
+# The user whose files are ours; 0 where the platform has no users.
+our_uid: Callable[[], int] = getattr(os, "getuid", int)
+
+
+class Secret(bytes):
+    """A signing key. Neither what prints it, or something that holds it, nor what pickles it has its bytes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<signing key>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("signing keys are secret and not pickled; a pcache.Cache is, and finds its keys again")
+
+
+class SecretText(str):
+    """A signing key as text, on its way to be one: what shows the variables of a frame does not show it."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<signing key>"
+
+
+def hidden(given: Any) -> Any:
+    """What was given as keys, so that no traceback with the values of variables shows one; anything else as it is.
+
+    Text is to be replaced by this as soon as it is there: what raises later has its frame.
+    """
+    if isinstance(given, str):
+        return SecretText(given)
+    if isinstance(given, (bytes, bytearray)):
+        return Secret(given)
+    return [hidden(one) for one in given] if isinstance(given, Iterable) else given
+
+
+class Keyring(NamedTuple):
+    """Signing keys by id. `signing` is the id that new entries are signed with; the other keys only verify.
+
+    What keys of `any_owner` signed counts whoever's file it is: they were given for a directory that users share.
+    """
+
+    signing: bytes
+    keys: dict[bytes, bytes]
+    any_owner: bool = False
+
+    @property
+    def signing_key(self) -> bytes:
+        return self.keys[self.signing]
+
+
+def make_keyring(keys: Sequence[bytes], *, any_owner: bool = False) -> Keyring:
+    """The first of `keys` signs, all of them verify."""
+    return Keyring(key_id(keys[0]), {key_id(key): Secret(key) for key in keys}, any_owner)
+
+
+def key_id(key: bytes) -> bytes:
+    """The public name of a signing key, 8 bytes."""
+    return blake3(key, derive_key_context=_KEY_ID_CONTEXT).digest(KEY_ID_BYTES)
+
+
+def new_key() -> bytes:
+    return Secret(os.urandom(KEY_BYTES))
+
+
+def key_to_text(key: bytes) -> str:
+    return base64.b64encode(key).decode()
+
+
+def parse_key(text: str | bytes, source: str) -> bytes:
+    """Return the key that base64 `text` stands for; raw bytes of the right length are taken as they are."""
+    text = hidden(text)
+    if isinstance(text, bytes):
+        key = text
+    else:
+        try:
+            key = Secret(base64.b64decode(text.strip(), validate=True))
+        except (ValueError, AttributeError):  # no base64; neither text nor bytes
+            key = b""
+    if len(key) != KEY_BYTES:
+        raise SigningKeyError(
+            f"{source} is not a signing key: base64 of {KEY_BYTES} bytes is expected. `pcache key new` makes one.",
+            source=source,
+        )
+    return Secret(key)
+
+
+def parse_keys(given: str | bytes | Iterable[str | bytes], source: str) -> list[bytes]:
+    """Return the keys of one key, or of an iterable of keys of which the first signs."""
+    given = hidden(given)
+    texts: list[Any] = given if isinstance(given, list) else [given]
+    if not texts:
+        raise SigningKeyError(f"{source} holds no signing key; `pcache key new` makes one.", source=source)
+    return [parse_key(text, source) for text in texts]
+
+
+def default_key_path() -> str | None:
+    """The file that holds the user's signing keys, or None when there is no home directory."""
+    folder = user_folder("config")
+    return None if folder is None else os.path.join(folder, "key")
+
+
+def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
+    """Return the keys in a file, one base64 line each, the first of which signs; None when there is no such file.
+
+    A `shared` one may be another user's, and its group may read it.
+    Raises `SigningKeyError` for a file that others could have written or read, or that is no key file.
+    """
+    try:
+        fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+        try:
+            _check_key_file(path, os.fstat(fd), shared=shared)
+            lines = [SecretText(line) for line in os.read(fd, _MAX_KEY_FILE).decode("ascii", "replace").splitlines()]
+        finally:
+            os.closerange(fd, fd + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        pass_on(error)
+        raise SigningKeyError(
+            f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, {WAYS_OUT}",
+            source=path,
+        ) from error
+    return parse_keys([line for line in lines if line.strip()], path)
+
+
+def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
+    problem, refused = "", _OTHERS_ANY & ~_GROUP_READS if shared else _OTHERS_ANY
+    if not stat.S_ISREG(status.st_mode):
+        problem = f"is not a regular file; {WAYS_OUT}"
+    elif status.st_uid not in (our_uid(), 0) and not shared:
+        problem = f"belongs to another user (uid {status.st_uid}); {WAYS_OUT}"
+    elif status.st_mode & refused:
+        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o})"
+        problem += f"; run: chmod {'640' if shared else '600'} {path}"
+    if problem:
+        raise SigningKeyError(f"the signing key {path} {problem}", source=path)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
+    written = 0
+    while written < len(data):
+        if (count := os.write(fd, data[written:])) <= 0:
+            raise OSError(errno.EIO, "nothing could be written")
+        written += count
+
+
+def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, shared: bool = False) -> bool:
+    """Write `keys` to a file with mode 0600; return False when another process made it first.
+
+    The file appears whole or not at all: it is written under a private name and then linked, or with `replace`
+    renamed, to its own. With `shared` the group of the one that it replaces may go on reading.
+    """
+    path = os.path.abspath(path)
+    make_private(os.path.dirname(path))
+    temporary = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
+    fd = uninterrupted(os.open, temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS, 0o600)
+    try:
+        write_all(fd, "".join(key_to_text(key) + "\n" for key in keys).encode())
+        os.fsync(fd)  # a lost key makes every entry unreadable
+        if not replace:
+            _give_name(temporary, path)
+        else:
+            if shared and (before := os.stat(path)).st_mode & _GROUP_READS:
+                os.fchown(fd, -1, before.st_gid)
+                os.fchmod(fd, 0o640)
+            os.replace(temporary, path)
+        os.fsync(fd)  # the name as well
+    except FileExistsError:
+        return False
+    finally:
+        try:
+            os.closerange(fd, fd + 1)
+        finally:  # an interrupt may come between the two
+            try:
+                os.unlink(temporary)
+            except OSError as error:
+                pass_on(error)  # else renamed; or a leftover, which a sweep removes
+    return True
+
+
+def _give_name(temporary: str, path: str) -> None:
+    """Have a file appear under a name that nothing has; raises `FileExistsError`, also where two do this at once."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        pass_on(error)
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.name == "nt":
+            os.rename(temporary, path)  # which replaces nothing there
+            return
+        import fcntl  # late: where files have second names it is not needed
+
+        folder = uninterrupted(os.open, os.path.dirname(path), os.O_RDONLY | SAFE_FLAGS)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # held while a file is renamed, and by nobody who cannot write here
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
+            os.rename(temporary, path)
+        finally:
+            os.closerange(folder, folder + 1)
+
+
+def check_directory(path: str, *, shared: bool = False) -> bool:
+    """Return whether the directory exists; raise `DirectoryError` unless it is ours alone to write.
+
+    Refuses symbolic links, other files, directories of other users and directories that others can write to. A `shared`
+    one may be anybody's, and its group may write to it.
+    """
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        pass_on(error)
+        problem = "is below a file" if error.errno == errno.ENOTDIR else f"cannot be used ({error.strerror})"
+        if error.errno in _NEVER:
+            raise DirectoryError(
+                f"the cache directory {path} {problem}; choose another", path=path, reason="os"
+            ) from error
+        raise DirectoryError(f"the cache directory {path} {problem}", path=path, reason="unknown") from error
+    check_status(path, status, shared=shared)
+    return True
+
+
+def check_status(path: str, status: os.stat_result, *, shared: bool) -> None:
+    """Raise `DirectoryError` unless `status` is that of a directory which is ours alone to write, as above."""
+    if stat.S_ISLNK(status.st_mode):
+        raise DirectoryError(
+            f"the cache directory {path} is a symbolic link; use the directory that it points to",
+            path=path,
+            reason="symlink",
+        )
+    if not stat.S_ISDIR(status.st_mode):
+        raise DirectoryError(f"the cache directory {path} is a file; choose another", path=path, reason="file")
+    if status.st_uid != our_uid() and not shared:
+        raise DirectoryError(
+            f"the cache directory {path} belongs to another user (uid {status.st_uid}); choose one of your own, or set"
+            " shared=True (PCACHE_SHARED=1) for one that a group shares",
+            path=path,
+            reason="foreign",
+        )
+    if status.st_mode & (_ALL_WRITE if shared else OTHERS_WRITE):
+        raise DirectoryError(
+            f"the cache directory {path} can be written by others (mode {stat.S_IMODE(status.st_mode):o});"
+            f" run: chmod {'o-w' if shared else '700'} {path}",
+            path=path,
+            reason="writable by others",
+        )

@@ -1,0 +1,281 @@
+"""The right to compute one missing key.
+
+A claim is an operating-system lock on a file beside the entry that is to be, with a record of who computes. The lock
+dies with its owner, so a killed process never blocks anybody. Only who made the file writes into it: a small result
+becomes the content of the claim, which is renamed, a large one that of a draft beside it. Correctness never rests on
+the lock: whoever renames last wins, and every version of an entry is whole. Nothing here knows what an entry looks
+like.
+
+Removing a claim is also how a computation is told that nobody wants its result any more: see `runtime/invalidation.py`.
+
+Between processes one lock per key; between threads `runtime/singleflight.py` meets in memory. After a fork the child closes its
+copies of the descriptors, which leaves the parent's locks alone.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from pcache.signing.keyring import SAFE_FLAGS, make_keyring
+from pcache.storage.claim_owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
+from pcache.storage.drafts import (
+    AT_ONCE,
+    NO_LOCKS,
+    Draft,
+    PrivateClaim,
+    TakenAway,
+    draft_path,
+    size_of,
+    unlink_if_there,
+    write_into,
+)
+from pcache.system.interrupts import pass_on, stands, uninterrupted
+from pcache.system.locks import Lock, identity_at, locking
+from pcache.system.permissions import PRIVATE
+from pcache.system.safefiles import make_way, read_plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pcache.signing.keyring import Keyring
+    from pcache.storage.claim_owner import Record
+    from pcache.system.permissions import Access
+
+DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
+_MOST_TRIES = 100  # to find a claim file in place
+
+
+class Claim(Lock):
+    """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither.
+
+    `lost` says whether somebody removed it, so that what was computed under it is not stored.
+    """
+
+    lost = False
+
+    def __init__(
+        self, entry_path: str, suffix: str = CLAIM_SUFFIX, mode: str = "r+", *, access: Access = PRIVATE
+    ) -> None:
+        self.entry_path = entry_path
+        self._access = access
+        self._owner: Record | None = None
+        self._said = b""
+        super().__init__(entry_path + suffix, mode, access=access, opener=access.make if mode == "x+" else access.visit)
+
+    def sign(self, owner: Record) -> None:
+        """Say who computes; only ever in a claim that is in place and empty."""
+        self._owner, self._said = owner, owner.sealed(self.entry_path)
+        try:
+            self.use(os.write, self.number, self._said)
+        except OSError:
+            try:
+                os.unlink(self.path)  # a full disk: an empty claim must not stay
+            except OSError as error:
+                pass_on(error)
+            raise
+
+    def drop_unsigned(self) -> None:
+        """Remove the claim file where it cannot be locked, unless its owner has signed it, and let go."""
+        try:
+            if not os.fstat(self.fd).st_size and self.is_in_place():
+                os.unlink(self.path)
+        except OSError as error:
+            pass_on(error)  # else a leftover, as in `abandon`
+        self.release()
+
+    def amend(self, awaits: Sequence[str]) -> None:
+        """Say which results the owner waits for; only ever in a claim that is held and not being published."""
+        if self._owner is None:
+            return
+        record = self._owner.sealed(self.entry_path, awaits)
+        if len(record) <= MAX_OWNER and self.use(os.pwrite, self.number, record, 0) == len(record):
+            self._said = record
+            self.use(os.ftruncate, self.number, len(record))
+
+    def is_standing(self) -> bool:
+        """Whether nobody has removed or taken over the claim.
+
+        Where the program closed our descriptor the lock is gone; then the claim is ours as long as it says so.
+        """
+        return self.is_in_place() and (self.is_ours() or self._says_ours())
+
+    def _says_ours(self) -> bool:
+        try:
+            return bool(self._said) and read_plain(self.path, len(self._said)) == self._said
+        except OSError as error:
+            pass_on(error)
+            return False
+
+    def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
+        """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
+
+        `durable` waits until bytes and name are on the disk. `replaces_nothing` says that a file of that name holds
+        nothing of worth: renaming over an existing file makes ext4 flush, which costs 20 times a new name. `mtime_ns`
+        becomes the file's modification time.
+        Raises `OSError` when it cannot be written; the claim is then still held.
+        """
+        if self.closed:
+            return 0
+        over = not replaces_nothing
+        if size_of(pieces) <= AT_ONCE:
+            try:
+                return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+            except TakenAway:
+                pass  # the program closed our descriptor: a draft has another one
+        try:
+            draft = Draft(draft_path(self.entry_path), access=self._access)
+        except FileNotFoundError:
+            self.lost = True  # the folder is gone, and the claim with it
+            self.abandon()
+            return 0
+        size = 0
+        with draft:
+            try:
+                size = draft.publish(self, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+                if not self.abandon():
+                    self.lost, size = True, 0
+                    draft.withdraw(self.entry_path)
+            finally:
+                if not size:
+                    draft.drop()
+                draft.release()
+        return size
+
+    def _become(self, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
+        """Write a small entry into the claim file and rename that; return its size, 0 when the claim was lost.
+
+        Nobody else has ever written to this file, see `try_claim`. It saves making another one, which takes as long as
+        half of all that a small result takes. A large one would hide for too long who computes. Should the claim be
+        dropped and taken anew between the look and the renaming, that one is renamed: a damaged entry, which is a miss.
+        """
+        size = write_into(self, pieces, mtime_ns)
+        if size < len(self._said):
+            self.use(os.ftruncate, self.number, size)
+            self.use(os.utime, self.number, ns=(mtime_ns, mtime_ns))
+        self.lost = not self.is_in_place()
+        if not self.lost:
+            try:
+                if not over:
+                    unlink_if_there(self.entry_path)
+                os.rename(self.path, self.entry_path)
+            except FileNotFoundError:
+                if stands(self.path):
+                    raise
+                self.lost = True  # dropped just now
+        if durable and not self.lost:
+            self.use(os.fsync, self.number)  # after the renaming, so that the new name is there too
+        self.release()
+        return 0 if self.lost else size
+
+    def abandon(self) -> bool:
+        """Remove the claim file while still holding it, and let go; return whether it was still there and ours.
+
+        Does nothing when the claim is no longer held.
+        """
+        if self.closed:
+            return False
+        stood = False
+        try:
+            # Another's that has its inode, since ours was closed for us, is dropped at worst.
+            if stood := self.is_in_place():
+                os.unlink(self.path)
+        except OSError as error:
+            pass_on(error)  # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
+        self.release()  # not where an interrupt came before: it can be abandoned again
+        return stood
+
+
+def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim | PrivateClaim | None:
+    """Take the claim of an entry, or return None while somebody else holds it.
+
+    Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
+    """
+    try:
+        for _ in range(_MOST_TRIES):
+            try:
+                claim = Claim(entry_path, mode="x+", access=access)
+                is_new = True
+            except FileExistsError:
+                claim = Claim(entry_path, access=access)
+                is_new = False
+            try:
+                try:
+                    is_free = locking()(claim.number, blocking=False)
+                except OSError as error:
+                    if error.errno not in NO_LOCKS:
+                        raise
+                    claim.drop_unsigned()
+                    return PrivateClaim(entry_path, owner, access=access)
+                if not is_free:
+                    claim.release()
+                    return None
+                if claim.is_in_place():
+                    if is_new:
+                        claim.sign(owner)
+                        return claim
+                    # A killed owner's. Only who made a file writes into it: where locks are known to one host alone,
+                    # its owner may live on another one.
+                    os.unlink(claim.path)
+                    _remove_drafts(entry_path, owner)
+                claim.release()  # its owner is done meanwhile: make a new one
+            except BaseException:
+                claim.close()
+                raise
+    except OSError as error:
+        if error.errno is None:  # a timeout
+            remove_leftover(entry_path + CLAIM_SUFFIX)
+        raise
+    except BaseException:
+        remove_leftover(entry_path + CLAIM_SUFFIX)  # perhaps we had made the file
+        raise
+    return PrivateClaim(entry_path, owner, access=access)  # a file system that does not see what it has just opened
+
+
+def remove_leftover(path: str, keyring: Keyring | None = None, *, below: int | None = None) -> bool:
+    """Remove a claim file or a draft that nobody holds, and what is none; return whether it is gone.
+
+    Where others may write, `path` is a name, and `below` the folder that it is in.
+
+    A draft stays as long as the claim beside it is held. A private claim is not locked while its owner computes: it
+    stays as long as that process is known to live.
+    """
+    claim, _, draft = path.rpartition(CLAIM_SUFFIX)
+    claim += CLAIM_SUFFIX
+    if draft and identity_at(claim, below) is not None and not _remove_unheld(claim, keyring, below):
+        return False
+    return _remove_unheld(path, keyring, below)
+
+
+def _remove_unheld(path: str, keyring: Keyring | None, below: int | None) -> bool:
+    make_way(path, below)
+    try:
+        fd = uninterrupted(partial(os.open, dir_fd=below), path, os.O_RDWR | SAFE_FLAGS)
+    except FileNotFoundError:
+        return True
+    try:
+        if not locking()(fd, blocking=False):
+            return False
+        if not path.endswith(CLAIM_SUFFIX):
+            owner = owner_in(os.pread(fd, MAX_RECORD, 0), path.rpartition(CLAIM_SUFFIX)[0], keyring)
+            if owner is not None and owner.is_alive():
+                return False
+        ours = os.fstat(fd)
+        if identity_at(path, below) == (ours.st_ino, ours.st_dev):
+            os.unlink(path, dir_fd=below)
+        return True
+    finally:
+        os.closerange(fd, fd + 1)
+
+
+def _remove_drafts(entry_path: str, owner: Record) -> None:
+    """Remove what was left of the last owner of a claim, who was killed, beside that claim."""
+    folder, name = os.path.split(entry_path)
+    keyring = make_keyring([owner.key])
+    try:
+        for other in os.listdir(folder):
+            if other.startswith(f"{name}{CLAIM_SUFFIX}-"):
+                _remove_unheld(f"{folder}/{other}", keyring, None)
+    except OSError as error:
+        pass_on(error)  # else a leftover, which a sweep removes

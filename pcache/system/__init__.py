@@ -1,0 +1,1 @@
+"""The operating system: files, locks, processes, signals. Nothing here knows of caches."""

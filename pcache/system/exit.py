@@ -1,0 +1,87 @@
+"""What an object that gathers something does before it or its process ends, and in a child that is forked.
+
+`atexit` is not all of it: a worker of multiprocessing that was forked ends without calling its functions.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import weakref
+from typing import TYPE_CHECKING
+
+from pcache.objects.culprit import attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Unfinished:
+    """Something that gathers in memory what belongs on disk: written when it, or this process, ends."""
+
+    _gathers = False  # an interrupt may come before anything is gathered, or there is a place for it
+
+    def __init__(self) -> None:
+        """To be called last: what is half made has nothing to write."""
+        self._gathers = True
+        _unfinished.add(self)
+        _arrange()
+
+    def flush(self) -> object:
+        """Write what was gathered; never raises."""
+
+    def reset(self) -> None:
+        """Forget it: in a forked child it is the parent's."""
+
+    def let_go(self) -> None:
+        """Write what was gathered, when the object is collected: in the middle of anything, also of an import.
+
+        So this takes no lock that others may hold, imports nothing that takes long, and never raises.
+        """
+
+    def __del__(self, is_over: Callable[[], bool] = sys.is_finalizing) -> None:
+        if self._gathers and not is_over():  # at the end of a process everything was written before
+            attempt(self.let_go)
+
+
+_unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()
+_arranged: set[int] = set()  # ids of processes
+
+
+def _flush() -> None:
+    for _ in range(2):  # what evicts at the end counts that in what may have been written before
+        for unfinished in list(_unfinished):
+            attempt(unfinished.flush)
+
+
+def _reset() -> None:
+    for unfinished in list(_unfinished):
+        unfinished.reset()
+
+
+class _Mark:
+    """Lives as long as this module: multiprocessing's table of what is called after a fork is a weak one."""
+
+
+_mark = _Mark()
+
+
+def _arrange() -> None:
+    """Have multiprocessing call us at the end of a worker, which it does before it ends the process by force."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is None or os.getpid() in _arranged:
+        return
+    _arrange_worker()
+    util.register_after_fork(_mark, _arrange_worker)
+
+
+def _arrange_worker(*_: object) -> None:
+    """Workers start with an empty table: multiprocessing clears it, in some after it has loaded the program."""
+    _arranged.add(os.getpid())
+    sys.modules["multiprocessing.util"].Finalize(None, _flush, exitpriority=10)
+
+
+atexit.register(_flush)
+if sys.platform != "win32":
+    os.register_at_fork(before=_arrange, after_in_child=_reset)

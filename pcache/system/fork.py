@@ -1,0 +1,85 @@
+"""What a fork must not cut in two: in the child there is no thread that could go on with it.
+
+Modules are loaded, and descriptors of locks are opened and closed, as a whole. A module that another thread is loading
+while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that nobody there
+knows of keeps a lock held as long as the child lives.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+from pcache.system.clock import Stopwatch
+
+whole = threading.RLock()  # reentrant: collecting garbage may close a lock
+_PATIENCE = 10.0  # seconds that a fork waits for what takes some 100 ms at most
+_IMPORTS = 1.0  # seconds that it waits for what other threads load: that may in turn wait for who forks
+# What we load late, and what that loads; modules written in C come with one of these. A child that needs one of them
+# can never have it when it is being loaded now. What else a thread loads, which may take seconds, is not our affair.
+LATE = frozenset(
+    "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis enum"
+    " fcntl fnmatch glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath numbers"
+    " opcode pathlib pickletools platform pwd random re secrets string textwrap token tokenize traceback urllib"
+    " zlib".split()
+)
+_taken: list[bool] = []
+_token = os.urandom(16)
+
+
+def process_token() -> bytes:
+    """Bytes that no other process has, a forked child included.
+
+    Made when this module is loaded and not when they are first asked for: two threads that ask at once would each get
+    their own, and compute the same call twice.
+    """
+    return _token
+
+
+def _before() -> None:
+    # Before a fork `logging` takes its lock, which modules want while they are loaded: who waits for them must not have
+    # it. Whether it comes before us or after depends on what was loaded first.
+    lock: Any = getattr(sys.modules.get("logging"), "_lock", None)
+    if lock is None or not lock._is_owned():
+        _wait()
+    else:
+        lock.release()
+        _wait()
+        lock.acquire()
+
+
+def _wait() -> None:
+    # Most modules are loaded late, and not all of them as a whole.
+    clock = Stopwatch()
+    while _loads_elsewhere() and clock.passed() < _IMPORTS:
+        clock.pause(0.001)
+    _taken.append(whole.acquire(timeout=_PATIENCE))
+
+
+def _loads_elsewhere() -> bool:
+    """Whether another thread is loading a module of ours. Python has no public way to ask."""
+    locks = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    ours = [reference() for name, reference in list(locks.items()) if name.partition(".")[0] in LATE]
+    owners = {getattr(lock, "owner", None) for lock in ours}
+    return bool(owners - {None, threading.get_ident()})
+
+
+def _after_in_parent() -> None:
+    if _taken.pop():
+        whole.release()
+
+
+def _after_in_child() -> None:
+    global _token  # noqa: PLW0603 - one per process
+    _token = os.urandom(16)
+    if _taken.pop():
+        whole.release()
+    else:
+        whole._at_fork_reinit()  # type: ignore[attr-defined]
+    _taken.clear()  # of a fork that another thread was about to make
+
+
+if sys.platform != "win32":
+    os.register_at_fork(before=_before, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

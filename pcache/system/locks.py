@@ -1,0 +1,248 @@
+"""Operating-system locks on files: they die with whoever holds them, also by a kill.
+
+A lock is held while other people's code runs, which may close any number (`os.closerange` where a program becomes a
+daemon, a second `close` of what was closed already) and get it for a file of its own. So a descriptor is ours as long
+as it is the file that we opened, by device and inode, which is asked before each use; else its number is forgotten.
+What another thread does between the question and the use nobody can prevent.
+
+After a fork the child closes its copies of the descriptors, which leaves the parent's locks alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import io
+import operator
+import os
+import sys
+import time
+import weakref
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pcache.system.clock import Stopwatch
+from pcache.system.fork import whole
+from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.notices import log
+from pcache.system.permissions import PRIVATE, Access
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.system.directories import OpenFolder
+
+R = TypeVar("R")
+_close: Any = io.FileIO.close
+
+# Weak, so that one which an interrupt left in nobody's hands is collected, and lets go. No `WeakSet`: what it
+# forgets one with is written in Python, and an interrupt that comes there is lost.
+_held: set[weakref.ref[Lock]] = set()
+_PAUSE = 0.001  # seconds between two tries
+_FEW = 16  # locks, which any process may hold
+
+
+Identity = tuple[int, int]  # inode and device of a file
+_identity_in: Any = operator.itemgetter(1, 2)  # of a status
+
+
+def identity_of(fd: int) -> Identity | None:
+    """Which file a descriptor is of, None when it is closed."""
+    try:
+        found: Identity = _identity_in(os.fstat(fd))
+    except OSError as error:
+        pass_on(error)
+        return None
+    return found
+
+
+def identity_at(path: str, below: int | None = None) -> Identity | None:
+    """Which file bears a name, None where there is none."""
+    try:
+        found: Identity = _identity_in(os.stat(path, dir_fd=below, follow_symlinks=False))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+class Opened(io.FileIO):
+    """A file that is open while other people's code may run. Its descriptor is used as long as it is of that file.
+
+    What opens and closes it is written in C: no signal comes between, also when it is collected.
+    """
+
+    number = -1  # of the descriptor, also when it is closed
+    identity: Identity | None = None
+
+    def __init__(self, path: str, mode: str, opener: Callable[[str, int], int]) -> None:
+        self.path = path
+        begin, how, number = super().__init__, (path, mode, True, opener), self.fileno
+        # In one line: nothing comes between opening it and noting what it is.
+        _, self.number, self.identity = uninterrupted(begin, *how), (fd := number()), _identity_in(os.fstat(fd))
+
+    def is_ours(self) -> bool:
+        """Whether the descriptor is open and of the file that was opened here; else it is forgotten."""
+        try:
+            return _identity_in(os.fstat(self.number)) == self.identity or self._forget()
+        except OSError as error:
+            pass_on(error)
+            return error.errno != errno.EBADF or self._forget()  # closed; else the disk does not answer
+
+    def _forget(self) -> bool:
+        self.close = _nothing  # type: ignore[method-assign]
+        return False
+
+    def use(self, function: Callable[..., R], *args: Any, **kwargs: Any) -> R | None:
+        """Call a function that uses the descriptor, as long as it is ours."""
+        return function(*args, **kwargs) if self.is_ours() else None  # in one line: nothing comes between
+
+    def is_in_place(self) -> bool:
+        """Whether the file still stands under its name: somebody may have renamed or removed it."""
+        return self.identity is not None and identity_at(self.path) == self.identity
+
+    def release(self) -> None:
+        """Close the descriptor, if it is ours."""
+        try:
+            _close(self) if self.is_ours() else None  # as `use`
+        except OSError as error:
+            pass_on(error)  # else it is closed all the same, and what was written is checked when it is read
+
+    # What `with` and collecting call, written in C: `close` of the object, which does nothing once it is forgotten.
+    # Python's own finalizer would warn as well.
+    __del__: Any = property(operator.attrgetter("close"))
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, -1 when it is closed or forgotten."""
+        return -1 if self.closed or self.close is _nothing else self.number
+
+
+class Lock(Opened):
+    """A file whose lock is held, or is about to be. Released by closing it; never inherited by a forked child."""
+
+    def __init__(
+        self,
+        path: str,
+        mode: str = "r+",
+        *,
+        access: Access | OpenFolder = PRIVATE,
+        opener: Callable[[str, int], int] | None = None,
+    ) -> None:
+        try:
+            with whole:
+                _held.add(weakref.ref(self, _held.discard))
+                super().__init__(path, mode, opener or access.open)
+        except BaseException:
+            self.close()
+            raise
+
+    def release(self) -> None:
+        """Close the descriptor, which frees the lock."""
+        with whole:
+            super().release()
+
+    def close_copy(self) -> None:
+        """In a child: close what a thread of the parent had in hand to close, as a `with` does outside of `whole`.
+
+        What was forgotten stays with the parent as well.
+        """
+        if self.identity is not None and identity_of(self.number) == self.identity:
+            os.closerange(self.number, self.number + 1)
+        self.identity = None
+
+
+def _nothing() -> None:
+    """What closing is when the number of the descriptor is somebody else's."""
+
+
+def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
+    """Take the lock of a file that is there for this alone, None while somebody else holds it for `wait` seconds.
+
+    Where others may write, the folder that it is in is opened, and given as `access`.
+    Raises `OSError` when the file cannot be made or locked.
+    """
+    lock = Lock(path, access=access)
+    try:
+        clock = Stopwatch()
+        while not locking()(lock.fd, blocking=False):
+            if clock.passed() >= wait:
+                lock.release()
+                return None
+            clock.pause(_PAUSE)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def is_crowded() -> bool:
+    """Whether the locks of this process take up a quarter of the descriptors that it may have open.
+
+    So it is where computations inside of each other lose their context (a `Context` or thread of its own for each).
+    """
+    if len(_held) < _FEW:
+        return False
+    try:
+        import resource  # late for start-up time, and not there on Windows
+    except ImportError:
+        return False
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return most != resource.RLIM_INFINITY and len(_held) >= most // 4
+
+
+def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | None:
+    """Take a lock that only saves work, as `try_lock`; from whoever shows no sign of it for `idle` seconds, too.
+
+    Who holds it may have been stopped, or want to stop others: then the file is replaced, and they hold what nobody
+    asks for. `show` is the sign.
+    """
+    path = os.path.join(folder.path, name)
+    lock = try_lock(path, wait, access=folder)
+    if lock is None and is_idle(idle, *folder.at(name)):
+        say_held(path)
+        folder.remove(name)
+        lock = try_lock(path, access=folder)
+    if lock is not None:
+        show(lock)
+    return lock
+
+
+@functools.cache
+def say_held(path: str) -> None:
+    """Say once of each file that its lock is not waited for."""
+    log("%s is locked by a program that does nothing with it: pcache goes on without. `pcache doctor` says more.", path)
+
+
+def show(lock: Lock) -> None:
+    """Show that whoever holds a lock is at work."""
+    try:
+        os.utime(lock.fd)
+    except OSError as error:
+        pass_on(error)  # else the file of another user, who shares the directory
+
+
+def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
+    """Whether whoever holds the lock of a file has not shown for some time that they are at work."""
+    try:
+        return abs(time.time() - os.stat(path, dir_fd=below, follow_symlinks=False).st_mtime) > seconds
+    except FileNotFoundError:
+        return False
+
+
+@functools.cache
+def locking() -> Callable[..., bool]:
+    """What locks a descriptor: `lock(fd, blocking=False)` says whether it could."""
+    with whole:
+        from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
+
+    return lock_descriptor
+
+
+def _after_fork_in_child() -> None:
+    for lock in [reference() for reference in list(_held)]:
+        if lock is not None:
+            lock.release()  # closes this process' copy; unlocking would free the parent's lock
+            lock.close_copy()
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,61 @@
+"""What users are told without being asked: warnings given once, and log lines. Neither ever stops a call."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Literal
+
+from pcache.errors import PcacheWarning
+from pcache.objects.culprit import attempt
+from pcache.objects.summary import printable
+
+_given: set[object] = set()
+
+
+def log(message: str, *args: object, level: Literal["debug", "info", "warning"] = "warning") -> None:
+    """Log to the logger "pcache". Whoever wants to read less than warnings has imported `logging` before."""
+    if level != "warning" and "logging" not in sys.modules:
+        return
+    attempt(_log, message, args, level)  # a handler may be anybody's
+
+
+def _log(message: str, args: tuple[object, ...], level: str) -> None:
+    import logging  # late for start-up time: most processes never have anything to say
+
+    logger = logging.getLogger("pcache")
+    if not logger.isEnabledFor(getattr(logging, level.upper())):
+        return
+    # A name or path may hold a line of its own, or what moves the cursor.
+    shown = (printable(arg) if isinstance(arg, str) else arg for arg in args)
+    getattr(logger, level)(message, *shown)
+
+
+def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> None:
+    """Warn, unless a warning for the same cause was given in this process.
+
+    Where warnings are turned into errors the message is logged: the caller of a cached function gets its result.
+    """
+    if cause in _given or sys.is_finalizing():
+        return
+    _given.add(cause)
+    _, error = attempt(_warn, message, category)  # it may be shown in anybody's way
+    if error is not None:
+        log("%s", message)
+
+
+def _warn(message: str, category: type[PcacheWarning]) -> None:
+    warnings.warn(printable(message), category, stacklevel=_stacklevel())
+
+
+def _stacklevel() -> int:
+    """How far up the first caller outside of this package is."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pcache":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def forget() -> None:
+    """Give every warning again."""
+    _given.clear()

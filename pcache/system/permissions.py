@@ -1,0 +1,89 @@
+"""Who may write to a cache directory, and the rights with which its parts are made.
+
+A private directory is its owner's alone. A shared one is a group's, on purpose: every member reads and writes whatever
+any of them stored, and only signing keys that were given on purpose say what may be loaded. The mask of new files
+neither widens the rights of a part nor narrows those of a shared one.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.signing.keyring import check_directory
+from pcache.system.directories import (
+    RIGHTS,
+    OpenFolder,
+    make_folder,
+    open_folder,
+    open_or_make,
+    open_plain,
+    reopen_plain,
+)
+from pcache.system.userdirs import make_private
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_WAY_IN = 0o2750  # of folders above a shared one: its group comes through, and only their maker may replace it
+_make_private = functools.partial(os.open, mode=RIGHTS[False][1])
+
+
+class Access(NamedTuple):
+    """How one directory is used. Safe for threads and processes, of several users too where it is `shared`."""
+
+    shared: bool = False
+
+    def check(self, path: str) -> bool:
+        """Return whether a folder is there; raise `DirectoryError` unless it is ours, or our group's, to write."""
+        return check_directory(path, shared=self.shared)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder with our rights, unless it is there. The one above it is."""
+        make_folder(path, None, shared=self.shared)
+
+    def make_above(self, path: str) -> None:
+        """Make the folders above a root that are missing, one by one; raises `OSError`."""
+        above = os.path.dirname(path)
+        if not self.shared:
+            make_private(above)
+        elif not os.path.lexists(above):
+            self.make_above(above)
+            make_folder(above, None, shared=True, mode=_WAY_IN)
+
+    def enter(self, root: str, folder: str) -> OpenFolder | None:
+        """Open a folder below a root, None where there is none; raises `DirectoryError`. The caller closes it."""
+        return open_folder(root, folder, shared=self.shared)
+
+    def enter_or_make(self, root: str, folder: str) -> OpenFolder:
+        """The same, but make it where there is none; raises `OSError`."""
+        return open_or_make(root, folder, shared=self.shared)
+
+    def check_below(self, root: str, folder: str) -> None:
+        """Make a folder below a root, and check that each step on the way is ours; raises `OSError`."""
+        folder_there = open_or_make(root, folder, shared=self.shared)
+        os.closerange(folder_there.fd, folder_there.fd + 1)
+
+    def open(self, path: str, flags: int) -> int:
+        """Open a file for writing that is plain, or make it with our rights; what stands in its place goes.
+
+        Raises `OSError`. In a folder that others may write to, use `enter` and open it there.
+        """
+        return open_plain(path, None, flags, shared=self.shared)
+
+    def visit(self, path: str, flags: int) -> int:
+        """The same for a claim that is looked at, and not written to: its owner may be publishing it just now."""
+        return open_plain(path, None, flags, shared=self.shared, writing=False)
+
+    @property
+    def make(self) -> Callable[[str, int], int]:
+        """What makes a file, with flags that have `O_EXCL`: a plain one of ours, whatever stood there before."""
+        return self.open if self.shared else _make_private
+
+    def reopen(self, path: str, flags: int) -> int:
+        """Open a plain file for writing that we made ourselves; raises `OSError` when it is gone or another."""
+        return reopen_plain(path, flags)
+
+
+PRIVATE = Access()

@@ -1,0 +1,81 @@
+"""Files of ours below a directory that is ours: nobody waits for one, and nothing is written through one elsewhere.
+
+Whoever could once write to the directory, or packed an archive that was unpacked there, may have put anything in their
+place: a link, a FIFO, a device, a second name of another file, a terabyte of holes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pcache.signing.keyring import SAFE_FLAGS
+from pcache.system.interrupts import pass_on, uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What reading fails with where there is no file, or something else: a link, a socket, a folder, terabytes.
+NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EFBIG)
+_GLANCE = 4096  # bytes by which a file is judged
+
+
+def is_plain(status: os.stat_result) -> bool:
+    """Whether a file is one that has no second name, which would make what we write appear elsewhere."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
+
+
+def is_plain_or_none(path: str, below: int | None = None) -> bool:
+    """Whether a plain file, or nothing, bears a name, in the folder `below` where there is one."""
+    try:
+        return is_plain(os.stat(path, dir_fd=below, follow_symlinks=False))
+    except FileNotFoundError:
+        return True
+
+
+def make_way(path: str, below: int | None = None) -> None:
+    """Remove what stands in the place of a file of ours and is none: a link, a FIFO, a second name, a folder.
+
+    What it leads to stays as it is; a folder with things in it is set aside. For names below a checked directory.
+    """
+    if is_plain_or_none(path, below):
+        return
+    try:
+        os.unlink(path, dir_fd=below)
+    except FileNotFoundError:
+        pass  # gone meanwhile
+    except (IsADirectoryError, PermissionError):  # macOS says the latter of a folder
+        if not stat.S_ISDIR(os.stat(path, dir_fd=below, follow_symlinks=False).st_mode):
+            raise
+        try:
+            os.rmdir(path, dir_fd=below)
+        except OSError as error:
+            pass_on(error)
+            os.rename(path, f"{path}.odd-{os.urandom(4).hex()}", src_dir_fd=below, dst_dir_fd=below)
+
+
+def read_plain(
+    path: str, limit: int, *, linked: bool = False, believe: Callable[[bytes, int], bool] | None = None
+) -> bytes:
+    """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there.
+
+    One with a second name counts only where it may be `linked`: a single file could bear any number of names. With
+    `believe` the first bytes, and the size, say whether the others are read.
+    """
+    fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+    try:
+        status = os.fstat(fd)
+        is_file = stat.S_ISREG(status.st_mode) if linked else is_plain(status)
+        if not is_file or status.st_size > limit:
+            raise OSError(errno.EFBIG, "not a file of ours", path)
+        size, data = status.st_size, b""
+        for end in (size,) if believe is None else (min(size, _GLANCE), size):
+            while len(data) < end and len(more := os.read(fd, end - len(data))):
+                data += more  # one read may end early
+            if believe is not None and not believe(data, size):
+                raise OSError(errno.EFBIG, "not a file of ours", path)
+        return data
+    finally:
+        os.closerange(fd, fd + 1)

@@ -1,0 +1,1 @@
+"""Sizes, durations and text as people read them."""

@@ -1,0 +1,1 @@
+"""Versions of functions: recorded, compared, adopted."""

@@ -1,0 +1,113 @@
+"""Which stored code versions the code on disk still has.
+
+Files are compiled, never run: a version is superseded when a function that its fingerprint follows is not in its file
+any more as it was, or the file is gone from its folder. What cannot be told that way counts as current: code without a
+file (notebooks, prompts), code whose whole folder is gone (moved, another machine's, on a disk that is not mounted),
+code of another Python, whose bytecode differs, what pytest rewrote, and versions whose files are unchanged but whose
+constants or packages are not.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from pcache.fingerprint.bytecode import facts_of
+from pcache.system.interrupts import pass_on
+from pcache.versions import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import CodeType
+
+    from pcache.signing.keyring import Keyring
+    from pcache.versions.registry import FunctionVersion
+
+_FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` is what has no file to stay in
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe that took a file's place
+_Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
+
+
+def superseded(
+    folder: str, keyring: Keyring | None, known: Mapping[str, FunctionVersion] | None = None
+) -> dict[str, str]:
+    """The ids of superseded versions in a registry, each with a sentence that says why. `known` are those that it has.
+
+    A version that a current one has adopted is none.
+    """
+    if keyring is None:
+        return {}
+    known = registry.read_all(folder, keyring) if known is None else known
+    files: dict[str, _Codes | None] = {}
+    found = {i: why for i, version in known.items() if (why := _what_is_gone(version, files, keyring))}
+    for function_id in known.keys() - found.keys():
+        for adopted in registry.read_adopted(folder, function_id, keyring):
+            found.pop(adopted.function_id, None)
+    return found
+
+
+def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None], keyring: Keyring) -> str:
+    """What of a version the code on disk does not have; empty when it has it all, or that cannot be told."""
+    if version.python.split(".")[:2] != [str(part) for part in sys.version_info[:2]]:
+        return ""
+    for label, (digest, file) in version.parts.items():
+        match = _FUNCTION.match(label)
+        if match is None or not file.endswith(".py") or not os.path.isabs(file) or _is_rewritten(label, version):
+            continue
+        if file not in files:
+            files[file] = _codes_in(file)
+        codes = files[file]
+        if codes is None:
+            if _is_gone(file):
+                return f"{file} is gone"
+            continue
+
+        def has(digests: set[str], label: str = label, digest: str = digest) -> bool:
+            return any(registry.part_digest(label, one, version.signed_by, keyring) == digest for one in digests)
+
+        if has(codes.get(match[1], set())):
+            continue
+        if match[1] in codes:
+            return f"{match[1]} was edited in {file}"
+        # Somebody may have given a function another name than its code has; not the cached one, as a rule.
+        if label == f"function {version.name}" or not any(map(has, codes.values())):
+            return f"{match[1]} is not there any more in {file}"
+    return ""
+
+
+def _is_rewritten(label: str, version: FunctionVersion) -> bool:
+    """Whether pytest rewrote the asserts of a function's module: what runs is not what its file says."""
+    module = label.removeprefix("function ").partition(":")[0]
+    return f"name {module}:@pytest_ar" in version.parts
+
+
+def _is_gone(file: str) -> bool:
+    """Whether a file was removed. If its folder is gone too, it may lie elsewhere: moved, unmounted, in an archive."""
+    there = os.path.exists(file) or os.path.exists(f"{file}c")  # `helpers.pyc` is imported without `helpers.py`
+    return not there and os.path.isdir(os.path.dirname(file))
+
+
+def _codes_in(file: str) -> _Codes | None:
+    """The code in a file, for each degree of optimization; None for one that cannot be read or compiled."""
+    codes: _Codes = {}
+    try:
+        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | _WITHOUT_WAITING)) as opened:
+            source = opened.read() or b""
+        for degree in (0, 1, 2):
+            for code in _nested(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
+                codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
+    except OSError as error:
+        pass_on(error)
+        return None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return codes
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, type(code)):
+            yield constant
+            yield from _nested(constant)

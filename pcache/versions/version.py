@@ -1,0 +1,194 @@
+"""Which code version of a function is running, and which earlier ones it continues.
+
+A version is what a function's name, fingerprint, parameters and options make of it; keys are made with its id. A
+version that has adopted others finds their results too: under the ids that these were stored with.
+"""
+
+from __future__ import annotations
+
+import os
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from blake3 import blake3
+
+from pcache.entry.main_module import home_of
+from pcache.errors import ConfigError, Uncached
+from pcache.fingerprint import fingerprint
+from pcache.keys.dispatch import FILES
+from pcache.keys.encoder import encode, module_name
+from pcache.keys.file import File, read_any, unknown
+from pcache.objects.culprit import attempt
+from pcache.objects.lookup import look, qualname_of, text
+from pcache.objects.summary import in_full, shown_part
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pcache.config.options import Options
+    from pcache.entry.main_module import Home
+    from pcache.fingerprint.fingerprint import Fingerprint
+    from pcache.keys.binder import Binder
+    from pcache.keys.encoder import LargeContents
+    from pcache.keys.file import Reading
+    from pcache.signing.keyring import Keyring
+    from pcache.versions.registry import Adopted, FunctionVersion
+
+_FUNCTION_ID_BYTES = 8
+_FUNCTION_CONTEXT = b"pcache function 1\x00"
+_KEY_CONTEXT = b"pcache key 1\x00"
+_PART_DIGITS = 16
+_MOST_DECLARED = 10_000  # parts of something declared that are looked into; it may contain itself
+
+
+class Version(NamedTuple):
+    """The code version of a function that is running, as names and keys need it."""
+
+    function_id: bytes
+    hex_id: str
+    prefix: bytes  # of what its keys are digests of
+    facts: FunctionVersion
+    fingerprint: Fingerprint
+    home: Home
+    continued: tuple[Continued, ...]
+
+
+class Continued(NamedTuple):
+    """An earlier version whose results count as those of this one.
+
+    `added` are the positions of values that its calls did not have, each with the keyed digest of what they stand for.
+    """
+
+    function_id: bytes
+    hex_id: str
+    prefix: bytes
+    added: tuple[tuple[int, str], ...]
+
+
+def name_of(function: Callable[..., Any], label: str) -> str:
+    """`module:qualified.name`, the same however the program was started."""
+    return f"{home_of(function).name}:{label}"
+
+
+def label_of(function: Callable[..., Any]) -> str:
+    """The qualified name of a function, or the name or else the class of what is called like one."""
+    return qualname_of(function) or text(look(function, "__name__")) or qualname_of(type(function))
+
+
+def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:
+    """Find out which code runs; once per function and process. What it continues is not looked up."""
+    from pcache.versions.registry import describe  # late for start-up time: decorating needs no version
+
+    found = fingerprint.of_callable(function, options.code, options.depends_on)
+    chosen, error = attempt(_digest_and_files, options)
+    if type(error) is Uncached:
+        raise error
+    # A file that is gone since the decorator was called: like no other, and looked for again at each call.
+    options_digest, files = chosen if error is None else (os.urandom(16), [unknown("")])
+    if files:
+        found = copy(found)  # others may have the same one
+        found.files = [*found.files, *files]
+    home, name = home_of(function), name_of(function, label)
+    content = (name, found.digest, binder.source, options_digest)
+    function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
+    facts = describe(
+        function_id.hex(),
+        name,
+        module=module_name(function),
+        file=_absolute(text(look(look(function, "__code__"), "co_filename"))),
+        parameters=binder.form,
+        parts={
+            label: (digest, shown_part(label, _absolute(shown)))
+            for label, (digest, shown) in (*found.parts.items(), *_of_options(options))
+        },
+    )
+    return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home, ())
+
+
+def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
+    """The parts of a version that its options are."""
+    if options.version is not None:
+        yield "version", (value_digest(options.version)[:_PART_DIGITS], in_full(options.version))
+    for name, value in options.key.items():
+        yield f"key {name}", (value_digest(value)[:_PART_DIGITS], "")
+
+
+def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:
+    """What the registry says of adopted versions, as keys need it; nothing for those that do not fit the parameters."""
+    for version in adopted:
+        if set(version.added) <= set(binder.names):
+            function_id = bytes.fromhex(version.function_id)
+            added = tuple((binder.names.index(name), digest) for name, digest in version.added.items())
+            yield Continued(function_id, version.function_id, _KEY_CONTEXT + function_id, added)
+
+
+def values_before(values: tuple[Any, ...], version: Continued, keyring: Keyring) -> tuple[Any, ...] | None:
+    """The values of a call as an earlier version had them; None for a call that it could not be given."""
+    from pcache.versions.registry import is_of  # late for start-up time
+
+    if not all(is_of(digest, value_digest(values[at]), keyring) for at, digest in version.added):
+        return None
+    added = {at for at, _ in version.added}
+    return tuple(value for at, value in enumerate(values) if at not in added)
+
+
+def value_digest(value: object) -> str:
+    """The digest of a plain value in hexadecimal; raises what its pickle hooks raise."""
+    return blake3(b"".join(encode(value))).hexdigest()
+
+
+def digest_of_options(options: Options, label: str) -> bytes:
+    """What of the options decides results: `version` and the code of the `key` functions; checks `depends_on` too.
+
+    What `depends_on` names is looked at again when the first call finds out which code runs. Raises `ConfigError`.
+    """
+    found, error = attempt(_digest_and_files, options)
+    if type(error) is Uncached:
+        return b""  # each call finds out for itself
+    if error is not None:
+        raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
+    for i, value in enumerate(options.depends_on):
+        _, error = attempt(_try_declared, value)
+        if error is not None:
+            raise ConfigError(
+                f"depends_on= of {label}: item {i} is a {qualname_of(type(value))} that cannot be digested"
+                f" ({error}); it takes functions, classes, modules, paths of files and folders, and plain values",
+                setting="depends_on",
+                value=value,
+            ) from error
+    return found[0]  # type: ignore[no-any-return]
+
+
+def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
+    """A digest of `version` and the code of the `key` functions, and the files among what these are made of."""
+    large: LargeContents = {}
+    digest = blake3(b"".join(encode((options.version, sorted(options.key.items())), None, large))).digest()
+    return digest, [file for (_, how), (_, files) in large.items() if how == FILES for file in files]
+
+
+def _try_declared(value: object) -> None:
+    """Raise what looking at something declared raises, and `ValueError` for text that is meant for a file."""
+    if isinstance(value, os.PathLike):
+        read_any(os.fspath(value))
+    for part in _parts_of(value):
+        if isinstance(part, (str, bytes)) and os.path.isfile(part):
+            raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")
+        if isinstance(part, os.PathLike) and part is not value and not isinstance(part, File):
+            raise ValueError("a path in it counts as text; list each Path or File by itself")
+    fingerprint.of_callable(len, "none", (value,))
+
+
+def _parts_of(value: object) -> Iterator[object]:
+    """What plain containers hold, down to their bottom; anything else itself."""
+    queue = [value]
+    for part in queue:
+        if isinstance(part, (list, tuple, set, frozenset, dict)) and len(queue) < _MOST_DECLARED:
+            queue += [*part, *part.values()] if isinstance(part, dict) else part
+        else:
+            yield part
+
+
+def _absolute(file: str) -> str:
+    """The file of code, which Python names as it was started; names such as `<stdin>`, or of no file, stay."""
+    is_relative = file.endswith(".py") and not os.path.isabs(file) and os.path.exists(file)
+    return os.path.abspath(file) if is_relative else file
