@@ -7,12 +7,13 @@ HUNT ?= 1
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint types bench eviction scale soak damage versus hunt zoo mutants clean help
+.PHONY: demo test test-all lint house types bench eviction scale soak damage versus hunt zoo mutants clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
 	@echo "make test      the tests"
 	@echo "make lint      ruff, formatting included"
+	@echo "make house     which package imports which, held to the rule in docs/design.md"
 	@echo "make types     mypy, strict"
 	@echo "make test-all  the tests under every CPython >= 3.11 on this machine"
 	@echo "make bench     the benchmarks; writes benchmarks/results.md"
@@ -53,6 +54,9 @@ test-all:
 lint: $(VENV)/lint.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+house:
+	@$(PYTHON) tests/support/house.py
 
 # The stubs of the tests' packages are needed to check tests/typing.
 types: $(VENV)/lint.stamp $(VENV)/test.stamp

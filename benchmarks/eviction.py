@@ -5,7 +5,7 @@
 
 The formula that is tried is `pcache.eviction.policy.plan` itself. Traces come from seeds and from stored recordings, and times
 are those of the traces, so that the figures are the same on every machine.
-"""
+"""  # noqa: E501 - a line a kind
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ import os
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pcache.config.options import Options, make_options
-from pcache.config.settings import resolve
 from pcache.errors import ConfigError
 from pcache.fingerprint import reducers as _callables  # noqa: F401 - registers how functions and classes are written in keys
 from pcache.function import CachedFunction
@@ -16,27 +15,19 @@ from pcache.method import CachedClassMethod
 from pcache.objects.lookup import is_a
 from pcache.objects.summary import summarize_value
 from pcache.runtime.flow import Flow
-from pcache.signing.key_source import Wanted, source_of
+from pcache.signing.key_source import Wanted
 from pcache.signing.keyring import hidden
-from pcache.storage.local import Store
+from pcache.storage.directory import Directory, absolute
 from pcache.system.interrupts import pass_on
-from pcache.system.permissions import Access
 from pcache.versions.version import label_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
 
-    from pcache.insight.records import (
-        EntryInfo,
-        FunctionStats,
-        Period,
-        Recompressed,
-        Removed,
-        Stats,
-        Verified,
-        VersionInfo,
-    )
+    from pcache.eviction.deletion import Removed
+    from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
+    from pcache.maintenance.records import Recompressed, Verified
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,8 +65,8 @@ class Cache:
     ) -> None:
         if not isinstance(signing_key, Wanted):
             signing_key = hidden(signing_key)  # this frame is among those of whatever is raised below
-        self._arguments: dict[str, Any] = {
-            "directory": None if location is None else _absolute(os.fspath(location)),
+        arguments = {
+            "directory": None if location is None else absolute(os.fspath(location)),
             "max_size": max_size,
             "max_entries": max_entries,
             "min_free": min_free,
@@ -88,9 +79,12 @@ class Cache:
             "read_only": read_only,
             "shared": shared,
         }
-        self.settings = resolve(**self._arguments)
-        keys = source_of(signing_key, self.settings.key_file, shared=self.settings.shared)
-        self.flow = Flow(self.settings, keys, Store(self.settings.directory, access=Access(self.settings.shared)))
+        self._use(Directory(arguments, signing_key))
+
+    def _use(self, directory: Directory) -> None:
+        self.directory = directory
+        self.settings = directory.settings
+        self.flow = Flow(directory)
 
     @property
     def location(self) -> str:
@@ -102,8 +96,7 @@ class Cache:
         return f"Cache({self.location!r})" if "settings" in vars(self) else "Cache()"
 
     def __reduce__(self) -> Any:
-        # Without the keys: a result that holds its cache, or a worker's mail, would have them in clear.
-        return _restore, (self._arguments, self.flow.keys.wanted())
+        return _restore, (self.directory.arguments, self.directory.keys.wanted())
 
     @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
@@ -179,7 +172,7 @@ class Cache:
             if getattr(made, name) is None:  # what the decorator says counts most, then what is set for the function
                 default = getattr(own, name)
                 made = made._replace(**{name: getattr(settings, name) if default is None else default})
-        return CachedFunction(function, self, made)
+        return CachedFunction(function, self.flow, made)
 
     # Upkeep: the reports and the code that makes them are loaded when first asked for
 
@@ -191,13 +184,13 @@ class Cache:
         """
         from pcache.insight import listing
 
-        return listing.stats(self, since, exact=exact)
+        return listing.stats(self.directory, since, exact=exact)
 
     def periods(self, since: float = 0.0) -> tuple[Period, ...]:
         """What was counted over time, by hour, and by day what is older than a month."""
         from pcache.insight import listing
 
-        return listing.periods(self, since)
+        return listing.periods(self.directory, since)
 
     def functions(self) -> Iterator[FunctionStats]:
         """The cached functions, the one with the most bytes first."""
@@ -207,7 +200,7 @@ class Cache:
         """The entries, of one function (or those whose name matches a pattern) or of all, the latest used first."""
         from pcache.insight import listing
 
-        return listing.entries(self, function)
+        return listing.entries(self.directory, function)
 
     def versions(self, function: CachedFunction[..., Any] | str | None = None) -> list[VersionInfo]:
         """The code versions of functions, those seen last first, each with what was edited since the one before.
@@ -216,7 +209,7 @@ class Cache:
         """
         from pcache.insight import listing
 
-        return listing.versions(self, function)
+        return listing.versions(self.directory, function)
 
     def evict(
         self,
@@ -233,7 +226,7 @@ class Cache:
         """
         from pcache.maintenance import cleanup
 
-        return cleanup.evict(self, max_size, max_entries, max_age, function, dry_run=dry_run)
+        return cleanup.evict(self.directory, max_size, max_entries, max_age, function, dry_run=dry_run)
 
     def clear(
         self,
@@ -253,7 +246,12 @@ class Cache:
         from pcache.maintenance import cleanup
 
         return cleanup.clear(
-            self, function, superseded=superseded, unused_for=unused_for, larger_than=larger_than, dry_run=dry_run
+            self.directory,
+            function,
+            superseded=superseded,
+            unused_for=unused_for,
+            larger_than=larger_than,
+            dry_run=dry_run,
         )
 
     def recompress(
@@ -270,30 +268,13 @@ class Cache:
         """
         from pcache.maintenance import cleanup
 
-        return cleanup.recompress(self, compression, function, older_than=older_than, dry_run=dry_run)
+        return cleanup.recompress(self.directory, compression, function, older_than=older_than, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
         """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""
         from pcache.maintenance import cleanup
 
-        return cleanup.verify(self, repair=repair)
-
-
-def _absolute(location: str) -> str:
-    expanded = location if "\0" in location else os.path.expanduser(location)  # refused later
-    if not location or (expanded == location and location.startswith("~")):
-        raise ConfigError(
-            f"the cache directory {location!r} is no path" + (": there is no such home" if location else ""),
-            setting="directory",
-            value=location,
-        )
-    try:
-        return os.path.abspath(expanded)
-    except OSError as error:
-        pass_on(error)
-        raise ConfigError(
-            f"{location!r} is relative, and the current directory is gone", setting="directory"
-        ) from error
+        return cleanup.verify(self.directory, repair=repair)
 
 
 def _restore(arguments: dict[str, Any], wanted: Wanted) -> Cache:
@@ -302,7 +283,7 @@ def _restore(arguments: dict[str, Any], wanted: Wanted) -> Cache:
 
 
 # In keys without its signing keys: a call would have another key as soon as there is one, or a new one.
-register_reducer(Cache, lambda cache, _: (_restore, cache._arguments))
+register_reducer(Cache, lambda cache, _: (_restore, cache.directory.arguments))
 
 
 _default: dict[tuple[Any, ...], Cache] = {}

@@ -11,9 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from pcache.counters.tally import CacheInfo
-from pcache.entry.main_module import names_itself, take_after
+from pcache.entry.main_module import take_after
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.keys.dispatch import register_reducer
+from pcache.keys.names import names_itself
 from pcache.method import CachedMethod
 from pcache.objects.lookup import look
 from pcache.runtime.boundary import passes
@@ -23,12 +24,12 @@ from pcache.runtime.modes import mode
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pcache.cache import Cache
     from pcache.config.options import Options
     from pcache.entry.reader import Loaded
     from pcache.insight.explanation import Explanation, Question
     from pcache.keys.encoder import LargeContents
-    from pcache.runtime.flow import Deep, Job
+    from pcache.runtime.flow import Deep, Flow
+    from pcache.runtime.job import Job
     from pcache.versions.adoption import Adoption
 
 P = ParamSpec("P")
@@ -52,17 +53,16 @@ class CachedFunction(Generic[P, R]):
 
     __wrapped__: Callable[P, R]
 
-    def __init__(self, function: Callable[P, R], cache: Cache, options: Options) -> None:
+    def __init__(self, function: Callable[P, R], flow: Flow, options: Options) -> None:
         take_after(self, function)
-        self._cache = cache
-        self._flow = cache.flow
+        self._flow = flow
         self._options = options
-        self._calls = Calls(function, self, cache.flow, options)
+        self._calls = Calls(function, self, flow, options)
         self._bind = self._calls.binder.bind
         self._address = self._calls.address
-        self._refresh = cache.settings.refresh
+        self._refresh = flow.settings.refresh
         self._misses = 0
-        self._tally = cache.flow.ledger.tally(self)
+        self._tally = flow.ledger.tally(self)
         self._hits_before = 0  # `cache_clear`
         self._is_over = sys.is_finalizing  # kept here: at the end of the interpreter modules lose their names
         self.options_digest = self._calls.options_digest
@@ -205,7 +205,7 @@ class CachedFunction(Generic[P, R]):
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Drop the stored result of this call; return whether there was one that could be dropped."""
-        if self._cache.settings.read_only:
+        if self._flow.settings.read_only:
             return False
         from pcache.counters import tombstones  # late for start-up time
         from pcache.runtime.invalidation import invalidate  # the same
@@ -217,7 +217,9 @@ class CachedFunction(Generic[P, R]):
         addresses = (call.address, *self._calls.earlier(call))
         dropped = [address for address in addresses if invalidate(self._flow.store, address.path)]
         names = (address.function_id.hex() + address.key.hex() for address in dropped)
-        tombstones.note(self._cache.location, names, "invalidated", self._flow.keys.keyring, self._flow.store.access)
+        tombstones.note(
+            self._flow.directory.location, names, "invalidated", self._flow.keys.keyring, self._flow.store.access
+        )
         return bool(dropped)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
@@ -247,7 +249,11 @@ class CachedFunction(Generic[P, R]):
         bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
         if look(look(self.__wrapped__, "__code__"), "co_flags", 0) & _NO_RESULT:
             bypass = "uncached"
-        return self._calls.question(self._calls.of(args, kwargs), bypass)
+        from pcache.insight.explanation import Question  # late for start-up time
+
+        call = self._calls.of(args, kwargs)
+        job, earlier = self._calls.job(call), tuple(self._calls.earlier(call))
+        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
 
     def adopt(
         self,
@@ -268,19 +274,15 @@ class CachedFunction(Generic[P, R]):
         >>> simulate.adopt(dry_run=True)  # doctest: +SKIP
         >>> simulate.adopt(added={"method": "exact"})  # doctest: +SKIP
         """
-        from dataclasses import replace  # late for start-up time
+        from pcache.versions.adoption import Adopter  # late for start-up time
 
-        from pcache.versions.adoption import Adopter  # the same
-
-        calls = self._calls
+        calls, directory = self._calls, self._flow.directory
         summaries = self._options.summaries is not False
-        adopter = Adopter(self._flow, calls.version.facts, calls.binder, self._options.key, summaries)
-        plan = adopter.plan(earlier, added or {})
-        if dry_run or (confirm is not None and not confirm(plan)):
-            return plan
-        adopter.carry_out(plan)
-        calls.find_version()
-        return replace(plan, done=True)
+        adopter = Adopter(directory, calls.version.facts, calls.binder, self._options.key, summaries)
+        outcome = adopter.adopt(earlier, added or {}, dry_run=dry_run, confirm=confirm)
+        if outcome.done:
+            calls.find_version()
+        return outcome
 
     def cache_info(self) -> CacheInfo:
         """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
@@ -289,26 +291,27 @@ class CachedFunction(Generic[P, R]):
         except Uncached:
             function_id = ""  # no entries are of a version that has no part in the cache
         stored = sum(item.function_id == function_id for item in self._flow.store.scan())
-        return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._cache.settings.max_entries, stored)
+        return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._flow.settings.max_entries, stored)
 
     def cache_clear(self) -> None:
         """Remove all stored results of this function, of every version of it, and reset the counters."""
-        self._cache.clear(self)
+        from pcache.maintenance.cleanup import clear  # late for start-up time
+
+        clear(self._flow.directory, self)
         self._hits_before, self._misses = self._tally.hits, 0
 
     def cache_parameters(self) -> dict[str, object]:
         """Return what the decorator was given, and where results are stored."""
         return {
             **self._options._asdict(),
-            "maxsize": self._cache.settings.max_entries,
-            "location": self._cache.location,
+            "maxsize": self._flow.settings.max_entries,
+            "location": self._flow.directory.location,
         }
 
-    def in_cache(self, cache: Cache) -> CachedFunction[P, R]:
-        """The same function with its results in another cache."""
-        return (
-            self if cache.location == self._cache.location else CachedFunction(self.__wrapped__, cache, self._options)
-        )
+    def stored_in(self, flow: Flow) -> CachedFunction[P, R]:
+        """The same function with its results in another directory."""
+        here = flow.directory.location == self._flow.directory.location
+        return self if here else CachedFunction(self.__wrapped__, flow, self._options)
 
     @property
     def function_id(self) -> str:
@@ -334,10 +337,10 @@ class CachedFunction(Generic[P, R]):
     def __reduce__(self) -> Any:
         if names_itself(self):
             return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
-        return CachedFunction, (self.__wrapped__, self._cache, self._options)
+        return CachedFunction, (self.__wrapped__, self._flow, self._options)
 
     def __repr__(self) -> str:
-        return f"<cached {self._calls.label} in {self._cache.location}>"
+        return f"<cached {self._calls.label} in {self._flow.directory.location}>"
 
 
 register_reducer(CachedFunction, lambda function, _encoder: function.__wrapped__)

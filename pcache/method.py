@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from pcache.function import CachedFunction
+    from collections.abc import Callable
+
     from pcache.insight.explanation import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+if TYPE_CHECKING:
+    R_co = TypeVar("R_co", covariant=True)
+
+    class Cached(Protocol[P, R_co]):
+        """A cached function, as its methods know it."""
+
+        def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str: ...
+        def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+        def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        def put(self, result: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+        def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+        def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation: ...
+        @property
+        def __wrapped__(self) -> Callable[P, R_co]: ...
 
 
 class CachedMethod(Generic[P, R]):
@@ -20,7 +38,7 @@ class CachedMethod(Generic[P, R]):
     # deep as functions do.
     __slots__ = ("__call__", "__dict__", "__weakref__")
 
-    def __init__(self, function: CachedFunction[..., R], instance: object) -> None:
+    def __init__(self, function: Cached[..., R], instance: object) -> None:
         self.__call__ = MethodType(function.__call__, instance)  # type: ignore[method-assign]
         self.__func__ = function
         self.__self__ = instance

@@ -246,7 +246,7 @@ class Heavy(Plugin, weight=23):
 
 
 @tagged
-class Base(abc.ABC):
+class Base(abc.ABC):  # noqa: B024
     shift = 29
     limits = {"low": 1, "high": (2, 3)}
 

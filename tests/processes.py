@@ -9,15 +9,16 @@ import os
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pcache
 from pcache import Cache
-from pcache.counters.ledger import folder_below
 from pcache.entry import format as entry_format
 from pcache.entry.compression import Part, compress_buffer, compress_stream
 from pcache.entry.pickling import dump
+from pcache.layout import ledger_folder
 from pcache.signing import seal
 from pcache.signing.keyring import Keyring, make_keyring
 
@@ -44,7 +45,7 @@ def append_lines(cache: Cache, lines: str) -> None:
     """Append lines to the ledger of a cache, as a process of its own that has the key would."""
     keyring = cache.flow.keys.look()
     assert keyring is not None
-    with open(os.path.join(folder_below(cache.location), "counters"), "ab") as file:
+    with open(os.path.join(ledger_folder(cache.location), "counters"), "ab") as file:
         file.write(seal.block(b"counters", lines.encode("utf-8", "replace"), keyring))
 
 
@@ -97,8 +98,11 @@ class Talker:
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdin.close()
-            # Not `communicate`, which overlooks the lines that came along with the last one heard.
-            out, errors = process.stdout.read(), process.stderr.read()
+            # Not `communicate`, which overlooks the lines that came along with the last one heard. Read at once: a pipe
+            # that is full stops whoever writes.
+            with ThreadPoolExecutor(1) as reader:
+                reading = reader.submit(process.stderr.read)
+                out, errors = process.stdout.read(), reading.result()
         assert process.returncode == 0, errors
         return out.splitlines()
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from pcache import Cache, CachedFunction
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,3 +61,10 @@ def load(path: Path, name: str) -> Any:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def cache_of(function: CachedFunction[..., Any]) -> Cache:
+    """The cache that a function stores its results in."""
+    cache = Cache.__new__(Cache)
+    cache._use(function._flow.directory)
+    return cache

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,116 +16,42 @@ import pytest
 import pcache
 from pcache import Cache
 from tests.processes import KEY, PRELUDE, ROOT, run
+from tests.support import house
 
 PACKAGE = Path(pcache.__file__).parent
 
-# A module imports only those above it, at its head or late. What stands on one line knows nothing of its neighbours.
-ORDER = """
-clocks counted depth errors eviction files folders looking method opcodes reports tally
-forks interrupts memo
-culprit modes mounts units ways compression trust
-provenance nesting
-additions endings keysource outfile plain sealed summary
-opened notices named extensions remembered
-hearsay
-access
-guard
-dispatch entry locking owner rules
-drafts ledger options config keys payload registry removals stamp
-claim counters history home
-flights
-shards
-occupancy
-arguments differences kinds reader reducers codes parts unhashable
-anatomy
-guards inspection making publishing sources store superseded uses
-values mentions libraries
-fences recompression removing room signature waiting walk
-fingerprint storing
-shown
-callables flow
-captured versions explanation
-adoption calls
-decorator
-cache selection
-leftovers
-listings upkeep loading trials
-diagnosis
-metrics report
-__init__
-cli
-__main__
-"""
-RANK = {name: rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
-# Loaded when somebody looks after a cache, and take one; cache only hands its calls over.
-LATE_AND_KNOWN = {("cache", "upkeep"), ("cache", "listings")}
+
+def test_imports_go_down() -> None:
+    """A file imports only from rooms below its own, also late and for types; and no files import each other."""
+    imports = house.graph()
+    assert house.wrong_arrows(imports) == []
+    assert house.circles(imports) == []
 
 
-def modules() -> dict[str, list[Path]]:
-    """The files of each module; those of the command line are one."""
-    found: dict[str, list[Path]] = {}
-    for path in PACKAGE.rglob("*.py"):
-        found.setdefault(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), []).append(path)
-    return found
-
-
-def imports_of(path: Path) -> Iterator[str]:
-    """The modules of the package that a file imports when it runs, wherever in it."""
-
-    def visit(node: ast.AST) -> Iterator[str]:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            for other in node.orelse:
-                yield from visit(other)
-            return
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name} imports relatively"
-            parts = (node.module or "").split(".")
-            if parts == ["pcache"]:
-                yield from (alias.name if alias.name in RANK else "__init__" for alias in node.names)
-            elif parts[0] == "pcache":
-                yield parts[1]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("pcache."))
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child)
-
-    return visit(ast.parse(path.read_text()))
-
-
-def test_every_module_has_its_place() -> None:
-    """The order names each module of the package."""
-    assert set(modules()) - set(RANK) == set(), "put the new module where it belongs in ORDER"
-
-
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_imports_point_upward(name: str) -> None:
-    """A module imports only what stands above it in the order."""
-    for path in modules()[name]:
-        for target in set(imports_of(path)) - {name}:
-            assert RANK[target] < RANK[name] or (name, target) in LATE_AND_KNOWN, f"{path.name} imports {target}"
+def test_wrong_imports_are_seen() -> None:
+    """The check itself: an import upwards, and files that import each other."""
+    imports = {"keys.encoder": {"cache"}, "cache": {"keys.encoder", "errors"}, "errors": set[str]()}
+    assert house.wrong_arrows(imports) == ["keys.encoder imports cache"]
+    assert house.circles(imports) == ["keys.encoder -> cache -> keys.encoder"]
 
 
 def test_the_house_is_described() -> None:
-    """docs/design.md lists each module once, below those that it imports."""
-    text = (PACKAGE.parent / "docs" / "design.md").read_text()
-    block = text.partition("## The house")[2].split("```")[1]
-    names = [line.split()[0].removesuffix(".py").rstrip("/") for line in block.strip().splitlines()]
-    assert sorted(names) == sorted(set(modules()) - {"__init__", "__main__"})
-    for name in names:
-        for path in modules()[name]:
-            late = {target for target in imports_of(path) if (name, target) in LATE_AND_KNOWN}
-            above = set(names[: names.index(name)]) | {name, "__init__"} | late
-            assert set(imports_of(path)) <= above, f"{path.name} imports what stands below {name}"
+    """docs/design.md has the rooms and the drawing as they are; `python tests/support/house.py --write` makes them."""
+    assert house.DESIGN.read_text() == house.text_with(house.drawing(house.graph()))
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
+def test_the_top_floor_is_small() -> None:
+    """A stranger reads at most 24 names."""
+    assert len(set(map(house.room_of, house.modules())) - {"__init__", "__main__"}) <= 24
+
+
+@pytest.mark.parametrize("name", sorted(house.modules()))
 def test_modules_are_small(name: str) -> None:
     """No module has more than 350 lines."""
-    for path in modules()[name]:
-        assert len(path.read_text().splitlines()) <= 350, path.name
+    assert len(house.modules()[name].read_text().splitlines()) <= 350
 
 
-def test_only_the_payload_unpickles() -> None:
+def test_only_one_module_unpickles() -> None:
     """One module names pickle's loading; a broad `except` stands where other people's code runs, and at the edge."""
     loading, broad = set(), set()
     for path in PACKAGE.rglob("*.py"):
@@ -135,8 +60,8 @@ def test_only_the_payload_unpickles() -> None:
             loading.add(path.name)
         if re.search(r"except (Base)?Exception\b", re.sub(r"except BaseException:\n(.*\n)*?\s+raise\n", "", text)):
             broad.add(path.name)
-    assert loading == {"payload.py"}
-    assert broad == {"culprit.py", "decorator.py", "flow.py", "guard.py"}
+    assert loading == {"pickling.py"}
+    assert broad == {"interrupts.py", "function.py", "flow.py", "boundary.py"}
 
 
 def test_only_the_command_line_prints() -> None:

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 
 import pcache
 from pcache import Cache
-from pcache.cli import look, main
+from pcache.cli import ls, main
 from pcache.cli.output import clean
 from pcache.entry import mtime
 from pcache.entry.pickle_imports import imports_of
@@ -331,7 +331,7 @@ def test_ls_sorts_and_limits(cache: Cache) -> None:
     function = cache.cached(wait)
     for n in (2, 1, 3):
         function(n)
-        path = Path(listing.details(cache, function.key(n)).info.path)
+        path = Path(listing.details(cache.directory, function.key(n)).info.path)
         used = mtime.Stamp(time.time_ns() - 100 * n * 10**9, uses={1: 1, 2: 20, 3: 2}[n])
         os.utime(path, ns=(mtime.pack(used),) * 2)
     orders = {"used": [1, 2, 3], "size": [1, 2, 3], "age": [2, 1, 3], "cost": [3, 2, 1], "saved": [2, 3, 1]}
@@ -339,7 +339,7 @@ def test_ls_sorts_and_limits(cache: Cache) -> None:
         found = [entry["arguments"] for entry in report("ls", "-C", cache.location, "--sort", sort)]
         assert found == [f"n={n}" for n in expected], sort
         assert [e["arguments"] for e in report("ls", "-C", cache.location, "--sort", sort, "-l", 2)] == found[:2]
-    assert look._SORTS == listing.SORTS
+    assert ls._SORTS == listing.SORTS
 
 
 def test_ls_of_nothing(cache: Cache) -> None:

@@ -23,6 +23,7 @@ from pcache.config import settings
 from pcache.counters import ledger, line_format
 from pcache.insight import listing
 from pcache.insight.records import Period
+from pcache.layout import ledger_folder
 from pcache.text.units import format_duration, format_size
 from tests.processes import append_lines
 from tests.running import run as run_script
@@ -138,7 +139,7 @@ def test_stats_of_what_does_not_exist(cache: Cache) -> None:
 
 def test_results_without_counts(filled: Cache) -> None:
     """Where the counters are lost, what is stored shows all the same."""
-    for path in Path(ledger.folder_below(filled.location)).iterdir():
+    for path in Path(ledger_folder(filled.location)).iterdir():
         path.unlink()
     text = pcache_in_pipe("stats", "-C", filled.location).stdout
     assert "Nothing was counted yet." in text
@@ -301,7 +302,7 @@ def test_since_counts_from_then_on(filled: Cache) -> None:
 def test_since_when_it_counts_outlives_a_merge(filled: Cache) -> None:
     """Counts that are added up say the same time as before: that of the first of them."""
     noted(filled, {(50, "a:f", "hits"): 1000})
-    folder, before = ledger.folder_below(filled.location), report("stats", "-C", filled.location)
+    folder, before = ledger_folder(filled.location), report("stats", "-C", filled.location)
     assert before["since"] == (int(time.time()) // HOUR - 50) * HOUR
     for _ in range(2):
         assert ledger.merge(folder, filled.flow.keys.ensure())
@@ -314,7 +315,7 @@ def test_since_when_it_counts_outlives_a_merge(filled: Cache) -> None:
 
 def test_nothing_counted_since(filled: Cache) -> None:
     """A stretch without calls says so, and what is stored shows all the same."""
-    folder = ledger.folder_below(filled.location)
+    folder = ledger_folder(filled.location)
     Path(folder, "counters").write_text("")
     appended(filled, "\n".join(line_format.lines_of({(1000, "a:f", "hits"): 1})))
     text = pcache_in_pipe("stats", "-C", filled.location, "--since", "2h").stdout

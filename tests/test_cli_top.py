@@ -25,6 +25,7 @@ from pcache import Cache
 from pcache.cli.top_view import Monitor, screen, snapshot
 from pcache.counters import ledger
 from pcache.insight import listing
+from pcache.layout import ledger_folder
 from pcache.text.units import format_duration, format_size
 from tests.test_cli import double, report, run, wait_for, zeros
 from tests.test_cli_stats import noted
@@ -215,7 +216,7 @@ def test_it_follows_what_others_do(filled: Cache, terminal: Terminal) -> None:
     rate = re.search(r"now +([\d,]+) hits/s, 0 misses/s", shown)
     assert rate is not None
     assert int(rate[1].replace(",", "")) >= 1
-    assert ledger.merge(ledger.folder_below(filled.location), filled.flow.keys.ensure(), zero=True)
+    assert ledger.merge(ledger_folder(filled.location), filled.flow.keys.ensure(), zero=True)
     shown = terminal.until("0 s in all")  # the counters were reset: nothing is negative
     assert "-" not in shown.partition("time saved")[2].partition("Function")[0]
     terminal.press("q")

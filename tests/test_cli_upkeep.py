@@ -349,7 +349,7 @@ def test_repair_keeps_what_only_cannot_be_opened(cache: Cache) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (0 if done < total else soft, hard))
 
     try:
-        found = cleanup.verify(cache, repair=True, progress=starve)
+        found = cleanup.verify(cache.directory, repair=True, progress=starve)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert [problem.detail for problem in found.problems] == ["it cannot be opened: Too many open files"] * 4

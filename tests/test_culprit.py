@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pcache.objects.culprit import Culprit, attempt, find_culprit
+from pcache.objects.culprit import Culprit, find_culprit
+from pcache.system.interrupts import attempt
 from tests.key_values import Frozen, FrozenTags, Node, Pair, Record, Slotted, Tags, with_captured
 
 LOCK = threading.Lock()

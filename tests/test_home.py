@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from pcache import Cache
-from pcache.entry.main_module import MADE_BY_IMPORT, MADE_BY_MAIN, SHARED, Home, flags_of, home_of, means_the_same
+from pcache.entry.main_module import MADE_BY_IMPORT, MADE_BY_MAIN, SHARED, flags_of, means_the_same
+from pcache.keys.names import Home, home_of
 from tests.key_values import Record
 from tests.running import ROOT, run, write
 

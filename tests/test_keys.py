@@ -40,7 +40,8 @@ from hypothesis import strategies as st
 from pcache import Cache, UnhashableArgument
 from pcache.keys import encoder
 from pcache.keys.dispatch import register_reducer
-from pcache.keys.encoder import Nesting, encode, encode_short, module_name, nesting_with
+from pcache.keys.encoder import Nesting, encode, encode_short, nesting_with
+from pcache.keys.names import module_name
 from tests import key_values
 from tests.key_values import (
     Access,

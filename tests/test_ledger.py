@@ -23,6 +23,7 @@ from pcache.signing import seal
 from pcache.signing.key_source import KeySource
 from pcache.system.permissions import PRIVATE
 from tests.processes import KEY, OTHER_RING, PRELUDE, RING, ROOT, Talker, run
+from tests.running import cache_of
 
 HOUR = 3600
 
@@ -125,7 +126,7 @@ def test_expired_and_foreign_entries(root: Path) -> None:
     late(1)
     other = Cache(root, signing_key=bytes(32))
     other.cached(ttl="1h")(double)(1)
-    for cache in (late._cache, other):
+    for cache in (cache_of(late), other):
         assert cache.flow.ledger.flush()
     assert counted(root)["misses.expired"] == 1
     foreign = ledger.read(str(root), OTHER_RING).amounts

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from pcache.layout import ledger_folder
+
 pytest.importorskip("prometheus_client")
 
 import prometheus_client
@@ -101,7 +103,7 @@ def test_counters_do_not_fall(filled: Cache) -> None:
     for labels, value in before.items():
         assert after.get(labels, 0) >= value or not labels[0].endswith("_total"), labels
     assert after["pcache_hits_total", DOUBLE] == before["pcache_hits_total", DOUBLE] + 5
-    ledger.merge(ledger.folder_below(filled.location), filled.flow.keys.ensure(), zero=True)
+    ledger.merge(ledger_folder(filled.location), filled.flow.keys.ensure(), zero=True)
     assert scraped(filled).get(("pcache_hits_total", DOUBLE), 0) == 0
 
 

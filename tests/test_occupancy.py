@@ -11,6 +11,7 @@ import pytest
 
 from pcache.eviction import usage
 from pcache.eviction.usage import SHARDS, Amount, Gauge
+from pcache.layout import usage_path
 from tests.processes import Talker
 
 NOTHING = [Amount()] * SHARDS
@@ -36,7 +37,7 @@ def gauge_at(root: Path, count: Any = lambda: NOTHING) -> Gauge:
 
 
 def lying(root: Path) -> Amount | None:
-    rows = usage.read(usage.path_below(str(root)))
+    rows = usage.read(usage_path(str(root)))
     return None if rows is None else usage.total_of(rows)
 
 
@@ -76,7 +77,7 @@ def test_nothing_falls_below_zero(root: Path) -> None:
 def test_a_function_has_a_file_of_its_own(root: Path) -> None:
     """Limits of single functions are measured apart, whatever their names hold."""
     names = ["", "m:f", "m:g", "../../etc/passwd", "a\0b", "x" * 5000]
-    paths = {usage.path_below(str(root), name) for name in names}
+    paths = {usage_path(str(root), name) for name in names}
     assert len(paths) == len(names)
     assert {os.path.dirname(path) for path in paths} == {str(root / "v1" / "ledger")}
 
@@ -130,7 +131,7 @@ def test_damage_is_counted_anew(root: Path, tmp_path: Path, damage: str) -> None
     """A file with a flipped bit, or of another length, is as none; nothing else in its place is followed."""
     gauge = gauge_at(root, lambda: only(7, Amount(5, 50)))
     assert gauge.tell() == Amount(5, 50)
-    path, precious = Path(usage.path_below(str(root))), tmp_path / "precious"
+    path, precious = Path(usage_path(str(root))), tmp_path / "precious"
     precious.write_text("precious")
     data = path.read_bytes()
     contents = {"cut": data[:-1], "longer": data + b"\0", "empty": b"", "garbage": bytes(range(256)) * 40}
@@ -167,7 +168,7 @@ def test_a_holder_blocks_nobody(root: Path, how: int, monkeypatch: pytest.Monkey
     monkeypatch.setattr(usage, "IDLE", 1000.0)
     gauge = gauge_at(root)
     gauge.tell()
-    holder = Talker(HOLDER, root, usage.path_below(str(root)))
+    holder = Talker(HOLDER, root, usage_path(str(root)))
     holder.hear()
     os.kill(holder.pid, how)
     gauge.add(1, 1, 4096)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pcache.counters import tombstones
-from pcache.counters.tombstones import last, note, path_below
+from pcache.counters.tombstones import last, note
+from pcache.layout import tombstones_path
 from tests.processes import OTHER_RING, RING
 
 ID = "ab" * 8
@@ -31,7 +32,7 @@ def test_the_latest_removal_counts(tmp_path: Path) -> None:
     assert first is not None
     assert second is not None
     assert (first.cause, second.cause) == ("cleared", "evicted")
-    assert abs(first.when - os.stat(path_below(str(tmp_path))).st_mtime) < 5
+    assert abs(first.when - os.stat(tombstones_path(str(tmp_path))).st_mtime) < 5
     assert last(str(tmp_path), ID, key(3), RING) is None
     assert last(str(tmp_path), "cd" * 8, key(1), RING) is None
 
@@ -42,7 +43,7 @@ def test_the_file_is_private_and_made_when_needed(tmp_path: Path) -> None:
     assert last(str(tmp_path / "cache"), ID, key(1), RING) is None
     assert not (tmp_path / "cache").exists()
     note(str(tmp_path / "cache"), [name(1)], "invalidated", RING)
-    file = Path(path_below(str(tmp_path / "cache")))
+    file = Path(tombstones_path(str(tmp_path / "cache")))
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
 
@@ -52,7 +53,7 @@ def test_the_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tombstones, "_MAX_SIZE", 4000)
     for number in range(100):
         note(str(tmp_path), [name(number)], "evicted", RING)
-    folder = Path(path_below(str(tmp_path))).parent
+    folder = Path(tombstones_path(str(tmp_path))).parent
     assert sorted(file.name for file in folder.iterdir()) in (["removed", "removed.1"], ["removed.1"])
     assert sum(file.stat().st_size for file in folder.iterdir()) <= 2 * 4400
     assert last(str(tmp_path), ID, key(99), RING) is not None
@@ -68,7 +69,7 @@ def test_the_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_any_content_is_harmless(tmp_path: Path, text: bytes) -> None:
     """A file cut short or written by somebody else gives a removal or none, and never an exception."""
     note(str(tmp_path), [name(2)], "evicted", RING)
-    Path(path_below(str(tmp_path))).write_bytes(text)
+    Path(tombstones_path(str(tmp_path))).write_bytes(text)
     last(str(tmp_path), ID, key(1), RING)
     note(str(tmp_path), [name(3)], "evicted", RING)
     assert last(str(tmp_path), ID, key(3), RING) is not None
@@ -78,7 +79,7 @@ def test_what_cannot_be_noted_is_not(tmp_path: Path) -> None:
     """A link in the file's place is removed and not followed, and a place that cannot be written is no error."""
     target = tmp_path / "target"
     target.write_text("")
-    file = Path(path_below(str(tmp_path)))
+    file = Path(tombstones_path(str(tmp_path)))
     file.parent.mkdir(parents=True)
     file.symlink_to(target)
     note(str(tmp_path), [name(1)], "evicted", RING)
@@ -91,7 +92,7 @@ def test_what_cannot_be_noted_is_not(tmp_path: Path) -> None:
 
 def test_what_others_noted_is_not_told(tmp_path: Path) -> None:
     """Records without a seal, or with that of another key, are none; a file with a second name is not read."""
-    file = Path(path_below(str(tmp_path)))
+    file = Path(tombstones_path(str(tmp_path)))
     note(str(tmp_path), [name(1)], "evicted", OTHER_RING)
     assert last(str(tmp_path), ID, key(1), RING) is None
     assert last(str(tmp_path), ID, key(1), None) is None

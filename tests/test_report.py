@@ -23,7 +23,7 @@ from plotly import graph_objects
 from pcache import Cache, report
 from pcache.entry.format import NEVER
 from pcache.insight.records import Period, as_plain
-from pcache.report import charts, wording
+from pcache.report import charts, formatting
 from pcache.report.distributions import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
 from pcache.storage.shards import StoredFile
@@ -31,7 +31,7 @@ from tests.pages import HOSTILE, Page, count, double, fill, halve
 from tests.test_cli import run
 
 DAY = 86400
-DASH = wording.NOTHING
+DASH = formatting.NOTHING
 
 
 @pytest.fixture
@@ -286,10 +286,10 @@ def test_a_period_of_a_clock_that_ran_ahead() -> None:
 
 def test_numbers_for_people() -> None:
     """Shares do not round to all or nothing, texts cannot change their surroundings."""
-    assert [wording.share(part).shown for part in (0, 1e-6, 0.5, 0.12345, 0.99999, 1, None)] == [
+    assert [formatting.share(part).shown for part in (0, 1e-6, 0.5, 0.12345, 0.99999, 1, None)] == [
         *("0%", "<0.1%", "50%", "12.3%", ">99.9%", "100%", DASH),
     ]
-    assert wording.visible("größer \u202e\ud800\x00") == r"größer \u202e\ud800\x00"
+    assert formatting.visible("größer \u202e\ud800\x00") == r"größer \u202e\ud800\x00"
     assert charts.text("<b>&") == "&lt;b&gt;&amp;"
 
 

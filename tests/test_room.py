@@ -17,6 +17,7 @@ from pcache.counters import ledger
 from pcache.entry.mtime import Stamp, pack
 from pcache.eviction import limiter, usage
 from pcache.eviction.usage import Amount
+from pcache.layout import usage_path
 from pcache.versions import registry
 from tests.processes import KEY, RING, Talker, claims_below, run
 from tests.running import run as run_script
@@ -53,7 +54,7 @@ def taken(root: Path) -> Amount:
 
 def known(root: Path) -> Amount | None:
     """What processes know to lie there."""
-    rows = usage.read(usage.path_below(str(root)))
+    rows = usage.read(usage_path(str(root)))
     return None if rows is None else usage.total_of(rows)
 
 
@@ -184,7 +185,7 @@ def test_short_caches_keep_a_large_limit(root: Path) -> None:
         del cached
         gc.collect()
     assert known(root) == Amount(30, 30 * 4096)
-    path = usage.path_below(str(root))
+    path = usage_path(str(root))
     usage.add(path, {7: Amount(1, 20 * 4096 * 2048)})  # told by somebody who left
     cache_at(root, max_size=20 * 4096 * 2048, min_free=0).cached(noise)(30)
     gc.collect()
@@ -195,7 +196,7 @@ def test_a_large_limit_is_told_in_shares(root: Path) -> None:
     """With a limit of millions a result does not touch the file of all; the end of the cache does."""
     cache = cache_at(root)
     cached = cache.cached(noise)
-    path = usage.path_below(str(root))
+    path = usage_path(str(root))
     for n in range(20):
         cached(n)
     assert usage.read(path) is None
@@ -745,7 +746,7 @@ def test_a_shard_that_somebody_filled(root: Path, monkeypatch: pytest.MonkeyPatc
     there = path_of(cached, 1)
     for n in range(500):
         Path(f"{there[:-38]}{n:038x}").touch(mode=0o600)
-    os.unlink(usage.path_below(str(root)))  # the next process counts
+    os.unlink(usage_path(str(root)))  # the next process counts
     fresh, left = cache_at(root, max_entries=20).cached(noise), taken(root).entries
     for n in range(20, 200):
         fresh(n)

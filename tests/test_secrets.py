@@ -88,7 +88,10 @@ def test_commands_show_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cached = fill(Cache(tmp_path / "cache", signing_key=KEY))
     texts = [str(cached.explain("here", "token-given", 5)), str(cached.adopt.__doc__)]
     commands = ("ls", "ls --json", "report -o -", "stats --json", "verify")
-    texts += [CliRunner().invoke(main, [*command.split(), "-C", cached._cache.location]).output for command in commands]
+    texts += [
+        CliRunner().invoke(main, [*command.split(), "-C", cached._flow.directory.location]).output
+        for command in commands
+    ]
     assert [text for text in SECRETS if text in "\n".join(texts)] == []
     assert "token=(not shown)" in texts[0]
 

@@ -17,8 +17,8 @@ import pytest
 
 from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.entry.pickle_imports import imports_of
+from pcache.eviction.deletion import Removed
 from pcache.insight.listing import details
-from pcache.insight.records import Removed
 from pcache.storage.shards import on_disk
 from tests import kinds
 
@@ -199,7 +199,7 @@ def test_listings_never_unpickle(cache: Cache, tmp_path: Path) -> None:
     """Statistics, listings, details and checks run none of the code that a result's pickle names."""
     made = cache.cached(ignore=["value"])(give)
     made(Planter(str(tmp_path / "planted")))
-    cache.stats(), list(cache.entries()), cache.verify(), details(cache, made.key(None))
+    cache.stats(), list(cache.entries()), cache.verify(), details(cache.directory, made.key(None))
     assert not (tmp_path / "planted").exists()
     made(None)
     assert (tmp_path / "planted").exists()
@@ -488,13 +488,13 @@ def test_details_of_an_entry(cache: Cache) -> None:
     made = cache.cached(kinds.make)
     made("several arrays")
     key = made.key("several arrays")
-    found = details(cache, key[:12])
+    found = details(cache.directory, key[:12])
     assert found.info.key == key
     assert sum(buffer.raw_length for buffer in found.buffers) == 8 * (40_000 + 50_000 + 3)
     assert found.stream_raw_length > 100
     assert any(name.startswith("numpy") for name in found.imports)
     with pytest.raises(Miss, match="no key starts with"):
-        details(cache, "f" * 41)
+        details(cache.directory, "f" * 41)
 
 
 def test_details_of_an_unclear_key(filled: Any) -> None:

@@ -29,7 +29,8 @@ from pcache.errors import ConfigError
 from pcache.text.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from pcache.insight.records import Candidate, Removed, Verified
+    from pcache.eviction.deletion import Removed
+    from pcache.maintenance.records import Candidate, Verified
 
 _CANDIDATE_COLUMNS = (
     Column("Key"),
@@ -83,16 +84,16 @@ def clear(
     which: Any = {"superseded": superseded, "unused_for": unused_for, "larger_than": larger_than}
     is_narrow = superseded or unused_for is not None or larger_than is not None
     if dry_run:
-        _say_candidates(cleanup.candidates(cache, function, **which), "clear", as_json=as_json)
+        _say_candidates(cleanup.candidates(cache.directory, function, **which), "clear", as_json=as_json)
         return
     if function is None or is_narrow:
-        planned = cleanup.clear(cache, function, dry_run=True, **which)
+        planned = cleanup.clear(cache.directory, function, dry_run=True, **which)
         if planned.entries:
             what = "the superseded results" if superseded else "the chosen results" if is_narrow else "all"
             size = amount(planned.entries, planned.bytes)
             options.confirm(f"remove {what} of {function or clean(cache.location)} ({size})", yes=yes)
     with Progress("clearing") as progress:
-        removed = cleanup.clear(cache, function, progress=progress, **which)
+        removed = cleanup.clear(cache.directory, function, progress=progress, **which)
     _say_removed(removed, "There was nothing to clear.", as_json=as_json)
 
 
@@ -141,11 +142,11 @@ def evict(
 
     cache = options.open_to_remove(dry_run=dry_run)
     if dry_run:
-        limits = cleanup.limits_of(cache, max_size, max_entries, max_age)
-        _say_candidates(cleanup.candidates(cache, function, limits), "evict", as_json=as_json)
+        limits = cleanup.limits_of(cache.directory, max_size, max_entries, max_age)
+        _say_candidates(cleanup.candidates(cache.directory, function, limits), "evict", as_json=as_json)
         return
     with Progress("evicting") as progress:
-        removed = cleanup.evict(cache, max_size, max_entries, max_age, function, progress=progress)
+        removed = cleanup.evict(cache.directory, max_size, max_entries, max_age, function, progress=progress)
     _say_removed(removed, "There was nothing to evict: the limits are met.", as_json=as_json)
 
 
@@ -200,7 +201,7 @@ def verify(ctx: click.Context, repair: bool, dry_run: bool, as_json: bool) -> No
 
     cache = options.open_to_remove(dry_run=dry_run or not repair)
     with Progress("verifying") as progress:
-        found = cleanup.verify(cache, repair=repair, dry_run=dry_run, progress=progress)
+        found = cleanup.verify(cache.directory, repair=repair, dry_run=dry_run, progress=progress)
     if as_json:
         from dataclasses import asdict  # late for start-up time
 
@@ -270,7 +271,7 @@ def recompress(function: str | None, level: str, older_than: float | None, dry_r
     with Progress("recompressing") as progress:
         try:
             found = cleanup.recompress(
-                cache, level, function, older_than=older_than, dry_run=dry_run, progress=progress
+                cache.directory, level, function, older_than=older_than, dry_run=dry_run, progress=progress
             )
         except ConfigError as error:
             if error.setting == "function":

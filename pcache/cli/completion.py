@@ -12,7 +12,7 @@ from pcache.cli.output import clean
 from pcache.errors import PcacheError
 
 if TYPE_CHECKING:
-    from pcache.insight.records import Candidate
+    from pcache.maintenance.records import Candidate
 
 _VARIABLE = "_PCACHE_COMPLETE"
 
@@ -44,7 +44,7 @@ def _entries(ctx: click.Context) -> list[Candidate]:
 
     try:
         with ctx.scope(cleanup=False):
-            return cleanup.candidates(open_cache())
+            return cleanup.candidates(open_cache().directory)
     except (click.ClickException, PcacheError, OSError):
         return []  # nobody reads a message while completing; the command itself will say what is wrong
 

@@ -46,7 +46,7 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
     if call is None:
         from pcache.insight import listing  # late for start-up time
 
-        found = listing.versions(cache, name)
+        found = listing.versions(cache.directory, name)
         if as_json:
             say_json([asdict(version) for version in found])
         else:

@@ -18,7 +18,7 @@ from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.maintenance.selection import selected_ids
 from pcache.method import CachedMethod
-from pcache.objects.culprit import attempt
+from pcache.system.interrupts import attempt
 from pcache.system.path_safety import weakness
 from pcache.versions import registry
 
@@ -35,7 +35,7 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
     A name that no stored version has must be written `module:function`. What the module prints goes to standard error.
     Raises `ConfigError` for what cannot be found or is no cached function, and for modules that cannot be imported.
     """
-    known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+    known = registry.read_all(cache.directory.store.functions, cache.directory.keys.look())
     latest = _latest(known, name)
     full_name = name if latest is None else latest.name
     module_name, _, qualname = full_name.partition(":")
@@ -57,7 +57,7 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
     if not isinstance(found, CachedFunction):
         what = "there is no such function" if found is None else "it is no cached function"
         raise _refusal(full_name, what)
-    return found.in_cache(cache)
+    return found.stored_in(cache.flow)
 
 
 def _latest(known: Mapping[str, FunctionVersion], name: str) -> FunctionVersion | None:

@@ -84,7 +84,7 @@ def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | Non
     from pcache.insight import listing  # late for start-up time
 
     cache, now = options.open_cache(), time.time()
-    found = list(listing.entries(cache, pattern, sort=sort, limit=limit))
+    found = list(listing.entries(cache.directory, pattern, sort=sort, limit=limit))
     if as_json:
         say_json([{**asdict(info), "age": max(0.0, now - info.created)} for info in found])
         return
@@ -132,7 +132,7 @@ def show(ctx: click.Context, key: str, as_json: bool) -> None:
 
     from pcache.insight import listing  # late for start-up time
 
-    found, now = listing.details(options.open_cache(), key), time.time()
+    found, now = listing.details(options.open_cache().directory, key), time.time()
     if as_json:
         report = asdict(found)
         say_json({**report.pop("info"), "age": max(0.0, now - found.info.created), **report})

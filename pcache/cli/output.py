@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from pcache.objects import summary
 from pcache.signing.keyring import WAYS_OUT
+from pcache.text.printable import printable
 from pcache.text.units import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _REDRAW_AFTER = 0.1
 _DIGITS = 3  # of an estimate
 _LEAST = 0.001  # the smallest share that is shown
 NO_PLACE = f"and no place to keep one in; {WAYS_OUT}"
-clean = summary.printable
+clean = printable
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
 
 

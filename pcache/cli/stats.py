@@ -25,6 +25,7 @@ from pcache.cli.output import (
 )
 from pcache.config.settings import to_leave_free
 from pcache.errors import ConfigError
+from pcache.layout import ledger_folder
 from pcache.text.units import format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json:
 
     cache = options.open_cache()
     with Progress("listing") as progress:
-        found = listing.stats(cache, since, exact=exact, progress=progress if exact else None)
-    periods = listing.periods(cache, since) if plot else ()
+        found = listing.stats(cache.directory, since, exact=exact, progress=progress if exact else None)
+    periods = listing.periods(cache.directory, since) if plot else ()
     if as_json:
         say_json({**as_plain(found), **({"periods": [as_plain(period) for period in periods]} if plot else {})})
     elif not (found.functions or _is_active(found) or found.damaged_records):
@@ -125,13 +126,13 @@ def _zero(*, yes: bool) -> None:
 
     cache = options.open_to_remove(dry_run=False)
     found = cache.stats()
-    folder, keyring = ledger.folder_below(cache.location), cache.flow.keys.look()
+    folder, keyring = ledger_folder(cache.location), cache.directory.keys.look()
     if keyring is None or not found.since or not os.path.isdir(folder):
         say("There was nothing to reset: nothing is counted yet.")
         return
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
     options.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
-    if not ledger.merge(folder, keyring, zero=True, access=cache.flow.store.access):
+    if not ledger.merge(folder, keyring, zero=True, access=cache.directory.store.access):
         raise click.ClickException("another program is adding up the counters just now; try again")
     say(f"The counters are zero; there were {what}.")
 

@@ -84,10 +84,10 @@ class Monitor:
     def look(self) -> View:
         began = time.monotonic()
         if began >= self._list_after:
-            self._stats = listing.stats(self._cache)
+            self._stats = listing.stats(self._cache.directory)
             took = time.monotonic() - began
             self._list_after = began + (max(_LIST_AFTER, _SHARE * took) if took > _LONG else 0.0)
-        reading = ledger.read(self._cache.location, self._cache.flow.keys.look())
+        reading = ledger.read(self._cache.location, self._cache.directory.keys.look())
         now = Sample(began, activity.of_all(reading, 0.0), activity.by_function(reading, 0.0))
         samples = self._samples
         if not samples or now.total.hits < samples[-1].total.hits or now.total.misses < samples[-1].total.misses:

@@ -13,7 +13,7 @@ other releases are kept. Blocks are sealed (`signing/seal.py`), and only files t
 was cut short, damaged or made by somebody else is skipped: losing the ledger loses statistics only.
 
 Safe for threads, processes and forks. A killed process loses what it counted since it last appended.
-"""
+"""  # noqa: E501 - a line a kind
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.counters.line_format import HOUR, Amounts, Totals, add, by_day, lines_of, totals_of
+from pcache.layout import ledger_folder, locks_folder
 from pcache.signing import seal
-from pcache.signing.keyring import write_all
 from pcache.system.interrupts import pass_on, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
-from pcache.system.safefiles import NO_FILE, is_plain_or_none, read_plain
+from pcache.system.safefiles import NO_FILE, is_plain_or_none, read_plain, write_all
 
 if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
@@ -51,13 +51,9 @@ class Reading(NamedTuple):
     damaged: int
 
 
-def folder_below(root: str) -> str:
-    return os.path.join(root, "v1", "ledger")
-
-
 def read(root: str, keyring: Keyring | None) -> Reading:
     """Everything that was counted and written; an empty reading where there is nothing, or no key."""
-    folder = folder_below(root)
+    folder = ledger_folder(root)
     if keyring is None:
         return Reading({}, 0.0, 0)
     for _ in range(5):
@@ -100,8 +96,8 @@ def merge(folder: str, keyring: Keyring, *, zero: bool = False, access: Access =
     """
     from pcache.system.locks import take  # late for start-up time
 
-    root, locks = os.path.dirname(os.path.dirname(folder)), os.path.join(os.path.dirname(folder), "locks")
-    opened = access.enter_or_make(root, locks)
+    root = os.path.dirname(os.path.dirname(folder))
+    opened = access.enter_or_make(root, locks_folder(root))
     try:
         lock = take(opened, "ledger", 1.0 if zero else 0.0, idle=_IDLE)
     finally:
@@ -144,7 +140,7 @@ def _merge(folder: OpenFolder, keyring: Keyring, *, zero: bool) -> None:
 
 def sweep(root: str, keyring: Keyring | None, age: float, access: Access = PRIVATE) -> None:
     """Remove files that were set aside, as their names say, and that our totals do not know. Raises `OSError`."""
-    folder = access.enter(root, folder_below(root))
+    folder = access.enter(root, ledger_folder(root))
     if folder is None:
         return
     try:

@@ -13,9 +13,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from pcache.counters.ledger import COUNTED, FULL, MAX_SIZE, folder_below, merge
+from pcache.counters.ledger import COUNTED, FULL, MAX_SIZE, merge
 from pcache.counters.line_format import HOUR, line_of
 from pcache.counters.tally import Tally
+from pcache.layout import ledger_folder
 from pcache.signing import seal
 from pcache.system.exit import Unfinished
 from pcache.system.interrupts import pass_on, uninterrupted
@@ -39,7 +40,7 @@ class Ledger(Unfinished):
         self.root = root
         self._keys = keys
         self.due_ns = 0  # by time.time_ns(): when the next event is a reason to append
-        self._folder = folder_below(root)
+        self._folder = ledger_folder(root)
         self._read_only = read_only
         self._access = access
         self._tallies: list[Tally] = []

@@ -11,11 +11,11 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.layout import tombstones_path
 from pcache.signing import seal
-from pcache.signing.keyring import write_all
 from pcache.system.interrupts import pass_on
 from pcache.system.permissions import PRIVATE, Access
-from pcache.system.safefiles import read_plain
+from pcache.system.safefiles import read_plain, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,17 +36,13 @@ class Removal(NamedTuple):
     cause: str
 
 
-def path_below(root: str) -> str:
-    return os.path.join(root, "v1", "ledger", _NAME)
-
-
 def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, access: Access = PRIVATE) -> None:
     """Remember that entries were removed, by function id and key. Failing to is silent; without a key nothing is."""
     now, number = int(time.time()), _CAUSES.index(cause)
     records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
     if not records or keyring is None:
         return
-    path = path_below(root)
+    path = tombstones_path(root)
     try:
         folder = access.enter_or_make(root, os.path.dirname(path))
     except OSError as error:
@@ -72,7 +68,7 @@ def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Remo
     name = bytes.fromhex(function_id + key)
     if keyring is None:
         return None
-    for path in (path_below(root), f"{path_below(root)}.1"):
+    for path in (tombstones_path(root), f"{tombstones_path(root)}.1"):
         try:
             data = read_plain(path, 2 * _MAX_SIZE + (1 << 20))
         except OSError as error:

@@ -301,3 +301,8 @@ def unpack_buffer(row: BufferRow, stored: Any) -> Any:
     if row.raw_length != row.length:
         raise DamagedEntry("a buffer has another length than declared")
     return stored
+
+
+def size_of(pieces: Sequence[Any]) -> int:
+    """The bytes of all pieces."""
+    return sum(memoryview(piece).nbytes for piece in pieces)

@@ -15,10 +15,11 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.copyreg_codes import by_name, numbered, numbers
-from pcache.objects.culprit import Culprit, attempt, find_culprit, first_line
+from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.extra_state import author_of, exactly, whole
 from pcache.objects.lookup import bases_of, full_name
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

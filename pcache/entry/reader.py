@@ -22,15 +22,15 @@ from pcache.entry.compression import RAW
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, EntryError, Miss
-from pcache.objects.culprit import attempt, described
-from pcache.signing.keyring import OTHERS_WRITE, SAFE_FLAGS, our_uid
-from pcache.system.interrupts import is_interrupt, pass_on
+from pcache.objects.culprit import described
+from pcache.system.interrupts import attempt, is_interrupt, pass_on
+from pcache.system.ownership import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.entry.format import BufferRow, Header
-    from pcache.entry.main_module import Home
+    from pcache.keys.names import Home
     from pcache.signing.keyring import Keyring
 
 OTHER_MODULE = "it names classes of its module, which is another one here"

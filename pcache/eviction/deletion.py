@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pcache.counters import tombstones
 from pcache.eviction import usage
 from pcache.eviction.usage import Amount
-from pcache.insight.records import Removed
+from pcache.layout import usage_path
 from pcache.storage.shards import shard_of
 from pcache.system.interrupts import pass_on
 
@@ -85,7 +86,7 @@ def _delete(store: Store, batch: list[StoredFile], refusals: list[OSError]) -> I
 
 def _make_known(store: Store, gone: list[StoredFile]) -> None:
     """Tell running processes that there is room again; one that does not hear it looks once in vain."""
-    path = usage.path_below(store.root)
+    path = usage_path(store.root)
     if not gone or not os.path.exists(path):
         return
     less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(usage.by_shard(gone)) if n}
@@ -93,3 +94,15 @@ def _make_known(store: Store, gone: list[StoredFile]) -> None:
         usage.add(path, less, access=store.access)
     except OSError as error:
         pass_on(error)  # else busy, or a disk that can only be read
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove: `bytes` on disk.
+
+    `seconds` is what computing it took, where that is known.
+    """
+
+    entries: int
+    bytes: int
+    seconds: float = field(default=0.0, compare=False)

@@ -19,8 +19,9 @@ from pcache.config.settings import to_leave_free
 from pcache.counters import tombstones
 from pcache.eviction.policy import Limits, plan
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
+from pcache.layout import locks_folder
 from pcache.storage.claim_owner import is_leftover
-from pcache.storage.shards import GENERATION, on_disk
+from pcache.storage.shards import on_disk
 from pcache.system.exit import Unfinished
 from pcache.system.interrupts import pass_on
 from pcache.system.locks import show, take
@@ -32,10 +33,7 @@ from pcache.versions.superseded import superseded
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pcache.config.settings import Settings
-    from pcache.counters.pending import Ledger
-    from pcache.signing.key_source import KeySource
-    from pcache.storage.local import Store
+    from pcache.storage.directory import Directory
     from pcache.storage.shards import StoredFile
     from pcache.system.locks import Lock
 
@@ -67,11 +65,11 @@ class Scope(NamedTuple):
 class Room(Unfinished):
     """The limits of one cache directory. Safe for threads and processes: whoever cannot have a lock goes on."""
 
-    def __init__(self, store: Store, settings: Settings, keys: KeySource, ledger: Ledger) -> None:
-        self._store = store
-        self._settings = settings
-        self._keys = keys
-        self._ledger = ledger
+    def __init__(self, directory: Directory) -> None:
+        self._store = directory.store
+        self._settings = directory.settings
+        self._keys = directory.keys
+        self._ledger = directory.ledger
         self._scopes: dict[str, Scope | None] = {}
         self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
         self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
@@ -232,7 +230,7 @@ class Room(Unfinished):
 
     def _lock(self) -> Lock | None:
         """The lock of whoever evicts; None while another process does, or where none can be had."""
-        folder = os.path.join(self._store.root, GENERATION, "locks")
+        folder = locks_folder(self._store.root)
         try:
             opened = self._store.access.enter_or_make(self._store.root, folder)
             try:

@@ -17,6 +17,7 @@ import time
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.layout import usage_path
 from pcache.system.interrupts import pass_on, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import read_plain
@@ -47,14 +48,6 @@ class Amount(NamedTuple):
         return Amount(self.entries + entries, self.size + size)
 
 
-def path_below(root: str, function: str = "") -> str:
-    """The file for all entries, or for those of a function that has a limit of its own."""
-    from blake3 import blake3  # the name may hold anything
-
-    name = f"occupancy-{blake3(function.encode()).hexdigest(8)}" if function else "occupancy"
-    return os.path.join(root, "v1", "ledger", name)
-
-
 def read(path: str) -> list[Amount] | None:
     """What lies in each shard, as a file says; None when it is not there or damaged."""
     try:
@@ -72,7 +65,7 @@ def total_of(rows: Iterable[Amount]) -> Amount:
 
 def known_entries(root: str) -> int:
     """How many entries there are, as far as processes told; 0 where nothing is known."""
-    rows = read(path_below(root))
+    rows = read(usage_path(root))
     return 0 if rows is None else total_of(rows).entries
 
 
@@ -180,7 +173,7 @@ class Gauge:
     def __init__(self, root: str, function: str, count: Callable[[], list[Amount]], access: Access = PRIVATE) -> None:
         self._root = root
         self._access = access
-        self._path = path_below(root, function)
+        self._path = usage_path(root, function)
         self._count = count  # lists all shards, for a file that is not there yet
         self.reset()
 

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from pcache.fingerprint.parts import SCALARS
-from pcache.keys.encoder import encode, type_name
+from pcache.keys.encoder import encode
+from pcache.keys.names import type_name
 from pcache.objects.class_memo import ByClass
-from pcache.objects.culprit import attempt
 from pcache.objects.extra_state import author_of, reduced_with, set_by
 from pcache.objects.lookup import (
     attributes_of,
@@ -42,6 +42,7 @@ from pcache.objects.lookup import (
     members_of,
     module_of,
 )
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,20 +11,20 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.parts import digest_of
-from pcache.objects.culprit import attempt
-from pcache.objects.lookup import is_a, look, module_of, qualname_of
+from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_module
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     import _ast
     from collections.abc import Mapping
 
-    from pcache.fingerprint.walk import Walk
+    from pcache.fingerprint.findings import Findings
 
     Namespace = Mapping[str, Any]
 
@@ -35,41 +35,7 @@ _LONGEST = 4 << 20  # bytes of a source that is read
 _TICK = 0.01  # seconds: how exactly the system says when a process started
 
 
-class Ends:
-    """The names whose objects were not seen whole, and the name that is being followed just now, its `site`.
-
-    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with
-    whether something of it was.
-    """
-
-    def __init__(self) -> None:
-        self.found: dict[tuple[int, str], tuple[Namespace, set[tuple[str, bool]]]] = {}
-        self.site: tuple[Namespace, str] | None = None
-        self._sites: dict[int, tuple[Namespace, str] | None] = {}  # where functions and classes were met first
-
-    def meet(self, found: object) -> None:
-        """Remember where a function or class was met."""
-        self._sites[id(found)] = self.site
-
-    def enter(self, found: Any) -> None:
-        """Go on with what a function or class rests on: it was made under its own name, or where it was met."""
-        self.site = self._sites.get(id(found))
-        name = qualname_of(found)
-        if name and "<" not in name:
-            module = sys.modules.get(module_of(found))
-            names: Any = found.__globals__ if is_a(found, FunctionType) else module and vars(module)
-            self.site = self.site if names is None else (names, name)
-
-    def note(self, cls: type, *, seen: bool) -> None:
-        """Note that a part of the object that is being followed was not seen whole."""
-        if self.site is not None:
-            self.add(*self.site, {(qualname_of(cls), seen)})
-
-    def add(self, namespace: Namespace, name: str, kinds: set[tuple[str, bool]]) -> None:
-        self.found.setdefault((id(namespace), name), (namespace, set()))[1].update(kinds)
-
-
-def follow_makers(walk: Walk) -> None:
+def follow_makers(walk: Findings) -> None:
     """Add, for each name whose object was not seen whole, the code that makes it, or that it counts by its class."""
     done = 0
     ends = walk.ends
@@ -96,7 +62,7 @@ def _shown(kinds: set[tuple[str, bool]]) -> str:
     return f"{', '.join(sorted(alone or {name for name, _ in kinds}))}, {BY_CLASS if alone else IN_PART}"
 
 
-def _follow_names(walk: Walk, namespace: Namespace, own: str, code: CodeType) -> None:
+def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType) -> None:
     """What the names in statements mean, as in a function."""
     facts = facts_of(code)
     for name in sorted(facts.global_names - {"__name__", own.partition(".")[0]}):

@@ -7,13 +7,14 @@ body is a frozenset whose order changes with the hash seed. Digests differ betwe
 from __future__ import annotations
 
 import sys
-from opcode import EXTENDED_ARG, hasconst, hasname, opmap
+from opcode import hasconst, hasname, opmap
 from types import CodeType
 from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from pcache.keys.encoder import encode
+from pcache.objects.bytecode import operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ _SET_IN_BODIES = _INCIDENTAL | {"__annotations__"}  # by class statements in fun
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]  # its argument is twice the index of the name, plus a flag
 _LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in opmap)
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
-_CACHE = opmap["CACHE"]
 _IMPORT_NAME = opmap["IMPORT_NAME"]
 _LOAD_SMALL_INT = opmap.get("LOAD_SMALL_INT")  # from 3.14 on: the number itself
 _STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
@@ -270,21 +270,6 @@ def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
         return _attribute_name(code, *following[0]) in _CHANGING_METHODS
     # TABLE[x] = ..., TABLE[x] += ..., but not other[n + TABLE] = ...
     return kinds[0] in _LOADS and (kinds[1:2] == [_STORE_SUBSCR] or kinds[1:3] == [_COPY, _COPY])
-
-
-def operations_of(body: bytes) -> list[tuple[int, int]]:
-    """Operations with their whole arguments: a docstring takes an index among the constants and shifts the others."""
-    found = []
-    argument = 0
-    for at in range(0, len(body), 2):
-        operation = body[at]
-        if operation == _CACHE:
-            continue  # room for the interpreter's notes, always zero here
-        argument = argument << 8 | body[at + 1]
-        if operation != EXTENDED_ARG:
-            found.append((operation, argument))
-            argument = 0
-    return found
 
 
 def _constant(value: object) -> object:

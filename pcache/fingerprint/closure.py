@@ -8,8 +8,9 @@ from blake3 import blake3
 
 from pcache.errors import PcacheWarning, Uncached
 from pcache.fingerprint.fingerprint import fingerprint_of_captured
-from pcache.keys.dispatch import FILES
-from pcache.keys.encoder import encode, module_name
+from pcache.keys.encoder import encode
+from pcache.keys.names import module_name
+from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of
 from pcache.system.notices import warn_once
 

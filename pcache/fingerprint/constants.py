@@ -33,10 +33,10 @@ from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
 from pcache.fingerprint.kinds import BY_CLASS, BY_MAKING, CYTHON, IN_PARTS, is_known, kind_of, known_as, name_in_package
 from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
-from pcache.keys.encoder import Nesting, encode, module_name, type_name
-from pcache.keys.file import File, note, read_or_miss
+from pcache.keys.encoder import Nesting, encode
+from pcache.keys.file import File, note
+from pcache.keys.names import module_name, type_name
 from pcache.keys.nesting import PLAIN_CONTENTS
-from pcache.objects.culprit import attempt
 from pcache.objects.extra_state import author_of
 from pcache.objects.lookup import (
     bases_of,
@@ -52,11 +52,13 @@ from pcache.objects.lookup import (
     text,
 )
 from pcache.objects.user_code import is_user_code
+from pcache.system.file_content import read_or_miss
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcache.fingerprint.walk import Walk
+    from pcache.fingerprint.findings import Findings
     from pcache.keys.encoder import LargeContents
 
 _METHODS = frozenset((MethodType, MethodWrapperType, BuiltinFunctionType))
@@ -67,10 +69,8 @@ _VALUE_MODULES = frozenset(
     " types typing uuid xml zoneinfo".split()
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
-_BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
-_NUMBERS = frozenset((int, float))
-_MAX_ITEMS = 1000
-_MAX_NESTED = 50
+_BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
+_MAX_ITEMS, _MAX_NESTED = 1000, 50
 
 
 class Values:
@@ -79,7 +79,7 @@ class Values:
     `path` is where a value was met: a function that has no name of its own is called after it.
     """
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Findings) -> None:
         self.reference = walk.reference
         self._walk = walk
         self._open: list[int] = []  # ids of the containers being written

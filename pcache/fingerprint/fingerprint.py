@@ -21,9 +21,10 @@ from pcache.fingerprint.source_files import doubted
 from pcache.fingerprint.walk import Walk
 from pcache.keys.file import noting
 from pcache.objects.class_memo import OfCode
-from pcache.objects.culprit import attempt, say_where
+from pcache.objects.culprit import say_where
 from pcache.objects.lookup import MOCKED, content_of, is_a, look
 from pcache.objects.summary import summarize_value
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ such changes are taken over. Only those that the code on the way can have made; 
 from __future__ import annotations
 
 import operator
-from _abc import _get_dump, get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
+from _abc import get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
 from collections import deque
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.fingerprint.anatomy import Anatomy, is_of_c, shown_of
+from pcache.fingerprint.findings import registered_with
 from pcache.fingerprint.kinds import is_known
 from pcache.fingerprint.parts import BY_REFERENCE
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.nesting import hashed_bytes
 from pcache.objects.cached_state import memos_of
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import (
     attributes_of,
     bases_of,
@@ -32,19 +32,17 @@ from pcache.objects.lookup import (
     is_a,
     members_of,
     module_of,
-    qualname_of,
     slots_of,
 )
 from pcache.objects.user_code import is_user_code
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pcache.fingerprint.walk import Walk
+    from pcache.fingerprint.findings import Findings, Read, Watched
     from pcache.keys.encoder import LargeContents
 
-    Read = Callable[[Any], tuple[Any, ...]]
-    Watched = tuple[Read, Any, tuple[Any, ...]]
 
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
 # Of objects of these nothing changes in place, but for containers.
@@ -169,7 +167,7 @@ class Guards:
         "_stored",
     )
 
-    def __init__(self, walk: Walk) -> None:
+    def __init__(self, walk: Findings) -> None:
         self._names = [_guard(namespace, names) for namespace, names in walk.present.values()]
         self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
         self._cells = list(walk.cells)
@@ -214,7 +212,7 @@ class Guards:
     def _registrations_hold(self) -> bool:
         """Whether the classes that were registered lately, for which nobody asks here mostly, are none of these."""
         token = get_cache_token()
-        if any(registered(cls) != known for cls, known in self._abstract):
+        if any(registered_with(cls) != known for cls, known in self._abstract):
             return False
         self._registrations = token
         return True
@@ -312,13 +310,3 @@ def _by_identity(part: object) -> object:
 def _code_by_identity(part: object) -> object:
     """Other objects by their class: what pickle says of one may be made anew each time."""
     return _by_identity(part if is_a(part, BY_REFERENCE) else type(part))
-
-
-def registered(cls: type) -> list[type]:
-    """The classes that an abstract class was told to take for its subclasses; of a package's class, the user's."""
-    if "_abc_impl" not in vars(cls):
-        return []
-    found, _ = attempt(_get_dump, cls)
-    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
-    counted = known if is_user_code(cls) else filter(is_user_code, known)
-    return sorted(counted, key=lambda one: (module_of(one), qualname_of(one)))

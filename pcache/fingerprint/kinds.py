@@ -12,7 +12,7 @@ from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodTyp
 from typing import Any
 
 from pcache.keys.dispatch import AS_PICKLED, in_turn, resolve, resolved
-from pcache.keys.encoder import module_name
+from pcache.keys.names import module_name
 from pcache.objects.lookup import attributes_of, class_name, is_a, is_exactly, member, module_of, qualname_of
 from pcache.objects.user_code import is_user_module
 

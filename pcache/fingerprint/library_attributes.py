@@ -16,7 +16,7 @@ from pcache.objects.user_code import is_user_code, is_user_module
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pcache.fingerprint.walk import Walk
+    from pcache.fingerprint.findings import Findings
 
 _INCIDENTAL = frozenset(("__name__", "__doc__"))
 _IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes nobody can set
@@ -24,7 +24,7 @@ _IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes nobody can 
 _first_seen: dict[tuple[int, str], tuple[object, object]] = {}
 
 
-def follow_library(walk: Walk, value: Any, wanted: frozenset[str]) -> None:
+def follow_library(walk: Findings, value: Any, wanted: frozenset[str]) -> None:
     """Guard what code may use of a module or class of a package: all attributes whose names it mentions."""
     waiting, seen = [value], {id(value)}
     for owner in waiting:  # grows meanwhile
@@ -39,7 +39,7 @@ def follow_library(walk: Walk, value: Any, wanted: frozenset[str]) -> None:
                     list(_follow(walk, base, members, wanted))
 
 
-def _follow(walk: Walk, owner: Any, members: Mapping[str, Any], wanted: frozenset[str]) -> Iterator[object]:
+def _follow(walk: Findings, owner: Any, members: Mapping[str, Any], wanted: frozenset[str]) -> Iterator[object]:
     for name in sorted((wanted & members.keys()) - _INCIDENTAL):
         value = walk.look(members, name)
         if (id(members), name, False) not in walk.noted and _is_replaced(value, owner, name):

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.entry.main_module import import_name
-from pcache.keys.encoder import encode, module_name
+from pcache.keys.encoder import encode
+from pcache.keys.names import import_name, module_name
 from pcache.objects.lookup import is_exactly, qualname_of
 
 BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # what code is, and no value

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any
 from pcache.errors import Uncached
 from pcache.fingerprint.source_files import files_of
 from pcache.fingerprint.visible_parts import implementations_of, shown_by
-from pcache.keys.dispatch import FILES, FINGERPRINT, register_reducer, register_shape
-from pcache.keys.encoder import MODULES, module_name, type_name
-from pcache.objects.culprit import attempt
+from pcache.keys.dispatch import register_reducer, register_shape
+from pcache.keys.names import MODULES, module_name, type_name
+from pcache.keys.nesting import FILES, FINGERPRINT
 from pcache.objects.library_names import Named, instance, named
 from pcache.objects.lookup import MOCKED, attributes_of, content_of, flags_of, is_a, is_mock, look, text, title_of
 from pcache.objects.lookup import member as member_of
 from pcache.objects.user_code import is_user_code, is_user_module, package_of
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from pcache.fingerprint.fingerprint import Fingerprint
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
 # Whose objects say all themselves, and mean the same in every version: their keys name the class alone.
@@ -30,7 +31,7 @@ _of_python: dict[int, object] = {}  # met already: what is in a datetime, say, i
 _HEAP_TYPE = 1 << 9  # of the flags of a class: made while the program runs, and not of C's static data
 
 
-def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
+def _reduce_function(function: FunctionType, encoder: Writer) -> object:
     """A function as an argument: a package's by name and version, any other by code, defaults and captured values."""
     if is_mock(function):
         raise Uncached(MOCKED)
@@ -57,7 +58,7 @@ def _reduce_function(function: FunctionType, encoder: Encoder) -> object:
     return encoder.part(function, write)
 
 
-def _reduce_class(cls: type, encoder: Encoder) -> object:
+def _reduce_class(cls: type, encoder: Writer) -> object:
     """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
     if id(cls) in _of_python:
         return NotImplemented
@@ -75,7 +76,7 @@ def _reduce_class(cls: type, encoder: Encoder) -> object:
 
 
 # Digests are written as text: bytes might look like the opcode of a set, and have everything written twice.
-def _noted(code: Any, encoder: Encoder) -> Fingerprint:
+def _noted(code: Any, encoder: Writer) -> Fingerprint:
     """The fingerprint of a part of a value; it is noted, with the files that it rests on, to be looked at again."""
     found = shown_by(code)
     encoder.nesting.found[id(code), FINGERPRINT] = code, found
@@ -84,7 +85,7 @@ def _noted(code: Any, encoder: Encoder) -> Fingerprint:
     return found
 
 
-def _by_name(found: object, place: Named, encoder: Encoder) -> object:
+def _by_name(found: object, place: Named, encoder: Writer) -> object:
     """What lies in a package by name and version; Python's own as pickle writes it, since other code tells versions."""
     if place.is_plain and place.module.partition(".")[0] in sys.stdlib_module_names:
         _of_python[id(found)] = found
@@ -92,7 +93,7 @@ def _by_name(found: object, place: Named, encoder: Encoder) -> object:
     return place.content() if encoder.nesting.follow is None else encoder.nesting.follow(found)
 
 
-def _reduce_method(method: MethodType, _encoder: Encoder) -> object:
+def _reduce_method(method: MethodType, _encoder: Writer) -> object:
     """A bound method by its function and its instance: two methods of a class can share a name."""
     place = instance(method.__self__)
     return (method.__func__, method.__self__ if place is None else place.content())
@@ -103,7 +104,7 @@ def _is_callable(cls: type) -> bool:
     return not issubclass(cls, (FunctionType, MethodType, type, partial)) and member_of(cls, "__call__") is not None
 
 
-def _reduce_callable(found: Any, _encoder: Encoder) -> object:
+def _reduce_callable(found: Any, _encoder: Writer) -> object:
     """Callables that are no plain functions: those of packages by name and version, any other by what they are."""
     owner = look(found, "__self__")
     if owner is not None and not is_a(owner, (type, ModuleType)):
@@ -115,7 +116,7 @@ def _reduce_callable(found: Any, _encoder: Encoder) -> object:
     return place.content()
 
 
-def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
+def _reduce_module(module: ModuleType, encoder: Writer) -> object:
     """A module: the user's by its source files and all that it holds now, a package's by name and version.
 
     One without a file, or that is not what its name imports, can hold anything and counts like the user's.
@@ -143,7 +144,7 @@ def _reduce_module(module: ModuleType, encoder: Encoder) -> object:
     return encoder.part(module, write)
 
 
-def _reduce_wrapper(wrapper: Any, _encoder: Encoder) -> object:
+def _reduce_wrapper(wrapper: Any, _encoder: Writer) -> object:
     return look(wrapper, "__wrapped__")
 
 

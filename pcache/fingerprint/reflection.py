@@ -10,11 +10,11 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import digest_of
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
-    from pcache.fingerprint.walk import Walk
+    from pcache.fingerprint.findings import Findings
 
 _ANNOTATIONS = vars(type)["__annotations__"].__get__
 _EMPTY = frozenset((dict, tuple, str, type(None)))  # whose objects may be
@@ -39,7 +39,7 @@ _READERS = {
 }
 
 
-def follow_mentions(walk: Walk) -> None:
+def follow_mentions(walk: Findings) -> None:
     """Follow what the walk came by and left; it goes on where this finds more, and then asks again."""
     names = frozenset().union(*(facts.names for facts in walk.facts))
     _carried_modules(walk, names)
@@ -72,7 +72,7 @@ def _read(found: Any, attribute: str) -> Any:
     return members_of(found).get(attribute)  # and not that of a base class
 
 
-def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
+def _carried_modules(walk: Findings, names: frozenset[str]) -> None:
     """Of modules in tables, attributes and arguments: all that any code on the way mentions."""
     assigned = {name.rpartition(".")[2] for facts in walk.facts for name in facts.assigned if "." in name}
     wanted = (names | {"__getattr__"}) - _INCIDENTAL - assigned
@@ -87,7 +87,7 @@ def _carried_modules(walk: Walk, names: frozenset[str]) -> None:
             walk.bind(members, name, f"{walk.space(members)}:{name}")
 
 
-def _attributes_of_functions(walk: Walk, names: frozenset[str]) -> None:
+def _attributes_of_functions(walk: Findings, names: frozenset[str]) -> None:
     """Of functions in tables and arguments: their attributes, but for those that code counts up or fills."""
     holders = [(found, path) for found, _, path in walk.queue if type(found) is FunctionType and vars(found)]
     if not holders:

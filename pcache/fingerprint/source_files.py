@@ -6,10 +6,10 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.fingerprint.bytecode import facts_of
-from pcache.keys.file import Reading, read, unknown
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import attributes_of, look, text, title_of
 from pcache.objects.user_code import is_user_file
+from pcache.system.file_content import Reading, read, unknown
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

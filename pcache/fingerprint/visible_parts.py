@@ -19,8 +19,8 @@ from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.reflection import OF_CLASSES
 from pcache.fingerprint.walk import Walk
 from pcache.objects.class_memo import OfCode
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import attributes_of, bases_of, is_a, look, member, members_of, module_of, qualname_of
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

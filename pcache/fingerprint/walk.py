@@ -13,24 +13,20 @@ import os
 import sys
 import types
 from collections import deque
-from types import CellType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pcache.entry.main_module import import_name
-from pcache.fingerprint.builders import Ends, follow_makers
+from pcache.fingerprint.builders import follow_makers
 from pcache.fingerprint.bytecode import CodeFacts, facts_of, is_of_attrs
 from pcache.fingerprint.constants import Values
-from pcache.fingerprint.guards import registered
+from pcache.fingerprint.findings import MISSING, Findings
 from pcache.fingerprint.library_attributes import follow_library
-from pcache.fingerprint.parts import BY_REFERENCE, Parts, digest_of, is_plain, name_of, shown_name
+from pcache.fingerprint.parts import BY_REFERENCE, digest_of, is_plain, name_of, shown_name
 from pcache.fingerprint.reflection import OF_CLASSES, follow_mentions
 from pcache.fingerprint.source_files import Source, doubted, files_of, imported
-from pcache.keys.encoder import module_name, type_name
-from pcache.keys.file import Reading, read_or_miss
-from pcache.objects.culprit import attempt
+from pcache.keys.names import module_name, type_name
 from pcache.objects.lookup import (
     attributes_of,
-    content_of,
     is_a,
     is_mock,
     member,
@@ -42,50 +38,28 @@ from pcache.objects.lookup import (
     title_of,
 )
 from pcache.objects.summary import summarize_unnamed, summarize_value
-from pcache.objects.user_code import is_user_code, is_user_module, package_of
-from pcache.system.fork import process_token
+from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.system.file_content import read_or_miss
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pcache.fingerprint.guards import Read, Watched
 
 _TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
-_MISSING = object()
 # What a module is called is said by labels; workers of a process pool see `__main__` under another name.
 _OWN_NAME = frozenset(("__name__", "__doc__"))
 
 
-class Walk:
+class Walk(Findings):
     """One pass over all that a function or class depends on, breadth first.
 
     Every function and class gets a label when it is first met; what refers to it names the label, so cycles end.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
-        self.strict = strict  # of what has no key only that very object will do
-        self.unknown: list[object] = []  # such objects
-        self.parts = Parts()
-        self.ends = Ends()
+        super().__init__(strict=strict)
         self.values = Values(self)
-        self.labels: dict[int, str] = {}  # of functions and classes, by id
-        self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
-        self.spaces: dict[int, str] = {}  # names of module namespaces, by id
-        self.imported: set[str] = set()  # modules that functions import, by name
-        self.noted: set[tuple[int, str, bool]] = set()
-        self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
-        self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
-        self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
-        self.watched: dict[tuple[int, type], Watched] = {}  # what is looked at again, by id and how
-        self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
-        self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
-        self.meets_mock = False
-        self.facts: list[CodeFacts] = []
-        self.files: list[Reading] = []  # declared
-        self.unloaded: list[Source] = []  # modules that the code imports later
-        self.carried: dict[int, ModuleType] = {}  # modules of the user's that are used under names of other objects
-        self.at = ""  # the path of what was looked at last, for whom something goes wrong with it
-        self.root: object = None
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
         """Follow a function or class, or none, and what it was declared to depend on; return the digest of it all."""
@@ -123,26 +97,11 @@ class Walk:
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
-    def space(self, namespace: Mapping[str, Any]) -> str:
-        """The name of a module by its namespace."""
-        known = self.spaces.get(id(namespace))
-        if known is None:
-            known = self.spaces[id(namespace)] = self.parts.unique(import_name(namespace))
-        return known
-
-    def look(self, namespace: Mapping[str, Any], name: str) -> object:
-        """The value of a name, with a guard; builtins count by Python's version alone."""
-        if name in namespace:
-            self.present.setdefault(id(namespace), (namespace, set()))[1].add(name)
-            return namespace[name]
-        self.absent.setdefault(id(namespace), (namespace, set()))[1].add(name)
-        return _MISSING
-
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
         """Look up a name and note what it means; a table that the code itself changes is no constant."""
         value = self.look(namespace, name)
         changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
-        if value is not _MISSING and (id(namespace), name, changed) not in self.noted:
+        if value is not MISSING and (id(namespace), name, changed) not in self.noted:
             self.noted.add((id(namespace), name, changed))
             site = self.ends.site
             if "__name__" in namespace:
@@ -187,7 +146,7 @@ class Walk:
         for name in sorted(facts.global_names - {"__name__"}):
             path_of_name = f"{space}:{name}"
             value = self.bind(names, name, path_of_name, changed=name in facts.changed)
-            if value is _MISSING:
+            if value is MISSING:
                 follow_library(self, builtins, frozenset((name,)))
             self.attributes(value, path_of_name, name, facts, set())
             if is_a(value, ModuleType) and name in facts.handed:
@@ -208,11 +167,6 @@ class Walk:
             else:
                 self.note(self.captured(cell, name), f"{path}({name})")
 
-    def captured(self, cell: CellType, name: str) -> object:
-        value = content_of(cell)
-        self.cells.append((cell, value, name))
-        return value
-
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
         """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
         if is_a(value, ModuleType) and is_user_module(title_of(value)):
@@ -231,25 +185,6 @@ class Walk:
             if dotted not in facts.assigned:
                 attribute = self.bind(members, found, path + dot + found, changed=dotted in facts.changed)
                 self.attributes(attribute, path + dot + found, dotted, facts, seen)
-
-    def watch(self, value: Any, read: Read) -> None:
-        """Have what `read` says of a value looked at again at each call; to be called before that is written."""
-        known = id(value), type(read)
-        if known not in self.watched:
-            self.watched[known] = read, value, read(value)
-
-    def registered(self, cls: type) -> list[type]:
-        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
-        if "_abc_impl" not in members_of(cls):
-            return []
-        return self.abstract.setdefault(id(cls), (cls, registered(cls)))[1]
-
-    def only_this(self, value: object) -> tuple[object, ...]:
-        """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
-        if not self.strict:
-            return ()
-        self.unknown.append(value)
-        return (process_token(), id(value))
 
     def class_part(self, cls: type, label: str, path: str) -> None:
         """A class by its bases and what its members are; constants among them are parts of their own."""
@@ -274,14 +209,6 @@ class Walk:
             held.append(name)
             self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
-
-    def package(self, module: str, name: str = "") -> object:
-        """Something in an installed package, or in the standard library, whose version is that of Python."""
-        package, version = package_of(module)
-        label = "package " + ("python" if package in sys.stdlib_module_names else package)
-        if label not in self.parts:
-            self.parts.add(label, digest_of(version), version)
-        return ("package", module, name)
 
     def imports(self, imports: Iterable[tuple[str, int, tuple[str, ...]]], package: str) -> None:
         """Modules imported by a function's body: the user's by their files, since they may not be loaded yet."""

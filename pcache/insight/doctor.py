@@ -23,12 +23,13 @@ from pcache.entry import format as entry_format
 from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyError
 from pcache.eviction import usage
 from pcache.insight.probes import held_locks, try_out
+from pcache.layout import GENERATION, entries_folder, functions_folder, generation_folder, ledger_folder, locks_folder
 from pcache.signing.key_source import KeySource
-from pcache.signing.keyring import SAFE_FLAGS, WAYS_OUT, our_uid
+from pcache.signing.keyring import WAYS_OUT
 from pcache.storage.claim_owner import is_leftover
 from pcache.storage.local import Store, check_root, is_laid_out, is_ours
-from pcache.storage.shards import GENERATION
 from pcache.system.mounts import filesystem_of, is_network
+from pcache.system.ownership import SAFE_FLAGS, our_uid
 from pcache.system.permissions import Access
 from pcache.text.units import format_duration, format_size
 from pcache.versions import registry
@@ -44,10 +45,8 @@ if TYPE_CHECKING:
     State = Literal["ok", "note", "problem"]
 
 _SAMPLE = 1000  # entries whose headers are read
-_SKEW = 60.0  # seconds that clocks may differ
-_SLOW_SYNC = 0.2  # seconds
-_FEW_INODES = 10_000
-_GENERATION = re.compile(r"v\d+")
+_SKEW, _SLOW_SYNC = 60.0, 0.2  # seconds that clocks may differ, and that a disk may take
+_FEW_INODES, _GENERATION = 10_000, re.compile(r"v\d+")
 _TROUBLES: dict[str, tuple[State, str, str]] = {
     "foreign": ("note", "are signed with a key that you do not have, and are computed again", "pcache key import"),
     "damaged": ("problem", "are damaged, and are computed again", "pcache verify --repair"),
@@ -151,7 +150,7 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
         advice = f"chmod u+rwx {shlex.quote(root)}" if os.lstat(root).st_uid == our_uid() else "ask its owner"
         return False, [Finding("directory", "problem", f"{root} cannot be looked into: you have no rights", advice)]
     found = [*_parts(root, access)]
-    if not is_ours(root) and os.path.lexists(os.path.join(root, GENERATION)) and not is_laid_out(root, access):
+    if not is_ours(root) and os.path.lexists(generation_folder(root)) and not is_laid_out(root, access):
         text = f"{root} does not carry the tag of a cache directory (CACHEDIR.TAG): nothing is removed from it"
         found.append(Finding("directory", "problem", text, "move away what is not of pcache"))
     if not found:
@@ -167,9 +166,9 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
 
 def _parts(root: str, access: Access) -> Iterator[Finding]:
     """What is wrong with the rights of the folders below a root; the first of them, and how many more."""
-    base = os.path.join(root, GENERATION)
-    store_parts = [base, *(os.path.join(base, name) for name in ("entries", "functions", "ledger", "locks"))]
-    entries = os.path.join(base, "entries")
+    base = generation_folder(root)
+    entries = entries_folder(root)
+    store_parts = [base, entries, functions_folder(root), ledger_folder(root), locks_folder(root)]
     try:
         store_parts += sorted(item.path for item in os.scandir(entries) if len(item.name) == 2)  # noqa: PLR2004 - shards
     except OSError:
@@ -236,7 +235,7 @@ def _place(settings: Settings) -> Iterator[Finding]:
         yield Finding("file system", "note", text, "only `pcache evict` keeps limits there: run it from time to time")
     else:
         yield Finding("file system", "ok", kind)
-    generation = os.path.join(root, GENERATION)
+    generation = generation_folder(root)
     place = generation if os.path.isdir(generation) else _nearest(root)
     if settings.read_only:
         yield Finding("writing", "note", f"not tried: the cache is read-only ({settings.origins['read_only']})")
@@ -334,7 +333,7 @@ def _leftovers(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
 
 
 def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
-    folder = ledger.folder_below(root)
+    folder = ledger_folder(root)
     path = os.path.join(folder, "counters")
     if os.path.lexists(path) and not os.access(path, os.R_OK | os.W_OK):
         yield Finding("statistics", "note", f"{path} is not yours to read and write", f"chmod u+rw {shlex.quote(path)}")

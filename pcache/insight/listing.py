@@ -41,9 +41,9 @@ from pcache.versions.superseded import superseded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from pcache.cache import Cache
     from pcache.entry.inspector import Inspection
     from pcache.maintenance.selection import Selection
+    from pcache.storage.directory import Directory
     from pcache.storage.shards import StoredFile
     from pcache.versions.registry import FunctionVersion
 
@@ -65,13 +65,13 @@ _TIME_TO_LIST = 0.5  # seconds
 SORTS = (*_FILE_ORDERS, *_INFO_ORDERS)
 
 
-def stats(cache: Cache, since: float = 0.0, *, exact: bool = False, progress: Progress | None = None) -> Stats:
+def stats(directory: Directory, since: float = 0.0, *, exact: bool = False, progress: Progress | None = None) -> Stats:
     """Entries and bytes, and what was counted since a time, in all and by function.
 
     Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
     """
-    files, share = sample(cache, exact=exact, progress=progress)
-    return stats_of(cache, files, share, since)
+    files, share = sample(directory, exact=exact, progress=progress)
+    return stats_of(directory, files, share, since)
 
 
 class _Sums:
@@ -90,11 +90,11 @@ class _Sums:
 
 
 def stats_of(
-    cache: Cache, files: Iterable[StoredFile], share: Callable[[], float] = lambda: 1.0, since: float = 0.0
+    directory: Directory, files: Iterable[StoredFile], share: Callable[[], float] = lambda: 1.0, since: float = 0.0
 ) -> Stats:
     """What `stats` says, of entries that are listed elsewhere; `share`, asked after, is their part of all entries."""
-    cache.flow.ledger.flush()
-    reading = ledger.read(cache.location, cache.flow.keys.look())
+    directory.ledger.flush()
+    reading = ledger.read(directory.location, directory.keys.look())
     acts = activity.by_function(reading, since)
     sums: dict[str, _Sums] = {}
     for item in files:
@@ -102,7 +102,7 @@ def stats_of(
             sums[item.function_id] = _Sums(item)
         sums[item.function_id].add(item)
     looked_at = share()
-    names = names_of(cache, (found.smallest for found in sums.values()))
+    names = names_of(directory, (found.smallest for found in sums.values()))
     ids: dict[str, list[str]] = {name: [] for name in acts if name}
     for function_id in sums:
         ids.setdefault(names.get(function_id, UNKNOWN), []).append(function_id)
@@ -118,28 +118,30 @@ def stats_of(
         for name, own in ids.items()
     ]
     functions.sort(key=lambda function: (-function.bytes, function.name))
-    settings = cache.settings
+    settings = directory.settings
     return Stats(
         **_counted(activity.of_all(reading, since)),
-        location=cache.location,
+        location=directory.location,
         entries=sum(function.entries for function in functions),
         bytes=sum(function.bytes for function in functions),
         max_size=settings.max_size,
         max_entries=settings.max_entries,
         min_free=settings.min_free,
         ttl=settings.ttl,
-        free=_free(cache.location),
+        free=_free(directory.location),
         since=max(since, reading.since),
         looked_at=looked_at,
         damaged_records=reading.damaged,
         functions=tuple(functions),
-        in_flight=tuple(_in_flight(cache)) if looked_at == 1 else (),
+        in_flight=tuple(_in_flight(directory)) if looked_at == 1 else (),
     )
 
 
-def sample(cache: Cache, *, exact: bool, progress: Progress | None) -> tuple[Iterator[StoredFile], Callable[[], float]]:
+def sample(
+    directory: Directory, *, exact: bool, progress: Progress | None
+) -> tuple[Iterator[StoredFile], Callable[[], float]]:
     """The entries of all shards, or of as many as there is time for; and, to be asked after, which part that was."""
-    store = cache.flow.store
+    store = directory.store
     shards = store.shards()
     is_large = not exact and usage.known_entries(store.root) > _MANY
     if is_large:
@@ -179,17 +181,17 @@ def _free(location: str) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
-def periods(cache: Cache, since: float = 0.0) -> tuple[Period, ...]:
+def periods(directory: Directory, since: float = 0.0) -> tuple[Period, ...]:
     """What was counted, by hour, and by day what is older than a month; the earliest first."""
-    cache.flow.ledger.flush()
-    return activity.over_time(ledger.read(cache.location, cache.flow.keys.look()), since)
+    directory.ledger.flush()
+    return activity.over_time(ledger.read(directory.location, directory.keys.look()), since)
 
 
-def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
+def versions(directory: Directory, selection: Selection = None) -> list[VersionInfo]:
     """The code versions of functions, those seen last first, each with what differs from the one before it."""
-    keyring, folder = cache.flow.keys.look(), cache.flow.store.functions
-    known, files = registry.read_all(folder, keyring), list(cache.flow.store.scan())
-    ids = None if selection is None else selected_ids(names_of(cache, files, known), selection)
+    keyring, folder = directory.keys.look(), directory.store.functions
+    known, files = registry.read_all(folder, keyring), list(directory.store.scan())
+    ids = None if selection is None else selected_ids(names_of(directory, files, known), selection)
     gone = superseded(folder, keyring, known)
     entries_of: dict[str, list[StoredFile]] = defaultdict(list)
     for item in files:
@@ -219,39 +221,44 @@ def versions(cache: Cache, selection: Selection = None) -> list[VersionInfo]:
     return found[::-1]
 
 
-def _in_flight(cache: Cache) -> Iterator[InFlight]:
-    keyring = cache.flow.keys.look()
-    for path in cache.flow.store.claim_paths():
+def _in_flight(directory: Directory) -> Iterator[InFlight]:
+    keyring = directory.keys.look()
+    for path in directory.store.claim_paths():
         owner = owner_of(path, keyring)
         if owner is not None and not owner.is_dead():
             yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, owner.since_ns / 1e9)
 
 
 def entries(
-    cache: Cache, selection: Selection = None, *, sort: str = "used", limit: int | None = None
+    directory: Directory, selection: Selection = None, *, sort: str = "used", limit: int | None = None
 ) -> Iterator[EntryInfo]:
     """The entries with what they say of themselves, the first `limit` of them in the order `sort`.
 
     That is the latest "used" first, the greatest "size", "age" or "cost" first; the last two read all entries.
     """
-    files, names = listing(cache)
-    return described(cache, select(files, selected_ids(names, selection)), names, sort=sort, limit=limit)
+    files, names = listing(directory)
+    return described(directory, select(files, selected_ids(names, selection)), names, sort=sort, limit=limit)
 
 
 def described(
-    cache: Cache, files: list[StoredFile], names: Mapping[str, str], *, sort: str = "used", limit: int | None = None
+    directory: Directory,
+    files: list[StoredFile],
+    names: Mapping[str, str],
+    *,
+    sort: str = "used",
+    limit: int | None = None,
 ) -> Iterator[EntryInfo]:
     """What `entries` says, of some that were listed already; `names` are those of functions by id."""
     found = sorted(files, key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
-    infos = (_info(cache, item, names.get(item.function_id, UNKNOWN)) for item in found)
+    infos = (_info(directory, item, names.get(item.function_id, UNKNOWN)) for item in found)
     there = (info for info in infos if info is not None)
     return itertools.islice(sorted(there, key=_INFO_ORDERS[sort]) if sort in _INFO_ORDERS else there, limit)
 
 
-def _info(cache: Cache, item: StoredFile, name: str) -> EntryInfo | None:
+def _info(directory: Directory, item: StoredFile, name: str) -> EntryInfo | None:
     """What one entry says of itself; None when it was removed meanwhile."""
     try:
-        return _describe(item, name, inspect_entry(cache, item))
+        return _describe(item, name, inspect_entry(directory, item))
     except Miss as miss:
         return None if miss.reason == "absent" else _unreadable(item, name, miss)
 
@@ -299,10 +306,10 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
     )
 
 
-def details(cache: Cache, key: str) -> EntryDetails:
+def details(directory: Directory, key: str) -> EntryDetails:
     """Everything about the entry whose key starts with `key`; raises `Miss`, or `ConfigError` when several do."""
     start = key.lower()
-    files, names = listing(cache, [start[:2]] if len(start) > 1 else None)
+    files, names = listing(directory, [start[:2]] if len(start) > 1 else None)
     found = sorted((item for item in files if item.key.startswith(start)), key=lambda item: item.key)
     if len(found) > 1:
         some = ", ".join(item.key[: max(_SHOWN_DIGITS, len(key) + 4)] for item in found[:_SHOWN])
@@ -317,7 +324,7 @@ def details(cache: Cache, key: str) -> EntryDetails:
     item = found[0]
     name = names.get(item.function_id, UNKNOWN)
     try:
-        inspection = inspect_entry(cache, item, buffers=True)
+        inspection = inspect_entry(directory, item, buffers=True)
     except Miss as miss:
         if miss.reason == "absent":  # removed meanwhile
             raise

@@ -12,9 +12,11 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.entry import mtime
-from pcache.signing.keyring import SAFE_FLAGS, write_all
+from pcache.layout import locks_folder, usage_path
 from pcache.system.interrupts import pass_on, uninterrupted
 from pcache.system.locks import is_idle, locking, try_lock
+from pcache.system.ownership import SAFE_FLAGS
+from pcache.system.safefiles import write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,8 +134,8 @@ def _clock_and_sync(path: str) -> tuple[float, float]:
 
 def held_locks(root: str) -> list[str]:
     """The files of upkeep whose locks somebody holds who shows no sign of work. Nothing is made or changed."""
-    names = ("locks/evict", "locks/ledger", "ledger/occupancy")
-    found = (os.path.join(root, "v1", *name.split("/")) for name in names)
+    locks = locks_folder(root)
+    found = (os.path.join(locks, "evict"), os.path.join(locks, "ledger"), usage_path(root))
     return [path for path in found if _is_held(path) and is_idle(_IDLE, path)]
 
 

@@ -13,42 +13,6 @@ if TYPE_CHECKING:
 _ENOUGH = 10  # calls
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove: `bytes` on disk.
-
-    `seconds` is what computing it took, where that is known.
-    """
-
-    entries: int
-    bytes: int
-    seconds: float = field(default=0.0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Recompressed:
-    """How many entries were packed anew, the bytes on disk that they took before and take now, and how many were left.
-
-    Those left are being computed anew, damaged or gone.
-    """
-
-    entries: int
-    before: int
-    after: int
-    skipped: int
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An entry that `clear` or `evict` would remove, as names and sizes tell; `cost` is exact to a sixth."""
-
-    key: str
-    function: str
-    size: int
-    used: float
-    cost: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """What was counted of calls, by all processes; up to some seconds behind for those that run.
@@ -222,27 +186,3 @@ class EntryDetails:
     stream_raw_length: int
     buffers: tuple[BufferInfo, ...]
     imports: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """An entry that is not usable: where it lies, the miss it is, and the check that failed."""
-
-    path: str
-    key: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verified:
-    """The outcome of checking every tag and digest.
-
-    `leftovers` counts the claim files of killed processes that were removed; without `repair` none are looked for.
-    """
-
-    checked: int
-    bytes: int
-    problems: tuple[Problem, ...]
-    leftovers: int
-    removed: Removed

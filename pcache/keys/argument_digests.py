@@ -17,8 +17,8 @@ from blake3 import blake3
 from pcache.errors import ChangedArgumentWarning
 from pcache.keys.encoder import encode, encode_short, nesting_with
 from pcache.keys.nesting import size_of
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import is_exactly
+from pcache.system.interrupts import attempt
 from pcache.system.notices import warn_once
 
 if TYPE_CHECKING:

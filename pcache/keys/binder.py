@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError, UnhashableArgument
 from pcache.keys.variadics import handed_on, sees_order
-from pcache.objects.culprit import attempt, described
+from pcache.objects.culprit import described
 from pcache.objects.lookup import (
     bases_of,
     class_name,
@@ -29,6 +29,7 @@ from pcache.objects.lookup import (
     qualname_of,
 )
 from pcache.objects.summary import summarize_value
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pcache.errors import ConfigError
 from pcache.keys.file import noting
+from pcache.keys.nesting import FILES
 from pcache.objects.cached_state import memos_of, without
 from pcache.objects.class_memo import ByClass
-from pcache.objects.culprit import attempt, described
+from pcache.objects.culprit import described
 from pcache.objects.extra_state import (
     added,
     author_beyond,
@@ -31,20 +32,19 @@ from pcache.objects.path_holders import tell_of_files
 from pcache.objects.summary import summarize_value
 from pcache.objects.user_code import is_user_code
 from pcache.system.fork import whole
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
-    Reducer = Callable[[Any, Encoder], object]
+    Reducer = Callable[[Any, Writer], object]
 
 T = TypeVar("T")
 K = TypeVar("K")
 
 _PROTOCOL = 5
-FILES = "files"  # what an encoder notes of a value: the files that its key was read from
-FINGERPRINT = "fingerprint"  # and that of its code
 
 # `resolved` remembers the outcome for each exact type, by its id.
 resolved: ByClass[Reducer | None] = ByClass()
@@ -107,7 +107,7 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         )
 
     @once_a_call
-    def reduce(value: Any, encoder: Encoder) -> object:
+    def reduce(value: Any, encoder: Writer) -> object:
         key = _said(function, (value,), value, encoder, f"the function registered for {_title(target)}")
         # The function is written with its code: two that say the same of different things must not be mixed up.
         return _with_code_of(value, (function, key))
@@ -144,7 +144,7 @@ def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
 def once_a_call(reducer: Reducer) -> Reducer:
     """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
 
-    def reduce(obj: Any, encoder: Encoder) -> object:
+    def reduce(obj: Any, encoder: Writer) -> object:
         return encoder.once(obj, lambda: reducer(obj, encoder), "reduced")
 
     return reduce
@@ -171,7 +171,7 @@ def _shaped(cls: type, reducer: Reducer | None) -> Reducer | None:
     return reducer
 
 
-def in_turn(first: Reducer, second: Reducer | None, obj: Any, encoder: Encoder) -> object:
+def in_turn(first: Reducer, second: Reducer | None, obj: Any, encoder: Writer) -> object:
     """What one reducer says of an object, or else another one."""
     content = first(obj, encoder)
     return second(obj, encoder) if content is NotImplemented and second is not None else content
@@ -218,7 +218,7 @@ class Reduced(tuple[Any, ...]):
     __slots__ = ()
 
 
-def _as_pickled(obj: Any, _encoder: Encoder) -> object:
+def _as_pickled(obj: Any, _encoder: Writer) -> object:
     """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
     cls = type(obj)
     author = author_of(cls)
@@ -236,7 +236,7 @@ def _as_pickled(obj: Any, _encoder: Encoder) -> object:
     return Reduced((make, arguments, (cls, state, found), *rest))
 
 
-def _without_memos(obj: Any, encoder: Encoder) -> object:
+def _without_memos(obj: Any, encoder: Writer) -> object:
     """An object as pickle takes it, without what it remembers of itself."""
     cls = type(obj)
     memos = memos_of(cls)
@@ -251,7 +251,7 @@ def _without_memos(obj: Any, encoder: Encoder) -> object:
     return Reduced((make, *(without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
 
 
-def _first_look(obj: Any, _encoder: Encoder) -> object:
+def _first_look(obj: Any, _encoder: Writer) -> object:
     """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
     resolved.keep(type(obj), _shaped(type(obj), None))
     attempt(tell_of_files, obj)
@@ -273,7 +273,7 @@ def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
         return reducer
     author = author_beyond(cls, base)
 
-    def reduce(obj: Any, encoder: Encoder) -> object:
+    def reduce(obj: Any, encoder: Writer) -> object:
         content = reducer(obj, encoder)
         if content is NotImplemented:
             return _as_pickled(obj, encoder)
@@ -285,7 +285,7 @@ def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
     return reduce
 
 
-def _refuse_iterator(_iterator: object, _encoder: Encoder) -> object:
+def _refuse_iterator(_iterator: object, _encoder: Writer) -> object:
     raise TypeError("reading an iterator uses it up, which a hit would not do; pass a list or tuple of its items")
 
 
@@ -313,11 +313,11 @@ def _declared(cls: type) -> Reducer | None:
 
 
 @once_a_call
-def _own_key(obj: Any, encoder: Encoder) -> object:
+def _own_key(obj: Any, encoder: Writer) -> object:
     return _with_code_of(obj, (_said(obj.__pcache_key__, (), obj, encoder, "its __pcache_key__"),))
 
 
-def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Encoder, what: str) -> object:
+def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Writer, what: str) -> object:
     """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
     found, error = attempt(noting, function, *args)
     if error is not None:

@@ -22,17 +22,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from blake3 import blake3
 
+from pcache.keys import canonical
 from pcache.keys.dispatch import Reduced, register_reducer, resolve, resolved
+from pcache.keys.names import type_name
 from pcache.keys.nesting import SPELLED_OUT_LIMIT, TooDeep
 from pcache.keys.nesting import Nesting as Nesting  # noqa: PLC0414 - whoever encodes takes it from here
 from pcache.objects.copyreg_codes import numbered, numbers
-from pcache.objects.lookup import module_of, qualname_of_class
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pcache.keys.nesting import LargeContents as LargeContents  # noqa: PLC0414 - the same
+    from pcache.keys.writer import Writer
 
     T = TypeVar("T")
 
@@ -44,7 +46,6 @@ _MAX_DEPTH = 200  # sets and functions inside each other
 _MAX_IN_CYCLES = 5_000  # members written again, of sets in cycles, which cannot be written once for all
 _NO_LIMIT = 1 << 62
 _UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
-MODULES = {"__mp_main__": "__main__", "pathlib._local": "pathlib"}  # in workers of a process pool; in Python 3.13
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
 
 
@@ -312,23 +313,7 @@ def digest(prefix: bytes, chunks: Sequence[Any]) -> bytes:
     return hasher.digest(KEY_SIZE)
 
 
-def canonical(type_name: str, content: object) -> None:
-    """The callable that a reduced object's encoding names. Its name is part of every key; it is never called."""
-
-
-def type_name(cls: type) -> str:
-    """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
-    name = module_of(cls)
-    return f"{MODULES.get(name, name)}.{qualname_of_class(cls)}"
-
-
-def module_name(obj: Any) -> str:
-    """The module of a function or class, under the name that it has in every process and version of Python."""
-    name = module_of(obj)
-    return MODULES.get(name, name)
-
-
-def _set_subclass(obj: Any, encoder: Encoder) -> object:
+def _set_subclass(obj: Any, encoder: Writer) -> object:
     """Subclasses of set reduce to a list in iteration order, unless they say otherwise."""
     cls: Any = type(obj)
     if cls.__reduce_ex__ is not object.__reduce_ex__ or cls.__reduce__ not in (set.__reduce__, frozenset.__reduce__):

@@ -6,31 +6,17 @@ programs, so content that was replaced with the old size and modification time s
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import threading
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from blake3 import blake3
+from pcache.system.file_content import Reading, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     T = TypeVar("T")
 
-_BLOCK = 1 << 20
-_SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
-_MAX_MEMO = 4096
-_MOST_LINKS = 40  # as the kernel follows
-_PLAIN = 5  # parts of the identity of a file that is no link
-# A FIFO without a writer would be waited for.
-_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-_MISSING, _NEVER = (), (-1,)  # in the place of an identity
-_MOST_FILES = 10_000  # of a folder; looking at that many takes 30 ms
-_WHOLE = 256 << 20  # bytes of a file behind a handle that is read to the end
-_memo: dict[tuple[int, ...], bytes] = {}  # digests of files read before, by identity
 _notes = threading.local()
 
 
@@ -78,196 +64,6 @@ class File:
         return note(read(self.path)).digest
 
 
-class Reading(NamedTuple):
-    """What a file was when it was read.
-
-    `identity` is device, inode, size and times, of a link as well as of what it leads to; empty for a file that is
-    missing. Where it was not `settled`, the file may have changed since without another identity. Of a folder, `below`
-    are the readings of its files.
-    """
-
-    path: str
-    digest: bytes
-    identity: tuple[int, ...]
-    settled: bool
-    below: tuple[Reading, ...] | None = None
-
-    def is_untouched(self) -> bool:
-        """Whether nobody wrote to the file, or put another one in its place, since it was read.
-
-        Content that is the same again does not do: what came in between may be what a function has read.
-        """
-        try:
-            if self.below is not None:
-                return self._names_hold() and all(file.is_untouched() for file in self.below)
-            if _identity_now(self.path) != self.identity:
-                return False
-            return self.settled or read(self.path).digest == self.digest
-        except OSError:
-            return False
-
-    def again(self) -> Reading | None:
-        """The reading of the file as it is now, None if its content is another one."""
-        try:
-            if self.below is not None:
-                now_below = [file.again() for file in self.below] if self._names_hold() else [None]
-                known = tuple(file for file in now_below if file is not None)
-                return None if len(known) < len(now_below) else self._replace(below=known)
-            if self.settled and _identity_now(self.path) == self.identity:
-                return self
-            now = read(self.path)
-        except OSError:
-            return None
-        return now if now.digest == self.digest else None
-
-    def _names_hold(self) -> bool:
-        """Whether a folder has the same files as before."""
-        return names_below(self.path) == [file.path for file in self.below or ()]
-
-
-def read_folder(path: str, look: Callable[[str], Reading] | None = None) -> Reading:
-    """Read all files below a folder; raises `OSError` for more than 10,000, and for what may not be read.
-
-    They count by relative names and by content, or by what `look` says of them. Empty folders do not count, nor does
-    `__pycache__`.
-    """
-    hasher = blake3()
-    below = []
-    for name in names_below(path):
-        reading = _read_below(name, look or read)
-        below.append(reading)
-        relative = os.fsencode(name[len(path) :].lstrip("/"))
-        hasher.update(b"%d %d;" % (len(relative), len(reading.digest)) + relative + reading.digest)
-    return Reading(path, hasher.digest(), (), all(reading.settled for reading in below), tuple(below))
-
-
-def _read_below(path: str, look: Callable[[str], Reading]) -> Reading:
-    """A file in a folder, where there may be links that lead nowhere, and sockets."""
-    try:
-        return look(path)
-    except FileNotFoundError:
-        return Reading(path, b"missing", _MISSING, settled=True)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENXIO):
-            raise
-        return Reading(path, b"no plain file", _identity_now(path), settled=True)
-
-
-def names_below(path: str) -> list[str]:
-    """The paths of all files below a folder, in order, through links as well; raises `OSError`."""
-    found: list[str] = []
-    folders = [(path, frozenset[tuple[int, int]]())]
-    for folder, above in folders:
-        status = os.stat(folder)
-        here = (status.st_dev, status.st_ino)
-        if here in above:  # a link to a folder that it lies in
-            continue
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.is_dir():
-                    if entry.name != "__pycache__":
-                        folders.append((entry.path, above | {here}))
-                else:
-                    found.append(entry.path)
-        if len(found) > _MOST_FILES or len(folders) > _MOST_FILES:
-            raise OSError(
-                errno.EFBIG, f"it has more than {_MOST_FILES:,} files or folders; name those that matter", path
-            )
-    return sorted(found)
-
-
-def read_any(path: str) -> Reading:
-    """Read a file, or all files below a folder; raises `OSError`."""
-    return read_folder(path) if os.path.isdir(path) else read(path)
-
-
-def glance(path: str) -> Reading:
-    """A reading of a file by content, and of one of more than 256 MiB by path, inode, size and times.
-
-    A large one that has just changed is like no other, since it could change again and look the same.
-    """
-    identity = _identity_now(path)
-    if len(identity) < _PLAIN or identity[2] <= _WHOLE:
-        return read(path)
-    if time.time_ns() - max(identity[3:_PLAIN]) <= _SETTLED_NS:
-        return unknown(path)
-    return Reading(path, blake3(repr((path, identity[:_PLAIN])).encode()).digest(), identity, settled=True)
-
-
-def content_digest(path: str) -> bytes:
-    """BLAKE3 of a file's content, 32 bytes; raises `OSError`, also for what is no plain file."""
-    return read(path).digest
-
-
-def read(path: str) -> Reading:
-    """Read a file, unless one of its identity was read before; raises `OSError`, also for what is no plain file."""
-    identity = _identity_now(path)
-    known = _memo.get(identity[:_PLAIN])
-    if known is not None:
-        return Reading(path, known, identity, settled=True)
-    now = time.time_ns()
-    with open(path, "rb", buffering=0, opener=_open) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file", path)
-        content = _identity(status)
-        identity = content + identity[_PLAIN:]
-        hasher = blake3()
-        length = 0
-        buffer = bytearray(_BLOCK)
-        with memoryview(buffer) as view:
-            while count := file.readinto(buffer):
-                hasher.update(view[:count])
-                length += count
-        unchanged = _identity(os.fstat(file.fileno())) == content
-    digest = hasher.digest()
-    # Those of /proc have another length than they say, and change without a trace.
-    settled = unchanged and length == status.st_size and now - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
-    if settled:
-        if len(_memo) >= _MAX_MEMO:
-            _memo.clear()
-        _memo[content] = digest
-    return Reading(path, digest, identity, settled)
-
-
-def read_or_miss(path: str) -> Reading:
-    """The same of a file that need not be there. One that cannot be read is like no other, and never untouched."""
-    try:
-        return read_any(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return Reading(path, b"missing", _MISSING, settled=True)
-    except OSError:
-        return unknown(path)
-
-
-def unknown(path: str) -> Reading:
-    """A reading of a file whose content cannot be told."""
-    return Reading(path, os.urandom(16), _NEVER, settled=False)
-
-
-def links_to(path: str | bytes) -> tuple[tuple[int, int, int], ...]:
-    """The links on the way to a file, each as device, inode and time of change; where it is gone, those before.
-
-    A link that is retargeted and set back while a function reads leaves the file itself untouched.
-    """
-    found: list[tuple[int, int, int]] = []
-    try:
-        here, ahead = "", os.path.join(os.getcwd(), os.fsdecode(path)).split("/")[::-1]
-        while ahead and len(found) < _MOST_LINKS:
-            step = f"{here}/{ahead.pop()}"
-            status = os.lstat(step)
-            if not stat.S_ISLNK(status.st_mode):
-                here = step.rstrip("/")
-                continue
-            found.append((status.st_dev, status.st_ino, status.st_ctime_ns))
-            target = os.readlink(step)
-            here = "" if target.startswith("/") else here
-            ahead += target.split("/")[::-1]
-    except OSError:
-        pass  # what is missing is noticed by its identity
-    return tuple(found)
-
-
 def note(reading: Reading) -> Reading:
     """Have whoever asked by `noting` know of a file."""
     found = getattr(_notes, "found", None)
@@ -287,21 +83,3 @@ def noting(function: Callable[..., T], *args: Any) -> tuple[T, list[Reading]]:
         _notes.found = outer
         if outer is not None:
             outer += found
-
-
-def _open(path: str, flags: int) -> int:
-    return os.open(path, flags | _FLAGS)
-
-
-def _identity(status: os.stat_result) -> tuple[int, ...]:
-    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def _identity_now(path: str) -> tuple[int, ...]:
-    try:
-        link = os.lstat(path)
-        if not stat.S_ISLNK(link.st_mode):
-            return _identity(link)
-        return _identity(os.stat(path)) + _identity(link)
-    except (FileNotFoundError, NotADirectoryError):
-        return _MISSING

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import look, module_of
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     # What was found out about large contents: by id and by how they were read, the object and its digest or parts.
     LargeContents = dict[tuple[int, str], tuple[object, Any]]
 
+FILES = "files"  # what an encoder notes of a value: the files that its key was read from
+FINGERPRINT = "fingerprint"  # and that of its code
 PLAIN_CONTENTS = ("content", "raw")  # of what `Encoder.once` keeps: digests of bytes, whatever encodes what is around
 _FRAMES = frozenset(("pandas", "polars", "scipy"))  # whose objects have a shape, and cells of some eight bytes
 SPELLED_OUT_LIMIT = 8 << 20  # bytes of stream after which repeated parts are suspected

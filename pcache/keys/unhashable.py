@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from pcache.errors import UnhashableArgument
 from pcache.keys.dispatch import is_replaced
 from pcache.keys.encoder import encode
-from pcache.objects.culprit import Culprit, attempt, find_culprit, first_line
+from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.lookup import module_of, qualname_of
 from pcache.objects.recursion import has_room
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from opcode import opname
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from pcache.fingerprint.bytecode import operations_of
+from pcache.objects.bytecode import operations_of
 from pcache.objects.lookup import is_a, look, member
 
 if TYPE_CHECKING:

@@ -16,19 +16,18 @@ from pcache.entry.pickle_imports import UNKNOWN
 from pcache.entry.reader import is_beyond_use
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import usage
-from pcache.eviction.deletion import remove
+from pcache.eviction.deletion import Removed, remove
 from pcache.eviction.policy import Limits, plan
-from pcache.function import CachedFunction
-from pcache.insight.records import Candidate, Problem, Recompressed, Removed, Verified
+from pcache.layout import generation_folder
 from pcache.maintenance.leftovers import sweep
 from pcache.maintenance.recompression import recompress as pack
+from pcache.maintenance.records import Candidate, Problem, Recompressed, Verified
 from pcache.maintenance.selection import inspect_entry, names_of, selected_ids
-from pcache.objects.culprit import attempt
 from pcache.runtime.invalidation import fence
 from pcache.storage.claim_owner import owner_of
 from pcache.storage.local import check_root, is_there, keep_tag, require_ours
-from pcache.storage.shards import GENERATION
 from pcache.system.directories import in_a_sentence
+from pcache.system.interrupts import attempt
 from pcache.text.units import parse_duration, parse_size
 from pcache.versions import registry
 from pcache.versions.superseded import superseded as old_versions
@@ -36,8 +35,8 @@ from pcache.versions.superseded import superseded as old_versions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from pcache.cache import Cache
     from pcache.maintenance.selection import Selection
+    from pcache.storage.directory import Directory
     from pcache.storage.shards import StoredFile
 
     Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
@@ -47,7 +46,7 @@ _PORTION = 100_000  # entries that are looked at together
 
 @in_a_sentence
 def evict(
-    cache: Cache,
+    directory: Directory,
     max_size: Any = None,
     max_entries: int | None = None,
     max_age: Any = None,
@@ -57,18 +56,20 @@ def evict(
     progress: Progress | None = None,
 ) -> Removed:
     """Remove the entries that are worth least until the limits are met; without any, those of the settings."""
-    limits = limits_of(cache, max_size, max_entries, max_age)
-    if not _can_remove(cache, dry_run=dry_run):
+    limits = limits_of(directory, max_size, max_entries, max_age)
+    if not _can_remove(directory, dry_run=dry_run):
         return Removed(0, 0)
-    chosen = _choose(cache, selection)
+    chosen = _choose(directory, selection)
     removed = Removed(0, 0)
     for victims in _victims(chosen, limits):
-        removed = _plus(removed, _remove(cache, victims, "evicted", len(victims), dry_run=dry_run, progress=progress))
+        removed = _plus(
+            removed, _remove(directory, victims, "evicted", len(victims), dry_run=dry_run, progress=progress)
+        )
     if not dry_run:
-        cache.flow.ledger.count(
+        directory.ledger.count(
             "", evicted=removed.entries, evicted_bytes=removed.bytes, evicted_ns=int(removed.seconds * 1e9)
         )
-        sweep(cache)
+        sweep(directory)
     return removed
 
 
@@ -77,15 +78,15 @@ def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
 
     Each gets its share of what the limits leave, by its number of entries, and the last one all of it.
     """
-    cache = chosen.cache
-    doomed = old_versions(cache.flow.store.functions, cache.flow.keys.look())
-    portions = list(chosen.portions(cache.flow.store.count()))
+    directory = chosen.directory
+    doomed = old_versions(directory.store.functions, directory.keys.look())
+    portions = list(chosen.portions(directory.store.count()))
     size, entries, max_age = limits
     for number, shards in enumerate(portions):
         items = list(chosen.files(shards))
         left = len(portions) - number
         share = Limits(None if size is None else size // left, None if entries is None else entries // left, max_age)
-        victims = plan(items, share, time.time_ns(), policy=cache.settings.policy, doomed=doomed)
+        victims = plan(items, share, time.time_ns(), policy=directory.settings.policy, doomed=doomed)
         kept = len(items) - len(victims)
         room = sum(item.size for item in items) - sum(item.size for item in victims)
         size = None if size is None else max(size - room, 0)
@@ -97,10 +98,10 @@ def _plus(removed: Removed, more: Removed) -> Removed:
     return Removed(removed.entries + more.entries, removed.bytes + more.bytes, removed.seconds + more.seconds)
 
 
-def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
+def limits_of(directory: Directory, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
     """The limits that were given, else those of the settings; raises `ConfigError`."""
     if max_size is None and max_entries is None and max_age is None:
-        return Limits(cache.settings.max_size, cache.settings.max_entries)
+        return Limits(directory.settings.max_size, directory.settings.max_entries)
     if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
         max_entries = -1
     if max_entries is not None and max_entries < 0:
@@ -114,7 +115,7 @@ def limits_of(cache: Cache, max_size: Any = None, max_entries: Any = None, max_a
 
 @in_a_sentence
 def clear(
-    cache: Cache,
+    directory: Directory,
     selection: Selection = None,
     *,
     superseded: bool = False,
@@ -128,19 +129,19 @@ def clear(
     With `superseded` only those of versions that the code on disk does not have any more, with `unused_for` those that
     were not used for so long, with `larger_than` those that take more room.
     """
-    if not _can_remove(cache, dry_run=dry_run):
+    if not _can_remove(directory, dry_run=dry_run):
         return Removed(0, 0)
-    chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    chosen = _choose(directory, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
     if chosen.is_whole and not dry_run:
         _fence(chosen, selection)
     refusals: list[OSError] = []
     files = chosen.files(refusals=refusals)
-    removed = _remove(cache, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
+    removed = _remove(directory, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
     if not dry_run:
-        for path in list(registry.paths(cache.flow.store.functions)):
+        for path in list(registry.paths(directory.store.functions)):
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
-                cache.flow.store.delete(path)
-        sweep(cache)
+                directory.store.delete(path)
+        sweep(directory)
         if refusals:
             raise refusals[0]  # nobody believes that what was left there is gone
     return removed
@@ -148,9 +149,9 @@ def clear(
 
 def _fence(chosen: Chosen, selection: Selection) -> None:
     """Have nothing stored of the functions that is being computed now, also in versions that have not stored yet."""
-    ids, keyring = chosen.ids, chosen.cache.flow.keys.look()
+    ids, keyring = chosen.ids, chosen.directory.keys.look()
     names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
-    names |= {selection.name} if isinstance(selection, CachedFunction) else set()
+    names |= set() if selection is None or isinstance(selection, str) else {selection.name}
 
     def is_meant(path: str) -> bool:
         if ids is None or os.path.basename(path)[:16] in ids:
@@ -158,12 +159,12 @@ def _fence(chosen: Chosen, selection: Selection) -> None:
         owner = owner_of(path, keyring)
         return owner is not None and owner.call in names
 
-    fence(chosen.cache.flow.store, is_meant)
+    fence(chosen.directory.store, is_meant)
 
 
 @in_a_sentence
 def candidates(
-    cache: Cache,
+    directory: Directory,
     selection: Selection = None,
     limits: Limits | None = None,
     *,
@@ -172,10 +173,10 @@ def candidates(
     larger_than: Any = None,
 ) -> list[Candidate]:
     """The entries that `evict` with these limits, or `clear` without any, would remove now."""
-    if not _can_remove(cache, dry_run=True):
+    if not _can_remove(directory, dry_run=True):
         return []
-    chosen = _choose(cache, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
-    names = chosen.names or names_of(cache, chosen.files())
+    chosen = _choose(directory, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
+    names = chosen.names or names_of(directory, chosen.files())
     if limits is None:
         victims: Iterable[StoredFile] = chosen.files()
     else:
@@ -189,7 +190,7 @@ def candidates(
 class Chosen(NamedTuple):
     """Which entries are meant: of versions (by id, None for all), unused since a time, larger than a size."""
 
-    cache: Cache
+    directory: Directory
     names: dict[str, str]
     ids: set[str] | None
     unused_since_ns: int | None
@@ -202,7 +203,7 @@ class Chosen(NamedTuple):
 
     def files(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
         """List them; anew at each call. `refusals` gets why a shard was left out."""
-        for item in self.cache.flow.store.scan(shards, refusals):
+        for item in self.directory.store.scan(shards, refusals):
             if (
                 (self.ids is None or item.function_id in self.ids)
                 and (self.unused_since_ns is None or item.used_ns < self.unused_since_ns)
@@ -212,7 +213,7 @@ class Chosen(NamedTuple):
 
     def portions(self, total: int) -> Iterator[list[str]]:
         """Shards whose entries fit into memory together: a million entries at once would take 600 MB."""
-        shards = self.cache.flow.store.shards()
+        shards = self.directory.store.shards()
         count = max(1, min(len(shards), round(total / _PORTION)))
         for first in range(count):
             yield shards[first::count]
@@ -224,49 +225,49 @@ class Chosen(NamedTuple):
 
     def about(self) -> int:
         """How many there are, at most, for a progress bar."""
-        return usage.known_entries(self.cache.location)
+        return usage.known_entries(self.directory.location)
 
 
 def _choose(
-    cache: Cache,
+    directory: Directory,
     selection: Selection,
     *,
     superseded: bool = False,
     unused_for: Any = None,
     larger_than: Any = None,
 ) -> Chosen:
-    names = {} if selection is None else {**_computing(cache), **names_of(cache, cache.flow.store.scan())}
+    names = {} if selection is None else {**_computing(directory), **names_of(directory, directory.store.scan())}
     ids = selected_ids(names, selection)
     if superseded:
-        gone = old_versions(cache.flow.store.functions, cache.flow.keys.look())
+        gone = old_versions(directory.store.functions, directory.keys.look())
         ids = set(gone) if ids is None else ids & gone.keys()
     since = None if unused_for is None else time.time_ns() - int(parse_duration(unused_for) * 1e9)
-    return Chosen(cache, names, ids, since, -1 if larger_than is None else parse_size(larger_than))
+    return Chosen(directory, names, ids, since, -1 if larger_than is None else parse_size(larger_than))
 
 
-def _computing(cache: Cache) -> dict[str, str]:
+def _computing(directory: Directory) -> dict[str, str]:
     """The names of functions by id that are being computed: one that has stored nothing yet is known by this alone."""
-    keyring = cache.flow.keys.look()
-    owners = ((path, owner_of(path, keyring)) for path in cache.flow.store.claim_paths())
+    keyring = directory.keys.look()
+    owners = ((path, owner_of(path, keyring)) for path in directory.store.claim_paths())
     return {os.path.basename(path)[:16]: owner.call for path, owner in owners if owner is not None}
 
 
-def _can_remove(cache: Cache, *, dry_run: bool) -> bool:
+def _can_remove(directory: Directory, *, dry_run: bool) -> bool:
     """Return whether there may be entries, in a cache that is not read-only; raise `DirectoryError` if it is not ours.
 
     The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
     """
-    there = check_root(cache.location, cache.flow.store.access)
-    if not there or not is_there(os.path.join(cache.location, GENERATION)):
+    there = check_root(directory.location, directory.store.access)
+    if not there or not is_there(generation_folder(directory.location)):
         return False
-    if not require_ours(cache.location, cache.flow.store.access) or dry_run or cache.settings.read_only:
+    if not require_ours(directory.location, directory.store.access) or dry_run or directory.settings.read_only:
         return dry_run
-    keep_tag(cache.location, cache.flow.store.access)
+    keep_tag(directory.location, directory.store.access)
     return True
 
 
 def _remove(
-    cache: Cache,
+    directory: Directory,
     victims: Iterable[StoredFile],
     cause: str,
     total: int,
@@ -275,7 +276,7 @@ def _remove(
     progress: Progress | None = None,
 ) -> Removed:
     if not dry_run:
-        return remove(cache.flow.store, victims, cause, total, attempt(cache.flow.keys.look)[0], progress)
+        return remove(directory.store, victims, cause, total, attempt(directory.keys.look)[0], progress)
     removed = Removed(0, 0)
     for item in victims:
         removed = _plus(removed, Removed(1, item.size, item.cost_ns / 1e9))
@@ -283,17 +284,19 @@ def _remove(
 
 
 @in_a_sentence
-def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None) -> Verified:
+def verify(
+    directory: Directory, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None
+) -> Verified:
     """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
 
     With `dry_run` as well, count them only.
     """
-    repair = repair and _can_remove(cache, dry_run=dry_run)
-    total = cache.flow.store.count()
+    repair = repair and _can_remove(directory, dry_run=dry_run)
+    total = directory.store.count()
     problems, damaged = [], []
     checked = size = 0
-    for item in _choose(cache, None).by_portions(total):
-        miss = _check(cache, item)
+    for item in _choose(directory, None).by_portions(total):
+        miss = _check(directory, item)
         if miss is not None:
             problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
             damaged += [item] if is_beyond_use(miss) else []
@@ -302,15 +305,17 @@ def verify(cache: Cache, *, repair: bool = False, dry_run: bool = False, progres
         if progress is not None:
             progress(checked, max(total, checked))
     # Minutes may have passed: what a call has healed meanwhile stays.
-    beyond = (item for item in damaged if (again := _check(cache, item)) is not None and is_beyond_use(again))
-    removed = _remove(cache, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
-    leftovers = sweep(cache) if repair and not dry_run else 0
+    beyond = (item for item in damaged if (again := _check(directory, item)) is not None and is_beyond_use(again))
+    removed = (
+        _remove(directory, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
+    )
+    leftovers = sweep(directory) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
 
 
 @in_a_sentence
 def recompress(
-    cache: Cache,
+    directory: Directory,
     compression: Any,
     selection: Selection = None,
     *,
@@ -320,19 +325,19 @@ def recompress(
 ) -> Recompressed:
     """Pack entries anew: "none", "auto" or a zstd level; with `older_than` those that were not used for so long."""
     setting = read_compression(compression)
-    keyring = cache.flow.keys.look()
-    if keyring is None or not _can_remove(cache, dry_run=dry_run):
+    keyring = directory.keys.look()
+    if keyring is None or not _can_remove(directory, dry_run=dry_run):
         return Recompressed(0, 0, 0, 0)
-    chosen = _choose(cache, selection, unused_for=older_than)
+    chosen = _choose(directory, selection, unused_for=older_than)
     total = chosen.about()
     files = chosen.by_portions(total)
-    return pack(cache.flow.store, keyring, files, setting, total, dry_run=dry_run, progress=progress)
+    return pack(directory.store, keyring, files, setting, total, dry_run=dry_run, progress=progress)
 
 
-def _check(cache: Cache, item: StoredFile) -> Miss | None:
+def _check(directory: Directory, item: StoredFile) -> Miss | None:
     """Why an entry that is there cannot be used; None for one that is intact, or was removed since it was listed."""
     try:
-        inspect_entry(cache, item, buffers=True, stream=False)
+        inspect_entry(directory, item, buffers=True, stream=False)
     except Miss as miss:
         return None if miss.reason == "absent" else miss.with_traceback(None)
     return None

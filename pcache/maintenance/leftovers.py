@@ -14,27 +14,27 @@ from pcache.system.interrupts import pass_on
 from pcache.versions import registry
 
 if TYPE_CHECKING:
-    from pcache.cache import Cache
+    from pcache.storage.directory import Directory
 
 _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 
-def sweep(cache: Cache) -> int:
+def sweep(directory: Directory) -> int:
     """Remove what killed processes left behind; return how many claims that were."""
-    for path in registry.paths(cache.flow.store.functions, temporary=True):
+    for path in registry.paths(directory.store.functions, temporary=True):
         try:
             if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
-                cache.flow.store.delete(path)
+                directory.store.delete(path)
         except OSError as error:
             pass_on(error)
             continue  # renamed by its writer meanwhile
     try:
-        ledger.sweep(cache.location, cache.flow.keys.keyring, _LEFT_BEHIND, cache.flow.store.access)
+        ledger.sweep(directory.location, directory.keys.keyring, _LEFT_BEHIND, directory.store.access)
     except OSError as error:
         pass_on(error)  # else there is none, or it is for the next time
-    if cache.flow.keys.path is not None:
-        _sweep_key_folder(cache.flow.keys.path)
-    return cache.flow.store.sweep(keyring=cache.flow.keys.look())
+    if directory.keys.path is not None:
+        _sweep_key_folder(directory.keys.path)
+    return directory.store.sweep(keyring=directory.keys.look())
 
 
 def _sweep_key_folder(path: str) -> None:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.entry import format as entry_format
 from pcache.entry.compression import compress_buffer, compress_stream
-from pcache.entry.format import Facts
+from pcache.entry.format import Facts, size_of
 from pcache.entry.inspector import inspect_file
 from pcache.entry.reader import open_entry
-from pcache.entry.writer import length_of
 from pcache.errors import EntryError, Miss
-from pcache.insight.records import Recompressed
+from pcache.maintenance.records import Recompressed
 from pcache.storage.claim import DURABLE
 from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
 from pcache.storage.shards import on_disk
@@ -89,7 +88,7 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
     packed = [compress_buffer(memoryview(buffer), setting) for buffer in buffers]
     meta = data[entry_format.META_AT : entry_format.META_AT + header.meta_length]
     pieces = entry_format.encode(facts, meta, compress_stream(stream, setting), packed, keyring)
-    length = length_of(pieces)
+    length = size_of(pieces)
     shrinks = on_disk(length) <= item.size * _WORTH
     if not shrinks and (setting != "none" or length == item.length):
         return item.length

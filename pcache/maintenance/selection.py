@@ -4,42 +4,52 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 from pcache.entry.inspector import inspect_file
 from pcache.errors import ConfigError, Miss
-from pcache.function import CachedFunction
 from pcache.versions import registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pcache.cache import Cache
     from pcache.entry.inspector import Inspection
+    from pcache.storage.directory import Directory
     from pcache.storage.shards import StoredFile
     from pcache.versions.registry import FunctionVersion
 
-    Selection = CachedFunction[..., Any] | str | None
+
+class Named(Protocol):
+    """A cached function, by its name and the id of the version that runs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def function_id(self) -> str: ...
+
+
+if TYPE_CHECKING:
+    Selection = Named | str | None
 
 _SHOWN = 5  # names in a message
 _MOST_NAMELESS = 2000  # entries that are opened to find out whose they are: 0.1 s
 
 
-def listing(cache: Cache, shards: Iterable[str] | None = None) -> tuple[list[StoredFile], dict[str, str]]:
+def listing(directory: Directory, shards: Iterable[str] | None = None) -> tuple[list[StoredFile], dict[str, str]]:
     """All entries, or those of some shards, and the names of functions by id."""
-    files = list(cache.flow.store.scan(shards))
-    return files, names_of(cache, files)
+    files = list(directory.store.scan(shards))
+    return files, names_of(directory, files)
 
 
 def names_of(
-    cache: Cache, files: Iterable[StoredFile], known: Mapping[str, FunctionVersion] | None = None
+    directory: Directory, files: Iterable[StoredFile], known: Mapping[str, FunctionVersion] | None = None
 ) -> dict[str, str]:
     """The names of functions by id; one whose registry file is lost is named by its smallest entry.
 
     `known` are the versions that the registry has.
     """
     if known is None:
-        known = registry.read_all(cache.flow.store.functions, cache.flow.keys.look())
+        known = registry.read_all(directory.store.functions, directory.keys.look())
     names = {function_id: facts.name for function_id, facts in known.items()}
     nameless: dict[str, StoredFile] = {}
     for item in files:
@@ -49,7 +59,7 @@ def names_of(
                 nameless[item.function_id] = item
     for function_id, item in itertools.islice(nameless.items(), _MOST_NAMELESS):
         try:
-            names[function_id] = str(inspect_entry(cache, item).meta["function"])
+            names[function_id] = str(inspect_entry(directory, item).meta["function"])
         except (Miss, KeyError):
             continue  # it stays unknown
     return names
@@ -63,7 +73,7 @@ def selected_ids(names: Mapping[str, str], selection: Selection) -> set[str] | N
     """
     if selection is None:
         return None
-    if isinstance(selection, CachedFunction):
+    if not isinstance(selection, str):
         return {selection.function_id} | {i for i, name in names.items() if name == selection.name}
     found = {i for i, name in names.items() if _matches(name, i, selection)}
     if not found:
@@ -96,8 +106,8 @@ def select(files: Iterable[StoredFile], ids: set[str] | None) -> list[StoredFile
     return [item for item in files if ids is None or item.function_id in ids]
 
 
-def inspect_entry(cache: Cache, item: StoredFile, *, buffers: bool = False, stream: bool = True) -> Inspection:
-    keyring = cache.flow.keys.look()
+def inspect_entry(directory: Directory, item: StoredFile, *, buffers: bool = False, stream: bool = True) -> Inspection:
+    keyring = directory.keys.look()
     if keyring is None:
         raise Miss("foreign", detail="there is no signing key here")
     inspection = inspect_file(item.path, keyring, buffers=buffers, stream=stream)

@@ -11,8 +11,8 @@ import sys
 from types import FunctionType
 from typing import Any
 
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import is_a
+from pcache.system.interrupts import attempt
 
 _PROTOCOL = 5
 numbers: dict[tuple[str, str], int] = copyreg._extension_registry  # type: ignore[attr-defined]  # pickle reads it, too

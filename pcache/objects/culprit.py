@@ -24,7 +24,7 @@ from pcache.objects.lookup import (
     qualname_of,
     slots_of,
 )
-from pcache.system.interrupts import is_interrupt
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,16 +45,6 @@ class Culprit(NamedTuple):
     type_name: str
     error: str
     module: str = ""  # of the type
-
-
-def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
-    """Call other people's code; return its result and None, or None and the exception that it raised."""
-    try:
-        return function(*args), None
-    except BaseException as error:  # a panic of Rust and `sys.exit` as well: none of it may reach the caller
-        if is_interrupt(error):
-            raise
-        return None, error
 
 
 def described(error: BaseException) -> str:

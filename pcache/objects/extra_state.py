@@ -17,9 +17,9 @@ from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.class_memo import ByClass
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import attributes_of, bases_of, look, member, members_of, module_of, qualname_of, slots_of
 from pcache.objects.user_code import is_user_code
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,8 +10,9 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import bases_of, class_name, is_exactly, members_of, module_of, qualname_of
+from pcache.system.interrupts import attempt
+from pcache.text.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,13 +43,6 @@ _PARTS = (
     r"|oauth|token$|seedphrase|sessionid|connectionstring|connstr"
 )
 _COUNTS = frozenset("n num number max min count total limit".split())  # `max_tokens` is how many
-
-
-def printable(text: str) -> str:
-    """Return text that cannot do anything to a terminal: control, format and unpaired characters are written out."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:

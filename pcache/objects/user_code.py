@@ -10,9 +10,9 @@ import sys
 import sysconfig
 from typing import Any
 
-from pcache.keys.file import content_digest
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import attributes_of, module_of, text
+from pcache.system.file_content import content_digest
+from pcache.system.interrupts import attempt
 
 _INSTALLED = ("site-packages", "dist-packages")
 _EXTENSIONS = (".so", ".pyd")

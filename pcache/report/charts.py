@@ -186,8 +186,9 @@ def _calls(timeline: Timeline) -> Chart | None:
     return Chart(
         "calls",
         "Hits, misses and hit rate over time",
-        f"A bar for each {timeline.unit}: {formatting.counted(hit, 'hit')} and {formatting.counted(missed, 'miss')} in all. A"
-        f" line shows the hit rate, {formatting.share(hit / (hit + missed)).shown} over all.",
+        f"A bar for each {timeline.unit}: {formatting.counted(hit, 'hit')} and"
+        f" {formatting.counted(missed, 'miss')} in all. A line shows the hit rate,"
+        f" {formatting.share(hit / (hit + missed)).shown} over all.",
         {"data": [hits, misses, rate], "layout": layout},
         tables.over_time(timeline),
     )
@@ -219,8 +220,8 @@ def _time(timeline: Timeline) -> Chart | None:
     return Chart(
         "time",
         "Time saved and time computed",
-        f"Bars for each {timeline.unit}: {formatting.duration(saved).shown} saved and {formatting.duration(computed).shown}"
-        " computed in all.",
+        f"Bars for each {timeline.unit}: {formatting.duration(saved).shown} saved and"
+        f" {formatting.duration(computed).shown} computed in all.",
         {"data": traces, "layout": layout},
         tables.over_time(timeline),
         note="Saved is what the results of hits had taken to compute, less the time that the hits took.",
@@ -336,7 +337,8 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
         name,
         title,
         f"Bars: most entries, {most.entries:,} of {entries:,}, are in the class {most.label}; most of the room,"
-        f" {formatting.size(largest.bytes).shown} of {formatting.size(room).shown}, is taken by the class {largest.label}.",
+        f" {formatting.size(largest.bytes).shown} of {formatting.size(room).shown}, is taken by the class"
+        f" {largest.label}.",
         {"data": traces, "layout": layout},
         tables.spread(column, classes),
     )

@@ -129,7 +129,8 @@ def headlines(survey: Survey) -> list[Headline]:
             "Evicted",
             stats.evicted,
             formatting.number(stats.evicted),
-            f"{formatting.size(stats.evicted_bytes).shown}, {formatting.duration(stats.evicted_seconds).shown} of computing"
+            f"{formatting.size(stats.evicted_bytes).shown},"
+            f" {formatting.duration(stats.evicted_seconds).shown} of computing"
             if stats.evicted
             else "for want of room",
         ),

@@ -38,9 +38,9 @@ class Survey:
 
 def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, int], object] | None) -> Survey:
     """Look at all of a cache once."""
-    files = list(listing.sample(cache, exact=True, progress=progress)[0])
-    stats = listing.stats_of(cache, files, since=since)
-    periods = listing.periods(cache, since)
+    files = list(listing.sample(cache.directory, exact=True, progress=progress)[0])
+    stats = listing.stats_of(cache.directory, files, since=since)
+    periods = listing.periods(cache.directory, since)
     return Survey(
         stats=stats,
         timeline=timeline(periods, now),
@@ -55,4 +55,6 @@ def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, i
 
 def _dearest(cache: Cache, files: list[StoredFile]) -> tuple[EntryInfo, ...]:
     likely = heapq.nlargest(_OPENED, files, key=lambda item: item.cost_ns)
-    return tuple(listing.described(cache, likely, names_of(cache, likely), sort="cost", limit=_DEAREST))
+    return tuple(
+        listing.described(cache.directory, likely, names_of(cache.directory, likely), sort="cost", limit=_DEAREST)
+    )

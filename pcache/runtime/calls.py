@@ -11,17 +11,17 @@ from pcache.entry.reader import Address
 from pcache.errors import Uncached, UnhashableArgument
 from pcache.fingerprint.closure import Captured
 from pcache.keys.binder import make_binder
-from pcache.keys.dispatch import FILES, FINGERPRINT
 from pcache.keys.encoder import digest, encode, nesting_with
-from pcache.keys.file import links_to
+from pcache.keys.nesting import FILES, FINGERPRINT
 from pcache.keys.unhashable import unhashable_call
-from pcache.objects.culprit import attempt
 from pcache.objects.lookup import look
 from pcache.runtime.boundary import without_key
-from pcache.runtime.flow import Job, Run
+from pcache.runtime.job import Job, Run
 from pcache.runtime.saving import load_modules
 from pcache.runtime.singleflight import computing
+from pcache.system.file_content import links_to
 from pcache.system.fork import whole
+from pcache.system.interrupts import attempt
 from pcache.versions import version as versions
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from pcache.config.options import Options
     from pcache.fingerprint.fingerprint import Fingerprint
-    from pcache.insight.explanation import Question
     from pcache.keys.argument_digests import Watch
     from pcache.keys.encoder import LargeContents
     from pcache.runtime.flow import Flow
@@ -136,14 +135,6 @@ class Calls:
                 key = digest(prefix, encode(values, nesting_with(call.large)))
                 path = self._flow.store.path(earlier.hex_id, key.hex())
                 yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
-
-    def question(self, call: Call, bypass: str) -> Question:
-        """What `explain` is asked about a call."""
-        from pcache.insight.explanation import Question  # late for start-up time
-
-        job = self.job(call)
-        earlier = tuple(self.earlier(call))
-        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
 
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""

@@ -11,94 +11,25 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.counters.pending import Ledger
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
-from pcache.objects.culprit import attempt
 from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import LOOK, PROOF, Wait, give_up
 from pcache.runtime.saving import CannotWrite, Storing
 from pcache.runtime.singleflight import Flight, computing, flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.system.interrupts import CONTEXT, TRACEBACK, pass_on, stands, uninterrupted
+from pcache.system.interrupts import TRACEBACK, attempt, pass_on, stands, uninterrupted
 from pcache.system.notices import log, warn_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from types import TracebackType
-
-    from pcache.config.settings import Settings
     from pcache.entry.reader import Address, Loaded
-    from pcache.signing.key_source import KeySource
+    from pcache.runtime.job import Job
     from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Owner
+    from pcache.storage.directory import Directory
     from pcache.storage.drafts import PrivateClaim
-    from pcache.storage.local import Store
-    from pcache.versions.registry import FunctionVersion
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
-_DEEP = 16  # computations inside of each other, each of which takes a descriptor and six calls
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
-
-
-class Run:
-    """What came of the one call of a function that a job is for: nothing yet, a result, or what it raised."""
-
-    __slots__ = ("done", "error", "result", "traceback")
-
-    def __init__(self) -> None:
-        self.done = False
-        self.error: BaseException | None = None
-        self.result: Any = None
-        self.traceback: TracebackType | None = None  # of the error, from the function on
-
-    def raises(self, error: BaseException) -> bool:
-        """Whether this is what the function raised; it is then given its traceback without the frames of ours."""
-        if self.error is not error:
-            return False
-        TRACEBACK.__set__(error, self.traceback)
-        self.error = self.traceback = None  # its frames would hold this, and this the error
-        return True
-
-    def end(self) -> Any:
-        """Return the result; or raise again what the function raised, with the context that it had."""
-        error = self.error
-        if error is None:
-            return self.result
-        context = CONTEXT.__get__(error)
-        try:
-            self.raises(error)
-            raise error
-        finally:
-            CONTEXT.__set__(error, context)
-            del error
-
-
-class Job(NamedTuple):
-    """One call that missed: where its result belongs and how it is computed."""
-
-    address: Address
-    function: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    version: FunctionVersion
-    summary: Callable[[], dict[str, str]]
-    digests: Mapping[str, bytes]
-    strict: bool
-    lock_timeout: float | None
-    since_ns: int  # only a result made later will do; 0 for any
-    summaries: bool  # whether what is stored says for people what it is about
-    inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
-    run: Run  # what came of it so far
-    look_again: Callable[[int], None]  # at its arguments, after a run of so many nanoseconds
-
-    @property
-    def name(self) -> str:
-        return self.version.name
-
-    @property
-    def is_deep(self) -> bool:
-        """Whether so many computations are around it that it is to take few frames of Python's, and no descriptors."""
-        return len(computing.get()) >= _DEEP
 
 
 class Deep(NamedTuple):
@@ -111,13 +42,17 @@ class Deep(NamedTuple):
 class Flow:
     """Hits and misses of one cache directory. Safe for threads, processes and forks."""
 
-    def __init__(self, settings: Settings, keys: KeySource, store: Store) -> None:
-        self.settings = settings
-        self.keys = keys
-        self.store = store
-        self.ledger = Ledger(store.root, keys, read_only=settings.read_only, access=store.access)
-        self.storing = Storing(settings, keys, store, self.ledger)
-        self.passive = settings.disable
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self.settings = directory.settings
+        self.keys = directory.keys
+        self.store = directory.store
+        self.ledger = directory.ledger
+        self.storing = Storing(directory)
+        self.passive = self.settings.disable
+
+    def __reduce__(self) -> Any:
+        return Flow, (self.directory,)
 
     def look_up(self, address: Address) -> Loaded:
         """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""

@@ -11,6 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from pcache.entry.format import size_of
 from pcache.entry.reader import is_beyond_use
 from pcache.errors import (
     DirectoryError,
@@ -20,26 +21,22 @@ from pcache.errors import (
     UnpicklableResult,
     UnpicklableResultWarning,
 )
-from pcache.objects.culprit import attempt
 from pcache.storage.claim import DURABLE
 from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
 from pcache.system.fork import whole
-from pcache.system.interrupts import pass_on, stands
+from pcache.system.interrupts import attempt, pass_on, stands
 from pcache.system.notices import log, warn_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcache.config.settings import Settings
-    from pcache.counters.pending import Ledger
     from pcache.eviction.limiter import Room
-    from pcache.runtime.flow import Job
-    from pcache.signing.key_source import KeySource
+    from pcache.runtime.job import Job
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Record
+    from pcache.storage.directory import Directory
     from pcache.storage.drafts import PrivateClaim
-    from pcache.storage.local import Store
 
 C = TypeVar("C")
 
@@ -65,20 +62,20 @@ def load_modules() -> None:
         import zlib  # noqa: F401 - the same
 
         import pcache.counters.tombstones
-        import pcache.entry.writer
+        import pcache.entry.pickling
         import pcache.eviction.limiter
-        import pcache.keys.argument_digests
-        import pcache.objects.summary  # noqa: F401 - and all that they load
+        import pcache.runtime.packing  # noqa: F401 - and all that they load
 
 
 class Storing:
     """What one cache directory is given. Safe for threads, processes and forks."""
 
-    def __init__(self, settings: Settings, keys: KeySource, store: Store, ledger: Ledger) -> None:
-        self._settings = settings
-        self._keys = keys
-        self._store = store
-        self._ledger = ledger
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._settings = directory.settings
+        self._keys = directory.keys
+        self._store = directory.store
+        self._ledger = directory.ledger
         self._rooms: list[Room] = []  # one, as soon as something is stored
         self._registered: dict[str, str] = {}  # the registry's files of versions, by id
         self._stopped_until = 0.0
@@ -132,19 +129,20 @@ class Storing:
         self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int
     ) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
-        from pcache.entry import writer  # late for start-up time: a hit encodes nothing
+        from pcache.entry.pickling import dump  # late for start-up time: a hit encodes nothing
+        from pcache.runtime.packing import pack  # the same
 
         started = time.perf_counter_ns()
         if not job.inputs_hold():
             log("%s: a result is not stored, as a file that it may rest on changed meanwhile", job.name, level="info")
             return False
-        payload, error = attempt(writer.dump, result)
+        payload, error = attempt(dump, result)
         if error is not None:
             self._unpicklable(job, result, error)
             return False
         keyring = self._keys.ensure()
-        pieces, mtime_ns = writer.encode(payload, result, job, created_ns, cost_ns, self._settings, keyring)
-        length = writer.length_of(pieces)
+        pieces, mtime_ns = pack(payload, result, job, created_ns, cost_ns, self._settings.compression, keyring)
+        length = size_of(pieces)
         if reason := self.room.refusal(length, job.name):
             self._too_large(job, reason)
             return False
@@ -175,7 +173,7 @@ class Storing:
         if not self._rooms:
             from pcache.eviction.limiter import Room  # late for start-up time: a hit takes no room
 
-            made = Room(self._store, self._settings, self._keys, self._ledger)
+            made = Room(self._directory)
             self._rooms.append(made)  # two threads may have made one: the first one counts
         return self._rooms[0]
 

@@ -17,37 +17,28 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from blake3 import blake3
 
-from pcache.errors import DirectoryError, SigningKeyError
+from pcache.errors import SigningKeyError
 from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.ownership import SAFE_FLAGS, our_uid
+from pcache.system.safefiles import write_all
 from pcache.system.userdirs import make_private, user_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 KEY_BYTES = 32
 KEY_ID_BYTES = 8
 _KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id says nothing about the key
-OTHERS_WRITE = 0o022
 _OTHERS_ANY = 0o077
-_ALL_WRITE = 0o002
 _GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
 UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
-_NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # what waiting makes no directory of
 # What file systems answer that have no second names for files: FAT, many in user space, and Android.
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
 WAYS_OUT = (
     "set PCACHE_KEY to what `pcache key new --print` prints, name a key file with PCACHE_KEY_FILE, or set HOME to a"
     " folder that you can write to"
 )
-
-# Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
-# platform does not have are left out.
-SAFE_FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
-SAFE_FLAGS |= getattr(os, "O_BINARY", 0)
-
-# The user whose files are ours; 0 where the platform has no users.
-our_uid: Callable[[], int] = getattr(os, "getuid", int)
 
 
 class Secret(bytes):
@@ -188,15 +179,6 @@ def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
 
 
-def write_all(fd: int, data: bytes) -> None:
-    """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
-    written = 0
-    while written < len(data):
-        if (count := os.write(fd, data[written:])) <= 0:
-            raise OSError(errno.EIO, "nothing could be written")
-        written += count
-
-
 def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, shared: bool = False) -> bool:
     """Write `keys` to a file with mode 0600; return False when another process made it first.
 
@@ -252,51 +234,3 @@ def _give_name(temporary: str, path: str) -> None:
             os.rename(temporary, path)
         finally:
             os.closerange(folder, folder + 1)
-
-
-def check_directory(path: str, *, shared: bool = False) -> bool:
-    """Return whether the directory exists; raise `DirectoryError` unless it is ours alone to write.
-
-    Refuses symbolic links, other files, directories of other users and directories that others can write to. A `shared`
-    one may be anybody's, and its group may write to it.
-    """
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        pass_on(error)
-        problem = "is below a file" if error.errno == errno.ENOTDIR else f"cannot be used ({error.strerror})"
-        if error.errno in _NEVER:
-            raise DirectoryError(
-                f"the cache directory {path} {problem}; choose another", path=path, reason="os"
-            ) from error
-        raise DirectoryError(f"the cache directory {path} {problem}", path=path, reason="unknown") from error
-    check_status(path, status, shared=shared)
-    return True
-
-
-def check_status(path: str, status: os.stat_result, *, shared: bool) -> None:
-    """Raise `DirectoryError` unless `status` is that of a directory which is ours alone to write, as above."""
-    if stat.S_ISLNK(status.st_mode):
-        raise DirectoryError(
-            f"the cache directory {path} is a symbolic link; use the directory that it points to",
-            path=path,
-            reason="symlink",
-        )
-    if not stat.S_ISDIR(status.st_mode):
-        raise DirectoryError(f"the cache directory {path} is a file; choose another", path=path, reason="file")
-    if status.st_uid != our_uid() and not shared:
-        raise DirectoryError(
-            f"the cache directory {path} belongs to another user (uid {status.st_uid}); choose one of your own, or set"
-            " shared=True (PCACHE_SHARED=1) for one that a group shares",
-            path=path,
-            reason="foreign",
-        )
-    if status.st_mode & (_ALL_WRITE if shared else OTHERS_WRITE):
-        raise DirectoryError(
-            f"the cache directory {path} can be written by others (mode {stat.S_IMODE(status.st_mode):o});"
-            f" run: chmod {'o-w' if shared else '700'} {path}",
-            path=path,
-            reason="writable by others",
-        )

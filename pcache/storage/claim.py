@@ -10,7 +10,7 @@ Removing a claim is also how a computation is told that nobody wants its result 
 
 Between processes one lock per key; between threads `runtime/singleflight.py` meets in memory. After a fork the child closes its
 copies of the descriptors, which leaves the parent's locks alone.
-"""
+"""  # noqa: E501 - a line a kind
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pcache.signing.keyring import SAFE_FLAGS, make_keyring
+from pcache.entry.format import size_of
+from pcache.signing.keyring import make_keyring
 from pcache.storage.claim_owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
 from pcache.storage.drafts import (
     AT_ONCE,
@@ -27,12 +28,12 @@ from pcache.storage.drafts import (
     PrivateClaim,
     TakenAway,
     draft_path,
-    size_of,
     unlink_if_there,
     write_into,
 )
 from pcache.system.interrupts import pass_on, stands, uninterrupted
 from pcache.system.locks import Lock, identity_at, locking
+from pcache.system.ownership import SAFE_FLAGS
 from pcache.system.permissions import PRIVATE
 from pcache.system.safefiles import make_way, read_plain
 

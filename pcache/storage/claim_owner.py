@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.objects.summary import printable
 from pcache.system.interrupts import pass_on
 from pcache.system.safefiles import read_plain
+from pcache.text.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from pcache.entry.format import size_of
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.system.interrupts import pass_on, stands
 from pcache.system.locks import Opened, identity_at, locking
@@ -22,12 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Self
 
-    from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Record
     from pcache.system.permissions import Access
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
 AT_ONCE = 64 << 10  # bytes that cost less to copy together than a call for each piece
+
+if TYPE_CHECKING:
+
+    class Standing(Protocol):
+        """A claim, as its draft knows it."""
+
+        entry_path: str
+
+        def is_standing(self) -> bool:
+            """Whether nobody has removed the claim, and this is the process that took it."""
 
 
 class TakenAway(OSError):
@@ -59,9 +69,7 @@ class Draft(Opened):
             if error.errno not in NO_LOCKS:
                 raise
 
-    def publish(
-        self, claim: Claim | PrivateClaim, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int
-    ) -> int:
+    def publish(self, claim: Standing, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
         """Write an entry and give it its name; return its size, 0 when the claim does not stand any more.
 
         `over` says that the entry which stands there is of worth. Who wants no results of before removes the claim,
@@ -111,11 +119,6 @@ def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
             at = _write_at(file, at, piece)
         file.use(os.utime, fd, ns=times)
     return total
-
-
-def size_of(pieces: Sequence[Any]) -> int:
-    """The bytes of all pieces."""
-    return sum(memoryview(piece).nbytes for piece in pieces)
 
 
 def _write_at(file: Opened, at: int, piece: Any) -> int:

@@ -22,14 +22,14 @@ from pcache.entry import mtime
 from pcache.entry.pickling import is_loaded_here, loading
 from pcache.entry.reader import Recent, read_value
 from pcache.errors import DirectoryError, LoadingItself
-from pcache.signing.keyring import write_all
+from pcache.layout import GENERATION, TAG_FILE, entries_folder, functions_folder, generation_folder
 from pcache.storage import claim as claims
 from pcache.storage.drafts import PrivateClaim
-from pcache.storage.shards import GENERATION, Shards, is_in_place
+from pcache.storage.shards import Shards, is_in_place
 from pcache.system.interrupts import pass_on, stands, uninterrupted
 from pcache.system.locks import is_crowded
 from pcache.system.permissions import PRIVATE, Access
-from pcache.system.safefiles import NO_FILE, read_plain
+from pcache.system.safefiles import NO_FILE, read_plain, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 _MAKERS = 20  # processes of a group that make a folder at once: each may put its own in the place of an empty one
 T = TypeVar("T")
 
-TAG_FILE = "CACHEDIR.TAG"
 _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds stored function results of pcache. It may be deleted at any time: results are computed again.
 # For the tag see https://bford.info/cachedir/
@@ -65,7 +64,7 @@ class Store(Shards):
 
     def __init__(self, root: str, *, network: bool | None = None, access: Access = PRIVATE) -> None:
         super().__init__(root, network=network, access=access)
-        self.functions = os.path.join(root, GENERATION, "functions")
+        self.functions = functions_folder(root)
         self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
         self._checked_shards: set[str] = set()
         self._recent = Recent()
@@ -215,7 +214,7 @@ def require_ours(root: str, access: Access = PRIVATE) -> bool:
     """Return whether `root` holds anything; raise `DirectoryError` unless that is ours: no other is emptied."""
     # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
     # making the directory just now.
-    filled = is_there(os.path.join(root, GENERATION))
+    filled = is_there(generation_folder(root))
     if not check_root(root, access) or not filled:
         return False
     if not is_ours(root) and not is_laid_out(root, access):
@@ -225,8 +224,8 @@ def require_ours(root: str, access: Access = PRIVATE) -> bool:
             path=root,
             reason="not ours",
         )
-    for folder in ("", "entries", "functions"):  # a link in their place would lead the removal elsewhere
-        access.check(os.path.join(root, GENERATION, folder).rstrip(os.sep))
+    for folder in (generation_folder(root), entries_folder(root), functions_folder(root)):
+        access.check(folder)  # a link in their place would lead the removal elsewhere
     return True
 
 
@@ -236,14 +235,14 @@ def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
     Nothing but our folders may be there, and in the shards nothing at all, or a file named as nobody else names one,
     and in its place. Whoever has such files loses results at most: nothing else is ever removed.
     """
-    parts = os.path.join(root, GENERATION)
+    parts = generation_folder(root)
     try:
         check_root(root, access)
         if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
             return False  # a tag that another program wrote says whose it is
         shards = Shards(root, network=False, access=access)
         names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
-        for folder, ours in ((shards.entries, _SHARDS), (os.path.join(parts, "functions"), _FUNCTIONS)):
+        for folder, ours in ((shards.entries, _SHARDS), (functions_folder(root), _FUNCTIONS)):
             if stands(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
                 return False
         return not names or any(is_in_place(shard, name) for shard, name in names)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache.entry import mtime
 from pcache.errors import DirectoryError
+from pcache.layout import entries_folder
 from pcache.storage import claim as claims
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.system.directories import OpenFolder, unusable
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _new = tuple.__new__  # of a named tuple, without the Python call that `StoredFile(...)` makes
 
-GENERATION = "v1"
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
 _KIND = 0o170000  # the bits of a mode that say what kind of file it is
@@ -71,7 +71,7 @@ class Shards:
     def __init__(self, root: str, *, network: bool | None = None, access: Access = PRIVATE) -> None:
         self.root = root
         self.access = access
-        self.entries = os.path.join(root, GENERATION, "entries")
+        self.entries = entries_folder(root)
         self._network = network
 
     @property

@@ -15,9 +15,9 @@ from functools import partial, wraps
 from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from pcache.errors import DirectoryError, PcacheError
-from pcache.signing.keyring import SAFE_FLAGS, check_directory, check_status, our_uid
 from pcache.system.clock import Stopwatch
 from pcache.system.interrupts import pass_on, stands, uninterrupted
+from pcache.system.ownership import SAFE_FLAGS, check_directory, check_status, our_uid
 from pcache.system.safefiles import is_plain, make_way
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
-from pcache.objects.culprit import attempt
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable

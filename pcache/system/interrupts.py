@@ -151,3 +151,13 @@ def stands(path: str) -> bool:
         pass_on(error)
         return False
     return True
+
+
+def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+    """Call other people's code; return its result and None, or None and the exception that it raised."""
+    try:
+        return function(*args), None
+    except BaseException as error:  # a panic of Rust and `sys.exit` as well: none of it may reach the caller
+        if is_interrupt(error):
+            raise
+        return None, error

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from pcache.errors import PcacheWarning
-from pcache.objects.culprit import attempt
-from pcache.objects.summary import printable
+from pcache.system.interrupts import attempt
+from pcache.text.printable import printable
+
+if TYPE_CHECKING:
+    from pcache.errors import PcacheWarning
 
 _given: set[object] = set()
 

@@ -11,9 +11,10 @@ import re
 import stat
 
 from pcache.errors import ConfigError
-from pcache.signing.keyring import SAFE_FLAGS, our_uid, write_all
 from pcache.system.interrupts import uninterrupted
+from pcache.system.ownership import SAFE_FLAGS, our_uid
 from pcache.system.path_safety import weakness
+from pcache.system.safefiles import write_all
 
 _OPEN_ALREADY = re.compile(r"/dev/(stdin|stdout|stderr|fd/([0-9]{1,9}))|/proc/self/fd/([0-9]{1,9})")
 _STREAMS = {"stdin": 0, "stdout": 1, "stderr": 2}

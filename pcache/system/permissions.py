@@ -11,7 +11,6 @@ import functools
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.signing.keyring import check_directory
 from pcache.system.directories import (
     RIGHTS,
     OpenFolder,
@@ -21,6 +20,7 @@ from pcache.system.directories import (
     open_plain,
     reopen_plain,
 )
+from pcache.system.ownership import check_directory
 from pcache.system.userdirs import make_private
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pcache.signing.keyring import SAFE_FLAGS
 from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.ownership import SAFE_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,3 +79,12 @@ def read_plain(
         return data
     finally:
         os.closerange(fd, fd + 1)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data`; a single write may end early when the disk fills up. Raises `OSError`."""
+    written = 0
+    while written < len(data):
+        if (count := os.write(fd, data[written:])) <= 0:
+            raise OSError(errno.EIO, "nothing could be written")
+        written += count

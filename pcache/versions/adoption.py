@@ -7,13 +7,12 @@ renamed or copied, so the earlier version keeps its results too.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError, DirectoryError
-from pcache.objects.culprit import attempt
 from pcache.objects.summary import shown_as, summarize_value
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import attempt, pass_on
 from pcache.versions import registry
 from pcache.versions.differences import Difference, are_apart, of_versions
 from pcache.versions.registry import Adopted
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pcache.keys.binder import Binder
-    from pcache.runtime.flow import Flow
+    from pcache.storage.directory import Directory
     from pcache.versions.registry import FunctionVersion
 
 
@@ -65,17 +64,32 @@ class Adoption:
 class Adopter(NamedTuple):
     """The version that takes over."""
 
-    flow: Flow
+    directory: Directory
     facts: FunctionVersion
     binder: Binder
     key_functions: Mapping[str, Callable[[Any], object]]
     summaries: bool
 
+    def adopt(
+        self,
+        earlier: str | None,
+        added: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        confirm: Callable[[Adoption], bool] | None = None,
+    ) -> Adoption:
+        """Plan, have it confirmed, and carry it out, unless it is a `dry_run`; the outcome says what was done."""
+        plan = self.plan(earlier, added)
+        if dry_run or (confirm is not None and not confirm(plan)):
+            return plan
+        self.carry_out(plan)
+        return replace(plan, done=True)
+
     def plan(self, earlier: str | None, added: Mapping[str, Any]) -> Adoption:
         """Find the version to adopt, by default the latest whose parameters fit; raises `ConfigError`."""
-        folder, keyring = self.flow.store.functions, self.flow.keys.look()
+        folder, keyring = self.directory.store.functions, self.directory.keys.look()
         known = registry.read_all(folder, keyring)
-        entries = Counter(item.function_id for item in self.flow.store.scan())
+        entries = Counter(item.function_id for item in self.directory.store.scan())
         for name in added:
             if name not in self.binder.names:
                 raise self._refusal(f"added= names {name!r}, which is no parameter that counts", "added")
@@ -103,11 +117,11 @@ class Adopter(NamedTuple):
 
     def carry_out(self, plan: Adoption) -> None:
         """Have the running version find the adopted results, and those that the adopted version had adopted itself."""
-        flow = self.flow
-        if flow.settings.read_only:
+        directory = self.directory
+        if directory.settings.read_only:
             raise self._refusal("the cache is read-only", "read_only")
-        keyring = flow.keys.ensure()
-        folder = flow.store.functions
+        keyring = directory.keys.ensure()
+        folder = directory.store.functions
         added = {
             name: registry.stands_for(self._digest(name, value), keyring.signing, keyring.signing_key)
             for name, value in plan.added.items()
@@ -119,8 +133,8 @@ class Adopter(NamedTuple):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
         try:
-            registry.write(folder, self.facts, keyring, summaries=self.summaries, access=flow.store.access)
-            registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, flow.store.access)
+            registry.write(folder, self.facts, keyring, summaries=self.summaries, access=directory.store.access)
+            registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, directory.store.access)
         except DirectoryError:
             raise
         except OSError as error:
@@ -180,7 +194,8 @@ class Adopter(NamedTuple):
         if not found:
             file, function_id = elsewhere[-1].file, elsewhere[-1].function_id
             raise self._refusal(f"its earlier results are of {file}; if that was moved, adopt {function_id}", "from")
-        adopted = registry.read_adopted(self.flow.store.functions, self.facts.function_id, self.flow.keys.look())
+        directory = self.directory
+        adopted = registry.read_adopted(directory.store.functions, self.facts.function_id, directory.keys.look())
         known_already = {version.function_id for version in adopted}
         found = [version for version in found if version.function_id not in known_already]
         if not found:

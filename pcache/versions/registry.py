@@ -19,10 +19,9 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.signing import seal
-from pcache.signing.keyring import write_all
 from pcache.system.interrupts import pass_on, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
-from pcache.system.safefiles import NO_FILE, read_plain
+from pcache.system.safefiles import NO_FILE, read_plain, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

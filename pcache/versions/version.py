@@ -12,26 +12,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.entry.main_module import home_of
 from pcache.errors import ConfigError, Uncached
 from pcache.fingerprint import fingerprint
-from pcache.keys.dispatch import FILES
-from pcache.keys.encoder import encode, module_name
-from pcache.keys.file import File, read_any, unknown
-from pcache.objects.culprit import attempt
+from pcache.keys.encoder import encode
+from pcache.keys.file import File
+from pcache.keys.names import home_of, module_name
+from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of, text
 from pcache.objects.summary import in_full, shown_part
+from pcache.system.file_content import read_any, unknown
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pcache.config.options import Options
-    from pcache.entry.main_module import Home
     from pcache.fingerprint.fingerprint import Fingerprint
     from pcache.keys.binder import Binder
     from pcache.keys.encoder import LargeContents
-    from pcache.keys.file import Reading
+    from pcache.keys.names import Home
     from pcache.signing.keyring import Keyring
+    from pcache.system.file_content import Reading
     from pcache.versions.registry import Adopted, FunctionVersion
 
 _FUNCTION_ID_BYTES = 8

@@ -33,6 +33,7 @@ from pcache.system import locks
 from pcache.system.fork import whole
 from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.processes import KEY, Block
+from tests.running import cache_of
 
 PATIENCE = 2.0  # seconds after which a call that should not wait is one that hangs
 OLD = 10 * 10**9  # nanoseconds: an entry that is old enough to be remembered
@@ -123,8 +124,8 @@ def use_the_cache() -> None:
         assert function(n) == [n] * 100
     function.invalidate(1)
     function.exists(1)
-    function._cache.stats()
-    function._cache.flow.ledger.flush()
+    cache_of(function).stats()
+    function._flow.ledger.flush()
 
 
 class Ground:

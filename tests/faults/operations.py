@@ -17,6 +17,7 @@ from pcache import Cache, Miss
 from pcache.counters import ledger, pending
 from pcache.entry import mtime
 from pcache.errors import PcacheError
+from pcache.layout import ledger_folder
 from pcache.runtime import saving
 from pcache.signing.keyring import write_key_file
 from pcache.system import exit
@@ -281,7 +282,7 @@ def make_template(base: Path, name: str) -> None:
 
 def _count(world: World) -> None:
     """Have counters in the totals, in a file that is set aside, and in one that is appended to."""
-    folder = Path(ledger.folder_below(str(world.root)))
+    folder = Path(ledger_folder(str(world.root)))
     (folder / "counters").unlink()
     for function, hits in COUNTED.items():
         world.cache.flow.ledger.count(function, hits=hits)

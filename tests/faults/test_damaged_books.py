@@ -20,8 +20,10 @@ from pcache import Cache
 from pcache.cli import main
 from pcache.counters import ledger
 from pcache.eviction import usage
+from pcache.layout import ledger_folder, usage_path
 from pcache.signing import seal
 from tests.faults.hunting import LONG, rounds
+from tests.running import cache_of
 
 Evidence = Callable[[str, str, int, int], None]
 COMMANDS = ("stats", "stats --json", "stats --plot", "ls", "ls --json", "verify", "report -o -", "clear --dry-run")
@@ -56,7 +58,7 @@ def filled(tmp_path: Path) -> Any:
 
 
 def ledger_file(cache: Cache, name: str) -> Path:
-    return Path(ledger.folder_below(cache.location)) / name
+    return Path(ledger_folder(cache.location)) / name
 
 
 def write_totals(cache: Cache, lines: str, since: str = "1600000000") -> None:
@@ -68,7 +70,7 @@ def write_totals(cache: Cache, lines: str, since: str = "1600000000") -> None:
 
 def books(function: Any) -> list[Path]:
     """The files beside the entries."""
-    root = Path(function._cache.location)
+    root = Path(function._flow.directory.location)
     return sorted(path for path in root.rglob("*") if path.is_file() and "entries" not in path.parts)
 
 
@@ -91,7 +93,7 @@ def problems_of(function: Any, commands: tuple[str, ...]) -> Iterator[str]:
     if function.refresh(4) != 8 or "miss, absent" not in str(function.explain(3)):
         yield "a call is wrong"
     for command in (*commands, f"show {function.key(1)}"):
-        found = CliRunner().invoke(main, [*command.split(), "-C", function._cache.location])
+        found = CliRunner().invoke(main, [*command.split(), "-C", function._flow.directory.location])
         if found.exception is not None and not isinstance(found.exception, SystemExit):
             yield f"{command}: {found.exception!r}"
         if found.exit_code not in (0, 1, 2):
@@ -108,7 +110,7 @@ def test_damage_to_the_books(filled: Any, evidence: Evidence) -> None:
         intact = path.read_bytes()
         for data in damaged(intact, chance, rounds(1, 60)):
             path.write_bytes(data)
-            fresh = Cache(filled._cache.location, max_entries=1000).cached(code="none")(double)
+            fresh = Cache(filled._flow.directory.location, max_entries=1000).cached(code="none")(double)
             tried += 1
             commands = COMMANDS if LONG else COMMANDS[tried % 8 :][:1]
             failed += [f"{path.name}: {data[:80]!r}: {problem}" for problem in problems_of(fresh, commands)]
@@ -131,21 +133,21 @@ HEADINGS = ("nan", "inf", "-inf", "1e400", "-5", "1e300", "", "x", HUGE, "5 ../.
 
 def test_numbers_behind_a_seal(filled: Any, evidence: Evidence) -> None:
     """A line that is as it should be but for its numbers is skipped also where somebody who has the key wrote it."""
-    folder, failed, tried = ledger_file(filled._cache, ""), [], 0
-    keyring = filled._cache.flow.keys.ensure()
+    folder, failed, tried = ledger_file(cache_of(filled), ""), [], 0
+    keyring = filled._flow.keys.ensure()
     for line in LINES[:: rounds(3, 1)]:
-        write_totals(filled._cache, f"480000 m:old\thits 5\n{line}\n")
+        write_totals(cache_of(filled), f"480000 m:old\thits 5\n{line}\n")
         failed += [f"{line[:60]!r}: {problem}" for problem in problems_of(filled, COMMANDS[:3])]
         ledger.merge(str(folder), keyring)
         tried += 1
     for heading in HEADINGS[:: rounds(2, 1)]:
-        write_totals(filled._cache, "480000 m:f\thits 5\n", heading)
+        write_totals(cache_of(filled), "480000 m:f\thits 5\n", heading)
         failed += [f"{heading[:60]!r}: {problem}" for problem in problems_of(filled, (*COMMANDS[:3], "report -o -"))]
         ledger.merge(str(folder), keyring)
         tried += 1
-    filled._cache.flow.ledger.count("m:f", hits=1)
-    assert filled._cache.flow.ledger.flush()
-    assert ledger.read(filled._cache.location, keyring).amounts
+    filled._flow.ledger.count("m:f", hits=1)
+    assert filled._flow.ledger.flush()
+    assert ledger.read(filled._flow.directory.location, keyring).amounts
     evidence("never in the way", "ledger lines with absurd numbers", tried, len(failed))
     assert not failed
 
@@ -153,24 +155,24 @@ def test_numbers_behind_a_seal(filled: Any, evidence: Evidence) -> None:
 @pytest.mark.parametrize("number", [-1, -(2**63), 2**63 - 1, 2**62])
 def test_room_behind_a_right_check(filled: Any, number: int) -> None:
     """A file that claims more than any disk holds, or less than nothing, is one that is not there."""
-    path = Path(usage.path_below(filled._cache.location))
+    path = Path(usage_path(filled._flow.directory.location))
     rows = Struct(f"<{2 * usage.SHARDS}q").pack(*[number] * (2 * usage.SHARDS))
     body = b"PCROOM\x00\x01" + rows
     path.write_bytes(body + Struct("<I").pack(zlib.crc32(body)))
     assert usage.read(str(path)) is None
-    fresh = Cache(filled._cache.location, max_entries=1000).cached(code="none")(double)
+    fresh = Cache(filled._flow.directory.location, max_entries=1000).cached(code="none")(double)
     assert not [*problems_of(fresh, COMMANDS)]
     assert [fresh.refresh(n) for n in range(9)] == [2 * n for n in range(9)]
-    fresh._cache.flow.storing.room.flush()
+    fresh._flow.storing.room.flush()
     found = usage.read(str(path))
     assert found is not None
-    there = len(list(fresh._cache.flow.store.scan()))
+    there = len(list(fresh._flow.store.scan()))
     assert there <= usage.total_of(found).entries <= there + 20  # what was replaced counts until it is looked through
 
 
 @pytest.mark.parametrize("seconds", [-(10**11), -1, 0, 10**10, 2**33, 10**12, 2**62 // 10**9])
 def test_times_that_no_clock_shows(filled: Any, seconds: int) -> None:
     """Modification times of the far past and future change the order of eviction, and stop no command."""
-    for item in filled._cache.flow.store.scan():
+    for item in filled._flow.store.scan():
         os.utime(item.path, ns=(0, seconds * 10**9))
     assert not [*problems_of(filled, COMMANDS)]

@@ -30,10 +30,10 @@ from pcache.entry.format import HEADER, HEADER_AT, META_AT, TABLE_ROW, Header, d
 from pcache.entry.inspector import inspect_file
 from pcache.entry.reader import Address, read_value
 from pcache.errors import EntryError
-from pcache.objects.culprit import attempt
 from pcache.signing import seal
 from pcache.storage import claim_owner as owners
 from pcache.storage import local
+from pcache.system.interrupts import attempt
 from pcache.text import units
 from pcache.versions import registry
 from tests.faults.hunting import rounds
@@ -163,7 +163,7 @@ from pathlib import Path
 from backports import zstd
 import pcache.entry.pickle_imports
 from pcache import Miss
-from pcache.entry import format as entry_format
+from pcache.entry import format as entry
 from tests.faults.test_fuzz import read_all_ways
 with open("/proc/self/statm") as file:
     size = int(file.read().split()[0]) * 4096

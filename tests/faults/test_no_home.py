@@ -29,12 +29,13 @@ Evidence = Callable[[str, str, int, int], None]
 VICTIM = """
 import glob, pickle, tempfile, tomllib
 from click.testing import CliRunner
-from pcache.entry import format as entry_format
+from pcache.entry import format as entry
 from pcache.cli import main
 from pcache.entry.compression import Part
 from pcache.errors import SigningKeyError
 from pcache.signing.keyring import Keyring
 import tests.processes
+from tests.running import cache_of
 class Evil:
     def __reduce__(self):
         return os.mkdir, (PLACE + "/victim/pwned",)
@@ -49,7 +50,7 @@ def plant(cached, ring):
     facts = entry.Facts(address.key, address.function_id, 10**18, entry.NEVER, 10**9, 0)
     raw = pickle.dumps(Evil(), 5)
     os.makedirs(os.path.dirname(address.path), 0o700)
-    with open(cached._cache.location + "/CACHEDIR.TAG", "w") as file:
+    with open(cached._flow.directory.location + "/CACHEDIR.TAG", "w") as file:
         file.write("Signature: 8a477f597d28d172789f06886806bc55\\n# stored function results of pcache\\n")
     with open(address.path, "wb") as file:
         file.write(b"".join(map(bytes, entry.encode(facts, b"{}", Part(raw, len(raw), 0), [], ring))))
@@ -65,12 +66,12 @@ def operations(cached, other, chance):
     yield "put", lambda: cached.put(5, 5) == STORED
     yield "elsewhere", lambda: other(3) == 6
     yield "explain", lambda: str(cached.explain(3)) != ""
-    yield "stats", lambda: cached._cache.stats() is not None
-    yield "entries", lambda: list(cached._cache.entries()) is not None
-    yield "versions", lambda: cached._cache.versions() is not None
-    yield "verify", lambda: cached._cache.verify() is not None
-    yield "pickle", lambda: pickle.loads(pickle.dumps(cached._cache)).cached(double)(3) == 6
-    yield "recompress", lambda: cached._cache.recompress("none") is not None
+    yield "stats", lambda: cache_of(cached).stats() is not None
+    yield "entries", lambda: list(cache_of(cached).entries()) is not None
+    yield "versions", lambda: cache_of(cached).versions() is not None
+    yield "verify", lambda: cache_of(cached).verify() is not None
+    yield "pickle", lambda: pickle.loads(pickle.dumps(cache_of(cached))).cached(double)(3) == 6
+    yield "recompress", lambda: cache_of(cached).recompress("none") is not None
     for command in chance.sample(COMMANDS, 3):
         yield command, lambda command=command: fine(CliRunner().invoke(main, command.split()))
     yield "doctor knows", lambda: STORED or doctor_knows(CliRunner().invoke(main, ["doctor"]))

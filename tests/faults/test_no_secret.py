@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from pcache.entry import format as entry_format
+from pcache.entry import format as entry
 from pcache.signing.keyring import key_to_text, make_keyring, write_key_file
 from tests.faults.hunting import rounds
 from tests.processes import ROOT, entry_bytes
@@ -231,9 +231,9 @@ def unpacked(data: bytes, key: bytes) -> Iterator[bytes]:
     """What is in a file, and what lies packed in it: in an entry, by zlib or gzip, also behind base64."""
     yield data
     try:
-        _, meta, stream, buffers = entry_format.decode(data, make_keyring([key]))
+        _, meta, stream, buffers = entry.decode(data, make_keyring([key]))
         yield from (repr(meta).encode(), bytes(stream), *map(bytes, buffers))
-    except entry_format.EntryError:
+    except entry.EntryError:
         pass  # no entry
     texts = [base64.b64decode(run + b"===") for run in re.findall(rb"[A-Za-z0-9+/]{200,}", data)]
     for packed in (data, *texts):
@@ -268,7 +268,7 @@ def test_the_search_finds(tmp_path: Path) -> None:
     """The control: a key is found raw, as text, as digits, and packed in an entry, whatever is around it."""
     key, folder = os.urandom(32), tmp_path / "folder"
     folder.mkdir()
-    facts = entry_format.Facts(bytes(20), bytes(8), 0, entry_format.NEVER, 0)
+    facts = entry.Facts(bytes(20), bytes(8), 0, entry.NEVER, 0)
     texts = [b"x" + key, b"a" + key_to_text(key).encode(), key.hex().upper().encode(), repr([key]).encode()]
     texts.append(base64.b64encode(zlib.compress(os.urandom(400) + key)))
     texts.append(entry_bytes([key] * 1000, facts, make_keyring([key]), setting="19"))

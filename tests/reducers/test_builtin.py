@@ -53,7 +53,7 @@ def groups() -> Groups:
         "real path": [pathlib.Path("a/b")],
         "zone": [ZoneInfo(VIENNA), ZoneInfo.no_cache(VIENNA)],
         "other zone": [ZoneInfo("UTC")],
-        "utc": [dt.UTC, dt.timezone.utc],  # noqa: UP017 - the same under its older name
+        "utc": [dt.UTC, dt.UTC],
         "offset": [dt.timezone(dt.timedelta(hours=1))],
         "named offset": [dt.timezone(dt.timedelta(hours=1), "CET")],
         "hour": [hour, dt.datetime.fromisoformat("2024-10-27T02:30")],

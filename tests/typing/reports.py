@@ -7,7 +7,9 @@ from datetime import timedelta
 from typing import assert_type
 
 from pcache import Cache, Miss, UnhashableArgument, UnpicklableResult, cached
-from pcache.insight.records import EntryInfo, FunctionStats, Removed, Stats, Verified
+from pcache.eviction.deletion import Removed
+from pcache.insight.records import EntryInfo, FunctionStats, Stats
+from pcache.maintenance.records import Verified
 
 cache = Cache()
 

@@ -15,14 +15,14 @@ from pcache.keys.dispatch import once_a_call, register_reducer
 from pcache.objects.extra_state import is_twin
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 _PADDED_LONG_DOUBLE = not hasattr(os, "uname") or os.uname().machine in ("x86_64", "i686")
 _FOREIGN = 2  # numpy.dtype.isbuiltin of a type that another package brought
 _BLOCK = 1 << 20  # bytes of an array that are put in order at a time
 
 
-def _array(array: Any, encoder: Encoder) -> object:
+def _array(array: Any, encoder: Writer) -> object:
     dtype = array.dtype
     if dtype.names is not None:
         # Field by field: the padding between the fields of a structured array is not part of its value.
@@ -37,7 +37,7 @@ def _array(array: Any, encoder: Encoder) -> object:
 
 
 @once_a_call
-def _subclass(array: Any, encoder: Encoder) -> object:
+def _subclass(array: Any, encoder: Writer) -> object:
     """A matrix, record or text array as the array that it is: reshaping and indexing them mean something else."""
     return _array(array.view(sys.modules["numpy"].ndarray), encoder)
 
@@ -81,7 +81,7 @@ def content_digest(array: Any) -> str:
     return hasher.hexdigest()
 
 
-def _scalar(scalar: Any, encoder: Encoder) -> object:
+def _scalar(scalar: Any, encoder: Writer) -> object:
     """A numpy scalar by dtype and value: as an array without dimensions, which leaves padding out."""
     content = _array(scalar.reshape(()), encoder)
     if isinstance(scalar, (str, bytes)) and scalar[-1:] in ("\0", b"\0"):  # arrays drop zeros at the end
@@ -89,13 +89,13 @@ def _scalar(scalar: Any, encoder: Encoder) -> object:
     return content
 
 
-def _dtype_itself(dtype: Any, _encoder: Encoder) -> object:
+def _dtype_itself(dtype: Any, _encoder: Writer) -> object:
     """A dtype as pickle has it, and one that shares its pickle with another C type by both."""
     return (dtype.str, dtype.char, dtype.metadata) if dtype.kind in "iufc" and is_twin(dtype) else NotImplemented
 
 
 @once_a_call
-def _masked(array: Any, _encoder: Encoder) -> object:
+def _masked(array: Any, _encoder: Writer) -> object:
     """A masked array without what lies below its mask.
 
     An array without a mask differs from one whose mask is all false: `a.mask[0]` tells. So does a fill value that was

@@ -17,7 +17,7 @@ from pcache.keys.reducers import handles  # noqa: F401 - datasets and files of p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
 class _UnknownType(Exception):
@@ -150,17 +150,17 @@ def _column(kind: Any, chunks: Sequence[Any]) -> object:
 
 
 @once_a_call
-def _array(array: Any, _encoder: Encoder) -> object:
+def _array(array: Any, _encoder: Writer) -> object:
     return _column(array.type, [array])
 
 
 @once_a_call
-def _chunked(array: Any, _encoder: Encoder) -> object:
+def _chunked(array: Any, _encoder: Writer) -> object:
     return _column(array.type, array.unify_dictionaries().chunks)
 
 
 @once_a_call
-def _table(table: Any, _encoder: Encoder) -> object:
+def _table(table: Any, _encoder: Writer) -> object:
     """A table or record batch by its schema, with the metadata in it, and its columns."""
     return (table.schema, table.num_rows, table.columns)
 

@@ -11,20 +11,20 @@ from blake3 import blake3
 
 from pcache.errors import Uncached
 from pcache.keys.dispatch import register_reducer
-from pcache.objects.culprit import attempt
 from pcache.objects.library_names import instance
 from pcache.objects.lookup import MOCKED
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
-def _path(path: Any, _encoder: Encoder) -> object:
+def _path(path: Any, _encoder: Writer) -> object:
     """A path by its text: from Python 3.13 on, its pickle remembers how it was put together."""
     return str(path)
 
 
-def _zone(zone: Any, _encoder: Encoder) -> object:
+def _zone(zone: Any, _encoder: Writer) -> object:
     """A time zone by its name; its pickle remembers whether it came from a cache.
 
     One that was read from a file may bear any name, or none: it has no pickle, and no key.
@@ -33,7 +33,7 @@ def _zone(zone: Any, _encoder: Encoder) -> object:
     return NotImplemented if error is not None or zone.key is None else zone.key
 
 
-def _memory(view: memoryview, encoder: Encoder) -> object:
+def _memory(view: memoryview, encoder: Writer) -> object:
     """A memoryview by its elements in C order, not by the object below, of which it may be a part."""
     if "O" in view.format:
         raise TypeError("its elements are references to objects")
@@ -44,28 +44,28 @@ def _memory(view: memoryview, encoder: Encoder) -> object:
     return (view.format, view.shape, view.readonly, encoder.once(view, digest))
 
 
-def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Encoder) -> object:
+def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Writer) -> object:
     """A read-only view of a mapping by that mapping, which is all that it refers to."""
     return gc.get_referents(proxy)[0]
 
 
-def _match(match: Any, _encoder: Encoder) -> object:
+def _match(match: Any, _encoder: Writer) -> object:
     """What a pattern found, by the pattern, the text and where in it everything lies."""
     return (match.re, match.string, match.pos, match.endpos, match.regs, match.lastindex, match.lastgroup)
 
 
-def _generator(generator: Any, _encoder: Encoder) -> object:
+def _generator(generator: Any, _encoder: Writer) -> object:
     """A generator by its state; the hidden one of a package by its name, as functions that draw from it count."""
     place = instance(generator)
     return NotImplemented if place is None else place.content()
 
 
-def _dict_view(view: Any, _encoder: Encoder) -> object:
+def _dict_view(view: Any, _encoder: Writer) -> object:
     """`d.keys()`, `d.values()` and `d.items()` by the dict, which they give access to."""
     return view.mapping
 
 
-def _mock(_mock: Any, _encoder: Encoder) -> object:
+def _mock(_mock: Any, _encoder: Writer) -> object:
     """A mock stands for something else only while a test runs: what is computed with one must not outlive that."""
     raise Uncached(MOCKED)
 

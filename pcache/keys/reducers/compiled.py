@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pcache.keys.dispatch import register_reducer
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 _SIGNATURES = ("sigs", "siglist", "typesigs")
 
 
-def _compiled(function: Any, _encoder: Encoder) -> object:
+def _compiled(function: Any, _encoder: Writer) -> object:
     """The function, its options, and the signatures that it takes if it takes no others.
 
     Numba pickles them with a number that each process draws anew, and, where any signature will do, with those that
@@ -28,12 +28,12 @@ def _compiled(function: Any, _encoder: Encoder) -> object:
     return (type(function), sorted(state.items()))
 
 
-def _callback(function: Any, _encoder: Encoder) -> object:
+def _callback(function: Any, _encoder: Writer) -> object:
     """A function for C; it has no pickle, and an address."""
     return (function._pyfunc, str(function._sig), function._compiler.targetoptions)
 
 
-def _jitclass(kind: Any, _encoder: Encoder) -> object:
+def _jitclass(kind: Any, _encoder: Writer) -> object:
     """What stands behind a class that numba compiles; its name has an address in it."""
     fields = [(name, str(field)) for name, field in kind.struct.items()]
     return (kind.class_name, fields, kind.jit_methods, kind.jit_props, kind.jit_static_methods)

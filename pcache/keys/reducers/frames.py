@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 from pcache.keys.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
 @once_a_call
-def _frame(frame: Any, _encoder: Encoder) -> object:
+def _frame(frame: Any, _encoder: Writer) -> object:
     columns = [_column(frame.iloc[:, i]) for i in range(frame.shape[1])]
     return (frame.columns, frame.index, columns, *_labels(frame))
 
 
 @once_a_call
-def _series(series: Any, _encoder: Encoder) -> object:
+def _series(series: Any, _encoder: Writer) -> object:
     return (series.name, series.index, _column(series), *_labels(series))
 
 
@@ -31,7 +31,7 @@ def _column(series: Any) -> object:
 
 
 @once_a_call
-def _extension_array(array: Any, _encoder: Encoder) -> object:
+def _extension_array(array: Any, _encoder: Writer) -> object:
     """An extension array of pandas by dtype and values; where one is missing, nothing below counts.
 
     Those of other packages may know more than dtype and values, such as a coordinate system: pickle knows what.
@@ -54,7 +54,7 @@ def _extension_array(array: Any, _encoder: Encoder) -> object:
 
 
 @once_a_call
-def _index(index: Any, _encoder: Encoder) -> object:
+def _index(index: Any, _encoder: Writer) -> object:
     """A pandas Index by its kind, names and values. A RangeIndex is said in less than the integers it stands for."""
     kind = type(index).__name__
     if kind == "RangeIndex":
@@ -64,7 +64,7 @@ def _index(index: Any, _encoder: Encoder) -> object:
     return (kind, index.name, str(index.dtype), getattr(index, "freq", None), _column(index))
 
 
-def _timestamp(timestamp: Any, _encoder: Encoder) -> object:
+def _timestamp(timestamp: Any, _encoder: Writer) -> object:
     """A point in time with its fold, which its pickle drops."""
     return (timestamp.value, timestamp.unit, timestamp.tz, timestamp.fold) if timestamp.fold else NotImplemented
 

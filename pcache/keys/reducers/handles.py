@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.keys.dispatch import FILES, Reduced, register_reducer
-from pcache.keys.file import Reading, glance, note, read_folder
+from pcache.keys.dispatch import Reduced, register_reducer
+from pcache.keys.file import note
+from pcache.keys.nesting import FILES
 from pcache.objects.cached_state import memos_of, without
 from pcache.objects.lookup import look
 from pcache.objects.path_holders import texts_in
+from pcache.system.file_content import Reading, glance, read_folder
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 _PROTOCOL = 5
 _MOST_PARTS = 100_000  # of what a handle's pickle says: graphs of dask's have many
@@ -95,7 +97,7 @@ _REFUSED: dict[str, str] = {
 
 
 def _reading(where: str) -> Any:
-    def reduce(obj: Any, encoder: Encoder) -> object:
+    def reduce(obj: Any, encoder: Writer) -> object:
         """What pickle says of a handle, with the content of the files and folders that it names."""
         reduced = obj.__reduce_ex__(_PROTOCOL)
         memos = memos_of(type(obj))
@@ -106,7 +108,7 @@ def _reading(where: str) -> Any:
     return reduce
 
 
-def _contents(obj: Any, reduced: Any, encoder: Encoder, where: str) -> list[bytes]:
+def _contents(obj: Any, reduced: Any, encoder: Writer, where: str) -> list[bytes]:
     """The digests of all files and folders that what pickle says of an object names; they are noted."""
     names = [text.removeprefix("file://") for text in dict.fromkeys(texts_in(reduced, _MOST_PARTS))]
     paths = [name for name in names if os.sep in name or "." in name]
@@ -132,7 +134,7 @@ def _is_local(reduced: Any) -> bool:
     return all(name == "LocalFileSystem" for name in names if "FileSystem" in name)
 
 
-def _parquet(fragment: Any, encoder: Encoder) -> object:
+def _parquet(fragment: Any, encoder: Writer) -> object:
     """A file of a dataset. Before it is read its pickle names no groups of rows, and afterwards all of them."""
     reduced = fragment.__reduce_ex__(_PROTOCOL)
     make, (*parts, groups) = reduced[:2]
@@ -142,22 +144,22 @@ def _parquet(fragment: Any, encoder: Encoder) -> object:
 
 
 def _refuse(way_out: str) -> Any:
-    def reduce(_obj: object, _encoder: Encoder) -> object:
+    def reduce(_obj: object, _encoder: Writer) -> object:
         raise TypeError(f"{_WAY_OUT}{way_out}")
 
     return reduce
 
 
-def _shared_memory(memory: Any, encoder: Encoder) -> object:
+def _shared_memory(memory: Any, encoder: Writer) -> object:
     """Shared memory by what is in it just now; its name says where it lies."""
     return (memory.name, memory.size, encoder.once(memory, lambda: blake3(memory.buf).hexdigest()))
 
 
-def _shared_list(shared: Any, _encoder: Encoder) -> object:
+def _shared_list(shared: Any, _encoder: Writer) -> object:
     return (shared.shm.name, list(shared))
 
 
-def _row(state: Any, _encoder: Encoder) -> object:
+def _row(state: Any, _encoder: Writer) -> object:
     """What SQLAlchemy knows of a row that is an object: one that would still ask the database has no key."""
     if state.session_id is not None and (state.expired or state.unloaded):
         raise TypeError(
@@ -167,14 +169,14 @@ def _row(state: Any, _encoder: Encoder) -> object:
     return NotImplemented
 
 
-def _file_manager(manager: Any, encoder: Encoder) -> object:
+def _file_manager(manager: Any, encoder: Writer) -> object:
     """What xarray opens files with: by how, and by the files, and not by the number that each opening gets."""
     args = [os.fspath(part) if isinstance(part, os.PathLike) else part for part in manager._args]
     contents = _contents(manager, (None, args), encoder, _LOCAL)
     return (manager._opener, args, manager._mode, manager._kwargs, contents)
 
 
-def _brain_image(image: Any, encoder: Encoder) -> object:
+def _brain_image(image: Any, encoder: Writer) -> object:
     """An image of nibabel without the array that it remembers, where that is what reading it again would give."""
     make, arguments, state, *rest = image.__reduce_ex__(_PROTOCOL)
     state = dict(state)
@@ -198,11 +200,11 @@ def _is_unchanged(image: Any, cache: Any) -> bool:
     return fresh.shape == cache.shape and content_digest(fresh) == content_digest(cache)
 
 
-def _known(_obj: object, _encoder: Encoder) -> object:
+def _known(_obj: object, _encoder: Writer) -> object:
     return NotImplemented
 
 
-def _lock(_lock: object, _encoder: Encoder) -> object:
+def _lock(_lock: object, _encoder: Writer) -> object:
     """A lock that pickle takes by a number of its own: it decides when something is read, and not what."""
     return ()
 

@@ -9,10 +9,10 @@ from blake3 import blake3
 from pcache.keys.dispatch import register_reducer
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
-def _image(image: Any, encoder: Encoder) -> object:
+def _image(image: Any, encoder: Writer) -> object:
     """An image once it is loaded, which an opened one is by being looked at.
 
     Besides pixels its class counts, which says the format of the file, its `info` (transparency, resolution, profiles),

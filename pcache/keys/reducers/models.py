@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from pcache.keys.dispatch import register_reducer
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
-def _decorator(decorator: Any, _encoder: Encoder) -> object:
+def _decorator(decorator: Any, _encoder: Writer) -> object:
     """A validator of a model, without the address of the model's class that it is found by."""
     return (decorator.cls_var_name, decorator.func, decorator.shim, decorator.info)
 

@@ -14,21 +14,21 @@ from blake3 import blake3
 from pcache.keys.dispatch import once_a_call, register_reducer
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
 @once_a_call
-def _frame(frame: Any, _encoder: Encoder) -> object:
+def _frame(frame: Any, _encoder: Writer) -> object:
     return (frame.shape, frame.get_columns())
 
 
-def _series(series: Any, encoder: Encoder) -> object:
+def _series(series: Any, encoder: Writer) -> object:
     if type(series.dtype).__name__ == "Object":
         return (series.name, "Object", series.to_list())
     return (series.name, series.dtype, len(series), encoder.once(series, lambda: _digest(series)))
 
 
-def _lazy(_frame: object, _encoder: Encoder) -> object:
+def _lazy(_frame: object, _encoder: Writer) -> object:
     """Refuse a query: what it reads can change while the query stays the same."""
     raise TypeError("a LazyFrame is a query, and what it reads may change; pass what collect() returns")
 

@@ -15,7 +15,7 @@ from pcache.keys.dispatch import once_a_call, register_reducer
 _OWN = frozenset("maxprint indptr indices data coords row col offsets rows dtype has_canonical_format".split())
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
 def _notes(matrix: Any) -> list[object]:
@@ -25,7 +25,7 @@ def _notes(matrix: Any) -> list[object]:
 
 
 @once_a_call
-def _compressed(matrix: Any, _encoder: Encoder) -> object:
+def _compressed(matrix: Any, _encoder: Writer) -> object:
     """CSR, CSC and BSR: the indices of each row (or column) in order."""
     count = int(matrix.indptr[-1])  # there may be room for more
     parts = (matrix.data[:count], matrix.indices[:count], matrix.indptr)
@@ -41,7 +41,7 @@ def _places(indices: Any) -> Any:
 
 
 @once_a_call
-def _coordinates(matrix: Any, _encoder: Encoder) -> object:
+def _coordinates(matrix: Any, _encoder: Writer) -> object:
     numpy: Any = sys.modules["numpy"]
     coords = matrix.coords if hasattr(matrix, "coords") else (matrix.row, matrix.col)  # older scipy
     order = numpy.lexsort(coords[::-1])
@@ -49,7 +49,7 @@ def _coordinates(matrix: Any, _encoder: Encoder) -> object:
 
 
 @once_a_call
-def _diagonals(matrix: Any, _encoder: Encoder) -> object:
+def _diagonals(matrix: Any, _encoder: Writer) -> object:
     """DIA: each diagonal without what its row of data holds outside of the matrix."""
     numpy: Any = sys.modules["numpy"]
     order = numpy.argsort(matrix.offsets, kind="stable")
@@ -61,7 +61,7 @@ def _diagonals(matrix: Any, _encoder: Encoder) -> object:
     return (matrix.shape, _places(offsets), data, *_notes(matrix))
 
 
-def _by_rows(matrix: Any, encoder: Encoder) -> object:
+def _by_rows(matrix: Any, encoder: Writer) -> object:
     """LIL and DOK: lists and dicts of Python objects, whose types depend on how they were put in."""
     return (matrix.dtype, _coordinates(matrix.tocoo(), encoder), *_notes(matrix))
 

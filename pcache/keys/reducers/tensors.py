@@ -12,10 +12,10 @@ from pcache.keys.dispatch import register_reducer
 from pcache.keys.reducers.arrays import content_digest
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 
-def _tensor(tensor: Any, encoder: Encoder) -> object:
+def _tensor(tensor: Any, encoder: Writer) -> object:
     """A tensor with what automatic differentiation knows of it: whether it takes part, its gradient, its hooks."""
     if tensor.is_nested or tensor.is_quantized:
         raise TypeError("nested and quantized tensors are not known to pcache")
@@ -25,7 +25,7 @@ def _tensor(tensor: Any, encoder: Encoder) -> object:
     return (*facts, gradient, hooks, vars(tensor), _elements(tensor.detach(), encoder))
 
 
-def _elements(tensor: Any, encoder: Encoder) -> object:
+def _elements(tensor: Any, encoder: Writer) -> object:
     torch: Any = sys.modules["torch"]
     if tensor.device.type == "meta":  # it has none
         return None

@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import register_reducer
-from pcache.keys.encoder import module_name
-from pcache.objects.culprit import attempt
+from pcache.keys.names import module_name
 from pcache.objects.lookup import look, state_in_c
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
-    from pcache.keys.encoder import Encoder
+    from pcache.keys.writer import Writer
 
 _OF_VARIABLES = (
     "__name__ __bound__ __constraints__ __covariant__ __contravariant__ __infer_variance__ __default__".split()
 )
 
 
-def _forward(reference: Any, _encoder: Encoder) -> object:
+def _forward(reference: Any, _encoder: Writer) -> object:
     """A name in an annotation by its text; its pickle would hold code."""
     module = look(reference, "__forward_module__")
     name = module if module is None or type(module) is str else look(module, "__name__")
     return (look(reference, "__forward_arg__"), name, look(reference, "__forward_is_class__"))
 
 
-def _variable(variable: Any, encoder: Encoder) -> object:
+def _variable(variable: Any, encoder: Writer) -> object:
     """A type variable by what it stands for: those made within functions and classes have no pickle."""
 
     def write() -> object:
@@ -34,11 +34,11 @@ def _variable(variable: Any, encoder: Encoder) -> object:
     return (module_name(variable), encoder.part(variable, write))
 
 
-def _new_type(new: Any, encoder: Encoder) -> object:
+def _new_type(new: Any, encoder: Writer) -> object:
     return (module_name(new), new.__qualname__, encoder.part(new, lambda: encoder.nested(new.__supertype__)))
 
 
-def _alias(alias: Any, encoder: Encoder) -> object:
+def _alias(alias: Any, encoder: Writer) -> object:
     """A `type` statement by its name and value, which may name itself."""
 
     def write() -> object:
@@ -47,7 +47,7 @@ def _alias(alias: Any, encoder: Encoder) -> object:
     return (module_name(alias), alias.__name__, encoder.part(alias, write))
 
 
-def _definition(definition: Any, _encoder: Encoder) -> object:
+def _definition(definition: Any, _encoder: Writer) -> object:
     """What a library written in C keeps of a class' definition, and does not pickle."""
     return state_in_c(definition)
 

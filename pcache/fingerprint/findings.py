@@ -1,0 +1,165 @@
+"""What a walk through code has found so far, for those who help it and for the guards that look at all of it again."""
+
+from __future__ import annotations
+
+import sys
+from _abc import _get_dump  # type: ignore[import-not-found]  # what `ABCMeta` is made of
+from types import CellType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.parts import Parts, digest_of
+from pcache.keys.names import import_name
+from pcache.objects.lookup import content_of, is_a, members_of, module_of, qualname_of
+from pcache.objects.user_code import is_user_code, package_of
+from pcache.system.fork import process_token
+from pcache.system.interrupts import attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pcache.fingerprint.bytecode import CodeFacts
+    from pcache.fingerprint.source_files import Source
+    from pcache.system.file_content import Reading
+
+    Namespace = Mapping[str, Any]
+    Read = Callable[[Any], tuple[Any, ...]]
+    Watched = tuple[Read, Any, tuple[Any, ...]]
+
+MISSING = object()
+
+
+class Ends:
+    """The names whose objects were not seen whole, and the name that is being followed just now, its `site`.
+
+    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with
+    whether something of it was.
+    """
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[int, str], tuple[Namespace, set[tuple[str, bool]]]] = {}
+        self.site: tuple[Namespace, str] | None = None
+        self._sites: dict[int, tuple[Namespace, str] | None] = {}  # where functions and classes were met first
+
+    def meet(self, found: object) -> None:
+        """Remember where a function or class was met."""
+        self._sites[id(found)] = self.site
+
+    def enter(self, found: Any) -> None:
+        """Go on with what a function or class rests on: it was made under its own name, or where it was met."""
+        self.site = self._sites.get(id(found))
+        name = qualname_of(found)
+        if name and "<" not in name:
+            module = sys.modules.get(module_of(found))
+            names: Any = found.__globals__ if is_a(found, FunctionType) else module and vars(module)
+            self.site = self.site if names is None else (names, name)
+
+    def note(self, cls: type, *, seen: bool) -> None:
+        """Note that a part of the object that is being followed was not seen whole."""
+        if self.site is not None:
+            self.add(*self.site, {(qualname_of(cls), seen)})
+
+    def add(self, namespace: Namespace, name: str, kinds: set[tuple[str, bool]]) -> None:
+        self.found.setdefault((id(namespace), name), (namespace, set()))[1].update(kinds)
+
+
+class Findings:
+    """All that was found on the way, and what those who help to find it may ask of the walk."""
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict  # of what has no key only that very object will do
+        self.unknown: list[object] = []  # such objects
+        self.parts = Parts()
+        self.ends = Ends()
+        self.labels: dict[int, str] = {}  # of functions and classes, by id
+        self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
+        self.spaces: dict[int, str] = {}  # names of module namespaces, by id
+        self.imported: set[str] = set()  # modules that functions import, by name
+        self.noted: set[tuple[int, str, bool]] = set()
+        self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
+        self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
+        self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
+        self.watched: dict[tuple[int, type], Watched] = {}  # what is looked at again, by id and how
+        self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
+        self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
+        self.meets_mock = False
+        self.facts: list[CodeFacts] = []
+        self.files: list[Reading] = []  # declared
+        self.unloaded: list[Source] = []  # modules that the code imports later
+        self.carried: dict[int, ModuleType] = {}  # modules of the user's that are used under names of other objects
+        self.at = ""  # the path of what was looked at last, for whom something goes wrong with it
+        self.root: object = None
+
+    def space(self, namespace: Mapping[str, Any]) -> str:
+        """The name of a module by its namespace."""
+        known = self.spaces.get(id(namespace))
+        if known is None:
+            known = self.spaces[id(namespace)] = self.parts.unique(import_name(namespace))
+        return known
+
+    def look(self, namespace: Mapping[str, Any], name: str) -> object:
+        """The value of a name, with a guard; builtins count by Python's version alone."""
+        if name in namespace:
+            self.present.setdefault(id(namespace), (namespace, set()))[1].add(name)
+            return namespace[name]
+        self.absent.setdefault(id(namespace), (namespace, set()))[1].add(name)
+        return MISSING
+
+    def captured(self, cell: CellType, name: str) -> object:
+        value = content_of(cell)
+        self.cells.append((cell, value, name))
+        return value
+
+    def watch(self, value: Any, read: Read) -> None:
+        """Have what `read` says of a value looked at again at each call; to be called before that is written."""
+        known = id(value), type(read)
+        if known not in self.watched:
+            self.watched[known] = read, value, read(value)
+
+    def registered(self, cls: type) -> list[type]:
+        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
+        if "_abc_impl" not in members_of(cls):
+            return []
+        return self.abstract.setdefault(id(cls), (cls, registered_with(cls)))[1]
+
+    def only_this(self, value: object) -> tuple[object, ...]:
+        """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
+        if not self.strict:
+            return ()
+        self.unknown.append(value)
+        return (process_token(), id(value))
+
+    def package(self, module: str, name: str = "") -> object:
+        """Something in an installed package, or in the standard library, whose version is that of Python."""
+        package, version = package_of(module)
+        label = "package " + ("python" if package in sys.stdlib_module_names else package)
+        if label not in self.parts:
+            self.parts.add(label, digest_of(version), version)
+        return ("package", module, name)
+
+    # What only the walk itself can do
+
+    def reference(self, value: Any, path: str) -> object:
+        """What stands for something that code uses: labels for the user's code, values for the rest."""
+        raise NotImplementedError
+
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
+        """Look up a name and note what it means; a table that the code itself changes is no constant."""
+        raise NotImplementedError
+
+    def note(self, value: object, path: str) -> None:
+        """Note what a name means, unless that bears the name itself."""
+        raise NotImplementedError
+
+    def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
+        """What code may use of a function or module of the user's: all attributes whose names it mentions."""
+        raise NotImplementedError
+
+
+def registered_with(cls: type) -> list[type]:
+    """The classes that an abstract class was told to take for its subclasses; of a package's class, the user's."""
+    if "_abc_impl" not in vars(cls):
+        return []
+    found, _ = attempt(_get_dump, cls)
+    known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
+    counted = known if is_user_code(cls) else filter(is_user_code, known)
+    return sorted(counted, key=lambda one: (module_of(one), qualname_of(one)))

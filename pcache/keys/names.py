@@ -1,0 +1,84 @@
+"""Where a function and what else has a name comes from, as an import says it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.objects.lookup import look, module_of, qualname_of, qualname_of_class, text
+from pcache.system.interrupts import attempt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+MODULES = {"__mp_main__": "__main__", "pathlib._local": "pathlib"}  # in workers of a process pool; in Python 3.13
+_MAIN = ("__main__", "__mp_main__")
+
+
+class Home(NamedTuple):
+    """Where a function comes from: `name` is that of its module as an import says it, `namespace` the module's names.
+
+    `namespace` is None for what is no plain function of the module it names, such as one that a decorator made.
+    """
+
+    name: str
+    is_main: bool
+    namespace: Mapping[str, Any] | None
+
+
+def home_of(function: Callable[..., Any]) -> Home:
+    """Find the home of a function; notebooks, REPLs and `python -c` stay `__main__`."""
+    module = module_name(function) or module_name(type(function))
+    is_main = module == "__main__"
+    names = look(function, "__globals__")
+    names = names if type(names) is dict else {}
+    own = text(names.get("__name__"))
+    if own != module and not (is_main and own in _MAIN):
+        return Home(module, is_main, None)
+    return Home(import_name(names), is_main, names)
+
+
+def import_name(namespace: Mapping[str, Any]) -> str:
+    """The name of a module as an import says it, by its names; that of a notebook or REPL is `__main__`."""
+    name, file = text(namespace.get("__name__")), text(namespace.get("__file__"))
+    if name not in _MAIN:
+        return name
+    if not file.endswith(".py"):
+        return "__main__"
+    stem, package = os.path.basename(file).removesuffix(".py"), text(namespace.get("__package__"))
+    return f"{package}.{stem}" if package else stem
+
+
+def names_itself(obj: Any) -> bool:
+    """Whether a pickle of `obj` is to refer to it by name; to be asked by its `__reduce__`.
+
+    Plain pickle can only write the names of functions. But dill and cloudpickle write those of `__main__` by value, for
+    processes in which that is another program, or was forked before the function was there; cloudpickle those of
+    modules, too, that it was told of. They must be given a function then.
+    """
+    found: Any = sys.modules.get(text(look(obj, "__module__")))
+    for part in qualname_of(obj).split("."):
+        found, _ = attempt(getattr, found, part, None)  # as pickle looks for it
+    if found is not obj:
+        return False
+    frame = sys._getframe(2)
+    while frame.f_globals.get("__name__") == "pickle" and frame.f_back is not None:
+        frame = frame.f_back  # the pickler that is written in Python, of which dill's is a subclass
+    pickler, is_main = str(frame.f_globals.get("__name__")), module_name(obj) == "__main__"
+    if pickler.endswith("cloudpickle.cloudpickle"):  # also the copies in joblib and others
+        chosen = frame.f_globals.get("_PICKLE_BY_VALUE_MODULES", ())
+        return not (is_main or any(f"{obj.__module__}.".startswith(f"{module}.") for module in chosen))
+    return not (is_main and pickler == "dill._dill")
+
+
+def type_name(cls: type) -> str:
+    """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
+    name = module_of(cls)
+    return f"{MODULES.get(name, name)}.{qualname_of_class(cls)}"
+
+
+def module_name(obj: Any) -> str:
+    """The module of a function or class, under the name that it has in every process and version of Python."""
+    name = module_of(obj)
+    return MODULES.get(name, name)

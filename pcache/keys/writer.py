@@ -1,0 +1,30 @@
+"""What reducers may ask of the encoder that writes a key. For types only: nothing loads this."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.keys.nesting import Nesting
+
+T = TypeVar("T")
+
+
+class Writer(Protocol):
+    """An encoder, as reducers know it."""
+
+    nesting: Nesting
+
+    def nested(self, value: object) -> bytes:
+        """The digest of a value that is encoded by itself, inside of the set or function that `part` writes."""
+
+    def part(self, owner: object, write: Callable[[], Any]) -> Any:
+        """What stands for a set or function; `write` makes it of digests."""
+
+    def once(self, owner: object, compute: Callable[[], T], how: str = "content") -> T:
+        """What was computed of `owner`, once for all passes and encodings of a call."""
+
+    def set_content(self, members: Any) -> Any:
+        """The members of a set in an order that no hash seed changes."""

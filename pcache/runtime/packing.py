@@ -1,0 +1,55 @@
+"""What the entry of a result says besides the result, and the bytes of both."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from pcache.entry import mtime
+from pcache.entry.format import NEVER, Facts
+from pcache.entry.main_module import flags_of
+from pcache.entry.writer import encode_entry
+from pcache.keys.argument_digests import signed
+from pcache.objects.summary import summarize_result
+from pcache.system.interrupts import attempt
+
+if TYPE_CHECKING:
+    from pcache.entry.pickling import Payload
+    from pcache.runtime.job import Job
+    from pcache.signing.keyring import Keyring
+
+_PYTHON = ".".join(map(str, sys.version_info[:3]))
+
+
+def pack(
+    payload: Payload, result: object, job: Job, created_ns: int, cost_ns: int, compression: str | int, keyring: Keyring
+) -> tuple[list[Any], int]:
+    """Return the entry of a result as pieces, and its modification time in nanoseconds."""
+    ttl_ns = job.address.ttl_ns
+    facts = Facts(
+        key=job.address.key,
+        function_id=job.address.function_id,
+        created_ns=created_ns,
+        expires_ns=NEVER if ttl_ns is None else min(created_ns + ttl_ns, NEVER),
+        cost_ns=cost_ns,
+        flags=flags_of(payload.stream, job.address.home),
+    )
+    meta, _ = attempt(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
+    pieces = encode_entry(payload, facts, meta or b"{}", compression, keyring)
+    return pieces, mtime.pack(mtime.Stamp(created_ns, cost_ns, facts.expires_ns))
+
+
+def _meta(result: object, job: Job, keyring: Keyring) -> bytes:
+    meta = {
+        "function": job.name,
+        "type": type(result).__qualname__,
+        "python": _PYTHON,
+        "pid": os.getpid(),
+        "digests": signed(job.digests, keyring.signing_key),
+    }
+    if job.summaries:
+        meta["arguments"] = job.summary()
+        meta["result"] = summarize_result(job.name, result)
+    return json.dumps(meta).encode()

@@ -1,0 +1,68 @@
+"""A cache directory in use: its settings, signing keys, entries and counters."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from pcache.config.settings import resolve
+from pcache.counters.pending import Ledger
+from pcache.errors import ConfigError
+from pcache.signing.key_source import Wanted, source_of
+from pcache.signing.keyring import hidden
+from pcache.storage.local import Store
+from pcache.system.interrupts import pass_on
+from pcache.system.permissions import Access
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+class Directory:
+    """What everything that works on a cache directory needs of it. Safe for threads and processes.
+
+    `arguments` are settings by name, as `resolve` takes them: a pickle has these, and not the settings that they led
+    to here. Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used.
+    """
+
+    __slots__ = ("arguments", "keys", "ledger", "settings", "store")
+
+    def __init__(
+        self, arguments: Mapping[str, Any], signing_key: str | bytes | Iterable[str | bytes] | Wanted | None = None
+    ) -> None:
+        if not isinstance(signing_key, Wanted):
+            signing_key = hidden(signing_key)  # this frame is among those of whatever is raised below
+        self.arguments = dict(arguments)
+        self.settings = resolve(**self.arguments)
+        self.keys = source_of(signing_key, self.settings.key_file, shared=self.settings.shared)
+        self.store = Store(self.settings.directory, access=Access(self.settings.shared))
+        self.ledger = Ledger(self.location, self.keys, read_only=self.settings.read_only, access=self.store.access)
+
+    @property
+    def location(self) -> str:
+        """The absolute path."""
+        return self.settings.directory
+
+    def __reduce__(self) -> Any:
+        # Without the keys: a result that holds its cache, or a worker's mail, would have them in clear.
+        return Directory, (self.arguments, self.keys.wanted())
+
+    def __repr__(self) -> str:
+        return f"Directory({self.location!r})"
+
+
+def absolute(location: str) -> str:
+    expanded = location if "\0" in location else os.path.expanduser(location)  # refused later
+    if not location or (expanded == location and location.startswith("~")):
+        raise ConfigError(
+            f"the cache directory {location!r} is no path" + (": there is no such home" if location else ""),
+            setting="directory",
+            value=location,
+        )
+    try:
+        return os.path.abspath(expanded)
+    except OSError as error:
+        pass_on(error)
+        raise ConfigError(
+            f"{location!r} is relative, and the current directory is gone", setting="directory"
+        ) from error
