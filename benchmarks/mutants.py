@@ -45,13 +45,13 @@ SLOW = 0.5  # seconds; tests that take longer see only what all the others let p
 
 # In groups, one after the other: most mutants are gone after the first.
 TESTS: dict[str, tuple[str, ...]] = {
-    "entry": ("entry", "reader trust"),
-    "claim": ("claim", "store trust locking", "flow processes"),
-    "owner": ("claim", "flow trust", "diagnosis explanation processes"),
-    "store": ("store cache", "reader trust claim upkeep walk flow", "architecture"),
-    "keys": ("keys", "dispatch results"),
-    "trust": ("trust store", "cache cli_keys registry", "home"),
-    "keysource": ("trust keysource", "cache cli_keys diagnosis", "home"),
+    "entry.format": ("entry", "reader trust"),
+    "storage.claim": ("claim", "store trust locking", "flow processes"),
+    "storage.claim_owner": ("claim", "flow trust", "diagnosis explanation processes"),
+    "storage.local": ("store cache", "reader trust claim upkeep walk flow", "architecture"),
+    "keys.encoder": ("keys", "dispatch results"),
+    "signing.keyring": ("trust store", "cache cli_keys registry", "home"),
+    "signing.key_source": ("trust keysource", "cache cli_keys diagnosis", "home"),
 }
 
 
@@ -81,7 +81,7 @@ class Hunt:
 
     def __init__(self, copy: Copy, module: str, quick: bool, known: Known) -> None:
         self.copy, self.module, self.known = copy, module, known
-        self.source = (HERE / "pcache" / f"{module}.py").read_text()
+        self.source = (HERE / "pcache" / f"{module.replace('.', '/')}.py").read_text()
         names = TESTS[module][:1] if quick else TESTS[module]
         groups = [[f"tests/test_{name}.py" for name in group.split()] for group in names]
         times = [self._baseline(group) for group in groups]
@@ -174,7 +174,7 @@ def percent(mutants: int, killed: int, *_: int) -> str:
 
 def complaints(module: str, survivors: list[Mutant], gone: list[Mutant], whole: bool) -> Iterator[str]:
     """How a module's survivors differ from the list."""
-    listed = {left[:3] for left in read_edits(LEFT) if left.where.partition(".")[0] == module}
+    listed = {left[:3] for left in read_edits(LEFT) if left.where.partition(":")[0] == module}
     names = {mutant.name for mutant in survivors}
     for name in sorted(names - listed):
         yield "survived, and is not in the list: {}: {} -> {}".format(*name)
@@ -215,8 +215,8 @@ def try_pairs(copy: Copy, pairs: Sequence[Listed]) -> int:
         sys.exit(f"the tests fail without an edit:\n{copy.output.read_text()}")
     outcomes = []
     for *name, test in pairs:
-        module = name[0].partition(".")[0]
-        source = (HERE / "pcache" / f"{module}.py").read_text()
+        module = name[0].partition(":")[0]
+        source = (HERE / "pcache" / f"{module.replace('.', '/')}.py").read_text()
         (text,) = (each.text for each in mutants(module, source, "\n".join(name)) if each.name == tuple(name))
         copy.put(module, text)
         outcomes.append("killed" if copy.run([f"tests/{test}"], Watch([], {})).code else "survived")

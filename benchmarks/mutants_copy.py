@@ -69,9 +69,9 @@ class Copy:
         compileall.compile_dir(self.folder / "pcache", quiet=1)
 
     def put(self, module: str, text: str) -> None:
-        path = self.folder / "pcache" / f"{module}.py"
+        path = self.folder / "pcache" / f"{module.replace('.', '/')}.py"
         path.write_text(text)
-        for stale in (path.parent / "__pycache__").glob(f"{module}.*"):
+        for stale in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
             stale.unlink()  # its time and size may be those of the next text
 
     def run(self, tests: Sequence[str], watch: Watch, *, all_of_them: bool = False) -> Outcome:

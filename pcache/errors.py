@@ -86,6 +86,27 @@ class Miss(PcacheError, LookupError):
         self.detail = detail
 
 
+class DamagedEntry(Miss):
+    """The bytes are not those that were written: some check of length, tag, digest or identity failed."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("damaged", detail=detail)
+
+
+class ForeignEntry(Miss):
+    """The header is intact, but a signing key that is not ours wrote it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("foreign", detail=detail)
+
+
+class ExpiredEntry(Miss):
+    """The entry is intact and too old."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("expired", detail=detail)
+
+
 class LoadingItself(Miss):
     """A result that this thread is just loading is asked for again by what makes it: its call is computed."""
 
@@ -113,32 +134,6 @@ def without_tracebacks(miss: Miss) -> Miss:
     for error in (miss, cause) if ours else (miss,):
         error.__traceback__ = error.__context__ = None  # type: ignore[union-attr]  # those that are ours are there
     return miss
-
-
-class EntryError(PcacheError):
-    """The bytes of an entry cannot be used. `reason` is the miss they turn into, `detail` the check that failed."""
-
-    reason: MissReason = "damaged"
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(f"{self.reason}: {detail}")
-        self.detail = detail
-
-
-class DamagedEntry(EntryError):
-    """The bytes are not those that were written: some check of length, tag, digest or identity failed."""
-
-
-class ForeignEntry(EntryError):
-    """The header is intact, but a signing key that is not ours wrote it."""
-
-    reason: MissReason = "foreign"
-
-
-class ExpiredEntry(EntryError):
-    """The entry is intact and too old."""
-
-    reason: MissReason = "expired"
 
 
 class PcacheWarning(UserWarning):

@@ -207,20 +207,13 @@ class CachedFunction(Generic[P, R]):
         """Drop the stored result of this call; return whether there was one that could be dropped."""
         if self._flow.settings.read_only:
             return False
-        from pcache.counters import tombstones  # late for start-up time
-        from pcache.runtime.invalidation import invalidate  # the same
+        from pcache.runtime.invalidation import invalidate  # late for start-up time
 
         try:
             call = self._calls.of(args, kwargs)
         except Uncached:
             return False
-        addresses = (call.address, *self._calls.earlier(call))
-        dropped = [address for address in addresses if invalidate(self._flow.store, address.path)]
-        names = (address.function_id.hex() + address.key.hex() for address in dropped)
-        tombstones.note(
-            self._flow.directory.location, names, "invalidated", self._flow.keys.keyring, self._flow.store.access
-        )
-        return bool(dropped)
+        return invalidate(self._flow.directory, (call.address, *self._calls.earlier(call)))
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Say whether this call would hit, if not why, and what differs from the stored calls that are most like it.

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache, ConfigError, File, UnhashableArgument, register_key
-from pcache.keys import file
+from pcache.system import file_content
 from tests.key_values import with_captured
 from tests.running import run, write
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 def settle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have files that were just written count as old ones."""
-    monkeypatch.setattr(file, "_SETTLED_NS", -(10**10))
+    monkeypatch.setattr(file_content, "_SETTLED_NS", -(10**10))
 
 
 # A file's place in the memo
@@ -84,15 +84,15 @@ def test_content_with_the_old_size_and_time_is_read(
 def test_an_untouched_file_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that has not changed for a while is not read again, by whatever name; a young one is."""
     read: list[int] = []
-    original = file.blake3
-    monkeypatch.setattr(file, "blake3", lambda: read.append(1) or original())
+    original = file_content.blake3
+    monkeypatch.setattr(file_content, "blake3", lambda: read.append(1) or original())
     link = path.with_name("link")
     link.symlink_to(path)
-    file.content_digest(str(path))
-    file.content_digest(str(path))
+    file_content.content_digest(str(path))
+    file_content.content_digest(str(path))
     assert len(read) == 2
     settle(monkeypatch)
-    assert len({file.content_digest(str(name)) for name in (path, link, path)}) == 1
+    assert len({file_content.content_digest(str(name)) for name in (path, link, path)}) == 1
     assert len(read) == 3
 
 
@@ -101,7 +101,7 @@ def test_files_of_unknown_length_are_read_each_time(monkeypatch: pytest.MonkeyPa
     if not os.path.exists("/proc/self/stat"):
         pytest.skip("there is no /proc")
     settle(monkeypatch)
-    assert not file.read("/proc/self/stat").settled
+    assert not file_content.read("/proc/self/stat").settled
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "device", "missing", "link to nothing", "circle"])
@@ -398,7 +398,7 @@ def test_a_declared_folder_changes(cache: Cache, folder: Path, change: tuple[str
 def test_what_does_not_count_of_a_folder(cache: Cache, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither where it lies, nor times, empty folders, `__pycache__`, and links that lead back into it."""
     settle(monkeypatch)
-    before = file.read_folder(str(folder)).digest
+    before = file_content.read_folder(str(folder)).digest
     os.utime(folder / "one.csv", (LONG_AGO, LONG_AGO))
     (folder / "empty").mkdir()
     write(folder / "__pycache__" / "one.pyc", "x")
@@ -406,9 +406,9 @@ def test_what_does_not_count_of_a_folder(cache: Cache, folder: Path, monkeypatch
     moved = folder.rename(folder.parent / "elsewhere")
     (moved / "more" / "back").unlink()
     (moved / "more" / "back").symlink_to(moved)
-    assert file.read_folder(str(moved)).digest == before
+    assert file_content.read_folder(str(moved)).digest == before
     (moved / "one.csv").rename(moved / "more" / "one.csv")
-    assert file.read_folder(str(moved)).digest != before
+    assert file_content.read_folder(str(moved)).digest != before
 
 
 def test_a_folder_changes_while_a_result_is_computed(cache: Cache, folder: Path) -> None:
@@ -435,7 +435,7 @@ def test_a_folder_with_links_to_nothing_and_a_fifo(cache: Cache, folder: Path) -
 
 def test_a_folder_of_too_many_files(cache: Cache, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """More than 10,000 files are not read at each call: the message says so. One that grows later is computed for."""
-    monkeypatch.setattr(file, "_MOST_FILES", 3)
+    monkeypatch.setattr(file_content, "_MOST_FILES", 3)
     total = cache.cached(depends_on=[folder])(lambda: len(runs.append(1) or runs))
     runs: list[int] = []
     assert total() == 1

@@ -541,7 +541,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
 calls(1, 2, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 calls(3, 3)
-storing._STOP_WRITING = 0.0
+saving._STOP_WRITING = 0.0
 cache.flow.storing._stopped_until = 0.0
 calls(1, 2)
 """
@@ -563,7 +563,7 @@ def test_a_limit_of_file_sizes(tmp_path: Path) -> None:
 FULL_DISK = (
     REFUSED
     + """
-storing._STOP_WRITING = 0.0  # seconds: each call tries
+saving._STOP_WRITING = 0.0  # seconds: each call tries
 filler = os.path.join(os.path.dirname(sys.argv[1]), "filler")
 cached(0)
 with open(filler, "wb", buffering=0) as file:
@@ -598,7 +598,7 @@ def test_a_full_disk(small_disk: Path) -> None:
 NEW_ON_FULL_DISK = (
     REFUSED
     + """
-storing._STOP_WRITING = 0.0
+saving._STOP_WRITING = 0.0
 filler = os.path.join(os.path.dirname(sys.argv[1]), "filler")
 def fill():
     with open(filler, "wb", buffering=0) as file:

@@ -152,6 +152,6 @@ def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "/dev/stderr"])
 def test_standard_output_by_name(name: str) -> None:
     """It is written to where it is a pipe, which a shell hands over so."""
-    script = "import sys; from pcache import outfile; output_file.write(sys.argv[1], b'page')"
+    script = "import sys; from pcache.system import output_file; output_file.write(sys.argv[1], b'page')"
     done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, check=True)
     assert done.stdout + done.stderr == b"page"

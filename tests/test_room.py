@@ -771,3 +771,16 @@ def test_the_limit_of_a_function_asks_for_names_once(
         cached(n)
     assert len(files(root)) <= 4 + 6
     assert len(asked) <= 3
+
+
+def test_a_dropped_result_is_told(root: Path) -> None:
+    """After `invalidate` it is known that there is room again, as after everything that removes entries."""
+    small = cache_at(root, max_entries=100).cached(noise)
+    for n in range(4):
+        small(n)
+    small._flow.storing.room.flush()
+    assert known(root) == taken(root)
+    assert small.invalidate(2)
+    assert known(root) == taken(root)
+    small.cache_clear()
+    assert known(root) == taken(root) == Amount(0, 0)

@@ -21,7 +21,7 @@ from pcache.entry.format import Facts
 from pcache.signing import keyring
 from pcache.signing.key_source import KeySource
 from pcache.signing.keyring import Keyring, key_id, key_to_text, make_keyring
-from pcache.system import notices
+from pcache.system import notices, ownership
 from pcache.versions import registry
 from tests.processes import KEY, OTHER_RING, RING, ZEROS, Canary, Talker, claims_below, entry_bytes, run
 
@@ -384,11 +384,12 @@ def test_an_ordinary_user_has_a_key_of_his_own(tmp_path: Path) -> None:
     script = """
 from pcache.system import permissions
 from pcache.signing import keyring
+from pcache.system import ownership
 os.chdir(sys.argv[2]); os.setresuid(65534, 65534, 65534)
 with open("key", "w", opener=lambda *_: os.open("key", os.O_WRONLY | os.O_CREAT, 0o600)) as file:
     file.write(keyring.key_to_text(bytes(32)))
 permissions.PRIVATE.make_folder("cache")
-say(keyring.read_key_file("key") == [bytes(32)], keyring.check_directory("cache"))
+say(keyring.read_key_file("key") == [bytes(32)], ownership.check_directory("cache"))
 """
     (tmp_path / "home").mkdir()
     os.chown(tmp_path / "home", 65534, -1)
@@ -731,10 +732,10 @@ def test_directories_that_others_can_write_to_are_refused(tmp_path: Path, mode: 
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache").chmod(mode)
     if not mode & 0o022:
-        assert keyring.check_directory(str(tmp_path / "cache"))
+        assert ownership.check_directory(str(tmp_path / "cache"))
         return
     with pytest.raises(DirectoryError) as caught:
-        keyring.check_directory(str(tmp_path / "cache"))
+        ownership.check_directory(str(tmp_path / "cache"))
     assert caught.value.reason == "writable by others"
 
 
@@ -743,9 +744,9 @@ def test_directories_that_cannot_be_looked_at_are_refused(tmp_path: Path, name: 
     """The message has the system's word for it, and the error the path."""
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(DirectoryError, match=r"cannot be used \((File name too long|Too many levels)") as caught:
-        keyring.check_directory(str(tmp_path / name))
+        ownership.check_directory(str(tmp_path / name))
     assert (caught.value.path, caught.value.reason) == (str(tmp_path / name), "os")
-    assert not keyring.check_directory(str(tmp_path / "nothing"))
+    assert not ownership.check_directory(str(tmp_path / "nothing"))
 
 
 @ROOT_USER
@@ -852,10 +853,10 @@ def test_directories_of_a_group(tmp_path: Path) -> None:
     for mode, fits in ((0o2770, True), (0o2775, True), (0o2771, True), (0o2772, False), (0o777, False)):
         folder.chmod(mode)
         if fits:
-            assert keyring.check_directory(str(folder), shared=True)
+            assert ownership.check_directory(str(folder), shared=True)
         else:
             with pytest.raises(DirectoryError, match="written by others"):
-                keyring.check_directory(str(folder), shared=True)
+                ownership.check_directory(str(folder), shared=True)
 
 
 def test_directories_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -863,11 +864,11 @@ def test_directories_that_do_not_answer(tmp_path: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as patch:
         patch.setattr(os, "lstat", failing(errno.EIO))
         with pytest.raises(DirectoryError, match=r"the cache directory .* cannot be used \(Input/output") as caught:
-            keyring.check_directory(str(tmp_path))
+            ownership.check_directory(str(tmp_path))
         assert (caught.value.path, caught.value.reason) == (str(tmp_path), "unknown")
         patch.setattr(os, "lstat", failing(0))
         with pytest.raises(TimeoutError):
-            keyring.check_directory(str(tmp_path))
+            ownership.check_directory(str(tmp_path))
 
 
 def test_a_key_that_cannot_be_made(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

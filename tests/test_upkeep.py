@@ -500,7 +500,7 @@ def test_details_of_an_entry(cache: Cache) -> None:
 def test_details_of_an_unclear_key(filled: Any) -> None:
     """The start of several keys stands for none of them."""
     with pytest.raises(ConfigError, match="5 keys start with"):
-        details(filled, "")
+        details(filled.directory, "")
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

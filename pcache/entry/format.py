@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from pcache.entry.compression import RAW, Part, check_unpacked, decompress
-from pcache.errors import DamagedEntry, EntryError, ExpiredEntry, ForeignEntry
+from pcache.errors import DamagedEntry, ExpiredEntry, ForeignEntry, Miss
 from pcache.signing.seal import parse
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def check_proof(start: Any, header: Header, keyring: Keyring) -> None:
         raise DamagedEntry("the header's proof does not match")
 
 
-def _not_ours(start: Any, header: Header) -> EntryError:
+def _not_ours(start: Any, header: Header) -> Miss:
     """Why the key id of a header is unknown: somebody else's intact header, or damage."""
     if blake3(start[HEADER_AT:_CHECK_AT]).digest(_CHECK_SIZE) == header.check:
         return ForeignEntry(f"signed with the key {header.key_id.hex()}, which is not one of ours")
@@ -303,6 +303,6 @@ def unpack_buffer(row: BufferRow, stored: Any) -> Any:
     return stored
 
 
-def size_of(pieces: Sequence[Any]) -> int:
+def length_of(pieces: Sequence[Any]) -> int:
     """The bytes of all pieces."""
     return sum(memoryview(piece).nbytes for piece in pieces)

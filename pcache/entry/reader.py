@@ -21,7 +21,7 @@ from pcache.entry import format as entry_format
 from pcache.entry.compression import RAW
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_again, load_with, loading
-from pcache.errors import DamagedEntry, EntryError, Miss
+from pcache.errors import DamagedEntry, Miss
 from pcache.objects.culprit import described
 from pcache.system.interrupts import attempt, is_interrupt, pass_on
 from pcache.system.ownership import OTHERS_WRITE, SAFE_FLAGS, our_uid
@@ -99,10 +99,7 @@ class Recent:
             return None  # gone: reading it says what there is to say
         if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
             return None
-        try:
-            entry_format.check_age(header, now_ns, address.ttl_ns)
-        except EntryError as error:
-            raise Miss(error.reason, detail=error.detail) from error
+        entry_format.check_age(header, now_ns, address.ttl_ns)
         if header.flags and not means_the_same(header.flags, stream, address.home):
             return None
         if may_call:
@@ -151,7 +148,8 @@ _new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(.
 def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
     """Open an entry's file and return its descriptor and status.
 
-    Raises `Miss` for what is not there, and for what is there and is not a file of ours.
+    Raises `Miss` for what is not there, and for what is there and is not a file of ours: `DamagedEntry` where it never
+    will be, and not for what may be readable later.
     """
     try:
         [fd] = starmap(os.open, ((path, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
@@ -159,11 +157,13 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
         raise Miss("absent") from None
     except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
         pass_on(error)
+        if error.errno == errno.ELOOP:  # a link, which is no entry whoever opens it
+            raise DamagedEntry(f"it cannot be opened: {error.strerror}") from error
         raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise Miss("damaged", detail="it is not a regular file")
+            raise DamagedEntry("it is not a regular file")
         if status.st_uid != our_uid() and not any_owner:
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
     except OSError as error:
@@ -174,12 +174,6 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
         os.closerange(fd, fd + 1)
         raise
     return fd, status
-
-
-def is_beyond_use(miss: Miss) -> bool:
-    """Whether an entry's bytes were read and are wrong: one that cannot be opened now may be read again later."""
-    error = miss.__cause__
-    return miss.reason == "damaged" and (not isinstance(error, OSError) or error.errno == errno.ELOOP)
 
 
 def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> Loaded:
@@ -200,14 +194,10 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
                 header = entry_format.read_header(head, size)
                 if header.n_buffers:
                     head = head[: header.head_length]
+                entry_format.authenticate(head, header, keyring)
             else:
-                start = os.pread(fd, entry_format.META_AT, 0)
-                header = entry_format.read_header(start, size)
-                entry_format.check_proof(start, header, keyring)
-                buffer = _take_buffer(header.head_length)
-                head = memoryview(buffer)[: header.head_length]
-                read_into(fd, head, 0)
-            entry_format.authenticate(head, header, keyring)
+                header, head = read_head(fd, size, keyring, _take_buffer)
+                buffer = head.obj
             entry_format.check_identity(header, address.key, address.function_id)
             entry_format.check_age(header, now_ns, address.ttl_ns)
             loader = load
@@ -217,18 +207,32 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
         finally:
             os.closerange(fd, fd + 1)  # unpickling runs other people's code, which may close it, too
         return _load(status, head, header, loader, address)
-    except EntryError as error:
-        raise Miss(error.reason, detail=error.detail) from error
     except OSError as error:
         pass_on(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
         if is_interrupt(error):
             raise
-        raise Miss("damaged", detail="it claims more memory than there is") from error
+        raise DamagedEntry("it claims more memory than there is") from error
     finally:
         if buffer is not None:
             _give_back(buffer)
+
+
+def read_head(
+    fd: int, size: int, keyring: Keyring, take: Callable[[int], bytearray] = bytearray
+) -> tuple[Header, memoryview]:
+    """Read and check all of an entry that stands before its buffers, in memory that `take` gives; raises `Miss`.
+
+    No memory is taken before the header's proof, and nothing is believed before the tag.
+    """
+    start = os.pread(fd, entry_format.META_AT, 0)
+    header = entry_format.read_header(start, size)
+    entry_format.check_proof(start, header, keyring)
+    head = memoryview(take(header.head_length))[: header.head_length]
+    read_into(fd, head, 0)
+    entry_format.authenticate(head, header, keyring)
+    return header, head
 
 
 def _load(status: os.stat_result, head: Any, header: Header, loader: Callable[..., Any], address: Address) -> Loaded:

@@ -1,4 +1,4 @@
-"""Removing entries: files, the note that they are gone, and the room that is free again."""
+"""The one way of removing entries: files, the note that they are gone, and the room that is free again."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from pcache.counters import tombstones
 from pcache.eviction import usage
 from pcache.eviction.usage import Amount
 from pcache.layout import usage_path
+from pcache.storage.directory import Directory
 from pcache.storage.shards import shard_of
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import attempt, pass_on
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from pcache.signing.keyring import Keyring
     from pcache.storage.local import Store
     from pcache.storage.shards import StoredFile
 
     Progress = Callable[[int, int], object]  # called with how many are done, and of how many
 
+EVICTED = "evicted"  # the cause that is counted
 _BATCH = 8192  # entries, after which it is noted that they are gone
 _FEW = 256  # entries that one thread removes in any case
 # Where removing waits for the disk, threads wait together: on ext4 with `discard` one thread removes 8,000 files a
@@ -32,30 +33,77 @@ _THREADS = 8
 _SLOW = 30e-6  # seconds to remove one
 
 
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove: `bytes` on disk.
+
+    `seconds` is what computing it took, where that is known.
+    """
+
+    entries: int = 0
+    bytes: int = 0
+    seconds: float = field(default=0.0, compare=False)
+
+    def plus(self, items: Sequence[StoredFile]) -> Removed:
+        """This and some entries more."""
+        seconds = sum(item.cost_ns for item in items) / 1e9
+        return Removed(self.entries + len(items), self.bytes + total_size(items), self.seconds + seconds)
+
+
 def remove(
-    store: Store,
+    directory: Directory,
     victims: Iterable[StoredFile],
     cause: str,
     total: int,
-    keyring: Keyring | None,
+    *,
+    dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove what can be removed; then raise the first `DirectoryError`, if there was any."""
-    entries = size = cost_ns = done = 0
+    """Remove what can be removed; then raise the first `DirectoryError`, if there was any.
+
+    With `dry_run` only sum it up.
+    """
+    removed, done = Removed(), 0
     refusals: list[OSError] = []
     for batch in _batches(victims):
-        gone = list(_delete(store, batch, refusals))
-        tombstones.note(store.root, (item.function_id + item.key for item in gone), cause, keyring, store.access)
-        _make_known(store, gone)
-        entries += len(gone)
-        size += sum(item.size for item in gone)
-        cost_ns += sum(item.cost_ns for item in gone)
-        done += len(batch)
+        gone = batch
+        if not dry_run:
+            gone = list(_delete(directory.store, batch, refusals))
+            record(directory, gone, cause)
+            free(directory, gone)
+        removed, done = removed.plus(gone), done + len(batch)
         if progress is not None:
             progress(done, max(total, done))
     if refusals:
         raise refusals[0]
-    return Removed(entries, size, cost_ns / 1e9)
+    return removed
+
+
+def record(directory: Directory, gone: Sequence[StoredFile], cause: str) -> None:
+    """Note which entries were removed, and why; what was evicted is counted as well. Failing to is silent."""
+    keyring = directory.keys.keyring or attempt(directory.keys.look)[0]
+    names = (item.function_id + item.key for item in gone)
+    tombstones.note(directory.location, names, cause, keyring, directory.store.access)
+    if cause == EVICTED and gone:
+        cost_ns = sum(item.cost_ns for item in gone)
+        directory.ledger.count("", evicted=len(gone), evicted_bytes=total_size(gone), evicted_ns=cost_ns)
+
+
+def free(directory: Directory, gone: Sequence[StoredFile]) -> None:
+    """Tell running processes that there is room again; one that does not hear it looks once in vain."""
+    path = usage_path(directory.location)
+    if not gone or not os.path.exists(path):
+        return
+    less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(usage.by_shard(gone)) if n}
+    try:
+        usage.add(path, less, access=directory.store.access)
+    except OSError as error:
+        pass_on(error)  # else busy, or a disk that can only be read
+
+
+def total_size(items: Iterable[StoredFile]) -> int:
+    """The bytes that entries take on disk."""
+    return sum(item.size for item in items)
 
 
 def _batches(victims: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
@@ -82,27 +130,3 @@ def _delete(store: Store, batch: list[StoredFile], refusals: list[OSError]) -> I
     with ThreadPoolExecutor(_THREADS) as threads:
         for gone in threads.map(delete, [rest[at : at + _FEW] for at in range(0, len(rest), _FEW)]):
             yield from gone
-
-
-def _make_known(store: Store, gone: list[StoredFile]) -> None:
-    """Tell running processes that there is room again; one that does not hear it looks once in vain."""
-    path = usage_path(store.root)
-    if not gone or not os.path.exists(path):
-        return
-    less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(usage.by_shard(gone)) if n}
-    try:
-        usage.add(path, less, access=store.access)
-    except OSError as error:
-        pass_on(error)  # else busy, or a disk that can only be read
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove: `bytes` on disk.
-
-    `seconds` is what computing it took, where that is known.
-    """
-
-    entries: int
-    bytes: int
-    seconds: float = field(default=0.0, compare=False)

@@ -16,7 +16,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.config.settings import to_leave_free
-from pcache.counters import tombstones
+from pcache.eviction.deletion import EVICTED, record, total_size
 from pcache.eviction.policy import Limits, plan
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.layout import locks_folder
@@ -67,6 +67,7 @@ class Room(Unfinished):
 
     def __init__(self, directory: Directory) -> None:
         self._store = directory.store
+        self._directory = directory
         self._settings = directory.settings
         self._keys = directory.keys
         self._ledger = directory.ledger
@@ -276,7 +277,17 @@ class Room(Unfinished):
         victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)[:_MOST_VICTIMS]
         refusals: list[OSError] = []
         gone = self._store.delete_entries(victims, refusals)
-        self._note(gone)
+        record(self._directory, gone, EVICTED)
+        if gone:
+            things = "entry" if len(gone) == 1 else "entries"
+            log(
+                "evicted %d %s of %s, %s",
+                len(gone),
+                things,
+                self._store.root,
+                format_size(total_size(gone)),
+                level="info",
+            )
         if refusals and not gone:
             raise refusals[0]  # the others would be refused as well
         return gone
@@ -289,16 +300,6 @@ class Room(Unfinished):
             ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=_MOST_VERSIONS)))
             self._doomed = (time.monotonic(), ids)
         return ids
-
-    def _note(self, gone: list[StoredFile]) -> None:
-        if not gone:
-            return
-        size, cost_ns = sum(item.size for item in gone), sum(item.cost_ns for item in gone)
-        names = (item.function_id + item.key for item in gone)
-        tombstones.note(self._store.root, names, "evicted", self._keys.keyring, self._store.access)
-        self._ledger.count("", evicted=len(gone), evicted_bytes=size, evicted_ns=cost_ns)
-        things = "entry" if len(gone) == 1 else "entries"
-        log("evicted %d %s of %s, %s", len(gone), things, self._store.root, format_size(size), level="info")
 
     def _say_first(self, scope: Scope, limits: Limits, total: Amount) -> None:
         named = []

@@ -20,7 +20,7 @@ from pcache.config.settings import describe, resolve, to_leave_free
 from pcache.counters import ledger
 from pcache.counters.line_format import HOUR
 from pcache.entry import format as entry_format
-from pcache.errors import ConfigError, DirectoryError, EntryError, SigningKeyError
+from pcache.errors import ConfigError, DirectoryError, Miss, SigningKeyError
 from pcache.eviction import usage
 from pcache.insight.probes import held_locks, try_out
 from pcache.layout import GENERATION, entries_folder, functions_folder, generation_folder, ledger_folder, locks_folder
@@ -313,7 +313,7 @@ def _troubles(items: Iterable[StoredFile], keyring: Keyring | None, access: Acce
                 header = entry_format.read_header(file.read(entry_format.META_AT), item.length)
         except FileNotFoundError:
             continue  # evicted meanwhile
-        except (OSError, EntryError):
+        except (OSError, Miss):
             yield "damaged"
             continue
         if keyring is not None and header.key_id not in keyring.keys:

@@ -42,12 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pcache.entry.inspector import Inspection
+    from pcache.eviction.deletion import Progress
     from pcache.maintenance.selection import Selection
     from pcache.storage.directory import Directory
     from pcache.storage.shards import StoredFile
     from pcache.versions.registry import FunctionVersion
-
-    Progress = Callable[[int, int], object]  # called with how much is done, and of how much
 
 _SHOWN = 5  # names or keys in a message
 _SHOWN_DIGITS = 12  # of such a key

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.config.rules import read_compression
 from pcache.entry.pickle_imports import UNKNOWN
-from pcache.entry.reader import is_beyond_use
-from pcache.errors import ConfigError, Miss
+from pcache.errors import ConfigError, DamagedEntry, Miss
 from pcache.eviction import usage
-from pcache.eviction.deletion import Removed, remove
+from pcache.eviction.deletion import EVICTED, Removed, remove
 from pcache.eviction.policy import Limits, plan
 from pcache.layout import generation_folder
 from pcache.maintenance.leftovers import sweep
@@ -27,19 +26,17 @@ from pcache.runtime.invalidation import fence
 from pcache.storage.claim_owner import owner_of
 from pcache.storage.local import check_root, is_there, keep_tag, require_ours
 from pcache.system.directories import in_a_sentence
-from pcache.system.interrupts import attempt
 from pcache.text.units import parse_duration, parse_size
 from pcache.versions import registry
 from pcache.versions.superseded import superseded as old_versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
+    from pcache.eviction.deletion import Progress
     from pcache.maintenance.selection import Selection
     from pcache.storage.directory import Directory
     from pcache.storage.shards import StoredFile
-
-    Progress = Callable[[int, int], object]  # called with how many entries are done, and of how many
 
 _PORTION = 100_000  # entries that are looked at together
 
@@ -58,17 +55,13 @@ def evict(
     """Remove the entries that are worth least until the limits are met; without any, those of the settings."""
     limits = limits_of(directory, max_size, max_entries, max_age)
     if not _can_remove(directory, dry_run=dry_run):
-        return Removed(0, 0)
+        return Removed()
     chosen = _choose(directory, selection)
-    removed = Removed(0, 0)
+    removed = Removed()
     for victims in _victims(chosen, limits):
-        removed = _plus(
-            removed, _remove(directory, victims, "evicted", len(victims), dry_run=dry_run, progress=progress)
-        )
+        more = remove(directory, victims, EVICTED, len(victims), dry_run=dry_run, progress=progress)
+        removed = Removed(removed.entries + more.entries, removed.bytes + more.bytes, removed.seconds + more.seconds)
     if not dry_run:
-        directory.ledger.count(
-            "", evicted=removed.entries, evicted_bytes=removed.bytes, evicted_ns=int(removed.seconds * 1e9)
-        )
         sweep(directory)
     return removed
 
@@ -92,10 +85,6 @@ def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
         size = None if size is None else max(size - room, 0)
         entries = None if entries is None else max(entries - kept, 0)
         yield victims
-
-
-def _plus(removed: Removed, more: Removed) -> Removed:
-    return Removed(removed.entries + more.entries, removed.bytes + more.bytes, removed.seconds + more.seconds)
 
 
 def limits_of(directory: Directory, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
@@ -130,13 +119,13 @@ def clear(
     were not used for so long, with `larger_than` those that take more room.
     """
     if not _can_remove(directory, dry_run=dry_run):
-        return Removed(0, 0)
+        return Removed()
     chosen = _choose(directory, selection, superseded=superseded, unused_for=unused_for, larger_than=larger_than)
     if chosen.is_whole and not dry_run:
         _fence(chosen, selection)
     refusals: list[OSError] = []
     files = chosen.files(refusals=refusals)
-    removed = _remove(directory, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
+    removed = remove(directory, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
     if not dry_run:
         for path in list(registry.paths(directory.store.functions)):
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
@@ -266,23 +255,6 @@ def _can_remove(directory: Directory, *, dry_run: bool) -> bool:
     return True
 
 
-def _remove(
-    directory: Directory,
-    victims: Iterable[StoredFile],
-    cause: str,
-    total: int,
-    *,
-    dry_run: bool,
-    progress: Progress | None = None,
-) -> Removed:
-    if not dry_run:
-        return remove(directory.store, victims, cause, total, attempt(directory.keys.look)[0], progress)
-    removed = Removed(0, 0)
-    for item in victims:
-        removed = _plus(removed, Removed(1, item.size, item.cost_ns / 1e9))
-    return removed
-
-
 @in_a_sentence
 def verify(
     directory: Directory, *, repair: bool = False, dry_run: bool = False, progress: Progress | None = None
@@ -299,16 +271,14 @@ def verify(
         miss = _check(directory, item)
         if miss is not None:
             problems.append(Problem(item.path, item.key, miss.reason, miss.detail))
-            damaged += [item] if is_beyond_use(miss) else []
+            damaged += [item] if isinstance(miss, DamagedEntry) else []
         checked += 1
         size += item.size
         if progress is not None:
             progress(checked, max(total, checked))
     # Minutes may have passed: what a call has healed meanwhile stays.
-    beyond = (item for item in damaged if (again := _check(directory, item)) is not None and is_beyond_use(again))
-    removed = (
-        _remove(directory, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed(0, 0)
-    )
+    beyond = (item for item in damaged if isinstance(_check(directory, item), DamagedEntry))
+    removed = remove(directory, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed()
     leftovers = sweep(directory) if repair and not dry_run else 0
     return Verified(checked, size, tuple(problems), leftovers, removed)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pcache.entry import format as entry_format
 from pcache.entry.compression import compress_buffer, compress_stream
-from pcache.entry.format import Facts, size_of
-from pcache.entry.inspector import inspect_file
-from pcache.entry.reader import open_entry
-from pcache.errors import EntryError, Miss
+from pcache.entry.format import Facts, length_of
+from pcache.entry.inspector import open_checked
+from pcache.entry.reader import read_buffer
+from pcache.errors import Miss
 from pcache.maintenance.records import Recompressed
 from pcache.storage.claim import DURABLE
 from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
@@ -21,15 +20,14 @@ from pcache.system.interrupts import pass_on
 from pcache.system.locks import Lock, locking
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
+    from pcache.eviction.deletion import Progress
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim import Claim
     from pcache.storage.drafts import PrivateClaim
     from pcache.storage.local import Store
     from pcache.storage.shards import StoredFile
-
-    Progress = Callable[[int, int], object]  # called with how many are done, and of how many
 
 _WORTH = 0.95  # of the room on disk: what would take more than that is left as it is
 
@@ -71,24 +69,19 @@ def recompress(
 
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
-    inspect_file(item.path, keyring, stream=False)  # before memory is taken for all of a file that may be anybody's
-    fd, status = open_entry(item.path, any_owner=keyring.any_owner)
-    try:
-        with io.FileIO(fd, closefd=False) as file:
-            data = file.readall()
-    finally:
-        os.closerange(fd, fd + 1)
-    try:
-        header, _, stream, buffers = entry_format.decode(data, keyring)
-    except EntryError as error:
-        raise Miss(error.reason, detail=error.detail) from error
-    if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
-        return None
-    facts = Facts(header.key, header.function_id, header.created_ns, header.expires_ns, header.cost_ns, header.flags)
-    packed = [compress_buffer(memoryview(buffer), setting) for buffer in buffers]
-    meta = data[entry_format.META_AT : entry_format.META_AT + header.meta_length]
-    pieces = entry_format.encode(facts, meta, compress_stream(stream, setting), packed, keyring)
-    length = size_of(pieces)
+    with open_checked(item.path, keyring) as entry:
+        header, head, status = entry.header, entry.head, entry.status
+        if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
+            return None
+        entry.check_paddings()
+        facts = Facts(
+            header.key, header.function_id, header.created_ns, header.expires_ns, header.cost_ns, header.flags
+        )
+        meta = bytes(head[entry_format.META_AT : entry_format.META_AT + header.meta_length])
+        stream = compress_stream(entry_format.stream_of(head, header), setting)
+        packed = [compress_buffer(memoryview(read_buffer(entry.fd, row)), setting) for row in entry.rows]
+    pieces = entry_format.encode(facts, meta, stream, packed, keyring)
+    length = length_of(pieces)
     shrinks = on_disk(length) <= item.size * _WORTH
     if not shrinks and (setting != "none" or length == item.length):
         return item.length

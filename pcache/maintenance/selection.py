@@ -7,7 +7,7 @@ import itertools
 from typing import TYPE_CHECKING, Protocol
 
 from pcache.entry.inspector import inspect_file
-from pcache.errors import ConfigError, Miss
+from pcache.errors import ConfigError, DamagedEntry, Miss
 from pcache.versions import registry
 
 if TYPE_CHECKING:
@@ -112,5 +112,5 @@ def inspect_entry(directory: Directory, item: StoredFile, *, buffers: bool = Fal
         raise Miss("foreign", detail="there is no signing key here")
     inspection = inspect_file(item.path, keyring, buffers=buffers, stream=stream)
     if inspection.header.key.hex() != item.key or inspection.header.function_id.hex() != item.function_id:
-        raise Miss("damaged", detail="it is the entry of another key")
+        raise DamagedEntry("it is the entry of another key")
     return inspection

@@ -13,8 +13,12 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pcache.entry.reader import Address
+from pcache.eviction.deletion import free, record
 from pcache.runtime.singleflight import flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
+from pcache.storage.directory import Directory
+from pcache.storage.shards import StoredFile
 from pcache.system.interrupts import pass_on
 
 if TYPE_CHECKING:
@@ -24,10 +28,22 @@ if TYPE_CHECKING:
     from pcache.system.directories import OpenFolder
 
 
-def invalidate(store: Store, path: str) -> bool:
-    """Remove one entry, and have none stored that was begun before this returns; return whether there was one."""
-    forbid(store, path)
-    return store.delete(path)
+def invalidate(directory: Directory, addresses: Iterable[Address]) -> bool:
+    """Remove entries, and have none stored that was begun before this returns; return whether there was any.
+
+    Raises `OSError` for what is there and cannot be removed.
+    """
+    gone: list[StoredFile] = []
+    refusals: list[OSError] = []
+    for address in addresses:
+        forbid(directory.store, address.path)
+        found = directory.store.entry(address.function_id.hex(), address.key.hex())
+        gone += directory.store.delete_entries([found], refusals) if found is not None else []
+    record(directory, gone, "invalidated")
+    free(directory, gone)
+    if refusals:
+        raise refusals[0]
+    return bool(gone)
 
 
 def forbid(store: Store, path: str) -> None:

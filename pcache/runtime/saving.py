@@ -11,9 +11,9 @@ import os
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from pcache.entry.format import size_of
-from pcache.entry.reader import is_beyond_use
+from pcache.entry.format import length_of
 from pcache.errors import (
+    DamagedEntry,
     DirectoryError,
     Miss,
     SigningKeyError,
@@ -142,7 +142,7 @@ class Storing:
             return False
         keyring = self._keys.ensure()
         pieces, mtime_ns = pack(payload, result, job, created_ns, cost_ns, self._settings.compression, keyring)
-        length = size_of(pieces)
+        length = length_of(pieces)
         if reason := self.room.refusal(length, job.name):
             self._too_large(job, reason)
             return False
@@ -152,7 +152,7 @@ class Storing:
             published = claim.publish(
                 pieces,
                 durable=cost_ns >= DURABLE,
-                replaces_nothing=is_beyond_use(miss) or miss.reason in ("expired", "unloadable"),
+                replaces_nothing=isinstance(miss, DamagedEntry) or miss.reason in ("expired", "unloadable"),
                 mtime_ns=mtime_ns,
             )
         except OSError as refusal:

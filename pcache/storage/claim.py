@@ -18,7 +18,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pcache.entry.format import size_of
+from pcache.entry.format import length_of
 from pcache.signing.keyring import make_keyring
 from pcache.storage.claim_owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
 from pcache.storage.drafts import (
@@ -120,7 +120,7 @@ class Claim(Lock):
         if self.closed:
             return 0
         over = not replaces_nothing
-        if size_of(pieces) <= AT_ONCE:
+        if length_of(pieces) <= AT_ONCE:
             try:
                 return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
             except TakenAway:

@@ -48,7 +48,8 @@ class Directory:
         return Directory, (self.arguments, self.keys.wanted())
 
     def __repr__(self) -> str:
-        return f"Directory({self.location!r})"
+        # Also while it is made: a traceback with the values of variables shows it when a setting is refused.
+        return f"Directory({self.location!r})" if hasattr(self, "settings") else "Directory()"
 
 
 def absolute(location: str) -> str:

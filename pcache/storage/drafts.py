@@ -12,7 +12,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pcache.entry.format import size_of
+from pcache.entry.format import length_of
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.system.interrupts import pass_on, stands
 from pcache.system.locks import Opened, identity_at, locking
@@ -107,7 +107,7 @@ class Draft(Opened):
 
 def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
     """Write all, then set the times of access and change; return the number of bytes. Raises `OSError`."""
-    fd, total, times = file.number, size_of(pieces), (mtime_ns, mtime_ns)
+    fd, total, times = file.number, length_of(pieces), (mtime_ns, mtime_ns)
     done = 0
     if total <= AT_ONCE:
         pieces = (data := b"".join(pieces),)

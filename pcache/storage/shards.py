@@ -156,6 +156,16 @@ class Shards:
         for shard in self.shards() if shards is None else shards:
             yield from self._of_shard(shard, entries_in, refusals)
 
+    def entry(self, function_id: str, key: str) -> StoredFile | None:
+        """One entry by its name, None where there is none; raises `OSError`."""
+        path = f"{self.entries}/{key[:2]}/{function_id}-{key}"
+        try:
+            status = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        length, stamped = status.st_size, mtime.unpack(status.st_mtime_ns)
+        return StoredFile(function_id, key, on_disk(length), length, path, *stamped)
+
     def count(self) -> int:
         """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
         return sum(len(self.names_in(shard)) for shard in self.shards())

@@ -76,8 +76,8 @@ class Listed(NamedTuple):
 def mutants(module: str, source: str, only: str = "") -> list[Mutant]:
     """All mutants of a module, each once, or those that have a text in their place or lines."""
     tree = ast.parse(source)
-    found: dict[str, Mutant] = {ast.unparse(tree): Mutant(module, "", "", source)}
-    for where, statement, holder, field, index, new in _edits(tree, module):
+    found: dict[str, Mutant] = {ast.unparse(tree): Mutant(f"{module}:", "", "", source)}
+    for where, statement, holder, field, index, new in _edits(tree, f"{module}:"):
         place = getattr(holder, field)
         old = place if index is None else place[index]
         before = _line(statement)
@@ -126,7 +126,8 @@ def _edits(node: ast.AST, where: str, statement: ast.AST | None = None) -> Itera
     for field, index, child in _children(node):
         if _is_untouched(node, field, child):
             continue
-        inside = f"{where}.{child.name}" if isinstance(child, (ast.FunctionDef, ast.ClassDef)) else where
+        named = isinstance(child, (ast.FunctionDef, ast.ClassDef))
+        inside = f"{where}.{child.name}".replace(":.", ":") if named else where
         line = child if isinstance(child, (ast.stmt, ast.excepthandler)) else statement
         for new in _replacements(node, field, child):
             yield inside, line or child, node, field, index, new

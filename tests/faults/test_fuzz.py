@@ -29,7 +29,6 @@ from pcache.config import settings as config
 from pcache.entry.format import HEADER, HEADER_AT, META_AT, TABLE_ROW, Header, decode
 from pcache.entry.inspector import inspect_file
 from pcache.entry.reader import Address, read_value
-from pcache.errors import EntryError
 from pcache.signing import seal
 from pcache.storage import claim_owner as owners
 from pcache.storage import local
@@ -189,8 +188,6 @@ def read_all_ways(path: str) -> str:
             outcomes.append("read")
         except Miss as miss:
             outcomes.append(miss.reason)
-        except EntryError as error:
-            outcomes.append(error.reason)
     return "/".join(outcomes)
 
 

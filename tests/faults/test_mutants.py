@@ -35,7 +35,7 @@ def test_whoever_takes_a_check_out_breaks_a_test(evidence: Callable[[str, str, i
 def test_every_kind_of_edit() -> None:
     """The generator makes the edits that it says it makes, each of which can be compiled, and no other."""
     source = "def f(a):\n '''Text.'''\n if a < 1 and not a:\n  raise ValueError('a text of words')\n return [a]"
-    found = {after for where, _, after, text in mutants("module", source) if where == "module.f" and ast.parse(text)}
+    found = {after for where, _, after, text in mutants("module", source) if where == "module:f" and ast.parse(text)}
     assert found == {
         *("if True", "if False", "if a < 1 or not a", "if a < 1", "if not a", "if a <= 1 and (not a)"),
         *("if a >= 1 and (not a)", "if a < 2 and (not a)", "if a < 0 and (not a)", "if a < 1 and a"),
@@ -47,12 +47,12 @@ def test_the_list_of_survivors_has_reasons() -> None:
     """What no test notices is listed once, with a reason, and is an edit of the source as it is."""
     edits = read_edits(LEFT)
     assert len({edit[:3] for edit in edits}) == len(edits)
-    modules = {edit.where.partition(".")[0] for edit in edits}
-    sources = {name: (ROOT / "pcache" / f"{name}.py").read_text() for name in modules}
+    modules = {edit.where.partition(":")[0] for edit in edits}
+    sources = {name: (ROOT / "pcache" / f"{name.replace('.', '/')}.py").read_text() for name in modules}
     unknown = [
         edit
         for edit in edits
-        if not mutants(edit.where.partition(".")[0], sources[edit.where.partition(".")[0]], "\n".join(edit[:3]))
+        if not mutants(edit.where.partition(":")[0], sources[edit.where.partition(":")[0]], "\n".join(edit[:3]))
     ]
     assert unknown == []
     assert [edit for edit in edits if len(edit.note) < 10] == []

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from pcache.entry import format as entry
+from pcache.errors import Miss
 from pcache.signing.keyring import key_to_text, make_keyring, write_key_file
 from tests.faults.hunting import rounds
 from tests.processes import ROOT, entry_bytes
@@ -233,7 +234,7 @@ def unpacked(data: bytes, key: bytes) -> Iterator[bytes]:
     try:
         _, meta, stream, buffers = entry.decode(data, make_keyring([key]))
         yield from (repr(meta).encode(), bytes(stream), *map(bytes, buffers))
-    except entry.EntryError:
+    except Miss:
         pass  # no entry
     texts = [base64.b64decode(run + b"===") for run in re.findall(rb"[A-Za-z0-9+/]{200,}", data)]
     for packed in (data, *texts):

@@ -168,7 +168,7 @@ PLANTED = """
 from pathlib import Path
 from pcache.signing.keyring import make_keyring
 from tests.processes import Canary, entry_bytes
-from pcache.entry import format as entry_format
+from pcache.entry import format as entry
 rounds, chance = int(sys.argv[3]), random.Random(int(sys.argv[4]))
 CANARY, OTHERS = Path(sys.argv[2], "log.canary"), make_keyring([b"o" * 32])
 def plant(path, key, function_id, way):

@@ -127,7 +127,7 @@ def test_an_entry_that_was_healed_meanwhile_stays(tmp_path: Path) -> None:
         if done == total and done == 29:  # all of them were looked at
             assert patient.function(*patient.call) == patient.expected
 
-    found = cleanup.verify(patient.cache, repair=True, progress=heal)
+    found = cleanup.verify(patient.cache.directory, repair=True, progress=heal)
     assert len(found.problems) == 2
     assert found.removed.entries == 1
     assert patient.is_healthy()
@@ -267,4 +267,4 @@ def test_it_inspects_without_unpickling(tmp_path: Path) -> None:
     """What verify looks at is what inspection gives: bytes, of which nothing was loaded."""
     patient = Patient(tmp_path, "an object")
     (item,) = patient.cache.flow.store.scan()
-    assert b"Point" in inspect_entry(patient.cache, item, buffers=True).stream
+    assert b"Point" in inspect_entry(patient.cache.directory, item, buffers=True).stream

@@ -21,7 +21,7 @@ import pyarrow.parquet
 import pytest
 
 from pcache import Cache, UnhashableArgument
-from pcache.keys import file
+from pcache.system import file_content
 from tests.key_values import key_of
 from tests.running import run, write
 
@@ -170,10 +170,10 @@ def test_a_file_that_changes_while_a_result_is_computed(tmp_path: Path) -> None:
 
 def test_large_files_are_glanced_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By path, inode, size and times, once they have settled; before that they are like no other."""
-    monkeypatch.setattr(file, "_WHOLE", 3)
+    monkeypatch.setattr(file_content, "_WHOLE", 3)
     opened = pyarrow.dataset.dataset(parquet(tmp_path, 1))
     assert key_of(opened) != key_of(opened)
-    monkeypatch.setattr(file, "_SETTLED_NS", -(10**10))
+    monkeypatch.setattr(file_content, "_SETTLED_NS", -(10**10))
     before = key_of(opened)
     assert key_of(opened) == before
     parquet(tmp_path, 1)
