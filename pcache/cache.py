@@ -18,7 +18,7 @@ from pcache.runtime.flow import Flow
 from pcache.signing.key_source import Wanted
 from pcache.signing.keyring import hidden
 from pcache.storage.directory import Directory, absolute
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions.version import label_of, name_of
 
 if TYPE_CHECKING:
@@ -296,7 +296,7 @@ def default_cache() -> Cache:
     try:
         where: object = os.getcwd()
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         where = None
     state = (environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
     if state not in _default:

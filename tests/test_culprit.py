@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pcache.objects.culprit import Culprit, find_culprit
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from tests.key_values import Frozen, FrozenTags, Node, Pair, Record, Slotted, Tags, with_captured
 
 LOCK = threading.Lock()
@@ -21,7 +21,7 @@ LOCK = threading.Lock()
 
 def found_in(value: object) -> Culprit:
     """What `find_culprit` says of a value that cannot be pickled."""
-    _, error = attempt(pickle.dumps, value)
+    _, error = try_call(pickle.dumps, value)
     assert error is not None
     return find_culprit(value, "config", pickle.dumps, error)
 
@@ -207,12 +207,12 @@ def test_long_messages_are_cut() -> None:
 
 def test_attempt_returns_what_happened() -> None:
     """A result with no error, or an error with no result; what is no Exception passes."""
-    assert attempt(len, "abc") == (3, None)
-    result, error = attempt(len, 3)
+    assert try_call(len, "abc") == (3, None)
+    result, error = try_call(len, 3)
     assert result is None
     assert isinstance(error, TypeError)
     with pytest.raises(KeyboardInterrupt):
-        attempt(_interrupt)
+        try_call(_interrupt)
 
 
 def _interrupt() -> None:

@@ -21,7 +21,7 @@ import pytest
 from pcache.errors import DirectoryError, StoreWarning
 from pcache.runtime.boundary import passes
 from pcache.system import notices
-from pcache.system.interrupts import is_interrupt, pass_on, stands, uninterrupted
+from pcache.system.interrupts import is_interrupt, raise_if_interrupt, stands, uninterrupted
 
 
 @pytest.fixture(autouse=True)
@@ -148,12 +148,12 @@ def test_errors_of_the_operating_system_stay() -> None:
     error = caught(lambda: signal.raise_signal(signal.SIGALRM))
     for other in (error, TimeoutError("no answer")):
         with pytest.raises(TimeoutError):
-            pass_on(other)
+            raise_if_interrupt(other)
     assert passes(error, "f")
     with pytest.warns(StoreWarning, match="goes on without the cache"):
         assert not passes(TimeoutError("no answer"), "f")
-    pass_on(OSError(errno.ENOSPC, "full"))
-    pass_on(DirectoryError("refused", path="", reason=""))
+    raise_if_interrupt(OSError(errno.ENOSPC, "full"))
+    raise_if_interrupt(DirectoryError("refused", path="", reason=""))
 
 
 def test_what_was_taken_is_not_lost() -> None:

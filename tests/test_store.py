@@ -365,7 +365,7 @@ def test_on_a_network_no_claim_excludes_another(tmp_path: Path, monkeypatch: pyt
         path = store.path("f" * 16, "a" * 40)
         assert store.network is network
         listed.clear()
-        store.relook(path)
+        store.refresh_listing(path)
         assert listed == [os.path.dirname(path)] * network
         claims = [claim for claim in (store.claim(path, OWNER), store.claim(path, OWNER)) if claim is not None]
         assert len(claims) == held
@@ -679,7 +679,7 @@ def test_a_timeout_is_no_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
     acts: dict[str, object] = {
         "lstat": lambda: Store(cache.location),
         "utime": lambda: cached.get(1),
-        "listdir": lambda: store.relook(path),
+        "listdir": lambda: store.refresh_listing(path),
         "stat": store.sweep,
         "open": lambda: is_ours(cache.location),
     }

@@ -18,7 +18,7 @@ from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.maintenance.selection import selected_ids
 from pcache.method import CachedMethod
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from pcache.system.path_safety import weakness
 from pcache.versions import registry
 
@@ -45,7 +45,7 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
             full_name, "it cannot be imported by name; call explain() or adopt() of the function where it is"
         )
     with redirect_stdout(sys.stderr):
-        module, error = attempt(_import, module_name, latest)
+        module, error = try_call(_import, module_name, latest)
     if isinstance(error, ConfigError):
         raise error
     if error is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.config.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 from pcache.errors import ConfigError
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.notices import log
 from pcache.system.userdirs import user_folder
 
@@ -219,7 +219,7 @@ def _nearest_project_file() -> str | None:
     try:
         folder = os.getcwd()
     except OSError as error:
-        pass_on(error)  # else the current directory was removed, or may not be searched
+        raise_if_interrupt(error)  # else the current directory was removed, or may not be searched
         return None
     while not os.path.isfile(path := os.path.join(folder, "pyproject.toml")):
         folder, below = os.path.dirname(folder), folder
@@ -244,7 +244,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         doubt, text = str(error.strerror), mark
     if mark not in text:
         return b""
@@ -290,7 +290,7 @@ def _is_below_a_file(path: str) -> bool:
     except NotADirectoryError:
         return True
     except OSError as error:
-        pass_on(error)  # else mostly not there yet
+        raise_if_interrupt(error)  # else mostly not there yet
     return False
 
 
@@ -298,5 +298,5 @@ def _absolute(path: str, folder: str) -> str:
     try:
         return os.path.abspath(os.path.join(folder, path))
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         raise unusable(path, "an absolute path, as the current directory is gone") from None

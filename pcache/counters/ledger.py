@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pcache.counters.line_format import HOUR, Amounts, Totals, add, by_day, lines_of, totals_of
 from pcache.layout import ledger_folder, locks_folder
 from pcache.signing import seal
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import NO_FILE, is_plain_or_none, read_plain, write_all
 
@@ -70,7 +70,7 @@ def _identities(folder: str) -> list[tuple[int, int]]:
         try:
             status = os.stat(os.path.join(folder, name))
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             found.append((0, 0))
         else:  # what is appended changes the time
             found.append((status.st_ino, status.st_ctime_ns if name == "totals" else 0))
@@ -210,7 +210,7 @@ def _content(folder: str, name: str, limit: int, *, strictly: bool = False, beli
     try:
         return read_plain(os.path.join(folder, name), limit, believe=believe)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         if strictly and error.errno not in NO_FILE:
             raise
         return b""

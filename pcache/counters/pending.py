@@ -19,7 +19,7 @@ from pcache.counters.tally import Tally
 from pcache.layout import ledger_folder
 from pcache.signing import seal
 from pcache.system.exit import Unfinished
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Ledger(Unfinished):
             try:
                 size = self._append_all(keyring)
             except OSError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
                 return False  # a full or read-only disk; or the directory was removed, and will be made anew
             finally:
                 self._appending = False
@@ -105,7 +105,7 @@ class Ledger(Unfinished):
             try:
                 merge(self._folder, keyring, access=self._access)
             except OSError as error:
-                pass_on(error)  # else nothing is lost: whoever appends next tries again
+                raise_if_interrupt(error)  # else nothing is lost: whoever appends next tries again
         return True
 
     def _append_all(self, keyring: Keyring) -> int:

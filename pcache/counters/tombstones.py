@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.layout import tombstones_path
 from pcache.signing import seal
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import read_plain, write_all
 
@@ -46,7 +46,7 @@ def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, a
     try:
         folder = access.enter_or_make(root, os.path.dirname(path))
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return
     try:
         fd = folder.open(_NAME, os.O_WRONLY | os.O_APPEND)
@@ -58,7 +58,7 @@ def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, a
         if full:
             folder.rename(_NAME, f"{_NAME}.1")
     except OSError as error:
-        pass_on(error)  # else a full or read-only disk: what was removed stays removed
+        raise_if_interrupt(error)  # else a full or read-only disk: what was removed stays removed
     finally:
         os.closerange(folder.fd, folder.fd + 1)
 
@@ -72,7 +72,7 @@ def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Remo
         try:
             data = read_plain(path, 2 * _MAX_SIZE + (1 << 20))
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             continue
         for records in reversed(seal.blocks(_KIND, data, keyring)[0]):
             at = _place_of(name, records)

@@ -11,7 +11,7 @@ from pcache.entry import format as entry_format
 from pcache.entry.main_module import means_the_same
 from pcache.entry.reader import OTHER_MODULE, open_entry, read_head
 from pcache.errors import DamagedEntry, Miss
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -58,7 +58,7 @@ def open_checked(path: str, keyring: Keyring) -> Iterator[CheckedEntry]:
     except MemoryError as error:
         raise DamagedEntry("it claims more memory than there is") from error
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     finally:
         os.closerange(fd, fd + 1)

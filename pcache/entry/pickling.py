@@ -19,7 +19,7 @@ from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.extra_state import author_of, exactly, whole
 from pcache.objects.lookup import bases_of, full_name
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def _tensor(tensor: Any) -> Any:
 # What is asked before objects are pickled that may come back as something else, by the name of their class or a base.
 _LOSSY = {"torch.Tensor": _tensor}
 
-# Called through `attempt` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
+# Called through `try_call` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
 load: Callable[[Any], Any] = pickle.loads
 
 
@@ -148,12 +148,12 @@ def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) 
     if not (isinstance(error, ModuleNotFoundError) and error.name == "__mp_main__") or "__mp_main__" in sys.modules:
         return None, error
     sys.modules["__mp_main__"] = sys.modules["__main__"]
-    return attempt(loader, stream)
+    return try_call(loader, stream)
 
 
 def culprit_of(value: object, error: BaseException) -> Culprit:
     """Which part of a result cannot be pickled; paths start with "result"."""
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         return Culprit("result", type(value).__qualname__, "it is nested too deeply")
-    found, _ = attempt(find_culprit, value, "result", dump, error)  # which asks a value for its parts
+    found, _ = try_call(find_culprit, value, "result", dump, error)  # which asks a value for its parts
     return found or Culprit("result", type(value).__qualname__, first_line(error))

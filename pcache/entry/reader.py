@@ -23,7 +23,7 @@ from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, Miss
 from pcache.objects.culprit import described
-from pcache.system.interrupts import attempt, is_interrupt, pass_on
+from pcache.system.interrupts import is_interrupt, raise_if_interrupt, try_call
 from pcache.system.ownership import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Recent:
         try:
             status = os.lstat(address.path)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return None  # gone: reading it says what there is to say
         if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
             return None
@@ -106,11 +106,11 @@ class Recent:
             loads = address.path
             try:
                 loading[loads] = None
-                value, failure = attempt(load, stream)
+                value, failure = try_call(load, stream)
             finally:
                 loading.pop(loads, None)
         else:
-            value, failure = attempt(load, stream)
+            value, failure = try_call(load, stream)
         if failure is not None:
             return None  # reading it says what there is to say
         return _new(Loaded, (value, header, mtime_ns, None, identity, weight))
@@ -156,7 +156,7 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
     except (FileNotFoundError, NotADirectoryError):
         raise Miss("absent") from None
     except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
-        pass_on(error)
+        raise_if_interrupt(error)
         if error.errno == errno.ELOOP:  # a link, which is no entry whoever opens it
             raise DamagedEntry(f"it cannot be opened: {error.strerror}") from error
         raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
@@ -168,7 +168,7 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
             raise Miss("foreign", detail=f"it belongs to another user (uid {status.st_uid})")
     except OSError as error:
         os.closerange(fd, fd + 1)
-        pass_on(error)
+        raise_if_interrupt(error)
         raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
     except BaseException:
         os.closerange(fd, fd + 1)
@@ -208,7 +208,7 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
             os.closerange(fd, fd + 1)  # unpickling runs other people's code, which may close it, too
         return _load(status, head, header, loader, address)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
     except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
         if is_interrupt(error):
@@ -243,7 +243,7 @@ def _load(status: os.stat_result, head: Any, header: Header, loader: Callable[..
         if header.flags and not means_the_same(header.flags, stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)
         loading[loads] = None
-        value, error = attempt(loader, stream)
+        value, error = try_call(loader, stream)
         if error is not None:
             value, error = load_again(loader, stream, error)
         small = not header.n_buffers and len(stream) <= _RECENT_STREAM
@@ -310,7 +310,7 @@ def _map(fd: int, size: int) -> mmap.mmap | None:
         else:
             mapped = mmap.mmap(fd, size, access=mmap.ACCESS_COPY)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return None  # no maps, descriptors or address space left: the buffers are read instead
     except ValueError:
         return None  # the file was cut since its status was read

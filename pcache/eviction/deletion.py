@@ -14,7 +14,7 @@ from pcache.eviction.usage import Amount
 from pcache.layout import usage_path
 from pcache.storage.directory import Directory
 from pcache.storage.shards import shard_of
-from pcache.system.interrupts import attempt, pass_on
+from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -81,7 +81,7 @@ def remove(
 
 def record(directory: Directory, gone: Sequence[StoredFile], cause: str) -> None:
     """Note which entries were removed, and why; what was evicted is counted as well. Failing to is silent."""
-    keyring = directory.keys.keyring or attempt(directory.keys.look)[0]
+    keyring = directory.keys.keyring or try_call(directory.keys.look)[0]
     names = (item.function_id + item.key for item in gone)
     tombstones.note(directory.location, names, cause, keyring, directory.store.access)
     if cause == EVICTED and gone:
@@ -98,7 +98,7 @@ def free(directory: Directory, gone: Sequence[StoredFile]) -> None:
     try:
         usage.add(path, less, access=directory.store.access)
     except OSError as error:
-        pass_on(error)  # else busy, or a disk that can only be read
+        raise_if_interrupt(error)  # else busy, or a disk that can only be read
 
 
 def total_size(items: Iterable[StoredFile]) -> int:

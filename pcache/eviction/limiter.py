@@ -23,7 +23,7 @@ from pcache.layout import locks_folder
 from pcache.storage.claim_owner import is_leftover
 from pcache.storage.shards import on_disk
 from pcache.system.exit import Unfinished
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.locks import show, take
 from pcache.system.notices import log
 from pcache.text.units import format_size
@@ -170,7 +170,7 @@ class Room(Unfinished):
         try:
             self._evict(scope, total, written, pending)
         except OSError as error:
-            pass_on(error)  # else a disk or a directory that can only be read: what could go is gone
+            raise_if_interrupt(error)  # else a disk or a directory that can only be read: what could go is gone
 
     def _limits_now(self, scope: Scope, total: Amount, written: int) -> Limits:
         """The limits of a scope; on a disk that is nearly full, what was written has to be made up for."""
@@ -188,7 +188,7 @@ class Room(Unfinished):
         try:
             return os.statvfs(self._store.root)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return None
         except AttributeError:  # Windows
             return None
@@ -239,7 +239,7 @@ class Room(Unfinished):
             finally:
                 os.closerange(opened.fd, opened.fd + 1)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return None  # something else is in its place, or it is not ours to open: a little late is no reason to stop
 
     def _look_through(

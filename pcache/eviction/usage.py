@@ -18,7 +18,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.layout import usage_path
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import read_plain
 
@@ -53,7 +53,7 @@ def read(path: str) -> list[Amount] | None:
     try:
         return _decode(read_plain(path, _SIZE))
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return None
 
 
@@ -100,7 +100,7 @@ def add(
         try:
             lock = try_lock(path, wait, access=folder)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             if patient and not is_idle(IDLE, *folder.at(name)):
                 raise
             lock = None
@@ -215,7 +215,7 @@ class Gauge:
                     there[pending[0]] = there[pending[0]].plus(*pending[1])
                 total = add(self._path, added, anew=there, wait=wait, patient=patient, access=self._access)
         except OSError as error:  # a full or read-only disk, or another process that tells: the next time
-            pass_on(error)
+            raise_if_interrupt(error)
             self._refused_since = refused or time.monotonic()
             with self._lock:
                 for shard, amount in added.items():

@@ -42,7 +42,7 @@ from pcache.objects.lookup import (
     members_of,
     module_of,
 )
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +137,7 @@ class Anatomy:
         if cls is MappingProxyType:
             return ["proxy", *gc.get_referents(part)]
         author = author_of(cls)
-        taken, error = attempt(taken_by_pickle, part, author)
+        taken, error = try_call(taken_by_pickle, part, author)
         if error is not None:  # it has no pickle, or is pickled by name
             return [cls, *self._by_looking(part)]
         (make, arguments, state, items, pairs), added = taken
@@ -181,7 +181,7 @@ class Anatomy:
 def holds_addresses(value: object, is_known: Callable[[Any], bool]) -> bool:
     """Whether an object holds the address of one that it consists of: its pickle is another one in each process."""
     anatomy = Anatomy(is_known, lambda _: None)
-    attempt(anatomy.take_apart, value)
+    try_call(anatomy.take_apart, value)
     return anatomy.addresses > 0
 
 

@@ -18,7 +18,7 @@ from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.parts import digest_of
 from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_module
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     import _ast
@@ -92,7 +92,7 @@ def _code_that_makes(namespace: Namespace, name: str) -> CodeType | tuple[Module
         return origin
     import _ast  # late for start-up time
 
-    code, error = attempt(compile, _ast.Module(found, []), file, "exec", 0, True)
+    code, error = try_call(compile, _ast.Module(found, []), file, "exec", 0, True)
     return code if error is None else None
 
 
@@ -109,7 +109,7 @@ def _tree_of(namespace: Namespace) -> tuple[_ast.Module | None, str]:
         return None, file
     key = (file, digest_of(text).hex())
     if key not in _trees:
-        tree, error = attempt(compile, text, file, "exec", _ONLY_THE_TREE, True)
+        tree, error = try_call(compile, text, file, "exec", _ONLY_THE_TREE, True)
         _trees[key] = (tree if error is None else None), file
     return _trees[key]
 
@@ -119,7 +119,7 @@ def _text_of(namespace: Namespace, name: str, file: str) -> bytes | str | None:
     if os.path.isfile(file):
         return _unchanged(file) if file.endswith(".py") else None
     loader = look(namespace.get("__spec__"), "loader")
-    text, error = attempt(lambda: loader.get_source(name))
+    text, error = try_call(lambda: loader.get_source(name))
     return text if error is None and isinstance(text, str) and len(text) <= _LONGEST else None
 
 

@@ -53,7 +53,7 @@ from pcache.objects.lookup import (
 )
 from pcache.objects.user_code import is_user_code
 from pcache.system.file_content import read_or_miss
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ class Values:
             self._walk.watch(value, Encoding(hashed))
         nesting = Nesting(lambda part: self.reference(part, path), straight=straight)
         nesting.found = {known: item for known, item in hashed.items() if known[1] in PLAIN_CONTENTS}
-        chunks, error = attempt(encode, value, nesting)
+        chunks, error = try_call(encode, value, nesting)
         if error is None:
             encoding = b"".join(chunks)
             if (
@@ -321,7 +321,7 @@ class Values:
 
     def state(self, value: Any, path: str) -> object:
         author = author_of(type(value))
-        taken, error = attempt(taken_by_pickle, value, author)
+        taken, error = try_call(taken_by_pickle, value, author)
         if error is not None:  # it cannot be pickled, or says what no pickle can be made of
             if is_of_c(type(value)):
                 return self.taken_apart(value, path)

@@ -12,7 +12,7 @@ from pcache.keys.names import import_name
 from pcache.objects.lookup import content_of, is_a, members_of, module_of, qualname_of
 from pcache.objects.user_code import is_user_code, package_of
 from pcache.system.fork import process_token
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -159,7 +159,7 @@ def registered_with(cls: type) -> list[type]:
     """The classes that an abstract class was told to take for its subclasses; of a package's class, the user's."""
     if "_abc_impl" not in vars(cls):
         return []
-    found, _ = attempt(_get_dump, cls)
+    found, _ = try_call(_get_dump, cls)
     known: list[type] = [one for reference in (found or ((),))[0] if (one := reference()) is not None]
     counted = known if is_user_code(cls) else filter(is_user_code, known)
     return sorted(counted, key=lambda one: (module_of(one), qualname_of(one)))

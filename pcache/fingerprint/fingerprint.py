@@ -24,7 +24,7 @@ from pcache.objects.class_memo import OfCode
 from pcache.objects.culprit import say_where
 from pcache.objects.lookup import MOCKED, content_of, is_a, look
 from pcache.objects.summary import summarize_value
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Fingerprint:
     __slots__ = ("_guards", "_stale", "_unloaded", "digest", "files", "parts", "uncached", "unknown")
 
     def __init__(self, walk: Walk, follow: Callable[[], bytes]) -> None:
-        found, error = attempt(noting, follow)
+        found, error = try_call(noting, follow)
         if error is not None:
             say_where(error, walk.at)
             raise error

@@ -35,7 +35,7 @@ from pcache.objects.lookup import (
     slots_of,
 )
 from pcache.objects.user_code import is_user_code
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -103,9 +103,9 @@ class Encoding:
         nesting = Nesting(_by_identity, straight=True)
         if self._hashed is not None:
             nesting.found, self._hashed = self._hashed, None
-        chunks, error = attempt(encode, value, nesting)
+        chunks, error = try_call(encode, value, nesting)
         if error is not None:
-            chunks, error = attempt(_parts_of, value)
+            chunks, error = try_call(_parts_of, value)
         encoding = b"" if error is not None else b"".join(chunks)
         self.size = len(encoding) + hashed_bytes(nesting.found)
         digest = blake3(encoding).digest(16)
@@ -219,7 +219,7 @@ class Guards:
 
     def rest_holds(self) -> bool:
         """Whether what takes too long for each call holds what it held."""
-        return all(_same(attempt(read, value)[0] or (), held) for read, value, held in self._seldom)
+        return all(_same(try_call(read, value)[0] or (), held) for read, value, held in self._seldom)
 
     def absorb(self) -> bool:
         """Take over what running the code has changed, and return whether that is all that changed.
@@ -231,7 +231,7 @@ class Guards:
         if self.hold() and all(_same(read(value), held) for read, value, held in containers):
             return True
         before = self._names, self._cells, self._classes, self._often, self._seldom
-        taken, error = attempt(self._taken_over)
+        taken, error = try_call(self._taken_over)
         if error is None and taken is not None:
             self._names, self._cells, self._classes, watched = taken
             self._often, self._seldom = _by_cost(watched)

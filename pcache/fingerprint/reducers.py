@@ -17,7 +17,7 @@ from pcache.objects.library_names import Named, instance, named
 from pcache.objects.lookup import MOCKED, attributes_of, content_of, flags_of, is_a, is_mock, look, text, title_of
 from pcache.objects.lookup import member as member_of
 from pcache.objects.user_code import is_user_code, is_user_module, package_of
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from pcache.fingerprint.fingerprint import Fingerprint
@@ -134,7 +134,7 @@ def _reduce_module(module: ModuleType, encoder: Writer) -> object:
         for member in sorted(filter(text, members_now)):
             value = members_now[member]
             if not (member.startswith("__") and member.endswith("__")):
-                digest, error = attempt(encoder.nested, value)
+                digest, error = try_call(encoder.nested, value)
                 if isinstance(error, (RecursionError, Uncached)):
                     raise error
                 # What has no key, such as a lock, counts by its class and by the source that made it.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import digest_of
 from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from pcache.fingerprint.findings import Findings
@@ -66,9 +66,9 @@ def _subclasses(cls: type) -> tuple[type, ...]:
 
 def _read(found: Any, attribute: str) -> Any:
     if not is_a(found, type):
-        return attempt(getattr, found, attribute, None)[0]  # of a function
+        return try_call(getattr, found, attribute, None)[0]  # of a function
     if attribute == "__annotations__":
-        return attempt(_ANNOTATIONS, found)[0]
+        return try_call(_ANNOTATIONS, found)[0]
     return members_of(found).get(attribute)  # and not that of a base class
 
 

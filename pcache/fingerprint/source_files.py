@@ -9,7 +9,7 @@ from pcache.fingerprint.bytecode import facts_of
 from pcache.objects.lookup import attributes_of, look, text, title_of
 from pcache.objects.user_code import is_user_file
 from pcache.system.file_content import Reading, read, unknown
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,11 +87,11 @@ def _file_of(name: str) -> str:
     from importlib.util import find_spec
 
     root, *steps = name.split(".")
-    spec, _ = attempt(find_spec, root)
+    spec, _ = try_call(find_spec, root)
     for step in steps:
         if spec is None or spec.submodule_search_locations is None:
             return ""
-        spec, _ = attempt(PathFinder.find_spec, f"{spec.name}.{step}", spec.submodule_search_locations)
+        spec, _ = try_call(PathFinder.find_spec, f"{spec.name}.{step}", spec.submodule_search_locations)
     path = text(look(spec, "origin"))
     return path if is_user_file(path) and os.path.isfile(path) else ""
 
@@ -111,7 +111,7 @@ def _read(name: str, path: str) -> tuple[Source, list[str]]:
 def _code_of(name: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
     if (name, content) not in _known:
         with open(path, "rb") as file:
-            code, error = attempt(compile, file.read(), path, "exec")
+            code, error = try_call(compile, file.read(), path, "exec")
         if error is not None:
             return content, []
         facts = facts_of(code)

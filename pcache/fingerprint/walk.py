@@ -40,7 +40,7 @@ from pcache.objects.lookup import (
 from pcache.objects.summary import summarize_unnamed, summarize_value
 from pcache.objects.user_code import is_user_code, is_user_module
 from pcache.system.file_content import read_or_miss
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,7 +120,7 @@ class Walk(Findings):
             return
         kind = "name" if is_a(value, BY_REFERENCE) else "constant"
         shown = shown_name(token) if kind == "name" else ""
-        shown = shown or attempt(summarize_value, value)[0] or ""
+        shown = shown or try_call(summarize_value, value)[0] or ""
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
 
     def note_module(self, module: ModuleType, path: str) -> None:
@@ -204,7 +204,7 @@ class Walk(Findings):
                 self.note(value, f"{path}.{name}")
         in_c = state_in_c(cls)
         if in_c:  # what its fields are is said by annotations alone
-            in_c["__annotations__"] = attempt(getattr, cls, "__annotations__", None)[0]
+            in_c["__annotations__"] = try_call(getattr, cls, "__annotations__", None)[0]
         for name, value in in_c.items():
             held.append(name)
             self.note(value, f"{path}.{name}")

@@ -33,7 +33,7 @@ from pcache.insight.records import (
 from pcache.maintenance.selection import inspect_entry, listing, names_of, select, selected_ids
 from pcache.objects.summary import arguments_of
 from pcache.storage.claim_owner import owner_of
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 from pcache.versions.differences import of_versions
 from pcache.versions.superseded import superseded
@@ -173,7 +173,7 @@ def _free(location: str) -> int:
     try:
         disk = os.statvfs(location)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return 0
     except AttributeError:  # Windows
         return 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.entry import mtime
 from pcache.layout import locks_folder, usage_path
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.locks import is_idle, locking, try_lock
 from pcache.system.ownership import SAFE_FLAGS
 from pcache.system.safefiles import write_all
@@ -143,12 +143,12 @@ def _is_held(path: str) -> bool:
     try:
         fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return False  # there is none, or none for us
     try:
         return not locking()(fd, blocking=False)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return False  # a file system without locks
     finally:
         os.closerange(fd, fd + 1)

@@ -18,7 +18,7 @@ from pcache.errors import ChangedArgumentWarning
 from pcache.keys.encoder import encode, encode_short, nesting_with
 from pcache.keys.nesting import size_of
 from pcache.objects.lookup import is_exactly
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from pcache.system.notices import warn_once
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Watch:
         limit = max(_SMALL, cost_ns // _SHARE)  # hashing takes less than a nanosecond a byte
         for name, value, collected in zip(self._names, values, self._collected, strict=True):
             if digests[name] and _may_change(tuple(value) if collected else value):
-                now, error = attempt(_digest_again, value, large, limit)
+                now, error = try_call(_digest_again, value, large, limit)
                 if error is None and now != digests[name]:
                     self._say(name, value)
         self._took_ns = time.perf_counter_ns() - started

@@ -29,7 +29,7 @@ from pcache.objects.lookup import (
     qualname_of,
 )
 from pcache.objects.summary import summarize_value
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -190,7 +190,7 @@ def _parameters_of_callable(
         function = MethodType(call, function)
     import inspect  # late for start-up time: plain functions do without it
 
-    signature, _ = attempt(lambda: inspect.signature(function, follow_wrapped=False))
+    signature, _ = try_call(lambda: inspect.signature(function, follow_wrapped=False))
     if type(signature) is not inspect.Signature:
         return _ANYTHING
     parameters = [
@@ -297,7 +297,7 @@ def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callab
     """Let a failure of a key function say which one it was."""
 
     def replace(value: Any) -> object:
-        result, error = attempt(function, value)
+        result, error = try_call(function, value)
         if error is not None:
             raise UnhashableArgument(
                 f"{label}: the key function of parameter {name!r} failed: {described(error)}",

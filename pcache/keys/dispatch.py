@@ -32,7 +32,7 @@ from pcache.objects.path_holders import tell_of_files
 from pcache.objects.summary import summarize_value
 from pcache.objects.user_code import is_user_code
 from pcache.system.fork import whole
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -209,7 +209,7 @@ def _is_iterator(cls: type) -> bool:
 
 def _has_hash(cls: type) -> bool:
     """Whether pickle can look a class up in its tables: a metaclass may make that impossible."""
-    return type(cls) is type or attempt(hash, cls)[1] is None
+    return type(cls) is type or try_call(hash, cls)[1] is None
 
 
 class Reduced(tuple[Any, ...]):
@@ -254,7 +254,7 @@ def _without_memos(obj: Any, encoder: Writer) -> object:
 def _first_look(obj: Any, _encoder: Writer) -> object:
     """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
     resolved.keep(type(obj), _shaped(type(obj), None))
-    attempt(tell_of_files, obj)
+    try_call(tell_of_files, obj)
     return NotImplemented
 
 
@@ -319,7 +319,7 @@ def _own_key(obj: Any, encoder: Writer) -> object:
 
 def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Writer, what: str) -> object:
     """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
-    found, error = attempt(noting, function, *args)
+    found, error = try_call(noting, function, *args)
     if error is not None:
         raise TypeError(f"{what} raised {described(error)}") from error
     key, files = found
@@ -345,6 +345,6 @@ def _found(name: str) -> object:
         found: Any = sys.modules.get(".".join(parts[:count]))
         if found is not None:
             for part in parts[count:]:
-                found, _ = attempt(getattr, found, part, None)  # a package may look it up only when asked
+                found, _ = try_call(getattr, found, part, None)  # a package may look it up only when asked
             return found
     return None

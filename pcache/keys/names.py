@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.lookup import look, module_of, qualname_of, qualname_of_class, text
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,7 +59,7 @@ def names_itself(obj: Any) -> bool:
     """
     found: Any = sys.modules.get(text(look(obj, "__module__")))
     for part in qualname_of(obj).split("."):
-        found, _ = attempt(getattr, found, part, None)  # as pickle looks for it
+        found, _ = try_call(getattr, found, part, None)  # as pickle looks for it
     if found is not obj:
         return False
     frame = sys._getframe(2)

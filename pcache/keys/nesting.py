@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pcache.objects.lookup import look, module_of
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,5 +86,5 @@ def size_of(owner: object) -> int | None:
     nbytes = look(owner, "nbytes")
     if type(nbytes) is int:
         return nbytes
-    shape = attempt(getattr, owner, "shape")[0] if module_of(type(owner)).partition(".")[0] in _FRAMES else None
+    shape = try_call(getattr, owner, "shape")[0] if module_of(type(owner)).partition(".")[0] in _FRAMES else None
     return math.prod(shape) * 8 if type(shape) is tuple else None

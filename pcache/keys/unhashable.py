@@ -11,7 +11,7 @@ from pcache.keys.encoder import encode
 from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.lookup import module_of, qualname_of
 from pcache.objects.recursion import has_room
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ def unhashable_call(
     if isinstance(error, RecursionError) and not has_room():
         raise RecursionError("the call is made where there is no room for a key")
     for name, value in zip(names, values, strict=False):
-        _, failure = attempt(encode, value)
+        _, failure = try_call(encode, value)
         if failure is not None:
             return _unhashable(function, name, value, failure)
     return _unhashable(function, "arguments", values, error)
@@ -38,7 +38,7 @@ def _unhashable(function: str, name: str, value: object, error: BaseException) -
     if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
         culprit = Culprit(name, qualname_of(type(value)), "", module_of(type(value)))
     else:
-        found, _ = attempt(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
+        found, _ = try_call(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
         culprit = found or Culprit(name, qualname_of(type(value)), first_line(error))
     why = (
         "it is nested too deeply"

@@ -10,7 +10,7 @@ from pcache.counters import ledger
 from pcache.errors import DirectoryError
 from pcache.signing.keyring import UNFINISHED
 from pcache.system.directories import open_folder
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 
 if TYPE_CHECKING:
@@ -26,12 +26,12 @@ def sweep(directory: Directory) -> int:
             if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
                 directory.store.delete(path)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             continue  # renamed by its writer meanwhile
     try:
         ledger.sweep(directory.location, directory.keys.keyring, _LEFT_BEHIND, directory.store.access)
     except OSError as error:
-        pass_on(error)  # else there is none, or it is for the next time
+        raise_if_interrupt(error)  # else there is none, or it is for the next time
     if directory.keys.path is not None:
         _sweep_key_folder(directory.keys.path)
     return directory.store.sweep(keyring=directory.keys.look())
@@ -53,6 +53,6 @@ def _sweep_key_folder(path: str) -> None:
             if time.time() - folder.status(other).st_mtime > _LEFT_BEHIND:
                 folder.remove(other)
     except OSError as error:
-        pass_on(error)  # else what cannot be removed now stays for the next time
+        raise_if_interrupt(error)  # else what cannot be removed now stays for the next time
     finally:
         os.closerange(folder.fd, folder.fd + 1)

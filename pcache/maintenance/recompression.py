@@ -16,7 +16,7 @@ from pcache.maintenance.records import Recompressed
 from pcache.storage.claim import DURABLE
 from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
 from pcache.storage.shards import on_disk
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.locks import Lock, locking
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def recompress(
         except Miss:
             length = None
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             length = None
         if length is None:
             skipped += 1

@@ -12,7 +12,7 @@ from types import FunctionType
 from typing import Any
 
 from pcache.objects.lookup import is_a
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 _PROTOCOL = 5
 numbers: dict[tuple[str, str], int] = copyreg._extension_registry  # type: ignore[attr-defined]  # pickle reads it, too
@@ -24,7 +24,7 @@ def numbered(obj: Any) -> tuple[str, str] | None:
         name: Any = obj.__qualname__
     else:
         reduce = copyreg.dispatch_table.get(type(obj))
-        name = attempt(obj.__reduce_ex__, _PROTOCOL)[0] if reduce is None else attempt(reduce, obj)[0]
+        name = try_call(obj.__reduce_ex__, _PROTOCOL)[0] if reduce is None else try_call(reduce, obj)[0]
     if not isinstance(name, str):
         return None
     found = (str(pickle.whichmodule(obj, name)), name)  # type: ignore[attr-defined]  # as pickle itself finds it

@@ -1,8 +1,6 @@
-"""Which part of a value defeats pickle.
+"""Find the smallest part of a value that defeats pickle.
 
-Pickle hooks (`__reduce__`, `__getstate__`, `__setstate__`, key functions) are other people's code and may raise
-anything; `attempt` is where such code runs, and holds the package's only broad `except`. `find_culprit` then narrows a
-failure down to the smallest part that still fails. It is slow, and only ever runs after a failure.
+Slow, and only ever done after a failure. What is tried on each part is other people's code, which may raise anything.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from pcache.objects.lookup import (
     qualname_of,
     slots_of,
 )
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,7 +54,7 @@ def described(error: BaseException) -> str:
 def say_where(error: BaseException, place: str) -> None:
     """Note on an exception what was looked at when it was raised: the name of a global, `settings:CLIENT`."""
     if place and where(error) != place:  # some raise one exception again and again
-        attempt(BaseException.add_note, error, _PLACE + place)
+        try_call(BaseException.add_note, error, _PLACE + place)
 
 
 def where(error: BaseException) -> str:
@@ -85,7 +83,7 @@ def find_culprit(
     for path, failing, reason in waiting:  # grows meanwhile
         further = []
         for step, child in () if whole(failing) else _children(failing):
-            _, failure = attempt(operation, child)
+            _, failure = try_call(operation, child)
             if failure is not None:
                 further.append((path + step, child, failure))
         if not further:
@@ -99,7 +97,7 @@ def find_culprit(
 
 def first_line(error: BaseException) -> str:
     """What an exception says, at most 200 characters of it."""
-    said, _ = attempt(str, error)
+    said, _ = try_call(str, error)
     text = str.partition(said, "\n")[0] if isinstance(said, str) else ""
     return text if len(text) <= 200 else text[:200] + "..."  # noqa: PLR2004 - a line of a message
 
@@ -110,7 +108,7 @@ def _children(value: Any) -> Iterator[tuple[str, object]]:
         return
     if type(value) is FunctionType:
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
-            yield f" captured {name}", attempt(getattr, cell, "cell_contents")[0]
+            yield f" captured {name}", try_call(getattr, cell, "cell_contents")[0]
         return
     # Read as the base does it: a subclass may have methods of its own that bear these names.
     if is_a(value, dict):

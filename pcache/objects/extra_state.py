@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache.objects.class_memo import ByClass
 from pcache.objects.lookup import attributes_of, bases_of, look, member, members_of, module_of, qualname_of, slots_of
 from pcache.objects.user_code import is_user_code
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -308,7 +308,7 @@ def is_in_table(cls: type) -> bool:
     """Whether `copyreg` was told how objects of a class are pickled; its metaclass may allow no looking up."""
     if type(cls) is type:
         return cls in copyreg.dispatch_table
-    return attempt(copyreg.dispatch_table.__contains__, cls)[0] is True
+    return try_call(copyreg.dispatch_table.__contains__, cls)[0] is True
 
 
 def _functions(member: Any) -> Iterator[FunctionType]:

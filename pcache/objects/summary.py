@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pcache.objects.lookup import bases_of, class_name, is_exactly, members_of, module_of, qualname_of
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from pcache.text.printable import printable
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def summarize_value(value: Any) -> str:
     if is_exactly(value, _SIZED):
         return f"{cls.__name__}({len(value)})"
     if _has_shape(cls):
-        shape, _ = attempt(_shape_of, value)
+        shape, _ = try_call(_shape_of, value)
         if shape is not None:
             return _cut(f"{class_name(value)}({shape})", _LINE)
     return _cut((qualname_of(value) if callable(value) else "") or qualname_of(cls), _LINE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from pcache.objects.lookup import attributes_of, module_of, text
 from pcache.system.file_content import content_digest
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 _INSTALLED = ("site-packages", "dist-packages")
 _EXTENSIONS = (".so", ".pyd")
@@ -54,7 +54,7 @@ def _find_out(name: str) -> bool:
         return is_user_file(path)
     if dot:
         return is_user_module(name.rpartition(".")[0])
-    folders, _ = attempt(list, members.get("__path__", ()))  # those of a namespace package are looked up now
+    folders, _ = try_call(list, members.get("__path__", ()))  # those of a namespace package are looked up now
     return not any(_is_installed(folder) for folder in folders or () if type(folder) is str)
 
 

@@ -21,7 +21,7 @@ from pcache.runtime.saving import load_modules
 from pcache.runtime.singleflight import computing
 from pcache.system.file_content import links_to
 from pcache.system.fork import whole
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from pcache.versions import version as versions
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Calls:
         found = versions.find(self._function, self.label, self._options, self.binder)
         if found.fingerprint.uncached:
             raise Uncached(found.fingerprint.uncached)
-        keyring = self._flow.keys.keyring or attempt(self._flow.keys.look)[0]
+        keyring = self._flow.keys.keyring or try_call(self._flow.keys.look)[0]
         adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
         return self._version
@@ -109,7 +109,7 @@ class Calls:
         if version is None or not (version.fingerprint.holds() or self._kept(version.fingerprint)):
             version = self.find_version()
         prefix = version.prefix + self._captured.digest(large, self._kept) if self._captured else version.prefix
-        chunks, error = attempt(encode, values, None, large)
+        chunks, error = try_call(encode, values, None, large)
         if error is not None:
             if type(error) is Uncached:
                 raise error

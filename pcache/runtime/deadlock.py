@@ -30,7 +30,7 @@ from pcache.runtime.singleflight import computing, flights
 from pcache.storage.claim import Claim
 from pcache.storage.claim_owner import read_owner
 from pcache.system.clock import Stopwatch, now
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from typing import Self
@@ -184,7 +184,7 @@ def _note(flight: Flight, path: str, *, over: bool = False) -> None:
             try:
                 flight.claim.amend(flight.awaits)
             except OSError as error:
-                pass_on(error)  # else a full disk: other processes do not see it
+                raise_if_interrupt(error)  # else a full disk: other processes do not see it
 
 
 def _reached(path: str, keyring: Keyring | None) -> set[str]:
@@ -221,7 +221,7 @@ def _ran(pid: int, thread: int, places: tuple[str, ...]) -> int | None:
         sleeps = fields[0] == b"S" and (not places or place == "0" or any(name in place for name in places))
         return int(fields[11]) + int(fields[12]) if sleeps else None
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return None
     except (IndexError, ValueError):
         return None
@@ -234,7 +234,7 @@ def _is_ancestor(pid: int) -> bool:
             with open(f"/proc/{parent}/stat", "rb") as file:
                 parent = int(file.read().rpartition(b")")[2].split()[1])
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return False
         except (IndexError, ValueError):
             return False

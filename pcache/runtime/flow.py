@@ -17,7 +17,7 @@ from pcache.runtime.deadlock import LOOK, PROOF, Wait, give_up
 from pcache.runtime.saving import CannotWrite, Storing
 from pcache.runtime.singleflight import Flight, computing, flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.system.interrupts import TRACEBACK, attempt, pass_on, stands, uninterrupted
+from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, stands, try_call, uninterrupted
 from pcache.system.notices import log, warn_once
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Flow:
         try:
             cost_ns = time.perf_counter_ns() - deep.began_ns
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
-            attempt(job.look_again, cost_ns)
+            try_call(job.look_again, cost_ns)
             self.storing.settle(deep.claim, job, result, cost_ns, miss)
         except RecursionError:
             pass  # it is stored when it is asked for elsewhere
@@ -226,7 +226,7 @@ class Flow:
 
     def _found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
-        self.store.relook(job.address.path)
+        self.store.refresh_listing(job.address.path)
         if not stands(job.address.path):
             return None  # mostly so, and cheaper than a lookup
         try:
@@ -242,7 +242,7 @@ class Flow:
         try:
             return self.store.delete(path + CLAIM_SUFFIX)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return False  # else not ours to remove
 
     def _run_alone(self, job: Job, miss: Miss) -> Any:
@@ -268,7 +268,7 @@ class Flow:
             computing.reset(token)
         cost_ns = time.perf_counter_ns() - started
         self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
-        attempt(job.look_again, cost_ns)
+        try_call(job.look_again, cost_ns)
         return result, cost_ns
 
     def _waited(self, job: Job, loaded: Loaded) -> Any:

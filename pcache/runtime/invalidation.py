@@ -19,7 +19,7 @@ from pcache.runtime.singleflight import flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.storage.directory import Directory
 from pcache.storage.shards import StoredFile
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -65,7 +65,7 @@ def _remove(opened: OpenFolder, name: str) -> None:
     try:
         opened.remove(name)
     except OSError as error:
-        pass_on(error)  # else a folder, which is no claim; or a directory that we may not write to
+        raise_if_interrupt(error)  # else a folder, which is no claim; or a directory that we may not write to
 
 
 def fence(store: Store, is_meant: Callable[[str], bool]) -> None:
@@ -84,4 +84,4 @@ def _forbid(store: Store, paths: Iterable[str]) -> None:
         try:
             store.delete(path)
         except OSError as error:
-            pass_on(error)  # else a folder, which is no claim; or a directory that we may not write to
+            raise_if_interrupt(error)  # else a folder, which is no claim; or a directory that we may not write to

@@ -13,7 +13,7 @@ from pcache.entry.main_module import flags_of
 from pcache.entry.writer import encode_entry
 from pcache.keys.argument_digests import signed
 from pcache.objects.summary import summarize_result
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from pcache.entry.pickling import Payload
@@ -36,7 +36,7 @@ def pack(
         cost_ns=cost_ns,
         flags=flags_of(payload.stream, job.address.home),
     )
-    meta, _ = attempt(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
+    meta, _ = try_call(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
     pieces = encode_entry(payload, facts, meta or b"{}", compression, keyring)
     return pieces, mtime.pack(mtime.Stamp(created_ns, cost_ns, facts.expires_ns))
 

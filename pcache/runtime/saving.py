@@ -24,7 +24,7 @@ from pcache.errors import (
 from pcache.storage.claim import DURABLE
 from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
 from pcache.system.fork import whole
-from pcache.system.interrupts import attempt, pass_on, stands
+from pcache.system.interrupts import raise_if_interrupt, stands, try_call
 from pcache.system.notices import log, warn_once
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class Storing:
         if not job.inputs_hold():
             log("%s: a result is not stored, as a file that it may rest on changed meanwhile", job.name, level="info")
             return False
-        payload, error = attempt(dump, result)
+        payload, error = try_call(dump, result)
         if error is not None:
             self._unpicklable(job, result, error)
             return False
@@ -160,7 +160,7 @@ class Storing:
             return False
         if not published:  # the claim was removed meanwhile, by somebody who clears
             if job.since_ns:  # who refreshed must not find the entry of before, which is not removed yet
-                attempt(self._store.delete, job.address.path)
+                try_call(self._store.delete, job.address.path)
             return False
         self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
@@ -187,7 +187,7 @@ class Storing:
             try:
                 path = registry.write(store.functions, facts, keyring, summaries=job.summaries, access=store.access)
             except OSError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
                 self._say(error, f"the names of functions cannot be stored in {store.functions}", "Results are.")
             else:
                 self._registered[facts.function_id] = path
@@ -238,7 +238,7 @@ class Storing:
         of the program, which had no descriptors left just now.
         """
         if isinstance(error, OSError):
-            pass_on(error)
+            raise_if_interrupt(error)
         if isinstance(error, SigningKeyError):
             self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds one before
             self._say(error, "results are neither stored nor read", _AS_IF.format("a key is looked for"))

@@ -23,7 +23,7 @@ from pcache.signing.keyring import (
     read_key_file,
     write_key_file,
 )
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -136,7 +136,7 @@ class KeySource:
             try:
                 write_key_file(self.path, [new_key()])
             except OSError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
                 problem = f"{self.path}: {error.strerror}"
             # It may be there all the same, made by us or by another process.
             if (keyring := self._read_own()) is not None:

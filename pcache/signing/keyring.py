@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 from blake3 import blake3
 
 from pcache.errors import SigningKeyError
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.ownership import SAFE_FLAGS, our_uid
 from pcache.system.safefiles import write_all
 from pcache.system.userdirs import make_private, user_folder
@@ -158,7 +158,7 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         raise SigningKeyError(
             f"the signing key {path} cannot be read ({error.strerror}); make it readable for you, {WAYS_OUT}",
             source=path,
@@ -209,7 +209,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
             try:
                 os.unlink(temporary)
             except OSError as error:
-                pass_on(error)  # else renamed; or a leftover, which a sweep removes
+                raise_if_interrupt(error)  # else renamed; or a leftover, which a sweep removes
     return True
 
 
@@ -218,7 +218,7 @@ def _give_name(temporary: str, path: str) -> None:
     try:
         os.link(temporary, path)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         if error.errno not in _NO_LINKS:
             raise
         if os.name == "nt":

@@ -31,7 +31,7 @@ from pcache.storage.drafts import (
     unlink_if_there,
     write_into,
 )
-from pcache.system.interrupts import pass_on, stands, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
 from pcache.system.locks import Lock, identity_at, locking
 from pcache.system.ownership import SAFE_FLAGS
 from pcache.system.permissions import PRIVATE
@@ -74,7 +74,7 @@ class Claim(Lock):
             try:
                 os.unlink(self.path)  # a full disk: an empty claim must not stay
             except OSError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
             raise
 
     def drop_unsigned(self) -> None:
@@ -83,7 +83,7 @@ class Claim(Lock):
             if not os.fstat(self.fd).st_size and self.is_in_place():
                 os.unlink(self.path)
         except OSError as error:
-            pass_on(error)  # else a leftover, as in `abandon`
+            raise_if_interrupt(error)  # else a leftover, as in `abandon`
         self.release()
 
     def amend(self, awaits: Sequence[str]) -> None:
@@ -106,7 +106,7 @@ class Claim(Lock):
         try:
             return bool(self._said) and read_plain(self.path, len(self._said)) == self._said
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return False
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
@@ -183,7 +183,8 @@ class Claim(Lock):
             if stood := self.is_in_place():
                 os.unlink(self.path)
         except OSError as error:
-            pass_on(error)  # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
+            # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
+            raise_if_interrupt(error)
         self.release()  # not where an interrupt came before: it can be abandoned again
         return stood
 
@@ -279,4 +280,4 @@ def _remove_drafts(entry_path: str, owner: Record) -> None:
             if other.startswith(f"{name}{CLAIM_SUFFIX}-"):
                 _remove_unheld(f"{folder}/{other}", keyring, None)
     except OSError as error:
-        pass_on(error)  # else a leftover, which a sweep removes
+        raise_if_interrupt(error)  # else a leftover, which a sweep removes

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.safefiles import read_plain
 from pcache.text.printable import printable
 
@@ -103,7 +103,7 @@ def read_owner(entry_path: str, keyring: Keyring | None, suffix: str = CLAIM_SUF
     try:
         data = read_plain(entry_path + suffix, MAX_RECORD)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return None
     return owner_in(data, entry_path, keyring)
 
@@ -161,7 +161,7 @@ def _host() -> str:
         processes = os.readlink("/proc/self/ns/pid")
         times = os.readlink("/proc/self/ns/time") if os.path.lexists("/proc/self/ns/time") else ""  # since Linux 5.6
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return f"{name}/{_HIDDEN}"
     return f"{name}/{boot}/{processes}/{times}"
 
@@ -175,7 +175,7 @@ def _stat_of(pid: int) -> list[bytes] | None:
     except (FileNotFoundError, ProcessLookupError):
         return None  # gone, or another user's where those are hidden (hidepid)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return []
 
 

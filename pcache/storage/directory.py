@@ -11,7 +11,7 @@ from pcache.errors import ConfigError
 from pcache.signing.key_source import Wanted, source_of
 from pcache.signing.keyring import hidden
 from pcache.storage.local import Store
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import Access
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def absolute(location: str) -> str:
     try:
         return os.path.abspath(expanded)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         raise ConfigError(
             f"{location!r} is relative, and the current directory is gone", setting="directory"
         ) from error

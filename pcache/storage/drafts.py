@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.entry.format import length_of
 from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.system.interrupts import pass_on, stands
+from pcache.system.interrupts import raise_if_interrupt, stands
 from pcache.system.locks import Opened, identity_at, locking
 from pcache.system.permissions import PRIVATE
 from pcache.system.safefiles import NO_FILE
@@ -102,7 +102,7 @@ class Draft(Opened):
             if self.identity is not None and self.is_in_place():
                 unlink_if_there(self.path)
         except OSError as error:
-            pass_on(error)  # else a leftover, which a sweep removes
+            raise_if_interrupt(error)  # else a leftover, which a sweep removes
 
 
 def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
@@ -210,7 +210,7 @@ class PrivateClaim:
         try:
             removed = self.is_standing() and unlink_if_there(self.path)
         except OSError as error:
-            pass_on(error)  # else a leftover, which a sweep removes
+            raise_if_interrupt(error)  # else a leftover, which a sweep removes
             removed = False
         self._over = True
         return removed

@@ -26,7 +26,7 @@ from pcache.layout import GENERATION, TAG_FILE, entries_folder, functions_folder
 from pcache.storage import claim as claims
 from pcache.storage.drafts import PrivateClaim
 from pcache.storage.shards import Shards, is_in_place
-from pcache.system.interrupts import pass_on, stands, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
 from pcache.system.locks import is_crowded
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import NO_FILE, read_plain, write_all
@@ -74,7 +74,7 @@ class Store(Shards):
         except OSError as error:
             if isinstance(error, DirectoryError) and error.reason != "unknown":
                 raise
-            pass_on(error)
+            raise_if_interrupt(error)
             # else the system does not say now: whoever reads or writes looks again, and there it is a warning.
 
     def path(self, function_id: str, key: str) -> str:
@@ -115,15 +115,15 @@ class Store(Shards):
                 return  # not the file that was read: what happened to it in between must not pass for our own change
             self._recent.renew(path, loaded.identity, os.lstat(path))
         except OSError as error:
-            pass_on(error)  # else a read-only or vanished file: its recency is lost, the result is not
+            raise_if_interrupt(error)  # else a read-only or vanished file: its recency is lost, the result is not
 
-    def relook(self, path: str) -> None:
+    def refresh_listing(self, path: str) -> None:
         """Have a network file system notice a published entry: listing a directory renews what the client knows."""
         if self.network:
             try:
                 os.listdir(os.path.dirname(path))
             except OSError as error:
-                pass_on(error)  # else the lookup that follows tells
+                raise_if_interrupt(error)  # else the lookup that follows tells
 
     def claim(self, path: str, owner: Record) -> Claim | PrivateClaim | None:
         """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
@@ -145,11 +145,11 @@ class Store(Shards):
             try:
                 return take(path, owner, self.access)
             except FileNotFoundError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
             try:
                 self._make_shard(os.path.dirname(path))
             except FileNotFoundError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
         return take(path, owner, self.access)
 
     def _keep_tag(self) -> None:
@@ -158,7 +158,7 @@ class Store(Shards):
         try:
             keep_tag(self.root, self.access)
         except OSError as error:
-            pass_on(error)  # else a root that is not there yet, or refused: who writes to it will see
+            raise_if_interrupt(error)  # else a root that is not there yet, or refused: who writes to it will see
 
     def _make_shard(self, shard: str) -> None:
         make_root(self.root, self.access)
@@ -179,7 +179,7 @@ def is_ours(root: str) -> bool:
     try:
         return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096, linked=True)  # as in a copy of hard links
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         if error.errno in NO_FILE:
             return False
         raise
@@ -247,7 +247,7 @@ def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
                 return False
         return not names or any(is_in_place(shard, name) for shard, name in names)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return False
 
 
@@ -279,7 +279,7 @@ def make_root(root: str, access: Access = PRIVATE) -> None:
     try:
         _write_once(os.path.join(root, ".gitignore"), b"*\n", access, durable=False)
     except OSError as error:
-        pass_on(error)  # else nothing rests on it
+        raise_if_interrupt(error)  # else nothing rests on it
 
 
 def _write_once(path: str, data: bytes, access: Access, *, durable: bool) -> None:

@@ -22,7 +22,7 @@ from pcache.layout import entries_folder
 from pcache.storage import claim as claims
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.system.directories import OpenFolder, unusable
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.mounts import is_network
 from pcache.system.permissions import PRIVATE, Access
 
@@ -89,7 +89,7 @@ class Shards:
             try:
                 return opened.remove(name)
             except OSError as error:
-                pass_on(error)
+                raise_if_interrupt(error)
                 raise _refusal(path, error) from error
 
         return bool(self.inside(folder, remove))
@@ -104,7 +104,7 @@ class Shards:
                     if opened.remove(item.path[-_ENTRY_LENGTH:]):
                         gone.append(item)
                 except OSError as error:
-                    pass_on(error)
+                    raise_if_interrupt(error)
                     refusals.append(_refusal(item.path, error))
 
         for shard, same in groupby(sorted(items, key=shard_of), shard_of):
@@ -123,7 +123,7 @@ class Shards:
         try:
             return act(opened)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             if isinstance(error, DirectoryError):
                 raise
             raise unusable(folder, error) from error
@@ -204,7 +204,7 @@ class Shards:
                 elif abs(time.time() - opened.status(name).st_mtime) > _PRIVATE_CLAIM_AGE:
                     removed.append(opened.remove(name))
             except OSError as error:
-                pass_on(error)  # else vanished, or not ours to remove: the next sweep will see
+                raise_if_interrupt(error)  # else vanished, or not ours to remove: the next sweep will see
         return removed
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from pcache.errors import DirectoryError, PcacheError
 from pcache.system.clock import Stopwatch
-from pcache.system.interrupts import pass_on, stands, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
 from pcache.system.ownership import SAFE_FLAGS, check_directory, check_status, our_uid
 from pcache.system.safefiles import is_plain, make_way
 
@@ -103,7 +103,7 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
     try:
         fd = uninterrupted(os.open, folder, _FOLDER)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         if error.errno == errno.ENOENT and not stands(folder):
             return None  # quickly: most of the 256 shards of a small cache
         if not _are_there(root, folder, shared=shared) or error.errno == errno.ENOENT:
@@ -130,7 +130,7 @@ def in_a_sentence(act: Callable[P, R]) -> Callable[P, R]:
         try:
             return act(*args, **kwargs)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             if isinstance(error, PcacheError):
                 raise
             raise unusable(str(error.filename or ""), error) from error
@@ -153,7 +153,7 @@ def _check_steps(fd: int, root: str, folder: str, *, shared: bool) -> None:
         if os.path.samestat(status, os.lstat(root)):
             return
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         if isinstance(error, DirectoryError):
             raise
         raise unusable(folder, error) from error
@@ -212,7 +212,7 @@ def make_folder(path: str, below: int | None, *, shared: bool, mode: int | None 
             os.rename(temporary, path, src_dir_fd=below, dst_dir_fd=below)
         except OSError as error:
             os.rmdir(temporary, dir_fd=below)
-            pass_on(error)
+            raise_if_interrupt(error)
             if not _is_there(path, below):
                 raise
             # else another process was faster, and its folder holds something already

@@ -11,7 +11,7 @@ import sys
 import weakref
 from typing import TYPE_CHECKING
 
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Unfinished:
 
     def __del__(self, is_over: Callable[[], bool] = sys.is_finalizing) -> None:
         if self._gathers and not is_over():  # at the end of a process everything was written before
-            attempt(self.let_go)
+            try_call(self.let_go)
 
 
 _unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()
@@ -52,7 +52,7 @@ _arranged: set[int] = set()  # ids of processes
 def _flush() -> None:
     for _ in range(2):  # what evicts at the end counts that in what may have been written before
         for unfinished in list(_unfinished):
-            attempt(unfinished.flush)
+            try_call(unfinished.flush)
 
 
 def _reset() -> None:

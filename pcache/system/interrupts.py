@@ -134,7 +134,7 @@ def _is_of_python(kind: type) -> bool:
     return file.endswith((".py", ".pyc")) if isinstance(file, str) else name in _MAIN
 
 
-def pass_on(error: OSError) -> None:
+def raise_if_interrupt(error: OSError) -> None:
     """Raise again what is not the operating system's: `TimeoutError`, which timeouts raise, is an `OSError` as well.
 
     Whether it goes to the caller is for the guard at the edge to say.
@@ -148,12 +148,12 @@ def stands(path: str) -> bool:
     try:
         os.lstat(path)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return False
     return True
 
 
-def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
+def try_call(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
     """Call other people's code; return its result and None, or None and the exception that it raised."""
     try:
         return function(*args), None

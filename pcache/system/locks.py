@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.system.clock import Stopwatch
 from pcache.system.fork import whole
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.notices import log
 from pcache.system.permissions import PRIVATE, Access
 
@@ -50,7 +50,7 @@ def identity_of(fd: int) -> Identity | None:
     try:
         found: Identity = _identity_in(os.fstat(fd))
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return None
     return found
 
@@ -84,7 +84,7 @@ class Opened(io.FileIO):
         try:
             return _identity_in(os.fstat(self.number)) == self.identity or self._forget()
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return error.errno != errno.EBADF or self._forget()  # closed; else the disk does not answer
 
     def _forget(self) -> bool:
@@ -104,7 +104,7 @@ class Opened(io.FileIO):
         try:
             _close(self) if self.is_ours() else None  # as `use`
         except OSError as error:
-            pass_on(error)  # else it is closed all the same, and what was written is checked when it is read
+            raise_if_interrupt(error)  # else it is closed all the same, and what was written is checked when it is read
 
     # What `with` and collecting call, written in C: `close` of the object, which does nothing once it is forgotten.
     # Python's own finalizer would warn as well.
@@ -217,7 +217,7 @@ def show(lock: Lock) -> None:
     try:
         os.utime(lock.fd)
     except OSError as error:
-        pass_on(error)  # else the file of another user, who shares the directory
+        raise_if_interrupt(error)  # else the file of another user, who shares the directory
 
 
 def is_idle(seconds: float, path: str, below: int | None = None) -> bool:

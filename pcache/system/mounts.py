@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 # As the kernel names those that one machine alone writes to. New network file systems appear all the time, most of them
 # in FUSE, and one that is taken for local has its locks known to one host only. So what is not here counts as one.
@@ -33,7 +33,7 @@ def filesystem_of(path: str, table: str = "/proc/self/mountinfo") -> str:
         with open(table, encoding="utf-8", errors="surrogateescape") as lines:
             mounts = [_mount(line) for line in lines if " - " in line]
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return ""
     real = os.path.realpath(path)
     kind, longest = "", -1

@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Literal
 
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from pcache.text.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def log(message: str, *args: object, level: Literal["debug", "info", "warning"] 
     """Log to the logger "pcache". Whoever wants to read less than warnings has imported `logging` before."""
     if level != "warning" and "logging" not in sys.modules:
         return
-    attempt(_log, message, args, level)  # a handler may be anybody's
+    try_call(_log, message, args, level)  # a handler may be anybody's
 
 
 def _log(message: str, args: tuple[object, ...], level: str) -> None:
@@ -41,7 +41,7 @@ def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> Non
     if cause in _given or sys.is_finalizing():
         return
     _given.add(cause)
-    _, error = attempt(_warn, message, category)  # it may be shown in anybody's way
+    _, error = try_call(_warn, message, category)  # it may be shown in anybody's way
     if error is not None:
         log("%s", message)
 

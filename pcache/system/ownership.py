@@ -8,7 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from pcache.errors import DirectoryError
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         problem = "is below a file" if error.errno == errno.ENOTDIR else f"cannot be used ({error.strerror})"
         if error.errno in _NEVER:
             raise DirectoryError(

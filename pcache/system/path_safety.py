@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 
 _GROUP_WRITES, _ALL_WRITE = 0o020, 0o002
 _MOST_LINKS = 40  # as the system follows
@@ -30,7 +30,7 @@ def weakness(path: str, *, new_names: bool = False) -> str:
         try:
             status = os.lstat(current)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             return ""
         if status.st_uid not in (os.getuid(), 0):
             return f"{current} belongs to another user (uid {status.st_uid})"

@@ -11,7 +11,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.ownership import SAFE_FLAGS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def make_way(path: str, below: int | None = None) -> None:
         try:
             os.rmdir(path, dir_fd=below)
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             os.rename(path, f"{path}.odd-{os.urandom(4).hex()}", src_dir_fd=below, dst_dir_fd=below)
 
 

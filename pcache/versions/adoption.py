@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError, DirectoryError
 from pcache.objects.summary import shown_as, summarize_value
-from pcache.system.interrupts import attempt, pass_on
+from pcache.system.interrupts import raise_if_interrupt, try_call
 from pcache.versions import registry
 from pcache.versions.differences import Difference, are_apart, of_versions
 from pcache.versions.registry import Adopted
@@ -138,7 +138,7 @@ class Adopter(NamedTuple):
         except DirectoryError:
             raise
         except OSError as error:
-            pass_on(error)
+            raise_if_interrupt(error)
             raise DirectoryError(
                 f"{self.facts.name} cannot adopt results: {folder} cannot be written ({error.strerror})",
                 path=folder,
@@ -151,7 +151,7 @@ class Adopter(NamedTuple):
 
     def _digest(self, name: str, value: object) -> str:
         """The digest of what a parameter counts as."""
-        digest, error = attempt(lambda: value_digest(self._counted(name, value)))
+        digest, error = try_call(lambda: value_digest(self._counted(name, value)))
         if error is not None:
             raise self._refusal(f"the value of added={{{name!r}: ...}} has no key ({error})", "added") from error
         return str(digest)

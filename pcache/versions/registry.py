@@ -19,7 +19,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.signing import seal
-from pcache.system.interrupts import pass_on, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import NO_FILE, read_plain, write_all
 
@@ -137,7 +137,7 @@ def write(
     try:
         known = find(folder, facts.function_id, keyring, strictly=True)
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return path  # it is there, and says since when the version is known
     before = path
     if known is not None:
@@ -238,7 +238,7 @@ def _names(folder: str, most: int) -> list[str]:
         with uninterrupted(os.scandir, folder) as items:
             names = [item.name for item in itertools.islice(items, most)]
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return []
     return names if len(names) < most else []
 
@@ -257,7 +257,7 @@ def _is_old(path: str) -> bool:
     try:
         return abs(time.time() - os.lstat(path).st_mtime) > _TEMPORARY_AGE
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return False  # renamed meanwhile
 
 
@@ -291,7 +291,7 @@ def _read(path: str, keyring: Keyring, kind: bytes, *, strictly: bool) -> tuple[
     try:
         data = read_plain(path, _MAX_SIZE, believe=functools.partial(seal.is_whole, kind, keyring))
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         if strictly and error.errno not in NO_FILE:
             raise
         return None

@@ -15,7 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from pcache.fingerprint.bytecode import facts_of
-from pcache.system.interrupts import pass_on
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _codes_in(file: str) -> _Codes | None:
             for code in _nested(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
                 codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
     except OSError as error:
-        pass_on(error)
+        raise_if_interrupt(error)
         return None
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None

@@ -21,7 +21,7 @@ from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of, text
 from pcache.objects.summary import in_full, shown_part
 from pcache.system.file_content import read_any, unknown
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -81,7 +81,7 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
     from pcache.versions.registry import describe  # late for start-up time: decorating needs no version
 
     found = fingerprint.of_callable(function, options.code, options.depends_on)
-    chosen, error = attempt(_digest_and_files, options)
+    chosen, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         raise error
     # A file that is gone since the decorator was called: like no other, and looked for again at each call.
@@ -143,13 +143,13 @@ def digest_of_options(options: Options, label: str) -> bytes:
 
     What `depends_on` names is looked at again when the first call finds out which code runs. Raises `ConfigError`.
     """
-    found, error = attempt(_digest_and_files, options)
+    found, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         return b""  # each call finds out for itself
     if error is not None:
         raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
     for i, value in enumerate(options.depends_on):
-        _, error = attempt(_try_declared, value)
+        _, error = try_call(_try_declared, value)
         if error is not None:
             raise ConfigError(
                 f"depends_on= of {label}: item {i} is a {qualname_of(type(value))} that cannot be digested"

@@ -32,7 +32,7 @@ from pcache.entry.reader import Address, read_value
 from pcache.signing import seal
 from pcache.storage import claim_owner as owners
 from pcache.storage import local
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 from pcache.text import units
 from pcache.versions import registry
 from tests.faults.hunting import rounds
@@ -245,7 +245,7 @@ ANYTHING: st.SearchStrategy[Any] = st.one_of(
 def test_sizes_and_durations(value: Any) -> None:
     """A parser returns a number in its range or raises ConfigError, whatever it is given."""
     for parse in (units.parse_size, units.parse_duration):
-        number, error = attempt(parse, value)
+        number, error = try_call(parse, value)
         assert 0 <= number < 2**64 if error is None else len(str(error)) < 400
         assert error is None or isinstance(error, ConfigError), error
 
@@ -255,7 +255,7 @@ def test_sizes_and_durations(value: Any) -> None:
 @noted("anything as the value of a setting")
 def test_settings_by_argument(name: str, value: Any) -> None:
     """Any value of any setting resolves, or is a ConfigError that names it."""
-    _, error = attempt(lambda: config.describe(config.resolve(**{name: value})))
+    _, error = try_call(lambda: config.describe(config.resolve(**{name: value})))
     assert error is None or (isinstance(error, ConfigError) and error.setting == name), error
 
 
@@ -282,7 +282,7 @@ def test_settings_by_files_and_environment(tmp_path: Path, rows: list[tuple[str,
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         os.environb[os.fsencode(variable)] = value
-        _, error = attempt(lambda: config.describe(config.resolve()))
+        _, error = try_call(lambda: config.describe(config.resolve()))
         del os.environ[variable]
     assert error is None or isinstance(error, ConfigError), error
     assert error is None or error.origin.startswith(("pyproject.toml", "environment"))

@@ -84,7 +84,7 @@ def test_the_shim_makes_the_chosen_call_fail(tmp_path: Path) -> None:
     """The call of that number fails with that errno, is cut short, or is done and said to have failed; others pass."""
     script = """
 os.mkdir(sys.argv[1])
-def attempt(fault):
+def try_call(fault):
     shim.arm(fault, 2)
     fd = os.open(sys.argv[1] + "/file", os.O_CREAT | os.O_RDWR)
     try:
@@ -98,7 +98,7 @@ def attempt(fault):
         say(written, file.read(), *names, applied)
     os.unlink(sys.argv[1] + "/file")
 for mode, number in ("pass", 0), ("fail", 28), ("fail though done", 5), ("short", 0), ("short, then fail", 28):
-    attempt(Fault(mode, number))
+    try_call(Fault(mode, number))
 """
     assert [line.replace("64", "") for line in run(SHIM + script, tmp_path / "cache")] == [
         "(4, 4) abcdefgh create write write close 0",

@@ -13,7 +13,7 @@ from pcache.errors import Uncached
 from pcache.keys.dispatch import register_reducer
 from pcache.objects.library_names import instance
 from pcache.objects.lookup import MOCKED
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer
@@ -29,7 +29,7 @@ def _zone(zone: Any, _encoder: Writer) -> object:
 
     One that was read from a file may bear any name, or none: it has no pickle, and no key.
     """
-    _, error = attempt(zone.__reduce__)
+    _, error = try_call(zone.__reduce__)
     return NotImplemented if error is not None or zone.key is None else zone.key
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.names import module_name
 from pcache.objects.lookup import look, state_in_c
-from pcache.system.interrupts import attempt
+from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer
@@ -29,7 +29,7 @@ def _variable(variable: Any, encoder: Writer) -> object:
 
     def write() -> object:
         # From Python 3.12 on these are evaluated when they are asked for, and may raise.
-        return [(name, encoder.nested(attempt(getattr, variable, name, None)[0])) for name in _OF_VARIABLES]
+        return [(name, encoder.nested(try_call(getattr, variable, name, None)[0])) for name in _OF_VARIABLES]
 
     return (module_name(variable), encoder.part(variable, write))
 
@@ -42,7 +42,7 @@ def _alias(alias: Any, encoder: Writer) -> object:
     """A `type` statement by its name and value, which may name itself."""
 
     def write() -> object:
-        return encoder.nested((alias.__type_params__, attempt(getattr, alias, "__value__", None)[0]))
+        return encoder.nested((alias.__type_params__, try_call(getattr, alias, "__value__", None)[0]))
 
     return (module_name(alias), alias.__name__, encoder.part(alias, write))
 
