@@ -45,13 +45,34 @@ SLOW = 0.5  # seconds; tests that take longer see only what all the others let p
 
 # In groups, one after the other: most mutants are gone after the first.
 TESTS: dict[str, tuple[str, ...]] = {
-    "entry.format": ("entry", "reader trust"),
-    "storage.claim": ("claim", "store trust locking", "flow processes"),
-    "storage.claim_owner": ("claim", "flow trust", "diagnosis explanation processes"),
-    "storage.local": ("store cache", "reader trust claim upkeep walk flow", "architecture"),
-    "keys.encoder": ("keys", "dispatch results"),
-    "signing.keyring": ("trust store", "cache cli_keys registry", "home"),
-    "signing.key_source": ("trust keysource", "cache cli_keys diagnosis", "home"),
+    "entry.format": ("entry/test_format", "entry/test_reader signing/test_keyring"),
+    "storage.claim": (
+        "storage/test_claim",
+        "storage/test_local signing/test_keyring system/test_locks",
+        "runtime/test_flow runtime/test_processes",
+    ),
+    "storage.claim_owner": (
+        "storage/test_claim",
+        "runtime/test_flow signing/test_keyring",
+        "insight/test_doctor insight/test_explanation runtime/test_processes",
+    ),
+    "storage.local": (
+        "storage/test_local test_cache",
+        "entry/test_reader signing/test_keyring storage/test_claim maintenance/test_cleanup fingerprint/test_walk"
+        " runtime/test_flow",
+        "test_architecture",
+    ),
+    "keys.encoder": ("keys/test_encoder", "keys/test_dispatch test_results"),
+    "signing.keyring": (
+        "signing/test_keyring storage/test_local",
+        "test_cache cli/test_key versions/test_registry",
+        "entry/test_main_module",
+    ),
+    "signing.key_source": (
+        "signing/test_keyring signing/test_key_source",
+        "test_cache cli/test_key insight/test_doctor",
+        "entry/test_main_module",
+    ),
 }
 
 
@@ -83,7 +104,7 @@ class Hunt:
         self.copy, self.module, self.known = copy, module, known
         self.source = (HERE / "pcache" / f"{module.replace('.', '/')}.py").read_text()
         names = TESTS[module][:1] if quick else TESTS[module]
-        groups = [[f"tests/test_{name}.py" for name in group.split()] for group in names]
+        groups = [[f"tests/{name}.py" for name in group.split()] for group in names]
         times = [self._baseline(group) for group in groups]
         self.groups = [
             (group, {name: took for name, took in known.items() if (took < SLOW) == fast})

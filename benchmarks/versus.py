@@ -47,7 +47,6 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
     """What one process can be asked for: seconds per call of one batch, by kind."""
     import numpy as np
 
-    from pcache.entry.reader import Recent
 
     def small(n: int) -> bytes:
         return b"%d" % n * 40
@@ -81,7 +80,7 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
         return per_call(call, calls, 10**6 + state["next"])
 
     def first() -> float:
-        cache.flow.store._recent = Recent()
+        cache.flow.store._recent = type(cache.flow.store._recent)()
         return per_call(hits, BATCH)
 
     def quiet(n: int) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 import pcache
 from pcache import Cache
-from tests.processes import KEY, PRELUDE, ROOT, run
 from tests.support import house
+from tests.support.processes import KEY, PRELUDE, ROOT, run
 
 PACKAGE = Path(pcache.__file__).parent
 

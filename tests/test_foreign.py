@@ -26,10 +26,10 @@ import pytest
 
 from pcache import Cache, ConfigError, PcacheWarning, StoreWarning, UnhashableArgument, register_key
 from pcache.fingerprint.constants import Values
-from tests import foreign
-from tests.foreign import ASKED, KINDS
-from tests.processes import KEY
-from tests.running import run, write
+from tests.support import foreign
+from tests.support.foreign import ASKED, KINDS
+from tests.support.processes import KEY
+from tests.support.running import run, write
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from tests.kernels import Kernel, environment
-from tests.running import run, write
+from tests.support.kernels import Kernel, environment
+from tests.support.running import run, write
 
 DOUBLE = """
 @cache.cached

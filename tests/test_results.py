@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pcache import Cache, Miss, UnpicklableResult, UnpicklableResultWarning
-from tests import kinds
-from tests.running import run, write
+from tests.support import kinds
+from tests.support.running import run, write
 
 MIB = 1 << 20
 
@@ -49,7 +49,7 @@ def test_a_new_process_gets_the_same_values(tmp_path: Path) -> None:
         tmp_path / "script.py",
         """
         from pcache import Cache
-        from tests import kinds
+        from tests.support import kinds
 
         cache = Cache("cache")
         for name, case in kinds.ZOO.items():

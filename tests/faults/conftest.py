@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,3 +22,10 @@ def evidence(request: pytest.FixtureRequest) -> Callable[[str, str, int, int], N
         note(Finding(promise, what, rounds, failures, test))
 
     return take
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is in this folder: `-m hunt` runs the hunts, `-m "not hunt"` all other tests."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent:
+            item.add_marker("hunt")

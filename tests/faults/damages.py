@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pcache import Cache, Miss
-from tests.processes import KEY, Block
+from tests.support.processes import KEY, Block
 
 computed: list[str] = []  # what the function below ran for
 

@@ -10,7 +10,7 @@ import pcache.entry.format as codec
 from pcache.entry.compression import RAW, ZSTD, Part, compress_stream
 from pcache.entry.format import HEADER_AT, META_AT, NEVER, Facts
 from pcache.signing.keyring import Keyring, key_id
-from tests.processes import OTHER_RING, RING, ZEROS, joined
+from tests.support.processes import OTHER_RING, RING, ZEROS, joined
 
 Made = Callable[[Any, bytes], bytes]
 FORGED = Keyring(RING.signing, {RING.signing: b"a" * 32})  # another key in the name of ours

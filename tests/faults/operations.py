@@ -21,7 +21,7 @@ from pcache.layout import ledger_folder
 from pcache.runtime import saving
 from pcache.signing.keyring import write_key_file
 from pcache.system import exit
-from tests.processes import KEY, Block
+from tests.support.processes import KEY, Block
 
 LONG_AGO = 2 * 24 * 3600  # seconds; older than all that may still be in use
 _CHANCE = random.Random(1)

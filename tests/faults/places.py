@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.processes import run
+from tests.support.processes import run
 
 # One process does everything with a cache, and says what went otherwise than on any other disk.
 SCRIPT = """

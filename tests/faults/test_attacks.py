@@ -21,7 +21,7 @@ from pcache.signing.keyring import key_to_text
 from tests.faults.disguises import DISGUISES, PLACES
 from tests.faults.hunting import rounds
 from tests.faults.pickles import collection
-from tests.processes import KEY, ROOT
+from tests.support.processes import KEY, ROOT
 
 pytest.importorskip("sklearn")
 Evidence = Callable[[str, str, int, int], None]

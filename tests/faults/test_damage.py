@@ -22,7 +22,7 @@ from pcache.entry import format as entry_format
 from pcache.entry import reader
 from tests.faults.damages import LARGE, SMALL, Damage, Patient, additions, blocks, cuts, flips, wholes
 from tests.faults.hunting import LONG, rounds
-from tests.processes import KEY, run
+from tests.support.processes import KEY, run
 
 Evidence = Callable[[str, str, int, int], None]
 

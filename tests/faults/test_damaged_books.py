@@ -23,7 +23,7 @@ from pcache.eviction import usage
 from pcache.layout import ledger_folder, usage_path
 from pcache.signing import seal
 from tests.faults.hunting import LONG, rounds
-from tests.running import cache_of
+from tests.support.running import cache_of
 
 Evidence = Callable[[str, str, int, int], None]
 COMMANDS = ("stats", "stats --json", "stats --plot", "ls", "ls --json", "verify", "report -o -", "clear --dry-run")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.hunting import rounds
-from tests.processes import claims_below, run
+from tests.support.processes import claims_below, run
 
 Evidence = Callable[[str, str, int, int], None]
 
@@ -21,19 +21,18 @@ Evidence = Callable[[str, str, int, int], None]
 # and at one line more each time its descriptors are taken.
 TAKING = """
 import random, threading, warnings
-from pcache.storage import claim, drafts
-from pcache.objects import culprit
 from pcache import function
-from pcache.runtime import singleflight, flow
-from pcache.system import locks
-from pcache.storage import claim_owner
 from pcache.entry import pickling, writer
-from pcache.runtime import saving, deadlock
+from pcache.objects import culprit
+from pcache.runtime import deadlock, flow, job, packing, saving, singleflight
+from pcache.storage import claim, claim_owner, drafts
+from pcache.system import locks
 warnings.simplefilter("ignore")
 PRECIOUS, what, share = sys.argv[2], sys.argv[3], int(sys.argv[4])
 CONTENT = open(PRECIOUS, "rb").read()
 FILES = {module.__file__ for module in
-         (claim, culprit, decorator, drafts, flights, flow, locking, owner, payload, publishing, storing, waiting)}
+         (claim, claim_owner, culprit, deadlock, drafts, flow, function, job, locks, packing, pickling, saving,
+          singleflight, writer)}
 AT_ONCE = {"_remove_unheld", "_remove_drafts", "drop_unsigned", "try_lock", "tell", "flush"}
 def is_at_once(frame):  # what opens, uses and closes, with nobody else's code in between
     while frame is not None:

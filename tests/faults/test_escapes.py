@@ -23,10 +23,10 @@ from pcache.signing import seal
 from pcache.storage import claim_owner as owners
 from pcache.system.notices import log, warn_once
 from pcache.versions import registry
+from tests.cli.test_terminal import CODES, on_terminal
+from tests.faults.attacks_program import COMMANDS
 from tests.faults.hunting import rounds
-from tests.faults.victim import COMMANDS
-from tests.processes import KEY, RING, append_lines
-from tests.test_cli_terminal import CODES, on_terminal
+from tests.support.processes import KEY, RING, append_lines
 
 Evidence = Callable[[str, str, int, int], None]
 HOSTILE = {

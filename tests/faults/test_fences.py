@@ -24,7 +24,7 @@ from pcache.maintenance import cleanup
 from pcache.runtime import invalidation, saving, singleflight
 from pcache.storage import claim, drafts
 from tests.faults.hunting import rounds
-from tests.processes import KEY, claims_below
+from tests.support.processes import KEY, claims_below
 
 Evidence = Callable[[str, str, int, int], None]
 

@@ -17,7 +17,7 @@ import pytest
 
 from pcache import Cache
 from tests.faults.hunting import rounds
-from tests.processes import KEY, claims_below, run
+from tests.support.processes import KEY, claims_below, run
 
 # Arguments: operations, seed. Says what was taken, at ten points of the way.
 LONG_RUN = """

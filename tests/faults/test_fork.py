@@ -15,7 +15,7 @@ import pytest
 
 from pcache import Cache
 from tests.faults.hunting import rounds
-from tests.processes import KEY, claims_below, run
+from tests.support.processes import KEY, claims_below, run
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 Evidence = Callable[[str, str, int, int], None]

@@ -19,7 +19,7 @@ import pytest
 
 from tests.faults.disks import Disk, disk
 from tests.faults.hunting import rounds
-from tests.processes import ROOT, Talker, claims_below
+from tests.support.processes import ROOT, Talker, claims_below
 
 # Does what it is told by lines of JSON, and reports: how many values were wrong, how often the function ran, how often
 # a plain write failed meanwhile, what was warned of. It loads everything before its rights or its files are limited.

@@ -36,7 +36,7 @@ from pcache.system.interrupts import try_call
 from pcache.text import units
 from pcache.versions import registry
 from tests.faults.hunting import rounds
-from tests.processes import FACTS, KEY, RING, ROOT, Block, entry_bytes
+from tests.support.processes import FACTS, KEY, RING, ROOT, Block, entry_bytes
 
 Evidence = Callable[[str, str, int, int], None]
 EXAMPLES = settings(

@@ -20,14 +20,14 @@ import pytest
 from pcache import Cache, UnhashableArgument
 from pcache.system import notices
 from tests.faults.hunting import rounds
-from tests.processes import KEY, ROOT
+from tests.support.processes import KEY, ROOT
 
 Evidence = Callable[[str, str, int, int], None]
 
 
 def test_functions_of_python_that_fail(tmp_path: Path, evidence: Evidence) -> None:
     """Each function that pcache uses raises, or returns nonsense, around a hit or a miss."""
-    command = [sys.executable, "-m", "tests.faults.hostile", tmp_path, rounds(25, 1), random.randrange(10**9)]
+    command = [sys.executable, "-m", "tests.faults.hostile_program", tmp_path, rounds(25, 1), random.randrange(10**9)]
     done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
     *problems, trials = done.stdout.strip().split("\n\n")
     count = int(trials.split()[-2]) if done.returncode == 0 else 0

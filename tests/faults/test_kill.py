@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.faults.hunting import rounds
-from tests.processes import claims_below, run
+from tests.support.processes import claims_below, run
 
 # Warm: it has loaded everything, and forks workers that do whatever a cache can do, all on the same few keys. It kills
 # one of them after 0 to 3 ms, calls what that one was busy with and something else, and replaces it.

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pcache import Cache
-from tests.faults import load
+from tests.faults import load_program
 from tests.faults.hunting import rounds
-from tests.processes import KEY, Talker, claims_below
+from tests.support.processes import KEY, Talker, claims_below
 
 THREADS, KEYS = 4, 1000
 
@@ -24,7 +24,7 @@ def test_load(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) ->
     """No wrong value, no exception, no damaged entry, no claim left, limits kept, and every call counted once."""
     seed, versions = random.randrange(10**6), tmp_path / "versions"
     settings = (THREADS, KEYS, rounds(8, 600), seed)
-    workers = [Talker(load.WORKER, tmp_path / "cache", versions, n, *settings) for n in range(rounds(6, 16))]
+    workers = [Talker(load_program.WORKER, tmp_path / "cache", versions, n, *settings) for n in range(rounds(6, 16))]
     for worker in workers:
         worker.hear()
     for worker in workers:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.mutation import LEFT, mutants, read_edits
-from tests.processes import ROOT
+from tests.support.processes import ROOT
 
 SEEN = Path(__file__).with_name("mutants_seen.txt")
 

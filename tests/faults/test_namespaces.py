@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.hunting import LONG, rounds
-from tests.processes import PRELUDE, ROOT, claims_below
+from tests.support.processes import PRELUDE, ROOT, claims_below
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.getuid() != 0, reason="only root makes namespaces of all kinds"

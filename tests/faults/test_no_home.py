@@ -20,7 +20,7 @@ import pytest
 
 from tests.faults.hunting import rounds
 from tests.faults.users import FIRST, PEOPLE, SECOND, needs_users
-from tests.processes import run
+from tests.support.processes import run
 
 pytestmark = needs_users
 Evidence = Callable[[str, str, int, int], None]
@@ -34,14 +34,14 @@ from pcache.cli import main
 from pcache.entry.compression import Part
 from pcache.errors import SigningKeyError
 from pcache.signing.keyring import Keyring
-import tests.processes
-from tests.running import cache_of
+import tests.support.processes
+from tests.support.running import cache_of
 class Evil:
     def __reduce__(self):
         return os.mkdir, (PLACE + "/victim/pwned",)
 def double(n):
     return 2 * n
-GUESSED = [Keyring(bytes(8), {bytes(8): bytes(32)}), tests.processes.OTHER_RING]
+GUESSED = [Keyring(bytes(8), {bytes(8): bytes(32)}), tests.support.processes.OTHER_RING]
 COMMANDS = ["ls", "stats", "verify", "doctor", "config", "dir", "show 0", "key show-id", "ls --json", "doctor --json",
             "stats --json", "config --json", "verify --json", "evict --max-entries 5", "report -o /dev/null"]
 UPKEEP = ("explain", "stats", "entries", "versions", "verify", "recompress")

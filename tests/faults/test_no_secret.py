@@ -22,7 +22,7 @@ from pcache.entry import format as entry
 from pcache.errors import Miss
 from pcache.signing.keyring import key_to_text, make_keyring, write_key_file
 from tests.faults.hunting import rounds
-from tests.processes import ROOT, entry_bytes
+from tests.support.processes import ROOT, entry_bytes
 
 Evidence = Callable[[str, str, int, int], None]
 

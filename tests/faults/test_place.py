@@ -16,7 +16,7 @@ import pytest
 from pcache.signing.keyring import key_to_text
 from tests.faults.hunting import rounds
 from tests.faults.places import COMMON, KINDS, Lacking, check_places, mount_read_only
-from tests.processes import KEY, PRELUDE, ROOT, run
+from tests.support.processes import KEY, PRELUDE, ROOT, run
 
 Evidence = Callable[[str, str, int, int], None]
 

@@ -16,7 +16,7 @@ from pcache.counters import ledger
 from pcache.signing import seal
 from pcache.versions import registry
 from tests.faults.hunting import rounds
-from tests.processes import KEY, OTHER_RING
+from tests.support.processes import KEY, OTHER_RING
 
 Evidence = Callable[[str, str, int, int], None]
 _MOST = 24 << 20  # bytes that an operation may read: three files that are appended to; planted are hundreds of MiB

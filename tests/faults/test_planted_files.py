@@ -31,7 +31,7 @@ from tests.faults.odd import (
     remove,
     seen,
 )
-from tests.processes import KEY, Talker
+from tests.support.processes import KEY, Talker
 
 Evidence = Callable[[str, str, int, int], None]
 ROOT = os.getuid() == 0

@@ -17,7 +17,7 @@ import pytest
 
 from tests.faults.disks import Disk, disk
 from tests.faults.hunting import rounds
-from tests.processes import Talker
+from tests.support.processes import Talker
 
 # Warm: it forks the processes that use the cache before a cut, and one that looks what is left of it. What was returned
 # to a caller is noted outside of the disk.

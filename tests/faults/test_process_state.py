@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.process_state import OPERATIONS
+from tests.faults.process_state_program import OPERATIONS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 Evidence = Callable[[str, str, int, int], None]
@@ -34,7 +34,7 @@ def environment(folder: Path) -> dict[str, str]:
 def differences(folder: Path, operation: str) -> dict[str, Any]:
     """What an operation changes in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.faults.process_state", str(folder / "cache"), operation],
+        [sys.executable, "-m", "tests.faults.process_state_program", str(folder / "cache"), operation],
         env=environment(folder),
         cwd=folder,
         capture_output=True,
@@ -52,7 +52,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that holds some results."""
     folder = tmp_path_factory.mktemp("stored")
     script = (
-        "import sys; from tests.faults.process_state import *; tools = Tools(sys.argv[1])\n"
+        "import sys; from tests.faults.process_state_program import *; tools = Tools(sys.argv[1])\n"
         "for n in range(10): tools.double(n)\n"
         "tools.large(2)"
     )

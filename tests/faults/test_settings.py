@@ -15,7 +15,7 @@ from pcache import Cache, ConfigError, DirectoryError, PcacheError, SigningKeyEr
 from pcache.config.settings import resolve
 from pcache.signing.keyring import default_key_path, key_to_text, read_key_file
 from tests.faults.odd import BY_ROOT, FILES, NOBODY, Maker, mutable_again, precious_below, seen
-from tests.processes import KEY
+from tests.support.processes import KEY
 
 Evidence = Callable[[str, str, int, int], None]
 ROOT = os.getuid() == 0

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.hunting import rounds
 from tests.faults.users import PEOPLE, commons, needs_users
-from tests.processes import run
+from tests.support.processes import run
 
 __all__ = ["commons"]  # a fixture
 
@@ -167,7 +167,7 @@ def test_a_stranger_computes(tmp_path: Path, commons: Path) -> None:
 PLANTED = """
 from pathlib import Path
 from pcache.signing.keyring import make_keyring
-from tests.processes import Canary, entry_bytes
+from tests.support.processes import Canary, entry_bytes
 from pcache.entry import format as entry
 rounds, chance = int(sys.argv[3]), random.Random(int(sys.argv[4]))
 CANARY, OTHERS = Path(sys.argv[2], "log.canary"), make_keyring([b"o" * 32])

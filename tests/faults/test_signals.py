@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.hunting import LONG, rounds
-from tests.processes import ROOT, run
+from tests.support.processes import ROOT, run
 
 Evidence = Callable[[str, str, int, int], None]
 
@@ -25,7 +25,15 @@ Evidence = Callable[[str, str, int, int], None]
 def hunt(folder: Path, kind: str, share: int, *operations: str) -> tuple[int, int, str]:
     """Interrupt operations at one of `share` moments, a random one first; return how many hit, failed, and what."""
     for attempt in range(3):
-        command = [sys.executable, "-X", "faulthandler", "-m", "tests.faults.interrupted", folder / str(attempt), kind]
+        command = [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-m",
+            "tests.faults.signals_program",
+            folder / str(attempt),
+            kind,
+        ]
         command += [share, random.randrange(10**9), *operations]
         (folder / str(attempt)).mkdir()
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
@@ -63,7 +71,7 @@ def test_interrupts(tmp_path: Path, evidence: Evidence, kind: str) -> None:
 
 RANDOM = """
 import random, signal, warnings
-from tests.processes import claims_below
+from tests.support.processes import claims_below
 warnings.simplefilter("error")
 count, seed = map(int, sys.argv[2:4])
 chance = random.Random(seed)

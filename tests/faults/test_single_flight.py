@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import flights
+from tests.faults import single_flight_program
 from tests.faults.hunting import rounds
-from tests.processes import Talker, claims_below, run
-from tests.running import run as run_script
-from tests.running import write
+from tests.support.processes import Talker, claims_below, run
+from tests.support.running import run as run_script
+from tests.support.running import write
 
 Evidence = Callable[[str, str, int, int], None]
 PROCESSES, THREADS = 4, 3
@@ -34,7 +34,7 @@ def executions(log: Path) -> Counter[int]:
 def test_once(tmp_path: Path, evidence: Evidence, start: str) -> None:
     """Calls of functions and methods, by threads and tasks of processes started in any way, compute each key once."""
     keys, turns, trials, more = 100, 12, 0, 0
-    script = write(tmp_path / "race.py", flights.RACE)
+    script = write(tmp_path / "race.py", single_flight_program.RACE)
     for number in range(rounds(1, 60)):
         log = tmp_path / f"log{number}"
         said = run_script(script, tmp_path / f"cache{number}", log, start, PROCESSES, THREADS, keys, turns)

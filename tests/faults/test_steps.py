@@ -19,7 +19,7 @@ import pytest
 from tests.faults.hunting import LONG
 from tests.faults.operations import GROUPS
 from tests.faults.shim import build
-from tests.processes import ROOT, claims_below, run
+from tests.support.processes import ROOT, claims_below, run
 
 FEWEST_CALLS = 2  # of an operation: a repeated hit looks at its file, and that twice
 
@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.usefixtures("shim")
 def test_a_fault_at_every_step(group: str, folder: Path, evidence: Callable[[str, str, int, int], None]) -> None:
     """No call that goes wrong reaches the caller of a function, changes a value or leaves what does not heal."""
-    command = [sys.executable, "-m", "tests.faults.stepping", str(folder), group, str(LONG)]
+    command = [sys.executable, "-m", "tests.faults.steps_program", str(folder), group, str(LONG)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.hunting import rounds
-from tests.processes import run
+from tests.support.processes import run
 
 Evidence = Callable[[str, str, int, int], None]
 

@@ -16,7 +16,7 @@ from pcache import Cache
 from pcache.cli import main
 from pcache.entry import mtime
 from tests.faults.hunting import rounds
-from tests.processes import run
+from tests.support.processes import run
 
 Evidence = Callable[[str, str, int, int], None]
 LIBRARY = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")

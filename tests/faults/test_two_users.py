@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.hunting import rounds
 from tests.faults.users import PEOPLE, commons, needs_users
-from tests.processes import run
+from tests.support.processes import run
 
 __all__ = ["commons"]  # a fixture
 

@@ -26,7 +26,7 @@ from pcache.maintenance.selection import inspect_entry
 from pcache.signing.keyring import Keyring, make_keyring
 from tests.faults.damages import Patient
 from tests.faults.hunting import rounds
-from tests.processes import KEY, RING, Block, Talker
+from tests.support.processes import KEY, RING, Block, Talker
 
 Evidence = Callable[[str, str, int, int], None]
 FUNCTION = bytes(range(8))
@@ -248,7 +248,7 @@ def test_large_arrays_take_little_memory(tmp_path: Path, kind: str) -> None:
     del value
     (item,) = cache.flow.store.scan()
     assert (item.length > size) == (kind == "mapped")
-    from tests.processes import run as run_script
+    from tests.support.processes import run as run_script
 
     checked, problems, more = map(int, run_script(MEMORY, tmp_path / "cache")[0].split())
     assert (checked, problems) == (1, 0)

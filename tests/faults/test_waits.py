@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import waits
+from tests.faults import waits_program
 from tests.faults.hunting import rounds
-from tests.processes import Talker, claims_below
+from tests.support.processes import Talker, claims_below
 
 Evidence = Callable[[str, str, int, int], None]
 
@@ -40,7 +40,7 @@ def test_rings(tmp_path: Path, evidence: Evidence, split: list[list[int]]) -> No
     for number in range(count):
         folder = tmp_path / str(number)
         folder.mkdir()
-        ran = turn_round(waits.RING, folder, [[length, *own] for own in split], length)
+        ran = turn_round(waits_program.RING, folder, [[length, *own] for own in split], length)
         assert length < ran <= 2 * length  # some computed what they waited for, once each
     evidence("never in the way", "calls in a circle, each computing what the next one needs", count, 0)
 
@@ -52,9 +52,9 @@ def test_a_circle_through_a_waiting_thread(tmp_path: Path, evidence: Evidence) -
         folder = tmp_path / str(number)
         folder.mkdir()
         log = folder / "log"
-        other = Talker(waits.RING, folder / "cache", log, 2, 1)
+        other = Talker(waits_program.RING, folder / "cache", log, 2, 1)
         assert other.hear() == "computing 1"
-        first = Talker(waits.RING, folder / "cache", log, 2, 1, 0)
+        first = Talker(waits_program.RING, folder / "cache", log, 2, 1, 0)
         assert first.hear() == "computing 0"
         for process in (first, other):
             process.say()
@@ -74,7 +74,7 @@ WAYS = [
 def test_a_call_that_needs_itself_by_a_detour(tmp_path: Path, evidence: Evidence, way: str) -> None:
     """A call whose function comes to the same call again, by threads, tasks, locks or processes, returns."""
     log = tmp_path / "log"
-    caller = Talker(waits.SAME_KEY, tmp_path / "cache", log, way, 1)
+    caller = Talker(waits_program.SAME_KEY, tmp_path / "cache", log, way, 1)
     assert caller.hear() == "computing"
     caller.say()
     assert caller.finish()[-1].startswith("result ")
@@ -85,7 +85,7 @@ def test_a_call_that_needs_itself_by_a_detour(tmp_path: Path, evidence: Evidence
 
 def test_a_call_that_fails_everywhere(tmp_path: Path, evidence: Evidence) -> None:
     """Processes whose calls all fail do not queue up for that: after two of them the others compute side by side."""
-    racers, computing = [Talker(waits.FAILING, tmp_path / "cache") for _ in range(6)], queue.Queue[Talker]()
+    racers, computing = [Talker(waits_program.FAILING, tmp_path / "cache") for _ in range(6)], queue.Queue[Talker]()
 
     def listen(racer: Talker) -> None:
         if racer.hear() == "computing":

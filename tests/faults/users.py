@@ -21,7 +21,7 @@ STRANGER = 5003  # not in the group
 # What scripts start with. `become(uid, work)` runs `work` in a child and returns what that returned, as JSON keeps it.
 PEOPLE = """
 import json, random, select, signal, threading, warnings
-from tests.processes import Block
+from tests.support.processes import Block
 GROUP, FIRST, SECOND, STRANGER = 4242, 5001, 5002, 5003
 KEY = bytes(range(32))
 SHARED, LOG = sys.argv[2] + "/cache", sys.argv[2] + "/log"

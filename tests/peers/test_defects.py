@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.running import run, write
+from tests.support.running import run, write
 
 LIBRARIES = {
     "pcache": "from pcache import Cache\ncached = Cache('cache').cached\n",

@@ -22,9 +22,9 @@ import pandas as pd
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests import kinds
 from tests.faults.hunting import rounds
 from tests.key_values import key_of
+from tests.support import kinds
 
 Recipe = tuple[str, Any]
 
