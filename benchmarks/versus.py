@@ -47,7 +47,6 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
     """What one process can be asked for: seconds per call of one batch, by kind."""
     import numpy as np
 
-
     def small(n: int) -> bytes:
         return b"%d" % n * 40
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pcache.config.options import Options, make_options
 from pcache.errors import ConfigError
-from pcache.fingerprint import reducers as _callables  # noqa: F401 - registers how functions and classes are written in keys
 from pcache.function import CachedFunction
-from pcache.keys import reducers as _reducers  # noqa: F401 - registers how arrays and frames are written in keys
-from pcache.keys.dispatch import register_reducer
+from pcache.keys.dispatch import register_library, register_reducer
 from pcache.method import CachedClassMethod
 from pcache.objects.lookup import is_a
 from pcache.objects.summary import summarize_value
@@ -282,6 +280,8 @@ def _restore(arguments: dict[str, Any], wanted: Wanted) -> Cache:
     return Cache(given.pop("directory"), **given)
 
 
+# How functions, arrays and frames are written in keys: loaded by the first call, and not by the import.
+register_library("", "pcache.fingerprint.reducers")
 # In keys without its signing keys: a call would have another key as soon as there is one, or a new one.
 register_reducer(Cache, lambda cache, _: (_restore, cache.directory.arguments))
 

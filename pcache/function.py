@@ -213,7 +213,10 @@ class CachedFunction(Generic[P, R]):
             call = self._calls.of(args, kwargs)
         except Uncached:
             return False
-        return invalidate(self._flow.directory, (call.address, *self._calls.earlier(call)))
+        gone = invalidate(self._flow.directory, (call.address, *self._calls.earlier(call)))
+        if gone:
+            self._flow.storing.room.give_back(gone, self.name)
+        return bool(gone)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Say whether this call would hit, if not why, and what differs from the stored calls that are most like it.

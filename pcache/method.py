@@ -1,4 +1,4 @@
-"""A cached function bound to an instance."""
+"""A cached function bound to an instance or class."""
 
 from __future__ import annotations
 

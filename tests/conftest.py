@@ -33,6 +33,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
 @pytest.fixture
 def registrations() -> Iterator[None]:
     """Leave what was said of keys as it was."""
+    dispatch.resolve(object)  # loads what registers reducers for all classes
     for module in dispatch._libraries.values():  # what they register stays
         importlib.import_module(module)
     tables: tuple[dict[Any, Any], ...] = (dispatch._registered, dispatch._by_type, dispatch._by_name)

@@ -68,3 +68,11 @@ def test_links_lead_somewhere(page: str) -> None:
         assert path.exists(), target
         titles = re.findall(r"^#+ (.+)$", path.read_text(), re.M) if heading else []
         assert not heading or heading in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_where_things_are_decided() -> None:
+    """The table of CONTRIBUTING.md names files that are there, and in each what decides."""
+    rows = re.findall(r"^\| .+ \| `([\w/]+\.py)` \| `(\w+)` \|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)
+    assert len(rows) >= 20
+    for file, name in rows:
+        assert re.search(rf"\b{name}\(", (ROOT / "pcache" / file).read_text()), (file, name)

@@ -1,4 +1,4 @@
-"""The command line: parsing and printing only. What the commands do is in `listings`, `upkeep` and `trust`.
+"""The command line: parsing and printing only; `maintenance`, `insight` and `signing` do the work.
 
 No command ever unpickles a result.
 """

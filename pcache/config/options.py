@@ -1,4 +1,4 @@
-"""What a decorator is given, checked and in base units."""
+"""The options of a decorator, checked and converted to base units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each setting is called and read: one table, which everything about settings walks."""
+"""Every setting in one table: its names, and how its value is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a setting comes from: argument, environment, project file, user file or default, the first that has it.
+"""Resolve settings: argument, environment, project file, user file, default; the first that has a value counts.
 
 One table says how each setting is called and read; everything else walks that table. Files and the environment are
 read when `resolve` is called, never at import. Nothing here knows what a setting does: directories are not made or

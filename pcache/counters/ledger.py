@@ -1,4 +1,4 @@
-"""What the cache did: hits, misses, time saved, by function and hour.
+"""The ledger on disk: hits, misses and time saved, by function and hour.
 
     <root>/v1/ledger/counters          blocks of lines that were appended last
     <root>/v1/ledger/counters.<16 hex> the same, full and soon to be merged

@@ -1,4 +1,4 @@
-"""The lines in which the ledger is written, and the numbers that they stand for. No files.
+"""The lines of the ledger, and the numbers in them. No files.
 
     line = hour function (TAB counter SP number)*
 

@@ -1,4 +1,4 @@
-"""What this process counts: in memory, and now and then appended to the ledger.
+"""Counters of this process: in memory, and appended to the ledger now and then.
 
 A process appends at intervals and when it ends; a forked child starts at zero. Safe for threads, processes and forks. A
 killed process loses what it counted since it last appended.

@@ -1,4 +1,4 @@
-"""What the hits of one function came to, in this process: the part of counting that every hit pays for."""
+"""In-memory hit counters of one function: the part of counting that every hit pays for."""
 
 from __future__ import annotations
 

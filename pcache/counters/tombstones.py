@@ -1,4 +1,4 @@
-"""Which entries were removed, when and why: `explain` tells by this that a result was evicted and not lost.
+"""Which entries were removed, when and why, so that `explain` can say that a result was evicted.
 
 A file beside the counters, appended to by whoever removes: sealed blocks of fixed-size records. Nothing but a sentence
 rests on it; losing it loses that sentence.

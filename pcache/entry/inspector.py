@@ -1,4 +1,4 @@
-"""What an entry's file says, checked as a hit checks it; nothing is unpickled."""
+"""Check an entry's file as a hit does, and read what it says. Nothing is unpickled."""
 
 from __future__ import annotations
 

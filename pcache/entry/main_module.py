@@ -1,4 +1,4 @@
-"""The module that a function is at home in, however the program was started.
+"""Whether the names in a pickle mean the same in a module run as a script and in one that is imported.
 
 `python script.py` runs as `__main__` what others import as `script`, and a pool's workers see it as `__mp_main__`. The
 function's name is the same in all of them, so they share results. What pickle knows by name is not: a `__main__.Point`

@@ -1,4 +1,4 @@
-"""What the modification time of an entry's file says, so that one `stat` is all that eviction needs of it.
+"""Cost, uses and expiry of an entry, packed into the modification time of its file: eviction needs one `stat`.
 
 The time itself is when the entry was last used. Its last 19 bits, counted in microseconds, are a code: what the result
 cost to compute, how long it lives on, and how often its use was noted. That blurs the time by half a second. Nothing

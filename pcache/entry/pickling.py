@@ -1,4 +1,4 @@
-"""Between a Python value and the parts of an entry: a protocol-5 pickle stream and its out-of-band buffers.
+"""Pickle a value into a stream and out-of-band buffers, and load it again.
 
 Loading runs code that the pickle names, so it only ever sees bytes whose tag was checked.
 """

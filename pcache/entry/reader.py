@@ -1,4 +1,4 @@
-"""An entry's file, read or mapped, checked, and turned back into a value.
+"""Read or map an entry's file, check it, and load its value.
 
 Small files are read in one go. A large pickle stream is read into a buffer that is used again, since fresh pages cost
 more than the bytes in them. Large raw buffers are mapped copy-on-write: the caller gets an ordinary writable array,

@@ -1,4 +1,4 @@
-"""Keeping a directory within its limits while results are stored.
+"""Keep a directory within its limits while results are stored.
 
 Each process adds up what it writes, and tells the others when that comes to a small share of a limit. When the sum
 exceeds the limit, the process that noticed evicts before its result is written; the others go on. It looks through as
@@ -21,7 +21,7 @@ from pcache.eviction.policy import Limits, plan
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.layout import locks_folder
 from pcache.storage.claim_owner import is_leftover
-from pcache.storage.shards import on_disk
+from pcache.storage.shards import on_disk, shard_of
 from pcache.system.exit import Unfinished
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.locks import show, take
@@ -122,6 +122,12 @@ class Room(Unfinished):
             untold = scope.gauge.add(shard, 1, size)
             if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
                 self._look(scope, (shard, Amount(1, size)))
+
+    def give_back(self, gone: Iterable[StoredFile], function: str) -> None:
+        """Count entries of a function that were removed; told to the others with what is written next."""
+        for scope in self._scopes_of(function):
+            for item in gone:
+                scope.gauge.add(int(shard_of(item), 16), -1, -item.size)
 
     def _scopes_of(self, function: str) -> Iterable[Scope]:
         for name in ("", function):

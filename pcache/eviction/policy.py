@@ -1,4 +1,4 @@
-"""Which entries go when a limit is exceeded. Pure: the entries, the limits and the clock are passed in.
+"""Which entries are removed when a limit is exceeded. Pure: entries, limits and clock are passed in.
 
 An entry is known by what one `stat` tells: its size on disk, when it was last used, what it took to compute, how often
 it was used. Nothing is remembered of entries that are gone, and nothing is shared between evictions.

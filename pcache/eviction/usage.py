@@ -1,4 +1,4 @@
-"""How much lies in each shard of a directory: one small file that all processes keep up to date.
+"""How many entries and bytes are in each shard: one small file that all processes keep up to date.
 
     file = magic(8) row(16)*256 crc32(4);  row = entries(8) bytes(8)
 

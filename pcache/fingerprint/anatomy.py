@@ -1,4 +1,4 @@
-"""An object taken apart, where nothing else says what it holds: one that has no pickle, or that contains itself.
+"""Take an object apart that has no pickle, or that contains itself.
 
 What comes out is a flat list that says the same in every process. Objects that are met again are written as numbers, so
 that circles end; members of sets come in an order that no hash seed changes; a number that is the address of an object

@@ -1,4 +1,4 @@
-"""The code that makes what a global name means, where the object itself does not say what it holds.
+"""The code that builds a global object, where the object itself does not show what it holds.
 
 These are the statements of its module that bind the name, or do something with what it means: an edit of
 `ContextVar("v", default=1)` is an edit, and so is one of `app.config["RATE"] = RATE`. What the names in them mean

@@ -1,4 +1,4 @@
-"""What a function captures is part of its keys: its closure can change between two calls."""
+"""The values that a function captures: part of its keys, since they can change between two calls."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.errors import PcacheWarning, Uncached
-from pcache.fingerprint.fingerprint import fingerprint_of_captured
 from pcache.keys.encoder import encode
 from pcache.keys.names import module_name
 from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of
+from pcache.system.fork import whole
 from pcache.system.notices import warn_once
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ class Captured:
         return known[0]
 
     def _find(self) -> tuple[bytes, Fingerprint]:
+        with whole:
+            from pcache.fingerprint.fingerprint import fingerprint_of_captured  # late for start-up time
+
         found = fingerprint_of_captured(self._function, self._itself)
         if found.uncached:
             raise Uncached(found.uncached)

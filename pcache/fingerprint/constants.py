@@ -1,4 +1,4 @@
-"""What stands for the values that code uses: constants, containers, descriptors, partials, instances.
+"""Represent the values that code uses: constants, containers, descriptors, partials, instances.
 
 Functions, classes and modules in them are written by whoever follows these.
 """

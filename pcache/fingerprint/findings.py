@@ -1,4 +1,4 @@
-"""What a walk through code has found so far, for those who help it and for the guards that look at all of it again."""
+"""What a walk through code has found so far: shared with its helpers and with the guards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a code version was made of, kept to be looked at again at each call.
+"""Guards: what a code version was made of, checked again at each call.
 
 Names, cells, code, defaults and attributes are compared by identity; so is what containers and instances hold. Other
 objects that can change in place, such as arrays, are encoded anew. What takes too long for each call, such as a large

@@ -1,4 +1,4 @@
-"""How objects of Python's own library and of packages count, where a key or their parts would say too much.
+"""How objects of the standard library and of packages count, where a key or their parts would say too much.
 
 An object may be of the process and not what a program wrote, say how far the program has got, or belong to a package.
 """

@@ -1,4 +1,4 @@
-"""What code uses of packages and of Python itself, where tests and tools may put something else in its place.
+"""Attributes of packages and builtins that code uses, and that tests and tools may replace.
 
 What an attribute meant when it was first looked at is taken for the package's own, unless it is code of the user's:
 its version stands for it. What is found there later (`mock.patch.object(os, "getcwd", ...)`) counts while it is there.

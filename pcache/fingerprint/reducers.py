@@ -1,4 +1,4 @@
-"""What stands for functions, classes, methods and modules that are arguments, or inside of such."""
+"""Represent functions, classes, methods and modules that are arguments, or parts of arguments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+import pcache.keys.reducers  # noqa: F401 - registers how arrays and frames are written in keys
 from pcache.errors import Uncached
 from pcache.fingerprint.source_files import files_of
 from pcache.fingerprint.visible_parts import implementations_of, shown_by

@@ -1,4 +1,4 @@
-"""What code depends on only because code elsewhere on the way says so.
+"""Dependencies that are reached only by reflection: annotations, docstrings, subclasses, modules in tables.
 
 A module in a table, or handed to a helper, is used by whoever takes it out; annotations, docstrings and subclasses say
 something about behaviour only where some code reads them. So these wait until all that the code mentions is known.

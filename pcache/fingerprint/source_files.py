@@ -1,4 +1,4 @@
-"""The code of modules, read from their files: what a function's body imports may not be loaded yet."""
+"""Source code of modules that a function imports when it runs, and that may not be loaded yet."""
 
 from __future__ import annotations
 

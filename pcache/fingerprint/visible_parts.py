@@ -1,4 +1,4 @@
-"""What a function or class shows to whoever is given it.
+"""What a caller can see of a function or class: its signature, docstring, annotations and attributes.
 
 A function that gets another one, or a class, or an instance of one, may read its docstring, its annotations, its name
 and its signature: a schema is made of such, or a tool for a language model. So for arguments they count, as do those of

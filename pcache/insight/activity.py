@@ -1,4 +1,4 @@
-"""What the ledger's numbers say, by function and over time."""
+"""The ledger's numbers by function and over time."""
 
 from __future__ import annotations
 

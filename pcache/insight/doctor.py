@@ -1,4 +1,4 @@
-"""What may be wrong with a cache directory, its key, its settings or the place where it lies; and what to do.
+"""Diagnose a cache directory, its key, settings and file system, and advise.
 
 Looks and tries, and changes nothing: a directory that is not there is not made, nothing is unpickled or imported.
 Every finding says what was seen in words for people. How they are printed is the command line's.

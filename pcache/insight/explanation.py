@@ -1,4 +1,4 @@
-"""Why a call hits or misses, and what differs from the calls that are stored.
+"""Explain why a call hits or misses, and how it differs from stored calls.
 
 Told from what entries and the registry say of themselves, which is authenticated. Only the entry asked for is loaded,
 as a call would, and not even that for the command line; the others are not unpacked.

@@ -1,4 +1,4 @@
-"""What is stored: statistics, listings, and one entry in depth.
+"""Statistics, listings, and one entry in detail.
 
 Everything works from names and sizes where it can, tolerates other processes that read and write meanwhile, and never
 unpickles a result.

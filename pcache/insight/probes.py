@@ -1,4 +1,4 @@
-"""What a file system can do, found out by trying: locks between processes, renames, maps, times, writing through."""
+"""Try out what a file system can do: locks, renames, maps, times, concurrent writing."""
 
 from __future__ import annotations
 

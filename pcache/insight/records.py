@@ -1,4 +1,4 @@
-"""What a cache says of itself: frozen records, in base units (bytes, seconds, seconds since 1970)."""
+"""What a cache reports of itself: frozen records, in bytes, seconds, and seconds since 1970."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class PrometheusCollector(Collector):  # type: ignore[misc, unused-ignore]  # wh
 
         import prometheus_client
         from pcache import Cache
-        from pcache.integrations.prometheus import PrometheusCollector
+        from pcache.metrics import PrometheusCollector
 
         prometheus_client.REGISTRY.register(PrometheusCollector(Cache("results")))
         prometheus_client.start_http_server(9100)

@@ -1,4 +1,4 @@
-"""A digest of each argument of a call, kept with its result so that `explain` can tell which one differs.
+"""A digest of each argument of a call, stored with its result, so that `explain` can tell which one differs.
 
 After the function has run they tell as well which argument it changed.
 

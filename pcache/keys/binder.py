@@ -1,4 +1,4 @@
-"""A call's arguments in one canonical form.
+"""Bind the arguments of a call into one canonical form.
 
 `f(1)`, `f(x=1)` and, where 2 is the default of `y`, `f(1, 2)` are the same call. A binder is compiled once per
 function: a function with the same parameters that returns the tuple of their values. Python's own call machinery then

@@ -1,4 +1,4 @@
-"""Which function says what stands for an object in keys.
+"""Choose the reducer that represents an object in a key.
 
 Asked for in this order, along the bases of the object's class, the class itself first: what `register_key` was given,
 the class' own `__pcache_key__`, and then the reducers that pcache brings. Reducers for libraries are found by the names
@@ -27,7 +27,16 @@ from pcache.objects.extra_state import (
     reduced_with,
     takes_attributes,
 )
-from pcache.objects.lookup import bases_of, full_name, member, members_of, module_of, qualname_of
+from pcache.objects.lookup import (
+    bases_of,
+    full_name,
+    is_hashable,
+    is_iterator,
+    member,
+    members_of,
+    module_of,
+    qualname_of,
+)
 from pcache.objects.path_holders import tell_of_files
 from pcache.objects.summary import summarize_value
 from pcache.objects.user_code import is_user_code
@@ -48,15 +57,13 @@ _PROTOCOL = 5
 
 # `resolved` remembers the outcome for each exact type, by its id.
 resolved: ByClass[Reducer | None] = ByClass()
-# Classes stand by their ids here, since one may have no hash.
-_registered: dict[int | str, tuple[type | str, Reducer]] = {}  # by users, the latest last
+# By users, the latest last. Classes stand by their ids here, since one may have no hash.
+_registered: dict[int | str, tuple[type | str, Reducer]] = {}
 _by_type: dict[int, tuple[type, Reducer]] = {}
 _by_name: dict[str, Reducer] = {}
 _by_base_name: dict[str, Reducer] = {}
 _by_shape: list[tuple[Callable[[type], bool], Reducer]] = []
 _libraries: dict[str, str] = {}  # top-level package: the module with its reducers
-# Modules whose iterators are nothing but that.
-_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
 
 
 @overload
@@ -151,7 +158,7 @@ def once_a_call(reducer: Reducer) -> Reducer:
 
 
 def register_library(package: str, module: str) -> None:
-    """Have `module` loaded, which registers reducers, when an object of a class from `package` is first met."""
+    """Have `module` loaded, which registers reducers, when a class from `package`, or with "" any, is first met."""
     _libraries[package] = module
 
 
@@ -180,11 +187,10 @@ def in_turn(first: Reducer, second: Reducer | None, obj: Any, encoder: Writer) -
 def _brought(cls: type) -> Reducer | None:
     """What pcache itself brings for a class."""
     reducer: Reducer | None = None
-    for base in bases_of(cls):
-        module = _libraries.get(module_of(base).partition(".")[0])
-        if module is not None:
-            with whole:
-                __import__(module)
+    with whole:
+        __import__(_libraries[""])  # which says of which packages there are others
+        for package in {module_of(base).partition(".")[0] for base in bases_of(cls)} & _libraries.keys():
+            __import__(_libraries[package])
     if exact := _by_name.get(full_name(cls)):
         reducer = _extended(exact, cls, cls)
     for base in bases_of(cls):
@@ -192,24 +198,15 @@ def _brought(cls: type) -> Reducer | None:
             reducer = _by_type[id(base)][1]
         if reducer is None and (of_base := _by_base_name.get(full_name(base))):
             reducer = _extended(of_base, cls, cls if is_same_author(base, cls) else base)
-    if reducer is None and any("__next__" in members_of(base) and _is_iterator(base) for base in bases_of(cls)):
+    if reducer is None and any("__next__" in members_of(base) and is_iterator(base) for base in bases_of(cls)):
         reducer = _refuse_iterator
-    if reducer is None and (author_of(cls) is not None or not _has_hash(cls)):
+    if reducer is None and (author_of(cls) is not None or not is_hashable(cls)):
         reducer = _as_pickled
     if reducer in (None, _as_pickled) and memos_of(cls) is not None:
         reducer = _without_memos
     if reducer is None and party_of(cls) not in ("", "python"):
         reducer = _first_look
     return reducer
-
-
-def _is_iterator(cls: type) -> bool:
-    return module_of(cls) in _ITERATORS
-
-
-def _has_hash(cls: type) -> bool:
-    """Whether pickle can look a class up in its tables: a metaclass may make that impossible."""
-    return type(cls) is type or try_call(hash, cls)[1] is None
 
 
 class Reduced(tuple[Any, ...]):

@@ -1,4 +1,4 @@
-"""Where a function and what else has a name comes from, as an import says it."""
+"""The names of types and modules; `__main__` becomes the name that an import would use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from pcache.system.interrupts import try_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-MODULES = {"__mp_main__": "__main__", "pathlib._local": "pathlib"}  # in workers of a process pool; in Python 3.13
+# What a module is called in keys, where that is not its name: in workers of a process pool; in Python 3.13; and where
+# what pcache gives out was defined when its first keys were made.
+MODULES = {
+    "__mp_main__": "__main__",
+    "pathlib._local": "pathlib",
+    "pcache.keys.file": "pcache.files",
+    "pcache.keys.dispatch": "pcache.dispatch",
+    "pcache.counters.tally": "pcache.tally",
+    "pcache.runtime.modes": "pcache.modes",
+    "pcache.function": "pcache.decorator",
+}
 _MAIN = ("__main__", "__mp_main__")
 
 

@@ -1,4 +1,4 @@
-"""The exception for a call whose arguments have no key: which parameter, which part of it, and the ways out."""
+"""The exception for a call that has no key: which parameter, which part of it, and what to do."""
 
 from __future__ import annotations
 

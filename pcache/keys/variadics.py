@@ -1,4 +1,4 @@
-"""What a function does with what its `*args` and `**kwargs` collect, told from its bytecode.
+"""What a function does with its `*args` and `**kwargs`, read from its bytecode.
 
 Two calls that differ only in how they are written, or in the order of keywords, are one call where the function cannot
 tell them apart. In doubt it can: code that is not one of the few forms below may do anything.

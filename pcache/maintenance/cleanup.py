@@ -1,4 +1,4 @@
-"""Looking after a cache directory: eviction, clearing, verification.
+"""Evict, clear, verify and recompress a cache directory.
 
 Everything works from names and sizes where it can, tolerates other processes that read and write meanwhile, and never
 unpickles a result.

@@ -1,4 +1,4 @@
-"""What killed processes leave in a cache directory, and beside the user's key, and how it goes."""
+"""Remove what killed processes left in a cache directory, and beside the user's key."""
 
 from __future__ import annotations
 

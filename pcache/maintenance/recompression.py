@@ -1,4 +1,4 @@
-"""Compressing stored results anew, for disk space or for speed; nothing is unpickled."""
+"""Recompress stored results. Nothing is unpickled."""
 
 from __future__ import annotations
 

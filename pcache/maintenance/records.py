@@ -1,4 +1,4 @@
-"""What maintenance says of what it did: frozen records, in bytes and seconds."""
+"""What maintenance reports: frozen records, in bytes and seconds."""
 
 from __future__ import annotations
 

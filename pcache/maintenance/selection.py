@@ -1,4 +1,4 @@
-"""Which entries are meant: those of a function, of a name or of a pattern, with the names that go with their ids."""
+"""Select entries by function, name or pattern, and name the functions of entries."""
 
 from __future__ import annotations
 

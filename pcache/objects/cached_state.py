@@ -1,4 +1,4 @@
-"""What objects remember of themselves: state that use fills in, and that looking at them must not make another key of.
+"""State that an object fills in when it is used, such as a cached property: it must not change the object's key.
 
 A graph keeps the views that were asked for, a recurrence how many dates it has, an instance what its `cached_property`
 computed. What is remembered follows from the rest, which counts; an object has one key before and after it was used.

@@ -1,4 +1,4 @@
-"""What was found out about classes and functions, kept no longer than is of use.
+"""Remember what was found out about a class or function, for no longer than it lives.
 
 A program may make a class anew in each call. Those must not pile up, nor what their methods hold; and a class may have
 no hash, since its metaclass says what that is.

@@ -1,4 +1,4 @@
-"""What `copyreg.add_extension` gave a number to, which pickle then writes in the place of the name.
+"""Extension codes of `copyreg`: numbers that pickle writes instead of names.
 
 The number means something else in another process, or nothing. So neither keys nor results hold one.
 """

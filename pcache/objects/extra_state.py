@@ -1,4 +1,4 @@
-"""What objects have beyond what the pickle of a base of their class says of them.
+"""State of an object that the pickle of a base class leaves out.
 
 `datetime`, `Decimal`, `Counter`, numpy's arrays and many more are pickled by a `__reduce__` that knows nothing of what
 a subclass adds: attributes and slots are dropped. A function sees them, so keys hold them, and so do results.

@@ -1,4 +1,4 @@
-"""What other people's packages hold under a name: it counts by that name and by the package's version.
+"""Objects that a package holds under a name: they count by that name and by the package's version.
 
 Found are functions, classes, ufuncs, functions written in Cython, and the instances whose methods a module gives out as
 functions, as `random` does. Nothing is imported, and no object is asked: a name counts only if the very object lies

@@ -1,4 +1,4 @@
-"""Other people's objects, looked at and never asked: no property, `__getattr__` or `__class__` of theirs runs.
+"""Read the attributes of other people's objects without running their code: no property, `__getattr__` or `__class__`.
 
 An object may stand for a server, compute its attributes for minutes, raise, or lie about its class, as mocks do. What
 is read here comes from its type, from its dict and from the slots that the interpreter itself made.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 from typing import Any, TypeGuard
+
+from pcache.system.interrupts import try_call
 
 _GET = object.__getattribute__
 _MRO = type.__dict__["__mro__"].__get__
@@ -226,3 +228,17 @@ def is_mock(obj: object) -> bool:
     if type(obj) is FunctionType:
         return "mock" in obj.__dict__ and is_mock(obj.__dict__["mock"])
     return any((module_of(base), qualname_of(base)) in _MOCKS for base in _MRO(type(obj)))
+
+
+# Modules whose iterators are nothing but that.
+_ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
+
+
+def is_iterator(cls: type) -> bool:
+    """Whether the objects of a class that has `__next__` are iterators and nothing else."""
+    return module_of(cls) in _ITERATORS
+
+
+def is_hashable(cls: type) -> bool:
+    """Whether pickle can look a class up in its tables: a metaclass may make that impossible."""
+    return type(cls) is type or try_call(hash, cls)[1] is None

@@ -1,4 +1,4 @@
-"""Objects that name a file and say nothing of what is in it.
+"""Objects whose pickle holds a path, and nothing of what the file contains.
 
 Pickle takes many a handle for its path, so that its key stays while the file changes. Those that pcache knows count by
 the file; of others the user is told, once for each class. Paths and texts by themselves are what they say they are.

@@ -1,4 +1,4 @@
-"""How deeply pickle may recurse: as far as is safe, whatever limit the program has set.
+"""How deeply pickle may recurse: as deep as is safe, whatever limit the program has set.
 
 Up to Python 3.11 the pickler, which is written in C, goes as deep as `sys.setrecursionlimit` allows. With a high limit
 that is until the stack of C ends, and the process with it: at 19,000 objects inside of each other where it has 8 MiB.

@@ -1,4 +1,4 @@
-"""A call and its values in short, for people: never the repr of something big, and nobody's own `__repr__` is run.
+"""Short descriptions of calls and values for people: never a large repr, and no `__repr__` of other people runs.
 
 Whatever is stored for people to read is made here, and values whose names say that they are secret are not.
 """

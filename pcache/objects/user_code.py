@@ -1,4 +1,4 @@
-"""Whose code a module is: the user's, an installed package's, or Python's own.
+"""Whether a module is the user's, an installed package's, or Python's own.
 
 The user's code is followed into every function. A package counts by its version, the standard library by Python's.
 """

@@ -1,4 +1,4 @@
-"""How entries are spread over sizes, ages and costs. Pure: a million entries become a dozen numbers."""
+"""How entries spread over sizes, ages and costs. Pure: a million entries become a dozen numbers."""
 
 from __future__ import annotations
 

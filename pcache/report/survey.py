@@ -1,4 +1,4 @@
-"""What there is to show: statistics, time series, distributions and the dearest entries, from one listing of names."""
+"""Collect what a page shows: statistics, time series, distributions, the most expensive entries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may leave a cached call besides the result of its function and what the function raises.
+"""Which exceptions may leave a cached call, besides those of the function itself.
 
 All that is not the function runs inside of one guard, at the edge: in `CachedFunction.__call__` up to the function's
 call, and in `Flow.compute` around and after it. Nothing further down has to know that it must not fail.

@@ -1,4 +1,4 @@
-"""From the arguments of a call to its key, to the place of its entry, and to what a miss needs to know.
+"""From the arguments of a call to its key, its address, and the job of computing it.
 
 One `Calls` for each cached function. Nothing here looks anything up.
 """

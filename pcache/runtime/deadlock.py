@@ -1,4 +1,4 @@
-"""Waits that would never end, and how a call gets out of them.
+"""Whether waiting could deadlock, or earlier owners keep failing, and how a call stops waiting.
 
 Only who proves it is waited for: whose record in the claim is authentic. Anybody who can write into the directory could
 hold a lock there. And an owner that was stopped (SIGSTOP, a debugger) is waited for a while, not for ever.

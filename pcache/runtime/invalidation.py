@@ -1,4 +1,4 @@
-"""Dropping results so that none comes back which was begun before.
+"""Remove results so that no computation begun before can bring them back.
 
 Who changed what a function reads, and drops its results, must not get an old one again from a computation that was
 under way meanwhile, in whatever process. Removing its claim tells it so. The order is what counts: who publishes writes
@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pcache.entry.reader import Address
-from pcache.eviction.deletion import free, record
+from pcache.eviction.deletion import record
 from pcache.runtime.singleflight import flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.storage.directory import Directory
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from pcache.system.directories import OpenFolder
 
 
-def invalidate(directory: Directory, addresses: Iterable[Address]) -> bool:
-    """Remove entries, and have none stored that was begun before this returns; return whether there was any.
+def invalidate(directory: Directory, addresses: Iterable[Address]) -> list[StoredFile]:
+    """Remove entries, and have none stored that was begun before this returns; return those that were there.
 
     Raises `OSError` for what is there and cannot be removed.
     """
@@ -40,10 +40,9 @@ def invalidate(directory: Directory, addresses: Iterable[Address]) -> bool:
         found = directory.store.entry(address.function_id.hex(), address.key.hex())
         gone += directory.store.delete_entries([found], refusals) if found is not None else []
     record(directory, gone, "invalidated")
-    free(directory, gone)
     if refusals:
         raise refusals[0]
-    return bool(gone)
+    return gone
 
 
 def forbid(store: Store, path: str) -> None:

@@ -1,4 +1,4 @@
-"""One call that missed: what computing it takes, and what came of it."""
+"""One call that missed: how to compute it, and what came of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the calls of cached functions do inside of a `with` block: nothing of the cache, or compute anew."""
+"""The blocks `with disabled()` and `with refreshing()`."""
 
 from __future__ import annotations
 

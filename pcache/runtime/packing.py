@@ -1,4 +1,4 @@
-"""What the entry of a result says besides the result, and the bytes of both."""
+"""Pack a result into an entry: facts, description, bytes."""
 
 from __future__ import annotations
 

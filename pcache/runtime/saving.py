@@ -1,4 +1,4 @@
-"""Storing a result: the claim, the bytes, the room for them; and what is said when it cannot be done.
+"""Save a result: claim, bytes, limits; and report what cannot be saved.
 
 Whatever goes wrong here, the caller of a cached function gets the result.
 """

@@ -1,4 +1,4 @@
-"""One computation of a key among the threads of this process, and what is being computed up-stack."""
+"""One computation of a key among the threads of this process, and the computations around the current one."""
 
 from __future__ import annotations
 

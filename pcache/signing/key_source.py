@@ -1,4 +1,4 @@
-"""Where a cache has its signing keys from, and finds them again when it comes out of a pickle.
+"""Where a cache gets its signing keys from, also after it was pickled.
 
 A key never travels: what is pickled is its id, which says nothing about it, and where it came from. Whoever loads that
 looks among the keys of its own process, in its environment and in its key files for the key with that id.

@@ -1,4 +1,4 @@
-"""Whose bytes may be unpickled: signing keys, the files that hold them, and ownership.
+"""Signing keys, and the files that hold them: only entries signed with one of these are unpickled.
 
 Every entry carries a tag made with a signing key that lives outside the cache directory, so whoever can write to the
 directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that

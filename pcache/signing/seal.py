@@ -1,4 +1,4 @@
-"""What stands in front of files of ours beside the entries: a seal, checked over raw bytes before anything is parsed.
+"""The seal in front of files beside the entries: checked over raw bytes before anything is parsed.
 
     seal  = key_id SP nonce SP length SP digest SP tag        all of them hexadecimal, 108 characters
     block = "\\n@" seal "\\n" body                              one write to a file that is appended to, or a whole file

@@ -1,4 +1,4 @@
-"""Who holds a claim: what a claim's file says of the process that computes, and who vouches for that.
+"""The record in a claim: which process computes, authenticated.
 
 A record is written with the signing key and for one entry: who can write into the directory, and does not have the key,
 cannot have a call wait for them. It is not even parsed before its tag was checked.

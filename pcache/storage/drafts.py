@@ -1,4 +1,4 @@
-"""Drafts: files of our own in which an entry is written, before they get its name.
+"""Drafts: private files in which an entry is written before it gets its name.
 
 A draft is made by us alone, under a name that nobody else has; nobody else writes into it. A small entry takes none: it
 is written into the claim, which only its maker ever writes to. So bytes that are published never change, also where

@@ -1,4 +1,4 @@
-"""The shards of a cache directory, listed and emptied: each is opened, checked, and worked in by its descriptor.
+"""List and empty the shards of a cache directory, each through its descriptor.
 
 Nothing here reads an entry. Safe for any number of threads and processes: what appears or disappears meanwhile is
 listed or not. A shard that is not ours is left out, and stops no other.

@@ -1,4 +1,4 @@
-"""A clock that nobody sets, and waits that end also where it stands still.
+"""A clock that nobody can set, and waits that end even where that clock stands still.
 
 Programs and their tests stop clocks (freezegun, libfaketime, a patched `time.monotonic`). A limit that is asked of such
 a clock alone never comes, so what was slept counts as well.

@@ -1,4 +1,4 @@
-"""Folders below a cache directory, opened: what is listed, made, renamed and removed goes through their descriptors.
+"""Open folders of a cache directory: listing, making, renaming and removing all go through their descriptors.
 
 A path is looked up anew at each use. Whoever may write above it can put a link in the place of a folder after we looked
 at it, and files elsewhere, ours as well, would be removed. A descriptor stays the folder that it is. It is kept for one

@@ -1,4 +1,4 @@
-"""What an object that gathers something does before it or its process ends, and in a child that is forked.
+"""Flush buffered data when an object or its process ends, and discard it in a forked child.
 
 `atexit` is not all of it: a worker of multiprocessing that was forked ends without calling its functions.
 """

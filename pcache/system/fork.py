@@ -1,4 +1,4 @@
-"""What a fork must not cut in two: in the child there is no thread that could go on with it.
+"""Sections that must not be running when the process forks: the child has no thread to finish them.
 
 Modules are loaded, and descriptors of locks are opened and closed, as a whole. A module that another thread is loading
 while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that nobody there

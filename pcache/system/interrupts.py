@@ -1,4 +1,4 @@
-"""Signals may interrupt anything: how what was just taken is not lost, and whose exception one is.
+"""Signal safety: leak nothing when a signal interrupts, and let the exceptions of signal handlers through.
 
 Python looks for signals after each call of a function written in C, when a function starts and when a loop goes back.
 A signal handler may raise there, as Ctrl-C does, and other threads may have an exception raised. Where something is

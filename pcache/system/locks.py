@@ -1,4 +1,4 @@
-"""Operating-system locks on files: they die with whoever holds them, also by a kill.
+"""Locks on files, by the operating system: they die with the process that holds them, also when it is killed.
 
 A lock is held while other people's code runs, which may close any number (`os.closerange` where a program becomes a
 daemon, a second `close` of what was closed already) and get it for a file of its own. So a descriptor is ours as long

@@ -1,4 +1,4 @@
-"""Whether a directory lies on a network file system, where file locks and directory listings cannot be relied upon."""
+"""Whether a directory is on a network file system, where locks and listings cannot be relied upon."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What users are told without being asked: warnings given once, and log lines. Neither ever stops a call."""
+"""Warnings, each given once, and log lines. Neither ever stops a call."""
 
 from __future__ import annotations
 

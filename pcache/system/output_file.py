@@ -1,4 +1,4 @@
-"""Files that people ask for, such as a report: written whole, for their eyes, and only where nobody can swap them.
+"""Write a file that the user asked for, such as a report: whole, private, and safe from being swapped.
 
 A file is never written through a link or a second name, nor given the rights or the place of another user's. What is
 no file, such as a pipe, is written to as it is, if it is ours or the system's.

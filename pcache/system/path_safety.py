@@ -1,4 +1,4 @@
-"""Whether another user could put something else in the place of a file: what is asked before code of it runs.
+"""Whether another user could replace a file: asked before code in it is run.
 
 Every folder on the way down counts, and every link, as OpenSSH counts them for its keys. Nothing here opens a file.
 """

@@ -1,4 +1,4 @@
-"""Who may write to a cache directory, and the rights with which its parts are made.
+"""Who may write to a cache directory, and the modes with which its parts are made.
 
 A private directory is its owner's alone. A shared one is a group's, on purpose: every member reads and writes whatever
 any of them stored, and only signing keys that were given on purpose say what may be loaded. The mask of new files

@@ -1,4 +1,4 @@
-"""Files of ours below a directory that is ours: nobody waits for one, and nothing is written through one elsewhere.
+"""Read and write cache files safely: never follow a link, block on a FIFO or write through a hard link.
 
 Whoever could once write to the directory, or packed an archive that was unpacked there, may have put anything in their
 place: a link, a FIFO, a device, a second name of another file, a terabyte of holes.

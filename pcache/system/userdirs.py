@@ -1,4 +1,4 @@
-"""The user's folders for caches and for configuration, and how folders that nobody else may write to are made."""
+"""The user's folders for caches and configuration, and making folders that nobody else may write to."""
 
 from __future__ import annotations
 

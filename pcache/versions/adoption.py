@@ -1,4 +1,4 @@
-"""Taking over the results of an earlier code version after an edit that its author declares neutral.
+"""Adopt the results of an earlier code version, after an edit that its author declares neutral.
 
 The new version's registry says whose results count as its own, and a miss looks for them where they lie. Nothing is
 renamed or copied, so the earlier version keeps its results too.

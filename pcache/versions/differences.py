@@ -1,4 +1,4 @@
-"""What differs between two versions of a function, or between two calls, in words for people."""
+"""Describe what differs between two versions of a function, or between two calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each cached function version: small sealed files, named by the version's id.
+"""Records of function versions: small sealed files, named by the version's id.
 
 `<function_id>.<mark>.json` has its names and what its fingerprint consists of: listings and `explain` need them,
 entries carry only ids. Losing it loses names, never results. The mark is made with the signing key, so that names which

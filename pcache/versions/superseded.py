@@ -1,4 +1,4 @@
-"""Which stored code versions the code on disk still has.
+"""Which stored code versions are still in the source files on disk.
 
 Files are compiled, never run: a version is superseded when a function that its fingerprint follows is not in its file
 any more as it was, or the file is gone from its folder. What cannot be told that way counts as current: code without a

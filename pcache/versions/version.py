@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from blake3 import blake3
 
 from pcache.errors import ConfigError, Uncached
-from pcache.fingerprint import fingerprint
 from pcache.keys.encoder import encode
 from pcache.keys.file import File
 from pcache.keys.names import home_of, module_name
@@ -21,6 +20,7 @@ from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of, text
 from pcache.objects.summary import in_full, shown_part
 from pcache.system.file_content import read_any, unknown
+from pcache.system.fork import whole
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -78,9 +78,11 @@ def label_of(function: Callable[..., Any]) -> str:
 
 def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:
     """Find out which code runs; once per function and process. What it continues is not looked up."""
-    from pcache.versions.registry import describe  # late for start-up time: decorating needs no version
+    with whole:
+        from pcache.fingerprint.fingerprint import of_callable  # late for start-up time: decorating needs no version
+        from pcache.versions.registry import describe  # the same
 
-    found = fingerprint.of_callable(function, options.code, options.depends_on)
+    found = of_callable(function, options.code, options.depends_on)
     chosen, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         raise error
@@ -176,7 +178,10 @@ def _try_declared(value: object) -> None:
             raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")
         if isinstance(part, os.PathLike) and part is not value and not isinstance(part, File):
             raise ValueError("a path in it counts as text; list each Path or File by itself")
-    fingerprint.of_callable(len, "none", (value,))
+    with whole:
+        from pcache.fingerprint.fingerprint import of_callable  # late for start-up time
+
+    of_callable(len, "none", (value,))
 
 
 def _parts_of(value: object) -> Iterator[object]:

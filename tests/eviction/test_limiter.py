@@ -781,6 +781,7 @@ def test_a_dropped_result_is_told(root: Path) -> None:
     small._flow.storing.room.flush()
     assert known(root) == taken(root)
     assert small.invalidate(2)
+    small._flow.storing.room.flush()
     assert known(root) == taken(root)
     small.cache_clear()
     assert known(root) == taken(root) == Amount(0, 0)

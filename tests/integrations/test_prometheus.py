@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from pcache import Cache
 from pcache.counters import ledger
-from pcache.integrations.prometheus import PrometheusCollector
+from pcache.metrics import PrometheusCollector
 from tests.support.pages import HOSTILE, count, double, fill, halve
 
 DOUBLE, HALVE = f"{double.__module__}:double", f"{halve.__module__}:halve"

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+import pcache
 from pcache import Cache, ConfigError, File, UnhashableArgument, register_key
+from pcache.keys.names import module_name
 from pcache.system import file_content
-from tests.key_values import with_captured
+from tests.key_values import key_of, with_captured
 from tests.support.running import run, write
 
 OLD, NEW = "content A", "content B"
@@ -476,3 +478,17 @@ def test_a_module_that_is_edited_once_it_is_loaded(tmp_path: Path) -> None:
     assert run(write(tmp_path / "program.py", text), tmp_path / "cache")[0] == "1 0"
     text = LATER.replace("    @cache.cached", "    import late_helper\n    @cache.cached")
     assert run(write(tmp_path / "program.py", text), tmp_path / "other") == ["1 1", "1 1 2"]
+
+
+def test_the_key_of_a_file_is_golden(tmp_path: Path) -> None:
+    """It does not change when pcache's own modules move."""
+    (tmp_path / "a").write_text("content")
+    assert key_of(File(tmp_path / "a")) == "787f6216eacd5d96f9579edd5444f59effc4fb15"
+
+
+def test_code_that_uses_what_pcache_gives_out_is_golden() -> None:
+    """The names of the modules that the public names were first defined in stay in fingerprints, too."""
+    given = [pcache.File, pcache.register_key, pcache.disabled, pcache.CachedFunction, pcache.CacheInfo, pcache.Cache]
+    assert [module_name(one) for one in given] == [
+        f"pcache.{name}" for name in ("files", "dispatch", "modes", "decorator", "tally", "cache")
+    ]
