@@ -8,8 +8,9 @@ import click
 
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
-from pcache.cli.output import clean, counted, is_styled, say, say_json, styled, terminal_width
+from pcache.cli.output import clean, is_styled, say, say_json, styled, terminal_width
 from pcache.errors import ConfigError
+from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,9 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
 from pcache.cli.completion import complete_function
-from pcache.cli.output import age, amount, say, say_json, say_tree
+from pcache.cli.output import amount, say, say_json, say_tree
 from pcache.errors import PcacheError
+from pcache.text.phrases import age
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

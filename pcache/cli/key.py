@@ -9,11 +9,12 @@ import click
 
 from pcache.cli import options
 from pcache.cli.app import PROBLEM, Commands
-from pcache.cli.output import NO_PLACE, clean, counted, say, say_json
+from pcache.cli.output import NO_PLACE, clean, say, say_json
 from pcache.errors import ConfigError, SigningKeyError
 from pcache.signing import keyring
 from pcache.signing.key_source import KeySource
 from pcache.system import output_file
+from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
     from typing import TextIO

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pcache.signing.keyring import WAYS_OUT
+from pcache.text.phrases import counted
 from pcache.text.printable import printable
-from pcache.text.units import format_duration, format_size
+from pcache.text.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +31,6 @@ _NARROWEST = 8  # cells that a column keeps, however narrow the terminal is
 _SHOW_AFTER = 1.0  # seconds of work before a progress bar appears
 _REDRAW_AFTER = 0.1
 _DIGITS = 3  # of an estimate
-_LEAST = 0.001  # the smallest share that is shown
 NO_PLACE = f"and no place to keep one in; {WAYS_OUT}"
 clean = printable
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
@@ -135,28 +135,9 @@ def say_tree(lines: Iterable[tuple[int, str]]) -> None:
         Console(no_color=not is_styled()).print(root)
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 entry`, `1,234 entries`."""
-    if number != 1:
-        thing = thing[:-1] + "ies" if thing.endswith("ry") else thing + "s"
-    return f"{number:,} {thing}"
-
-
 def amount(entries: int, size: int) -> str:
     """`1,234 entries, 1.2 GiB`."""
     return f"{counted(entries, 'entry')}, {format_size(size)}"
-
-
-def brief(seconds: float) -> str:
-    """A duration in one unit: `3 d`, `12 ms`."""
-    return " ".join(format_duration(seconds).split(" ")[:2])
-
-
-def percent(share: float) -> str:
-    """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
-    if 0 < share < _LEAST or 1 - _LEAST < share < 1:
-        return f"<{_LEAST:.1%}" if share < _LEAST else f">{1 - _LEAST:.1%}"
-    return f"{share:.1%}".replace(".0%", "%")
 
 
 def estimated(number: int) -> int:
@@ -167,11 +148,6 @@ def estimated(number: int) -> int:
 def fitting(text: str, width: int) -> str:
     """A line that is no wider than so many cells."""
     return _cut(text, "end", width)
-
-
-def age(since: float, now: float) -> str:
-    """How long ago a time was, in one unit: `3 d`, `5 s`; a time to come, by a clock that was set back, is `0 s`."""
-    return brief(float(max(0, round(now - since))))
 
 
 def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:

@@ -10,22 +10,11 @@ import click
 
 from pcache.cli import options
 from pcache.cli.advice import say_advice
-from pcache.cli.output import (
-    Column,
-    Progress,
-    age,
-    clean,
-    counted,
-    estimated,
-    percent,
-    say,
-    say_facts,
-    say_json,
-    say_table,
-)
+from pcache.cli.output import Column, Progress, clean, estimated, say, say_facts, say_json, say_table
 from pcache.config.settings import to_leave_free
 from pcache.errors import ConfigError
 from pcache.layout import ledger_folder
+from pcache.text.phrases import age, counted, percent
 from pcache.text.units import format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:

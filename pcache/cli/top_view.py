@@ -7,11 +7,12 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.cli.output import Column, clean, counted, estimated, fitting, percent, table_lines, width_of
+from pcache.cli.output import Column, clean, estimated, fitting, table_lines, width_of
 from pcache.cli.stats import RUNNING_COLUMNS
 from pcache.counters import ledger
 from pcache.insight import activity, listing
 from pcache.insight.records import Activity
+from pcache.text.phrases import counted, percent
 from pcache.text.units import format_duration, format_size
 
 if TYPE_CHECKING:

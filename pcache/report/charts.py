@@ -11,6 +11,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.report import formatting, tables
+from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,12 +98,12 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
     tiles = [(item.name, item.bytes, item.entries, item.hit_rate) for item in stored[:_TILES]]
     if rest := stored[_TILES:]:
         room, entries = sum(item.bytes for item in rest), sum(item.entries for item in rest)
-        tiles.append((f"{formatting.counted(len(rest), 'other function')}", room, entries, None))
+        tiles.append((f"{counted(len(rest), 'other function')}", room, entries, None))
     first = stored[0]
     return Chart(
         "disk",
         "Disk use by function",
-        f"Treemap of {formatting.counted(len(stored), 'function')}. The largest, {formatting.visible(first.name)}, has"
+        f"Treemap of {counted(len(stored), 'function')}. The largest, {formatting.visible(first.name)}, has"
         f" {formatting.share(first.bytes / total).shown} of {formatting.size(total).shown}.",
         {
             "data": [_treemap(tiles, total)],
@@ -125,7 +126,7 @@ def _treemap(tiles: Sequence[tuple[str, int, int, float | None]], total: int) ->
                 text(name),
                 formatting.size(room).shown,
                 formatting.share(room / total).shown,
-                formatting.counted(entries, "entry"),
+                counted(entries, "entry"),
                 _rate(rate),
             ]
             for name, room, entries, rate in tiles
@@ -186,8 +187,8 @@ def _calls(timeline: Timeline) -> Chart | None:
     return Chart(
         "calls",
         "Hits, misses and hit rate over time",
-        f"A bar for each {timeline.unit}: {formatting.counted(hit, 'hit')} and"
-        f" {formatting.counted(missed, 'miss')} in all. A line shows the hit rate,"
+        f"A bar for each {timeline.unit}: {counted(hit, 'hit')} and"
+        f" {counted(missed, 'miss')} in all. A line shows the hit rate,"
         f" {formatting.share(hit / (hit + missed)).shown} over all.",
         {"data": [hits, misses, rate], "layout": layout},
         tables.over_time(timeline),
@@ -281,7 +282,7 @@ def _misses(amounts: Mapping[str, int]) -> Chart | None:
         "textposition": "outside",
         "cliponaxis": False,
         "marker": {"color": "var(--other)"},
-        "customdata": [[formatting.counted(n, "miss"), formatting.share(n / total).shown] for _, n in reasons],
+        "customdata": [[counted(n, "miss"), formatting.share(n / total).shown] for _, n in reasons],
         "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
     }
     layout = _layout(
@@ -308,7 +309,7 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
         (
             "Entries",
             "var(--good)",
-            [(item.entries / entries, formatting.counted(item.entries, "entry")) for item in classes],
+            [(item.entries / entries, counted(item.entries, "entry")) for item in classes],
         ),
         ("Size", "var(--third)", [(item.bytes / (room or 1), formatting.size(item.bytes).shown) for item in classes]),
     )

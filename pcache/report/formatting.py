@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import NamedTuple
 
+from pcache.text.phrases import age, percent
+from pcache.text.printable import printable
 from pcache.text.units import format_duration, format_size
 
 NOTHING = "\u2013"
-_LEAST = 0.001  # the smallest share that is shown
 
 
 class Text(NamedTuple):
@@ -22,9 +23,7 @@ class Text(NamedTuple):
 
 def visible(text: str) -> str:
     """Return text that cannot change how its surroundings read: control, format and unpaired characters written out."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def name(text: str) -> Text:
@@ -51,17 +50,12 @@ def share(part: float | None) -> Text:
     """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
     if part is None:
         return Text(NOTHING, "no calls")
-    shown = f"{part:.1%}".replace(".0%", "%")
-    if 0 < part < _LEAST:
-        shown = f"<{_LEAST:.1%}"
-    elif 1 - _LEAST < part < 1:
-        shown = f">{1 - _LEAST:.1%}"
-    return Text(shown, repr(part))
+    return Text(percent(part), repr(part))
 
 
 def lasting(start: float, now: float) -> Text:
     """The time since, in one unit; that since a time to come, by a clock that was set back, is `0 s`."""
-    return Text(" ".join(format_duration(float(max(0, round(now - start)))).split(" ")[:2]), clock(start))
+    return Text(age(start, now), clock(start))
 
 
 def ago(moment: float, now: float) -> Text:
@@ -78,10 +72,3 @@ def clock(moment: float) -> str:
 def date(moment: float) -> str:
     parts = time.localtime(moment)
     return f"{parts.tm_mday} {time.strftime('%B %Y', parts)}"
-
-
-def counted(n: int, thing: str) -> str:
-    """`1 entry`, `1,234 entries`, `2 misses`."""
-    if n != 1:
-        thing = thing[:-1] + "ies" if thing.endswith("ry") else thing + ("es" if thing.endswith("s") else "s")
-    return f"{n:,} {thing}"

@@ -17,6 +17,7 @@ from plotly.offline import get_plotlyjs
 from pcache.insight.records import as_plain
 from pcache.report import formatting, tables
 from pcache.report.charts import charts
+from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
     from pcache.report.formatting import Text
@@ -53,7 +54,7 @@ def render(survey: Survey) -> str:
         stats_json=as_plain(stats),
         charts=found,
         figures={name: chart.figure for name, chart in found.items()},
-        entries=formatting.counted(stats.entries, "entry"),
+        entries=counted(stats.entries, "entry"),
         room=formatting.size(stats.bytes).shown,
         headlines=headlines(survey),
         summary=summary(survey),
@@ -99,21 +100,21 @@ def headlines(survey: Survey) -> list[Headline]:
             "Hit rate",
             stats.hit_rate,
             formatting.share(stats.hit_rate),
-            f"of {formatting.counted(calls, 'call')}",
+            f"of {counted(calls, 'call')}",
         ),
         Headline(
             "saved_seconds",
             "Time saved",
             stats.saved_seconds,
             formatting.duration(stats.saved_seconds),
-            f"by {formatting.counted(stats.hits, 'hit')}",
+            f"by {counted(stats.hits, 'hit')}",
         ),
         Headline(
             "computed_seconds",
             "Computed",
             stats.computed_seconds,
             formatting.duration(stats.computed_seconds),
-            f"in {formatting.counted(stats.misses, 'miss')}",
+            f"in {counted(stats.misses, 'miss')}",
         ),
         Headline("entries", "Entries", stats.entries, formatting.number(stats.entries), most or _of_functions(survey)),
         Headline(
@@ -138,7 +139,7 @@ def headlines(survey: Survey) -> list[Headline]:
 
 
 def _of_functions(survey: Survey) -> str:
-    return f"of {formatting.counted(sum(1 for item in survey.stats.functions if item.entries), 'function')}"
+    return f"of {counted(sum(1 for item in survey.stats.functions if item.entries), 'function')}"
 
 
 def summary(survey: Survey) -> str:
@@ -150,7 +151,7 @@ def summary(survey: Survey) -> str:
     worth = f"which saved {formatting.duration(stats.saved_seconds).shown} of computing"
     if stats.saved_seconds < 0:
         worth = f"which took {formatting.duration(-stats.saved_seconds).shown} longer than computing them"
-    answered = f"{formatting.share(stats.hit_rate).shown} of {formatting.counted(calls, 'call')} found a stored result"
+    answered = f"{formatting.share(stats.hit_rate).shown} of {counted(calls, 'call')} found a stored result"
     return f"{start}, {answered}" + (f", {worth}." if stats.hits else ".")
 
 
@@ -159,7 +160,7 @@ def notices(survey: Survey) -> list[str]:
     stats = survey.stats
     said = []
     if stats.damaged_records:
-        said.append(f"{formatting.counted(stats.damaged_records, 'record')} of the counters could not be read.")
+        said.append(f"{counted(stats.damaged_records, 'record')} of the counters could not be read.")
     if any(item.name == "?" for item in stats.functions):
         said.append("Entries of the function ? cannot be read here: `pcache verify` says why.")
     if not stats.functions:

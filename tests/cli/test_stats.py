@@ -278,7 +278,7 @@ def test_damaged_counters_are_mentioned(filled: Cache) -> None:
 )
 def test_percentages_do_not_lie(share: float, shown: str) -> None:
     """Nearly nothing is not nothing, nearly all not all."""
-    from pcache.cli.output import percent
+    from pcache.text.phrases import percent
 
     assert percent(share) == shown
 

@@ -265,14 +265,18 @@ def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, l
     raise AssertionError
 
 
+# What needs libraries that are no dependencies, or does something when it is imported.
+EXTRAS = ("pcache.__main__", "pcache.metrics", "pcache.integrations.", "pcache.report", "pcache.keys.reducers.")
+
+
 def main() -> None:
     """Step through the operations of a group, and write a line for each; `folder group long [operation]`."""
     folder, group, long = Path(sys.argv[1]), GROUPS[sys.argv[2]], sys.argv[3] == "True"
     for template in {operation.template for operation in group.values()}:
         make_template(folder / "templates" / template, template)
     shim = Shim()
-    for module in pkgutil.iter_modules(pcache.__path__, "pcache."):  # once, and not in every child
-        if module.name not in ("pcache.__main__", "pcache.integrations.prometheus", "pcache.report"):
+    for module in pkgutil.walk_packages(pcache.__path__, "pcache."):  # once, and not in every child
+        if not module.name.startswith(EXTRAS):
             importlib.import_module(module.name)
     gc.collect()
     gc.freeze()

@@ -1,0 +1,31 @@
+"""Numbers and durations in short phrases, the same on the command line and in reports."""
+
+from __future__ import annotations
+
+from pcache.text.units import format_duration
+
+_LEAST = 0.001  # the smallest share that is shown
+
+
+def counted(number: int, thing: str) -> str:
+    """`1 entry`, `1,234 entries`, `2 misses`."""
+    if number != 1:
+        thing = thing[:-1] + "ies" if thing.endswith("ry") else thing + ("es" if thing.endswith("s") else "s")
+    return f"{number:,} {thing}"
+
+
+def brief(seconds: float) -> str:
+    """A duration in one unit: `3 d`, `12 ms`."""
+    return " ".join(format_duration(seconds).split(" ")[:2])
+
+
+def percent(share: float) -> str:
+    """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
+    if 0 < share < _LEAST or 1 - _LEAST < share < 1:
+        return f"<{_LEAST:.1%}" if share < _LEAST else f">{1 - _LEAST:.1%}"
+    return f"{share:.1%}".replace(".0%", "%")
+
+
+def age(since: float, now: float) -> str:
+    """How long ago a time was, in one unit: `3 d`, `5 s`; a time to come, by a clock that was set back, is `0 s`."""
+    return brief(float(max(0, round(now - since))))
