@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pcache.cli.output import Column, hint, say, say_table
+from pcache.cli.output import hint, say
+from pcache.cli.tables import Column, say_table
 from pcache.text.phrases import counted, percent
 from pcache.text.units import format_duration
 

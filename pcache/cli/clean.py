@@ -12,7 +12,9 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
 from pcache.cli.completion import complete_function, complete_level
-from pcache.cli.output import SHORT_KEY, Column, Progress, amount, clean, say, say_json, say_table
+from pcache.cli.output import SHORT_KEY, amount, clean, say, say_json
+from pcache.cli.progress import Progress
+from pcache.cli.tables import Column, say_table
 from pcache.errors import ConfigError
 from pcache.text.phrases import age, brief, counted
 from pcache.text.units import format_duration, format_size, parse_duration, parse_size

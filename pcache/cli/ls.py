@@ -12,7 +12,8 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
 from pcache.cli.completion import complete_function, complete_key
-from pcache.cli.output import NO_PLACE, SHORT_KEY, Column, clean, say, say_facts, say_json, say_table
+from pcache.cli.output import NO_PLACE, SHORT_KEY, clean, say, say_facts, say_json
+from pcache.cli.tables import Column, say_table
 from pcache.errors import SigningKeyError
 from pcache.text.phrases import age, brief, counted
 from pcache.text.units import format_duration, format_size

@@ -1,4 +1,4 @@
-"""How the commands print: tables, facts, JSON and progress.
+"""How the commands print: lines, facts, trees and JSON.
 
 Whatever comes from a cache directory goes through `clean` before it reaches a terminal. A terminal gets lines that fit
 its width; a pipe gets everything in full, in aligned columns. Nothing here knows what is printed.
@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,28 +19,14 @@ from pcache.text.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
-    from typing import Literal, Self
 
-    from rich.progress import Progress as Bar
-    from rich.progress import TaskID
 
-_GAP = "  "
-_NARROWEST = 8  # cells that a column keeps, however narrow the terminal is
-_SHOW_AFTER = 1.0  # seconds of work before a progress bar appears
-_REDRAW_AFTER = 0.1
+GAP = "  "  # between columns
+NARROWEST = 8  # cells that a column keeps, however narrow the terminal is
 _DIGITS = 3  # of an estimate
 NO_PLACE = f"and no place to keep one in; {WAYS_OUT}"
 clean = printable
 SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
-
-
-class Column(NamedTuple):
-    """A column of a table. `cut` says where text that does not fit loses its cells; "" means that it is never cut."""
-
-    title: str
-    right: bool = False
-    cut: Literal["", "start", "middle", "end"] = ""
 
 
 def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
@@ -65,33 +50,6 @@ def say_json(report: object) -> None:
     click.echo(json.dumps(report, indent=2))
 
 
-def say_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, most: int | None = None) -> None:
-    """Print rows below a line of titles, on a terminal the first `most` of them.
-
-    Made by hand, because rich lays out 2,300 rows a second: a listing of 100,000 entries would take 40 s instead of 1.
-    """
-    table = list(rows)
-    width = terminal_width()
-    left_out = 0 if width is None or most is None else len(table[most:])
-    del table[len(table) - left_out :]
-    title, *lines = table_lines(columns, table, width)
-    say(title, bold=True)
-    if lines:
-        say("\n".join(lines))  # one write: each would be flushed
-    if left_out:
-        say(f"... and {left_out:,} more")
-
-
-def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
-    """Titles and rows as lines that are no wider than `width`, where the columns may be cut."""
-    table = [[clean(cell) for cell in row] for row in rows]
-    by_column = zip(*([column.title for column in columns], *table), strict=True)
-    widths = [max(map(width_of, cells)) for cells in by_column]
-    if width is not None:
-        _shrink(widths, columns, width - len(_GAP) * (len(columns) - 1))
-    return [_line(row, columns, widths) for row in ([column.title for column in columns], *table)]
-
-
 def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]], *, indent: int = 0, bold: str = "") -> None:
     """Print labels with a value each, or with several below each other; what is empty is left out.
 
@@ -100,12 +58,12 @@ def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]], *, indent: int =
     import textwrap  # late for start-up time
 
     shown = [(label, [value] if isinstance(value, str) else value) for label, value in facts if value]
-    indent = max([indent, *(len(label) + len(_GAP) for label, _ in shown)])
+    indent = max([indent, *(len(label) + len(GAP) for label, _ in shown)])
     width = terminal_width()
     for label, values in shown:
         lines = [clean(value) for value in values]
         if width is not None and label != "file":  # a path is copied, and the terminal itself may break it
-            room = max(_NARROWEST, width - indent)
+            room = max(NARROWEST, width - indent)
             lines = [part for line in lines for part in textwrap.wrap(line, room, break_on_hyphens=False)]
         for first, line in zip((label, *[""] * len(lines)), lines, strict=False):
             say(f"{first:<{indent}}{line}", bold=label == bold)
@@ -147,28 +105,10 @@ def estimated(number: int) -> int:
 
 def fitting(text: str, width: int) -> str:
     """A line that is no wider than so many cells."""
-    return _cut(text, "end", width)
+    return cut(text, "end", width)
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
-    parts = []
-    for cell, column, width in zip(cells, columns, widths, strict=True):
-        text = _cut(cell, column.cut, width)
-        padding = " " * (width - width_of(text))
-        parts.append(padding + text if column.right else text + padding)
-    return _GAP.join(parts).rstrip()
-
-
-def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:
-    """Take from the widest of the columns that may be cut, until all fit."""
-    while sum(widths) > room:
-        index = max(range(len(widths)), key=lambda i: (bool(columns[i].cut), widths[i]))
-        if not columns[index].cut or widths[index] <= _NARROWEST:
-            return  # too narrow a terminal: it breaks the lines itself
-        widths[index] -= 1
-
-
-def _cut(text: str, where: str, width: int) -> str:
+def cut(text: str, where: str, width: int) -> str:
     if not where or width_of(text) <= width:
         return text
     if width < 1:
@@ -220,50 +160,3 @@ def has_blocks() -> bool:
     except UnicodeEncodeError:
         return False
     return os.environ.get("TERM") != "dumb"
-
-
-class Progress:
-    """A progress bar on the terminal's standard error, for work that takes more than about a second.
-
-    A context manager; called with how much is done, and of how much.
-    """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-        self._drawn = time.monotonic() + _SHOW_AFTER - _REDRAW_AFTER
-        self._bar: Bar | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._drawn < _REDRAW_AFTER or not sys.stderr.isatty():
-            return
-        self._drawn = now
-        if self._bar is None or self._task is None:
-            self._bar = _make_bar()
-            self._task = self._bar.add_task(self._what)
-            self._bar.start()
-        self._bar.update(self._task, completed=done, total=total)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def _make_bar() -> Bar:
-    from rich import progress  # late for start-up time
-    from rich.console import Console
-
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.MofNCompleteColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

@@ -10,7 +10,9 @@ import click
 
 from pcache.cli import options
 from pcache.cli.advice import say_advice
-from pcache.cli.output import Column, Progress, clean, estimated, say, say_facts, say_json, say_table
+from pcache.cli.output import clean, estimated, say, say_facts, say_json
+from pcache.cli.progress import Progress
+from pcache.cli.tables import Column, say_table
 from pcache.config.settings import to_leave_free
 from pcache.errors import ConfigError
 from pcache.layout import ledger_folder

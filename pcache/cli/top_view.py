@@ -7,8 +7,9 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.cli.output import Column, clean, estimated, fitting, table_lines, width_of
+from pcache.cli.output import clean, estimated, fitting, width_of
 from pcache.cli.stats import RUNNING_COLUMNS
+from pcache.cli.tables import Column, table_lines
 from pcache.counters import ledger
 from pcache.insight import activity, listing
 from pcache.insight.records import Activity

@@ -12,13 +12,13 @@ from pcache.counters import tombstones
 from pcache.eviction import usage
 from pcache.eviction.usage import Amount
 from pcache.layout import usage_path
-from pcache.storage.directory import Directory
 from pcache.storage.shards import shard_of
 from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from pcache.storage.directory import Directory
     from pcache.storage.local import Store
     from pcache.storage.shards import StoredFile
 

@@ -13,18 +13,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pcache.entry.reader import Address
 from pcache.eviction.deletion import record
 from pcache.runtime.singleflight import flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.storage.directory import Directory
-from pcache.storage.shards import StoredFile
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pcache.entry.reader import Address
+    from pcache.storage.directory import Directory
     from pcache.storage.local import Store
+    from pcache.storage.shards import StoredFile
     from pcache.system.directories import OpenFolder
 
 

@@ -18,7 +18,7 @@ import pytest
 
 import pcache
 from pcache import Cache
-from pcache.cli.output import Column, say_table
+from pcache.cli.tables import Column, say_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,7 +239,7 @@ def test_exit_codes(cache: Cache, arguments: str, code: int) -> None:
 
 WORK = """
 import sys, time
-from pcache.cli.output import Progress
+from pcache.cli.progress import Progress
 with Progress("working") as progress:
     for done in range(1, 8):
         time.sleep(float(sys.argv[1]))
