@@ -188,7 +188,7 @@ class CachedFunction(Generic[P, R]):
             job = self._calls.job(self._calls.of(args, kwargs))
         except Uncached:
             return False
-        return self._flow.storing.put(job, result)
+        return self._flow.saving.put(job, result)
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, replace its stored result and return it."""
@@ -215,7 +215,7 @@ class CachedFunction(Generic[P, R]):
             return False
         gone = invalidate(self._flow.directory, (call.address, *self._calls.earlier(call)))
         if gone:
-            self._flow.storing.room.give_back(gone, self.name)
+            self._flow.saving.limiter.give_back(gone, self.name)
         return bool(gone)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:

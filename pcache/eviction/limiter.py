@@ -62,7 +62,7 @@ class Scope(NamedTuple):
     gauge: Gauge
 
 
-class Room(Unfinished):
+class Limiter(Unfinished):
     """The limits of one cache directory. Safe for threads and processes: whoever cannot have a lock goes on."""
 
     def __init__(self, directory: Directory) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import LOOK, PROOF, Wait, give_up
-from pcache.runtime.saving import CannotWrite, Storing
+from pcache.runtime.saving import CannotWrite, Saving
 from pcache.runtime.singleflight import Flight, computing, flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
 from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, stands, try_call, uninterrupted
@@ -48,7 +48,7 @@ class Flow:
         self.keys = directory.keys
         self.store = directory.store
         self.ledger = directory.ledger
-        self.storing = Storing(directory)
+        self.saving = Saving(directory)
         self.passive = self.settings.disable
 
     def __reduce__(self) -> Any:
@@ -62,7 +62,7 @@ class Flow:
                 raise Miss("absent", detail="there is no signing key yet")
             return self.store.read(address, keyring, self.settings.verify)
         except (DirectoryError, SigningKeyError) as error:
-            self.storing.refuse(error, address.path)
+            self.saving.refuse(error, address.path)
             raise Miss("foreign", detail=str(error)) from error
 
     def compute(self, job: Job, miss: Miss) -> Any:
@@ -91,7 +91,7 @@ class Flow:
     def begin(self, job: Job) -> Deep | None:
         """Take a claim that excludes nobody for what is computed deep inside of others; None where none can be had."""
         try:
-            claim = self.storing.claim(job, private=True)
+            claim = self.saving.claim(job, private=True)
         except CannotWrite:
             claim = None
         return None if claim is None else Deep(claim, time.perf_counter_ns())
@@ -110,7 +110,7 @@ class Flow:
             cost_ns = time.perf_counter_ns() - deep.began_ns
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
             try_call(job.look_again, cost_ns)
-            self.storing.settle(deep.claim, job, result, cost_ns, miss)
+            self.saving.settle(deep.claim, job, result, cost_ns, miss)
         except RecursionError:
             pass  # it is stored when it is asked for elsewhere
         except BaseException as error:
@@ -158,7 +158,7 @@ class Flow:
         alone = False
         while True:
             try:
-                claim = self.storing.claim(job, private=alone)
+                claim = self.saving.claim(job, private=alone)
             except CannotWrite:
                 break
             if claim is not None:
@@ -217,7 +217,7 @@ class Flow:
             began_ns = time.time_ns()
             result, cost_ns = self._run(job, miss, flight)
             give_up(flight)
-            flight.stored = self.storing.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
+            flight.stored = self.saving.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
             flight.lost = claim.lost
             return result
         finally:

@@ -30,7 +30,7 @@ from pcache.system.notices import log, warn_once
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcache.eviction.limiter import Room
+    from pcache.eviction.limiter import Limiter
     from pcache.runtime.job import Job
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim import Claim
@@ -67,7 +67,7 @@ def load_modules() -> None:
         import pcache.runtime.packing  # noqa: F401 - and all that they load
 
 
-class Storing:
+class Saving:
     """What one cache directory is given. Safe for threads, processes and forks."""
 
     def __init__(self, directory: Directory) -> None:
@@ -76,7 +76,7 @@ class Storing:
         self._keys = directory.keys
         self._store = directory.store
         self._ledger = directory.ledger
-        self._rooms: list[Room] = []  # one, as soon as something is stored
+        self._limiter: Limiter | None = None  # made as soon as something is stored
         self._registered: dict[str, str] = {}  # the registry's files of versions, by id
         self._stopped_until = 0.0
         self._keyless_until = 0.0
@@ -143,12 +143,12 @@ class Storing:
         keyring = self._keys.ensure()
         pieces, mtime_ns = pack(payload, result, job, created_ns, cost_ns, self._settings.compression, keyring)
         length = length_of(pieces)
-        if reason := self.room.refusal(length, job.name):
+        if reason := self.limiter.refusal(length, job.name):
             self._too_large(job, reason)
             return False
         try:
             if not self._store.network:  # where there are no locks, only `evict` keeps limits
-                self.room.make(job.address.path, length, job.name)
+                self.limiter.make(job.address.path, length, job.name)
             published = claim.publish(
                 pieces,
                 durable=cost_ns >= DURABLE,
@@ -168,14 +168,15 @@ class Storing:
         return True
 
     @property
-    def room(self) -> Room:
+    def limiter(self) -> Limiter:
         """The limits that storing keeps to."""
-        if not self._rooms:
-            from pcache.eviction.limiter import Room  # late for start-up time: a hit takes no room
+        if self._limiter is None:
+            from pcache.eviction.limiter import Limiter  # late for start-up time: a hit takes no room
 
-            made = Room(self._directory)
-            self._rooms.append(made)  # two threads may have made one: the first one counts
-        return self._rooms[0]
+            made = Limiter(self._directory)
+            with whole:  # two threads may have made one: the first one counts
+                self._limiter = self._limiter or made
+        return self._limiter
 
     def _register(self, job: Job, keyring: Keyring) -> None:
         from pcache.versions import registry  # late for start-up time: a hit registers nothing

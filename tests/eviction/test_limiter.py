@@ -200,7 +200,7 @@ def test_a_large_limit_is_told_in_shares(root: Path) -> None:
     for n in range(20):
         cached(n)
     assert usage.read(path) is None
-    cache.flow.storing.room.flush()
+    cache.flow.saving.limiter.flush()
     assert known(root) == taken(root)
     assert taken(root).entries == 20
 
@@ -251,12 +251,12 @@ def test_results_that_could_not_be_written_evict_nothing(root: Path) -> None:
         with pytest.warns(StoreWarning, match="File too large"):
             cached(100, 90_000)
         for n in range(50):
-            cache.flow.storing._stopped_until = 0.0
+            cache.flow.saving._stopped_until = 0.0
             cached(n + 101, 90_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
-    cache.flow.storing._stopped_until = 0.0
+    cache.flow.saving._stopped_until = 0.0
     cached(10)
     assert [cached.exists(n) for n in range(11)] == [True] * 11
 
@@ -580,7 +580,7 @@ cache = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=10)
 cached = cache.cached(noise)
 for n in range(10):
     cached(n)
-cache.flow.storing.room.flush()
+cache.flow.saving.limiter.flush()
 if sys.argv[2] == "root":
     import ctypes
     os.setresuid(1, 1, 1)
@@ -650,7 +650,7 @@ def test_a_lock_whose_holder_looks_busy(root: Path, monkeypatch: pytest.MonkeyPa
     cached = cache_at(root, max_entries=50).cached(noise)
     for n in range(50):
         cached(n)
-    gauge = next(iter(cached._flow.storing.room._scopes.values())).gauge  # type: ignore[union-attr]
+    gauge = next(iter(cached._flow.saving.limiter._scopes.values())).gauge  # type: ignore[union-attr]
     holder = Talker(HOLDERS, root, "ledger/occupancy")
     holder.hear()
     os.utime(root / "v1" / "ledger" / "occupancy")
@@ -778,10 +778,10 @@ def test_a_dropped_result_is_told(root: Path) -> None:
     small = cache_at(root, max_entries=100).cached(noise)
     for n in range(4):
         small(n)
-    small._flow.storing.room.flush()
+    small._flow.saving.limiter.flush()
     assert known(root) == taken(root)
     assert small.invalidate(2)
-    small._flow.storing.room.flush()
+    small._flow.saving.limiter.flush()
     assert known(root) == taken(root)
     small.cache_clear()
     assert known(root) == taken(root) == Amount(0, 0)

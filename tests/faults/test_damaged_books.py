@@ -50,7 +50,7 @@ def filled(tmp_path: Path) -> Any:
     for n in (1, 2, 3):
         function(n)
     function.invalidate(3)
-    cache.flow.storing.room.flush()
+    cache.flow.saving.limiter.flush()
     cache.flow.ledger.flush()
     assert "double" in ledger_file(cache, "counters").read_text()
     write_totals(cache, "480000 m:old\thits 5")
@@ -163,7 +163,7 @@ def test_room_behind_a_right_check(filled: Any, number: int) -> None:
     fresh = Cache(filled._flow.directory.location, max_entries=1000).cached(code="none")(double)
     assert not [*problems_of(fresh, COMMANDS)]
     assert [fresh.refresh(n) for n in range(9)] == [2 * n for n in range(9)]
-    fresh._flow.storing.room.flush()
+    fresh._flow.saving.limiter.flush()
     found = usage.read(str(path))
     assert found is not None
     there = len(list(fresh._flow.store.scan()))

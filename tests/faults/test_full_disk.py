@@ -104,7 +104,7 @@ def obey(order, numbers):
     if order == "release":
         return 0, release(*numbers)
     if order == "a minute later":
-        cache.flow.storing._stopped_until = 0.0
+        cache.flow.saving._stopped_until = 0.0
         return 0, None
     if order == "flush":
         return 0, cache.flow.ledger.flush()
@@ -325,7 +325,7 @@ cache = Cache(sys.argv[2])
 cached = cache.cached(code="none", version=1)(lambda n: [n])
 say(cached(1), cached(1), cached.exists(1), len(given), *given)
 os.unlink(filler)
-cache.flow.storing._keyless_until = 0.0  # a minute later
+cache.flow.saving._keyless_until = 0.0  # a minute later
 say(cached(1), cached.exists(1))
 cache = Cache(sys.argv[2])
 say(cache.cached(code="none", version=1)(lambda n: [n]).exists(1), cache.verify().problems)

@@ -99,7 +99,7 @@ def Constants_edited():
         exec(f"def made(x):\\n    return [x, {n}, cache, held]", scope)
         print(plain.cached(scope["made"])(1), plain.cached(scope["made"]).explain(2))
 def Unpicklable():
-    for value in (plain.flow, plain.flow.keys.keyring, plain.flow.storing, open):
+    for value in (plain.flow, plain.flow.keys.keyring, plain.flow.saving, open):
         give(value)
     unpicklable()
 def Raising():
@@ -118,7 +118,7 @@ def Bad_keys():
             print(repr(error), error.args, vars(error), str(error))
             logging.exception("refused")
 def Reprs():
-    for value in (cache, cache.flow, cache.flow.keys, cache.flow.keys.keyring, cache.flow.storing, cache.settings,
+    for value in (cache, cache.flow, cache.flow.keys, cache.flow.keys.keyring, cache.flow.saving, cache.settings,
                   double, double._calls, cache.flow.keys.look(), cache.flow.keys.wanted(), HELD.fit):
         print(repr(value), str(value), f"{value}", "%s %r" % ((value,), [value]))
         pprint.pprint(getattr(value, "__dict__", value))

@@ -40,7 +40,7 @@ def fill(place):
     if place == root:  # a claim that nobody holds holds nothing: whoever takes one by its path may take the other's
         Path(f"{cached._calls.of((2,), {}).address.path}.claim").write_bytes(b"")
     path.write_bytes(path.read_bytes()[:-1])  # damaged
-    filled.flow.ledger.flush(), filled.flow.storing.room.flush()
+    filled.flow.ledger.flush(), filled.flow.saving.limiter.flush()
     Path(place, "v1", "locks").mkdir(mode=0o700, exist_ok=True)
     Path(place, "v1", "functions", "0" * 16 + ".json.00000000").write_bytes(b"")
     os.utime(Path(place, "v1", "functions", "0" * 16 + ".json.00000000"), (1, 1))
@@ -48,7 +48,7 @@ def fill(place):
 def call_another(place):
     bounded = of(place, max_entries=3).cached(f)
     assert bounded(100)[0] == 100 and bounded(101)[0] == 101
-    bounded._flow.storing.room.flush()
+    bounded._flow.saving.limiter.flush()
 def count(place):
     other = of(place)
     other.flow.ledger.count("f", hits=1), other.flow.ledger.flush()

@@ -40,7 +40,7 @@ def prepare():
         cached = cache.cached(g)
         for n in range(12):
             cached(n)
-        cache.flow.ledger.flush(), cache.flow.storing.room.flush()
+        cache.flow.ledger.flush(), cache.flow.saving.limiter.flush()
         for name in ("functions", "ledger", "locks"):
             Path(cache.location, "v1", name).mkdir(exist_ok=True, mode=0o700)
     return True

@@ -46,7 +46,7 @@ def warm_up():
     cached.refresh(1), cached.invalidate(2), cached.explain(1)
     cache.evict(max_entries=1), cache.verify(repair=True), cache.stats(), list(cache.entries()), cache.versions()
     cache.recompress("none"), cache.clear()
-    cached(1), cache.flow.ledger.flush(), cache.flow.storing.room.flush()
+    cached(1), cache.flow.ledger.flush(), cache.flow.saving.limiter.flush()
 def start(uid, work, mask=0o022, groups=(GROUP,)):
     reading, writing = os.pipe()
     pid = os.fork()

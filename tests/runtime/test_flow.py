@@ -542,7 +542,7 @@ calls(1, 2, 1)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 calls(3, 3)
 saving._STOP_WRITING = 0.0
-cache.flow.storing._stopped_until = 0.0
+cache.flow.saving._stopped_until = 0.0
 calls(1, 2)
 """
 )
@@ -641,7 +641,7 @@ def hook(event, arguments):
     if event == "os.listdir":
         listed.append(str(arguments[0]))
 sys.addaudithook(hook)
-cache.flow.store = cache.flow.storing._store = Store(sys.argv[1], network=True)
+cache.flow.store = cache.flow.saving._store = Store(sys.argv[1], network=True)
 @cache.cached
 def f(n):
     count()

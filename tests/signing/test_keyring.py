@@ -349,7 +349,7 @@ def test_a_key_file_that_is_put_right_is_read(tmp_path: Path, own_home: Path, mo
     cached = Cache(tmp_path / "cache").cached(double)
     with pytest.warns(StoreWarning):
         assert cached(2) == 4
-    monkeypatch.setattr(cached._flow.storing, "_keyless_until", 0.0)  # a minute later
+    monkeypatch.setattr(cached._flow.saving, "_keyless_until", 0.0)  # a minute later
     assert cached(2) == 4
     path.write_text(text)
     assert cached.get(1) == 2
@@ -437,7 +437,7 @@ def test_a_place_for_a_key_that_comes_later(tmp_path: Path, nowhere: None, monke
         assert (first(1), second(1), second.exists(1)) == (2, 2, False)
     (tmp_path / "file").unlink()
     assert (first(1), first.exists(1)) == (2, False)
-    monkeypatch.setattr(first._flow.storing, "_keyless_until", 0.0)  # a minute later
+    monkeypatch.setattr(first._flow.saving, "_keyless_until", 0.0)  # a minute later
     assert (first(1), first.exists(1)) == (2, True)
     assert (second(1), second.exists(1)) == (2, True)
 
