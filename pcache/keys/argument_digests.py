@@ -71,9 +71,11 @@ class Watch:
 
     Nothing is wrong with the result, which is that of the values before: but a hit changes nothing, and who calls again
     with the same object calls with another value. A look takes as long as making the argument's part of the key.
+    Functions of packages are not looked at: who calls them through a cache, as scikit-learn's pipelines do, knows that.
     """
 
-    def __init__(self, name: str, binder: Binder) -> None:
+    def __init__(self, name: str, binder: Binder, *, is_users: bool) -> None:
+        self._is_users = is_users
         self._name = name
         self._names = binder.names
         self._collected = [form.startswith("**") for form in binder.form]
@@ -81,7 +83,7 @@ class Watch:
 
     def look(self, values: Sequence[Any], digests: Mapping[str, bytes], large: LargeContents, cost_ns: int) -> None:
         """Compare arguments with their digests of before the run, which took `cost_ns`; warn of those that differ."""
-        if self._looks >= _ALWAYS and self._took_ns * _SHARE > cost_ns + _MISS_NS:
+        if not self._is_users or (self._looks >= _ALWAYS and self._took_ns * _SHARE > cost_ns + _MISS_NS):
             return
         started = time.perf_counter_ns()
         limit = max(_SMALL, cost_ns // _SHARE)  # hashing takes less than a nanosecond a byte

@@ -15,6 +15,7 @@ from pcache.keys.encoder import digest, encode, nesting_with
 from pcache.keys.nesting import FILES, FINGERPRINT
 from pcache.keys.unhashable import unhashable_call
 from pcache.objects.lookup import look
+from pcache.objects.user_code import is_user_code
 from pcache.runtime.boundary import without_key
 from pcache.runtime.job import Job, Run
 from pcache.runtime.saving import load_modules
@@ -146,7 +147,7 @@ class Calls:
 
             return summarize(self.binder.names, call.values)
 
-        watch = self._watch = self._watch or Watch(self.name, self.binder)
+        watch = self._watch = self._watch or Watch(self.name, self.binder, is_users=is_user_code(self._function))
         digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
         if self._captured:
             digests["captured values"] = self._captured.digest()

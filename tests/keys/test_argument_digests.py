@@ -158,3 +158,11 @@ def test_deep_recursion_tells_too(cache: Cache) -> None:
 
     with pytest.warns(ChangedArgumentWarning, match="'items'"):
         assert use(30, []) == 30
+
+
+def test_functions_of_packages_may_change_what_they_are_given(cache: Cache) -> None:
+    """Whoever wrote the program can do nothing about it, and its author knows."""
+    shuffled = cache.cached(random.shuffle)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert shuffled(list(range(50))) is None
