@@ -128,7 +128,8 @@ def _write_at(file: Opened, at: int, piece: Any) -> int:
     with memoryview(piece) as view, view.cast("B") as rest:
         done = 0
         while done < len(rest):  # a write may end early
-            done += file.use(os.pwrite, file.number, rest[done:], at + done) or _stop(file)
+            count = file.use(os.pwrite, file.number, rest[done:], at + done)
+            done += count if count and count > 0 else _stop(file)
     return at + done
 
 

@@ -20,9 +20,9 @@ _IMPORTS = 1.0  # seconds that it waits for what other threads load: that may in
 # What we load late, and what that loads; modules written in C come with one of these. A child that needs one of them
 # can never have it when it is being loaded now. What else a thread loads, which may take seconds, is not our affair.
 LATE = frozenset(
-    "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis enum"
-    " fcntl fnmatch glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath numbers"
-    " opcode pathlib pickletools platform pwd random re secrets string textwrap token tokenize traceback urllib"
+    "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis"
+    " enum fcntl fnmatch gc glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath"
+    " numbers opcode pathlib pickletools platform pwd random re secrets string textwrap token tokenize traceback urllib"
     " zlib".split()
 )
 _taken: list[bool] = []

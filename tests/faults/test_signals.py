@@ -61,6 +61,7 @@ KINDS = {
 }
 
 
+@pytest.mark.timeout(600)  # a signal handler that calls the cache itself takes 100 s on CPython 3.12
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupts(tmp_path: Path, evidence: Evidence, kind: str) -> None:
     """Interrupted at an exact moment, each operation raises what it was interrupted by and leaves nothing behind."""
