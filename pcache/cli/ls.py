@@ -58,7 +58,7 @@ def directory() -> None:
 @click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True, help="What comes first.")
 @click.option("-l", "--limit", type=click.IntRange(1, 1 << 40), metavar="N", help="List the first N only.")
 def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | None) -> None:
-    """List entries: the latest used first, or the largest, oldest, dearest or most useful.
+    """List entries: the latest used first, or the largest, oldest, most expensive or most useful.
 
     PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
     since a result was computed, cost the time that took. Saved is the time that its uses would have taken: at least

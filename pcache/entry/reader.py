@@ -131,7 +131,7 @@ class Recent:
         self._loaded[address.path] = known
 
     def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
-        """Know an entry's file again whose times we changed ourselves, if it is still the one that was read."""
+        """Refresh the remembered identity of an entry's file after our own `utime`, unless it was replaced."""
         now = (status.st_ino, status.st_size, status.st_ctime_ns)
         if now[:2] != before[:2]:
             return

@@ -332,7 +332,7 @@ def _excess(total: Amount, limits: Limits) -> float:
 
 
 def _share(limits: Limits, there: Amount, total: Amount) -> Limits:
-    """What of the limits falls to some shards, with room for what comes."""
+    """The share of the limits for some shards, minus headroom."""
     size, entries = limits.max_size, limits.max_entries
     return Limits(
         None if size is None else int(there.size * _KEEP * min(size / max(total.size, 1), 1)),

@@ -62,7 +62,7 @@ def render(survey: Survey) -> str:
         functions=tables.functions(survey),
         costly=tables.costly(stats.functions),
         errors=tables.tallied("Error", stats.errors_by_kind, tables.KINDS),
-        dearest=tables.dearest(survey),
+        expensive=tables.expensive(survey),
         in_flight=tables.in_flight(survey),
         made=formatting.clock(survey.now),
         since=formatting.clock(survey.first) if survey.first else "",

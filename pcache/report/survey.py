@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pcache.insight.records import EntryInfo, Stats
     from pcache.storage.shards import StoredFile
 
-_DEAREST = 20  # entries that are shown
+_SHOWN = 20  # entries that are shown
 _OPENED = 200  # entries that are looked into: their stamps tell costs to a sixth, their headers exactly
 
 
@@ -31,7 +31,7 @@ class Survey:
     sizes: Distribution
     ages: Distribution
     costs: Distribution
-    dearest: tuple[EntryInfo, ...]
+    expensive: tuple[EntryInfo, ...]
     first: float
     now: float
 
@@ -47,14 +47,14 @@ def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, i
         sizes=by_size(files),
         ages=by_age(files, now),
         costs=by_cost(files),
-        dearest=_dearest(cache, files),
+        expensive=_most_expensive(cache, files),
         first=stats.since or (periods[0].start if periods else 0.0),
         now=now,
     )
 
 
-def _dearest(cache: Cache, files: list[StoredFile]) -> tuple[EntryInfo, ...]:
+def _most_expensive(cache: Cache, files: list[StoredFile]) -> tuple[EntryInfo, ...]:
     likely = heapq.nlargest(_OPENED, files, key=lambda item: item.cost_ns)
     return tuple(
-        listing.described(cache.directory, likely, names_of(cache.directory, likely), sort="cost", limit=_DEAREST)
+        listing.described(cache.directory, likely, names_of(cache.directory, likely), sort="cost", limit=_SHOWN)
     )

@@ -176,7 +176,7 @@ def spread(title: str, classes: Distribution) -> Table:
     )
 
 
-def dearest(survey: Survey) -> Table:
+def expensive(survey: Survey) -> Table:
     """The entries that took longest to compute, and are of use."""
     return _table(
         "Function*|Cost|Arguments*|Size|Age|Last used|Key*",
@@ -190,7 +190,7 @@ def dearest(survey: Survey) -> Table:
                 formatting.ago(info.used, survey.now),
                 Text(info.key[:_SHORT_KEY], info.key, number=False),
             )
-            for info in survey.dearest
+            for info in survey.expensive
             if not info.problem
         ],
     )

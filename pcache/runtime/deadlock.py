@@ -170,8 +170,8 @@ class Wait:
         return moment - since >= patience
 
 
-def give_up(flight: Flight) -> None:
-    """Have nobody write into the claim of a computation any more: it is about to be published or abandoned."""
+def detach_claim(flight: Flight) -> None:
+    """Detach the claim of a computation: it is about to be published or abandoned."""
     with flights.notes:
         flight.claim = None
 

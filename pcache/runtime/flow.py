@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
-from pcache.runtime.deadlock import LOOK, PROOF, Wait, give_up
+from pcache.runtime.deadlock import LOOK, PROOF, Wait, detach_claim
 from pcache.runtime.saving import CannotWrite, Saving
 from pcache.runtime.singleflight import Flight, computing, flights
 from pcache.storage.claim_owner import CLAIM_SUFFIX
@@ -196,7 +196,7 @@ class Flow:
         return self._run(job, miss, flight)[0]
 
     def _say_in_vain(self, reason: str, owner: Owner | None) -> None:
-        """Say once why calls do not wait for somebody who holds a claim."""
+        """Say once why calls do not wait for the holder of a claim."""
         if reason == "stopped":
             log("%s is stopped and not waited for any longer; the result is computed here", owner)
             return
@@ -216,12 +216,12 @@ class Flow:
             flight.stored, flight.claim = False, claim
             began_ns = time.time_ns()
             result, cost_ns = self._run(job, miss, flight)
-            give_up(flight)
+            detach_claim(flight)
             flight.stored = self.saving.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
             flight.lost = claim.lost
             return result
         finally:
-            give_up(flight)
+            detach_claim(flight)
             claim.abandon()
 
     def _found(self, job: Job) -> Loaded | None:
@@ -235,9 +235,9 @@ class Flow:
             return None
 
     def _remove_dead_owner(self, path: str) -> bool:
-        """A forked child of a dead owner may still hold its lock: take the file from under it.
+        """Unlink the claim file of a dead owner, whose forked child may still hold the lock.
 
-        Should another waiter have made a new claim in between, it is dropped: two compute.
+        If another waiter has made a new claim in between, that is removed and two compute.
         """
         try:
             return self.store.delete(path + CLAIM_SUFFIX)
@@ -246,7 +246,7 @@ class Flow:
             return False  # else not ours to remove
 
     def _run_alone(self, job: Job, miss: Miss) -> Any:
-        """Compute what somebody else computes, too."""
+        """Compute without waiting for the other process that computes the same."""
         flight = Flight(job.address.path)
         with flight.busy:
             return self._run(job, miss, flight)[0]

@@ -56,7 +56,7 @@ class CannotWrite(Exception):
 
 @functools.cache
 def load_modules() -> None:
-    """Load what a miss takes, and a hit does not: as a whole, since it takes some 80 ms."""
+    """Import the modules that only a miss needs, in one step of some 80 ms."""
     with whole:
         import opcode  # noqa: F401 - which these load late themselves
         import zlib  # noqa: F401 - the same
@@ -82,7 +82,7 @@ class Saving:
         self._keyless_until = 0.0
 
     def claim(self, job: Job, *, private: bool = False) -> Claim | PrivateClaim | None:
-        """Take the claim of a job, None while somebody else holds it; raises `CannotWrite` when nothing is written.
+        """Take the claim of a job, None while another process holds it; raises `CannotWrite` when nothing is written.
 
         A `private` one excludes nobody, and nobody can hold it.
         """

@@ -190,7 +190,7 @@ class Claim(Lock):
 
 
 def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim | PrivateClaim | None:
-    """Take the claim of an entry, or return None while somebody else holds it.
+    """Take the claim of an entry, or return None while another process holds it.
 
     Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """

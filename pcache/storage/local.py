@@ -126,7 +126,7 @@ class Store(Shards):
                 raise_if_interrupt(error)  # else the lookup that follows tells
 
     def claim(self, path: str, owner: Record) -> Claim | PrivateClaim | None:
-        """Take the claim of an entry, None while somebody else holds it; raises `OSError` where none can be made."""
+        """Take the claim of an entry, None while another process holds it; raises `OSError` where none can be made."""
         if self.network or is_crowded():
             return self.private_claim(path, owner)
         return self._claim_with(claims.try_claim, path, owner)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _close: Any = io.FileIO.close
 
-# Weak, so that one which an interrupt left in nobody's hands is collected, and lets go. No `WeakSet`: what it
+# Weak references, so that a lock which an interrupt leaked is released by garbage collection. No `WeakSet`: what it
 # forgets one with is written in Python, and an interrupt that comes there is lost.
 _held: set[weakref.ref[Lock]] = set()
 _PAUSE = 0.001  # seconds between two tries
@@ -155,7 +155,7 @@ def _nothing() -> None:
 
 
 def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
-    """Take the lock of a file that is there for this alone, None while somebody else holds it for `wait` seconds.
+    """Take the lock of a file that is there for this alone, None while another process holds it for `wait` seconds.
 
     Where others may write, the folder that it is in is opened, and given as `access`.
     Raises `OSError` when the file cannot be made or locked.

@@ -155,7 +155,7 @@ def test_functions_that_cost_more_than_they_save(filled: Cache) -> None:
     assert f"{os.getpid()} on " in text.partition("Being computed")[2].rpartition("Being computed")[2]
 
 
-def test_the_dearest_entries_come_first(cache: Cache) -> None:
+def test_the_expensive_entries_come_first(cache: Cache) -> None:
     """The twenty that took longest are shown, in order, with their arguments."""
     slow = cache.cached(halve)
     costs = {}
@@ -163,9 +163,9 @@ def test_the_dearest_entries_come_first(cache: Cache) -> None:
         slow(n)
     for info in cache.entries():
         costs[info.arguments] = info.cost
-    dearest = sorted(costs, key=lambda arguments: -costs[arguments])
+    expensive = sorted(costs, key=lambda arguments: -costs[arguments])
     text = Page(report.make(cache)).text.partition("took longest")[2]
-    places = [text.find(arguments) for arguments in dearest[:20]]
+    places = [text.find(arguments) for arguments in expensive[:20]]
     assert all(place > 0 for place in places)
     assert text.count("note=''") == 20
 
@@ -195,7 +195,8 @@ def test_nothing_of_the_cache_is_markup(tmp_path: Path) -> None:
         assert page.count(tag) == plain.count(tag), tag
     assert not any(name.startswith("on") for _, found in page.tags for name in found)
     assert HOSTILE in page.text
-    assert "49" not in page.text.partition("Dearest entries")[2].partition("Being computed")[0].replace("{{7*7}}", "")
+    listed = page.text.partition("Most expensive entries")[2].partition("Being computed")[0]
+    assert "49" not in listed.replace("{{7*7}}", "")
     assert page.stats["functions"][0]["name"].count("script") == 3
     assert "\u202e" not in html
     assert "\x1b" not in html
