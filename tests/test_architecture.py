@@ -16,7 +16,7 @@ import pytest
 import pcache
 from pcache import Cache
 from tests.support import house
-from tests.support.processes import KEY, PRELUDE, ROOT, run
+from tests.support.processes import KEY, PRELUDE, ROOT, address_of, run
 
 PACKAGE = Path(pcache.__file__).parent
 
@@ -144,7 +144,7 @@ def test_the_calls_of_a_warm_hit(tmp_path: Path) -> None:
     cached = Cache(tmp_path / "cache", signing_key=KEY).cached(square)
     cached(3)
     cached(3)  # looks at the directories, once per process
-    os.utime(cached._calls.of((3,), {}).address.path, (time.time() - 10,) * 2)  # not written just now
+    os.utime(address_of(cached, 3).path, (time.time() - 10,) * 2)  # not written just now
     reading = python_calls(cached, 3)
     assert "read_value" in reading
     assert len(reading) <= 15, reading

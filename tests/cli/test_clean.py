@@ -23,6 +23,7 @@ from pcache.maintenance import cleanup
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.shards import on_disk
 from pcache.text.units import format_duration
+from tests.support.processes import address_of
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -236,7 +237,7 @@ def test_recompress_leaves_what_it_cannot_read(cache: Cache) -> None:
     text = cache.cached(double)
     text("x" * 20_000)
     held = cache.flow.store.claim(
-        text._calls.of(("x" * 20_000,), {}).address.path, owner_record("somebody", cache.flow.keys.ensure())
+        address_of(text, "x" * 20_000).path, owner_record("somebody", cache.flow.keys.ensure())
     )
     before = files(cache)
     result = run(cache, "recompress --level none")

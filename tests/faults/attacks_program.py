@@ -21,7 +21,7 @@ from tests.faults.disguises import DISGUISES, PLACES, entry_of
 from tests.faults.malice import Malice, register_extensions
 from tests.faults.pickles import collection
 from tests.faults.watch import Watch
-from tests.support.processes import KEY, RING
+from tests.support.processes import KEY, RING, address_of
 
 _PATIENCE = 5  # seconds of a call, after which it hangs
 _MORE_MEMORY = 256 << 20
@@ -95,7 +95,7 @@ class Victim:
             self.failures.append(f"{what}: {got!r:.200} instead of {wanted!r}")
 
     def path(self, n: int) -> tuple[str, Any]:
-        address = self.cached._calls.of((n,), {}).address
+        address = address_of(self.cached, n)
         return address.path, address
 
     def plant(self, path: str, data: bytes) -> None:

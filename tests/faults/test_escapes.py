@@ -26,7 +26,7 @@ from pcache.versions import registry
 from tests.cli.test_terminal import CODES, on_terminal
 from tests.faults.attacks_program import COMMANDS
 from tests.faults.hunting import rounds
-from tests.support.processes import KEY, RING, append_lines
+from tests.support.processes import KEY, RING, address_of, append_lines
 
 Evidence = Callable[[str, str, int, int], None]
 HOSTILE = {
@@ -65,7 +65,7 @@ def hostile_cache(folder: Path, text: str) -> tuple[Cache, Any]:
     append_lines(cache, f"{int(time.time()) // 3600} {name}\thits 3\tmisses.{name} 2\terrors.{name} 1")
     owner = json.loads(owners.owner_record(text, RING).body + b"}")
     body = json.dumps({**owner, "host": text + owner["host"]}).encode()[:-1]
-    path = cached._calls.of((5,), {}).address.path
+    path = address_of(cached, 5).path
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     Path(path + ".claim").write_bytes(owners.Record(body, RING.signing_key).sealed(path))
     return cache, cached
@@ -185,13 +185,13 @@ def test_no_number_stops_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         heading = f"{number}\tcounters.0123456789abcdef\t\n"
         (folder / "totals").write_bytes(seal.block(b"totals", heading.encode(), RING))
         when = max(min(number, (1 << 63) - 1), -(1 << 63))
-        address = cached._calls.of((2,), {}).address
+        address = address_of(cached, 2)
         record = struct.pack("<8s20sqB3x", address.function_id, address.key, when, 255)
         (folder / "removed").write_bytes(seal.block(b"removed", record, RING))
         rows = struct.pack("<512q", *[when] * 512)
         body = usage._MAGIC + rows
         (folder / "occupancy").write_bytes(body + struct.pack("<I", crc32(body)))
-        path = Path(cached._calls.of((1,), {}).address.path)
+        path = Path(address_of(cached, 1).path)
         os.utime(path, ns=(0, max(min(number, 1 << 62), 0)))
         other = Cache(cache.location, signing_key=KEY, max_entries=4096, max_size="1 MiB")
         failures += [f"{number}: {n}" for n in range(4) if other.cached(double)(n) != 2 * n]

@@ -31,7 +31,7 @@ from tests.faults.odd import (
     remove,
     seen,
 )
-from tests.support.processes import KEY, Talker
+from tests.support.processes import KEY, Talker, address_of
 
 Evidence = Callable[[str, str, int, int], None]
 ROOT = os.getuid() == 0
@@ -62,7 +62,7 @@ class Attack:
         cache.flow.ledger.flush()
         cache.evict(max_entries=2)
         cached(1), cached.get(1)
-        address = cached._calls.of((1,), {}).address
+        address = address_of(cached, 1)
         mark = seal.mark(b"function", address.function_id.hex(), KEY)
         names = {"id": address.function_id.hex(), "mark": mark, "other": "0" * 16, "entry": address.path}
         self.path = self.root / place.format(**names, shard=os.path.dirname(address.path))
@@ -182,7 +182,7 @@ def test_odd_entries_cost_no_time(field: Path, kind: str) -> None:
     cache = Cache(field / "cache", signing_key=KEY)
     cached = cache.cached(double)
     cached(1)
-    path = Path(cached._calls.of((1,), {}).address.path)
+    path = Path(address_of(cached, 1).path)
     path.unlink()
     KINDS["file"][kind](path, precious_below(field / "precious"))
     took = []
@@ -225,7 +225,7 @@ def test_files_that_are_swapped_meanwhile(tmp_path: Path, evidence: Evidence) ->
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     cached = cache.cached(double)
     cached(1), cached(2)
-    path = cached._calls.of((1,), {}).address.path
+    path = address_of(cached, 1).path
     swapper = Talker(SWAPPER, tmp_path / "cache", path, precious, tmp_path / "cache" / "v1" / "spare")
     assert swapper.hear() == "ready"
     wrong = touched = 0

@@ -25,7 +25,7 @@ from pcache.keys.reducers import arrays, arrow, builtin
 from pcache.keys.reducers import polars as polars_reducers
 from pcache.storage.claim_owner import owner_record
 from pcache.versions import registry
-from tests.support.processes import KEY, OTHER_RING, RING
+from tests.support.processes import KEY, OTHER_RING, RING, address_of
 from tests.support.running import run, station, write
 
 SOURCE = """
@@ -202,7 +202,7 @@ def test_expired(cache: Cache) -> None:
     """An expired entry says how long it lived and since when it is dead."""
     cached = cache.cached(ttl="1 h")(len)
     cached("abc")
-    path = cached._calls.of(("abc",), {}).address.path
+    path = address_of(cached, "abc").path
     younger = cache.cached(ttl=1e-9)(len)
     explanation = younger.explain("abc")
     assert os.path.exists(path)
@@ -216,7 +216,7 @@ def test_damaged(made: Any) -> None:
     """A damaged entry says which check failed."""
     simulate = made()
     simulate(1)
-    path = Path(simulate._calls.of((1,), {}).address.path)
+    path = Path(address_of(simulate, 1).path)
     path.write_bytes(path.read_bytes()[:-1])
     explanation = simulate.explain(1)
     assert explanation.reason == "damaged"
@@ -253,7 +253,7 @@ def test_being_computed(made: Any) -> None:
     """A call that somebody is computing says who."""
     simulate = made()
     simulate(1)
-    address = simulate._calls.of((2,), {}).address
+    address = address_of(simulate, 2)
     claim = simulate._flow.store.claim(address.path, owner_record(simulate.name, RING))
     assert simulate.explain(2).detail.startswith(f"it is being computed now, by process {os.getpid()} on ")
     claim.abandon()

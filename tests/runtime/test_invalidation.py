@@ -14,7 +14,7 @@ from pcache import Cache
 from pcache.entry.reader import Address
 from pcache.runtime.invalidation import invalidate
 from pcache.storage.claim_owner import owner_record
-from tests.support.processes import KEY, RING, Talker, claims_below
+from tests.support.processes import KEY, RING, Talker, address_of, claims_below
 
 # Each line of input is what the source says from then on; the one after it lets the computation go on.
 COMPUTING = """
@@ -149,6 +149,6 @@ def test_a_folder_in_the_place_of_a_claim(cache: Cache) -> None:
     """It is no claim, and stops nobody from dropping the result."""
     f = cache.cached(report)
     f(1)
-    os.mkdir(f._calls.of((1,), {}).address.path + ".claim")
+    os.mkdir(address_of(f, 1).path + ".claim")
     assert f.invalidate(1)
     assert not f.exists(1)

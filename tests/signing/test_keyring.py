@@ -23,7 +23,18 @@ from pcache.signing.key_source import KeySource
 from pcache.signing.keyring import Keyring, key_id, key_to_text, make_keyring
 from pcache.system import notices, ownership
 from pcache.versions import registry
-from tests.support.processes import KEY, OTHER_RING, RING, ZEROS, Canary, Talker, claims_below, entry_bytes, run
+from tests.support.processes import (
+    KEY,
+    OTHER_RING,
+    RING,
+    ZEROS,
+    Canary,
+    Talker,
+    address_of,
+    claims_below,
+    entry_bytes,
+    run,
+)
 
 ROOT_USER = pytest.mark.skipif(os.getuid() != 0, reason="only root can make it")
 TEXT = key_to_text(KEY)
@@ -39,7 +50,7 @@ def cache_at(path: Path, key: Any = KEY) -> Cache:
 
 
 def address_in(cache: Cache, n: int = 1) -> Any:
-    return cache.cached(double)._calls.of((n,), {}).address
+    return address_of(cache.cached(double), n)
 
 
 def mode_of(path: Path) -> int:
@@ -446,7 +457,7 @@ def test_a_place_for_a_key_that_comes_later(tmp_path: Path, nowhere: None, monke
 @pytest.mark.parametrize("ask", ["call", "get", "exists", "refresh"])
 def test_without_a_key_nothing_is_unpickled(tmp_path: Path, ask: str) -> None:
     """An entry that is signed with a key that anybody can guess came with an archive; it is not loaded."""
-    address = cache_at(tmp_path / "cache").cached(double)._calls.of((1,), {}).address
+    address = address_of(cache_at(tmp_path / "cache").cached(double), 1)
     plant(address.path, canary_entry(address, tmp_path, ZEROS))
     cached = Cache(tmp_path / "cache").cached(double)
     if ask in ("get", "exists"):

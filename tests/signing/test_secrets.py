@@ -19,7 +19,7 @@ from pcache.entry.format import META_AT, Facts, encode
 from pcache.fingerprint.parts import digest_of
 from pcache.keys.encoder import encode as encode_key
 from pcache.versions import registry
-from tests.support.processes import KEY, RING
+from tests.support.processes import KEY, RING, address_of
 
 API_TOKEN = "sk-live-constant"
 LIMIT = 4711
@@ -196,7 +196,7 @@ def test_what_an_entry_says_of_itself_stops_no_command(
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     cached = cache.cached(double)
     cached(1), cached(2)
-    address = cached._calls.of((1,), {}).address
+    address = address_of(cached, 1)
     facts = Facts(address.key, address.function_id, 10**18, (1 << 63) - 1, 5)
     Path(address.path).write_bytes(b"".join(encode(facts, meta, compress_stream(pickle.dumps(2, 5), "none"), [], RING)))
     assert cached(1) == 2
@@ -210,7 +210,7 @@ def test_meta_parts_are_where_they_were(tmp_path: Path) -> None:
     """An entry's meta part is JSON, with digests of arguments that were made with the key."""
     cached = Cache(tmp_path / "cache", signing_key=KEY).cached(double)
     cached(1)
-    data = Path(cached._calls.of((1,), {}).address.path).read_bytes()
+    data = Path(address_of(cached, 1).path).read_bytes()
     meta = json.JSONDecoder().raw_decode(data[META_AT:].decode("latin1"))[0]
     assert (meta["arguments"], meta["result"]) == ({"n": "1"}, "2")
     assert os.path.basename(meta["digests"]["n"]) == meta["digests"]["n"]

@@ -22,7 +22,7 @@ from pcache.storage.shards import entries_in
 from pcache.system import notices
 from pcache.system.directories import OpenFolder
 from pcache.system.permissions import Access
-from tests.support.processes import KEY, OTHER_RING, RING, Talker, claims_below, run
+from tests.support.processes import KEY, OTHER_RING, RING, Talker, address_of, claims_below, run
 
 OWNER = owner_record("module:f", RING)
 
@@ -36,7 +36,7 @@ def cache_at(path: Path) -> Cache:
 
 
 def address_in(cache: Cache, n: int = 1) -> Any:
-    return cache.cached(double)._calls.of((n,), {}).address
+    return address_of(cache.cached(double), n)
 
 
 def tree(root: Path) -> list[str]:
@@ -656,7 +656,7 @@ def test_a_use_to_come_is_set_right(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     cached = cache.cached(abs)
     cached(-1)
-    path = cached._calls.of((-1,), {}).address.path
+    path = address_of(cached, -1).path
     ahead = time.time() + 3650 * 86400
     os.utime(path, (ahead, ahead))
     assert cached(-1) == 1
@@ -673,7 +673,7 @@ def test_a_timeout_is_no_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
     cache = cache_at(tmp_path / "cache")
     cached = cache.cached(double)
     cached(1)
-    store, path = Store(cache.location, network=True), cached._calls.of((1,), {}).address.path
+    store, path = Store(cache.location, network=True), address_of(cached, 1).path
     Path(path + ".claim-0badcafe").write_bytes(b"")
     os.utime(path, (0, 0))
     acts: dict[str, object] = {
@@ -765,7 +765,7 @@ def test_a_shard_that_was_not_there_is_looked_at_when_it_is(tmp_path: Path) -> N
     cache = cache_at(tmp_path / "cache")
     cached = cache.cached(double)
     make_root(cache.location)
-    path = Path(cached._calls.of((1,), {}).address.path)
+    path = Path(address_of(cached, 1).path)
     assert not cached.exists(1)
     path.parent.mkdir(parents=True, mode=0o700)
     path.parent.chmod(0o770)

@@ -18,6 +18,7 @@ from pcache import Cache
 from pcache.entry import format as entry_format
 from pcache.entry.compression import Part, compress_buffer, compress_stream
 from pcache.entry.pickling import dump
+from pcache.entry.reader import Address
 from pcache.layout import ledger_folder
 from pcache.signing import seal
 from pcache.signing.keyring import Keyring, make_keyring
@@ -133,3 +134,9 @@ def joined(facts: entry_format.Facts, meta: bytes, stream: Part, buffers: list[P
 def claims_below(root: object) -> list[str]:
     """The claim files in a cache directory."""
     return sorted(path.name for path in Path(str(root)).rglob("*.claim*"))
+
+
+def address_of(function: Any, *args: Any) -> Address:
+    """Where the entry of a call lies, and what it must say."""
+    address: Address = function._calls.of(args, {}).address
+    return address

@@ -14,7 +14,7 @@ import pytest
 from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.versions import registry
 from pcache.versions.registry import Adopted
-from tests.support.processes import KEY, OTHER_RING, RING
+from tests.support.processes import KEY, OTHER_RING, RING, address_of
 from tests.support.running import run as run_script
 from tests.support.running import station, write
 
@@ -298,7 +298,7 @@ def test_damaged_own_results_fall_back_to_adopted_ones(made: Any) -> None:
     new = made(NEUTRAL)
     new.adopt()
     new.put(77, 1)
-    path = Path(new._calls.of((1,), {}).address.path)
+    path = Path(address_of(new, 1).path)
     path.write_bytes(path.read_bytes()[:-1])
     assert new(1) == 2
     assert new.runs == []
