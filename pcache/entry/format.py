@@ -79,7 +79,8 @@ class Header(NamedTuple):
         return META_AT + self.meta_length + self.stream_length + self.n_buffers * TABLE_ROW.size
 
 
-_new = tuple.__new__  # of a named tuple, without the Python call that `Header(...)` makes
+# Makes a named tuple without the Python call that `Header(...)` is: hits and listings make many.
+new_tuple = tuple.__new__
 
 
 class BufferRow(NamedTuple):
@@ -139,7 +140,7 @@ def read_header(data: Any, file_size: int) -> Header:
         raise DamagedEntry("too short for a header")
     if data[:_TAG_AT] != MAGIC:
         raise DamagedEntry("the magic is not that of format 1")
-    header: Header = _new(Header, HEADER.unpack_from(data, HEADER_AT))
+    header: Header = new_tuple(Header, HEADER.unpack_from(data, HEADER_AT))
     # The sum is that of `head_length`, without its Python call.
     end = META_AT + header.meta_length + header.stream_length + header.n_buffers * TABLE_ROW.size
     if end > file_size or (header.n_buffers == 0 and end != file_size):

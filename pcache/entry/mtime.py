@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from pcache.entry.format import NEVER
+from pcache.entry.format import NEVER, new_tuple
 
 MAX_USES = 31
 _USES_BITS, _LIFE_BITS, _COST_BITS = 5, 7, 7
@@ -22,9 +22,6 @@ _MICROSECOND = 1000
 BLUR_NS = (_CODE + 1) * _MICROSECOND  # a time reads at most this much earlier than it was
 _COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 51 days
 _LIFE_STEPS = 4  # to a doubling, from 1 s on: 127 of them end at 96 years
-
-
-_new = tuple.__new__  # of a named tuple, without the Python call that `Stamp(...)` makes: listings make millions
 
 
 class Stamp(NamedTuple):
@@ -60,11 +57,11 @@ def unpack(mtime_ns: int) -> Stamp:
     code = time & _CODE
     uses = code & MAX_USES
     if rest or not uses:
-        return _new(Stamp, (mtime_ns, 0, NEVER, 1))
+        return new_tuple(Stamp, (mtime_ns, 0, NEVER, 1))
     used_ns = (time - code) * _MICROSECOND
     life = code >> _USES_BITS & _LIFE_MAX
     cost_ns = _COSTS[code >> _USES_BITS + _LIFE_BITS]
-    return _new(Stamp, (used_ns, cost_ns, used_ns + _LIVES[life] if life else NEVER, uses))
+    return new_tuple(Stamp, (used_ns, cost_ns, used_ns + _LIVES[life] if life else NEVER, uses))
 
 
 _COSTS = [0, *(round(_MICROSECOND * 2 ** (step / _COST_STEPS)) for step in range(_COST_MAX))]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pcache.counters.tally import COST_BITS
 from pcache.entry import format as entry_format
 from pcache.entry.compression import RAW
+from pcache.entry.format import new_tuple
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, Miss
@@ -113,7 +114,7 @@ class Recent:
             value, failure = try_call(load, stream)
         if failure is not None:
             return None  # reading it says what there is to say
-        return _new(Loaded, (value, header, mtime_ns, None, identity, weight))
+        return new_tuple(Loaded, (value, header, mtime_ns, None, identity, weight))
 
     def keep(self, address: Address, loaded: Loaded, now_ns: int) -> None:
         """Remember an entry that was just read.
@@ -140,9 +141,6 @@ class Recent:
             self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, may_call)
         if (status.st_dev, *before) in _verified:
             _verified.add((status.st_dev, *now))
-
-
-_new = tuple.__new__  # of a named tuple, without the Python call that `Loaded(...)` makes
 
 
 def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
@@ -256,7 +254,7 @@ def _load(status: os.stat_result, head: Any, header: Header, loader: Callable[..
         raise Miss("unloadable", detail=described(error)) from error
     identity = (status.st_ino, status.st_size, status.st_ctime_ns)
     weight = status.st_size << COST_BITS | header.cost_ns
-    return _new(Loaded, (value, header, status.st_mtime_ns, kept, identity, weight))
+    return new_tuple(Loaded, (value, header, status.st_mtime_ns, kept, identity, weight))
 
 
 def _buffers(

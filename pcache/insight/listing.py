@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.counters import ledger
 from pcache.entry.format import NEVER
 from pcache.entry.mtime import BLUR_NS
-from pcache.entry.pickle_imports import UNKNOWN, imports_of
+from pcache.entry.pickle_imports import imports_of
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import usage
 from pcache.insight import activity
@@ -30,7 +30,7 @@ from pcache.insight.records import (
     Stats,
     VersionInfo,
 )
-from pcache.maintenance.selection import inspect_entry, listing, names_of, select, selected_ids
+from pcache.maintenance.selection import NAMELESS, inspect_entry, listing, names_of, select, selected_ids
 from pcache.objects.summary import arguments_of
 from pcache.storage.claim_owner import owner_of
 from pcache.system.interrupts import raise_if_interrupt
@@ -104,7 +104,7 @@ def stats_of(
     names = names_of(directory, (found.smallest for found in sums.values()))
     ids: dict[str, list[str]] = {name: [] for name in acts if name}
     for function_id in sums:
-        ids.setdefault(names.get(function_id, UNKNOWN), []).append(function_id)
+        ids.setdefault(names.get(function_id, NAMELESS), []).append(function_id)
     functions = [
         FunctionStats(
             **_counted(acts.get(name)),
@@ -249,7 +249,7 @@ def described(
 ) -> Iterator[EntryInfo]:
     """What `entries` says, of some that were listed already; `names` are those of functions by id."""
     found = sorted(files, key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
-    infos = (_info(directory, item, names.get(item.function_id, UNKNOWN)) for item in found)
+    infos = (_info(directory, item, names.get(item.function_id, NAMELESS)) for item in found)
     there = (info for info in infos if info is not None)
     return itertools.islice(sorted(there, key=_INFO_ORDERS[sort]) if sort in _INFO_ORDERS else there, limit)
 
@@ -321,7 +321,7 @@ def details(directory: Directory, key: str) -> EntryDetails:
     if not found:
         raise Miss("absent", key=key, detail=f"no key starts with {key!r:.80}")
     item = found[0]
-    name = names.get(item.function_id, UNKNOWN)
+    name = names.get(item.function_id, NAMELESS)
     try:
         inspection = inspect_entry(directory, item, buffers=True)
     except Miss as miss:

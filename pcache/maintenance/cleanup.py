@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.config.rules import read_compression
-from pcache.entry.pickle_imports import UNKNOWN
 from pcache.errors import ConfigError, DamagedEntry, Miss
 from pcache.eviction import usage
 from pcache.eviction.deletion import EVICTED, Removed, remove
@@ -21,7 +20,7 @@ from pcache.layout import generation_folder
 from pcache.maintenance.leftovers import sweep
 from pcache.maintenance.recompression import recompress as pack
 from pcache.maintenance.records import Candidate, Problem, Recompressed, Verified
-from pcache.maintenance.selection import inspect_entry, names_of, selected_ids
+from pcache.maintenance.selection import NAMELESS, inspect_entry, names_of, selected_ids
 from pcache.runtime.invalidation import fence
 from pcache.storage.claim_owner import owner_of
 from pcache.storage.local import check_root, is_there, keep_tag, require_ours
@@ -171,7 +170,7 @@ def candidates(
     else:
         victims = itertools.chain.from_iterable(_victims(chosen, limits))
     return [
-        Candidate(item.key, names.get(item.function_id, UNKNOWN), item.size, item.used_ns / 1e9, item.cost_ns / 1e9)
+        Candidate(item.key, names.get(item.function_id, NAMELESS), item.size, item.used_ns / 1e9, item.cost_ns / 1e9)
         for item in victims
     ]
 

@@ -31,6 +31,7 @@ class Named(Protocol):
 if TYPE_CHECKING:
     Selection = Named | str | None
 
+NAMELESS = "?"  # stands for the name of a function that is not known
 _SHOWN = 5  # names in a message
 _MOST_NAMELESS = 2000  # entries that are opened to find out whose they are: 0.1 s
 

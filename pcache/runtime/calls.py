@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.entry.format import new_tuple
 from pcache.entry.reader import Address
 from pcache.errors import Uncached, UnhashableArgument
 from pcache.fingerprint.closure import Captured
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from pcache.keys.encoder import LargeContents
     from pcache.runtime.flow import Flow
     from pcache.versions.version import Version
-
-_new = tuple.__new__  # of a named tuple, without the Python call that `Address(...)` makes
 
 
 class Call(NamedTuple):
@@ -118,7 +117,7 @@ class Calls:
         key = digest(prefix, chunks)
         name = key.hex()
         path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
-        return _new(Address, (path, key, version.function_id, self._ttl_ns, version.home))
+        return new_tuple(Address, (path, key, version.function_id, self._ttl_ns, version.home))
 
     def _kept(self, fingerprint: Fingerprint) -> bool:
         """Whether a function that calls itself has changed only what it keeps: that is no other version of it."""

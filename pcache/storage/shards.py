@@ -17,6 +17,7 @@ from itertools import groupby, islice
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache.entry import mtime
+from pcache.entry.format import new_tuple
 from pcache.errors import DirectoryError
 from pcache.layout import entries_folder
 from pcache.storage import claim as claims
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
 
 T = TypeVar("T")
-_new = tuple.__new__  # of a named tuple, without the Python call that `StoredFile(...)` makes
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
@@ -242,5 +242,5 @@ def entries_in(opened: OpenFolder) -> list[StoredFile]:
             continue
         length = status.st_size
         path, stamped = f"{opened.path}/{name}", mtime.unpack(status.st_mtime_ns)
-        found.append(_new(StoredFile, (name[:16], name[17:], on_disk(length), length, path, *stamped)))
+        found.append(new_tuple(StoredFile, (name[:16], name[17:], on_disk(length), length, path, *stamped)))
     return found
