@@ -97,19 +97,19 @@ def merge(folder: str, keyring: Keyring, *, zero: bool = False, access: Access =
     from pcache.system.locks import take  # late for start-up time
 
     root = os.path.dirname(os.path.dirname(folder))
-    opened = access.enter_or_make(root, locks_folder(root))
+    locks = access.enter_or_make(root, locks_folder(root))
     try:
-        lock = take(opened, "ledger", 1.0 if zero else 0.0, idle=_IDLE)
+        lock = take(locks, "ledger", 1.0 if zero else 0.0, idle=_IDLE)
+        if lock is None:
+            return False
+        with lock:  # in here, since an interrupt may come where the folder is closed
+            opened = access.enter_or_make(root, folder)
+            try:
+                _merge(opened, keyring, zero=zero)
+            finally:
+                os.closerange(opened.fd, opened.fd + 1)
     finally:
-        os.closerange(opened.fd, opened.fd + 1)
-    if lock is None:
-        return False
-    with lock:
-        opened = access.enter_or_make(root, folder)
-        try:
-            _merge(opened, keyring, zero=zero)
-        finally:
-            os.closerange(opened.fd, opened.fd + 1)
+        os.closerange(locks.fd, locks.fd + 1)
     return True
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pcache.storage.shards import StoredFile
     from pcache.system.directories import OpenFolder
+    from pcache.system.locks import Lock
 
 SHARDS = 256
 PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
@@ -112,21 +113,26 @@ def add(
             if known is not None:
                 _replace(folder, name, _plus(known, added))
             return None if known is None else total_of(_plus(known, added))
+        with lock:  # in here, since an interrupt may come where the folder is closed
+            return _add_under(lock, added, anew)
     finally:
         os.closerange(folder.fd, folder.fd + 1)
-    with lock:
-        if not lock.is_in_place():
-            raise BlockingIOError(errno.EAGAIN, "another process replaced the file")
-        rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
-        if rows is None:
-            if anew is None:
-                return None
-            rows = anew
-            os.ftruncate(lock.fd, 0)
-        else:
-            rows = _plus(rows, added)
-        lock.use(os.pwrite, lock.number, _encode(rows), 0)
-        return total_of(rows)
+
+
+def _add_under(lock: Lock, added: Mapping[int, Amount], anew: list[Amount] | None) -> Amount | None:
+    """Do so to a file whose lock is held."""
+    if not lock.is_in_place():
+        raise BlockingIOError(errno.EAGAIN, "another process replaced the file")
+    rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
+    if rows is None:
+        if anew is None:
+            return None
+        rows = anew
+        os.ftruncate(lock.fd, 0)
+    else:
+        rows = _plus(rows, added)
+    lock.use(os.pwrite, lock.number, _encode(rows), 0)
+    return total_of(rows)
 
 
 def _plus(rows: list[Amount], added: Mapping[int, Amount]) -> list[Amount]:

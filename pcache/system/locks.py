@@ -202,7 +202,11 @@ def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | N
         folder.remove(name)
         lock = try_lock(path, access=folder)
     if lock is not None:
-        show(lock)
+        try:
+            show(lock)
+        except BaseException:
+            lock.close()
+            raise
     return lock
 
 
