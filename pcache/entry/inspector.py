@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pcache.entry import format as entry_format
 from pcache.entry.main_module import means_the_same
@@ -14,12 +13,14 @@ from pcache.errors import DamagedEntry, Miss
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from pcache.entry.format import BufferRow, Header
     from pcache.entry.reader import Address
     from pcache.signing.keyring import Keyring
 
+
+T = TypeVar("T")
 
 _PIECE = 1 << 20  # bytes
 
@@ -48,13 +49,15 @@ class CheckedEntry(NamedTuple):
             entry_format.check_padding(os.pread(self.fd, end - start, start))
 
 
-@contextmanager
-def open_checked(path: str, keyring: Keyring) -> Iterator[CheckedEntry]:
-    """Open an entry and check its tag; raises `Miss`, also for what goes wrong while it is read."""
+def examine(path: str, keyring: Keyring, act: Callable[[CheckedEntry], T]) -> T:
+    """What `act` says of an entry that is open, its tag checked; raises `Miss`, also for what goes wrong meanwhile.
+
+    No context manager: one that is a generator leaves the file open where an interrupt comes before its `with` begins.
+    """
     fd, status = open_entry(path, any_owner=keyring.any_owner)
     try:
         header, head = read_head(fd, status.st_size, keyring)
-        yield CheckedEntry(fd, status, header, head, entry_format.table_of(head, header, status.st_size))
+        return act(CheckedEntry(fd, status, header, head, entry_format.table_of(head, header, status.st_size)))
     except MemoryError as error:
         raise DamagedEntry("it claims more memory than there is") from error
     except OSError as error:
@@ -69,7 +72,8 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
 
     Without `stream` what may be long stays packed and is left out; with `buffers` that it unpacks is still checked.
     """
-    with open_checked(path, keyring) as entry:
+
+    def inspect(entry: CheckedEntry) -> Inspection:
         header, head = entry.header, entry.head
         unpacked = bytes(entry_format.stream_of(head, header)) if stream else b""
         if buffers:
@@ -79,6 +83,8 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
             for row in entry.rows:
                 entry_format.check_pieces(row, functools.partial(_pieces, entry.fd, row))
         return Inspection(header, entry_format.meta_of(head, header), unpacked, entry.rows)
+
+    return examine(path, keyring, inspect)
 
 
 def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:

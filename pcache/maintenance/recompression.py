@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.entry import format as entry_format
 from pcache.entry.compression import compress_buffer, compress_stream
 from pcache.entry.format import Facts, length_of
-from pcache.entry.inspector import open_checked
+from pcache.entry.inspector import examine
 from pcache.entry.reader import read_buffer
 from pcache.errors import Miss
 from pcache.maintenance.records import Recompressed
@@ -22,6 +22,8 @@ from pcache.system.locks import Lock, locking
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pcache.entry.format import Header
+    from pcache.entry.inspector import CheckedEntry
     from pcache.eviction.deletion import Progress
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim import Claim
@@ -69,18 +71,10 @@ def recompress(
 
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
-    with open_checked(item.path, keyring) as entry:
-        header, head, status = entry.header, entry.head, entry.status
-        if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
-            return None
-        entry.check_paddings()
-        facts = Facts(
-            header.key, header.function_id, header.created_ns, header.expires_ns, header.cost_ns, header.flags
-        )
-        meta = bytes(head[entry_format.META_AT : entry_format.META_AT + header.meta_length])
-        stream = compress_stream(entry_format.stream_of(head, header), setting)
-        packed = [compress_buffer(memoryview(read_buffer(entry.fd, row)), setting) for row in entry.rows]
-    pieces = entry_format.encode(facts, meta, stream, packed, keyring)
+    packed = examine(item.path, keyring, lambda entry: _packed_anew(entry, keyring, item, setting))
+    if packed is None:
+        return None
+    header, status, pieces = packed
     length = length_of(pieces)
     shrinks = on_disk(length) <= item.size * _WORTH
     if not shrinks and (setting != "none" or length == item.length):
@@ -96,6 +90,21 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
             return length if _replace(store, item, status, pieces, claim, durable=durable) else None
         finally:
             claim.abandon()
+
+
+def _packed_anew(
+    entry: CheckedEntry, keyring: Keyring, item: StoredFile, setting: str | int
+) -> tuple[Header, os.stat_result, list[Any]] | None:
+    """The pieces of an entry that says the same; None if it is that of another call."""
+    header, head = entry.header, entry.head
+    if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
+        return None
+    entry.check_paddings()
+    facts = Facts(header.key, header.function_id, header.created_ns, header.expires_ns, header.cost_ns, header.flags)
+    meta = bytes(head[entry_format.META_AT : entry_format.META_AT + header.meta_length])
+    stream = compress_stream(entry_format.stream_of(head, header), setting)
+    packed = [compress_buffer(memoryview(read_buffer(entry.fd, row)), setting) for row in entry.rows]
+    return header, entry.status, entry_format.encode(facts, meta, stream, packed, keyring)
 
 
 def _replace(

@@ -98,11 +98,17 @@ class Saving:
 
     def put(self, job: Job, result: object) -> bool:
         """Store a result that was not computed here, over what is there; return whether it is there now."""
+        job, miss = job._replace(inputs_hold=lambda: True), Miss("refreshed")
+        claim: PrivateClaim | None = None
         try:
             claim = self._take(self._fenced_claim, job)
+            return self.settle(claim, job, result, 0, miss)
         except CannotWrite:
             return False
-        return self.settle(claim, job._replace(inputs_hold=lambda: True), result, 0, Miss("refreshed"))
+        except BaseException:
+            if claim is not None:
+                claim.abandon()  # an interrupt may have come before `settle` began
+            raise
 
     def _fenced_claim(self, path: str, record: Record) -> PrivateClaim:
         """A claim over all that was begun before: what is being computed now does not take the place of what is put."""
