@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pcache.entry import format as entry_format
 from pcache.entry.main_module import means_the_same
-from pcache.entry.reader import OTHER_MODULE, open_entry, read_head
+from pcache.entry.reader import OTHER_MODULE, check_paddings, open_entry, read_head
 from pcache.errors import DamagedEntry, Miss
 from pcache.system.interrupts import raise_if_interrupt
 
@@ -43,11 +43,6 @@ class CheckedEntry(NamedTuple):
     head: memoryview
     rows: list[BufferRow]
 
-    def check_paddings(self) -> None:
-        """Check what lies between the parts; raises `DamagedEntry`."""
-        for start, end in entry_format.paddings(self.header, self.rows):
-            entry_format.check_padding(os.pread(self.fd, end - start, start))
-
 
 def examine(path: str, keyring: Keyring, act: Callable[[CheckedEntry], T]) -> T:
     """What `act` says of an entry that is open, its tag checked; raises `Miss`, also for what goes wrong meanwhile.
@@ -79,7 +74,7 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
         if buffers:
             if not stream:
                 entry_format.check_stream(head, header)
-            entry.check_paddings()
+            check_paddings(entry.fd, header, entry.rows)
             for row in entry.rows:
                 entry_format.check_pieces(row, functools.partial(_pieces, entry.fd, row))
         return Inspection(header, entry_format.meta_of(head, header), unpacked, entry.rows)

@@ -269,8 +269,7 @@ def _buffers(
     identity = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
     known = verify == "stream" or (verify == "once" and identity in _verified)
     if not known:
-        for start, end in entry_format.paddings(header, rows):
-            entry_format.check_padding(os.pread(fd, end - start, start))
+        check_paddings(fd, header, rows)
     buffers: list[Any] = []
     for row, in_map in zip(rows, mappable, strict=True):
         if in_map and whole is not None:
@@ -287,6 +286,12 @@ def _buffers(
                 _verified.clear()
             _verified.add(identity)
     return buffers
+
+
+def check_paddings(fd: int, header: Header, rows: list[BufferRow]) -> None:
+    """Check what lies between the parts of an entry; raises `DamagedEntry`."""
+    for start, end in entry_format.paddings(header, rows):
+        entry_format.check_padding(os.pread(fd, end - start, start))
 
 
 def read_buffer(fd: int, row: BufferRow) -> bytearray:

@@ -70,7 +70,6 @@ class Limiter(Unfinished):
         self._directory = directory
         self._settings = directory.settings
         self._keys = directory.keys
-        self._ledger = directory.ledger
         self._scopes: dict[str, Scope | None] = {}
         self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
         self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())

@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pcache.entry import format as entry_format
-from pcache.entry.compression import compress_buffer, compress_stream
 from pcache.entry.format import Facts, length_of
 from pcache.entry.inspector import examine
-from pcache.entry.reader import read_buffer
+from pcache.entry.reader import check_paddings, read_buffer
+from pcache.entry.writer import encode_entry
 from pcache.errors import Miss
 from pcache.maintenance.records import Recompressed
 from pcache.storage.claim import DURABLE
@@ -99,12 +99,12 @@ def _packed_anew(
     header, head = entry.header, entry.head
     if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
         return None
-    entry.check_paddings()
+    check_paddings(entry.fd, header, entry.rows)
     facts = Facts(header.key, header.function_id, header.created_ns, header.expires_ns, header.cost_ns, header.flags)
     meta = bytes(head[entry_format.META_AT : entry_format.META_AT + header.meta_length])
-    stream = compress_stream(entry_format.stream_of(head, header), setting)
-    packed = [compress_buffer(memoryview(read_buffer(entry.fd, row)), setting) for row in entry.rows]
-    return header, entry.status, entry_format.encode(facts, meta, stream, packed, keyring)
+    buffers = (memoryview(read_buffer(entry.fd, row)) for row in entry.rows)
+    pieces = encode_entry(entry_format.stream_of(head, header), buffers, facts, meta, setting, keyring)
+    return header, entry.status, pieces
 
 
 def _replace(

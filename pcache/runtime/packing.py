@@ -37,7 +37,7 @@ def pack(
         flags=flags_of(payload.stream, job.address.home),
     )
     meta, _ = try_call(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
-    pieces = encode_entry(payload, facts, meta or b"{}", compression, keyring)
+    pieces = encode_entry(payload.stream, payload.buffers, facts, meta or b"{}", compression, keyring)
     return pieces, mtime.pack(mtime.Stamp(created_ns, cost_ns, facts.expires_ns))
 
 
