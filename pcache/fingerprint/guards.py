@@ -169,7 +169,7 @@ class Guards:
 
     def __init__(self, walk: Findings) -> None:
         self._names = [_guard(namespace, names) for namespace, names in walk.present.values()]
-        self._absent = [(namespace, name) for namespace, names in walk.absent.values() for name in names]
+        self._absent = [(namespace, frozenset(names)) for namespace, names in walk.absent.values()]
         self._cells = list(walk.cells)
         # Some tools, such as IPython's autoreload, put new code into old functions.
         functions = [found for found, _, _ in walk.queue if type(found) is FunctionType]
@@ -205,7 +205,7 @@ class Guards:
             return False
         if self._abstract and get_cache_token() != self._registrations and not self._registrations_hold():
             return False
-        if self._absent and any(name in namespace for namespace, name in self._absent):
+        if self._absent and not all(namespace.keys().isdisjoint(names) for namespace, names in self._absent):
             return False
         return not (self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells))
 

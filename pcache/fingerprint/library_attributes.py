@@ -26,21 +26,32 @@ _first_seen: dict[tuple[int, str], tuple[object, object]] = {}
 
 def follow_library(walk: Findings, value: Any, wanted: frozenset[str]) -> None:
     """Guard what code may use of a module or class of a package: all attributes whose names it mentions."""
-    waiting, seen = [value], {id(value)}
+    wanted, waiting, seen = wanted - _INCIDENTAL, [value], {id(value)}
     for owner in waiting:  # grows meanwhile
         if is_a(owner, ModuleType) and not is_user_module(title_of(owner)):
             found = list(_follow(walk, owner, attributes_of(owner), wanted))
             waiting += [one for one in found if is_a(one, ModuleType) and id(one) not in seen]
             seen.update(map(id, found))
         elif is_a(owner, type) and not is_user_code(owner):
-            for base in bases_of(owner):
-                if not flags_of(base) & _IMMUTABLE:
-                    members = walk.members.setdefault(id(base), members_of(base))
-                    list(_follow(walk, base, members, wanted))
+            _follow_class(walk, owner, wanted)
+
+
+def _follow_class(walk: Findings, cls: type, wanted: frozenset[str]) -> None:
+    """Follow names in a class and its bases; one that a base has may be put in front of it in those before."""
+    missing: list[tuple[Mapping[str, Any], frozenset[str]]] = []
+    for base in bases_of(cls):
+        members = walk.members.setdefault(id(base), members_of(base))
+        here = wanted & members.keys()
+        for nearer, names in missing:
+            for name in here & names:
+                walk.look(nearer, name)
+        if not flags_of(base) & _IMMUTABLE:
+            list(_follow(walk, base, members, here))
+            missing.append((members, wanted - here))
 
 
 def _follow(walk: Findings, owner: Any, members: Mapping[str, Any], wanted: frozenset[str]) -> Iterator[object]:
-    for name in sorted((wanted & members.keys()) - _INCIDENTAL):
+    for name in sorted(wanted & members.keys()):
         value = walk.look(members, name)
         if (id(members), name, False) not in walk.noted and _is_replaced(value, owner, name):
             walk.noted.add((id(members), name, False))

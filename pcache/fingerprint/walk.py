@@ -131,7 +131,7 @@ class Walk(Findings):
 
     def note_absent(self) -> None:
         """A name that is gone, where what it meant is still used by another name: its label does not say so."""
-        for namespace, names in self.absent.values():
+        for namespace, names in [found for found in self.absent.values() if "__name__" in found[0]]:
             for path in [f"{self.space(namespace)}:{name}" for name in sorted(names)]:
                 if f"function {path}" in self.parts or f"class {path}" in self.parts:
                     self.parts.add(self.parts.unique(f"name {path}"), digest_of("absent"), "")

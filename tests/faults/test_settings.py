@@ -132,6 +132,7 @@ def test_bad_values_in_the_environment(
 ) -> None:
     """Each is used, or refused with an error of ours that names the variable or the path; nothing hangs."""
     failures = []
+    monkeypatch.chdir(tmp_path)  # some values name folders in it
     for value in VALUES:
         monkeypatch.setenv(f"PCACHE_{name}", value)
         try:

@@ -8,9 +8,9 @@ import functools
 import math
 import os
 import sys
-from collections import deque
+from collections import Counter, UserDict, deque
 from functools import partial, singledispatch
-from pathlib import Path
+from pathlib import Path, PosixPath
 from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -301,6 +301,9 @@ def test_code_that_changes_while_it_runs(cache: Cache, monkeypatch: pytest.Monke
         (lambda: os.path.exists("/"), os.path, "exists"),
         (lambda: math.floor(2.5), math, "floor"),
         (lambda: Path("/").exists(), Path, "exists"),
+        (lambda: PosixPath("/").exists(), PosixPath, "exists"),  # which inherits it
+        (lambda: Counter().get("a"), Counter, "get"),  # from a class that nobody can change
+        (lambda: UserDict(a=1).pop("a"), UserDict, "pop"),  # from a class two floors down
         (lambda: functools.reduce(max, [1]), functools, "reduce"),
         (lambda: ascii("ä"), builtins, "ascii"),
     ],

@@ -35,6 +35,7 @@ from tests.support.processes import (
     entry_bytes,
     run,
 )
+from tests.support.running import count_descriptors
 
 ROOT_USER = pytest.mark.skipif(os.getuid() != 0, reason="only root can make it")
 TEXT = key_to_text(KEY)
@@ -306,7 +307,7 @@ def test_a_key_file_with_any_right_for_others_is_refused(tmp_path: Path, bit: in
 
 def test_key_files_leave_no_descriptor_open(tmp_path: Path) -> None:
     """Neither a good key file nor a bad one is kept open."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     with_text(TEXT)(tmp_path / "key")
     assert keyring.read_key_file(str(tmp_path / "key")) == [KEY]
     (tmp_path / "key").chmod(0o644)

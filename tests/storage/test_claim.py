@@ -26,6 +26,7 @@ from pcache.storage.claim_owner import MAX_OWNER, owner_record, read_owner
 from pcache.storage.drafts import PrivateClaim, unlink_if_there
 from pcache.system.permissions import Access
 from tests.support.processes import OTHER_RING, RING, Talker, claims_below, run
+from tests.support.running import count_descriptors
 
 OWNER = owner_record("module:f", RING)
 
@@ -152,7 +153,7 @@ def test_an_interrupt_while_a_claim_is_taken(
     def interrupted(*_: object) -> None:
         raise error
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     monkeypatch.setattr(owners.Record, "sealed", interrupted)
     for take in (try_claim, PrivateClaim):
         with pytest.raises(type(error)):
@@ -217,7 +218,7 @@ def test_a_claim_of_two_names_is_replaced(path: str) -> None:
 
 def test_a_claim_that_is_dropped(path: str) -> None:
     """A claim that nobody ended is let go; its file stays, as a leftover that the next call takes over."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     held = try_claim(path, OWNER)
     assert held is not None
     del held
@@ -276,7 +277,7 @@ def test_remove_leftover(path: str) -> None:
 def test_a_leftover_that_is_replaced_meanwhile(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between opening and locking it the file may have become another's, which stays; nothing is kept open."""
     Path(path + ".claim").write_bytes(b"")
-    before, lock = len(os.listdir("/proc/self/fd")), claim.locking()
+    before, lock = count_descriptors(), claim.locking()
 
     def slow(fd: int, *, blocking: bool) -> bool:
         os.rename(path + ".claim", path)
@@ -301,7 +302,7 @@ def test_a_claim_that_is_published_meanwhile(path: str, monkeypatch: pytest.Monk
             os.rename(path + ".claim", path)
         return lock(fd, blocking=blocking)
 
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     monkeypatch.setattr(claim, "locking", lambda: slow)
     held = try_claim(path, OWNER)
     assert held is not None
@@ -363,7 +364,7 @@ def test_files_that_cannot_be_locked(path: str, monkeypatch: pytest.MonkeyPatch,
 
     if theirs:
         Path(path + ".claim").write_bytes(theirs)
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     monkeypatch.setattr(claim, "locking", lambda: refuse)
     if number == errno.EIO:
         with pytest.raises(OSError, match="no locks"):
@@ -416,7 +417,7 @@ def test_nothing_else_is_closed(path: str) -> None:
 
 def test_a_private_claim_is_neither_open_nor_locked(path: str) -> None:
     """A thread may have a thousand of them; a sweep leaves them alone as long as their process lives."""
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     one, other = (PrivateClaim(path, OWNER) for _ in range(2))
     assert len(os.listdir("/proc/self/fd")) == before
     assert not remove_leftover(one.path, RING)
@@ -573,7 +574,7 @@ def test_a_record_that_nobody_vouches_for_says_nothing(path: str, content: bytes
 def test_records_of_another_release(path: str, changes: dict[str, object]) -> None:
     """An authentic record with other things in it says nothing; a directory holds no record."""
     Path(path + ".claim").write_bytes(record_of(path, **changes))
-    before = len(os.listdir("/proc/self/fd"))
+    before = count_descriptors()
     assert read_owner(path, RING) is None
     os.unlink(path + ".claim")
     os.mkdir(path + ".claim")

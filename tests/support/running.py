@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import subprocess
@@ -38,6 +39,12 @@ def run(script: Path, *arguments: object, warnings: str = "error::UserWarning", 
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
+
+
+def count_descriptors() -> int:
+    """How many descriptors are open, once those are closed that earlier tests left to the garbage collector."""
+    gc.collect()
+    return len(os.listdir("/proc/self/fd"))
 
 
 def station(monkeypatch: pytest.MonkeyPatch, text: str, edits: tuple[tuple[str, str], ...]) -> ModuleType:
