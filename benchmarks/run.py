@@ -39,7 +39,7 @@ import subjects  # noqa: E402
 from harness import MISSED, Check, Section, Times, duration, race, settle, table  # noqa: E402
 from safety import cost_of_checks  # noqa: E402
 
-from pcache.entry.reader import Recent  # noqa: E402
+from pcache.storage.recent import Recent  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,7 +13,7 @@ from harness import Section, Times, duration, race, settle
 
 from pcache.entry import format as entry_format
 from pcache.entry import reader
-from pcache.entry.reader import Recent
+from pcache.storage.recent import Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

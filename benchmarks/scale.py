@@ -59,7 +59,7 @@ def hits(large: str, some: str, few: str, entries: int) -> dict[str, float]:
     for name, root in roots.items():  # what the file system has to fetch from the disk is its affair
         cached = cache_at(root).cached(small)
         for n in numbers[name]:
-            Path(cached._calls.of((n,), {}).address.path).read_bytes()
+            Path(cached._flow.store.place(cached._calls.of((n,), {}).address.name)).read_bytes()
     first: dict[str, list[float]] = {name: [] for name in roots}
     again: dict[str, list[float]] = {name: [] for name in roots}
     for start in range(0, READS, FEW):

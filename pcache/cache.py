@@ -22,6 +22,7 @@ from pcache.versions.version import label_of, name_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
+    from typing import Self
 
     from pcache.eviction.deletion import Removed
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
@@ -79,6 +80,13 @@ class Cache:
         }
         self._use(Directory(arguments, signing_key))
 
+    @classmethod
+    def over(cls, directory: Directory) -> Self:
+        """A cache of a directory that is in use already."""
+        cache = cls.__new__(cls)
+        cache._use(directory)
+        return cache
+
     def _use(self, directory: Directory) -> None:
         self.directory = directory
         self.settings = directory.settings
@@ -94,7 +102,7 @@ class Cache:
         return f"Cache({self.location!r})" if "settings" in vars(self) else "Cache()"
 
     def __reduce__(self) -> Any:
-        return _restore, (self.directory.arguments, self.directory.keys.wanted())
+        return _restore, self.directory.__reduce__()[1]
 
     @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
@@ -275,9 +283,8 @@ class Cache:
         return cleanup.verify(self.directory, repair=repair)
 
 
-def _restore(arguments: dict[str, Any], wanted: Wanted) -> Cache:
-    given: dict[str, Any] = {**arguments, "signing_key": wanted}
-    return Cache(given.pop("directory"), **given)
+def _restore(arguments: dict[str, Any], *others: Any) -> Cache:
+    return Cache.over(Directory(arguments, *others))
 
 
 # How functions, arrays and frames are written in keys: loaded by the first call, and not by the import.

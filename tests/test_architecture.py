@@ -16,7 +16,7 @@ import pytest
 import pcache
 from pcache import Cache
 from tests.support import house
-from tests.support.processes import KEY, PRELUDE, ROOT, address_of, run
+from tests.support.processes import KEY, PRELUDE, ROOT, place_of, run
 
 PACKAGE = Path(pcache.__file__).parent
 
@@ -49,6 +49,19 @@ def test_the_top_floor_is_small() -> None:
 def test_modules_are_small(name: str) -> None:
     """No module has more than 350 lines."""
     assert len(house.modules()[name].read_text().splitlines()) <= 350
+
+
+def test_only_stores_know_files_of_entries() -> None:
+    """Above them everything asks a `Store`; `pcache doctor` looks at the files, and maintenance at the root's tag."""
+    seam = {"storage.store", "storage.directory", "storage.claim_owner"}
+    allowed = {"insight.doctor": {"storage.local", "storage.root"}, "maintenance.cleanup": {"storage.root"}}
+    wrong = {
+        name: extra
+        for name, imported in house.graph().items()
+        if not name.startswith("storage")
+        and (extra := {one for one in imported if one.startswith("storage.")} - seam - allowed.get(name, set()))
+    }
+    assert wrong == {}
 
 
 def test_only_one_module_unpickles() -> None:
@@ -144,7 +157,7 @@ def test_the_calls_of_a_warm_hit(tmp_path: Path) -> None:
     cached = Cache(tmp_path / "cache", signing_key=KEY).cached(square)
     cached(3)
     cached(3)  # looks at the directories, once per process
-    os.utime(address_of(cached, 3).path, (time.time() - 10,) * 2)  # not written just now
+    os.utime(place_of(cached, 3), (time.time() - 10,) * 2)  # not written just now
     reading = python_calls(cached, 3)
     assert "read_value" in reading
     assert len(reading) <= 15, reading
@@ -156,12 +169,13 @@ def test_the_calls_of_a_warm_hit(tmp_path: Path) -> None:
 
 TRACED = """
 import time
+from tests.support.processes import place_of
 cached = cache.cached(lambda n: n + 1)
 cached(1), cached(2)
 cache.flow.store.read(cached._calls.of((2,), {}).address, cache.flow.keys.keyring, "once")
 again = Cache(sys.argv[1], signing_key=bytes(range(32))).cached(cached.__wrapped__)
 again(2)
-os.utime(cached._calls.of((1,), {}).address.path, (time.time() - 10,) * 2)  # not written just now
+os.utime(place_of(cached, 1), (time.time() - 10,) * 2)  # not written just now
 os.path.exists("/begin-of-hit")
 first = again(1)
 os.path.exists("/begin-of-hit")

@@ -35,7 +35,7 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
     A name that no stored version has must be written `module:function`. What the module prints goes to standard error.
     Raises `ConfigError` for what cannot be found or is no cached function, and for modules that cannot be imported.
     """
-    known = registry.read_all(cache.directory.store.functions, cache.directory.keys.look())
+    known = registry.read_all(cache.directory.functions, cache.directory.keys.look())
     latest = _latest(known, name)
     full_name = name if latest is None else latest.name
     module_name, _, qualname = full_name.partition(":")

@@ -123,7 +123,7 @@ def _zero(*, yes: bool) -> None:
         return
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
     options.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
-    if not ledger.merge(folder, keyring, zero=True, access=cache.directory.store.access):
+    if not ledger.merge(folder, keyring, zero=True, access=cache.directory.access):
         raise click.ClickException("another program is adding up the counters just now; try again")
     say(f"The counters are zero; there were {what}.")
 

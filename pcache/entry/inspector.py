@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pcache.entry.format import BufferRow, Header
-    from pcache.entry.reader import Address
+    from pcache.entry.reader import Address, Opener
     from pcache.signing.keyring import Keyring
 
 
@@ -44,12 +44,12 @@ class CheckedEntry(NamedTuple):
     rows: list[BufferRow]
 
 
-def examine(path: str, keyring: Keyring, act: Callable[[CheckedEntry], T]) -> T:
+def examine(place: str, keyring: Keyring, act: Callable[[CheckedEntry], T], open_it: Opener = open_entry) -> T:
     """What `act` says of an entry that is open, its tag checked; raises `Miss`, also for what goes wrong meanwhile.
 
     No context manager: one that is a generator leaves the file open where an interrupt comes before its `with` begins.
     """
-    fd, status = open_entry(path, any_owner=keyring.any_owner)
+    fd, status = open_it(place, any_owner=keyring.any_owner)
     try:
         header, head = read_head(fd, status.st_size, keyring)
         return act(CheckedEntry(fd, status, header, head, entry_format.table_of(head, header, status.st_size)))
@@ -62,7 +62,9 @@ def examine(path: str, keyring: Keyring, act: Callable[[CheckedEntry], T]) -> T:
         os.closerange(fd, fd + 1)
 
 
-def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: bool = True) -> Inspection:
+def inspect_file(
+    place: str, keyring: Keyring, *, buffers: bool = False, stream: bool = True, open_it: Opener = open_entry
+) -> Inspection:
     """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`.
 
     Without `stream` what may be long stays packed and is left out; with `buffers` that it unpacks is still checked.
@@ -79,7 +81,7 @@ def inspect_file(path: str, keyring: Keyring, *, buffers: bool = False, stream: 
                 entry_format.check_pieces(row, functools.partial(_pieces, entry.fd, row))
         return Inspection(header, entry_format.meta_of(head, header), unpacked, entry.rows)
 
-    return examine(path, keyring, inspect)
+    return examine(place, keyring, inspect, open_it)
 
 
 def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:
@@ -93,9 +95,9 @@ def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:
         yield piece
 
 
-def check_file(address: Address, keyring: Keyring, now_ns: int) -> Header:
+def check_file(place: str, address: Address, keyring: Keyring, now_ns: int, open_it: Opener = open_entry) -> Header:
     """Check all that a hit checks, short of unpickling, and return the header; raises `Miss`."""
-    inspection = inspect_file(address.path, keyring, buffers=True)
+    inspection = inspect_file(place, keyring, buffers=True, open_it=open_it)
     header = inspection.header
     entry_format.check_identity(header, address.key, address.function_id)
     entry_format.check_age(header, now_ns, address.ttl_ns)

@@ -32,6 +32,7 @@ _HARMLESS = re.compile(  # those of them that name what calls nothing else
 ).findall
 
 loading: dict[str, None] = {}  # paths of entries that some thread is loading
+_LOADERS = ("pcache.entry.reader", "pcache.storage.recent")  # modules that load entries
 
 
 class Payload(NamedTuple):
@@ -133,7 +134,7 @@ def is_loaded_here(path: str) -> bool:
     """
     frame = sys._getframe(1).f_back
     while frame is not None:
-        if frame.f_globals.get("__name__") == "pcache.entry.reader" and frame.f_locals.get("loads") == path:
+        if frame.f_globals.get("__name__") in _LOADERS and frame.f_locals.get("loads") == path:
             return True
         frame = frame.f_back
     return False

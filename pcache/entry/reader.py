@@ -14,14 +14,14 @@ import stat
 import sys
 import weakref
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pcache.counters.tally import COST_BITS
 from pcache.entry import format as entry_format
 from pcache.entry.compression import RAW
 from pcache.entry.format import new_tuple
 from pcache.entry.main_module import means_the_same
-from pcache.entry.pickling import calls, load, load_again, load_with, loading
+from pcache.entry.pickling import load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, Miss
 from pcache.objects.culprit import described
 from pcache.system.interrupts import is_interrupt, raise_if_interrupt, try_call
@@ -40,10 +40,7 @@ _SMALL_FILE = 64 << 10
 _MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
 _KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would sit in memory for ever
 _KEPT_BUFFERS = 4
-_RECENT_SIZE = 4 << 20  # bytes of streams remembered
 _RECENT_STREAM = 8 << 10  # of one of them: larger ones take longer to unpickle than to read
-_RECENT_OVERHEAD = 500  # what Python keeps beside each of them, about
-_CLOCK_TICK_NS = 2 * 10**9  # the coarsest: FAT; ext4 has 4 ms
 _MAP_TICK_NS = 20 * 10**6  # of file systems that arrays are mapped from: two ticks of a kernel's slowest clock
 # Before 3.13 each Python mmap keeps a file descriptor; from then on only the kernel's 65,530 maps are a limit.
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
@@ -55,13 +52,22 @@ _verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_
 
 
 class Address(NamedTuple):
-    """Which entry is asked for: where it lies, what it must say, how old it may be (None: any age), and who asks."""
+    """Which entry is asked for, what it must say, how old it may be (None: any age), and who asks.
 
-    path: str
+    `name` is what it is called in every store: the function's id and the key, `<16>-<40>` hexadecimal digits.
+    """
+
+    name: str
     key: bytes
     function_id: bytes
     ttl_ns: int | None
     home: Home | None = None
+
+
+class Opener(Protocol):
+    """Opens an entry at a place: a descriptor, which the caller closes, and its status; raises `Miss`."""
+
+    def __call__(self, place: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]: ...
 
 
 class Loaded(NamedTuple):
@@ -75,82 +81,14 @@ class Loaded(NamedTuple):
     weight: int
 
 
-class Recent:
-    """The checked streams of small entries that this process has read, up to 4 MiB.
-
-    A call that is made again needs neither read nor tag, only a look whether its file is still the same one. Values are
-    unpickled anew each time. Safe for threads: every step is one operation on a dict.
-    """
-
-    def __init__(self) -> None:
-        # Plain tuples of all fields of `Loaded` but the value: a named one takes 100 ns longer to take apart.
-        self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], int, bool]] = {}
-        self._size = 0
-
-    def again(self, address: Address, now_ns: int) -> Loaded | None:
-        """Return the result of an entry that was read before and has not been replaced since; raises `Miss`."""
-        known = self._loaded.get(address.path)
-        if known is None:
-            return None
-        header, mtime_ns, stream, identity, weight, may_call = known
-        try:
-            status = os.lstat(address.path)
-        except OSError as error:
-            raise_if_interrupt(error)
-            return None  # gone: reading it says what there is to say
-        if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
-            return None
-        entry_format.check_age(header, now_ns, address.ttl_ns)
-        if header.flags and not means_the_same(header.flags, stream, address.home):
-            return None
-        if may_call:
-            loads = address.path
-            try:
-                loading[loads] = None
-                value, failure = try_call(load, stream)
-            finally:
-                loading.pop(loads, None)
-        else:
-            value, failure = try_call(load, stream)
-        if failure is not None:
-            return None  # reading it says what there is to say
-        return new_tuple(Loaded, (value, header, mtime_ns, None, identity, weight))
-
-    def keep(self, address: Address, loaded: Loaded, now_ns: int) -> None:
-        """Remember an entry that was just read.
-
-        Not one that was just written: a file that replaces it within a tick of the file system's clock may have its
-        inode, size and time.
-        """
-        if loaded.stream is None or now_ns - loaded.mtime_ns < _CLOCK_TICK_NS:
-            return
-        self._size += len(loaded.stream) + _RECENT_OVERHEAD
-        if self._size > _RECENT_SIZE:
-            self._loaded.clear()
-            self._size = 0
-        known = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight, calls(loaded.stream))
-        self._loaded[address.path] = known
-
-    def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
-        """Refresh the remembered identity of an entry's file after our own `utime`, unless it was replaced."""
-        now = (status.st_ino, status.st_size, status.st_ctime_ns)
-        if now[:2] != before[:2]:
-            return
-        if (known := self._loaded.get(path)) is not None:
-            header, _, stream, _, weight, may_call = known
-            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, may_call)
-        if (status.st_dev, *before) in _verified:
-            _verified.add((status.st_dev, *now))
-
-
-def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
+def open_entry(place: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
     """Open an entry's file and return its descriptor and status.
 
     Raises `Miss` for what is not there, and for what is there and is not a file of ours: `DamagedEntry` where it never
     will be, and not for what may be readable later.
     """
     try:
-        [fd] = starmap(os.open, ((path, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
+        [fd] = starmap(os.open, ((place, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
     except (FileNotFoundError, NotADirectoryError):
         raise Miss("absent") from None
     except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
@@ -174,13 +112,15 @@ def open_entry(path: str, *, any_owner: bool = False) -> tuple[int, os.stat_resu
     return fd, status
 
 
-def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> Loaded:
+def read_value(
+    place: str, address: Address, keyring: Keyring, now_ns: int, verify: str, open_it: Opener = open_entry
+) -> Loaded:
     """Return the value of an entry, checked in a fixed order before anything is unpickled; raises `Miss`.
 
-    `verify` says when the buffers of large arrays are checked: "once" per file and process, "always" or, for "stream",
-    never.
+    `place` is where it is kept, as `open_it` takes it: the path of a file. `verify` says when the buffers of large
+    arrays are checked: "once" per file and process, "always" or, for "stream", never.
     """
-    fd, status = open_entry(address.path, any_owner=keyring.any_owner)
+    fd, status = open_it(place, any_owner=keyring.any_owner)
     buffer = None
     try:
         try:
@@ -204,7 +144,7 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
                 loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
         finally:
             os.closerange(fd, fd + 1)  # unpickling runs other people's code, which may close it, too
-        return _load(status, head, header, loader, address)
+        return _load(status, head, header, loader, place, address)
     except OSError as error:
         raise_if_interrupt(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
@@ -215,6 +155,12 @@ def read_value(address: Address, keyring: Keyring, now_ns: int, verify: str) -> 
     finally:
         if buffer is not None:
             _give_back(buffer)
+
+
+def renew_checked(before: tuple[int, int, int], status: os.stat_result) -> None:
+    """Know a file again whose buffers were checked, after our own `utime`; `before` is its inode, size and ctime."""
+    if (status.st_dev, *before) in _verified:
+        _verified.add((status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns))
 
 
 def read_head(
@@ -233,10 +179,12 @@ def read_head(
     return header, head
 
 
-def _load(status: os.stat_result, head: Any, header: Header, loader: Callable[..., Any], address: Address) -> Loaded:
+def _load(
+    status: os.stat_result, head: Any, header: Header, loader: Callable[..., Any], place: str, address: Address
+) -> Loaded:
     """Unpickle an authentic entry that is the one asked for."""
     stream = entry_format.stream_of(head, header)
-    loads = address.path
+    loads = place
     try:
         if header.flags and not means_the_same(header.flags, stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)

@@ -12,15 +12,14 @@ from pcache.counters import tombstones
 from pcache.eviction import usage
 from pcache.eviction.usage import Amount
 from pcache.layout import usage_path
-from pcache.storage.shards import shard_of
+from pcache.storage.store import shard_of
 from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pcache.storage.directory import Directory
-    from pcache.storage.local import Store
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import Store, StoredFile
 
     Progress = Callable[[int, int], object]  # called with how many are done, and of how many
 
@@ -83,7 +82,7 @@ def record(directory: Directory, gone: Sequence[StoredFile], cause: str) -> None
     """Note which entries were removed, and why; what was evicted is counted as well. Failing to is silent."""
     keyring = directory.keys.keyring or try_call(directory.keys.look)[0]
     names = (item.function_id + item.key for item in gone)
-    tombstones.note(directory.location, names, cause, keyring, directory.store.access)
+    tombstones.note(directory.location, names, cause, keyring, directory.access)
     if cause == EVICTED and gone:
         cost_ns = sum(item.cost_ns for item in gone)
         directory.ledger.count("", evicted=len(gone), evicted_bytes=total_size(gone), evicted_ns=cost_ns)
@@ -96,7 +95,7 @@ def free(directory: Directory, gone: Sequence[StoredFile]) -> None:
         return
     less = {shard: Amount(-n, -size) for shard, (n, size) in enumerate(usage.by_shard(gone)) if n}
     try:
-        usage.add(path, less, access=directory.store.access)
+        usage.add(path, less, access=directory.access)
     except OSError as error:
         raise_if_interrupt(error)  # else busy, or a disk that can only be read
 

@@ -20,8 +20,7 @@ from pcache.eviction.deletion import EVICTED, record, total_size
 from pcache.eviction.policy import Limits, plan
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
 from pcache.layout import locks_folder
-from pcache.storage.claim_owner import is_leftover
-from pcache.storage.shards import on_disk, shard_of
+from pcache.storage.store import on_disk, shard_in, shard_of
 from pcache.system.exit import Unfinished
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.locks import show, take
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pcache.storage.directory import Directory
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
     from pcache.system.locks import Lock
 
 _SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
@@ -68,6 +67,7 @@ class Limiter(Unfinished):
     def __init__(self, directory: Directory) -> None:
         self._store = directory.store
         self._directory = directory
+        self._root = directory.location
         self._settings = directory.settings
         self._keys = directory.keys
         self._scopes: dict[str, Scope | None] = {}
@@ -110,10 +110,9 @@ class Limiter(Unfinished):
                 return f"it takes {format_size(size)}, which is more than {name}"
         return ""
 
-    def make(self, path: str, length: int, function: str) -> None:
-        """Count a result that is about to be written, and evict when it is one too many."""
-        folder, name = os.path.split(path)
-        shard, size = int(os.path.basename(folder), 16), on_disk(length)
+    def make(self, name: str, length: int, function: str) -> None:
+        """Count an entry that is about to be written, and evict when it is one too many."""
+        shard, size = int(shard_in(name), 16), on_disk(length)
         self._names[name.partition("-")[0]] = function
         for scope in self._scopes_of(function):
             # One that came and went may have left too much, without the time to do something about it.
@@ -139,7 +138,7 @@ class Limiter(Unfinished):
                 yield scope
 
     def _make_scope(self, function: str, limits: Limits) -> Scope:
-        gauge = Gauge(self._store.root, function, lambda: by_shard(self._entries_of(function)), self._store.access)
+        gauge = Gauge(self._root, function, lambda: by_shard(self._entries_of(function)), self._directory.access)
         sizes = [limits.max_size or sys.maxsize]
         if not function and self._settings.min_free and (disk := self._disk()) is not None:
             sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
@@ -159,7 +158,7 @@ class Limiter(Unfinished):
         name = self._names.get(function_id)
         keyring = self._keys.keyring
         if name is None and function_id not in unknown and len(unknown) < _MOST_NAMES and keyring is not None:
-            facts = registry.find(self._store.functions, function_id, keyring)
+            facts = registry.find(self._directory.functions, function_id, keyring)
             if facts is None:
                 unknown.add(function_id)
             else:
@@ -191,7 +190,7 @@ class Limiter(Unfinished):
 
     def _disk(self) -> os.statvfs_result | None:
         try:
-            return os.statvfs(self._store.root)
+            return os.statvfs(self._root)
         except OSError as error:
             raise_if_interrupt(error)
             return None
@@ -236,9 +235,9 @@ class Limiter(Unfinished):
 
     def _lock(self) -> Lock | None:
         """The lock of whoever evicts; None while another process does, or where none can be had."""
-        folder = locks_folder(self._store.root)
+        folder = locks_folder(self._root)
         try:
-            opened = self._store.access.enter_or_make(self._store.root, folder)
+            opened = self._directory.access.enter_or_make(self._root, folder)
             try:
                 return take(opened, "evict", 0.0, idle=_IDLE)
             finally:
@@ -259,9 +258,9 @@ class Limiter(Unfinished):
         self._store.sweep(names, keyring, _MOST_CLAIMS)  # what killed processes left takes room as well
         # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
         claims = Counter(
-            os.path.basename(os.path.dirname(path))
-            for number, path in enumerate(self._store.claim_paths(names))
-            if number >= _MOST_CLAIMS or not is_leftover(path, keyring)
+            shard_in(claimed.name)
+            for number, claimed in enumerate(self._store.claims(names))
+            if number >= _MOST_CLAIMS or (owner := self._store.owner(claimed, keyring)) is None or not owner.is_dead()
         )
         items = list(self._entries_of(scope.function, names))
         found = by_shard(items)
@@ -289,7 +288,7 @@ class Limiter(Unfinished):
                 "evicted %d %s of %s, %s",
                 len(gone),
                 things,
-                self._store.root,
+                self._root,
                 format_size(total_size(gone)),
                 level="info",
             )
@@ -301,7 +300,7 @@ class Limiter(Unfinished):
         """The versions that the code on disk does not have any more."""
         made, ids = self._doomed
         if time.monotonic() - made > _BELIEVED:
-            folder, keyring = self._store.functions, self._keys.keyring
+            folder, keyring = self._directory.functions, self._keys.keyring
             ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=_MOST_VERSIONS)))
             self._doomed = (time.monotonic(), ids)
         return ids
@@ -317,7 +316,7 @@ class Limiter(Unfinished):
         log(
             "%s has reached its limit%s, %s: from now on what is worth least is evicted. Limits are set by Cache(...),"
             " [tool.pcache] or, for the size, PCACHE_MAX_SIZE; `pcache config` shows them.",
-            self._store.root,
+            self._root,
             f" for {scope.function}" if scope.function else "",
             " and ".join(named),
         )

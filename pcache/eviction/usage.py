@@ -25,7 +25,7 @@ from pcache.system.safefiles import read_plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
     from pcache.system.directories import OpenFolder
     from pcache.system.locks import Lock
 

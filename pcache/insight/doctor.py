@@ -26,8 +26,8 @@ from pcache.insight.probes import held_locks, try_out
 from pcache.layout import GENERATION, entries_folder, functions_folder, generation_folder, ledger_folder, locks_folder
 from pcache.signing.key_source import KeySource
 from pcache.signing.keyring import WAYS_OUT
-from pcache.storage.claim_owner import is_leftover
-from pcache.storage.local import Store, check_root, is_laid_out, is_ours
+from pcache.storage.local import LocalStore
+from pcache.storage.root import check_root, is_laid_out, is_ours
 from pcache.system.mounts import filesystem_of, is_network
 from pcache.system.ownership import SAFE_FLAGS, our_uid
 from pcache.system.permissions import Access
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from pcache.config.settings import Settings
     from pcache.signing.keyring import Keyring
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
 
     State = Literal["ok", "note", "problem"]
 
@@ -264,13 +264,13 @@ def _place(settings: Settings) -> Iterator[Finding]:
 
 def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> Iterator[Finding]:
     try:
-        store = Store(settings.directory, access=access)
+        store = LocalStore(settings.directory, access)
         yield from _entries(store, keyring)
         yield from _leftovers(store, keyring)
     except (DirectoryError, OSError) as error:
         yield Finding("entries", "problem", f"they cannot be listed: {error}")
         return
-    if gone := superseded(store.functions, keyring):
+    if gone := superseded(functions_folder(store.root), keyring):
         count = f"{len(gone)} version" + "s" * (len(gone) > 1)
         text = f"the code of {count} of functions is not on disk any more"
         yield Finding("versions of code", "note", text, "pcache clear --superseded")
@@ -280,7 +280,7 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
     yield from _ledger(settings.directory, keyring)
 
 
-def _entries(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
+def _entries(store: LocalStore, keyring: Keyring | None) -> Iterator[Finding]:
     shards = store.shards()
     shards.sort(key=lambda _: os.urandom(8))  # the generator of `random` is the program's: it may have a seed
     sample: list[StoredFile] = []
@@ -322,9 +322,9 @@ def _troubles(items: Iterable[StoredFile], keyring: Keyring | None, access: Acce
             yield "future"
 
 
-def _leftovers(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
-    claims = sum(is_leftover(path, keyring) for path in store.claim_paths())
-    files = sum(1 for _ in registry.paths(store.functions, temporary=True))
+def _leftovers(store: LocalStore, keyring: Keyring | None) -> Iterator[Finding]:
+    claims = sum(owner.is_dead() for claimed in store.claims() if (owner := store.owner(claimed, keyring)))
+    files = sum(1 for _ in registry.paths(functions_folder(store.root), temporary=True))
     if claims or files:
         text = f"{claims + files} were left by processes that were killed; they are in nobody's way"
         yield Finding("leftovers", "note", text, "pcache verify --repair")

@@ -17,7 +17,6 @@ from pcache.errors import Miss, Uncached
 from pcache.fingerprint.builders import BY_CLASS, IN_PART
 from pcache.keys.argument_digests import signed
 from pcache.objects.summary import arguments_of, in_one_line
-from pcache.storage.claim_owner import read_owner
 from pcache.text.units import format_duration
 from pcache.versions.differences import Difference, of_arguments, of_versions
 from pcache.versions.registry import read_all
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from pcache.entry.format import Header
     from pcache.entry.reader import Address
     from pcache.runtime.flow import Flow
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
     from pcache.versions.registry import FunctionVersion
 
 _LOOKED_AT = 500  # entries compared, the latest used first, of this version and of all others
@@ -184,7 +183,8 @@ def _find(question: Question, address: Address) -> Header:
     keyring = question.flow.keys.look()
     if question.load or keyring is None:
         return question.flow.look_up(address).header
-    return check_file(address, keyring, time.time_ns())
+    store = question.flow.store
+    return check_file(store.place(address.name), address, keyring, time.time_ns(), store.open)
 
 
 def _expiry(header: Header, ttl_ns: int | None) -> str:
@@ -197,13 +197,13 @@ def _expiry(header: Header, ttl_ns: int | None) -> str:
 
 def _whereabouts(question: Question, *, stored: bool) -> str:
     """A sentence on why there is no entry."""
-    store = question.flow.store
-    owner = read_owner(question.address.path, question.flow.keys.look())
+    flow = question.flow
+    owner = flow.store.owner_at(flow.store.place(question.address.name), flow.keys.look())
     if owner is not None and not owner.is_dead():
         return f"it is being computed now, by process {owner.pid} on {owner.host.partition('/')[0]}"
     places = (question.address, *question.earlier)
-    keyring = question.flow.keys.look()
-    found = (tombstones.last(store.root, place.function_id.hex(), place.key.hex(), keyring) for place in places)
+    root, keyring = flow.directory.location, flow.keys.look()
+    found = (tombstones.last(root, place.function_id.hex(), place.key.hex(), keyring) for place in places)
     removal = max((removal for removal in found if removal is not None), default=None)
     if removal is not None:
         return f"it was {removal.cause} {format_duration(max(0.0, time.time() - removal.when))} ago"
@@ -227,9 +227,11 @@ def _advice(facts: FunctionVersion, nearest: Sequence[Nearby]) -> str:
 
 def _header(flow: Flow, address: Address) -> Header | None:
     """What the entry that is not used says of itself."""
-    keyring = flow.keys.look()
+    keyring, store = flow.keys.look(), flow.store
+    if keyring is None:
+        return None
     try:
-        return None if keyring is None else inspect_file(address.path, keyring, stream=False).header
+        return inspect_file(store.place(address.name), keyring, stream=False, open_it=store.open).header
     except Miss:
         return None
 
@@ -240,14 +242,16 @@ def _nearest(question: Question) -> list[Nearby]:
     keyring = flow.keys.look()
     if keyring is None:
         return []
-    known = {i: version for i, version in read_all(flow.store.functions, keyring).items() if version.name == facts.name}
+    known = {
+        i: version for i, version in read_all(flow.directory.functions, keyring).items() if version.name == facts.name
+    }
     known[facts.function_id] = facts
     changes = {function_id: of_versions(version, facts, keyring) for function_id, version in known.items()}
     digests = {key_id: signed(question.digests, key) for key_id, key in keyring.keys.items()}
     found = []
     for item in _latest(flow, known.keys(), facts.function_id):
         try:
-            header, meta, *_ = inspect_file(item.path, keyring, stream=False)
+            header, meta, *_ = inspect_file(item.path, keyring, stream=False, open_it=flow.store.open)
         except Miss:
             continue  # damaged, or removed meanwhile
         differences = _of_call(meta, digests[header.key_id], question.arguments) + changes[item.function_id]

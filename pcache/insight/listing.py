@@ -32,7 +32,6 @@ from pcache.insight.records import (
 )
 from pcache.maintenance.selection import NAMELESS, inspect_entry, listing, names_of, select, selected_ids
 from pcache.objects.summary import arguments_of
-from pcache.storage.claim_owner import owner_of
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 from pcache.versions.differences import of_versions
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from pcache.eviction.deletion import Progress
     from pcache.maintenance.selection import Selection
     from pcache.storage.directory import Directory
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
     from pcache.versions.registry import FunctionVersion
 
 _SHOWN = 5  # names or keys in a message
@@ -142,7 +141,7 @@ def sample(
     """The entries of all shards, or of as many as there is time for; and, to be asked after, which part that was."""
     store = directory.store
     shards = store.shards()
-    is_large = not exact and usage.known_entries(store.root) > _MANY
+    is_large = not exact and usage.known_entries(directory.location) > _MANY
     if is_large:
         # Keys are spread evenly, whatever the function. The generator of `random` is the program's: it may have a seed.
         shards.sort(key=lambda _: os.urandom(8))
@@ -188,7 +187,7 @@ def periods(directory: Directory, since: float = 0.0) -> tuple[Period, ...]:
 
 def versions(directory: Directory, selection: Selection = None) -> list[VersionInfo]:
     """The code versions of functions, those seen last first, each with what differs from the one before it."""
-    keyring, folder = directory.keys.look(), directory.store.functions
+    keyring, folder = directory.keys.look(), directory.functions
     known, files = registry.read_all(folder, keyring), list(directory.store.scan())
     ids = None if selection is None else selected_ids(names_of(directory, files, known), selection)
     gone = superseded(folder, keyring, known)
@@ -222,8 +221,8 @@ def versions(directory: Directory, selection: Selection = None) -> list[VersionI
 
 def _in_flight(directory: Directory) -> Iterator[InFlight]:
     keyring = directory.keys.look()
-    for path in directory.store.claim_paths():
-        owner = owner_of(path, keyring)
+    for claimed in directory.store.claims():
+        owner = directory.store.owner(claimed, keyring)
         if owner is not None and not owner.is_dead():
             yield InFlight(owner.call, owner.host.partition("/")[0], owner.pid, owner.since_ns / 1e9)
 

@@ -22,8 +22,7 @@ from pcache.maintenance.recompression import recompress as pack
 from pcache.maintenance.records import Candidate, Problem, Recompressed, Verified
 from pcache.maintenance.selection import NAMELESS, inspect_entry, names_of, selected_ids
 from pcache.runtime.invalidation import fence
-from pcache.storage.claim_owner import owner_of
-from pcache.storage.local import check_root, is_there, keep_tag, require_ours
+from pcache.storage.root import check_root, is_there, keep_tag, require_ours
 from pcache.system.directories import in_a_sentence
 from pcache.text.units import parse_duration, parse_size
 from pcache.versions import registry
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from pcache.eviction.deletion import Progress
     from pcache.maintenance.selection import Selection
     from pcache.storage.directory import Directory
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import Claimed, StoredFile
 
 _PORTION = 100_000  # entries that are looked at together
 
@@ -71,7 +70,7 @@ def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
     Each gets its share of what the limits leave, by its number of entries, and the last one all of it.
     """
     directory = chosen.directory
-    doomed = old_versions(directory.store.functions, directory.keys.look())
+    doomed = old_versions(directory.functions, directory.keys.look())
     portions = list(chosen.portions(directory.store.count()))
     size, entries, max_age = limits
     for number, shards in enumerate(portions):
@@ -126,9 +125,9 @@ def clear(
     files = chosen.files(refusals=refusals)
     removed = remove(directory, files, "cleared", chosen.about(), dry_run=dry_run, progress=progress)
     if not dry_run:
-        for path in list(registry.paths(directory.store.functions)):
+        for path in list(registry.paths(directory.functions)):
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
-                directory.store.delete(path)
+                directory.access.remove(directory.location, path)
         sweep(directory)
         if refusals:
             raise refusals[0]  # nobody believes that what was left there is gone
@@ -137,17 +136,17 @@ def clear(
 
 def _fence(chosen: Chosen, selection: Selection) -> None:
     """Have nothing stored of the functions that is being computed now, also in versions that have not stored yet."""
-    ids, keyring = chosen.ids, chosen.directory.keys.look()
+    ids, store, keyring = chosen.ids, chosen.directory.store, chosen.directory.keys.look()
     names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
     names |= set() if selection is None or isinstance(selection, str) else {selection.name}
 
-    def is_meant(path: str) -> bool:
-        if ids is None or os.path.basename(path)[:16] in ids:
+    def is_meant(claimed: Claimed) -> bool:
+        if ids is None or claimed.name.partition("-")[0] in ids:
             return True
-        owner = owner_of(path, keyring)
+        owner = store.owner(claimed, keyring)
         return owner is not None and owner.call in names
 
-    fence(chosen.directory.store, is_meant)
+    fence(store, is_meant)
 
 
 @in_a_sentence
@@ -227,7 +226,7 @@ def _choose(
     names = {} if selection is None else {**_computing(directory), **names_of(directory, directory.store.scan())}
     ids = selected_ids(names, selection)
     if superseded:
-        gone = old_versions(directory.store.functions, directory.keys.look())
+        gone = old_versions(directory.functions, directory.keys.look())
         ids = set(gone) if ids is None else ids & gone.keys()
     since = None if unused_for is None else time.time_ns() - int(parse_duration(unused_for) * 1e9)
     return Chosen(directory, names, ids, since, -1 if larger_than is None else parse_size(larger_than))
@@ -236,8 +235,8 @@ def _choose(
 def _computing(directory: Directory) -> dict[str, str]:
     """The names of functions by id that are being computed: one that has stored nothing yet is known by this alone."""
     keyring = directory.keys.look()
-    owners = ((path, owner_of(path, keyring)) for path in directory.store.claim_paths())
-    return {os.path.basename(path)[:16]: owner.call for path, owner in owners if owner is not None}
+    owners = ((claimed.name, directory.store.owner(claimed, keyring)) for claimed in directory.store.claims())
+    return {name.partition("-")[0]: owner.call for name, owner in owners if owner is not None}
 
 
 def _can_remove(directory: Directory, *, dry_run: bool) -> bool:
@@ -245,12 +244,12 @@ def _can_remove(directory: Directory, *, dry_run: bool) -> bool:
 
     The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
     """
-    there = check_root(directory.location, directory.store.access)
+    there = check_root(directory.location, directory.access)
     if not there or not is_there(generation_folder(directory.location)):
         return False
-    if not require_ours(directory.location, directory.store.access) or dry_run or directory.settings.read_only:
+    if not require_ours(directory.location, directory.access) or dry_run or directory.settings.read_only:
         return dry_run
-    keep_tag(directory.location, directory.store.access)
+    keep_tag(directory.location, directory.access)
     return True
 
 

@@ -21,15 +21,15 @@ _LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
 
 def sweep(directory: Directory) -> int:
     """Remove what killed processes left behind; return how many claims that were."""
-    for path in registry.paths(directory.store.functions, temporary=True):
+    for path in registry.paths(directory.functions, temporary=True):
         try:
             if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
-                directory.store.delete(path)
+                directory.access.remove(directory.location, path)
         except OSError as error:
             raise_if_interrupt(error)
             continue  # renamed by its writer meanwhile
     try:
-        ledger.sweep(directory.location, directory.keys.keyring, _LEFT_BEHIND, directory.store.access)
+        ledger.sweep(directory.location, directory.keys.keyring, _LEFT_BEHIND, directory.access)
     except OSError as error:
         raise_if_interrupt(error)  # else there is none, or it is for the next time
     if directory.keys.path is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pcache.entry import format as entry_format
@@ -13,23 +12,18 @@ from pcache.entry.reader import check_paddings, read_buffer
 from pcache.entry.writer import encode_entry
 from pcache.errors import Miss
 from pcache.maintenance.records import Recompressed
-from pcache.storage.claim import DURABLE
-from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
-from pcache.storage.shards import on_disk
+from pcache.storage.claim_owner import owner_record
+from pcache.storage.store import DURABLE, name_of, on_disk
 from pcache.system.interrupts import raise_if_interrupt
-from pcache.system.locks import Lock, locking
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pcache.entry.format import Header
     from pcache.entry.inspector import CheckedEntry
     from pcache.eviction.deletion import Progress
     from pcache.signing.keyring import Keyring
-    from pcache.storage.claim import Claim
-    from pcache.storage.drafts import PrivateClaim
-    from pcache.storage.local import Store
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import Store, StoredFile
 
 _WORTH = 0.95  # of the room on disk: what would take more than that is left as it is
 
@@ -71,7 +65,7 @@ def recompress(
 
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
     """Return the length that an entry has then, None when it cannot be had now."""
-    packed = examine(item.path, keyring, lambda entry: _packed_anew(entry, keyring, item, setting))
+    packed = examine(item.path, keyring, lambda entry: _packed_anew(entry, keyring, item, setting), store.open)
     if packed is None:
         return None
     header, status, pieces = packed
@@ -81,13 +75,13 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
         return item.length
     if dry_run:
         return length
-    claim = store.claim(item.path, owner_record("pcache recompress", keyring))
+    claim = store.claim(name_of(item.function_id, item.key), owner_record("pcache recompress", keyring))
     if claim is None:
         return None
     with claim:
         try:
             durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
-            return length if _replace(store, item, status, pieces, claim, durable=durable) else None
+            return length if store.replace(item, status, pieces, claim, durable=durable) else None
         finally:
             claim.abandon()
 
@@ -105,47 +99,3 @@ def _packed_anew(
     buffers = (memoryview(read_buffer(entry.fd, row)) for row in entry.rows)
     pieces = encode_entry(entry_format.stream_of(head, header), buffers, facts, meta, setting, keyring)
     return header, entry.status, pieces
-
-
-def _replace(
-    store: Store,
-    item: StoredFile,
-    read: os.stat_result,
-    pieces: Sequence[Any],
-    claim: Claim | PrivateClaim,
-    *,
-    durable: bool,
-) -> bool:
-    """Write an entry beside the one that was read, and rename it over that; return whether it was still there."""
-    place, name = os.path.split(item.path)
-    folder = store.access.enter(store.root, place)
-    if folder is None:
-        return False
-    temporary = f"{name}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"  # as a claim it is swept away if we are killed
-    try:
-        with Lock(temporary, "x+", access=folder) as lock:
-            with suppress(OSError):  # where there are no locks, leftovers are told by their age
-                locking()(lock.fd, blocking=False)
-            for piece in pieces:
-                with memoryview(piece) as view, view.cast("B") as rest:
-                    done = 0
-                    while done < len(rest):
-                        done += lock.write(rest[done:])
-            os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
-            # Somebody who stores a result without computing it could still do so between this look and the renaming;
-            # the result that was there before would then stay.
-            if not claim.is_standing() or _identity(folder.status(name)) != _identity(read):
-                return False
-            folder.rename(temporary, name)
-            if durable:
-                os.fsync(lock.fd)
-            return True
-    finally:
-        try:
-            folder.remove(temporary)
-        finally:
-            os.closerange(folder.fd, folder.fd + 1)
-
-
-def _identity(status: os.stat_result) -> tuple[int, int, int]:
-    return status.st_ino, status.st_size, status.st_ctime_ns

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pcache.entry.inspector import Inspection
     from pcache.storage.directory import Directory
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
     from pcache.versions.registry import FunctionVersion
 
 
@@ -50,7 +50,7 @@ def names_of(
     `known` are the versions that the registry has.
     """
     if known is None:
-        known = registry.read_all(directory.store.functions, directory.keys.look())
+        known = registry.read_all(directory.functions, directory.keys.look())
     names = {function_id: facts.name for function_id, facts in known.items()}
     nameless: dict[str, StoredFile] = {}
     for item in files:
@@ -111,7 +111,7 @@ def inspect_entry(directory: Directory, item: StoredFile, *, buffers: bool = Fal
     keyring = directory.keys.look()
     if keyring is None:
         raise Miss("foreign", detail="there is no signing key here")
-    inspection = inspect_file(item.path, keyring, buffers=buffers, stream=stream)
+    inspection = inspect_file(item.path, keyring, buffers=buffers, stream=stream, open_it=directory.store.open)
     if inspection.header.key.hex() != item.key or inspection.header.function_id.hex() != item.function_id:
         raise DamagedEntry("it is the entry of another key")
     return inspection

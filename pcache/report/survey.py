@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pcache.cache import Cache
     from pcache.insight.records import EntryInfo, Stats
-    from pcache.storage.shards import StoredFile
+    from pcache.storage.store import StoredFile
 
 _SHOWN = 20  # entries that are shown
 _OPENED = 200  # entries that are looked into: their stamps tell costs to a sixth, their headers exactly

@@ -21,6 +21,7 @@ from pcache.runtime.boundary import without_key
 from pcache.runtime.job import Job, Run
 from pcache.runtime.saving import load_modules
 from pcache.runtime.singleflight import computing
+from pcache.storage.store import name_of
 from pcache.system.file_content import links_to
 from pcache.system.fork import whole
 from pcache.system.interrupts import try_call
@@ -61,7 +62,6 @@ class Calls:
         self._flow = flow
         self._options = options
         self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
-        self._entries = flow.store.entries
         self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
         self._version: Version | None = None
         self._watch: Watch | None = None  # made by the first miss
@@ -88,7 +88,7 @@ class Calls:
         if found.fingerprint.uncached:
             raise Uncached(found.fingerprint.uncached)
         keyring = self._flow.keys.keyring or try_call(self._flow.keys.look)[0]
-        adopted = registry.read_adopted(self._flow.store.functions, found.hex_id, keyring)
+        adopted = registry.read_adopted(self._flow.directory.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
         return self._version
 
@@ -115,15 +115,15 @@ class Calls:
                 raise error
             raise unhashable_call(self.label, self.binder.names, values, error) from error
         key = digest(prefix, chunks)
-        name = key.hex()
-        path = f"{self._entries}/{name[:2]}/{version.hex_id}-{name}"
-        return new_tuple(Address, (path, key, version.function_id, self._ttl_ns, version.home))
+        name = f"{version.hex_id}-{key.hex()}"
+        return new_tuple(Address, (name, key, version.function_id, self._ttl_ns, version.home))
 
     def _kept(self, fingerprint: Fingerprint) -> bool:
         """Whether a function that calls itself has changed only what it keeps: that is no other version of it."""
         version = self._version
-        running = version is not None and any(f"/{version.hex_id}-" in path for path in computing.get())
-        return running and fingerprint.absorb()
+        if version is None or all(flight.function_id != version.function_id for flight in computing.get().values()):
+            return False
+        return fingerprint.absorb()
 
     def earlier(self, call: Call) -> Iterator[Address]:
         """Where adopted versions would have stored the result of a call."""
@@ -133,8 +133,8 @@ class Calls:
             if values is not None:
                 prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
                 key = digest(prefix, encode(values, nesting_with(call.large)))
-                path = self._flow.store.path(earlier.hex_id, key.hex())
-                yield Address(path, key, earlier.function_id, self._ttl_ns, self.version.home)
+                name = name_of(earlier.hex_id, key.hex())
+                yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
 
     def job(self, call: Call, since_ns: int = 0) -> Job:
         """What computing a call takes. Made before the function runs, which may change its arguments."""

@@ -27,8 +27,6 @@ import threading
 from typing import TYPE_CHECKING
 
 from pcache.runtime.singleflight import computing, flights
-from pcache.storage.claim import Claim
-from pcache.storage.claim_owner import read_owner
 from pcache.system.clock import Stopwatch, now
 from pcache.system.interrupts import raise_if_interrupt
 
@@ -36,9 +34,10 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pcache.runtime.singleflight import Flight
-    from pcache.signing.key_source import KeySource
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim_owner import Owner
+    from pcache.storage.directory import Directory
+    from pcache.storage.store import Store
 
 LOOK = 0.5  # seconds between two looks
 PROOF = (
@@ -59,11 +58,11 @@ _PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
 class Wait:
     """What one call waits for, from its first look until it has its result."""
 
-    __slots__ = ("_clock", "_keys", "_limit", "_owners", "_path", "_rests", "_state", "_told", "_turn")
+    __slots__ = ("_clock", "_keys", "_limit", "_owners", "_place", "_rests", "_state", "_store", "_told", "_turn")
 
-    def __init__(self, path: str, keys: KeySource, limit: float | None = None) -> None:
-        self._path = path
-        self._keys = keys
+    def __init__(self, place: str, directory: Directory, limit: float | None = None) -> None:
+        self._place = place
+        self._store, self._keys = directory.store, directory.keys
         self._limit = limit
         self._clock = Stopwatch()
         self._state = ("unproven", 0.0)  # what is wrong with the holder of the claim, and since when
@@ -94,7 +93,7 @@ class Wait:
 
     def owner(self) -> Owner | None:
         """Who holds the claim and can prove it."""
-        return read_owner(self._path, self._keys.keyring)
+        return self._store.owner_at(self._place, self._keys.keyring)
 
     def is_in_vain(self, owner: Owner | None) -> str:
         """Why the holder of the claim is not waited for any longer; empty as long as they are."""
@@ -110,7 +109,7 @@ class Wait:
     def end(self) -> None:
         """Say that this call does not wait any more."""
         for flight in self._told:
-            _note(flight, self._path, over=True)
+            _note(flight, self._place, over=True)
         self._told.clear()
 
     def for_flight(self, flight: Flight) -> bool:
@@ -139,12 +138,12 @@ class Wait:
         for flight in above + resting:
             if flight not in self._told:
                 self._told.append(flight)
-                _note(flight, self._path)
-        reached = _reached(self._path, self._keys.keyring)
-        if any(flight.path in reached for flight in above) or self._is_for_a_parent(owner, moment):
+                _note(flight, self._place)
+        reached = _reached(self._place, self._store, self._keys.keyring)
+        if any(flight.place in reached for flight in above) or self._is_for_a_parent(owner, moment):
             return True
         self._turn = next(
-            (flight for flight in resting if flight.path in reached and _takes_turn(flight, moment)), None
+            (flight for flight in resting if flight.place in reached and _takes_turn(flight, moment)), None
         )
         return self._turn is not None
 
@@ -176,26 +175,26 @@ def detach_claim(flight: Flight) -> None:
         flight.claim = None
 
 
-def _note(flight: Flight, path: str, *, over: bool = False) -> None:
+def _note(flight: Flight, place: str, *, over: bool = False) -> None:
     """Say with a computation that a call waits which is made for it."""
     with flights.notes:
-        (flight.awaits.remove if over else flight.awaits.append)(path)
-        if isinstance(flight.claim, Claim):
+        (flight.awaits.remove if over else flight.awaits.append)(place)
+        if flight.claim is not None:
             try:
                 flight.claim.amend(flight.awaits)
             except OSError as error:
                 raise_if_interrupt(error)  # else a full disk: other processes do not see it
 
 
-def _reached(path: str, keyring: Keyring | None) -> set[str]:
+def _reached(place: str, store: Store, keyring: Keyring | None) -> set[str]:
     """Where waiting for an entry leads: to those that its owner waits for, and on."""
     reached: set[str] = set()
-    ahead = [path]
+    ahead = [place]
     while ahead and len(reached) < _FAR:
-        path = ahead.pop()
-        if path not in reached:
-            reached.add(path)
-            flight, owner = flights.get(path), read_owner(path, keyring)
+        place = ahead.pop()
+        if place not in reached:
+            reached.add(place)
+            flight, owner = flights.get(place), store.owner_at(place, keyring)
             ahead += [*(flight.awaits if flight else ()), *(owner.awaits if owner else ())]
     return reached
 

@@ -16,17 +16,15 @@ from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import LOOK, PROOF, Wait, detach_claim
 from pcache.runtime.saving import CannotWrite, Saving
 from pcache.runtime.singleflight import Flight, computing, flights
-from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, stands, try_call, uninterrupted
+from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, uninterrupted
 from pcache.system.notices import log, warn_once
 
 if TYPE_CHECKING:
     from pcache.entry.reader import Address, Loaded
     from pcache.runtime.job import Job
-    from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Owner
     from pcache.storage.directory import Directory
-    from pcache.storage.drafts import PrivateClaim
+    from pcache.storage.store import HeldClaim
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
@@ -35,7 +33,7 @@ _SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
 class Deep(NamedTuple):
     """What a call that is computed deep inside of others has meanwhile: a claim that excludes nobody, and a start."""
 
-    claim: Claim | PrivateClaim
+    claim: HeldClaim
     began_ns: int
 
 
@@ -62,7 +60,7 @@ class Flow:
                 raise Miss("absent", detail="there is no signing key yet")
             return self.store.read(address, keyring, self.settings.verify)
         except (DirectoryError, SigningKeyError) as error:
-            self.saving.refuse(error, address.path)
+            self.saving.refuse(error, address.name)
             raise Miss("foreign", detail=str(error)) from error
 
     def compute(self, job: Job, miss: Miss) -> Any:
@@ -122,20 +120,20 @@ class Flow:
         log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
         if miss.reason == "unloadable":
             log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
-        path = job.address.path
-        above = computing.get().get(path)
+        place = self.store.place(job.address.name)
+        above = computing.get().get(place)
         if above is not None and not above.over:
             return self._run(job, miss, above)[0]
-        with Wait(path, self.keys, job.lock_timeout) as wait:
+        with Wait(place, self.directory, job.lock_timeout) as wait:
             while True:
-                own = Flight(path)
+                own = Flight(place, job.address.function_id)
                 with own.busy:
                     try:
-                        flight = flights.enter(path, own)
+                        flight = flights.enter(place, own)
                         if flight is own:
                             return self._lead(job, flight, miss, wait)
                     finally:
-                        flights.leave(path, own)
+                        flights.leave(place, own)
                 if flight.thread == threading.get_ident():
                     return self._run(job, miss, flight)[0]  # recursion that lost its context variables
                 if not wait.for_flight(flight) or not (flight.stored or flight.lost):
@@ -177,7 +175,7 @@ class Flow:
             if passed >= look_at_owner:
                 look_at_owner = passed + LOOK
                 owner = wait.owner()
-                if owner is not None and owner.is_dead() and self._remove_dead_owner(job.address.path):
+                if owner is not None and owner.is_dead() and self._remove_dead_owner(job.address):
                     continue
                 if reason := wait.is_in_vain(owner):
                     alone = True
@@ -201,14 +199,14 @@ class Flow:
             log("%s is stopped and not waited for any longer; the result is computed here", owner)
             return
         warn_once(
-            (self.store.root, reason),
-            f"in {self.store.root} somebody without the signing key holds the claim of a result: calls wait for"
+            (self.directory.location, reason),
+            f"in {self.directory.location} somebody without the signing key holds the claim of a result: calls wait for"
             f" {PROOF:.0f} s and compute for themselves. Look for who may write there; an older version of pcache"
             " that runs beside this one does it, too.",
             StoreWarning,
         )
 
-    def _compute_once(self, job: Job, flight: Flight, claim: Claim | PrivateClaim, miss: Miss) -> Any:
+    def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss) -> Any:
         """Compute under a claim, and store, unless another process has done so between our look and our claim."""
         try:
             if (found := self._found(job)) is not None:
@@ -226,34 +224,30 @@ class Flow:
 
     def _found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
-        self.store.refresh_listing(job.address.path)
-        if not stands(job.address.path):
+        if not self.store.is_there(job.address.name):
             return None  # mostly so, and cheaper than a lookup
         try:
             return self._look_again(job)
         except Miss:
             return None
 
-    def _remove_dead_owner(self, path: str) -> bool:
-        """Unlink the claim file of a dead owner, whose forked child may still hold the lock.
-
-        If another waiter has made a new claim in between, that is removed and two compute.
-        """
+    def _remove_dead_owner(self, address: Address) -> bool:
+        """Remove the claim of a dead owner; return whether it was there."""
         try:
-            return self.store.delete(path + CLAIM_SUFFIX)
+            return self.store.release(address.name)
         except OSError as error:
             raise_if_interrupt(error)
             return False  # else not ours to remove
 
     def _run_alone(self, job: Job, miss: Miss) -> Any:
         """Compute without waiting for the other process that computes the same."""
-        flight = Flight(job.address.path)
+        flight = Flight(self.store.place(job.address.name), job.address.function_id)
         with flight.busy:
             return self._run(job, miss, flight)[0]
 
     def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
         """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
-        inside = {**computing.get(), job.address.path: flight}
+        inside = {**computing.get(), flight.place: flight}
         started = time.perf_counter_ns()
         run = job.run
         token = uninterrupted(computing.set, inside)

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 from pcache.entry.format import length_of
 from pcache.errors import (
     DamagedEntry,
-    DirectoryError,
     Miss,
     SigningKeyError,
     StoreWarning,
     UnpicklableResult,
     UnpicklableResultWarning,
 )
-from pcache.storage.claim import DURABLE
-from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_record
+from pcache.storage.claim_owner import owner_record
+from pcache.storage.store import DURABLE
 from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, stands, try_call
 from pcache.system.notices import log, warn_once
@@ -33,10 +32,9 @@ if TYPE_CHECKING:
     from pcache.eviction.limiter import Limiter
     from pcache.runtime.job import Job
     from pcache.signing.keyring import Keyring
-    from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Record
     from pcache.storage.directory import Directory
-    from pcache.storage.drafts import PrivateClaim
+    from pcache.storage.store import HeldClaim
 
 C = TypeVar("C")
 
@@ -44,10 +42,6 @@ _STOP_WRITING = 60.0  # seconds without a try after a write was refused
 _AS_IF = f"Functions are computed as if there were no cache; {{}} again after {_STOP_WRITING:.0f} s."
 # Of this process and moment: all descriptors are in use, or the program closed one that was not its own.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
-# What a file, or anything else, in the way of one entry makes of writing it.
-_ODD_FILE = frozenset(
-    getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
-)
 
 
 class CannotWrite(Exception):
@@ -81,7 +75,7 @@ class Saving:
         self._stopped_until = 0.0
         self._keyless_until = 0.0
 
-    def claim(self, job: Job, *, private: bool = False) -> Claim | PrivateClaim | None:
+    def claim(self, job: Job, *, private: bool = False) -> HeldClaim | None:
         """Take the claim of a job, None while another process holds it; raises `CannotWrite` when nothing is written.
 
         A `private` one excludes nobody, and nobody can hold it.
@@ -91,15 +85,15 @@ class Saving:
     def _take(self, take: Callable[[str, Record], C], job: Job) -> C:
         keyring = self._check_writing()
         try:
-            return take(job.address.path, owner_record(job.name, keyring))
+            return take(job.address.name, owner_record(job.name, keyring))
         except OSError as error:
-            self.refuse(error, job.address.path)
+            self.refuse(error, job.address.name)
             raise CannotWrite from error
 
     def put(self, job: Job, result: object) -> bool:
         """Store a result that was not computed here, over what is there; return whether it is there now."""
         job, miss = job._replace(inputs_hold=lambda: True), Miss("refreshed")
-        claim: PrivateClaim | None = None
+        claim: HeldClaim | None = None
         try:
             claim = self._take(self._fenced_claim, job)
             return self.settle(claim, job, result, 0, miss)
@@ -110,16 +104,16 @@ class Saving:
                 claim.abandon()  # an interrupt may have come before `settle` began
             raise
 
-    def _fenced_claim(self, path: str, record: Record) -> PrivateClaim:
+    def _fenced_claim(self, name: str, record: Record) -> HeldClaim:
         """A claim over all that was begun before: what is being computed now does not take the place of what is put."""
         from pcache.runtime.invalidation import (
             forbid,  # late for start-up time: a computed result is no reason to drop others
         )
 
-        forbid(self._store, path)
-        return self._store.private_claim(path, record)
+        forbid(self._store, name)
+        return self._store.private_claim(name, record)
 
-    def settle(self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
+    def settle(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
         """Store a result that is there now under a claim, and let go of that; return whether it is stored."""
         with claim:
             try:
@@ -131,9 +125,7 @@ class Saving:
                 claim.abandon()  # an interrupt may have come while it did so itself
                 raise
 
-    def publish(
-        self, claim: Claim | PrivateClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int
-    ) -> bool:
+    def publish(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a claim that is held; return whether it is there now."""
         from pcache.entry.pickling import dump  # late for start-up time: a hit encodes nothing
         from pcache.runtime.packing import pack  # the same
@@ -154,7 +146,7 @@ class Saving:
             return False
         try:
             if not self._store.network:  # where there are no locks, only `evict` keeps limits
-                self.limiter.make(job.address.path, length, job.name)
+                self.limiter.make(job.address.name, length, job.name)
             published = claim.publish(
                 pieces,
                 durable=cost_ns >= DURABLE,
@@ -162,11 +154,11 @@ class Saving:
                 mtime_ns=mtime_ns,
             )
         except OSError as refusal:
-            self.refuse(refusal, job.address.path)
+            self.refuse(refusal, job.address.name)
             return False
         if not published:  # the claim was removed meanwhile, by somebody who clears
             if job.since_ns:  # who refreshed must not find the entry of before, which is not removed yet
-                try_call(self._store.delete, job.address.path)
+                try_call(self._store.delete, job.address.name)
             return False
         self._register(job, keyring)
         took_ns = time.perf_counter_ns() - started
@@ -189,13 +181,13 @@ class Saving:
 
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
-        store, path = self._store, self._registered.get(facts.function_id)
+        folder, path = self._directory.functions, self._registered.get(facts.function_id)
         if path is None or not stands(path):
             try:
-                path = registry.write(store.functions, facts, keyring, summaries=job.summaries, access=store.access)
+                path = registry.write(folder, facts, keyring, summaries=job.summaries, access=self._directory.access)
             except OSError as error:
                 raise_if_interrupt(error)
-                self._say(error, f"the names of functions cannot be stored in {store.functions}", "Results are.")
+                self._say(error, f"the names of functions cannot be stored in {folder}", "Results are.")
             else:
                 self._registered[facts.function_id] = path
 
@@ -238,8 +230,8 @@ class Saving:
             StoreWarning,
         )
 
-    def refuse(self, error: Exception, path: str = "") -> None:
-        """Writing the entry at `path` failed: say so once per cause.
+    def refuse(self, error: Exception, name: str = "") -> None:
+        """Writing the entry `name` failed: say so once per cause.
 
         Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written, or
         of the program, which had no descriptors left just now.
@@ -254,24 +246,22 @@ class Saving:
         if isinstance(of_system, OSError) and of_system.errno in _PASSING:
             self._say(of_system, "a result is not stored", "The caller got it, and it will be computed again.")
             return
-        if path and _is_of_one(error, path):
-            self._say(error, f"a result cannot be stored as {path}", "It is computed at every call; others are stored.")
+        if name and self._store.concerns_one(error, name):
+            self._say(
+                error,
+                f"a result cannot be stored as {self._store.place(name)}",
+                "It is computed at every call; others are stored.",
+            )
             return
         self._stopped_until = time.monotonic() + _STOP_WRITING
-        self._say(error, f"results cannot be stored in {self._store.root}", _AS_IF.format("storing is tried"))
+        self._say(error, f"results cannot be stored in {self._directory.location}", _AS_IF.format("storing is tried"))
 
     def _say(self, error: Exception, what: str, consequence: str) -> None:
         cause = getattr(error, "errno", None) or str(error)
         kind = errno.errorcode.get(cause, "OS") if isinstance(cause, int) else type(error).__name__
         self._ledger.count("", **{f"errors.{kind}": 1})
         text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause.rstrip(".")
-        where = "" if isinstance(error, SigningKeyError) else self._store.root  # a key is missing to all directories
+        where = (
+            "" if isinstance(error, SigningKeyError) else self._directory.location
+        )  # a key is missing to all directories
         warn_once((where, cause), f"{what}: {text}. {consequence}", StoreWarning)
-
-
-def _is_of_one(error: Exception, path: str) -> bool:
-    """Whether an entry could not be written for what stands in its own place, or in that of its shard."""
-    if isinstance(error, DirectoryError):
-        return error.path == os.path.dirname(path)
-    in_the_way = stands(path) or stands(path + CLAIM_SUFFIX)
-    return in_the_way and getattr(error, "errno", None) in _ODD_FILE

@@ -14,8 +14,7 @@ from pcache.system.interrupts import uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pcache.storage.claim import Claim
-    from pcache.storage.drafts import PrivateClaim
+    from pcache.storage.store import HeldClaim
 
 
 class Flight:
@@ -28,11 +27,12 @@ class Flight:
     `turns` when calls took theirs that would not wait for it any longer.
     """
 
-    __slots__ = ("awaits", "busy", "claim", "lost", "native_id", "path", "stored", "thread", "turns")
+    __slots__ = ("awaits", "busy", "claim", "function_id", "lost", "native_id", "place", "stored", "thread", "turns")
 
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.claim: Claim | PrivateClaim | None = None
+    def __init__(self, place: str, function_id: bytes) -> None:
+        self.place = place
+        self.function_id = function_id
+        self.claim: HeldClaim | None = None
         self.lost = False
         self.awaits: list[str] = []
         self.turns: list[float] = []
@@ -55,7 +55,7 @@ class Flight:
 
 
 class Flights:
-    """The computations under way in this process, by entry path. Safe for threads; empty after a fork."""
+    """The computations under way in this process, by the place of the entry. Safe for threads; empty after a fork."""
 
     def __init__(self) -> None:
         self.reset()
@@ -64,41 +64,41 @@ class Flights:
         """Forget them all, and a lock that a thread held which did not survive the fork."""
         self._lock = threading.RLock()  # reentrant: a signal handler may call a cached function
         self.notes = threading.RLock()  # of what flights say in their claims
-        self._by_path: dict[str, Flight] = {}
+        self._by_place: dict[str, Flight] = {}
 
-    def enter(self, entry_path: str, flight: Flight) -> Flight:
+    def enter(self, place: str, flight: Flight) -> Flight:
         """Return the flight of an entry: the given one, which is busy, unless another is under way."""
         with self._lock:
-            other = self._by_path.get(entry_path)
+            other = self._by_place.get(place)
             if other is not None and not other.over:
                 return other
-            self._by_path[entry_path] = flight  # also over one whose leader was interrupted before it could leave
+            self._by_place[place] = flight  # also over one whose leader was interrupted before it could leave
             return flight
 
-    def get(self, entry_path: str) -> Flight | None:
+    def get(self, place: str) -> Flight | None:
         """The computation of an entry that is under way."""
-        return self._by_path.get(entry_path)
+        return self._by_place.get(place)
 
     def all(self) -> list[Flight]:
         """The computations that are under way."""
         with self._lock:
-            return list(self._by_path.values())
+            return list(self._by_place.values())
 
-    def drop(self, entry_path: str) -> None:
+    def drop(self, place: str) -> None:
         """Have nobody join the computation of an entry any more: its result is not wanted."""
         with self._lock:
-            self._by_path.pop(entry_path, None)
+            self._by_place.pop(place, None)
 
-    def leave(self, entry_path: str, flight: Flight) -> None:
+    def leave(self, place: str, flight: Flight) -> None:
         """Forget a flight, if it is that of the entry."""
         with self._lock:
-            if self._by_path.get(entry_path) is flight:
-                del self._by_path[entry_path]
+            if self._by_place.get(place) is flight:
+                del self._by_place[place]
 
 
 flights = Flights()
 
-# What is being computed up-stack, by entry path: a call that needs itself computes, it never waits for itself.
+# What is being computed up-stack, by the place of the entry: a call that needs itself does not wait, it computes.
 computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
 
 

@@ -31,7 +31,7 @@ from pcache.storage.drafts import (
     unlink_if_there,
     write_into,
 )
-from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.locks import Lock, identity_at, locking
 from pcache.system.ownership import SAFE_FLAGS
 from pcache.system.permissions import PRIVATE
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from pcache.storage.claim_owner import Record
     from pcache.system.permissions import Access
 
-DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 _MOST_TRIES = 100  # to find a claim file in place
 
 
@@ -162,9 +161,9 @@ class Claim(Lock):
                     unlink_if_there(self.entry_path)
                 os.rename(self.path, self.entry_path)
             except FileNotFoundError:
-                if stands(self.path):
+                if self.is_in_place():
                     raise
-                self.lost = True  # dropped just now
+                self.lost = True  # removed just now, and perhaps taken anew by another
         if durable and not self.lost:
             self.use(os.fsync, self.number)  # after the renaming, so that the new name is there too
         self.release()

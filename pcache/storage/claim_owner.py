@@ -131,12 +131,6 @@ def owner_in(data: bytes, entry_path: str, keyring: Keyring | None) -> Owner | N
         return None  # of another release
 
 
-def is_leftover(path: str, keyring: Keyring | None) -> bool:
-    """Whether a claim file is known to be that of a process that is gone."""
-    owner = owner_of(path, keyring)
-    return owner is not None and owner.is_dead()
-
-
 def owner_of(path: str, keyring: Keyring | None) -> Owner | None:
     """What the claim file at a path says, that of a private claim as well."""
     entry_path, suffix, rest = path.rpartition(CLAIM_SUFFIX)

@@ -8,44 +8,57 @@ from typing import TYPE_CHECKING, Any
 from pcache.config.settings import resolve
 from pcache.counters.pending import Ledger
 from pcache.errors import ConfigError
+from pcache.layout import functions_folder
 from pcache.signing.key_source import Wanted, source_of
 from pcache.signing.keyring import hidden
-from pcache.storage.local import Store
+from pcache.storage.local import LocalStore
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import Access
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
+
+    from pcache.storage.store import Store
 
 
 class Directory:
     """What everything that works on a cache directory needs of it. Safe for threads and processes.
 
     `arguments` are settings by name, as `resolve` takes them: a pickle has these, and not the settings that they led
-    to here. Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used.
+    to here. `make_store` is called with the location and with who may use it, and gives what keeps the entries. Raises
+    `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used.
     """
 
-    __slots__ = ("arguments", "keys", "ledger", "settings", "store")
+    __slots__ = ("_make_store", "access", "arguments", "keys", "ledger", "settings", "store")
 
     def __init__(
-        self, arguments: Mapping[str, Any], signing_key: str | bytes | Iterable[str | bytes] | Wanted | None = None
+        self,
+        arguments: Mapping[str, Any],
+        signing_key: str | bytes | Iterable[str | bytes] | Wanted | None = None,
+        make_store: Callable[[str, Access], Store] = LocalStore,
     ) -> None:
         if not isinstance(signing_key, Wanted):
             signing_key = hidden(signing_key)  # this frame is among those of whatever is raised below
         self.arguments = dict(arguments)
         self.settings = resolve(**self.arguments)
         self.keys = source_of(signing_key, self.settings.key_file, shared=self.settings.shared)
-        self.store = Store(self.settings.directory, access=Access(self.settings.shared))
-        self.ledger = Ledger(self.location, self.keys, read_only=self.settings.read_only, access=self.store.access)
+        self.access = Access(self.settings.shared)
+        self.store, self._make_store = make_store(self.location, self.access), make_store
+        self.ledger = Ledger(self.location, self.keys, read_only=self.settings.read_only, access=self.access)
 
     @property
     def location(self) -> str:
         """The absolute path."""
         return self.settings.directory
 
+    @property
+    def functions(self) -> str:
+        """The folder of what is known of function versions."""
+        return functions_folder(self.location)
+
     def __reduce__(self) -> Any:
         # Without the keys: a result that holds its cache, or a worker's mail, would have them in clear.
-        return Directory, (self.arguments, self.keys.wanted())
+        return Directory, (self.arguments, self.keys.wanted(), self._make_store)
 
     def __repr__(self) -> str:
         # Also while it is made: a traceback with the values of variables shows it when a setting is refused.

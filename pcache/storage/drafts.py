@@ -176,6 +176,9 @@ class PrivateClaim:
     def __exit__(self, *_: object) -> None:
         pass  # nothing is held
 
+    def amend(self, awaits: Sequence[str]) -> None:
+        """Nothing is said: no call waits for who excludes nobody."""
+
     def is_standing(self) -> bool:
         """Whether nobody has removed the claim, and this is the process that took it."""
         return identity_at(self.path) == self._identity and os.getpid() == self._pid

@@ -12,60 +12,61 @@ reader sees a whole one or none. On a network file system no locks are taken; co
 
 from __future__ import annotations
 
+import errno
 import os
-import re
 import time
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.entry import mtime
 from pcache.entry.pickling import is_loaded_here, loading
-from pcache.entry.reader import Recent, read_value
+from pcache.entry.reader import open_entry, read_value
 from pcache.errors import DirectoryError, LoadingItself
-from pcache.layout import GENERATION, TAG_FILE, entries_folder, functions_folder, generation_folder
+from pcache.layout import GENERATION
 from pcache.storage import claim as claims
+from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_of, read_owner
 from pcache.storage.drafts import PrivateClaim
-from pcache.storage.shards import Shards, is_in_place
-from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
-from pcache.system.locks import is_crowded
+from pcache.storage.recent import Recent
+from pcache.storage.root import TAG_AGE, check_root, keep_tag, make_root
+from pcache.storage.shards import Shards
+from pcache.storage.store import shard_in
+from pcache.system.interrupts import raise_if_interrupt, stands
+from pcache.system.locks import Lock, is_crowded, locking
 from pcache.system.permissions import PRIVATE, Access
-from pcache.system.safefiles import NO_FILE, read_plain, write_all
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pcache.entry.reader import Address, Loaded
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim import Claim
-    from pcache.storage.claim_owner import Record
+    from pcache.storage.claim_owner import Owner, Record
+    from pcache.storage.store import Claimed, HeldClaim, StoredFile
+    from pcache.system.directories import OpenFolder
 
 _MAKERS = 20  # processes of a group that make a folder at once: each may put its own in the place of an empty one
+# What a file, or anything else, in the way of one entry makes of writing it.
+_ODD_FILE = frozenset(
+    getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
+)
 T = TypeVar("T")
 
-_TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
-# This directory holds stored function results of pcache. It may be deleted at any time: results are computed again.
-# For the tag see https://bford.info/cachedir/
-"""
-_TAG_MARK = b"stored function results of pcache"
-_OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
-_LAYOUT = re.compile(r"(entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
-_SHARDS, _FUNCTIONS = (
-    re.compile(r"[0-9a-f]{2}(\..*)?"),
-    re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
-)
-_TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files count in days
 # Recency is kept to the minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
 # run again within it, less than a minute wins nothing (docs/eviction.md).
 _TOUCH_AFTER_NS = 60 * 10**9
 
 
-class Store(Shards):
-    """The entries below one root. The root is made by the first write, and checked by the first read or write."""
+class LocalStore(Shards):
+    """Entries as files below one root, which is made by the first write, and checked by the first read or write.
 
-    def __init__(self, root: str, *, network: bool | None = None, access: Access = PRIVATE) -> None:
+    The place of an entry is its path. Implements `pcache.storage.store.Store`.
+    """
+
+    open = staticmethod(open_entry)
+
+    def __init__(self, root: str, access: Access = PRIVATE, *, network: bool | None = None) -> None:
         super().__init__(root, network=network, access=access)
-        self.functions = functions_folder(root)
-        self._shard_at = slice(len(self.entries) + 1, len(self.entries) + 3)  # of an entry's path
         self._checked_shards: set[str] = set()
         self._recent = Recent()
         self._tag_due = 0.0
@@ -77,21 +78,20 @@ class Store(Shards):
             raise_if_interrupt(error)
             # else the system does not say now: whoever reads or writes looks again, and there it is a warning.
 
-    def path(self, function_id: str, key: str) -> str:
-        return f"{self.entries}/{key[:2]}/{function_id}-{key}"
-
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not ours."""
-        path = address.path
+        name = address.name
+        shard = name[17:19]
+        path = f"{self.entries}/{shard}/{name}"
         if loading and path in loading and is_loaded_here(path):
             raise LoadingItself("unloadable", detail="it is being loaded by what asks for it")
         now_ns = time.time_ns()
-        loaded = self._recent.again(address, now_ns)
+        loaded = self._recent.again(path, address, now_ns)
         if loaded is None:
-            if path[self._shard_at] not in self._checked_shards:
-                self._check_shard(path[self._shard_at])
-            loaded = read_value(address, keyring, now_ns, verify)
-            self._recent.keep(address, loaded, now_ns)
+            if shard not in self._checked_shards:
+                self._check_shard(shard)
+            loaded = read_value(path, address, keyring, now_ns, verify)
+            self._recent.keep(path, loaded, now_ns)
         if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # or to come: a clock was wrong
             self._touch(path, loaded, now_ns)
         return loaded
@@ -117,26 +117,28 @@ class Store(Shards):
         except OSError as error:
             raise_if_interrupt(error)  # else a read-only or vanished file: its recency is lost, the result is not
 
-    def refresh_listing(self, path: str) -> None:
-        """Have a network file system notice a published entry: listing a directory renews what the client knows."""
+    def is_there(self, name: str) -> bool:
+        """Whether there is something under the name of an entry; also where another host has just published it."""
+        path = self.place(name)
         if self.network:
             try:
-                os.listdir(os.path.dirname(path))
+                os.listdir(os.path.dirname(path))  # renews what the client of a network file system knows
             except OSError as error:
                 raise_if_interrupt(error)  # else the lookup that follows tells
+        return stands(path)
 
-    def claim(self, path: str, owner: Record) -> Claim | PrivateClaim | None:
+    def claim(self, name: str, owner: Record) -> Claim | PrivateClaim | None:
         """Take the claim of an entry, None while another process holds it; raises `OSError` where none can be made."""
         if self.network or is_crowded():
-            return self.private_claim(path, owner)
-        return self._claim_with(claims.try_claim, path, owner)
+            return self.private_claim(name, owner)
+        return self._claim_with(claims.try_claim, name, owner)
 
-    def private_claim(self, path: str, owner: Record) -> PrivateClaim:
+    def private_claim(self, name: str, owner: Record) -> PrivateClaim:
         """A claim that excludes nobody and overwrites what is there."""
-        return self._claim_with(partial(PrivateClaim, locks=not self.network), path, owner)
+        return self._claim_with(partial(PrivateClaim, locks=not self.network), name, owner)
 
-    def _claim_with(self, take: Callable[[str, Record, Access], T], path: str, owner: Record) -> T:
-        shard = path[self._shard_at]
+    def _claim_with(self, take: Callable[[str, Record, Access], T], name: str, owner: Record) -> T:
+        shard, path = shard_in(name), self.place(name)
         if time.monotonic() > self._tag_due:
             self._keep_tag()
         if shard not in self._checked_shards:
@@ -154,7 +156,7 @@ class Store(Shards):
 
     def _keep_tag(self) -> None:
         """Have the tag look used, or be there again: what removes old files takes one that nobody touches."""
-        self._tag_due = time.monotonic() + _TAG_AGE
+        self._tag_due = time.monotonic() + TAG_AGE
         try:
             keep_tag(self.root, self.access)
         except OSError as error:
@@ -164,134 +166,93 @@ class Store(Shards):
         make_root(self.root, self.access)
         self.access.check_below(self.root, shard)
 
+    def owner(self, claimed: Claimed, keyring: Keyring | None) -> Owner | None:
+        """Who made a claim, None where no key vouches for that."""
+        return owner_of(claimed.place, keyring)
 
-def is_there(path: str) -> bool:
-    """Whether a file or directory exists; raises `OSError` when that cannot be told, where `lexists` would say no."""
-    try:
-        os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+    def owner_at(self, place: str, keyring: Keyring | None) -> Owner | None:
+        """Who computes the entry of a path, in this directory or another; None when nobody is known to."""
+        return read_owner(place, keyring)
 
+    def release(self, name: str) -> bool:
+        """Remove the claim file of an owner that is gone, whose forked child may still hold the lock.
 
-def is_ours(root: str) -> bool:
-    """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
-    try:
-        return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096, linked=True)  # as in a copy of hard links
-    except OSError as error:
-        raise_if_interrupt(error)
-        if error.errno in NO_FILE:
+        If another process that waits has made a new claim in between, that is removed and two compute.
+        """
+        return self.access.remove(self.root, self.place(name) + CLAIM_SUFFIX)
+
+    def forbid(self, name: str) -> None:
+        """Have no result stored as one entry whose computation began before: remove its claim, then its drafts."""
+        claim = name + CLAIM_SUFFIX
+
+        def remove(opened: OpenFolder) -> None:
+            _remove(opened, claim)
+            for other in opened.names():
+                if other.startswith(f"{claim}-"):
+                    _remove(opened, other)
+
+        self.inside(os.path.dirname(self.place(name)), remove)
+
+    def fence(self, is_meant: Callable[[Claimed], bool]) -> list[str]:
+        """The same for all entries whose claims are meant; return their places."""
+        places = []
+        for of_drafts in (False, True):  # which are listed when the claims are gone
+            for claimed in [one for one in self.claims() if one.is_private == of_drafts and is_meant(one)]:
+                try:
+                    self.access.remove(self.root, claimed.place)
+                except OSError as error:
+                    raise_if_interrupt(error)  # else a folder, which is no claim; or one that we may not write to
+                places.append(self.place(claimed.name))
+        return places
+
+    def concerns_one(self, error: Exception, name: str) -> bool:
+        """Whether an entry could not be stored for what stands in its own place, or in that of its shard."""
+        path = self.place(name)
+        if isinstance(error, DirectoryError):
+            return error.path == os.path.dirname(path)
+        in_the_way = stands(path) or stands(path + CLAIM_SUFFIX)
+        return in_the_way and getattr(error, "errno", None) in _ODD_FILE
+
+    def replace(
+        self, item: StoredFile, read: os.stat_result, pieces: Sequence[Any], claim: HeldClaim, *, durable: bool
+    ) -> bool:
+        """Write an entry beside the one that was read, and rename it over that; return whether it was still there."""
+        place, name = os.path.split(item.path)
+        folder = self.access.enter(self.root, place)
+        if folder is None:
             return False
-        raise
-
-
-def check_root(root: str, access: Access = PRIVATE) -> bool:
-    """Return whether the root exists; raise `DirectoryError` when it cannot be a cache directory.
-
-    That is a file, a symbolic link, a directory of another user or one that others can write to, and any directory
-    with other things in it that does not carry our tag: nothing there may be mistaken for ours.
-    """
-    if not access.check(root):
-        return False
-    if not is_ours(root) and (others := sorted(_listed(root) - _OWN_NAMES)):
-        raise DirectoryError(
-            f"the directory {root} holds other things ({others[0]!r}, ...) and is no pcache directory; choose an empty"
-            " or a new one",
-            path=root,
-            reason="not ours",
-        )
-    return True
-
-
-def _listed(root: str) -> set[str]:
-    try:
-        return set(os.listdir(root))
-    except PermissionError:
-        return set()  # who may not look into it reads and stores nothing there, and is told so then
-
-
-def require_ours(root: str, access: Access = PRIVATE) -> bool:
-    """Return whether `root` holds anything; raise `DirectoryError` unless that is ours: no other is emptied."""
-    # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
-    # making the directory just now.
-    filled = is_there(generation_folder(root))
-    if not check_root(root, access) or not filled:
-        return False
-    if not is_ours(root) and not is_laid_out(root, access):
-        raise DirectoryError(
-            f"{root} does not carry the tag of a pcache directory (CACHEDIR.TAG), and holds other things in"
-            f" {GENERATION}; move these away, or choose another directory",
-            path=root,
-            reason="not ours",
-        )
-    for folder in (generation_folder(root), entries_folder(root), functions_folder(root)):
-        access.check(folder)  # a link in their place would lead the removal elsewhere
-    return True
-
-
-def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
-    """Whether a root without our tag is ours all the same, as what removes old files may have taken the tag.
-
-    Nothing but our folders may be there, and in the shards nothing at all, or a file named as nobody else names one,
-    and in its place. Whoever has such files loses results at most: nothing else is ever removed.
-    """
-    parts = generation_folder(root)
-    try:
-        check_root(root, access)
-        if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
-            return False  # a tag that another program wrote says whose it is
-        shards = Shards(root, network=False, access=access)
-        names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
-        for folder, ours in ((shards.entries, _SHARDS), (functions_folder(root), _FUNCTIONS)):
-            if stands(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
-                return False
-        return not names or any(is_in_place(shard, name) for shard, name in names)
-    except OSError as error:
-        raise_if_interrupt(error)
-        return False
-
-
-def keep_tag(root: str, access: Access = PRIVATE) -> None:
-    """Touch the tag of a root that is ours, if that was long ago, or make it where there is none; raises `OSError`."""
-    folder = access.enter(root, root)
-    if folder is None:
-        return
-    try:
-        if abs(time.time() - folder.status(TAG_FILE).st_mtime) < _TAG_AGE:
-            return
-        fd = folder.open(TAG_FILE, os.O_RDWR)
+        temporary = f"{name}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"  # as a claim it is swept away if we are killed
         try:
-            os.utime(fd)
+            with Lock(temporary, "x+", access=folder) as lock:
+                with suppress(OSError):  # where there are no locks, leftovers are told by their age
+                    locking()(lock.fd, blocking=False)
+                for piece in pieces:
+                    with memoryview(piece) as view, view.cast("B") as rest:
+                        done = 0
+                        while done < len(rest):
+                            done += lock.write(rest[done:])
+                os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
+                # A process that stores a result without computing it could still do so between this look and the
+                # renaming; the result that was there before would then stay.
+                if not claim.is_standing() or _identity(folder.status(name)) != _identity(read):
+                    return False
+                folder.rename(temporary, name)
+                if durable:
+                    os.fsync(lock.fd)
+                return True
         finally:
-            os.closerange(fd, fd + 1)
-    except FileNotFoundError:
-        make_root(root, access)
-    finally:
-        os.closerange(folder.fd, folder.fd + 1)
+            try:
+                folder.remove(temporary)
+            finally:
+                os.closerange(folder.fd, folder.fd + 1)
 
 
-def make_root(root: str, access: Access = PRIVATE) -> None:
-    """Make the root with its tag, unless it is there; safe against others who do the same."""
-    access.make_above(root)
-    access.make_folder(root)
-    check_root(root, access)
-    _write_once(os.path.join(root, TAG_FILE), _TAG_TEXT.encode(), access, durable=True)
+def _identity(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_size, status.st_ctime_ns
+
+
+def _remove(opened: OpenFolder, name: str) -> None:
     try:
-        _write_once(os.path.join(root, ".gitignore"), b"*\n", access, durable=False)
+        opened.remove(name)
     except OSError as error:
-        raise_if_interrupt(error)  # else nothing rests on it
-
-
-def _write_once(path: str, data: bytes, access: Access, *, durable: bool) -> None:
-    """Write a file, unless it is there with this content or another."""
-    fd = uninterrupted(access.open, path, os.O_RDWR)
-    try:
-        there = os.read(fd, len(data))
-        # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.
-        if there != data and data.startswith(there.rstrip(b"\0")):
-            os.lseek(fd, 0, os.SEEK_SET)
-            write_all(fd, data)
-            if durable:
-                os.fsync(fd)  # once per directory: nobody could clear one whose tag a power cut had emptied
-    finally:
-        os.close(fd)
+        raise_if_interrupt(error)  # else a folder, which is no claim; or a directory that we may not write to

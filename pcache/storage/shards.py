@@ -14,7 +14,7 @@ import sys
 import time
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pcache.entry import mtime
 from pcache.entry.format import new_tuple
@@ -22,7 +22,8 @@ from pcache.errors import DirectoryError
 from pcache.layout import entries_folder
 from pcache.storage import claim as claims
 from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.system.directories import OpenFolder, unusable
+from pcache.storage.store import NAME_LENGTH, Claimed, StoredFile, on_disk, shard_in, shard_of
+from pcache.system.directories import OpenFolder, not_removed
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.mounts import is_network
 from pcache.system.permissions import PRIVATE, Access
@@ -35,34 +36,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _SHARD = re.compile(r"[0-9a-f]{2}")
-_ENTRY, _ENTRY_LENGTH = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch, 57
+_ENTRY = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch
 _KIND = 0o170000  # the bits of a mode that say what kind of file it is
 _CLAIM = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
-_BLOCK = 4096  # bytes in which file systems give out room
 _PRIVATE_CLAIM_AGE = 24 * 3600  # seconds after which a claim that cannot be locked counts as a leftover
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # what says nothing of the folder that was to be opened
-
-
-class StoredFile(NamedTuple):
-    """One entry as its name and one `stat` show it: `size` is the room it takes on disk, `length` the file's.
-
-    Times are nanoseconds since 1970; `pcache.entry.mtime` says how exact they are.
-    """
-
-    function_id: str
-    key: str
-    size: int
-    length: int
-    path: str
-    used_ns: int
-    cost_ns: int
-    expires_ns: int
-    uses: int
-
-
-def on_disk(length: int) -> int:
-    """The room that a file takes, in whole blocks: what a limit is about."""
-    return -(-length // _BLOCK) * _BLOCK
 
 
 class Shards:
@@ -81,18 +59,13 @@ class Shards:
             self._network = is_network(self.root)
         return self._network
 
-    def delete(self, path: str) -> bool:
-        """Remove a file below the root; return whether it was there. Raises `DirectoryError` where that is not ours."""
-        folder, name = os.path.split(path)
+    def place(self, name: str) -> str:
+        """The path of an entry."""
+        return f"{self.entries}/{shard_in(name)}/{name}"
 
-        def remove(opened: OpenFolder) -> bool:
-            try:
-                return opened.remove(name)
-            except OSError as error:
-                raise_if_interrupt(error)
-                raise _refusal(path, error) from error
-
-        return bool(self.inside(folder, remove))
+    def delete(self, name: str) -> bool:
+        """Remove an entry; return whether it was there. Raises `DirectoryError` where it cannot be removed."""
+        return self.access.remove(self.root, self.place(name))
 
     def delete_entries(self, items: Iterable[StoredFile], refusals: list[OSError]) -> list[StoredFile]:
         """Remove entries, shard by shard, and return those that were there; `refusals` gets what prevented others."""
@@ -101,11 +74,11 @@ class Shards:
         def remove(opened: OpenFolder) -> None:
             for item in group:
                 try:
-                    if opened.remove(item.path[-_ENTRY_LENGTH:]):
+                    if opened.remove(item.path[-NAME_LENGTH:]):
                         gone.append(item)
                 except OSError as error:
                     raise_if_interrupt(error)
-                    refusals.append(_refusal(item.path, error))
+                    refusals.append(not_removed(item.path, error))
 
         for shard, same in groupby(sorted(items, key=shard_of), shard_of):
             group = list(same)
@@ -117,18 +90,7 @@ class Shards:
 
     def inside(self, folder: str, act: Callable[[OpenFolder], T]) -> T | None:
         """What `act` says of a folder below the root, None where there is no such folder."""
-        opened = self.access.enter(self.root, folder)
-        if opened is None:
-            return None
-        try:
-            return act(opened)
-        except OSError as error:
-            raise_if_interrupt(error)
-            if isinstance(error, DirectoryError):
-                raise
-            raise unusable(folder, error) from error
-        finally:
-            os.closerange(opened.fd, opened.fd + 1)
+        return self.access.inside(self.root, folder, act)
 
     def _of_shard(
         self, shard: str, act: Callable[[OpenFolder], list[T]], refusals: list[OSError] | None = None
@@ -156,26 +118,27 @@ class Shards:
         for shard in self.shards() if shards is None else shards:
             yield from self._of_shard(shard, entries_in, refusals)
 
-    def entry(self, function_id: str, key: str) -> StoredFile | None:
+    def entry(self, name: str) -> StoredFile | None:
         """One entry by its name, None where there is none; raises `OSError`."""
-        path = f"{self.entries}/{key[:2]}/{function_id}-{key}"
+        path = self.place(name)
         try:
             status = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         length, stamped = status.st_size, mtime.unpack(status.st_mtime_ns)
-        return StoredFile(function_id, key, on_disk(length), length, path, *stamped)
+        return StoredFile(name[:16], name[17:], on_disk(length), length, path, *stamped)
 
     def count(self) -> int:
         """How many files there are, entries for the most part; by names only, which takes a fifth of the time."""
         return sum(len(self.names_in(shard)) for shard in self.shards())
 
-    def claim_paths(self, shards: Iterable[str] | None = None) -> Iterator[str]:
+    def claims(self, shards: Iterable[str] | None = None) -> Iterator[Claimed]:
         """List all claim files, held or left over, or those of some shards."""
         for shard in self.shards() if shards is None else shards:
             for name in self.names_in(shard):
                 if _CLAIM.fullmatch(name):
-                    yield f"{self.entries}/{shard}/{name}"
+                    path = f"{self.entries}/{shard}/{name}"
+                    yield Claimed(name[:NAME_LENGTH], path, not name.endswith(CLAIM_SUFFIX))
 
     def names_in(self, shard: str) -> list[str]:
         """The names of all files in a shard, whatever they are."""
@@ -208,22 +171,13 @@ class Shards:
         return removed
 
 
-def shard_of(item: StoredFile) -> str:
-    """The name of the shard that an entry lies in."""
-    return item.key[:2]
-
-
 def is_in_place(shard: str, name: str) -> bool:
     """Whether a file in a shard is named as an entry or a claim of that shard."""
-    return name[17:19] == shard and bool(_ENTRY(name) or _CLAIM.fullmatch(name))
+    return shard_in(name) == shard and bool(_ENTRY(name) or _CLAIM.fullmatch(name))
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
     return item.is_dir(follow_symlinks=False)
-
-
-def _refusal(path: str, error: OSError) -> DirectoryError:
-    return DirectoryError(f"{path} cannot be removed ({error.strerror})", path=path, reason="os")
 
 
 def entries_in(opened: OpenFolder) -> list[StoredFile]:
@@ -232,7 +186,7 @@ def entries_in(opened: OpenFolder) -> list[StoredFile]:
     found = []
     for item in opened.items():
         name = item.name
-        if len(name) != _ENTRY_LENGTH or not _ENTRY(name):
+        if len(name) != NAME_LENGTH or not _ENTRY(name):
             continue
         try:
             status = item.stat(follow_symlinks=False)

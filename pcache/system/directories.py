@@ -122,6 +122,11 @@ def unusable(folder: str, error: OSError) -> DirectoryError:
     return DirectoryError(f"the cache directory {folder} cannot be used ({error.strerror})", path=folder, reason="os")
 
 
+def not_removed(path: str, error: OSError) -> DirectoryError:
+    """The error for a file that the system refuses to remove."""
+    return DirectoryError(f"{path} cannot be removed ({error.strerror})", path=path, reason="os")
+
+
 def in_a_sentence(act: Callable[P, R]) -> Callable[P, R]:
     """Have what the system refuses reach the caller of a function as a `DirectoryError`."""
 

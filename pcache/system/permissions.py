@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from pcache.errors import DirectoryError
 from pcache.system.directories import (
     RIGHTS,
     OpenFolder,
     make_folder,
+    not_removed,
     open_folder,
     open_or_make,
     open_plain,
     reopen_plain,
+    unusable,
 )
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.ownership import check_directory
 from pcache.system.userdirs import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 _WAY_IN = 0o2750  # of folders above a shared one: its group comes through, and only their maker may replace it
 _make_private = functools.partial(os.open, mode=RIGHTS[False][1])
@@ -59,6 +65,34 @@ class Access(NamedTuple):
     def enter_or_make(self, root: str, folder: str) -> OpenFolder:
         """The same, but make it where there is none; raises `OSError`."""
         return open_or_make(root, folder, shared=self.shared)
+
+    def inside(self, root: str, folder: str, act: Callable[[OpenFolder], T]) -> T | None:
+        """What `act` says of a folder below a root, None where there is no such folder; raises `DirectoryError`."""
+        opened = self.enter(root, folder)
+        if opened is None:
+            return None
+        try:
+            return act(opened)
+        except OSError as error:
+            raise_if_interrupt(error)
+            if isinstance(error, DirectoryError):
+                raise
+            raise unusable(folder, error) from error
+        finally:
+            os.closerange(opened.fd, opened.fd + 1)
+
+    def remove(self, root: str, path: str) -> bool:
+        """Remove a file below a root; return whether it was there. Raises `DirectoryError` where it cannot be."""
+        folder, name = os.path.split(path)
+
+        def remove(opened: OpenFolder) -> bool:
+            try:
+                return opened.remove(name)
+            except OSError as error:
+                raise_if_interrupt(error)
+                raise not_removed(path, error) from error
+
+        return bool(self.inside(root, folder, remove))
 
     def check_below(self, root: str, folder: str) -> None:
         """Make a folder below a root, and check that each step on the way is ours; raises `OSError`."""

@@ -87,7 +87,7 @@ class Adopter(NamedTuple):
 
     def plan(self, earlier: str | None, added: Mapping[str, Any]) -> Adoption:
         """Find the version to adopt, by default the latest whose parameters fit; raises `ConfigError`."""
-        folder, keyring = self.directory.store.functions, self.directory.keys.look()
+        folder, keyring = self.directory.functions, self.directory.keys.look()
         known = registry.read_all(folder, keyring)
         entries = Counter(item.function_id for item in self.directory.store.scan())
         for name in added:
@@ -121,7 +121,7 @@ class Adopter(NamedTuple):
         if directory.settings.read_only:
             raise self._refusal("the cache is read-only", "read_only")
         keyring = directory.keys.ensure()
-        folder = directory.store.functions
+        folder = directory.functions
         added = {
             name: registry.stands_for(self._digest(name, value), keyring.signing, keyring.signing_key)
             for name, value in plan.added.items()
@@ -133,8 +133,8 @@ class Adopter(NamedTuple):
             adopted.setdefault(version.function_id, Adopted(version.function_id, {**added, **version.added}))
         adopted.pop(plan.function_id, None)
         try:
-            registry.write(folder, self.facts, keyring, summaries=self.summaries, access=directory.store.access)
-            registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, directory.store.access)
+            registry.write(folder, self.facts, keyring, summaries=self.summaries, access=directory.access)
+            registry.write_adopted(folder, plan.function_id, list(adopted.values()), keyring, directory.access)
         except DirectoryError:
             raise
         except OSError as error:
@@ -195,7 +195,7 @@ class Adopter(NamedTuple):
             file, function_id = elsewhere[-1].file, elsewhere[-1].function_id
             raise self._refusal(f"its earlier results are of {file}; if that was moved, adopt {function_id}", "from")
         directory = self.directory
-        adopted = registry.read_adopted(directory.store.functions, self.facts.function_id, directory.keys.look())
+        adopted = registry.read_adopted(directory.functions, self.facts.function_id, directory.keys.look())
         known_already = {version.function_id for version in adopted}
         found = [version for version in found if version.function_id not in known_already]
         if not found:

@@ -21,7 +21,7 @@ from pcache import Cache
 from pcache.cli import main
 from pcache.maintenance import cleanup
 from pcache.storage.claim_owner import owner_record
-from pcache.storage.shards import on_disk
+from pcache.storage.store import on_disk
 from pcache.text.units import format_duration
 from tests.support.processes import address_of
 
@@ -237,7 +237,7 @@ def test_recompress_leaves_what_it_cannot_read(cache: Cache) -> None:
     text = cache.cached(double)
     text("x" * 20_000)
     held = cache.flow.store.claim(
-        address_of(text, "x" * 20_000).path, owner_record("somebody", cache.flow.keys.ensure())
+        address_of(text, "x" * 20_000).name, owner_record("somebody", cache.flow.keys.ensure())
     )
     before = files(cache)
     result = run(cache, "recompress --level none")

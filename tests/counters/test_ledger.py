@@ -22,7 +22,7 @@ from pcache.counters.line_format import Totals, line_of
 from pcache.signing import seal
 from pcache.signing.key_source import KeySource
 from pcache.system.permissions import PRIVATE
-from tests.support.processes import KEY, OTHER_RING, PRELUDE, RING, ROOT, Talker, address_of, run
+from tests.support.processes import KEY, OTHER_RING, PRELUDE, RING, ROOT, Talker, place_of, run
 from tests.support.running import cache_of
 
 HOUR = 3600
@@ -88,7 +88,7 @@ def test_everything_is_counted_as_it_is(root: Path) -> None:
         failing(1)
     with pytest.warns(UnpicklableResultWarning):
         unpicklable(1)
-    path = Path(address_of(cached, 1).path)
+    path = Path(place_of(cached, 1))
     length, cost_ns = path.stat().st_size, sum(round(info.cost * 1e9) for info in cache.entries())
     path.write_bytes(path.read_bytes()[:-1])
     cached(1)

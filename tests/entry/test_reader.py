@@ -31,7 +31,7 @@ SMALL = {
 
 
 def read(path: Path, verify: str = "always", ttl_ns: int | None = None, now_ns: int = NOW) -> Any:
-    return read_value(Address(str(path), FACTS.key, FACTS.function_id, ttl_ns), RING, now_ns, verify).value
+    return read_value(str(path), Address("", FACTS.key, FACTS.function_id, ttl_ns), RING, now_ns, verify).value
 
 
 def miss_of(path: Path, **options: Any) -> Miss:
@@ -328,8 +328,8 @@ NEW_PROCESS = """
 from pcache.entry.format import NEVER
 from pcache.entry.reader import Address, read_value
 from pcache.signing.keyring import make_keyring
-address = Address(sys.argv[2], bytes(range(20)), bytes(range(8)), None)
-say(read_value(address, make_keyring([bytes(range(32))]), 0, "once").value)
+address = Address("", bytes(range(20)), bytes(range(8)), None)
+say(read_value(sys.argv[2], address, make_keyring([bytes(range(32))]), 0, "once").value)
 say(*sorted({"filelock", "backports.zstd", "json", "logging", "numpy"} & set(sys.modules)))
 """
 

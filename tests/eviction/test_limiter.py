@@ -19,7 +19,7 @@ from pcache.eviction import limiter, usage
 from pcache.eviction.usage import Amount
 from pcache.layout import usage_path
 from pcache.versions import registry
-from tests.support.processes import KEY, RING, Talker, address_of, claims_below, run
+from tests.support.processes import KEY, RING, Talker, claims_below, place_of, run
 from tests.support.running import run as run_script
 from tests.support.running import write
 
@@ -59,7 +59,7 @@ def known(root: Path) -> Amount | None:
 
 
 def path_of(function: Any, *args: Any) -> str:
-    return str(address_of(function, *args).path)
+    return str(place_of(function, *args))
 
 
 def restamp(function: Any, n: int, *, hours: float = 0.0, **facts: int) -> None:

@@ -21,7 +21,7 @@ from tests.faults.disguises import DISGUISES, PLACES, entry_of
 from tests.faults.malice import Malice, register_extensions
 from tests.faults.pickles import collection
 from tests.faults.watch import Watch
-from tests.support.processes import KEY, RING, address_of
+from tests.support.processes import KEY, RING, address_of, place_of
 
 _PATIENCE = 5  # seconds of a call, after which it hangs
 _MORE_MEMORY = 256 << 20
@@ -96,7 +96,7 @@ class Victim:
 
     def path(self, n: int) -> tuple[str, Any]:
         address = address_of(self.cached, n)
-        return address.path, address
+        return place_of(self.cached, n), address
 
     def plant(self, path: str, data: bytes) -> None:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)

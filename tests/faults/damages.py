@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pcache import Cache, Miss
-from tests.support.processes import KEY, Block, address_of
+from tests.support.processes import KEY, Block, place_of
 
 computed: list[str] = []  # what the function below ran for
 
@@ -102,7 +102,7 @@ class Patient:
         self.expected = (SMALL | LARGE)[kind](n)
         self.trials = 0
         self.failed: Counter[str] = Counter()
-        self.path = Path(address_of(self.function, *self.call).path)
+        self.path = Path(place_of(self.function, *self.call))
 
     def is_healthy(self) -> bool:
         """Whether the call hits, with the right value."""

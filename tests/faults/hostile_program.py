@@ -36,7 +36,7 @@ from unittest import mock
 import pcache
 from pcache import Cache
 from pcache.system import notices
-from tests.support.processes import KEY, address_of
+from tests.support.processes import KEY, place_of
 
 MODULES: dict[str, Any] = {
     "os": os,
@@ -152,7 +152,7 @@ def repeated_hit(ground: Ground) -> tuple[Callable[[], Any], Any, int, int]:
     n = ground.next()
     function = ground.open()
     function(n)
-    path = address_of(function, n).path
+    path = place_of(function, n)
     aged = os.stat(path).st_mtime_ns - 10**10
     os.utime(path, ns=(aged, aged))
     function(n)

@@ -21,7 +21,7 @@ from pcache.layout import ledger_folder
 from pcache.runtime import saving
 from pcache.signing.keyring import write_key_file
 from pcache.system import exit
-from tests.support.processes import KEY, Block, address_of
+from tests.support.processes import KEY, Block, place_of
 
 LONG_AGO = 2 * 24 * 3600  # seconds; older than all that may still be in use
 _CHANCE = random.Random(1)
@@ -271,7 +271,7 @@ def make_template(base: Path, name: str) -> None:
     for item in world.cache.flow.store.scan():
         _age(item.path, 3600 if name == "old" else 30)
     if name == "damaged":
-        path = Path(address_of(world.cached, "small").path)
+        path = Path(place_of(world.cached, "small"))
         path.write_bytes(path.read_bytes()[:-1])
         path.with_name(path.name + ".claim").write_bytes(b"{}")
         path.with_name(path.name + ".claim-0123abcd").touch()

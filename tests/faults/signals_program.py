@@ -32,7 +32,7 @@ from pcache.storage.claim_owner import owner_record
 from pcache.system import locks
 from pcache.system.fork import whole
 from tests.faults.interrupting import Aim, raise_in, signal_itself
-from tests.support.processes import KEY, Block, address_of
+from tests.support.processes import KEY, Block, address_of, place_of
 from tests.support.running import cache_of
 
 PATIENCE = 2.0  # seconds after which a call that should not wait is one that hangs
@@ -156,7 +156,7 @@ class Ground:
 
     def age(self, function: Any, n: int) -> None:
         """Make an entry old enough to be remembered by whoever reads it, and not so old that a hit notes its use."""
-        path = address_of(function, n).path
+        path = place_of(function, n)
         mtime = os.stat(path).st_mtime_ns - OLD
         os.utime(path, ns=(mtime, mtime))
 
@@ -256,7 +256,7 @@ def hold_flight(ground: Ground, n: int, over: Callable[[], bool]) -> None:
 
 
 def hold_claim(ground: Ground, n: int, over: Callable[[], bool]) -> None:
-    held = ground.cache.flow.store.claim(address_of(ground.small, n).path, owner_record("f", make_keyring([KEY])))
+    held = ground.cache.flow.store.claim(address_of(ground.small, n).name, owner_record("f", make_keyring([KEY])))
     while not over():
         time.sleep(0)
     assert held is not None
@@ -389,7 +389,7 @@ class Hunt:
                 found.append("")
                 if self.twice:
                     function.refresh(n)
-                    if os.path.exists(address_of(function, n).path + ".claim"):
+                    if os.path.exists(place_of(function, n) + ".claim"):
                         found.append("a claim that is not taken over")
             except BaseException as error:
                 found.append(f"{type(error).__name__} after it: {error}")

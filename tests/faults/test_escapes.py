@@ -26,7 +26,7 @@ from pcache.versions import registry
 from tests.cli.test_terminal import CODES, on_terminal
 from tests.faults.attacks_program import COMMANDS
 from tests.faults.hunting import rounds
-from tests.support.processes import KEY, RING, address_of, append_lines
+from tests.support.processes import KEY, RING, address_of, append_lines, place_of
 
 Evidence = Callable[[str, str, int, int], None]
 HOSTILE = {
@@ -60,12 +60,12 @@ def hostile_cache(folder: Path, text: str) -> tuple[Cache, Any]:
     shown = registry.describe(
         "a" * 16, f"m{text}:f{text}", module=text, file=f"/{text}.py", parts={"version": ("0" * 16, text)}
     )
-    registry.write(cache.flow.store.functions, shown, RING)
+    registry.write(cache.flow.directory.functions, shown, RING)
     name = text.encode("utf-8", "replace").decode().replace("\n", "").replace("\t", "")
     append_lines(cache, f"{int(time.time()) // 3600} {name}\thits 3\tmisses.{name} 2\terrors.{name} 1")
     owner = json.loads(owners.owner_record(text, RING).body + b"}")
     body = json.dumps({**owner, "host": text + owner["host"]}).encode()[:-1]
-    path = address_of(cached, 5).path
+    path = place_of(cached, 5)
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
     Path(path + ".claim").write_bytes(owners.Record(body, RING.signing_key).sealed(path))
     return cache, cached
@@ -191,7 +191,7 @@ def test_no_number_stops_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         rows = struct.pack("<512q", *[when] * 512)
         body = usage._MAGIC + rows
         (folder / "occupancy").write_bytes(body + struct.pack("<I", crc32(body)))
-        path = Path(address_of(cached, 1).path)
+        path = Path(place_of(cached, 1))
         os.utime(path, ns=(0, max(min(number, 1 << 62), 0)))
         other = Cache(cache.location, signing_key=KEY, max_entries=4096, max_size="1 MiB")
         failures += [f"{number}: {n}" for n in range(4) if other.cached(double)(n) != 2 * n]

@@ -24,7 +24,7 @@ from pcache.maintenance import cleanup
 from pcache.runtime import invalidation, saving, singleflight
 from pcache.storage import claim, drafts
 from tests.faults.hunting import rounds
-from tests.support.processes import KEY, address_of, claims_below
+from tests.support.processes import KEY, claims_below, place_of
 
 Evidence = Callable[[str, str, int, int], None]
 
@@ -126,7 +126,7 @@ def test_nothing_old_is_seen_for_a_moment(tmp_path: Path, what: str, evidence: E
     cached(1)
     for stop_at in range(1, 10_000):
         cache.clear(), began.clear()
-        path = address_of(cached, 1).path
+        path = place_of(cached, 1)
         storing_it = Stepping(lambda: cached(1), stop_at)
         if not storing_it.to_the_stop():
             storing_it.to_the_end()

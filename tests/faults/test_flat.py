@@ -25,6 +25,7 @@ import collections, gc, random, threading, warnings
 import numpy
 from pcache.fingerprint import fingerprint
 from pcache.entry import reader
+from pcache.storage.recent import Recent
 warnings.simplefilter("ignore")
 operations, chance = int(sys.argv[2]), random.Random(int(sys.argv[3]))
 cache = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=1200, max_size="200 MiB", min_free=0)
@@ -78,7 +79,7 @@ def act(turn):
 
 def taken():
     # What is remembered up to a limit goes first: such tables go up and down.
-    cache.flow.store._recent = reader.Recent()
+    cache.flow.store._recent = Recent()
     reader._verified.clear()
     fingerprint._known.clear()
     gc.collect()

@@ -28,6 +28,7 @@ from pcache.system import exit
 from pcache.storage.claim import try_claim
 from pcache.system.locks import try_lock
 from pcache.storage.claim_owner import owner_record
+from tests.support.processes import place_of
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks with threads, since 3.12
 forks, seed = int(sys.argv[2]), int(sys.argv[3])
 sys.setswitchinterval(1e-5)
@@ -63,7 +64,7 @@ def work(number):
 def child(number):
     signal.alarm(30)
     chance = random.Random(seed - number)
-    free = try_claim(held._calls.of((1,), {}).address.path, owner_record("child", cache.flow.keys.keyring))
+    free = try_claim(place_of(held, 1), owner_record("child", cache.flow.keys.keyring))
     made = 0
     while made < 5:
         made += act(chance)

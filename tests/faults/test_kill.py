@@ -23,10 +23,11 @@ import numpy
 from pcache.counters import pending, ledger
 from pcache.runtime import flow
 from pcache.system import locks
+from tests.support.processes import place_of
 warnings.simplefilter("error")
 count, seconds, workers, seed = map(int, sys.argv[2:6])
 chance = random.Random(seed)
-flow._LOOK_AT_OWNER = float("inf")  # a dead owner's lock must be free without anybody looking after it
+flow.LOOK = float("inf")  # a dead owner's lock must be free without anybody looking after it
 pending.FULL = 2000  # bytes: lines are set aside and merged all the time
 limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18)
 KEYS, SIZES = 8, (40, 4000, 60_000)  # in one write, a larger one, and one that is compressed
@@ -117,7 +118,7 @@ def start(index, seed):
     return child
 
 def claim_of(f, n):
-    return f._calls.of((n,), {}).address.path + ".claim"
+    return place_of(f, n) + ".claim"
 
 for kind, f in [*functions.items(), *tight.items()]:
     for n in range(KEYS):

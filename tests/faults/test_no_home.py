@@ -35,6 +35,7 @@ from pcache.entry.compression import Part
 from pcache.errors import SigningKeyError
 from pcache.signing.keyring import Keyring
 import tests.support.processes
+from tests.support.processes import place_of
 from tests.support.running import cache_of
 class Evil:
     def __reduce__(self):
@@ -46,13 +47,13 @@ COMMANDS = ["ls", "stats", "verify", "doctor", "config", "dir", "show 0", "key s
             "stats --json", "config --json", "verify --json", "evict --max-entries 5", "report -o /dev/null"]
 UPKEEP = ("explain", "stats", "entries", "versions", "verify", "recompress")
 def plant(cached, ring):
-    address = cached._calls.of((3,), {}).address
+    address, path = cached._calls.of((3,), {}).address, place_of(cached, 3)
     facts = entry.Facts(address.key, address.function_id, 10**18, entry.NEVER, 10**9, 0)
     raw = pickle.dumps(Evil(), 5)
-    os.makedirs(os.path.dirname(address.path), 0o700)
+    os.makedirs(os.path.dirname(path), 0o700)
     with open(cached._flow.directory.location + "/CACHEDIR.TAG", "w") as file:
         file.write("Signature: 8a477f597d28d172789f06886806bc55\\n# stored function results of pcache\\n")
-    with open(address.path, "wb") as file:
+    with open(path, "wb") as file:
         file.write(b"".join(map(bytes, entry.encode(facts, b"{}", Part(raw, len(raw), 0), [], ring))))
 def files():
     return {name for name in glob.glob(PLACE + "/victim/**", recursive=True, include_hidden=True)

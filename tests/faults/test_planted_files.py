@@ -31,7 +31,7 @@ from tests.faults.odd import (
     remove,
     seen,
 )
-from tests.support.processes import KEY, Talker, address_of
+from tests.support.processes import KEY, Talker, address_of, place_of
 
 Evidence = Callable[[str, str, int, int], None]
 ROOT = os.getuid() == 0
@@ -64,12 +64,12 @@ class Attack:
         cached(1), cached.get(1)
         address = address_of(cached, 1)
         mark = seal.mark(b"function", address.function_id.hex(), KEY)
-        names = {"id": address.function_id.hex(), "mark": mark, "other": "0" * 16, "entry": address.path}
-        self.path = self.root / place.format(**names, shard=os.path.dirname(address.path))
+        names = {"id": address.function_id.hex(), "mark": mark, "other": "0" * 16, "entry": place_of(cached, 1)}
+        self.path = self.root / place.format(**names, shard=os.path.dirname(place_of(cached, 1)))
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         remove(self.path)
         if ".claim" in place:
-            remove(Path(address.path))
+            remove(Path(place_of(cached, 1)))
         make(self.path, self.precious)
         self.before = seen(self.precious)
 
@@ -182,7 +182,7 @@ def test_odd_entries_cost_no_time(field: Path, kind: str) -> None:
     cache = Cache(field / "cache", signing_key=KEY)
     cached = cache.cached(double)
     cached(1)
-    path = Path(address_of(cached, 1).path)
+    path = Path(place_of(cached, 1))
     path.unlink()
     KINDS["file"][kind](path, precious_below(field / "precious"))
     took = []
@@ -225,7 +225,7 @@ def test_files_that_are_swapped_meanwhile(tmp_path: Path, evidence: Evidence) ->
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     cached = cache.cached(double)
     cached(1), cached(2)
-    path = address_of(cached, 1).path
+    path = place_of(cached, 1)
     swapper = Talker(SWAPPER, tmp_path / "cache", path, precious, tmp_path / "cache" / "v1" / "spare")
     assert swapper.hear() == "ready"
     wrong = touched = 0

@@ -165,6 +165,7 @@ def test_a_stranger_computes(tmp_path: Path, commons: Path) -> None:
 
 
 PLANTED = """
+from tests.support.processes import place_of
 from pathlib import Path
 from pcache.signing.keyring import make_keyring
 from tests.support.processes import Canary, entry_bytes
@@ -201,7 +202,7 @@ def plant(path, key, function_id, way):
 def call(n):
     cached = commons().cached(f)
     address = cached._calls.of((n,), {}).address
-    return cached(n)[:1], address.path, address.key.hex(), address.function_id.hex()
+    return cached(n)[:1], place_of(cached, n), address.key.hex(), address.function_id.hex()
 WAYS = ["own key", "our key id", "our head", "in place", "link"]
 wrong = executed = planted = missed = 0
 for number in range(rounds):
@@ -230,13 +231,14 @@ def test_a_member_without_the_key(tmp_path: Path, commons: Path, evidence: Evide
 
 
 MAPPED = """
+from tests.support.processes import place_of
 from pathlib import Path
 import numpy
 def blocks(n):
     return numpy.frombuffer(random.Random(n).randbytes(300_000), "u1").copy()
 cache.cached(blocks)(1), cache.cached(blocks)(1)
 def entry_of(n):
-    return commons().cached(blocks)._calls.of((n,), {}).address.path
+    return place_of(commons().cached(blocks), n)
 become(SECOND, lambda: len(commons().cached(blocks)(3)))
 path = become(SECOND, lambda: entry_of(3))
 def change():
@@ -286,12 +288,13 @@ def test_the_way_to_a_shared_directory(tmp_path: Path, commons: Path, mask: str)
 
 
 HOLDING = """
+from tests.support.processes import place_of
 import fcntl, time
 warnings.simplefilter("ignore")
 def where(n):
     cached = commons().cached(f)
     cached(n), cached.invalidate(n)  # the shard is there
-    return cached._calls.of((n,), {}).address.path + ".claim"
+    return place_of(cached, n) + ".claim"
 def plant(path, kind):
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o660)
     os.fchmod(fd, 0 if kind == "closed" else 0o660)

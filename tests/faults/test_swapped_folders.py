@@ -19,6 +19,7 @@ Evidence = Callable[[str, str, int, int], None]
 
 # What an operation does is counted once without a swap; then it is done again, with one at each of its system calls.
 SWAPS = """
+from tests.support.processes import place_of
 import json, shutil, warnings
 from pathlib import Path
 from pcache import DirectoryError, Miss
@@ -36,9 +37,9 @@ def fill(place):
     cached = filled.cached(f)
     for n in range(6):
         cached(n)
-    path = Path(cached._calls.of((1,), {}).address.path)
+    path = Path(place_of(cached, 1))
     if place == root:  # a claim that nobody holds holds nothing: whoever takes one by its path may take the other's
-        Path(f"{cached._calls.of((2,), {}).address.path}.claim").write_bytes(b"")
+        Path(f"{place_of(cached, 2)}.claim").write_bytes(b"")
     path.write_bytes(path.read_bytes()[:-1])  # damaged
     filled.flow.ledger.flush(), filled.flow.saving.limiter.flush()
     Path(place, "v1", "locks").mkdir(mode=0o700, exist_ok=True)

@@ -16,7 +16,7 @@ from pcache import Cache
 from pcache.cli import main
 from pcache.entry import mtime
 from tests.faults.hunting import rounds
-from tests.support.processes import address_of, run
+from tests.support.processes import place_of, run
 
 Evidence = Callable[[str, str, int, int], None]
 LIBRARY = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")
@@ -184,9 +184,9 @@ def test_times_of_files(tmp_path: Path, evidence: Evidence) -> None:
     chosen = times()
     for number, time_ns in enumerate(random.sample(chosen, rounds(12, len(chosen)))):
         cached(number)
-        path = address_of(cached, number).path
+        path = place_of(cached, number)
         shard = os.path.dirname(path)
-        litter = [f"{path}.claim-0123abcd", f"{cache.flow.store.functions}/{'0' * 16}.json.0123abcd"]
+        litter = [f"{path}.claim-0123abcd", f"{cache.flow.directory.functions}/{'0' * 16}.json.0123abcd"]
         for name in litter:
             Path(name).touch()
         try:

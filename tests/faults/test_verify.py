@@ -24,6 +24,7 @@ from pcache.entry.pickling import dump
 from pcache.maintenance import cleanup
 from pcache.maintenance.selection import inspect_entry
 from pcache.signing.keyring import Keyring, make_keyring
+from pcache.storage.store import name_of
 from tests.faults.damages import Patient
 from tests.faults.hunting import rounds
 from tests.support.processes import KEY, RING, Block, Talker
@@ -44,7 +45,7 @@ def fill(cache: Cache, count: int) -> list[Path]:
         facts = entry_format.Facts(key, FUNCTION, time.time_ns(), entry_format.NEVER, 10**9)
         buffers = [Part(bytes(buffer), len(bytes(buffer)), RAW) for buffer in payload.buffers]
         stream = Part(payload.stream, len(payload.stream), RAW)
-        path = Path(cache.flow.store.path(FUNCTION.hex(), key.hex()))
+        path = Path(cache.flow.store.place(name_of(FUNCTION.hex(), key.hex())))
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.write_bytes(b"".join(map(bytes, entry_format.encode(facts, b"{}", stream, buffers, RING))))
         path.chmod(0o600)

@@ -25,7 +25,7 @@ from pcache.keys.reducers import arrays, arrow, builtin
 from pcache.keys.reducers import polars as polars_reducers
 from pcache.storage.claim_owner import owner_record
 from pcache.versions import registry
-from tests.support.processes import KEY, OTHER_RING, RING, address_of
+from tests.support.processes import KEY, OTHER_RING, RING, address_of, place_of
 from tests.support.running import run, station, write
 
 SOURCE = """
@@ -187,7 +187,7 @@ def test_another_python(made: Any, cache: Cache) -> None:
     """Under another Python all bytecode differs, so only Python itself is named."""
     simulate = made()
     simulate(1)
-    folder = cache.flow.store.functions
+    folder = cache.flow.directory.functions
     (facts,) = registry.read_all(folder, RING).values()
     (path,) = registry.paths(folder)
     os.unlink(path)
@@ -202,7 +202,7 @@ def test_expired(cache: Cache) -> None:
     """An expired entry says how long it lived and since when it is dead."""
     cached = cache.cached(ttl="1 h")(len)
     cached("abc")
-    path = address_of(cached, "abc").path
+    path = place_of(cached, "abc")
     younger = cache.cached(ttl=1e-9)(len)
     explanation = younger.explain("abc")
     assert os.path.exists(path)
@@ -216,7 +216,7 @@ def test_damaged(made: Any) -> None:
     """A damaged entry says which check failed."""
     simulate = made()
     simulate(1)
-    path = Path(address_of(simulate, 1).path)
+    path = Path(place_of(simulate, 1))
     path.write_bytes(path.read_bytes()[:-1])
     explanation = simulate.explain(1)
     assert explanation.reason == "damaged"
@@ -254,7 +254,7 @@ def test_being_computed(made: Any) -> None:
     simulate = made()
     simulate(1)
     address = address_of(simulate, 2)
-    claim = simulate._flow.store.claim(address.path, owner_record(simulate.name, RING))
+    claim = simulate._flow.store.claim(address.name, owner_record(simulate.name, RING))
     assert simulate.explain(2).detail.startswith(f"it is being computed now, by process {os.getpid()} on ")
     claim.abandon()
 

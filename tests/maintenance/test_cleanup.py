@@ -19,7 +19,7 @@ from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.entry.pickle_imports import imports_of
 from pcache.eviction.deletion import Removed
 from pcache.insight.listing import details
-from pcache.storage.shards import on_disk
+from pcache.storage.store import on_disk
 from tests.support import kinds
 
 HOUR = 3600

@@ -306,7 +306,7 @@ def test_recursion_as_deep_as_python_has_room(cache: Cache) -> None:
     assert depth(200) == 200
     assert depth.cache_info().currsize > 150
     assert depth.exists(100)
-    assert not list(cache.flow.store.claim_paths())
+    assert not list(cache.flow.store.claims())
 
 
 # CPython 3.12 counts calls from C by themselves: objects that are called nest some 300 deep there, whatever the limit.
@@ -359,7 +359,7 @@ def test_near_the_end_of_the_stack(cache: Cache) -> None:
             failed.append(room)
         cache.clear(leaf)
     assert max(failed, default=0) <= 12
-    assert not list(cache.flow.store.claim_paths())
+    assert not list(cache.flow.store.claims())
     assert leaf(7) == 7
     assert leaf.exists(7)
 

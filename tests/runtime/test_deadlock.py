@@ -20,7 +20,7 @@ from pcache import Cache, StoreWarning
 from pcache.runtime import deadlock
 from pcache.storage.claim_owner import owner_record
 from pcache.system import clock
-from tests.support.processes import KEY, OTHER_RING, RING, Talker, address_of, claims_below, run
+from tests.support.processes import KEY, OTHER_RING, RING, Talker, claims_below, place_of, run
 
 COMPUTING = """
 @cache.cached(code="none")
@@ -56,7 +56,7 @@ def hold(cached: Any) -> Iterator[Any]:
     held = []
 
     def lock(n: int, content: bytes) -> None:
-        path = address_of(cached, n).path
+        path = place_of(cached, n)
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         held.append(os.open(path + ".claim", os.O_RDWR | os.O_CREAT, 0o600))
         os.write(held[-1], content)
@@ -69,7 +69,7 @@ def hold(cached: Any) -> Iterator[Any]:
 
 
 def of(cached: Any, n: int) -> str:
-    return str(address_of(cached, n).path)
+    return str(place_of(cached, n))
 
 
 def test_who_has_no_key_is_waited_for_a_second(cached: Any, hold: Any) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from pcache import Cache, Miss
 from pcache.storage.claim_owner import owner_record
-from pcache.storage.local import Store
+from pcache.storage.local import LocalStore
+from pcache.storage.store import name_of
 from pcache.system import notices
 from tests.support.processes import KEY, RING, Talker, claims_below, run
 
@@ -163,8 +164,9 @@ ORPHAN = OWNED.replace(
     """\
 clock._sleep = sleep
 if sys.argv[3] == "owner":
+    from tests.support.processes import place_of
     os.umask(0o077)
-    path = f._calls.of((1,), {}).address.path + ".claim"
+    path = place_of(f, 1) + ".claim"
     os.makedirs(os.path.dirname(path))
     with open(path, "wb") as file:
         file.write(b"x" * int(sys.argv[5]))
@@ -635,13 +637,13 @@ NETWORK = (
     COUNTED
     + """
 from pcache.storage.claim_owner import owner_record
-from pcache.storage.local import Store
+from pcache.storage.local import LocalStore
 listed = []
 def hook(event, arguments):
     if event == "os.listdir":
         listed.append(str(arguments[0]))
 sys.addaudithook(hook)
-cache.flow.store = cache.flow.saving._store = Store(sys.argv[1], network=True)
+cache.flow.store = cache.flow.saving._store = LocalStore(sys.argv[1], network=True)
 @cache.cached
 def f(n):
     count()
@@ -702,8 +704,8 @@ def test_a_killed_put_leaves_nothing_for_long(tmp_path: Path, remove: str) -> No
 
 def test_private_names_are_swept_when_they_are_old(tmp_path: Path) -> None:
     """A private claim that nobody can lock counts as left over after a day, and not before."""
-    store = Store(str(tmp_path / "cache"), network=True)
-    held = store.claim(store.path("f" * 16, "k".replace("k", "a" * 40)), owner_record("m:f", RING))
+    store = LocalStore(str(tmp_path / "cache"), network=True)
+    held = store.claim(name_of("f" * 16, "a" * 40), owner_record("m:f", RING))
     assert held is not None
     assert store.sweep() == 0
     os.utime(held.path, (time.time() - 90_000,) * 2)

@@ -14,7 +14,8 @@ from pcache import Cache
 from pcache.entry.reader import Address
 from pcache.runtime.invalidation import invalidate
 from pcache.storage.claim_owner import owner_record
-from tests.support.processes import KEY, RING, Talker, address_of, claims_below
+from pcache.storage.store import name_of
+from tests.support.processes import KEY, RING, Talker, claims_below, place_of
 
 # Each line of input is what the source says from then on; the one after it lets the computation go on.
 COMPUTING = """
@@ -110,14 +111,14 @@ def test_what_excludes_nobody_is_dropped_as_well(tmp_path: Path, network: bool) 
     """A result that is put, or computed on a network file system, has its draft removed."""
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     cache.flow.store._network = network
-    path = cache.flow.store.path("f" * 16, "a" * 40)
-    address = Address(path, bytes.fromhex("a" * 40), bytes.fromhex("f" * 16), None)
+    name = name_of("f" * 16, "a" * 40)
+    address = Address(name, bytes.fromhex("a" * 40), bytes.fromhex("f" * 16), None)
     for drop in (lambda: invalidate(cache.directory, [address]), cache.clear):
-        held = cache.flow.store.private_claim(path, owner_record("m:f", RING))
+        held = cache.flow.store.private_claim(name, owner_record("m:f", RING))
         drop()
         assert held.publish([b"old"], durable=False, replaces_nothing=False, mtime_ns=0) == 0
         assert held.lost
-        assert not os.path.exists(path)
+        assert not cache.flow.store.is_there(name)
     assert claims_below(tmp_path) == []
 
 
@@ -149,6 +150,6 @@ def test_a_folder_in_the_place_of_a_claim(cache: Cache) -> None:
     """It is no claim, and stops nobody from dropping the result."""
     f = cache.cached(report)
     f(1)
-    os.mkdir(address_of(f, 1).path + ".claim")
+    os.mkdir(place_of(f, 1) + ".claim")
     assert f.invalidate(1)
     assert not f.exists(1)

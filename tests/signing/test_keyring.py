@@ -33,6 +33,7 @@ from tests.support.processes import (
     address_of,
     claims_below,
     entry_bytes,
+    place_of,
     run,
 )
 from tests.support.running import count_descriptors
@@ -458,8 +459,9 @@ def test_a_place_for_a_key_that_comes_later(tmp_path: Path, nowhere: None, monke
 @pytest.mark.parametrize("ask", ["call", "get", "exists", "refresh"])
 def test_without_a_key_nothing_is_unpickled(tmp_path: Path, ask: str) -> None:
     """An entry that is signed with a key that anybody can guess came with an archive; it is not loaded."""
-    address = address_of(cache_at(tmp_path / "cache").cached(double), 1)
-    plant(address.path, canary_entry(address, tmp_path, ZEROS))
+    planted = cache_at(tmp_path / "cache").cached(double)
+    address = address_of(planted, 1)
+    plant(place_of(planted, 1), canary_entry(address, tmp_path, ZEROS))
     cached = Cache(tmp_path / "cache").cached(double)
     if ask in ("get", "exists"):
         assert not cached.exists(1)
@@ -529,7 +531,7 @@ def test_the_canary_sings(tmp_path: Path) -> None:
     """The control: an authentic entry in its own place is unpickled, and the file appears."""
     cache = cache_at(tmp_path / "cache")
     address = address_in(cache)
-    plant(address.path, canary_entry(address, tmp_path))
+    plant(place_of(cache.cached(double), 1), canary_entry(address, tmp_path))
     cache.cached(double)(1).close()
     assert (tmp_path / "executed").exists()
 
@@ -539,7 +541,7 @@ def test_planted_entries_are_never_unpickled(tmp_path: Path, name: str) -> None:
     """Whatever is wrong with an entry's bytes, it is not unpickled, and the call computes and stores its result."""
     cache = cache_at(tmp_path / "cache")
     cached, address = cache.cached(double), address_in(cache)
-    plant(address.path, PLANTED[name](address, tmp_path))
+    plant(place_of(cached, 1), PLANTED[name](address, tmp_path))
     with pytest.raises(Miss):
         cached.get(1)
     assert cached(1) == cached(1) == cached.get(1) == 2
@@ -579,11 +581,11 @@ def test_entries_that_are_no_files_of_ours_are_never_read(tmp_path: Path, name: 
         pytest.skip("only root can make it")
     cache = cache_at(tmp_path / "cache")
     cached, address = cache.cached(double), address_in(cache)
-    plant(address.path, b"")
-    os.unlink(address.path)
+    plant(place_of(cached, 1), b"")
+    os.unlink(place_of(cached, 1))
     target = tmp_path / "authentic"
     target.write_bytes(canary_entry(address, tmp_path))
-    FILES[name](Path(address.path), target)
+    FILES[name](Path(place_of(cached, 1)), target)
     assert cached(1) == cached(1) == cached.get(1) == 2
     assert cached.cache_info()[:2] == (1, 1)
     assert not (tmp_path / "executed").exists()
@@ -594,9 +596,9 @@ def test_a_directory_in_an_entrys_place(tmp_path: Path) -> None:
     """A directory under an entry's name costs that call its caching, and nobody an exception; `clear` gets past it."""
     notices.forget()
     cache = cache_at(tmp_path / "cache")
-    cached, address = cache.cached(double), address_in(cache)
+    cached = cache.cached(double)
     cached(5)
-    os.makedirs(address.path, mode=0o700)
+    os.makedirs(place_of(cached, 1), mode=0o700)
     with pytest.warns(StoreWarning):
         assert cached(1) == cached(1) == 2
     assert claims_below(cache.location) == []
@@ -609,7 +611,7 @@ def test_a_hard_link_is_the_entry_or_it_is_damaged(tmp_path: Path) -> None:
     cache = cache_at(tmp_path / "cache")
     cached = cache.cached(double)
     cached(2)
-    here, there = address_in(cache, 1).path, address_in(cache, 2).path
+    here, there = place_of(cached, 1), place_of(cached, 2)
     os.makedirs(os.path.dirname(here), mode=0o700, exist_ok=True)
     os.link(there, here)
     with pytest.raises(Miss, match="another call"):
@@ -621,11 +623,11 @@ def test_a_hard_linked_claim_is_not_written_through(tmp_path: Path) -> None:
     """A claim file that is a second name of some other file leaves that file as it is."""
     notices.forget()
     cache = cache_at(tmp_path / "cache")
-    cached, address = cache.cached(double), address_in(cache)
+    cached = cache.cached(double)
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    plant(address.path, b"")
-    os.link(precious, address.path + ".claim")
+    plant(place_of(cached, 1), b"")
+    os.link(precious, place_of(cached, 1) + ".claim")
     assert cached(1) == 2
     assert precious.read_text() == "precious"
 
@@ -634,15 +636,16 @@ def test_a_replayed_entry_of_another_root(tmp_path: Path) -> None:
     """An entry of another cache with the same key is that call's result there as here, and nothing else's."""
     one, two = cache_at(tmp_path / "one"), cache_at(tmp_path / "two")
     one.cached(double)(1)
-    data = Path(address_in(one).path).read_bytes()
-    plant(address_in(two, 1).path, data)
-    plant(address_in(two, 2).path, data)
+    data = Path(place_of(one.cached(double), 1)).read_bytes()
+    plant(place_of(two.cached(double), 1), data)
+    plant(place_of(two.cached(double), 2), data)
     assert two.cached(double).get(1) == 2
     with pytest.raises(Miss, match="another call"):
         two.cached(double).get(2)
 
 
 AUDIT = """
+from tests.support.processes import place_of
 found = []
 watching = [False]
 def hook(event, arguments):
@@ -654,7 +657,7 @@ def double(n):
     return 2 * n
 cached = cache.cached(double)
 cached(0)
-say(cached._calls.of((1,), {}).address.path, cached._calls.of((1,), {}).address.function_id.hex())
+say(place_of(cached, 1), cached._calls.of((1,), {}).address.function_id.hex())
 while hear().strip():
     watching[0] = True
     value = cached(1)
@@ -696,7 +699,7 @@ def test_forged_registry_files_are_ignored(tmp_path: Path) -> None:
     """A function's file of another key, or an edited or renamed one, gives no names."""
     cache = cache_at(tmp_path / "cache")
     cache.cached(double)(1)
-    folder = Path(cache.flow.store.functions)
+    folder = Path(cache.flow.directory.functions)
     (file,) = folder.iterdir()
     good = file.read_text()
     forged(registry.describe("a" * 16, "evil:f"), folder, OTHER_RING)

@@ -19,7 +19,7 @@ from pcache.entry.format import META_AT, Facts, encode
 from pcache.fingerprint.parts import digest_of
 from pcache.keys.encoder import encode as encode_key
 from pcache.versions import registry
-from tests.support.processes import KEY, RING, address_of
+from tests.support.processes import KEY, RING, address_of, place_of
 
 API_TOKEN = "sk-live-constant"
 LIMIT = 4711
@@ -106,7 +106,7 @@ def test_digests_cannot_be_tried_out(tmp_path: Path) -> None:
         for digest in (digest_of(("value", plain.digest(16))), digest_of(guess), plain.digest()):
             assert digest[:8] not in written
             assert digest.hex()[:16].encode() not in written
-    for version in registry.read_all(cache.flow.store.functions, RING).values():
+    for version in registry.read_all(cache.flow.directory.functions, RING).values():
         values = [shown for label, (_, shown) in version.parts.items() if label.startswith(("constant", "version"))]
         assert not any(values)
 
@@ -132,7 +132,7 @@ def test_adopted_values_are_keyed(tmp_path: Path) -> None:
     assert digest[:16].encode() not in everything(tmp_path / "cache")
     fresh = Cache(tmp_path / "cache", signing_key=[bytes(32), KEY]).cached(names["f"])
     assert (fresh.exists(1), fresh.exists(1, pin=4712)) == (True, False)
-    ((adopted,),) = (registry.read_adopted(cache.flow.store.functions, cached.function_id, RING),)
+    ((adopted,),) = (registry.read_adopted(cache.flow.directory.functions, cached.function_id, RING),)
     assert not registry.is_of(adopted.added["pin"], digest, fresh._flow.keys.look()._replace(keys={}))  # type: ignore[union-attr]
 
 
@@ -198,7 +198,9 @@ def test_what_an_entry_says_of_itself_stops_no_command(
     cached(1), cached(2)
     address = address_of(cached, 1)
     facts = Facts(address.key, address.function_id, 10**18, (1 << 63) - 1, 5)
-    Path(address.path).write_bytes(b"".join(encode(facts, meta, compress_stream(pickle.dumps(2, 5), "none"), [], RING)))
+    Path(place_of(cached, 1)).write_bytes(
+        b"".join(encode(facts, meta, compress_stream(pickle.dumps(2, 5), "none"), [], RING))
+    )
     assert cached(1) == 2
     str(cached.explain(3))
     for command in ("ls", "ls --json", f"show {cached.key(1)}", "verify", "report -o -", "stats", "clear --dry-run"):
@@ -210,7 +212,7 @@ def test_meta_parts_are_where_they_were(tmp_path: Path) -> None:
     """An entry's meta part is JSON, with digests of arguments that were made with the key."""
     cached = Cache(tmp_path / "cache", signing_key=KEY).cached(double)
     cached(1)
-    data = Path(address_of(cached, 1).path).read_bytes()
+    data = Path(place_of(cached, 1)).read_bytes()
     meta = json.JSONDecoder().raw_decode(data[META_AT:].decode("latin1"))[0]
     assert (meta["arguments"], meta["result"]) == ({"n": "1"}, "2")
     assert os.path.basename(meta["digests"]["n"]) == meta["digests"]["n"]

@@ -24,6 +24,7 @@ from pcache.storage import claim_owner as owners
 from pcache.storage.claim import remove_leftover, try_claim
 from pcache.storage.claim_owner import MAX_OWNER, owner_record, read_owner
 from pcache.storage.drafts import PrivateClaim, unlink_if_there
+from pcache.storage.store import DURABLE
 from pcache.system.permissions import Access
 from tests.support.processes import OTHER_RING, RING, Talker, claims_below, run
 from tests.support.running import count_descriptors
@@ -87,7 +88,7 @@ def test_what_cannot_be_replaced(path: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_is_dear_to_compute() -> None:
     """A second of computing, as docs/reliability.md says, is worth waiting for the disk."""
-    assert claim.DURABLE == 1_000_000_000
+    assert DURABLE == 1_000_000_000
 
 
 def test_durable_entries_are_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,6 +215,26 @@ def test_a_claim_of_two_names_is_replaced(path: str) -> None:
     assert held is not None
     assert (Path(path + ".other").read_bytes(), Path(path + ".claim").read_bytes()) == (b"precious", OWNER.sealed(path))
     held.abandon()
+
+
+def test_a_claim_that_is_taken_anew_while_it_is_published(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was removed just before the renaming, and another took it just after that: it is lost, and that is all."""
+    held, others, rename = try_claim(path, OWNER), [], os.rename
+    assert held is not None
+
+    def overtaken(old: str, new: str) -> None:
+        os.unlink(old)
+        try:
+            rename(old, new)
+        finally:
+            others.append(try_claim(path, OWNER))
+
+    monkeypatch.setattr(os, "rename", overtaken)
+    assert held.publish([b"late"], durable=False, replaces_nothing=False, mtime_ns=0) == 0
+    assert (held.lost, held.closed, os.path.exists(path)) == (True, True, False)
+    (other,) = others
+    assert other is not None
+    assert other.abandon()
 
 
 def test_a_claim_that_is_dropped(path: str) -> None:
@@ -584,12 +605,13 @@ def test_records_of_another_release(path: str, changes: dict[str, object]) -> No
 
 def test_what_is_known_to_be_left_over(path: str) -> None:
     """Only the claim of a process that is gone; one that says nothing may be anybody's."""
-    assert not owners.is_leftover(path + ".claim", RING)
+    assert owners.owner_of(path + ".claim", RING) is None
     start = owners._start_of(os.getpid())
     for suffix in (".claim", ".claim-01234567"):
         for began, dead in ((start, False), (start + 1, True)):
             Path(path + suffix).write_bytes(record_of(path, start=began))
-            assert owners.is_leftover(path + suffix, RING) is dead
+            found = owners.owner_of(path + suffix, RING)
+            assert (found is not None and found.is_dead()) is dead
 
 
 def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
@@ -689,7 +711,7 @@ from pcache.storage.claim_owner import owner_record
 from tests.support.processes import RING
 held = try_claim(sys.argv[2], owner_record("module:f", RING))
 def leads():
-    flight = Flight(sys.argv[2])
+    flight = Flight(sys.argv[2], b"")
     return flight.busy.acquire() and flights.enter(sys.argv[2], flight) is flight
 leads()
 child = os.fork()
@@ -749,8 +771,8 @@ def test_never_two_holders(tmp_path: Path, path: str) -> None:
 
 def test_flights() -> None:
     """The first thread leads, the others get its flight, and after it left the next one leads."""
-    flights, first, second = Flights(), Flight("path"), Flight("path")
-    assert (first.path, first.stored, first.thread) == ("path", True, threading.get_ident())
+    flights, first, second = Flights(), Flight("path", b""), Flight("path", b"")
+    assert (first.place, first.stored, first.thread) == ("path", True, threading.get_ident())
     assert Context().run(computing.get) == MappingProxyType({}) != {"path": first}
     with pytest.raises(TypeError):
         Context().run(computing.get)["path"] = first  # type: ignore[index]
@@ -776,7 +798,7 @@ def test_flights() -> None:
 
 def test_a_flight_whose_leader_could_not_leave() -> None:
     """A flight that nobody keeps busy any more is in nobody's way."""
-    flights, first, second = Flights(), Flight("path"), Flight("path")
+    flights, first, second = Flights(), Flight("path", b""), Flight("path", b"")
     with first.busy:
         flights.enter("path", first)
     assert flights.enter("path", second) is second
@@ -784,7 +806,7 @@ def test_a_flight_whose_leader_could_not_leave() -> None:
 
 def test_waiting_without_a_limit() -> None:
     """A thread that waits for another one without a limit waits for its end."""
-    flight = Flight("path")
+    flight = Flight("path", b"")
     flight.busy.acquire()
     threading.Timer(0.05, flight.busy.release).start()
     assert flight.wait(None)
@@ -792,7 +814,7 @@ def test_waiting_without_a_limit() -> None:
 
 def test_a_flight_of_before_a_fork_ends_no_later_one() -> None:
     """A flight that was forgotten by a reset does not end the one that took its place."""
-    flights, old, new = Flights(), Flight("path"), Flight("path")
+    flights, old, new = Flights(), Flight("path", b""), Flight("path", b"")
     with old.busy, new.busy:
         flights.enter("path", old)
         flights.reset()
@@ -806,7 +828,7 @@ def test_threads_lead_one_at_a_time() -> None:
     flights, barrier, leaders = Flights(), threading.Barrier(8), []
 
     def enter() -> None:
-        flight = Flight("path")
+        flight = Flight("path", b"")
         with flight.busy:
             barrier.wait()
             leaders.append(flights.enter("path", flight) is flight)

@@ -17,12 +17,14 @@ from pcache.entry import mtime
 from pcache.signing import seal
 from pcache.storage.claim import remove_leftover
 from pcache.storage.claim_owner import owner_record
-from pcache.storage.local import Store, check_root, is_ours, make_root, require_ours
+from pcache.storage.local import LocalStore
+from pcache.storage.root import check_root, is_ours, make_root, require_ours
 from pcache.storage.shards import entries_in
+from pcache.storage.store import name_of, shard_in
 from pcache.system import notices
 from pcache.system.directories import OpenFolder
 from pcache.system.permissions import Access
-from tests.support.processes import KEY, OTHER_RING, RING, Talker, address_of, claims_below, run
+from tests.support.processes import KEY, OTHER_RING, RING, Talker, address_of, claims_below, place_of, run
 
 OWNER = owner_record("module:f", RING)
 
@@ -37,6 +39,10 @@ def cache_at(path: Path) -> Cache:
 
 def address_in(cache: Cache, n: int = 1) -> Any:
     return address_of(cache.cached(double), n)
+
+
+def path_in(cache: Cache, n: int = 1) -> str:
+    return place_of(cache.cached(double), n)
 
 
 def tree(root: Path) -> list[str]:
@@ -65,7 +71,7 @@ def test_the_directory_says_what_it_is(tmp_path: Path) -> None:
     assert not cached.exists(1)
     assert not (tmp_path / "cache").exists()
     cached(1)
-    path = address_in(cache).path
+    path = path_in(cache)
     shard = os.path.basename(os.path.dirname(path))
     assert set(tree(tmp_path / "cache")) == {
         *("CACHEDIR.TAG", ".gitignore", "v1", "v1/entries", f"v1/entries/{shard}", "v1/functions"),
@@ -157,7 +163,7 @@ def test_links_inside_are_refused(tmp_path: Path, which: str, ask: str) -> None:
     notices.forget()
     cache = cache_at(tmp_path / "cache")
     cache.cached(double)(1)
-    folder = Path(address_in(cache).path).parent if which == "shard" else Path(cache.location, which)
+    folder = Path(path_in(cache)).parent if which == "shard" else Path(cache.location, which)
     folder.rename(tmp_path / "there")
     folder.symlink_to(tmp_path / "there")
     before = {path: path.read_bytes() for path in (tmp_path / "there").rglob("*") if path.is_file()}
@@ -179,7 +185,7 @@ def test_a_shard_that_others_can_write_to_is_not_read(tmp_path: Path) -> None:
     notices.forget()
     cache_at(tmp_path / "cache").cached(double)(1)
     cache = cache_at(tmp_path / "cache")
-    os.chmod(os.path.dirname(address_in(cache).path), 0o777)
+    os.chmod(os.path.dirname(path_in(cache)), 0o777)
     with pytest.warns(StoreWarning, match="run: chmod 700"):
         assert cache.cached(double)(1) == 2
     assert cache.cached(double).cache_info().hits == 0
@@ -285,7 +291,7 @@ def test_clearing_needs_the_tag(tmp_path: Path) -> None:
     """Without our tag nothing is removed; the root and what is not ours stay in any case."""
     cache = cache_at(tmp_path / "cache")
     cache.cached(double)(1)
-    shard = Path(address_in(cache).path).parent
+    shard = Path(path_in(cache)).parent
     for stranger in (shard / "notes.txt", shard / ("A" * 16 + "-" + "b" * 40), Path(cache.location, "v1", "mine")):
         stranger.write_text("precious")
     tag = Path(cache.location, "CACHEDIR.TAG")
@@ -304,7 +310,7 @@ def leftovers(cache: Cache) -> list[Path]:
     """Claim files as killed processes leave them: empty, with a record, with half an entry, in another's shard."""
     made = []
     for number, content in enumerate((b"", b'{"host": "x"}', b"PCACHE\0\1" + os.urandom(5000))):
-        path = Path(cache.flow.store.path("f" * 16, f"{number:02d}" + "a" * 38) + ".claim")
+        path = Path(cache.flow.store.place(name_of("f" * 16, f"{number:02d}" + "a" * 38)) + ".claim")
         path.parent.mkdir(mode=0o700, exist_ok=True)
         path.write_bytes(content)
         made.append(path)
@@ -317,9 +323,9 @@ def test_leftover_claims_are_swept(tmp_path: Path, how: str) -> None:
     cache = cache_at(tmp_path / "cache")
     cache.cached(double)(1)
     leftovers(cache)
-    held = cache.flow.store.claim(cache.flow.store.path("f" * 16, "e" * 40), OWNER)
+    held = cache.flow.store.claim(name_of("f" * 16, "e" * 40), OWNER)
     assert held is not None
-    old = Path(cache.flow.store.path("f" * 16, "d" * 40) + ".claim-0badcafe")
+    old = Path(cache.flow.store.place(name_of("f" * 16, "d" * 40)) + ".claim-0badcafe")
     old.parent.mkdir(mode=0o700)
     old.write_bytes(b"")
     os.utime(old, (0, 0))
@@ -330,29 +336,29 @@ def test_leftover_claims_are_swept(tmp_path: Path, how: str) -> None:
 
 def test_a_sweep_counts_what_it_removes(tmp_path: Path) -> None:
     """Claims of network file systems cannot be locked, and go after a day; what cannot be removed stops no sweep."""
-    store = Store(str(tmp_path / "cache"), network=True)
+    store = LocalStore(str(tmp_path / "cache"), network=True)
     assert (store.sweep(), store.shards(), store.count()) == (0, [], 0)
     now = time.time()
     for shard, age in (("aa", 25), ("bb", 23), ("cc", 0)):
-        path = Path(store.path("f" * 16, shard + "0" * 38) + ".claim-0badcafe")
+        path = Path(store.place(name_of("f" * 16, shard + "0" * 38)) + ".claim-0badcafe")
         path.parent.mkdir(mode=0o700, parents=True)
         path.write_bytes(b"")
         os.utime(path, (now, now - age * 3600))
     for shard in ("aa", "cc"):
-        Path(store.path("f" * 16, shard + "1" * 38) + ".claim").write_bytes(b"")
-    os.mkdir(store.path("0" * 16, "a" * 40) + ".claim")
-    held = Store(store.root).claim(store.path("f" * 16, "dd" + "0" * 38), OWNER)
+        Path(store.place(name_of("f" * 16, shard + "1" * 38)) + ".claim").write_bytes(b"")
+    os.mkdir(store.place(name_of("0" * 16, "a" * 40)) + ".claim")
+    held = LocalStore(store.root).claim(name_of("f" * 16, "dd" + "0" * 38), OWNER)
     assert held is not None
     for stranger in ("zz", "a", "aaa"):
         os.mkdir(os.path.join(store.entries, stranger))
-    entry = store.path("f" * 16, "bb" + "2" * 38)
+    entry = store.place(name_of("f" * 16, "bb" + "2" * 38))
     Path(entry).write_bytes(b"")
     os.utime(entry, (0, 0))
     assert (store.shards(), store.count()) == (["aa", "bb", "cc", "dd"], 8)
     assert store.sweep() == 4
     assert len(claims_below(tmp_path)) == 3
     assert os.path.exists(entry)  # however old it is
-    assert [Path(path).parent.name for path in store.claim_paths(["bb", "dd", "ee"])] == ["bb", "dd"]
+    assert [shard_in(claimed.name) for claimed in store.claims(["bb", "dd", "ee"])] == ["bb", "dd"]
     held.abandon()
 
 
@@ -361,19 +367,19 @@ def test_on_a_network_no_claim_excludes_another(tmp_path: Path, monkeypatch: pyt
     listed = []
     monkeypatch.setattr(os, "listdir", lambda path, real=os.listdir: (listed.append(path), real(path))[1])
     for network, held in ((True, 2), (False, 1)):
-        store = Store(str(tmp_path / f"cache {network}"), network=network)
-        path = store.path("f" * 16, "a" * 40)
+        store = LocalStore(str(tmp_path / f"cache {network}"), network=network)
+        name = name_of("f" * 16, "a" * 40)
         assert store.network is network
         listed.clear()
-        store.refresh_listing(path)
-        assert listed == [os.path.dirname(path)] * network
-        claims = [claim for claim in (store.claim(path, OWNER), store.claim(path, OWNER)) if claim is not None]
+        assert not store.is_there(name)
+        assert listed == [os.path.dirname(store.place(name))] * network
+        claims = [claim for claim in (store.claim(name, OWNER), store.claim(name, OWNER)) if claim is not None]
         assert len(claims) == held
-        claims += [store.private_claim(path, OWNER)]
+        claims += [store.private_claim(name, OWNER)]
         for claim in claims:
             claim.abandon()
         assert claims_below(store.root) == []
-    assert Store(str(tmp_path / "local")).network is False
+    assert LocalStore(str(tmp_path / "local")).network is False
 
 
 def test_verify_without_repair_touches_nothing(tmp_path: Path) -> None:
@@ -392,29 +398,29 @@ def test_scan_lists_entries_only(tmp_path: Path) -> None:
     cached = cache.cached(double)
     for n in range(20):
         cached(n)
-    os.truncate(address_in(cache, 3).path, 4097)
+    os.truncate(path_in(cache, 3), 4097)
     leftovers(cache)
-    shard = Path(address_in(cache).path).parent
+    shard = Path(path_in(cache)).parent
     (shard / ("0" * 16 + "-" + "c" * 40)).mkdir()
     (shard / ("0" * 16 + "-" + "c" * 39)).write_text("")
     (shard / ("0" * 16 + "-" + "c" * 40 + "\n")).write_text("")
     Path(cache.flow.store.entries, "zz").mkdir()
     Path(cache.flow.store.entries, "file").write_text("")
     found = list(cache.flow.store.scan())
-    assert {item.path for item in found} == {address_in(cache, n).path for n in range(20)}
+    assert {item.path for item in found} == {path_in(cache, n) for n in range(20)}
     assert all(item.length == os.path.getsize(item.path) and item.function_id == cached.function_id for item in found)
     assert all(item.path.endswith(f"/{item.key[:2]}/{item.function_id}-{item.key}") for item in found)
     shards = sorted({item.key[:2] for item in found})
     assert {item.key[:2] for item in cache.flow.store.scan(shards[:3])} == set(shards[:3])
     blocks = {item.path: item.size // 4096 for item in found if item.size % 4096 == 0}
     assert blocks == {item.path: 2 if item.length == 4097 else 1 for item in found}
-    assert list(Store(str(tmp_path / "nothing")).scan()) == []
+    assert list(LocalStore(str(tmp_path / "nothing")).scan()) == []
 
 
 def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     """Strangers, directories, links, and files that go meanwhile, among entries of one shard."""
-    store = Store(str(tmp_path / "cache"))
-    paths = [Path(store.path("f" * 16, f"aa{number:038}")) for number in range(18)]
+    store = LocalStore(str(tmp_path / "cache"))
+    paths = [Path(store.place(name_of("f" * 16, f"aa{number:038}"))) for number in range(18)]
     paths[0].parent.mkdir(mode=0o700, parents=True)
     for path, folder, stranger in zip(paths[:6], paths[6:12], paths[12:], strict=True):
         path.write_bytes(b"")
@@ -423,12 +429,12 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     assert {item.path for item in store.scan()} == set(map(str, paths[:6]))
     Path(store.entries, "cc").write_text("")
     for shard in ("bb", "cc"):  # nothing, and a file
-        assert list(store.scan([shard])) == list(store.claim_paths([shard])) == []
+        assert list(store.scan([shard])) == list(store.claims([shard])) == []
     paths[0].unlink()
     paths[0].symlink_to("nowhere")
     (item,) = (item for item in store.scan() if item.path == str(paths[0]))
     assert (item.length, item.key, item.function_id) == (len("nowhere"), "aa" + "0" * 38, "f" * 16)
-    files = [Path(store.path("f" * 16, f"bb{number:038}")) for number in range(6)]
+    files = [Path(store.place(name_of("f" * 16, f"bb{number:038}"))) for number in range(6)]
     files[0].parent.mkdir(mode=0o700)
     for path in files:
         path.write_bytes(b"")
@@ -449,7 +455,7 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
 def test_results_put_within_a_tick_of_the_clock(tmp_path: Path) -> None:
     """A result that replaced another at once is the one that is found, though inode, size and time may be the same."""
     cache = cache_at(tmp_path / "cache")
-    cached, path = cache.cached(double), address_in(cache, 5).path
+    cached, path = cache.cached(double), path_in(cache, 5)
     for _ in range(20):
         cached.put(1, 5)
         written = os.stat(path).st_mtime_ns
@@ -489,7 +495,7 @@ def test_results_that_another_process_put_within_a_tick(tmp_path: Path, monkeypa
 def test_recency_is_kept_to_the_minute(tmp_path: Path) -> None:
     """A hit touches an entry that was not used for a minute, and writes nothing to one that was."""
     cache = cache_at(tmp_path / "cache")
-    cached, path = cache.cached(double), address_in(cache).path
+    cached, path = cache.cached(double), path_in(cache)
     cached(1)
     recent = os.stat(path).st_mtime_ns - 50 * 10**9
     os.utime(path, ns=(recent, recent))
@@ -503,7 +509,7 @@ def test_recency_is_kept_to_the_minute(tmp_path: Path) -> None:
 def test_uses_are_counted(tmp_path: Path) -> None:
     """Each touch counts one use more, with cost and end of the entry as they were."""
     cache = cache_at(tmp_path / "cache")
-    cached, path = cache.cached(double), address_in(cache).path
+    cached, path = cache.cached(double), path_in(cache)
     cached(1)
     stored = mtime.unpack(os.stat(path).st_mtime_ns)
     for uses in (2, 3, 4):
@@ -519,14 +525,14 @@ def test_touching_what_was_swapped(tmp_path: Path) -> None:
     """An entry that became a link, or went, since it was read: nobody else's file is touched, and nothing raised."""
     cache = cache_at(tmp_path / "cache")
     cache.cached(double)(1)
-    store, address = cache.flow.store, address_in(cache)
-    loaded = store.read(address, RING, "once")
+    store, path = cache.flow.store, path_in(cache)
+    loaded = store.read(address_in(cache), RING, "once")
     (tmp_path / "precious").write_text("")
     os.utime(tmp_path / "precious", (0, 0))
-    os.unlink(address.path)
-    store._touch(address.path, loaded, time.time_ns())
-    os.symlink(tmp_path / "precious", address.path)
-    store._touch(address.path, loaded, time.time_ns())
+    os.unlink(path)
+    store._touch(path, loaded, time.time_ns())
+    os.symlink(tmp_path / "precious", path)
+    store._touch(path, loaded, time.time_ns())
     assert os.stat(tmp_path / "precious").st_mtime == 0
 
 
@@ -656,7 +662,7 @@ def test_a_use_to_come_is_set_right(tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     cached = cache.cached(abs)
     cached(-1)
-    path = address_of(cached, -1).path
+    path = place_of(cached, -1)
     ahead = time.time() + 3650 * 86400
     os.utime(path, (ahead, ahead))
     assert cached(-1) == 1
@@ -673,13 +679,13 @@ def test_a_timeout_is_no_error_of_the_disk(tmp_path: Path, monkeypatch: pytest.M
     cache = cache_at(tmp_path / "cache")
     cached = cache.cached(double)
     cached(1)
-    store, path = Store(cache.location, network=True), address_of(cached, 1).path
+    store, path = LocalStore(cache.location, network=True), place_of(cached, 1)
     Path(path + ".claim-0badcafe").write_bytes(b"")
     os.utime(path, (0, 0))
     acts: dict[str, object] = {
-        "lstat": lambda: Store(cache.location),
+        "lstat": lambda: LocalStore(cache.location),
         "utime": lambda: cached.get(1),
-        "listdir": lambda: store.refresh_listing(path),
+        "listdir": lambda: store.is_there(address_of(cached, 1).name),
         "stat": store.sweep,
         "open": lambda: is_ours(cache.location),
     }
@@ -708,9 +714,9 @@ def test_a_root_that_cannot_be_looked_at_now(tmp_path: Path, monkeypatch: pytest
         return lstat(path)
 
     monkeypatch.setattr(os, "lstat", failing)
-    assert Store(str(tmp_path / "cache")).root == str(tmp_path / "cache")
+    assert LocalStore(str(tmp_path / "cache")).root == str(tmp_path / "cache")
     with pytest.raises(DirectoryError):
-        Store(str(tmp_path / ("x" * 300)))
+        LocalStore(str(tmp_path / ("x" * 300)))
 
 
 def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
@@ -718,11 +724,11 @@ def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
     root = tmp_path / "cache"
     root.mkdir()
     root.chmod(0o2770)
-    store = Store(str(root), access=Access(shared=True))
-    held = store.claim(store.path("f" * 16, "a" * 40), OWNER)
+    store = LocalStore(str(root), access=Access(shared=True))
+    held = store.claim(name_of("f" * 16, "a" * 40), OWNER)
     assert held is not None
     assert stat.S_IMODE(os.stat(held.path).st_mode) == 0o660
-    again = store.claim(store.path("f" * 16, "a" * 39 + "b"), OWNER)  # where the shard is there already
+    again = store.claim(name_of("f" * 16, "a" * 39 + "b"), OWNER)  # where the shard is there already
     assert again is not None
     assert stat.S_IMODE(os.stat(again.path).st_mode) == 0o660
     held.abandon(), again.abandon()
@@ -733,8 +739,8 @@ def test_the_access_of_a_store_is_that_of_its_parts(tmp_path: Path) -> None:
 
 def test_private_claims_stay_while_their_owners_live(tmp_path: Path) -> None:
     """A sweep knows them by what they say, and asks who says it: without the key nobody does."""
-    store = Store(str(tmp_path / "cache"))
-    held = store.private_claim(store.path("f" * 16, "a" * 40), OWNER)
+    store = LocalStore(str(tmp_path / "cache"))
+    held = store.private_claim(name_of("f" * 16, "a" * 40), OWNER)
     assert (remove_leftover(held.path, RING), store.sweep(keyring=RING)) == (False, 0)
     assert remove_leftover(held.path, OTHER_RING)
     assert not held.abandon()
@@ -742,7 +748,7 @@ def test_private_claims_stay_while_their_owners_live(tmp_path: Path) -> None:
 
 def test_which_shards_there_are(tmp_path: Path) -> None:
     """Folders with the names of shards, below folders that are ours; none where there are none."""
-    store = Store(str(tmp_path / "cache"))
+    store = LocalStore(str(tmp_path / "cache"))
     make_root(store.root)
     assert store.shards() == []
     os.makedirs(store.entries, mode=0o700)
@@ -765,12 +771,12 @@ def test_a_shard_that_was_not_there_is_looked_at_when_it_is(tmp_path: Path) -> N
     cache = cache_at(tmp_path / "cache")
     cached = cache.cached(double)
     make_root(cache.location)
-    path = Path(address_of(cached, 1).path)
+    path = Path(place_of(cached, 1))
     assert not cached.exists(1)
     path.parent.mkdir(parents=True, mode=0o700)
     path.parent.chmod(0o770)
     with pytest.raises(DirectoryError):
-        cache.flow.store.claim(str(path), OWNER)
+        cache.flow.store.claim(address_of(cached, 1).name, OWNER)
 
 
 @pytest.mark.parametrize("name", ["CACHEDIR.TAG", ".gitignore"])

@@ -137,6 +137,12 @@ def claims_below(root: object) -> list[str]:
 
 
 def address_of(function: Any, *args: Any) -> Address:
-    """Where the entry of a call lies, and what it must say."""
+    """The entry of a call, and what it must say."""
     address: Address = function._calls.of(args, {}).address
     return address
+
+
+def place_of(function: Any, *args: Any) -> str:
+    """The path of the entry of a call."""
+    place: str = function._flow.store.place(address_of(function, *args).name)
+    return place

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pcache.storage.local import Store
+from pcache.storage.local import LocalStore
 from pcache.system.mounts import is_network
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
@@ -79,5 +79,5 @@ def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
 
 def test_this_machine(tmp_path: Path) -> None:
     """A temporary directory is taken for a local one, unless somebody says otherwise."""
-    assert not Store(str(tmp_path / "cache")).network
-    assert Store(str(tmp_path / "cache"), network=True).network
+    assert not LocalStore(str(tmp_path / "cache")).network
+    assert LocalStore(str(tmp_path / "cache"), network=True).network

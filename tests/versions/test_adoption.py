@@ -14,7 +14,7 @@ import pytest
 from pcache import Cache, ConfigError, DirectoryError, Miss
 from pcache.versions import registry
 from pcache.versions.registry import Adopted
-from tests.support.processes import KEY, OTHER_RING, RING, address_of
+from tests.support.processes import KEY, OTHER_RING, RING, place_of
 from tests.support.running import run as run_script
 from tests.support.running import station, write
 
@@ -208,7 +208,7 @@ def test_other_parameters_are_refused(made: Any, edits: Any, options: Any) -> No
     with pytest.raises(ConfigError, match="calls do not carry over"):
         new.adopt()
     assert new.runs == []
-    assert not list(registry.paths(new._flow.store.functions))[1:]
+    assert not list(registry.paths(new._flow.directory.functions))[1:]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_a_planted_adoption_is_ignored(made: Any, cache: Cache) -> None:
     old = made()
     old(1)
     new = made(("x * 2", "x * 3"))
-    folder, earlier = cache.flow.store.functions, Adopted(old.function_id, {})
+    folder, earlier = cache.flow.directory.functions, Adopted(old.function_id, {})
     path = Path(folder, f"{new.function_id}.adopted")
     registry.write_adopted(folder, new.function_id, [earlier], RING)
     assert made(("x * 2", "x * 3")).exists(1)  # as it would be
@@ -298,7 +298,7 @@ def test_damaged_own_results_fall_back_to_adopted_ones(made: Any) -> None:
     new = made(NEUTRAL)
     new.adopt()
     new.put(77, 1)
-    path = Path(address_of(new, 1).path)
+    path = Path(place_of(new, 1))
     path.write_bytes(path.read_bytes()[:-1])
     assert new(1) == 2
     assert new.runs == []
@@ -337,7 +337,7 @@ def test_clear_forgets_adoptions(made: Any, cache: Cache) -> None:
     new = made(NEUTRAL)
     new.adopt()
     cache.clear()
-    assert list(Path(cache.flow.store.functions).iterdir()) == []
+    assert list(Path(cache.flow.directory.functions).iterdir()) == []
 
 
 def test_renamed_captured_values(made: Any) -> None:
@@ -418,16 +418,16 @@ def test_a_read_only_cache_adopts_nothing(made: Any, cache: Cache) -> None:
     made()(1)
     new = Cache(cache.location, signing_key=KEY, read_only=True).cached(made(NEUTRAL).__wrapped__)
     assert new.adopt(dry_run=True).entries == 1
-    before = sorted(Path(cache.flow.store.functions).iterdir())
+    before = sorted(Path(cache.flow.directory.functions).iterdir())
     with pytest.raises(ConfigError, match="read-only"):
         new.adopt()
-    assert sorted(Path(cache.flow.store.functions).iterdir()) == before
+    assert sorted(Path(cache.flow.directory.functions).iterdir()) == before
 
 
 def test_a_folder_that_cannot_be_written(cache: Cache, made: Callable[..., Any]) -> None:
     """Where nothing can be written about versions, adopting says so with an error of ours."""
     made()(1)
-    later, folder = made(NEUTRAL), cache.flow.store.functions
+    later, folder = made(NEUTRAL), cache.flow.directory.functions
     if subprocess.run(["chattr", "+i", folder], check=False, capture_output=True).returncode:
         pytest.skip("only root can make a folder immutable, on some file systems")
     try:
@@ -444,7 +444,7 @@ def test_an_adoption_that_is_put_back(cache: Cache, made: Callable[..., Any]) ->
     new = made(NEUTRAL)
     new.adopt()
     (entry,) = (Path(item.path) for item in cache.flow.store.scan())
-    (adoption,) = Path(cache.flow.store.functions).glob("*.adopted")
+    (adoption,) = Path(cache.flow.directory.functions).glob("*.adopted")
     kept = {path: path.read_bytes() for path in (adoption, entry)}
     cache.clear()
     assert not adoption.exists()

@@ -148,7 +148,7 @@ def test_names_come_back_after_a_clear(tmp_path: Path) -> None:
     cached(1)
     cache.clear()
     cached(2)
-    assert [facts.name for facts in read_all(cache.flow.store.functions, RING).values()] == [cached.name]
+    assert [facts.name for facts in read_all(cache.flow.directory.functions, RING).values()] == [cached.name]
     assert cache.clear("square").entries == 1
 
 

@@ -59,7 +59,7 @@ def cache_of(project: Path) -> Cache:
 
 
 def superseded_in(cache: Cache) -> dict[str, str]:
-    return superseded(cache.flow.store.functions, RING)
+    return superseded(cache.flow.directory.functions, RING)
 
 
 def edit(file: Path, before: str, after: str) -> None:
@@ -91,7 +91,7 @@ def test_edits(project: Path, name: str) -> None:
     assert superseded_in(cache) == {}
     text = (project / file).read_text()
     edit(project / file, before, after)
-    names = registry.read_all(cache.flow.store.functions, RING)
+    names = registry.read_all(cache.flow.directory.functions, RING)
     assert {names[i].name for i in superseded_in(cache)} == {f"script:{function}" for function in gone}
     (project / file).write_text(text)
     assert superseded_in(cache) == {}
@@ -161,7 +161,7 @@ def test_code_without_a_file(tmp_path: Path) -> None:
 def test_versions_of_another_python(project: Path) -> None:
     """Bytecode of another Python cannot be compared, so its versions stay."""
     cache = cache_of(project)
-    folder = cache.flow.store.functions
+    folder = cache.flow.directory.functions
     for path in [*registry.paths(folder)]:
         facts = registry.read(path, RING)
         assert facts is not None
@@ -193,7 +193,7 @@ def test_clear(project: Path) -> None:
     assert cache.clear("other", superseded=True).entries == 0
     assert cache.clear("simulate", superseded=True).entries == 1
     assert sorted(info.function for info in cache.entries()) == ["script:other", "script:simulate"]
-    assert len(registry.read_all(cache.flow.store.functions, RING)) == 2
+    assert len(registry.read_all(cache.flow.directory.functions, RING)) == 2
     before = (project / "ran").read_text()
     run(project / "script.py")
     assert (project / "ran").read_text() == before + "x"
@@ -223,7 +223,7 @@ def test_optimized_code(project: Path) -> None:
             capture_output=True,
         )
     cache = cache_of(project)
-    names = registry.read_all(cache.flow.store.functions, RING)
+    names = registry.read_all(cache.flow.directory.functions, RING)
     assert [names[i].name for i in superseded_in(cache)] == ["script:simulate"]  # the one of the fixture
     assert len(names) == 4
 
@@ -274,7 +274,7 @@ def test_asserts_that_pytest_rewrote(tmp_path: Path) -> None:
         capture_output=True,
     )
     cache = cache_of(tmp_path)
-    assert len(registry.read_all(cache.flow.store.functions, RING)) == 1
+    assert len(registry.read_all(cache.flow.directory.functions, RING)) == 1
     assert superseded_in(cache) == {}
 
 
@@ -293,13 +293,13 @@ def test_another_key_supersedes_nothing(project: Path) -> None:
     """What was stored under an old key is compared under that key; under one that is not known it is none."""
     cache = rotated(project)
     keyring = cache.flow.keys.look()
-    assert superseded(cache.flow.store.functions, keyring) == {}
-    assert superseded(cache.flow.store.functions, make_keyring([NEW_KEY])) == {}
+    assert superseded(cache.flow.directory.functions, keyring) == {}
+    assert superseded(cache.flow.directory.functions, make_keyring([NEW_KEY])) == {}
     edit(project / "helpers.py", "x + 1", "x + 2")
-    gone = superseded(cache.flow.store.functions, keyring)
+    gone = superseded(cache.flow.directory.functions, keyring)
     assert [*gone.values()] == [f"clean was edited in {project / 'helpers.py'}"]
     run(project / "script.py")
-    assert len(superseded(cache.flow.store.functions, keyring)) == 1
+    assert len(superseded(cache.flow.directory.functions, keyring)) == 1
 
 
 def test_versions_under_two_keys_differ_by_what_is_known(project: Path) -> None:

@@ -1,0 +1,88 @@
+"""The small entries that a process has read: a call that is made again needs only a look at the file."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from pcache.entry import format as entry_format
+from pcache.entry.format import new_tuple
+from pcache.entry.main_module import means_the_same
+from pcache.entry.pickling import calls, load, loading
+from pcache.entry.reader import Loaded, renew_checked
+from pcache.system.interrupts import raise_if_interrupt, try_call
+
+if TYPE_CHECKING:
+    from pcache.entry.format import Header
+    from pcache.entry.reader import Address
+
+_SIZE = 4 << 20  # bytes of streams remembered
+_OVERHEAD = 500  # what Python keeps beside each of them, about
+_CLOCK_TICK_NS = 2 * 10**9  # the coarsest: FAT; ext4 has 4 ms
+
+
+class Recent:
+    """The checked streams of small entries that this process has read, up to 4 MiB.
+
+    A call that is made again needs neither read nor tag, only a look whether its file is still the same one. Values are
+    unpickled anew each time. Safe for threads: every step is one operation on a dict.
+    """
+
+    def __init__(self) -> None:
+        # Plain tuples of all fields of `Loaded` but the value: a named one takes 100 ns longer to take apart.
+        self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], int, bool]] = {}
+        self._size = 0
+
+    def again(self, path: str, address: Address, now_ns: int) -> Loaded | None:
+        """Return the result of an entry that was read before and has not been replaced since; raises `Miss`."""
+        known = self._loaded.get(path)
+        if known is None:
+            return None
+        header, mtime_ns, stream, identity, weight, may_call = known
+        try:
+            status = os.lstat(path)
+        except OSError as error:
+            raise_if_interrupt(error)
+            return None  # gone: reading it says what there is to say
+        if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
+            return None
+        entry_format.check_age(header, now_ns, address.ttl_ns)
+        if header.flags and not means_the_same(header.flags, stream, address.home):
+            return None
+        if may_call:
+            loads = path
+            try:
+                loading[loads] = None
+                value, failure = try_call(load, stream)
+            finally:
+                loading.pop(loads, None)
+        else:
+            value, failure = try_call(load, stream)
+        if failure is not None:
+            return None  # reading it says what there is to say
+        return new_tuple(Loaded, (value, header, mtime_ns, None, identity, weight))
+
+    def keep(self, path: str, loaded: Loaded, now_ns: int) -> None:
+        """Remember an entry that was just read.
+
+        Not one that was just written: a file that replaces it within a tick of the file system's clock may have its
+        inode, size and time.
+        """
+        if loaded.stream is None or now_ns - loaded.mtime_ns < _CLOCK_TICK_NS:
+            return
+        self._size += len(loaded.stream) + _OVERHEAD
+        if self._size > _SIZE:
+            self._loaded.clear()
+            self._size = 0
+        known = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight, calls(loaded.stream))
+        self._loaded[path] = known
+
+    def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
+        """Refresh the remembered identity of an entry's file after our own `utime`, unless it was replaced."""
+        now = (status.st_ino, status.st_size, status.st_ctime_ns)
+        if now[:2] != before[:2]:
+            return
+        if (known := self._loaded.get(path)) is not None:
+            header, _, stream, _, weight, may_call = known
+            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, may_call)
+        renew_checked(before, status)

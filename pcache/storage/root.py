@@ -1,0 +1,162 @@
+"""The root of a cache directory: its tag, and whether it is ours.
+
+Nothing is stored in a directory that holds other things, nor removed from one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+
+from pcache.errors import DirectoryError
+from pcache.layout import GENERATION, TAG_FILE, entries_folder, functions_folder, generation_folder
+from pcache.storage.shards import Shards, is_in_place
+from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
+from pcache.system.permissions import PRIVATE, Access
+from pcache.system.safefiles import NO_FILE, read_plain, write_all
+
+_TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
+# This directory holds stored function results of pcache. It may be deleted at any time: results are computed again.
+# For the tag see https://bford.info/cachedir/
+"""
+_TAG_MARK = b"stored function results of pcache"
+_OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
+_LAYOUT = re.compile(r"(entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
+_SHARDS, _FUNCTIONS = (
+    re.compile(r"[0-9a-f]{2}(\..*)?"),
+    re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
+)
+TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files count in days
+
+
+def is_there(path: str) -> bool:
+    """Whether a file or directory exists; raises `OSError` when that cannot be told, where `lexists` would say no."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def is_ours(root: str) -> bool:
+    """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
+    try:
+        return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096, linked=True)  # as in a copy of hard links
+    except OSError as error:
+        raise_if_interrupt(error)
+        if error.errno in NO_FILE:
+            return False
+        raise
+
+
+def check_root(root: str, access: Access = PRIVATE) -> bool:
+    """Return whether the root exists; raise `DirectoryError` when it cannot be a cache directory.
+
+    That is a file, a symbolic link, a directory of another user or one that others can write to, and any directory
+    with other things in it that does not carry our tag: nothing there may be mistaken for ours.
+    """
+    if not access.check(root):
+        return False
+    if not is_ours(root) and (others := sorted(_listed(root) - _OWN_NAMES)):
+        raise DirectoryError(
+            f"the directory {root} holds other things ({others[0]!r}, ...) and is no pcache directory; choose an empty"
+            " or a new one",
+            path=root,
+            reason="not ours",
+        )
+    return True
+
+
+def _listed(root: str) -> set[str]:
+    try:
+        return set(os.listdir(root))
+    except PermissionError:
+        return set()  # who may not look into it reads and stores nothing there, and is told so then
+
+
+def require_ours(root: str, access: Access = PRIVATE) -> bool:
+    """Return whether `root` holds anything; raise `DirectoryError` unless that is ours: no other is emptied."""
+    # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
+    # making the directory just now.
+    filled = is_there(generation_folder(root))
+    if not check_root(root, access) or not filled:
+        return False
+    if not is_ours(root) and not is_laid_out(root, access):
+        raise DirectoryError(
+            f"{root} does not carry the tag of a pcache directory (CACHEDIR.TAG), and holds other things in"
+            f" {GENERATION}; move these away, or choose another directory",
+            path=root,
+            reason="not ours",
+        )
+    for folder in (generation_folder(root), entries_folder(root), functions_folder(root)):
+        access.check(folder)  # a link in their place would lead the removal elsewhere
+    return True
+
+
+def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
+    """Whether a root without our tag is ours all the same, as what removes old files may have taken the tag.
+
+    Nothing but our folders may be there, and in the shards nothing at all, or a file named as nobody else names one,
+    and in its place. Whoever has such files loses results at most: nothing else is ever removed.
+    """
+    parts = generation_folder(root)
+    try:
+        check_root(root, access)
+        if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
+            return False  # a tag that another program wrote says whose it is
+        shards = Shards(root, network=False, access=access)
+        names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
+        for folder, ours in ((shards.entries, _SHARDS), (functions_folder(root), _FUNCTIONS)):
+            if stands(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
+                return False
+        return not names or any(is_in_place(shard, name) for shard, name in names)
+    except OSError as error:
+        raise_if_interrupt(error)
+        return False
+
+
+def keep_tag(root: str, access: Access = PRIVATE) -> None:
+    """Touch the tag of a root that is ours, if that was long ago, or make it where there is none; raises `OSError`."""
+    folder = access.enter(root, root)
+    if folder is None:
+        return
+    try:
+        if abs(time.time() - folder.status(TAG_FILE).st_mtime) < TAG_AGE:
+            return
+        fd = folder.open(TAG_FILE, os.O_RDWR)
+        try:
+            os.utime(fd)
+        finally:
+            os.closerange(fd, fd + 1)
+    except FileNotFoundError:
+        make_root(root, access)
+    finally:
+        os.closerange(folder.fd, folder.fd + 1)
+
+
+def make_root(root: str, access: Access = PRIVATE) -> None:
+    """Make the root with its tag, unless it is there; safe against others who do the same."""
+    access.make_above(root)
+    access.make_folder(root)
+    check_root(root, access)
+    _write_once(os.path.join(root, TAG_FILE), _TAG_TEXT.encode(), access, durable=True)
+    try:
+        _write_once(os.path.join(root, ".gitignore"), b"*\n", access, durable=False)
+    except OSError as error:
+        raise_if_interrupt(error)  # else nothing rests on it
+
+
+def _write_once(path: str, data: bytes, access: Access, *, durable: bool) -> None:
+    """Write a file, unless it is there with this content or another."""
+    fd = uninterrupted(access.open, path, os.O_RDWR)
+    try:
+        there = os.read(fd, len(data))
+        # New, or cut short by a full disk, a kill or a power cut, which may leave zeros.
+        if there != data and data.startswith(there.rstrip(b"\0")):
+            os.lseek(fd, 0, os.SEEK_SET)
+            write_all(fd, data)
+            if durable:
+                os.fsync(fd)  # once per directory: nobody could clear one whose tag a power cut had emptied
+    finally:
+        os.close(fd)
