@@ -67,7 +67,7 @@ class CachedFunction(Generic[P, R]):
         self._is_over = sys.is_finalizing  # kept here: at the end of the interpreter modules lose their names
         self.options_digest = self._calls.options_digest
 
-    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: PLR0912 - written flat: a hit pays for calls
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: PLR0912, PLR0915 - flat, as a hit pays for calls
         # Guarded is all but the function's own call, which stands at the end: what it raises has no context of ours.
         found: Loaded | None = None
         job: Job | None = None
@@ -95,7 +95,8 @@ class CachedFunction(Generic[P, R]):
                     miss = without_tracebacks(error)
                 else:
                     tally.hits += 1
-                    tally.weight += found.weight
+                    tally.saved_ns += found.header.cost_ns
+                    tally.read_bytes += found.identity[1]
                     if started:
                         self._time(started)
                     return found.value  # type: ignore[no-any-return]
@@ -158,7 +159,8 @@ class CachedFunction(Generic[P, R]):
                 continue
             if started is not None:
                 self._tally.hits += 1
-                self._tally.weight += found.weight
+                self._tally.saved_ns += found.header.cost_ns
+                self._tally.read_bytes += found.identity[1]
                 self._time(started or _clock())
             return found
         return None

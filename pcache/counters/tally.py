@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from typing import NamedTuple
 
-COST_BITS = 80  # of a hit's weight, which has two sums in one addition: nanoseconds saved, and above them bytes read
 _COUNTERS = ("hits", "saved_ns", "read_bytes", "hit_ns")
 
 
@@ -25,18 +24,17 @@ class Tally:
     it would keep the function alive.
     """
 
-    __slots__ = ("_taken", "hits", "name", "owner", "timed", "timed_ns", "weight")
+    __slots__ = ("_taken", "hits", "name", "owner", "read_bytes", "saved_ns", "timed", "timed_ns")
 
     def __init__(self, owner: object) -> None:
         self.owner = weakref.ref(owner)
         self.name = ""
-        self.hits = self.weight = self.timed_ns = self.timed = 0
+        self.hits = self.saved_ns = self.read_bytes = self.timed_ns = self.timed = 0
         self._taken = (0, 0, 0, 0)
 
     def take(self) -> dict[str, int]:
         """What came to the counters since the last time; the time that hits took is that of those that were timed."""
         hit_ns = self.timed_ns * self.hits // (self.timed or 1)
-        weight = self.weight
-        before, now = self._taken, (self.hits, weight & (1 << COST_BITS) - 1, weight >> COST_BITS, hit_ns)
+        before, now = self._taken, (self.hits, self.saved_ns, self.read_bytes, hit_ns)
         self._taken = (*now[:3], max(hit_ns, before[3]))  # the estimate may fall, what was written cannot
         return {name: n - m for name, n, m in zip(_COUNTERS, now, before, strict=True) if n > m}

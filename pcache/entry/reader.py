@@ -16,7 +16,6 @@ import weakref
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from pcache.counters.tally import COST_BITS
 from pcache.entry import format as entry_format
 from pcache.entry.compression import RAW
 from pcache.entry.format import new_tuple
@@ -71,14 +70,16 @@ class Opener(Protocol):
 
 
 class Loaded(NamedTuple):
-    """A stored result, with what its file says of it; `stream` where it is worth keeping, `weight` for a `Tally`."""
+    """A stored result, with what its file says of it; `stream` where it is worth keeping.
+
+    `identity` is the file's inode, size and ctime in nanoseconds.
+    """
 
     value: Any
     header: Header
     mtime_ns: int
     stream: bytes | None
     identity: tuple[int, int, int]
-    weight: int
 
 
 def open_entry(place: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
@@ -201,8 +202,7 @@ def _load(
     if error is not None:
         raise Miss("unloadable", detail=described(error)) from error
     identity = (status.st_ino, status.st_size, status.st_ctime_ns)
-    weight = status.st_size << COST_BITS | header.cost_ns
-    return new_tuple(Loaded, (value, header, status.st_mtime_ns, kept, identity, weight))
+    return new_tuple(Loaded, (value, header, status.st_mtime_ns, kept, identity))
 
 
 def _buffers(

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.config.settings import to_leave_free
 from pcache.eviction.deletion import EVICTED, record, total_size
-from pcache.eviction.policy import Limits, plan
+from pcache.eviction.policy import Limits
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
+from pcache.eviction.victims import Chooser
 from pcache.layout import locks_folder
 from pcache.storage.store import on_disk, shard_in, shard_of
 from pcache.system.exit import Unfinished
@@ -27,7 +28,6 @@ from pcache.system.locks import show, take
 from pcache.system.notices import log
 from pcache.text.units import format_size
 from pcache.versions import registry
-from pcache.versions.superseded import superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 _SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
 _LARGEST = 10  # a result may take a limit divided by this
-_KEEP = 0.9  # of what is there, after an eviction
 _LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
 _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
 _A_LOT = 1.04  # times the limit
@@ -48,7 +47,6 @@ _IDLE = 2.0  # seconds without a sign of whoever evicts, after which another one
 _MOST_NAMES = 500  # of versions, read at once: 25 ms
 _MOST_CLAIMS = 1000  # opened by one eviction: 0.1 s; what is left of them is for the next ones
 _MOST_VERSIONS = 5000  # names in the registry: looking at more takes longer than a call may, so none is superseded
-_BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
 _AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
 
 
@@ -72,7 +70,7 @@ class Limiter(Unfinished):
         self._keys = directory.keys
         self._scopes: dict[str, Scope | None] = {}
         self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
-        self._doomed: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
+        self._chooser = Chooser(directory, _MOST_VERSIONS)
         # Processes begin at different shards. The generator of `random` is the program's: it may have a seed.
         self._next_shard = os.urandom(1)[0] % SHARDS
         super().__init__()
@@ -275,10 +273,8 @@ class Limiter(Unfinished):
 
     def _evict_from(self, items: list[StoredFile], limits: Limits, total: Amount) -> list[StoredFile]:
         """Bring some entries down to their share of the limits; return what is gone of them."""
-        there = Amount(len(items), sum(item.size for item in items))
-        share, doomed = _share(limits, there, total), self._superseded()
-        # One shard that somebody filled has 100,000 of them: they go by turns.
-        victims = plan(items, share, time.time_ns(), policy=self._settings.policy, doomed=doomed)[:_MOST_VICTIMS]
+        # One shard that another user filled has 100,000 of them: they go by turns.
+        victims = self._chooser.of_part(items, limits, total)[:_MOST_VICTIMS]
         refusals: list[OSError] = []
         gone = self._store.delete_entries(victims, refusals)
         record(self._directory, gone, EVICTED)
@@ -295,15 +291,6 @@ class Limiter(Unfinished):
         if refusals and not gone:
             raise refusals[0]  # the others would be refused as well
         return gone
-
-    def _superseded(self) -> frozenset[str]:
-        """The versions that the code on disk does not have any more."""
-        made, ids = self._doomed
-        if time.monotonic() - made > _BELIEVED:
-            folder, keyring = self._directory.functions, self._keys.keyring
-            ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=_MOST_VERSIONS)))
-            self._doomed = (time.monotonic(), ids)
-        return ids
 
     def _say_first(self, scope: Scope, limits: Limits, total: Amount) -> None:
         named = []
@@ -327,12 +314,3 @@ def _excess(total: Amount, limits: Limits) -> float:
     by_size = 0.0 if limits.max_size is None else total.size / max(limits.max_size, 1)
     by_count = 0.0 if limits.max_entries is None else total.entries / max(limits.max_entries, 1)
     return max(by_size, by_count)
-
-
-def _share(limits: Limits, there: Amount, total: Amount) -> Limits:
-    """The share of the limits for some shards, minus headroom."""
-    size, entries = limits.max_size, limits.max_entries
-    return Limits(
-        None if size is None else int(there.size * _KEEP * min(size / max(total.size, 1), 1)),
-        None if entries is None else int(there.entries * _KEEP * min(entries / max(total.entries, 1), 1)),
-    )

@@ -15,7 +15,8 @@ from pcache.config.rules import read_compression
 from pcache.errors import ConfigError, DamagedEntry, Miss
 from pcache.eviction import usage
 from pcache.eviction.deletion import EVICTED, Removed, remove
-from pcache.eviction.policy import Limits, plan
+from pcache.eviction.policy import Limits
+from pcache.eviction.victims import Chooser
 from pcache.layout import generation_folder
 from pcache.maintenance.leftovers import sweep
 from pcache.maintenance.recompression import recompress as pack
@@ -65,24 +66,10 @@ def evict(
 
 
 def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
-    """What is to be removed, by portions: what is worth least in one of them is worth little in all.
-
-    Each gets its share of what the limits leave, by its number of entries, and the last one all of it.
-    """
-    directory = chosen.directory
-    doomed = old_versions(directory.functions, directory.keys.look())
-    portions = list(chosen.portions(directory.store.count()))
-    size, entries, max_age = limits
-    for number, shards in enumerate(portions):
-        items = list(chosen.files(shards))
-        left = len(portions) - number
-        share = Limits(None if size is None else size // left, None if entries is None else entries // left, max_age)
-        victims = plan(items, share, time.time_ns(), policy=directory.settings.policy, doomed=doomed)
-        kept = len(items) - len(victims)
-        room = sum(item.size for item in items) - sum(item.size for item in victims)
-        size = None if size is None else max(size - room, 0)
-        entries = None if entries is None else max(entries - kept, 0)
-        yield victims
+    """What is to be removed, by portions that fit into memory."""
+    portions = list(chosen.portions(chosen.directory.store.count()))
+    parts = (list(chosen.files(shards)) for shards in portions)
+    return Chooser(chosen.directory).of_parts(parts, len(portions), limits)
 
 
 def limits_of(directory: Directory, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
-from pcache.runtime.deadlock import LOOK, PROOF, Wait, detach_claim
+from pcache.runtime.deadlock import PROOF, Wait, detach_claim
+from pcache.runtime.resting import LOOK
 from pcache.runtime.saving import CannotWrite, Saving
 from pcache.runtime.singleflight import Flight, computing, flights
 from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, uninterrupted

@@ -30,7 +30,7 @@ class Recent:
 
     def __init__(self) -> None:
         # Plain tuples of all fields of `Loaded` but the value: a named one takes 100 ns longer to take apart.
-        self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], int, bool]] = {}
+        self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], bool]] = {}
         self._size = 0
 
     def again(self, path: str, address: Address, now_ns: int) -> Loaded | None:
@@ -38,7 +38,7 @@ class Recent:
         known = self._loaded.get(path)
         if known is None:
             return None
-        header, mtime_ns, stream, identity, weight, may_call = known
+        header, mtime_ns, stream, identity, may_call = known
         try:
             status = os.lstat(path)
         except OSError as error:
@@ -60,7 +60,7 @@ class Recent:
             value, failure = try_call(load, stream)
         if failure is not None:
             return None  # reading it says what there is to say
-        return new_tuple(Loaded, (value, header, mtime_ns, None, identity, weight))
+        return new_tuple(Loaded, (value, header, mtime_ns, None, identity))
 
     def keep(self, path: str, loaded: Loaded, now_ns: int) -> None:
         """Remember an entry that was just read.
@@ -74,7 +74,7 @@ class Recent:
         if self._size > _SIZE:
             self._loaded.clear()
             self._size = 0
-        known = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, loaded.weight, calls(loaded.stream))
+        known = (loaded.header, loaded.mtime_ns, loaded.stream, loaded.identity, calls(loaded.stream))
         self._loaded[path] = known
 
     def renew(self, path: str, before: tuple[int, int, int], status: os.stat_result) -> None:
@@ -83,6 +83,6 @@ class Recent:
         if now[:2] != before[:2]:
             return
         if (known := self._loaded.get(path)) is not None:
-            header, _, stream, _, weight, may_call = known
-            self._loaded[path] = (header, status.st_mtime_ns, stream, now, weight, may_call)
+            header, _, stream, _, may_call = known
+            self._loaded[path] = (header, status.st_mtime_ns, stream, now, may_call)
         renew_checked(before, status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pcache.counters.tally import COST_BITS, Tally
+from pcache.counters.tally import Tally
 
 
 class Owner:
@@ -22,7 +22,8 @@ def test_costs_and_lengths_add_up(hits: list[tuple[int, int]], written: int) -> 
     for part in (hits[:written], hits[written:]):
         for cost_ns, length in part:
             tally.hits += 1
-            tally.weight += length << COST_BITS | cost_ns
+            tally.saved_ns += cost_ns
+            tally.read_bytes += length
         for name, amount in tally.take().items():
             taken[name] += amount
     assert taken == {"hits": len(hits), "saved_ns": sum(c for c, _ in hits), "read_bytes": sum(n for _, n in hits)}

@@ -24,14 +24,14 @@ import random, threading, warnings
 from pcache import function
 from pcache.entry import pickling, writer
 from pcache.objects import culprit
-from pcache.runtime import deadlock, flow, job, packing, saving, singleflight
+from pcache.runtime import deadlock, flow, job, packing, resting, saving, singleflight
 from pcache.storage import claim, claim_owner, drafts
 from pcache.system import locks
 warnings.simplefilter("ignore")
 PRECIOUS, what, share = sys.argv[2], sys.argv[3], int(sys.argv[4])
 CONTENT = open(PRECIOUS, "rb").read()
 FILES = {module.__file__ for module in
-         (claim, claim_owner, culprit, deadlock, drafts, flow, function, job, locks, packing, pickling, saving,
+         (claim, claim_owner, culprit, deadlock, drafts, flow, function, job, locks, packing, pickling, resting, saving,
           singleflight, writer)}
 AT_ONCE = {"_remove_unheld", "_remove_drafts", "drop_unsigned", "try_lock", "tell", "flush"}
 def is_at_once(frame):  # what opens, uses and closes, with nobody else's code in between

@@ -1,0 +1,77 @@
+"""Which entries go: the share of the limits for a part of a directory, and what is worth least in that part.
+
+Keys are spread evenly over the shards, so what is worth least in some of them is worth little anywhere.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from pcache.eviction.policy import Limits, plan
+from pcache.eviction.usage import Amount
+from pcache.versions import registry
+from pcache.versions.superseded import superseded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pcache.storage.directory import Directory
+    from pcache.storage.store import StoredFile
+
+_KEEP = 0.9  # of what is there, after an eviction while results are stored: the next one is not due at once
+_BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
+
+
+class Chooser:
+    """Chooses entries to remove by the policy of a directory, those of versions first whose code is gone.
+
+    `most_versions` is how many names there may be in the registry; where there are more none counts as superseded.
+    """
+
+    def __init__(self, directory: Directory, most_versions: int = sys.maxsize) -> None:
+        self._directory = directory
+        self._most_versions = most_versions
+        self._superseded: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
+
+    def of_part(self, items: Sequence[StoredFile], limits: Limits, total: Amount) -> list[StoredFile]:
+        """What goes of some entries, of which there are `total` in all, for all to be within the limits again."""
+        there = Amount(len(items), sum(item.size for item in items))
+        size, entries = limits.max_size, limits.max_entries
+        return self._plan(
+            items,
+            Limits(
+                None if size is None else int(there.size * _KEEP * min(size / max(total.size, 1), 1)),
+                None if entries is None else int(there.entries * _KEEP * min(entries / max(total.entries, 1), 1)),
+            ),
+        )
+
+    def of_parts(self, parts: Iterable[Sequence[StoredFile]], count: int, limits: Limits) -> Iterator[list[StoredFile]]:
+        """What goes of each of `count` parts, of about the same size, for all to be within the limits exactly.
+
+        Each part gets its share of what the parts before it left, and the last one all of that.
+        """
+        size, entries, max_age = limits
+        for number, items in enumerate(parts):
+            left = count - number
+            share = Limits(
+                None if size is None else size // left, None if entries is None else entries // left, max_age
+            )
+            victims = self._plan(items, share)
+            room = sum(item.size for item in items) - sum(item.size for item in victims)
+            size = None if size is None else max(size - room, 0)
+            entries = None if entries is None else max(entries - len(items) + len(victims), 0)
+            yield victims
+
+    def _plan(self, items: Iterable[StoredFile], limits: Limits) -> list[StoredFile]:
+        return plan(items, limits, time.time_ns(), policy=self._directory.settings.policy, doomed=self._gone())
+
+    def _gone(self) -> frozenset[str]:
+        """The versions that the code on disk does not have any more."""
+        made, ids = self._superseded
+        if time.monotonic() - made > _BELIEVED:
+            folder, keyring = self._directory.functions, self._directory.keys.look()
+            ids = frozenset(superseded(folder, keyring, registry.read_all(folder, keyring, most=self._most_versions)))
+            self._superseded = (time.monotonic(), ids)
+        return ids

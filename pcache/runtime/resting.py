@@ -1,0 +1,121 @@
+"""Threads and processes that rest and may be waiting for a call: guessed, as Python does not tell.
+
+Python does not tell for whom a thread of a pool works, nor who holds a lock that a function wants. So a computation
+whose thread has rested for a minute, waiting for other threads, is taken to wait for every call that waits in its
+process, and a parent that rests for seconds for its children. One call then computes for itself, a second one after
+twice the time, and a third: most often in vain, since functions also rest that wait for threads of their own.
+
+That a thread rests is known on Linux only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from pcache.runtime.singleflight import flights
+from pcache.system.interrupts import raise_if_interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pcache.runtime.singleflight import Flight
+    from pcache.storage.claim_owner import Owner
+
+LOOK = 0.5  # seconds between two looks
+PATIENCE = 5.0  # seconds of rest after which a parent process may be waiting for a child that wants its result
+WITH_THREADS = 12  # times as long for a thread of this process: most often it has nothing to do with the call
+_TURNS = 3  # calls that may go ahead of one computation: if it waits for none of them, more would not help either
+_MUCH = 0.02  # of the time in which a thread runs: it does not rest
+_TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
+# Where threads sleep that wait for other threads: locks, event loops, pauses between two looks (joblib's).
+_PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
+
+
+class Resting:
+    """What one call that waits has seen of threads that may be waiting for it."""
+
+    __slots__ = ("_seen", "_turn")
+
+    def __init__(self) -> None:
+        self._seen: dict[
+            tuple[int, int], tuple[float, int]
+        ] = {}  # threads: since when they rest, what they had run then
+        self._turn: Flight | None = None
+
+    def flights_of(self, others: Iterable[Flight], moment: float) -> list[Flight]:
+        """The computations of other threads of this process that wait for other threads."""
+        return [
+            flight
+            for flight in others
+            if flight.thread != threading.get_ident()
+            and self._has_rested(os.getpid(), flight.native_id, _PLACES, moment, WITH_THREADS * PATIENCE)
+        ]
+
+    def is_parent(self, owner: Owner | None, moment: float) -> bool:
+        """Whether a process that started this one, or that one, computes what is waited for, and rests meanwhile."""
+        if owner is None or owner.pid == os.getpid() or not owner.is_here() or not _is_ancestor(owner.pid):
+            return False
+        return self._has_rested(owner.pid, owner.thread, (), moment, PATIENCE)
+
+    def take_turn(self, resting: Iterable[Flight], moment: float) -> bool:
+        """Whether the call may go ahead of one of these computations; it has its turn until `end`."""
+        self._turn = next((flight for flight in resting if _takes_turn(flight, moment)), None)
+        return self._turn is not None
+
+    def end(self) -> None:
+        """Give the turn back."""
+        if self._turn is not None:
+            self._turn.turns.pop()
+            self._turn = None
+
+    def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], moment: float, patience: float) -> bool:
+        """Whether a thread has rested for so many seconds, as far as this call has seen."""
+        ran = _ran(pid, thread, places)
+        since, before = self._seen.setdefault((pid, thread), (moment, ran or 0))
+        if ran is None or (ran - before) / _TICK > _MUCH * max(moment - since, LOOK):
+            del self._seen[pid, thread]
+            return False
+        return moment - since >= patience
+
+
+def _takes_turn(flight: Flight, moment: float) -> bool:
+    """Whether a call may compute what a resting thread computes: the first one, then one after twice the time."""
+    with flights.notes:
+        patience = WITH_THREADS * PATIENCE * 2 ** len(flight.turns)
+        if len(flight.turns) >= _TURNS or (flight.turns and moment - flight.turns[-1] < patience):
+            return False
+        flight.turns.append(moment)
+        return True
+
+
+def _ran(pid: int, thread: int, places: tuple[str, ...]) -> int | None:
+    """For how long a sleeping thread has run, in clock ticks; None if it does not sleep, or not in these places."""
+    folder = f"/proc/{pid}/task/{thread}"
+    try:
+        with open(f"{folder}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        with open(f"{folder}/wchan") as file:
+            place = file.read()
+        sleeps = fields[0] == b"S" and (not places or place == "0" or any(name in place for name in places))
+        return int(fields[11]) + int(fields[12]) if sleeps else None
+    except OSError as error:
+        raise_if_interrupt(error)
+        return None
+    except (IndexError, ValueError):
+        return None
+
+
+def _is_ancestor(pid: int) -> bool:
+    parent = os.getppid()
+    while parent > 1 and parent != pid:
+        try:
+            with open(f"/proc/{parent}/stat", "rb") as file:
+                parent = int(file.read().rpartition(b")")[2].split()[1])
+        except OSError as error:
+            raise_if_interrupt(error)
+            return False
+        except (IndexError, ValueError):
+            return False
+    return parent == pid
