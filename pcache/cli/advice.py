@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pcache.insight.records import FunctionStats, Stats
 
-_ORDINARY = {"absent", "refreshed"}  # reasons of misses that call for nothing
+_ORDINARY = {"absent", "refreshed"}  # reasons of misses that need no action
 _DEAR_COLUMNS = (Column("Costs more than it saves", cut="start"), Column("Why"))
 _MISS_COLUMNS = (Column("Misses", right=True), Column("Reason"), Column("Which means", cut="end"))
 _ERROR_COLUMNS = (Column("Errors", right=True), Column("Kind"), Column("Which means", cut="end"))
@@ -41,7 +41,7 @@ _KINDS = {
 
 
 def say_advice(found: Stats) -> None:
-    """Print a table for each sort of thing that calls for something, and hints on standard error; mostly nothing."""
+    """Print a table for each kind of problem, and hints on standard error; usually nothing."""
     _say_dear(found.functions)
     _say_reasons(_MISS_COLUMNS, found.misses_by_reason if set(found.misses_by_reason) - _ORDINARY else {}, _REASONS)
     _say_reasons(_ERROR_COLUMNS, found.errors_by_kind, _KINDS)

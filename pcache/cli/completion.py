@@ -28,7 +28,7 @@ def complete_function(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 
 def complete_key(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Whole keys; shells that show a text beside each get the function's name."""
+    """Whole keys; shells that show descriptions get the function's name."""
     found = [item for item in _entries(ctx) if item.key.startswith(incomplete.lower())]
     return [CompletionItem(item.key, help=clean(item.function)) for item in sorted(found, key=lambda item: item.key)]
 

@@ -50,9 +50,9 @@ def write(path: str, data: bytes) -> None:
 
 
 def refusal(path: str, *, or_stream: bool = False) -> str:
-    """Why a file is not written at a path, and what to do; empty where it may be.
+    """Why a file must not be written at a path, and what to do; empty if it may be.
 
-    With `or_stream` a pipe or a device may be there, which a program that runs as another user did not put there.
+    With `or_stream` a pipe or device is allowed, unless another user than root put it there.
     """
     if weak := weakness(os.path.dirname(path) or os.curdir):
         return f"{weak}, so {path} could be swapped for something else; choose a folder that only you can write to"
