@@ -21,11 +21,11 @@ _MISS_COLUMNS = (Column("Misses", right=True), Column("Reason"), Column("Which m
 _ERROR_COLUMNS = (Column("Errors", right=True), Column("Kind"), Column("Which means", cut="end"))
 _REASONS = {
     "absent": "not stored yet, or evicted since",
-    "refreshed": "somebody asked for a new result",
+    "refreshed": "a new result was asked for",
     "expired": "older than its ttl",
-    "damaged": "the file was changed or cut: `pcache verify` lists such",
+    "damaged": "the file was changed or cut: see `pcache verify`",
     "foreign": "signed with another key: `pcache key --help`",
-    "unloadable": "it needs a class or package that is gone or another one",
+    "unloadable": "it needs a class or package that is missing or has changed",
 }
 _KINDS = {
     "raised": "the function raised: nothing is stored",
@@ -92,5 +92,5 @@ def _say_hints(found: Stats) -> None:
     if found.damaged_records:
         hint(
             f"{counted(found.damaged_records, 'record')} of the counters cannot be read, so some counts are lost;"
-            " results are not concerned. `pcache stats --zero` begins anew."
+            " results are not affected. `pcache stats --zero` starts the counters again."
         )

@@ -36,15 +36,15 @@ _MANY_ROWS = 40  # on a terminal; a pipe gets them all
 @click.command(short_help="Remove all entries, or those of a function.")
 @click.argument("function", required=False, shell_complete=complete_function)
 @options.cache_dir
-@click.option("--superseded", is_flag=True, help="Only versions that the code on disk does not have any more.")
+@click.option("--superseded", is_flag=True, help="Only code versions that are no longer on disk.")
 @click.option(
     "--unused-for",
     metavar="AGE",
     callback=options.parsed_by(parse_duration),
-    help="Only what was not used for so long, such as 36h or 30d.",
+    help="Only entries not used for this long, such as 36h or 30d.",
 )
 @click.option(
-    "--larger-than", metavar="SIZE", callback=options.parsed_by(parse_size), help="Only what takes more room on disk."
+    "--larger-than", metavar="SIZE", callback=options.parsed_by(parse_size), help="Only entries larger on disk."
 )
 @options.dry_run
 @options.yes
@@ -96,15 +96,15 @@ def _say_removed(removed: Removed, nothing: str, *, as_json: bool) -> None:
     say(f"Removed {amount(removed.entries, removed.bytes)}{took}." if removed.entries else nothing)
 
 
-@click.command(short_help="Remove what is worth least, down to limits.")
+@click.command(short_help="Remove the least valuable entries, down to limits.")
 @options.cache_dir
 @click.option(
     "--max-size",
     metavar="SIZE",
     callback=options.parsed_by(parse_size),
-    help="What may stay, such as 500MB or '2 GiB'.",
+    help="Size that may remain, such as 500MB or '2 GiB'.",
 )
-@click.option("--max-entries", type=click.IntRange(min=0), metavar="N", help="How many entries may stay.")
+@click.option("--max-entries", type=click.IntRange(min=0), metavar="N", help="How many entries may remain.")
 @click.option(
     "--max-age", metavar="AGE", callback=options.parsed_by(parse_duration), help="Time without use, such as 36h or 30d."
 )
@@ -241,9 +241,9 @@ def _say_verified(found: Verified, *, repair: bool, dry_run: bool) -> None:
     "--older-than",
     metavar="AGE",
     callback=options.parsed_by(parse_duration),
-    help="Only what was not used for so long.",
+    help="Only entries not used for this long.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Say what it would come to; this takes as long as doing it.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show the new sizes; this takes as long as doing it.")
 @options.as_json
 def recompress(function: str | None, level: str, older_than: float | None, dry_run: bool, as_json: bool) -> None:
     """Compress stored results anew, all or those of FUNCTION. Nothing is unpickled.

@@ -46,7 +46,7 @@ def _entries(ctx: click.Context) -> list[Candidate]:
         with ctx.scope(cleanup=False):
             return cleanup.candidates(open_cache().directory)
     except (click.ClickException, PcacheError, OSError):
-        return []  # nobody reads a message while completing; the command itself will say what is wrong
+        return []  # completing shows no message; the command itself will say what is wrong
 
 
 @click.command(short_help="Print the script for tab completion.")

@@ -197,5 +197,5 @@ def _no_key(keys: KeySource) -> NoReturn:
 
 
 def _print_keys(keys: list[bytes]) -> None:
-    say("pcache: this is a secret: whoever has it can make pcache load what they wrote.", err=True)
+    say("pcache: this is a secret: anyone who has it can make pcache load what they wrote.", err=True)
     click.echo(",".join(map(keyring.key_to_text, keys)))

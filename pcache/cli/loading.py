@@ -55,7 +55,7 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
         found = getattr(found, part, None)
     found = found.__func__ if isinstance(found, CachedMethod) else found
     if not isinstance(found, CachedFunction):
-        what = "there is no such function" if found is None else "it is no cached function"
+        what = "there is no such function" if found is None else "it is not a cached function"
         raise _refusal(full_name, what)
     return found.stored_in(cache.flow)
 
@@ -109,8 +109,8 @@ def _refuse_others(name: str, path: str, *, new_names: bool = False) -> None:
         where = f", which is on the way to {path}" if not weak.startswith(f"{path} ") else ""
         raise _refusal(
             name,
-            f"{weak}{where}: what runs could be another user's. Go to a folder, and have the code in one, that only you"
-            " can write to",
+            f"{weak}{where}: another user could have written the code that would run. Change to a folder, and keep the"
+            " code in one, that only you can write to",
         )
 
 

@@ -43,7 +43,7 @@ class Missing(click.ClickException):
     "--since",
     metavar="DURATION",
     callback=options.parsed_by(parse_duration),
-    help="Count the calls of that long only, such as 30d.",
+    help="Only count the calls of this period, such as 30d.",
 )
 @click.option("--open", "browse", is_flag=True, help="Show the page in a browser.")
 @click.pass_context

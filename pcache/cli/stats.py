@@ -64,15 +64,15 @@ def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) 
     metavar="WHEN",
     callback=_parse_since,
     shell_complete=options.offering("1h", "24h", "7d", "30d"),
-    help="Count from then on: a duration such as 7d, or a date such as 2026-03-31. Known to the hour.",
+    help="Count since so long ago, such as 7d, or since a date, such as 2026-03-31. Precise to the hour.",
 )
 @click.option("--plot", is_flag=True, help="Draw hits, misses and time saved over time.")
-@click.option("--exact", is_flag=True, help="Also list a very large directory as a whole, which takes a while.")
+@click.option("--exact", is_flag=True, help="List even a very large directory in full, which takes a while.")
 @click.option("--zero", is_flag=True, help="Set the counters to zero; results stay.")
 @options.yes
 @options.as_json
 def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json: bool) -> None:
-    """Show what is stored, how often it was used, and the time that saved.
+    """Show what is stored, how often it was used, and the time it saved.
 
     Time saved is what the results of hits had taken to compute, less the time that the hits took. By function: entries,
     bytes, hits and hit rate, time saved, last use. Then, if there are any: running computations, functions that are
@@ -124,7 +124,7 @@ def _zero(*, yes: bool) -> None:
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
     options.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
     if not ledger.merge(folder, keyring, zero=True, access=cache.directory.store.access):
-        raise click.ClickException("another program is adding up the counters just now; try again")
+        raise click.ClickException("another program is merging the counters; try again")
     say(f"The counters are zero; there were {what}.")
 
 
@@ -212,7 +212,7 @@ def _say_activity(found: Stats, since: float) -> None:
                 "hit rate",
                 "" if rate is None else f"{percent(rate)}: {counted(found.hits, 'hit')}, {_misses(found.misses)}",
             ),
-            ("waited", f"{counted(found.waited, 'hit')}, for what another was computing" if found.waited else ""),
+            ("waited", f"{counted(found.waited, 'hit')}, computed by another call meanwhile" if found.waited else ""),
             ("computed", f"for {format_duration(found.computed_seconds)}" if found.computed_seconds else ""),
             ("evicted", f"{gone}{cost}" if found.evicted else ""),
             ("counted", f"since {_clock(counted_since)}, {age(counted_since, time.time())} ago"),

@@ -45,9 +45,9 @@ def _check_interval(ctx: click.Context, param: click.Parameter, value: str) -> f
     show_default=True,
     callback=_check_interval,
     shell_complete=options.offering("1s", "2s", "5s", "10s"),
-    help="Time between two looks, such as 2 or 500ms.",
+    help="Time between two refreshes, such as 2 or 500ms.",
 )
-@click.option("--once", is_flag=True, help="Print one look and end, as where there is no terminal.")
+@click.option("--once", is_flag=True, help="Print the screen once and end, as without a terminal.")
 def top(interval: float, once: bool) -> None:
     """Follow a cache live: limits, hit rate, time saved, the busiest functions, running computations and who runs them.
 

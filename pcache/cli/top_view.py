@@ -218,7 +218,7 @@ def _calls(activity: Activity) -> int:
 def _running(stats: Stats, width: int | None, most: int | None = None) -> list[Line]:
     """The running computations, the longest first."""
     if stats.looked_at < 1:
-        return [Line(""), Line("What is being computed is not looked for in so large a directory.", "dim")]
+        return [Line(""), Line("Running computations are not listed for so large a directory.", "dim")]
     now = time.time()
     rows = [
         (item.function, format_duration(float(max(0, round(now - item.since)))), f"{item.pid} on {item.host}")

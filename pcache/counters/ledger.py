@@ -8,7 +8,7 @@
 
 A process counts in memory and appends at intervals and when it ends; a forked child starts at zero. Appending takes no
 lock: one write to a file opened for appending goes in one piece, and importing filelock costs 45 ms, more than a first
-hit. Only merging takes one. Numbers of one hour, function and counter add up, whoever wrote them, so that counters of
+hit. Only merging takes one. Numbers of one hour, function and counter add up, of any process, so that counters of
 other releases are kept. Blocks are sealed (`signing/seal.py`), and only files that the totals name are opened. A block that
 was cut short, damaged or not written with our key is skipped: losing the ledger loses statistics only.
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which no process still appends to a file that was set aside
-MAX_SIZE = 32 * FULL  # of appended lines; more are never appended
+MAX_SIZE = 32 * FULL  # of appended lines; nothing is appended to a longer file
 _MAX_TOTALS = 64 << 20
 _IDLE = 60.0  # seconds without a sign of the merging process, after which it is done without them
 COUNTED, _TOTALS = b"counters", b"totals"  # kinds of what is sealed

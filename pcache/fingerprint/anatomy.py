@@ -199,7 +199,7 @@ def taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, 
     make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     listed = [[] if given is None else list(islice(given, _MAX_READ)) for given in (items, pairs)]
     if max(map(len, listed)) == _MAX_READ:
-        raise TypeError("its items do not end")
+        raise TypeError("its iterator does not end")
     return (make, list(arguments), state, listed[0], [list(pair) for pair in listed[1]]), found
 
 

@@ -122,7 +122,7 @@ class Findings:
         return self.abstract.setdefault(id(cls), (cls, registered_with(cls)))[1]
 
     def only_this(self, value: object) -> tuple[object, ...]:
-        """What represents a value without a key besides its class: nothing, unless calls would be mixed up."""
+        """What represents a value without a key besides its class: nothing, or in `strict` its identity."""
         if not self.strict:
             return ()
         self.unknown.append(value)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pcache.fingerprint.findings import Findings
 
 _INCIDENTAL = frozenset(("__name__", "__doc__"))
-_IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes nobody can set
+_IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes cannot be set
 # The first values seen of attributes, by the id of the module or class, which is kept alive.
 _first_seen: dict[tuple[int, str], tuple[object, object]] = {}
 

@@ -159,7 +159,7 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
     others = sorted(name for name in os.listdir(root) if _GENERATION.fullmatch(name) and name != GENERATION)
     for name in others:
         path = os.path.join(root, name)
-        text = f"{path} was left by another release of pcache, which alone reads it"
+        text = f"{path} was left by another release of pcache; only that release reads it"
         found.append(Finding("directory", "note", text, f"rm -r {shlex.quote(path)}"))
     return True, found
 
@@ -199,11 +199,11 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     try:
         disk = os.statvfs(_nearest(settings.directory))
     except (OSError, AttributeError) as error:
-        yield Finding("disk", "note", f"its room cannot be told: {error}")
+        yield Finding("disk", "note", f"its free space is unknown: {error}")
         return
     free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if not size:
-        yield Finding("disk", "note", "its room cannot be told")
+        yield Finding("disk", "note", "its free space is unknown")
         return
     text = f"{format_size(free)} of {format_size(size)} are free"
     spare = to_leave_free(settings.min_free, size)
@@ -227,7 +227,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _place(settings: Settings) -> Iterator[Finding]:
-    """What the file system can do."""
+    """Check the abilities of the file system."""
     root = settings.directory
     kind = filesystem_of(root) or "unknown"
     if is_network(root):
@@ -326,7 +326,7 @@ def _leftovers(store: Store, keyring: Keyring | None) -> Iterator[Finding]:
     claims = sum(is_leftover(path, keyring) for path in store.claim_paths())
     files = sum(1 for _ in registry.paths(store.functions, temporary=True))
     if claims or files:
-        text = f"{claims + files} were left by processes that were killed; they are in nobody's way"
+        text = f"{claims + files} were left by processes that were killed; they do no harm"
         yield Finding("leftovers", "note", text, "pcache verify --repair")
     else:
         yield Finding("leftovers", "ok", "none")
@@ -342,7 +342,7 @@ def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
     hours = {hour for hour, _, _ in reading.amounts}
     if reading.damaged:
         text = f"counts in {reading.damaged} places are damaged, or sealed with a key that is not here"
-        yield Finding("statistics", "note", text, "pcache stats --zero, to begin anew")
+        yield Finding("statistics", "note", text, "pcache stats --zero, to start the counters again")
     elif hours and max(hours) * HOUR > time.time() + HOUR:
         yield Finding("statistics", "note", "calls were counted in the future: a clock was set back")
     else:

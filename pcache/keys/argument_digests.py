@@ -2,7 +2,7 @@
 
 After the function has run they tell as well which argument it changed.
 
-The digests that entries hold are made with the signing key: somebody who has only the entries cannot try out which
+The digests that entries hold are made with the signing key: anyone who has only the entries cannot test which
 password gives one.
 """
 

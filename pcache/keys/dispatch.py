@@ -107,8 +107,8 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         return lambda decorated: register_key(target, decorated)
     if not callable(function):
         raise ConfigError(
-            f"register_key({_title(target)}): {summarize_value(function)} is not callable; it takes a function of one"
-            " value, which returns what stands for it",
+            f"register_key({_title(target)}): {summarize_value(function)} is not callable; pass a function of one"
+            " value that returns its representation in keys",
             setting="register_key",
             value=function,
         )

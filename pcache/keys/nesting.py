@@ -1,4 +1,4 @@
-"""What is known while a value is encoded: what it is in, and what was encoded before it in the same call."""
+"""The state of an encoding: what surrounds a value, and what was encoded before it in the same call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TooDeep(RecursionError):
 
 
 class Nesting:
-    """The state of an encoding: what surrounds a value, and what was encoded before it in the same call.
+    """The state of an encoding, for all values that are encoded in the same call.
 
     `ids` are the sets and functions that contain the value; `cycles` counts how often one of them was reached again.
     `contents` and `found` keep results about a set, function or array, by its id. `limit` is that of the stream, in
@@ -72,7 +72,7 @@ class Nesting:
         if self.ids:
             self.given_up += size + _UNFLUSHED
             if self.given_up > _MAX_GIVEN_UP:
-                raise TooDeep("what is in sets or functions refers to itself in too many ways")
+                raise TooDeep("contents of sets or functions refer to themselves in too many ways")
 
 
 def hashed_bytes(large: LargeContents) -> int:

@@ -25,7 +25,7 @@ def unhashable_call(
     Raises `RecursionError` if the call is so deep in other calls that the arguments may not be at fault.
     """
     if isinstance(error, RecursionError) and not has_room():
-        raise RecursionError("the call is made where there is no room for a key")
+        raise RecursionError("the call stack is too deep to make a key")
     for name, value in zip(names, values, strict=False):
         _, failure = try_call(encode, value)
         if failure is not None:

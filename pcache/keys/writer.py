@@ -1,4 +1,4 @@
-"""What reducers may ask of the encoder that writes a key. For types only: nothing loads this."""
+"""The interface of an encoder for reducers. For types only: nothing imports this."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """State of an object that the pickle of a base class leaves out.
 
 `datetime`, `Decimal`, `Counter`, numpy's arrays and many more are pickled by a `__reduce__` that knows nothing of what
-a subclass adds: attributes and slots are dropped. A function sees them, so keys hold them, and so do results.
+a subclass adds: attributes and slots are lost. A function sees them, so keys hold them, and so do results.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def whole(obj: Any, protocol: int) -> Any:
         return reduced
     of_base = reduced[0] is author.base or party_of(author.base) in _BARE
     if not is_named and author.base is not cls and of_base:
-        raise pickle.PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles drop subclasses")
+        raise pickle.PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles lose subclasses")
     make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
     if author.own_state:
         return reduced if state is not None else (make, arguments, found, items, pairs, setter)

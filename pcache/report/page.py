@@ -133,7 +133,7 @@ def headlines(survey: Survey) -> list[Headline]:
             f"{formatting.size(stats.evicted_bytes).shown},"
             f" {formatting.duration(stats.evicted_seconds).shown} of computing"
             if stats.evicted
-            else "for want of room",
+            else "for lack of space",
         ),
     ]
 

@@ -19,8 +19,8 @@ _SHORT_KEY = 8
 REASONS = {
     "absent": "computed for the first time, or removed meanwhile",
     "expired": "older than its ttl",
-    "damaged": "the file was not what had been written",
-    "foreign": "signed with a key that is not known here",
+    "damaged": "the file differs from what was written",
+    "foreign": "signed with an unknown key",
     "unloadable": "its types cannot be loaded any more",
     "refreshed": "computed anew on request",
 }

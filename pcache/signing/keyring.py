@@ -1,8 +1,8 @@
 """Signing keys, and the files that hold them: only entries signed with one of these are unpickled.
 
-Every entry carries a tag made with a signing key that lives outside the cache directory, so whoever can write to the
-directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that
-anybody could guess. Nothing here knows what an entry looks like, or where a cache has its keys from.
+Every entry carries a tag made with a signing key that lives outside the cache directory, so a user who can write to
+the directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that
+anyone could guess. Nothing here knows what an entry looks like, or where a cache has its keys from.
 """
 
 from __future__ import annotations

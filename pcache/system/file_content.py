@@ -170,7 +170,7 @@ def read(path: str) -> Reading:
     with open(path, "rb", buffering=0, opener=_open) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file", path)
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
         content = _identity(status)
         identity = content + identity[_PLAIN:]
         hasher = blake3()

@@ -1,8 +1,8 @@
 """Sections that must not be running when the process forks: the child has no thread to finish them.
 
 Modules are loaded, and descriptors of locks are opened and closed, as a whole. A module that another thread is loading
-while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that nobody there
-knows of keeps a lock held as long as the child lives.
+while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that is
+unknown there keeps a lock held as long as the child lives.
 """
 
 from __future__ import annotations

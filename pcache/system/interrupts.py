@@ -1,7 +1,7 @@
 """Signal safety: leak nothing when a signal interrupts, and let the exceptions of signal handlers through.
 
-Python checks for signals after each call of a C function, when a function starts and when a loop goes back. A signal
-handler may raise there, as Ctrl-C does, and so may exceptions from other threads. So there is no such place between
+Python checks for signals after each call of a C function, when a function starts and when a loop goes back. There a
+signal handler may raise, as Ctrl-C does, or another thread's exception arrive. So there is no such place between
 acquiring a resource and the `try` or `with` that releases it. What releases it is itself a C function, since a Python
 function may be interrupted before its first line: `os.closerange(fd, fd + 1)`, which also ignores errors of closing, as
 nothing depends on them.

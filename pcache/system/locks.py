@@ -1,9 +1,9 @@
 """Locks on files, by the operating system: they die with the process that holds them, also when it is killed.
 
-A lock is held while other people's code runs, which may close any number (`os.closerange` where a program becomes a
-daemon, a second `close` of what was closed already) and get it for a file of its own. So a descriptor is ours as long
-as it is the file that we opened, by device and inode, which is asked before each use; else its number is forgotten.
-What another thread does between the question and the use nobody can prevent.
+A lock is held while other code runs, which may close any descriptor (`os.closerange` where a program becomes a daemon,
+a second `close`) and get its number for a file of its own. So a descriptor is ours only as long as it is the file that
+we opened, by device and inode, which is checked before each use; else its number is forgotten. What another thread does
+between the check and the use cannot be prevented.
 
 After a fork the child closes its copies of the descriptors, which leaves the parent's locks alone.
 """
@@ -213,7 +213,7 @@ def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | N
 @functools.cache
 def say_held(path: str) -> None:
     """Log once for each file that its lock is not waited for."""
-    log("%s is locked by a program that does nothing with it: pcache goes on without. `pcache doctor` says more.", path)
+    log("%s is locked by a program that does nothing with it: pcache goes on without it; see `pcache doctor`.", path)
 
 
 def show(lock: Lock) -> None:

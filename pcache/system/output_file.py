@@ -68,9 +68,9 @@ def refusal(path: str, *, or_stream: bool = False) -> str:
     if status.st_uid != our_uid():
         return f"{path} belongs to another user (uid {status.st_uid}); choose another name"
     if not stat.S_ISREG(status.st_mode):
-        return f"{path} is no file; choose another name"
+        return f"{path} is not a regular file; choose another name"
     if status.st_nlink > 1:
-        return f"{path} is another name of a file that is elsewhere as well; remove it first, or choose another name"
+        return f"{path} is a hard link to a file that has other names; remove it first, or choose another name"
     return ""
 
 

@@ -31,7 +31,7 @@ _PROTOCOL = 5
 _MOST_PARTS = 100_000  # in a handle's pickle: graphs of dask's have many
 _WAY_OUT = "what it reads may change while it stays the same; pass "
 
-_LOCAL = "local"  # those that read from other machines have no key
+_LOCAL = "local"  # those that read from elsewhere, such as a server, have no key
 _FOLDERS = "folders"  # the same, and the names may be those of folders
 _ANY = "any"  # those that name no file hold their data
 # Classes whose pickles name all that they read.
@@ -164,7 +164,7 @@ def _row(state: Any, _encoder: Writer) -> object:
     if state.session_id is not None and (state.expired or state.unloaded):
         raise TypeError(
             "some of its attributes would be read from the database when they are asked for; load them all,"
-            " and expunge() it from its session, or pass what matters of it"
+            " and expunge() it from its session, or pass the values that matter"
         )
     return NotImplemented
 
