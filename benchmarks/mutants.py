@@ -62,6 +62,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         " runtime/test_flow",
         "test_architecture",
     ),
+    "storage.root": ("storage/test_local test_cache", "maintenance/test_cleanup", "test_architecture"),
+    "storage.recent": ("storage/test_local entry/test_reader", "test_cache runtime/test_flow", "test_architecture"),
     "keys.encoder": ("keys/test_encoder", "keys/test_dispatch test_results"),
     "signing.keyring": (
         "signing/test_keyring storage/test_local",

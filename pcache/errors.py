@@ -87,35 +87,35 @@ class Miss(PcacheError, LookupError):
 
 
 class DamagedEntry(Miss):
-    """The bytes are not those that were written: some check of length, tag, digest or identity failed."""
+    """The bytes differ from those that were written: some check of length, tag, digest or identity failed."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("damaged", detail=detail)
 
 
 class ForeignEntry(Miss):
-    """The header is intact, but a signing key that is not ours wrote it."""
+    """The header is intact, but signed with a key that is not ours."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("foreign", detail=detail)
 
 
 class ExpiredEntry(Miss):
-    """The entry is intact and too old."""
+    """The entry is intact, but too old."""
 
     def __init__(self, detail: str) -> None:
         super().__init__("expired", detail=detail)
 
 
 class LoadingItself(Miss):
-    """A result that this thread is just loading is asked for again by what makes it: its call is computed."""
+    """A result is asked for while this thread is loading it: its call is computed."""
 
 
 class Uncached(Miss):
-    """A call that the cache has no part in: it is neither looked up nor stored. `detail` says why.
+    """A call that bypasses the cache: it is neither looked up nor stored. `detail` says why.
 
-    Whatever is on the way to a key or a version may raise it; the call is then computed. Where an argument without a
-    key is why, `parameter` is its name, and users are warned; else the log has it.
+    Making a key or a version may raise it; the call is then computed. If the reason is an argument without a key,
+    `parameter` is its name, and users are warned; otherwise it is logged.
     """
 
     def __init__(self, detail: str, *, parameter: str = "") -> None:
@@ -124,9 +124,9 @@ class Uncached(Miss):
 
 
 def without_tracebacks(miss: Miss) -> Miss:
-    """Forget where a miss and its cause came about: frames keep arguments, descriptors and maps alive.
+    """Remove the tracebacks of a miss and its cause: frames keep arguments, descriptors and maps alive.
 
-    Only those are touched that are ours. What a pickle hook raised, or the caller is handling just now, is let go of.
+    Only our own exceptions are changed; one that a pickle hook raised, or the caller is handling, is unlinked.
     """
     cause = miss.__cause__
     ours = isinstance(cause, (PcacheError, OSError)) and miss.reason != "unloadable"

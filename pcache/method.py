@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class CachedMethod(Generic[P, R]):
     """A cached function bound to an instance, whose pickled state is part of every key."""
 
-    # What is called lies in a slot, where Python finds it without a frame of ours: methods that call themselves go as
-    # deep as functions do.
+    # The callable lies in a slot, where Python finds it without a frame of ours: recursive methods go as deep as
+    # functions do.
     __slots__ = ("__call__", "__dict__", "__weakref__")
 
     def __init__(self, function: Cached[..., R], instance: object) -> None:
@@ -69,7 +69,7 @@ class CachedMethod(Generic[P, R]):
         return self.__func__.refresh(self.__self__, *args, **kwargs)
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Drop the stored result of this call; return whether there was one."""
+        """Remove the stored result of this call; return whether there was one."""
         return self.__func__.invalidate(self.__self__, *args, **kwargs)
 
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
@@ -78,7 +78,7 @@ class CachedMethod(Generic[P, R]):
 
     def __getattr__(self, name: str) -> Any:
         if name == "__signature__":
-            import inspect  # loaded already by whoever asks for this
+            import inspect  # loaded already by callers that ask for this
 
             return inspect.signature(MethodType(self.__func__.__wrapped__, self.__self__))
         return getattr(self.__func__, name)  # cache_info, __name__, __doc__ and the like

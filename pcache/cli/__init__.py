@@ -27,7 +27,7 @@ def main() -> None:
     \b
     pcache stats                        what is there, and the time it saved
     pcache ls --sort size --limit 10    the largest results
-    pcache evict --max-age 30d          drop what was not used for a month
+    pcache evict --max-age 30d          remove what was not used for a month
 
     Exits with 0 when all is well, with 1 when a problem was found or nothing matched, with 2 when the command line or
     the configuration cannot be used.

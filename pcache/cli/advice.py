@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from pcache.insight.records import FunctionStats, Stats
 
-_ORDINARY = {"absent", "refreshed"}  # reasons of misses that call for nothing
+_ORDINARY = {"absent", "refreshed"}  # reasons of misses that need no action
 _DEAR_COLUMNS = (Column("Costs more than it saves", cut="start"), Column("Why"))
 _MISS_COLUMNS = (Column("Misses", right=True), Column("Reason"), Column("Which means", cut="end"))
 _ERROR_COLUMNS = (Column("Errors", right=True), Column("Kind"), Column("Which means", cut="end"))
 _REASONS = {
     "absent": "not stored yet, or evicted since",
-    "refreshed": "somebody asked for a new result",
+    "refreshed": "a new result was asked for",
     "expired": "older than its ttl",
-    "damaged": "the file was changed or cut: `pcache verify` lists such",
+    "damaged": "the file was changed or cut: see `pcache verify`",
     "foreign": "signed with another key: `pcache key --help`",
-    "unloadable": "it needs a class or package that is gone or another one",
+    "unloadable": "it needs a class or package that is missing or has changed",
 }
 _KINDS = {
     "raised": "the function raised: nothing is stored",
@@ -41,7 +41,7 @@ _KINDS = {
 
 
 def say_advice(found: Stats) -> None:
-    """Print a table for each sort of thing that calls for something, and hints on standard error; mostly nothing."""
+    """Print a table for each kind of problem, and hints on standard error; usually nothing."""
     _say_dear(found.functions)
     _say_reasons(_MISS_COLUMNS, found.misses_by_reason if set(found.misses_by_reason) - _ORDINARY else {}, _REASONS)
     _say_reasons(_ERROR_COLUMNS, found.errors_by_kind, _KINDS)
@@ -92,5 +92,5 @@ def _say_hints(found: Stats) -> None:
     if found.damaged_records:
         hint(
             f"{counted(found.damaged_records, 'record')} of the counters cannot be read, so some counts are lost;"
-            " results are not concerned. `pcache stats --zero` begins anew."
+            " results are not affected. `pcache stats --zero` starts the counters again."
         )

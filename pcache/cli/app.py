@@ -1,7 +1,7 @@
 """How the program runs: a group of commands whose errors are sentences and whose exit codes mean something.
 
 0: done. 1: a problem was found, or nothing matched. 2: the command line or the configuration cannot be used.
-130: interrupted. 141: whoever read the output stopped reading, as after `| head`.
+130: interrupted. 141: the reader of the output stopped reading, as after `| head`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Program(Commands):
         **extra: Any,
     ) -> Any:
         """Run a command and exit, or without `standalone_mode` return the exit code."""
-        # A name that the terminal's encoding does not have is written out.
+        # Characters that the terminal's encoding lacks are escaped.
         streams = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
         before = [stream.errors for stream in streams]
         for stream in streams:
@@ -105,7 +105,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _stop_writing() -> int:
-    """Let what is still buffered go nowhere, so that Python does not complain when it exits."""
+    """Discard what is still buffered, so that Python does not complain when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

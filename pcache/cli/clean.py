@@ -36,15 +36,15 @@ _MANY_ROWS = 40  # on a terminal; a pipe gets them all
 @click.command(short_help="Remove all entries, or those of a function.")
 @click.argument("function", required=False, shell_complete=complete_function)
 @options.cache_dir
-@click.option("--superseded", is_flag=True, help="Only versions that the code on disk does not have any more.")
+@click.option("--superseded", is_flag=True, help="Only code versions that are no longer on disk.")
 @click.option(
     "--unused-for",
     metavar="AGE",
     callback=options.parsed_by(parse_duration),
-    help="Only what was not used for so long, such as 36h or 30d.",
+    help="Only entries not used for this long, such as 36h or 30d.",
 )
 @click.option(
-    "--larger-than", metavar="SIZE", callback=options.parsed_by(parse_size), help="Only what takes more room on disk."
+    "--larger-than", metavar="SIZE", callback=options.parsed_by(parse_size), help="Only entries larger on disk."
 )
 @options.dry_run
 @options.yes
@@ -58,10 +58,10 @@ def clear(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove the entries of FUNCTION, or after a question all of them.
+    """Remove the entries of FUNCTION, or after a question all entries.
 
     FUNCTION is a name with or without its module, a module, or a pattern such as 'stats:*'. The directory itself stays.
-    Programs that use the cache may go on meanwhile: they compute anew.
+    Programs may go on using the cache meanwhile: they compute again.
 
     \b
     pcache clear simulate --dry-run
@@ -96,15 +96,15 @@ def _say_removed(removed: Removed, nothing: str, *, as_json: bool) -> None:
     say(f"Removed {amount(removed.entries, removed.bytes)}{took}." if removed.entries else nothing)
 
 
-@click.command(short_help="Remove what is worth least, down to limits.")
+@click.command(short_help="Remove the least valuable entries, down to limits.")
 @options.cache_dir
 @click.option(
     "--max-size",
     metavar="SIZE",
     callback=options.parsed_by(parse_size),
-    help="What may stay, such as 500MB or '2 GiB'.",
+    help="Size that may remain, such as 500MB or '2 GiB'.",
 )
-@click.option("--max-entries", type=click.IntRange(min=0), metavar="N", help="How many entries may stay.")
+@click.option("--max-entries", type=click.IntRange(min=0), metavar="N", help="How many entries may remain.")
 @click.option(
     "--max-age", metavar="AGE", callback=options.parsed_by(parse_duration), help="Time without use, such as 36h or 30d."
 )
@@ -119,11 +119,11 @@ def evict(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Remove the entries that are worth least until the limits are met.
+    """Remove the least valuable entries until the limits are met.
 
-    What has expired goes first, then versions of the code that are not on disk any more, then what was cheap to compute
-    for the room that it takes and was not used for long (with `policy = "lru"` the least recently used). Without a
-    limit here those of the settings count, which programs keep by themselves while they store results.
+    Expired entries are removed first, then those of code versions that are no longer on disk, then those that were
+    cheap to compute for their size and not used for long (with `policy = "lru"` the least recently used). Without a
+    limit here those of the settings apply, which programs keep by themselves while they store results.
 
     \b
     pcache evict --max-size 2GiB --dry-run
@@ -182,7 +182,7 @@ def _say_candidates(found: list[Candidate], verb: str, *, as_json: bool) -> None
 def verify(ctx: click.Context, repair: bool, dry_run: bool, as_json: bool) -> None:
     """Check every byte of every entry. Nothing is unpickled.
 
-    Exits with 1 when entries are damaged, or foreign: signed with a key that is not here. Neither is ever loaded.
+    Exits with 1 when entries are damaged, or foreign: signed with an unknown key. Neither is ever loaded.
 
     \b
     pcache verify
@@ -241,16 +241,16 @@ def _say_verified(found: Verified, *, repair: bool, dry_run: bool) -> None:
     "--older-than",
     metavar="AGE",
     callback=options.parsed_by(parse_duration),
-    help="Only what was not used for so long.",
+    help="Only entries not used for this long.",
 )
-@click.option("-n", "--dry-run", is_flag=True, help="Say what it would come to; this takes as long as doing it.")
+@click.option("-n", "--dry-run", is_flag=True, help="Only show the new sizes; this takes as long as doing it.")
 @options.as_json
 def recompress(function: str | None, level: str, older_than: float | None, dry_run: bool, as_json: bool) -> None:
     """Compress stored results anew, all or those of FUNCTION. Nothing is unpickled.
 
-    What would not become smaller by a block is left as it is. With 'none' results grow, and large arrays are mapped
-    again instead of being unpacked. Programs that use the cache may go on meanwhile. How new results are packed is what
-    `compression` in the settings says.
+    Results that would not become smaller by a block are left as they are. With 'none' results grow, and large arrays
+    are mapped again instead of being unpacked. Programs may go on using the cache meanwhile. New results are compressed
+    as the setting `compression` says.
 
     \b
     pcache recompress --level 19 --older-than 30d

@@ -28,7 +28,7 @@ def complete_function(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 
 def complete_key(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Whole keys; shells that show a text beside each get the function's name."""
+    """Whole keys; shells that show descriptions get the function's name."""
     found = [item for item in _entries(ctx) if item.key.startswith(incomplete.lower())]
     return [CompletionItem(item.key, help=clean(item.function)) for item in sorted(found, key=lambda item: item.key)]
 
@@ -46,7 +46,7 @@ def _entries(ctx: click.Context) -> list[Candidate]:
         with ctx.scope(cleanup=False):
             return cleanup.candidates(open_cache().directory)
     except (click.ClickException, PcacheError, OSError):
-        return []  # nobody reads a message while completing; the command itself will say what is wrong
+        return []  # completing shows no message; the command itself will say what is wrong
 
 
 @click.command(short_help="Print the script for tab completion.")

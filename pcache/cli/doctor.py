@@ -28,7 +28,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """Look at the cache directory, its disk, the signing key and the settings, and say what to do about problems.
 
     Locks, renames and times are tried in a temporary folder, which is removed again. Nothing else is written, and no
-    result is loaded; a directory that does not exist is not made. Exits with 1 when there is a problem; a note is none.
+    result is loaded; a directory that does not exist is not made. Exits with 1 for a problem, but not for a note.
 
     \b
     pcache doctor
@@ -38,9 +38,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     from pcache.insight import doctor  # late for start-up time
 
     try:
-        options.settings()  # complains of what was typed
+        options.settings()  # raises for errors of the command line
     except ConfigError:
-        pass  # of a file or the environment: a finding
+        pass  # errors of a file or the environment are findings
     found = doctor.diagnose(options.given_directory(), __version__)
     if as_json:
         say_json([finding._asdict() for finding in found])

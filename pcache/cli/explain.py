@@ -31,10 +31,10 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
     """Say whether a call would hit, if not why, and what differs from the stored calls that are most like it.
 
     CALL is a function with arguments that are Python literals. Its module is imported to find out which code it has (a
-    script runs, save for what stands below `if __name__ == "__main__":`); no result is loaded. Exits with 1 for a miss.
+    script runs, except what stands below `if __name__ == "__main__":`); no result is loaded. Exits with 1 for a miss.
 
     With a function's name alone, nothing is imported: its code versions are listed, with what was edited between them,
-    and which of them the code on disk does not have any more.
+    and which of them are no longer on disk.
 
     \b
     pcache explain 'simulate(1000, seed=7)'

@@ -57,7 +57,7 @@ def show_id(as_json: bool) -> None:
 @click.option("--print", "to_stdout", is_flag=True, help="Print the key in base64, for PCACHE_KEY, and write no file.")
 @options.yes
 def new(to_stdout: bool, yes: bool) -> None:
-    """Make a key, as the first result does by itself.
+    """Make a key; otherwise storing the first result makes one.
 
     \b
     pcache key new
@@ -74,8 +74,8 @@ def new(to_stdout: bool, yes: bool) -> None:
 def rotate(yes: bool) -> None:
     """Make a new key that signs; the old ones go on reading what they signed.
 
-    Running programs sign with the old key until they are started again. Whoever shares the cache with its own copy of
-    the key needs the new one too.
+    Running programs sign with the old key until they are started again. Other users of the cache who have their own
+    copy of the key need the new one too.
 
     \b
     pcache key rotate
@@ -127,11 +127,11 @@ def import_keys(file: TextIO, yes: bool) -> None:
     _write(keyring.parse_keys(texts, source), yes=yes)
 
 
-_MOST = 64 << 10  # characters that are read of what should be keys
+_MOST = 64 << 10  # characters that are read as keys
 
 
 def _write(keys: list[bytes], *, yes: bool) -> None:
-    """Write a key file; over one that is there only when that is wanted."""
+    """Write a key file; replace an existing one only if confirmed."""
     path = _key_path()
     _refuse_place(path)
     if os.environ.get("PCACHE_KEY"):
@@ -158,7 +158,7 @@ def _holds(path: str, keys: list[bytes]) -> bool:
 def _keys() -> KeySource:
     settings = options.settings()
     keys = KeySource(None, settings.key_file, shared=settings.shared)
-    keys.look()  # raises what is wrong with the user's own
+    keys.look()  # raises if the user's own key cannot be used
     return keys
 
 
@@ -197,5 +197,5 @@ def _no_key(keys: KeySource) -> NoReturn:
 
 
 def _print_keys(keys: list[bytes]) -> None:
-    say("pcache: this is a secret: whoever has it can make pcache load what they wrote.", err=True)
+    say("pcache: this is a secret: anyone who has it can make pcache load what they wrote.", err=True)
     click.echo(",".join(map(keyring.key_to_text, keys)))

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
     """Import the function that a name or pattern stands for, as one that is cached in `cache`.
 
-    A name that no stored version has must be written `module:function`. What the module prints goes to standard error.
-    Raises `ConfigError` for what cannot be found or is no cached function, and for modules that cannot be imported.
+    The name of a function without stored versions must be written `module:function`. What the module prints goes to
+    standard error. Raises `ConfigError` for a function that cannot be found, imported, or is not cached.
     """
     known = registry.read_all(cache.directory.functions, cache.directory.keys.look())
     latest = _latest(known, name)
@@ -55,13 +55,13 @@ def load_function(cache: Cache, name: str) -> CachedFunction[..., Any]:
         found = getattr(found, part, None)
     found = found.__func__ if isinstance(found, CachedMethod) else found
     if not isinstance(found, CachedFunction):
-        what = "there is no such function" if found is None else "it is no cached function"
+        what = "there is no such function" if found is None else "it is not a cached function"
         raise _refusal(full_name, what)
     return found.stored_in(cache.flow)
 
 
 def _latest(known: Mapping[str, FunctionVersion], name: str) -> FunctionVersion | None:
-    """The version seen first most recently; None for a name in full that no version has."""
+    """The version that was first seen last; None for a full name that no version has."""
     try:
         ids = selected_ids({i: version.name for i, version in known.items()}, name) or set()
     except ConfigError:
@@ -94,7 +94,7 @@ def _import(name: str, version: FunctionVersion | None) -> ModuleType:
         return _import_module(name, places)
     if not os.path.isabs(file) or not file.endswith(".py"):
         raise _refusal(version.name, "it comes from a notebook or a prompt; call explain() or adopt() of it there")
-    here = os.path.join(os.getcwd(), os.path.basename(file))  # of a script that was moved since
+    here = os.path.join(os.getcwd(), os.path.basename(file))  # for a script that was moved since
     found = next((place for place in (file, here) if os.path.isfile(place)), None)
     if found is None:
         raise _refusal(version.name, f"its script {file} is gone; if it was moved, try again from its folder")
@@ -109,23 +109,23 @@ def _refuse_others(name: str, path: str, *, new_names: bool = False) -> None:
         where = f", which is on the way to {path}" if not weak.startswith(f"{path} ") else ""
         raise _refusal(
             name,
-            f"{weak}{where}: what runs could be another user's. Go to a folder, and have the code in one, that only you"
-            " can write to",
+            f"{weak}{where}: another user could have written the code that would run. Change to a folder, and keep the"
+            " code in one, that only you can write to",
         )
 
 
 class _Guard:
-    """While it is entered, no code runs that is found below some folders and that another user could have written."""
+    """While entered, refuses to import code below some folders that another user could have written."""
 
     def __init__(self, name: str, places: Sequence[str]) -> None:
         self._name = name
         self._places = tuple(os.path.join(place, "") for place in places)
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
-        """Raise for what must not be imported, and leave finding the rest to others."""
+        """Raise for a module that must not be imported; leave finding all others to other finders."""
         spec = PathFinder.find_spec(name, path, target)
         file = spec.origin if spec is not None and spec.has_location else None
-        # What Python runs from is the business of whoever set it up, also where that is below a project.
+        # The Python installation is trusted, even where it is below a project.
         pythons = tuple(os.path.join(prefix, "") for prefix in (sys.prefix, sys.base_prefix))
         if file is None or not file.startswith(self._places) or file.startswith(pythons):
             return
@@ -153,8 +153,8 @@ def _run_as_worker(package: str, file: str) -> ModuleType:
     module.__package__ = package or None
     # Stored results name the classes of the script as those of `__main__`.
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-    sys.argv = [file]  # ours are not for the script to read
-    with suppress(SystemExit):  # scripts may end so, when all their functions are there
+    sys.argv = [file]  # pcache's own are not for the script to read
+    with suppress(SystemExit):  # scripts may end so, after defining all their functions
         exec(code, vars(module))  # noqa: S102 - the script whose function was asked for
     return module
 

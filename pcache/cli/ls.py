@@ -47,7 +47,7 @@ def directory() -> None:
     du -sh "$(pcache dir)"
     """
     path = options.settings().directory
-    # A script gets the very bytes of the path.
+    # A script gets the exact bytes of the path.
     click.echo(clean(path) if sys.stdout.isatty() else os.fsencode(path))
 
 
@@ -61,8 +61,8 @@ def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | Non
     """List entries: the latest used first, or the largest, oldest, most expensive or most useful.
 
     PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
-    since a result was computed, cost the time that took. Saved is the time that its uses would have taken: at least
-    that, as of several uses within a minute one is noted, and of all not more than 30.
+    since a result was computed, cost the time that took. Saved is the time that its uses would have taken to compute,
+    at least: only one use a minute is noted, and at most 30 in all.
 
     \b
     pcache ls
@@ -109,10 +109,10 @@ def _is_expired(info: EntryInfo, now: float) -> bool:
 @options.as_json
 @click.pass_context
 def show(ctx: click.Context, key: str, as_json: bool) -> None:
-    """Show one entry: what it says of itself, and what loading it would import.
+    """Show one entry: its metadata, and what loading it would import.
 
-    KEY is the beginning of a key, as long as no other key begins so. Nothing is unpickled, imported or executed. Exits
-    with 1 for an entry that cannot be used.
+    KEY is the beginning of a key, long enough that no other key begins so. Nothing is unpickled, imported or executed.
+    Exits with 1 for an entry that cannot be used.
 
     \b
     pcache show 3fa8
@@ -222,12 +222,12 @@ def config(ctx: click.Context, as_json: bool) -> None:
 
 
 def _signing_key(found: Settings) -> tuple[str | None, str, str]:
-    """The id of the key that signs, where the key comes from, and what is wrong with it."""
+    """The id of the signing key, where the key comes from, and what is wrong with it."""
     from pcache.signing.key_source import KeySource  # late for start-up time
 
     try:
         keys = KeySource(None, found.key_file, shared=found.shared)
-        keys.look()  # what is wrong with the user's own is only known then
+        keys.look()  # only this finds out whether the user's own key is usable
     except SigningKeyError as error:
         return None, "", str(error)
     if keys.keyring is None and not keys.has_place():
@@ -237,7 +237,7 @@ def _signing_key(found: Settings) -> tuple[str | None, str, str]:
 
 
 def _readable(setting: Setting) -> str:
-    """A setting's value as it could be written into a file of settings."""
+    """A setting's value as it would be written in a settings file."""
     value = setting.value
     if value is None:
         return "none"

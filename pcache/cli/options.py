@@ -20,7 +20,7 @@ _DIRECTORY = "pcache.cli.directory"  # in the context's meta, which a command sh
 
 
 def parsed_by(parse: Callable[[str], float]) -> Callable[..., float | None]:
-    """Read an option by a parser of `pcache.text.units`, whose error becomes that of the option."""
+    """Read an option with a parser of `pcache.text.units`, whose error becomes an error of the option."""
 
     def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
         try:
@@ -32,7 +32,7 @@ def parsed_by(parse: Callable[[str], float]) -> Callable[..., float | None]:
 
 
 def offering(*words: str) -> Callable[[click.Context, click.Parameter, str], list[CompletionItem]]:
-    """Complete an option that takes anything by words that make sense there."""
+    """Complete an option of free text by words that make sense there."""
     return lambda _ctx, _param, incomplete: [CompletionItem(word) for word in words if word.startswith(incomplete)]
 
 
@@ -41,7 +41,7 @@ def _complete_directory(_ctx: click.Context, _param: click.Parameter, incomplete
 
 
 def _remember_directory(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
-    # Given before and after the command: the later one, nearer to what it is for, counts.
+    # Given before and after the command: the later one counts.
     if value is not None:
         ctx.meta[_DIRECTORY] = value
 
@@ -62,7 +62,7 @@ yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmatio
 
 
 def given_directory() -> str | None:
-    """The directory of the command line, if there is one there."""
+    """The directory given on the command line, if any."""
     given: str | None = click.get_current_context().meta.get(_DIRECTORY)
     return given
 
@@ -78,14 +78,14 @@ def settings() -> Settings:
 
 
 def open_cache() -> Cache:
-    """The cache that the command is about; nothing is made."""
+    """The cache that the command works on; nothing is created."""
     from pcache.cache import Cache  # late for start-up time
 
     return Cache(settings().directory)
 
 
 def open_to_remove(*, dry_run: bool) -> Cache:
-    """The cache that something is to be removed from; raises `Refused` for one that is read-only."""
+    """The cache to remove something from; raises `Refused` if it is read-only."""
     cache = open_cache()
     if cache.settings.read_only and not dry_run:
         raise Refused(f"the cache is read-only ({cache.settings.origins['read_only']}), so nothing is removed from it")
@@ -93,13 +93,13 @@ def open_to_remove(*, dry_run: bool) -> Cache:
 
 
 class Refused(click.ClickException):
-    """What was asked for is not done, by settings or for want of a `--yes`."""
+    """The request is refused because of settings or a missing `--yes`."""
 
     exit_code = 2
 
 
 def confirm(action: str, *, yes: bool, consequence: str = "") -> None:
-    """Go on only if `action` is wanted: exit with 1 when it is not; raise `Refused` where there is nobody to ask."""
+    """Continue only if the user confirms `action`: exit with 1 if not; raise `Refused` without a terminal to ask on."""
     if yes:
         return
     if not sys.stdin.isatty():

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 GAP = "  "  # between columns
 NARROWEST = 8  # cells that a column keeps, however narrow the terminal is
-_DIGITS = 3  # of an estimate
+_DIGITS = 3  # significant digits of an estimate
 NO_PLACE = f"and no place to keep one in; {WAYS_OUT}"
 clean = printable
-SHORT_KEY = 8  # digits of a key that are shown; a longer listing may have two keys with the same
+SHORT_KEY = 8  # digits of a key that are shown; in longer listings two keys may share them
 
 
 def say(text: str = "", *, err: bool = False, bold: bool = False) -> None:
@@ -51,9 +51,9 @@ def say_json(report: object) -> None:
 
 
 def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]], *, indent: int = 0, bold: str = "") -> None:
-    """Print labels with a value each, or with several below each other; what is empty is left out.
+    """Print labels with a value each, or with several below each other; empty ones are left out.
 
-    Values begin at column `indent` or further right; the label `bold` stands out with its value.
+    Values begin at column `indent` or further right; the label `bold` is in bold type, with its value.
     """
     import textwrap  # late for start-up time
 
@@ -62,7 +62,7 @@ def say_facts(facts: Iterable[tuple[str, str | Sequence[str]]], *, indent: int =
     width = terminal_width()
     for label, values in shown:
         lines = [clean(value) for value in values]
-        if width is not None and label != "file":  # a path is copied, and the terminal itself may break it
+        if width is not None and label != "file":  # a path is for copying, and the terminal itself may break it
             room = max(NARROWEST, width - indent)
             lines = [part for line in lines for part in textwrap.wrap(line, room, break_on_hyphens=False)]
         for first, line in zip((label, *[""] * len(lines)), lines, strict=False):
@@ -99,12 +99,12 @@ def amount(entries: int, size: int) -> str:
 
 
 def estimated(number: int) -> int:
-    """A number of which only a sample is known, in three digits."""
+    """An estimated number, rounded to three digits."""
     return round(number, _DIGITS - len(str(number)))
 
 
 def fitting(text: str, width: int) -> str:
-    """A line that is no wider than so many cells."""
+    """A line cut to at most `width` cells."""
     return cut(text, "end", width)
 
 
@@ -119,7 +119,7 @@ def cut(text: str, where: str, width: int) -> str:
 
 
 def _first(text: str, width: int) -> str:
-    """As much of a text as fits into so many cells."""
+    """As much of a text as fits into `width` cells."""
     text = text[:width]
     while width_of(text) > width:
         text = text[:-1]
@@ -136,7 +136,7 @@ def width_of(text: str) -> int:
 
 
 def terminal_width() -> int | None:
-    """The width of the terminal that is printed on; None where that is a pipe or a file."""
+    """The width of the terminal; None if standard output is a pipe or a file."""
     if not sys.stdout.isatty():
         return None
     import shutil  # late for start-up time

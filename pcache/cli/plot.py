@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
     from pcache.insight.records import Period
 
-_MOST = 31  # rows, about: more fit on no screen
-_PIPE = 80  # cells, where there is no terminal to ask
+_MOST = 31  # rows, about: no screen shows more
+_PIPE = 80  # cells, if there is no terminal
 _GAP = "  "
 _SHORTEST = 6  # cells of a bar; narrower ones are left out
 _DAY = 86400
-_HOURLY = 31 * _DAY  # what is older is counted by UTC day
+_HOURLY = 31 * _DAY  # older counts are by UTC day
 
 
 class Row(NamedTuple):
-    """What was counted in one stretch of time."""
+    """The counts of one period."""
 
     label: str
     hits: int
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A length of time that rows may have: where one begins, where the next does, and how it is called."""
+    """A period that rows may have: its title, where one begins, how long it is at most, and its label."""
 
     title: str
     begin: Callable[[datetime], datetime]
@@ -53,7 +53,7 @@ _STEPS = (
 
 
 def rows(periods: Sequence[Period], since: float, now: float) -> tuple[str, list[Row]]:
-    """What the rows are called, and the rows from the first count to now, in local time, those without counts too."""
+    """The title of the rows, and the rows from the first count to now, in local time, including empty ones."""
     times = [_middle(period.start, now) for period in periods]
     first, last = datetime.fromtimestamp(max(times[0], since)), datetime.fromtimestamp(max(now, times[-1]))
     step = next((step for step in _STEPS if last - step.begin(first) < _MOST * step.longest), _STEPS[-1])
@@ -116,7 +116,7 @@ def say_plot(periods: Sequence[Period], since: float, now: float) -> None:
 
 
 def _cells(amount: float, most: float, room: int) -> int:
-    """The cells of a bar: at least one for anything, and never more than there are."""
+    """The cells of a bar: at least one if not empty, and at most `room`."""
     if amount <= 0 or not room:
         return 0
     return min(max(1, round(amount / most * room)), room)

@@ -21,7 +21,7 @@ _REDRAW_AFTER = 0.1
 class Progress:
     """A progress bar on the terminal's standard error, for work that takes more than about a second.
 
-    A context manager; called with how much is done, and of how much.
+    A context manager; called with the work done and the total.
     """
 
     def __init__(self, what: str) -> None:

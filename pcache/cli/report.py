@@ -43,7 +43,7 @@ class Missing(click.ClickException):
     "--since",
     metavar="DURATION",
     callback=options.parsed_by(parse_duration),
-    help="Count the calls of that long only, such as 30d.",
+    help="Only count the calls of this period, such as 30d.",
 )
 @click.option("--open", "browse", is_flag=True, help="Show the page in a browser.")
 @click.pass_context
@@ -51,7 +51,7 @@ def report(ctx: click.Context, output: str, since: float | None, browse: bool) -
     """Write a page with charts about the cache: one HTML file, which loads nothing from the network.
 
     It shows what is stored, by function, size and age, hit rate and time saved over time, and the entries that took
-    longest to compute. It holds names of functions and summaries of arguments: a new file is for your eyes only.
+    longest to compute. It holds names of functions and summaries of arguments, so only you can read a new file.
 
     \b
     pcache report --open
@@ -82,7 +82,7 @@ def _make(cache: Cache, since: float) -> bytes:
             raise
         raise Missing("the report needs plotly and Jinja2: python -m pip install plotly jinja2") from error
     with Progress("Listing") as progress:
-        # An unpaired surrogate, as in the path of a file that is not named in UTF-8, has no bytes.
+        # An unpaired surrogate, as in the path of a file that is not named in UTF-8, cannot be encoded.
         return page.make(cache, since, progress=progress).encode("utf-8", "backslashreplace")
 
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from pcache.insight.records import Activity, Period, Stats
 
-_HOUR = 3600  # what is counted is known by the hour
+_HOUR = 3600  # counts are kept by the hour
 _INDENT = 12  # of the facts
-_NEARLY_FULL = 2  # times the part of the disk that is kept free
+_NEARLY_FULL = 2  # times `min_free`
 _FUNCTION_COLUMNS = (
     Column("Function", cut="start"),
     Column("Entries", right=True),
@@ -64,22 +64,22 @@ def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) 
     metavar="WHEN",
     callback=_parse_since,
     shell_complete=options.offering("1h", "24h", "7d", "30d"),
-    help="Count from then on: a duration such as 7d, or a date such as 2026-03-31. Known to the hour.",
+    help="Count since so long ago, such as 7d, or since a date, such as 2026-03-31. Precise to the hour.",
 )
 @click.option("--plot", is_flag=True, help="Draw hits, misses and time saved over time.")
-@click.option("--exact", is_flag=True, help="Also list a very large directory as a whole, which takes a while.")
+@click.option("--exact", is_flag=True, help="List even a very large directory in full, which takes a while.")
 @click.option("--zero", is_flag=True, help="Set the counters to zero; results stay.")
 @options.yes
 @options.as_json
 def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json: bool) -> None:
-    """Show what is stored, how often that was of use, and the time it saved.
+    """Show what is stored, how often it was used, and the time it saved.
 
     Time saved is what the results of hits had taken to compute, less the time that the hits took. By function: entries,
-    bytes, hits and their part of all calls, time saved, last use. Then, if there are any: what is being computed,
-    functions that are faster without the cache, misses and errors that call for something.
+    bytes, hits and hit rate, time saved, last use. Then, if there are any: running computations, functions that are
+    faster without the cache, misses and errors that need attention.
 
     Counts are those of all programs; those of a running one arrive every few seconds. Of more than 100,000 entries a
-    random sample is listed, and "about" says so.
+    random sample is listed, marked by "about".
 
     \b
     pcache stats
@@ -112,7 +112,7 @@ def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json:
 
 
 def _zero(*, yes: bool) -> None:
-    """Reset the counters after a question."""
+    """Reset the counters after confirmation."""
     from pcache.counters import ledger  # late for start-up time
 
     cache = options.open_to_remove(dry_run=False)
@@ -124,7 +124,7 @@ def _zero(*, yes: bool) -> None:
     what = f"{counted(found.hits, 'hit')}, {_misses(found.misses)}, {format_duration(found.saved_seconds)} saved"
     options.confirm(f"forget what was counted in {clean(cache.location)} ({what})", yes=yes)
     if not ledger.merge(folder, keyring, zero=True, access=cache.directory.access):
-        raise click.ClickException("another program is adding up the counters just now; try again")
+        raise click.ClickException("another program is merging the counters; try again")
     say(f"The counters are zero; there were {what}.")
 
 
@@ -182,7 +182,7 @@ def _say_contents(found: Stats) -> None:
 
 
 def _free(found: Stats) -> str:
-    """How much of the disk is free, where that is nearly too little."""
+    """The free space of the disk, if it is nearly too little."""
     import shutil  # late for start-up time
 
     try:
@@ -212,7 +212,7 @@ def _say_activity(found: Stats, since: float) -> None:
                 "hit rate",
                 "" if rate is None else f"{percent(rate)}: {counted(found.hits, 'hit')}, {_misses(found.misses)}",
             ),
-            ("waited", f"{counted(found.waited, 'hit')}, for what another was computing" if found.waited else ""),
+            ("waited", f"{counted(found.waited, 'hit')}, computed by another call meanwhile" if found.waited else ""),
             ("computed", f"for {format_duration(found.computed_seconds)}" if found.computed_seconds else ""),
             ("evicted", f"{gone}{cost}" if found.evicted else ""),
             ("counted", f"since {_clock(counted_since)}, {age(counted_since, time.time())} ago"),
@@ -266,7 +266,7 @@ def _about(found: Stats) -> str:
 
 
 def _estimate(found: Stats, number: int) -> str:
-    """A number of entries; one of which only a sample was listed is `about 1,230,000`."""
+    """A number of entries; an estimate from a sample is `about 1,230,000`."""
     if found.looked_at == 1:
         return f"{number:,}"
     return f"about {estimated(number):,}"

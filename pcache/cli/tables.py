@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Column(NamedTuple):
-    """A column of a table. `cut` says where text that does not fit loses its cells; "" means that it is never cut."""
+    """A column of a table. `cut` says where text that does not fit is cut; "" means never."""
 
     title: str
     right: bool = False
@@ -19,7 +19,7 @@ class Column(NamedTuple):
 
 
 def say_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, most: int | None = None) -> None:
-    """Print rows below a line of titles, on a terminal the first `most` of them.
+    """Print rows below titles; on a terminal only the first `most`.
 
     Made by hand, because rich lays out 2,300 rows a second: a listing of 100,000 entries would take 40 s instead of 1.
     """
@@ -30,13 +30,13 @@ def say_table(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, most:
     title, *lines = table_lines(columns, table, width)
     say(title, bold=True)
     if lines:
-        say("\n".join(lines))  # one write: each would be flushed
+        say("\n".join(lines))  # one write, since each is flushed
     if left_out:
         say(f"... and {left_out:,} more")
 
 
 def table_lines(columns: Sequence[Column], rows: Iterable[Sequence[str]], width: int | None) -> list[str]:
-    """Titles and rows as lines that are no wider than `width`, where the columns may be cut."""
+    """Titles and rows as lines of at most `width`, as far as the columns may be cut."""
     table = [[clean(cell) for cell in row] for row in rows]
     by_column = zip(*([column.title for column in columns], *table), strict=True)
     widths = [max(map(width_of, cells)) for cells in by_column]
@@ -55,7 +55,7 @@ def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]
 
 
 def _shrink(widths: list[int], columns: Sequence[Column], room: int) -> None:
-    """Take from the widest of the columns that may be cut, until all fit."""
+    """Shrink the widest of the columns that may be cut, until all fit."""
     while sum(widths) > room:
         index = max(range(len(widths)), key=lambda i: (bool(columns[i].cut), widths[i]))
         if not columns[index].cut or widths[index] <= NARROWEST:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from pcache.cli.top_view import Line, Monitor
 
-_SHORTEST = 0.1  # seconds between two looks
+_SHORTEST = 0.1  # seconds between two refreshes
 _PATIENCE = 0.1  # seconds until a change of the terminal's size is noticed
-_SHARE = 10  # a look may take a tenth of the time
+_SHARE = 10  # refreshing may take a tenth of the time
 _SUSPEND = b"\x1a"
 _ENDS = {b"q", b"Q", b"\x03", b"", _SUSPEND}  # the empty one is the end of input: the terminal is gone
 
@@ -45,14 +45,14 @@ def _check_interval(ctx: click.Context, param: click.Parameter, value: str) -> f
     show_default=True,
     callback=_check_interval,
     shell_complete=options.offering("1s", "2s", "5s", "10s"),
-    help="Time between two looks, such as 2 or 500ms.",
+    help="Time between two refreshes, such as 2 or 500ms.",
 )
-@click.option("--once", is_flag=True, help="Print one look and end, as where there is no terminal.")
+@click.option("--once", is_flag=True, help="Print the screen once and end, as without a terminal.")
 def top(interval: float, once: bool) -> None:
-    """Follow a cache live: limits, hit rate, time saved, the busiest functions, what is being computed and by whom.
+    """Follow a cache live: limits, hit rate, time saved, the busiest functions, running computations and who runs them.
 
-    q or Ctrl-C ends it. Counts are those of all programs; those of a running one arrive every few seconds, so rates
-    are averages of the last ten. A large directory is listed less often than it is looked at, of a very large one a
+    q or Ctrl-C ends it. Counts are those of all programs; those of a running one arrive every few seconds, so rates are
+    averages of the last ten. A large directory is listed less often than the screen is refreshed, a very large one by a
     random sample.
 
     \b
@@ -70,11 +70,11 @@ def top(interval: float, once: bool) -> None:
     try:
         _follow(monitor, interval)
     except KeyboardInterrupt:
-        pass  # how it is ended
+        pass  # the usual end
 
 
 def _follow(monitor: Monitor, interval: float) -> None:
-    """Draw looks until a key is pressed; whatever ends it, the terminal is as before."""
+    """Refresh the screen until a key is pressed; however it ends, the terminal is restored."""
     from rich.console import Console  # late for start-up time
 
     console = Console(no_color=not is_styled(), highlight=False)
@@ -87,7 +87,7 @@ def _follow(monitor: Monitor, interval: float) -> None:
 
 
 def _draw(monitor: Monitor, interval: float, console: Console, keys: Keys) -> bytes:
-    """Draw looks until a key is pressed that ends or suspends it; return that."""
+    """Refresh the screen until a key ends or suspends it; return that key."""
     from rich.live import Live  # late for start-up time
 
     from pcache.cli.top_view import screen
@@ -121,13 +121,13 @@ def _end(number: int, _frame: FrameType | None) -> None:
 
 
 class Keys:
-    """The keys that are pressed, one at a time and without waiting for a line; a context manager."""
+    """The pressed keys, one at a time and without waiting for a line; a context manager."""
 
     def __init__(self) -> None:
         self._suspended = False
 
     def suspend(self, _number: int, _frame: FrameType | None) -> None:
-        """Take a signal for the key that asks for it, so that the terminal is put right before this process stops."""
+        """Treat a signal as the key for suspending, so that the terminal is restored before this process stops."""
         self._suspended = True
 
     def __enter__(self) -> Self:
@@ -150,7 +150,7 @@ class Keys:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
     def pressed(self, wait: float) -> bytes | None:
-        """The next key, or None when there is none for so many seconds; an empty one once the terminal is gone."""
+        """The next key, or None if none is pressed for `wait` seconds; an empty one once the terminal is gone."""
         import select  # late for start-up time
 
         if self._suspended:

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from pcache.cache import Cache
     from pcache.insight.records import Stats
 
-_WINDOW = 10.0  # seconds over which a rate is taken: programs tell their counts every five
-_LONG = 0.1  # seconds of listing, from which the directory is not listed at each look
-_LIST_AFTER = 5.0  # but after so many seconds
-_SHARE = 20  # or this times what listing took
+_WINDOW = 10.0  # seconds over which a rate is averaged: programs write their counts every five
+_LONG = 0.1  # seconds of listing, from which the directory is not listed at each refresh
+_LIST_AFTER = 5.0  # but listed after so many seconds
+_SHARE = 20  # or after this multiple of the time for listing
 _LABEL = 10  # cells
 _SHORTEST, _LONGEST = 6, 30  # cells of a bar
 _FEWEST = 3  # lines that a table needs: titles, a row and a line before them
@@ -45,7 +45,7 @@ _FOR_WIDE_ONES = {"Misses/s", "Hits", "Size"}
 
 
 class Line(NamedTuple):
-    """A line of the screen: what stands there, and how, in the words of rich."""
+    """A line of the screen: its text, and its style in terms of rich."""
 
     text: str
     style: str = ""
@@ -55,7 +55,7 @@ _FOOT = Line("q quits. Counts of running programs arrive every few seconds.", "d
 
 
 class Sample(NamedTuple):
-    """What was counted up to a time of the monotonic clock."""
+    """The counts up to a time of the monotonic clock."""
 
     at: float
     total: Activity
@@ -63,7 +63,7 @@ class Sample(NamedTuple):
 
 
 class View(NamedTuple):
-    """A look at a cache. `stats` may be some seconds old; `before` is None when there is nothing to compare with.
+    """A snapshot of a cache. `stats` may be some seconds old; `before` is None if there is nothing to compare with.
 
     `started` is when `first` was taken, in seconds since 1970.
     """
@@ -76,7 +76,7 @@ class View(NamedTuple):
 
 
 class Monitor:
-    """Looks at one cache again and again; the directory is listed seldom where that takes long."""
+    """Takes snapshots of one cache; the directory is listed seldom if that takes long."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -102,7 +102,7 @@ class Monitor:
 
 
 def screen(view: View, width: int, height: int, blocks: bool) -> list[Line]:
-    """The lines of a screen of that size: the less room there is, the less of them."""
+    """The lines of a screen of that size: the less space, the fewer lines."""
     lines = _head(view, width, blocks)
     room = height - len(lines) - 1
     running = _running(view.stats, width, max(room // 3, _FEWEST) - 1) if room >= 2 * _FEWEST else []
@@ -115,7 +115,7 @@ def screen(view: View, width: int, height: int, blocks: bool) -> list[Line]:
 
 
 def snapshot(view: View, width: int | None, blocks: bool) -> list[Line]:
-    """The lines of one look, without what only a second one could tell."""
+    """The lines of one snapshot, without those that need a second one."""
     lines = [*_head(view, width or 80, blocks), *_functions(view, width), *_running(view.stats, width)]
     return lines if width is None else [Line(fitting(line.text, width), line.style) for line in lines]
 
@@ -161,7 +161,7 @@ def _bar(label: str, share: float, text: str, width: int, blocks: bool) -> Line:
 
 
 def _less(now: Activity, before: Activity) -> Activity:
-    """What was counted between two times; only what is shown of it."""
+    """The counts between two times; only those that are shown."""
     return Activity(
         hits=now.hits - before.hits,
         misses=now.misses - before.misses,
@@ -170,7 +170,7 @@ def _less(now: Activity, before: Activity) -> Activity:
 
 
 def _between(view: View, function: str) -> Activity:
-    """What a function, or "" all of them, came to since the sample before."""
+    """The counts of a function, or "" for all of them, since the sample before."""
     if view.before is None:
         return Activity()
     if not function:
@@ -187,7 +187,7 @@ def _rate(view: View, function: str, counter: str) -> str:
 
 
 def _functions(view: View, width: int | None, most: int | None = None) -> list[Line]:
-    """The functions, those that were called most lately first."""
+    """The functions, those most called lately first."""
     sizes = {item.name: format_size(item.bytes) for item in view.stats.functions}
     names = {name for name in view.now.functions if name} | set(sizes)
     totals = {name: view.now.functions.get(name, Activity()) for name in names}
@@ -216,9 +216,9 @@ def _calls(activity: Activity) -> int:
 
 
 def _running(stats: Stats, width: int | None, most: int | None = None) -> list[Line]:
-    """What is being computed, the longest first."""
+    """The running computations, the longest first."""
     if stats.looked_at < 1:
-        return [Line(""), Line("What is being computed is not looked for in so large a directory.", "dim")]
+        return [Line(""), Line("Running computations are not listed for so large a directory.", "dim")]
     now = time.time()
     rows = [
         (item.function, format_duration(float(max(0, round(now - item.since)))), f"{item.pid} on {item.host}")
@@ -228,7 +228,7 @@ def _running(stats: Stats, width: int | None, most: int | None = None) -> list[L
 
 
 def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None, most: int | None) -> list[Line]:
-    """An empty line, titles and rows: at most so many lines besides the empty one."""
+    """An empty line, titles and rows: at most `most` lines besides the empty one."""
     if not rows:
         return []
     shown = rows if most is None or len(rows) < most else rows[: max(most - 2, 1)]

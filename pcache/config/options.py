@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Options(NamedTuple):
-    """What the decorator was given; durations in seconds."""
+    """The options given to the decorator; durations in seconds."""
 
     ttl: float | None = None
     version: object = None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _FASTEST_LEVEL, _BEST_LEVEL = -7, 22  # of zstd
-_TOO_MANY = 2**63  # of anything that is counted
+_TOO_MANY = 2**63  # limit of any count
 _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
 
 
@@ -27,11 +27,11 @@ def _word(value: object) -> str:
 def read_path(value: Any) -> str:
     try:
         path = os.fsdecode(value)
-        os.fsencode(path)  # half of a surrogate pair cannot be a name
+        os.fsencode(path)  # an unpaired surrogate cannot be part of a name
         path = "" if "\0" in path else os.path.expanduser(path)
     except (TypeError, ValueError):
         path = ""
-    if not path or path.startswith("~"):  # a ~ that is left stands for no known home
+    if not path or path.startswith("~"):  # a remaining ~ names no known home
         raise unusable(value, "a path that is not empty and, if it begins with ~, names a known home")
     return path
 
@@ -106,7 +106,7 @@ def read_switch(value: Any) -> bool:
 
 
 def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Let the word "none" lift a limit, as None itself means "not given"."""
+    """Let the word "none" lift a limit, since None itself means "not given"."""
 
     def read_or_none(value: Any) -> object:
         return None if _word(value) == "none" else read(value)
@@ -115,7 +115,7 @@ def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:
 
 
 class Rule(NamedTuple):
-    """How one setting is called and read."""
+    """The names of one setting, and how its value is read."""
 
     name: str
     read: Callable[[Any], object]

@@ -20,10 +20,10 @@ from pcache.system.userdirs import user_folder
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-# Looked for before anything else: most projects have no such table, and importing tomllib takes 6 to 9 ms.
+# Searched for first: most projects have no such table, and importing tomllib takes 6 to 9 ms.
 _PROJECT_MARK = b"tool.pcache"
 _MOST_FREE = 10 << 30  # bytes; a twentieth of 2 TB would be 100 GB
-_GLANCE = 1 << 20  # bytes that are read of a file of settings; there may be terabytes
+_GLANCE = 1 << 20  # bytes that are read of a settings file, which could hold terabytes
 
 
 class Setting(NamedTuple):
@@ -37,8 +37,8 @@ class Setting(NamedTuple):
 class Settings(NamedTuple):
     """All settings of a cache, checked and in base units, with their defaults.
 
-    Immutable and picklable, so threads and processes may share it; later changes of the environment or of a file do
-    not reach it. `origins` has the origin of each setting by name.
+    Immutable and picklable, so threads and processes may share it; later changes of the environment or of a file do not
+    affect it. `origins` has the origin of each setting by name.
     """
 
     directory: str  # absolute
@@ -71,12 +71,12 @@ class Settings(NamedTuple):
 
 
 def to_leave_free(min_free: float, disk: int) -> int:
-    """How many bytes of a disk of so many are left free: a part of it, and 10 GiB of a large one."""
+    """How many bytes of a disk are kept free: a part of it, and at most 10 GiB."""
     return min(int(min_free * disk), _MOST_FREE)
 
 
 class FunctionSettings(NamedTuple):
-    """What is set for one function alone; None where it is not. In base units."""
+    """The settings of one function alone; None where not set. In base units."""
 
     ttl: float | None = None  # seconds
     lock_timeout: float | None = None  # seconds
@@ -86,7 +86,7 @@ class FunctionSettings(NamedTuple):
 
 
 def resolve(**arguments: object) -> Settings:
-    """Return the settings in force here and now; an argument that is None counts as not given.
+    """Return the settings in force; an argument that is None counts as not given.
 
     Every value of every source is checked, even one that another overrides. Raises ConfigError.
     """
@@ -123,7 +123,7 @@ def _from_arguments(arguments: Mapping[str, object]) -> Iterator[Setting]:
 def _from_environment() -> Iterator[Setting]:
     for rule in RULES:
         text = os.environ.get(rule.variable) if rule.variable else None
-        # By convention an empty variable is one that is not set; a switch that is set to nothing is off.
+        # By convention an empty variable counts as not set; a switch that is empty is off.
         if text or (text is not None and rule.read is read_switch):
             yield _checked(rule, text, f"environment {rule.variable}", folder="")
 
@@ -215,7 +215,7 @@ def _refused(reason: str, origin: str, setting: str = "", value: object = None) 
 
 
 def _nearest_project_file() -> str | None:
-    """Return the first pyproject.toml on the way up; it alone counts, as it marks where the project begins."""
+    """Return the nearest pyproject.toml in or above the current directory; only it counts: the project begins there."""
     try:
         folder = os.getcwd()
     except OSError as error:
@@ -231,12 +231,12 @@ def _nearest_project_file() -> str | None:
 def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     """Return a file's bytes; nothing if it is absent, lacks `mark`, or if another user could have written it.
 
-    Another user's file, say in /tmp, must not steer us, and neither must another user's link to a file of ours.
+    Another user's file, say in /tmp, must not control us, and neither must another user's link to our file.
     """
     try:
-        # Non-blocking, so that a pipe of that name cannot make us wait.
+        # Non-blocking, so that a FIFO of that name cannot make us wait.
         with open(path, "rb", opener=lambda name, flags: uninterrupted(os.open, name, flags | os.O_NONBLOCK)) as file:
-            # The open file is asked, as the name may mean another one by now.
+            # The open file is checked, as the name may mean another one by now.
             doubt = _doubt(os.lstat(path)) or _doubt(os.fstat(file.fileno()))
             text = file.read(_GLANCE) or b""
             if not doubt and len(text) == _GLANCE:
@@ -254,7 +254,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
 
 
 def _doubt(status: os.stat_result) -> str:
-    """Say why a file may hold another user's words; empty if it cannot."""
+    """Say why another user may have written a file; empty if none could."""
     if status.st_uid not in (os.geteuid(), 0):
         return "it belongs to another user"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not stat.S_ISLNK(status.st_mode):
@@ -279,18 +279,18 @@ def _default_directory() -> str:
         return directory
     import tempfile  # late for start-up time
 
-    # A proposal only: whether the directory can be trusted is checked by whoever opens it.
+    # A proposal only: whether the directory can be trusted is checked when it is opened.
     return os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")
 
 
 def _is_below_a_file(path: str) -> bool:
-    """As with `HOME=/dev/null`, which services are given that have no home."""
+    """Whether a path leads through a file, as with `HOME=/dev/null`, set for services without a home."""
     try:
         os.lstat(path)
     except NotADirectoryError:
         return True
     except OSError as error:
-        raise_if_interrupt(error)  # else mostly not there yet
+        raise_if_interrupt(error)  # else it mostly does not exist yet
     return False
 
 

@@ -8,9 +8,9 @@
 
 A process counts in memory and appends at intervals and when it ends; a forked child starts at zero. Appending takes no
 lock: one write to a file opened for appending goes in one piece, and importing filelock costs 45 ms, more than a first
-hit. Only merging takes one. Numbers of one hour, function and counter add up, whoever wrote them, so that counters of
+hit. Only merging takes one. Numbers of one hour, function and counter add up, of any process, so that counters of
 other releases are kept. Blocks are sealed (`signing/seal.py`), and only files that the totals name are opened. A block that
-was cut short, damaged or made by somebody else is skipped: losing the ledger loses statistics only.
+was cut short, damaged or not written with our key is skipped: losing the ledger loses statistics only.
 
 Safe for threads, processes and forks. A killed process loses what it counted since it last appended.
 """  # noqa: E501 - a line a kind
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from pcache.system.directories import OpenFolder
 
 FULL = 256 << 10  # bytes of appended lines, from which they are merged
-_SETTLED = 60.0  # seconds after which nobody still appends to a file that was set aside
-MAX_SIZE = 32 * FULL  # of appended lines; nobody appends to more
+_SETTLED = 60.0  # seconds after which no process still appends to a file that was set aside
+MAX_SIZE = 32 * FULL  # of appended lines; nothing is appended to a longer file
 _MAX_TOTALS = 64 << 20
-_IDLE = 60.0  # seconds without a sign of whoever merges, after which it is done without them
+_IDLE = 60.0  # seconds without a sign of the merging process, after which it is done without them
 COUNTED, _TOTALS = b"counters", b"totals"  # kinds of what is sealed
 _ASIDE = re.compile(r"counters\.[0-9a-f]{16}")
 
 
 class Reading(NamedTuple):
-    """What the ledger says, counted since a time; `damaged` is how many lines could not be read."""
+    """The counts of the ledger since a time; `damaged` is the number of lines that could not be read."""
 
     amounts: Amounts
     since: float
@@ -52,7 +52,7 @@ class Reading(NamedTuple):
 
 
 def read(root: str, keyring: Keyring | None) -> Reading:
-    """Everything that was counted and written; an empty reading where there is nothing, or no key."""
+    """All counts that were written; an empty reading if there are none, or no key."""
     folder = ledger_folder(root)
     if keyring is None:
         return Reading({}, 0.0, 0)
@@ -60,7 +60,7 @@ def read(root: str, keyring: Keyring | None) -> Reading:
         before = _identities(folder)
         reading = _read(folder, keyring)
         if before == _identities(folder):
-            break  # else lines went from file to file meanwhile, and may have been seen twice or not at all
+            break  # else lines moved between files meanwhile, and may have been read twice or not at all
     return reading
 
 
@@ -72,7 +72,7 @@ def _identities(folder: str) -> list[tuple[int, int]]:
         except OSError as error:
             raise_if_interrupt(error)
             found.append((0, 0))
-        else:  # what is appended changes the time
+        else:  # appending changes the time
             found.append((status.st_ino, status.st_ctime_ns if name == "totals" else 0))
     return found
 
@@ -92,7 +92,7 @@ def _read(folder: str, keyring: Keyring) -> Reading:
 def merge(folder: str, keyring: Keyring, *, zero: bool = False, access: Access = PRIVATE) -> bool:
     """Add appended lines to the totals, or with `zero` forget all; False while another process does. Raises `OSError`.
 
-    Files that were set aside a moment ago stay: somebody may still be appending to them.
+    Files that were set aside a moment ago stay: another process may still be appending to them.
     """
     from pcache.system.locks import take  # late for start-up time
 
@@ -117,7 +117,7 @@ def _merge(folder: OpenFolder, keyring: Keyring, *, zero: bool) -> None:
     now, path = time.time(), folder.path
     totals = _read_totals(path, keyring, strictly=True)
     for name in totals.merged:
-        _discard(folder, name)  # its merger was killed before it could
+        _discard(folder, name)  # its merger was killed before removing it
     settled = [name for name in totals.aside if zero or _is_settled(folder, name, now)]
     waiting, fresh = [name for name in totals.aside if name not in settled], f"counters.{os.urandom(8).hex()}"
     since, amounts = now, Amounts()
@@ -131,7 +131,7 @@ def _merge(folder: OpenFolder, keyring: Keyring, *, zero: bool) -> None:
         for name in settled:
             _add_file(amounts, path, name, keyring, seen, strictly=True)
     lines = "\n".join(lines_of(by_day(amounts, now)))
-    # The fresh one is named before it is there: what a killed merger set aside is found by the next one.
+    # The new file is named before it exists, so that the next merger finds what a killed one set aside.
     _write_totals(folder, Totals(since, tuple(waiting), tuple(settled), lines), keyring)
     _set_aside(folder, fresh)
     for name in settled:
@@ -139,13 +139,13 @@ def _merge(folder: OpenFolder, keyring: Keyring, *, zero: bool) -> None:
 
 
 def sweep(root: str, keyring: Keyring | None, age: float, access: Access = PRIVATE) -> None:
-    """Remove files that were set aside, as their names say, and that our totals do not know. Raises `OSError`."""
+    """Remove files that were set aside, judging by their names, and are missing in our totals. Raises `OSError`."""
     folder = access.enter(root, ledger_folder(root))
     if folder is None:
         return
     try:
         totals = Totals() if keyring is None else _read_totals(folder.path, keyring, strictly=True)
-        if totals.since:  # else they may be others'
+        if totals.since:  # else they may belong to others
             for name in set(filter(_ASIDE.fullmatch, folder.names())).difference(totals.aside):
                 if time.time() - folder.status(name).st_mtime > age:
                     _discard(folder, name)
@@ -154,14 +154,14 @@ def sweep(root: str, keyring: Keyring | None, age: float, access: Access = PRIVA
 
 
 def _discard(folder: OpenFolder, name: str) -> None:
-    """Remove a file that was merged, or what stands in its place."""
+    """Remove a merged file, or whatever has its name."""
     if _ASIDE.fullmatch(name):
         folder.make_way(name)
         folder.remove(name)
 
 
 def _set_aside(folder: OpenFolder, name: str) -> None:
-    """Put the appended lines under another name."""
+    """Rename the file of appended lines."""
     try:
         folder.rename("counters", name)
     except FileNotFoundError:
@@ -199,13 +199,13 @@ def _write_totals(folder: OpenFolder, totals: Totals, keyring: Keyring) -> None:
 def _add_file(
     amounts: Amounts, folder: str, name: str, keyring: Keyring, seen: set[bytes], *, strictly: bool = False
 ) -> int:
-    """Add what the blocks of a file say; return how many blocks and lines are damaged."""
+    """Add the counts in a file's blocks; return how many blocks and lines are damaged."""
     found, damaged = seal.blocks(COUNTED, _content(folder, name, MAX_SIZE, strictly=strictly), keyring, seen)
     return damaged + sum(add(amounts, body.decode("utf-8", "replace")) for body in found)
 
 
 def _content(folder: str, name: str, limit: int, *, strictly: bool = False, believing: Keyring | None = None) -> bytes:
-    """What a file says; nothing where there is none, or `strictly` only then: what is merged is written anew."""
+    """The content of a file; empty if it cannot be read, or if `strictly` only where there is none, for a merge."""
     believe = None if believing is None else functools.partial(seal.is_whole, _TOTALS, believing)
     try:
         return read_plain(os.path.join(folder, name), limit, believe=believe)

@@ -2,7 +2,7 @@
 
     line = hour function (TAB counter SP number)*
 
-What the files hold is authenticated before it comes here. A line that says what nothing comes to is a damaged one.
+The content of the files is authenticated before it comes here. A line with impossible numbers is damaged.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HOUR = 3600
 Amounts = dict[tuple[int, str, str], int]  # by hour (since 1970), function and counter
 
-_HOURLY = 31 * 24  # hours for which every hour is kept; what is older is kept by day
+_HOURLY = 31 * 24  # hours for which every hour is kept; older counts are kept by day
 _LAST_HOUR, _MOST = 2_000_000, 1 << 128  # the year 2198
 
 
@@ -30,14 +30,14 @@ def lines_of(amounts: Amounts) -> Iterator[str]:
 
 
 def line_of(hour: int, function: str, counters: Mapping[str, int]) -> str:
-    """What one function did in one hour."""
+    """The counts of one function in one hour."""
     name = "".join(char if char.isprintable() else "?" for char in function)
     pairs = "".join(f"\t{counter} {amount}" for counter, amount in counters.items())
     return f"{hour} {name}{pairs}"
 
 
 def add(amounts: Amounts, text: str) -> int:
-    """Add what lines say; return how many could not be read."""
+    """Add the counts in lines; return how many could not be read."""
     damaged = 0
     for line in text.splitlines():
         if not line:
@@ -66,7 +66,7 @@ def _number(text: str, limit: int) -> int:
 
 
 class Totals(NamedTuple):
-    """What was merged: since when it counts, files that belong to it and files that went into it, and its lines."""
+    """The merged counts: since when, which files belong to them and were merged into them, and their lines."""
 
     since: float = 0.0
     aside: tuple[str, ...] = ()
@@ -78,11 +78,11 @@ class Totals(NamedTuple):
 
 
 def totals_of(text: str) -> Totals:
-    """The totals that a file says."""
+    """Parse the totals in a text."""
     first, _, lines = text.partition("\n")
     try:
         since, aside, merged = first.split("\t")
-        # Written in whole seconds, it may be half a one ahead.
+        # Written in whole seconds, it may be half a second ahead.
         start = min(float(_number(since, HOUR * _LAST_HOUR)), time.time() + 1)
     except ValueError:
         return Totals()
@@ -90,7 +90,7 @@ def totals_of(text: str) -> Totals:
 
 
 def by_day(amounts: Amounts, now: float) -> Amounts:
-    """The same numbers, those of long ago by day."""
+    """The same counts, old ones by day."""
     oldest = int(now) // HOUR - _HOURLY
     merged: Amounts = {}
     for (hour, function, counter), amount in amounts.items():

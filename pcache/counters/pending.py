@@ -34,12 +34,12 @@ _LINES = 128 << 10  # bytes of lines in a block, about
 
 
 class Ledger(Unfinished):
-    """The counters of one cache directory that this process has not written yet."""
+    """The counts of one cache directory that this process has not written yet."""
 
     def __init__(self, root: str, keys: KeySource, *, read_only: bool = False, access: Access = PRIVATE) -> None:
         self.root = root
         self._keys = keys
-        self.due_ns = 0  # by time.time_ns(): when the next event is a reason to append
+        self.due_ns = 0  # by time.time_ns(): from when on an event appends
         self._folder = ledger_folder(root)
         self._read_only = read_only
         self._access = access
@@ -48,8 +48,8 @@ class Ledger(Unfinished):
         super().__init__()
 
     def reset(self) -> None:
-        """Forget what is not written yet, and a lock that a thread held which did not survive a fork."""
-        # Reentrant: collecting garbage may end what counts here too, in a thread that is just counting.
+        """Discard unwritten counts, and a lock whose thread did not survive a fork."""
+        # Reentrant: garbage collection may flush counts here, in a thread that is counting.
         self._lock = threading.RLock()
         self._appending = False
         self._pause = _SOONEST
@@ -58,14 +58,14 @@ class Ledger(Unfinished):
             tally.take()
 
     def tally(self, owner: object) -> Tally:
-        """A place to count the hits of `owner` in."""
+        """A tally for the hits of `owner`."""
         made = Tally(owner)
         with self._lock:
             self._tallies.append(made)
         return made
 
     def count(self, function: str, **amounts: int) -> None:
-        """Add to counters of a function; "" stands for what belongs to none."""
+        """Add to counters of a function; "" stands for none."""
         with self._lock:
             self._add(function, amounts)
 
@@ -75,16 +75,16 @@ class Ledger(Unfinished):
             counters[counter] = counters.get(counter, 0) + amount
 
     def look(self, now_ns: int) -> None:
-        """Append what was counted if it is time to."""
+        """Append the counts if it is time to."""
         if not self.due_ns - _LATEST * 1e9 <= now_ns < self.due_ns:  # before that: the clock was set back
             self.flush()
 
     def let_go(self) -> None:
-        """Append what was counted."""
+        """Append the counts."""
         self.flush(merging=False)
 
     def flush(self, *, merging: bool = True) -> bool:
-        """Append what was counted; return whether nothing is left. Failing to is silent, and tried again later."""
+        """Append the counts; return whether none are left. Failing to is silent, and tried again later."""
         self.due_ns = time.time_ns() + int(self._pause * 1e9)
         self._pause = min(2 * self._pause, _LATEST)
         keyring = self._keys.keyring
@@ -92,7 +92,7 @@ class Ledger(Unfinished):
             return False
         with self._lock:
             if self._appending:
-                return False  # a signal handler, in the middle of it
+                return False  # a signal handler interrupted this very method
             self._appending = True
             try:
                 size = self._append_all(keyring)
@@ -105,7 +105,7 @@ class Ledger(Unfinished):
             try:
                 merge(self._folder, keyring, access=self._access)
             except OSError as error:
-                raise_if_interrupt(error)  # else nothing is lost: whoever appends next tries again
+                raise_if_interrupt(error)  # else nothing is lost: the next append tries again
         return True
 
     def _append_all(self, keyring: Keyring) -> int:
@@ -116,7 +116,7 @@ class Ledger(Unfinished):
         return self._append(keyring) if self._more else 0
 
     def _append(self, keyring: Keyring) -> int:
-        """Append a line for each function, and forget what is written; return the file's size."""
+        """Append a line for each function, and remove the written counts; return the file's size."""
         if not os.path.lexists(os.path.dirname(self._folder)):
             raise FileNotFoundError(errno.ENOENT, "there is no directory", self._folder)  # nothing is stored there yet
         folder = self._access.enter_or_make(self.root, self._folder)  # a link in its place would lead elsewhere
@@ -124,8 +124,8 @@ class Ledger(Unfinished):
             fd = folder.open("counters", os.O_WRONLY | os.O_APPEND)
             try:
                 if os.fstat(fd).st_size > MAX_SIZE:
-                    os.ftruncate(fd, 0)  # nobody reads it any more
-                left = len(self._more)  # what is counted meanwhile is for the next time
+                    os.ftruncate(fd, 0)  # it is no longer read
+                left = len(self._more)  # counts that are added meanwhile are for the next time
                 while left > 0 and self._more:
                     left -= self._write_some(fd, keyring)
                 return os.fstat(fd).st_size
@@ -135,12 +135,12 @@ class Ledger(Unfinished):
             os.closerange(folder.fd, folder.fd + 1)
 
     def _write_some(self, fd: int, keyring: Keyring) -> int:
-        """Append one block, and return of how many functions; a signal handler may count meanwhile."""
+        """Append one block, and return the number of functions in it; a signal handler may count meanwhile."""
         taken: dict[str, dict[str, int]] = {}
         try:
             data = seal.block(COUNTED, self._take_lines(taken), keyring)
             length = len(data)
-            # No interrupt comes between writing and the end of this: it would have it written twice.
+            # No interrupt comes between writing and the end of this: the block would be written twice.
             written = uninterrupted(os.write, fd, data)
         except BaseException:
             self._put_back(taken)

@@ -9,7 +9,7 @@ _COUNTERS = ("hits", "saved_ns", "read_bytes", "hit_ns")
 
 
 class CacheInfo(NamedTuple):
-    """As functools' one: hits and misses of this process, the limit of entries, the entries of this version."""
+    """As that of functools: hits and misses of this process, the limit of entries, the entries of this version."""
 
     hits: int
     misses: int
@@ -18,10 +18,10 @@ class CacheInfo(NamedTuple):
 
 
 class Tally:
-    """Plain attributes, since a hit has 150 ns for all that is counted.
+    """Plain attributes, since a hit has 150 ns for all counting.
 
-    Every sixteenth hit is timed. `name` says which function it is, and is known from the first hit on: asked for later,
-    it would keep the function alive.
+    Every sixteenth hit is timed. `name` is that of the function, known from the first hit on: looking it up later would
+    keep the function alive.
     """
 
     __slots__ = ("_taken", "hits", "name", "owner", "read_bytes", "saved_ns", "timed", "timed_ns")
@@ -33,8 +33,8 @@ class Tally:
         self._taken = (0, 0, 0, 0)
 
     def take(self) -> dict[str, int]:
-        """What came to the counters since the last time; the time that hits took is that of those that were timed."""
+        """What was added to the counters since the last time; the time of hits is estimated from the timed ones."""
         hit_ns = self.timed_ns * self.hits // (self.timed or 1)
         before, now = self._taken, (self.hits, self.saved_ns, self.read_bytes, hit_ns)
-        self._taken = (*now[:3], max(hit_ns, before[3]))  # the estimate may fall, what was written cannot
+        self._taken = (*now[:3], max(hit_ns, before[3]))  # the estimate may fall, written counts cannot
         return {name: n - m for name, n, m in zip(_COUNTERS, now, before, strict=True) if n > m}

@@ -1,7 +1,7 @@
 """Which entries were removed, when and why, so that `explain` can say that a result was evicted.
 
-A file beside the counters, appended to by whoever removes: sealed blocks of fixed-size records. Nothing but a sentence
-rests on it; losing it loses that sentence.
+A file beside the counters, to which processes append what they remove: sealed blocks of fixed-size records. Only one
+sentence of a message depends on it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _CAUSES = ("evicted", "cleared", "invalidated", "removed as damaged")
 
 
 class Removal(NamedTuple):
-    """When an entry was removed (seconds since 1970), and by what: a word that fits after "it was"."""
+    """When an entry was removed (seconds since 1970), and how: a word that fits after "it was"."""
 
     when: float
     cause: str
 
 
 def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, access: Access = PRIVATE) -> None:
-    """Remember that entries were removed, by function id and key. Failing to is silent; without a key nothing is."""
+    """Record that entries were removed, by function id and key; nothing without a key. Failing to is silent."""
     now, number = int(time.time()), _CAUSES.index(cause)
     records = b"".join(_RECORD.pack(bytes.fromhex(name), now, number) for name in names)
     if not records or keyring is None:
@@ -58,13 +58,13 @@ def note(root: str, names: Iterable[str], cause: str, keyring: Keyring | None, a
         if full:
             folder.rename(_NAME, f"{_NAME}.1")
     except OSError as error:
-        raise_if_interrupt(error)  # else a full or read-only disk: what was removed stays removed
+        raise_if_interrupt(error)  # else a full or read-only disk: the removal itself is done
     finally:
         os.closerange(folder.fd, folder.fd + 1)
 
 
 def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Removal | None:
-    """The latest removal of an entry, as far as it is remembered."""
+    """The latest recorded removal of an entry, if any."""
     name = bytes.fromhex(function_id + key)
     if keyring is None:
         return None
@@ -83,7 +83,7 @@ def last(root: str, function_id: str, key: str, keyring: Keyring | None) -> Remo
 
 
 def _place_of(name: bytes, records: bytes) -> int | None:
-    """Where the last record of an entry begins; what looks like its name may lie across two others."""
+    """The offset of the last record of an entry; bytes that look like its name may lie across two others."""
     at = records.rfind(name)
     while at >= 0 and at % _RECORD.size:
         at = records.rfind(name, 0, at + len(name) - 1)

@@ -49,25 +49,25 @@ if TYPE_CHECKING:
 
     from pcache.objects.extra_state import Author
 
-_MOST, _MOST_PIECES = 5_000, 100_000  # objects looked at, and what they hold: 50 ms
+_MOST, _MOST_PIECES = 5_000, 100_000  # objects visited, and the parts they hold: 50 ms
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 _NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
 LIKE_ADDRESSES = re.compile(b"\x8a\x06|[0-9]{12}|0x[0-9a-f]{8}")  # in a pickle: a number of six bytes, or digits
 _SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
-_NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # of parsers, unless they are given another name
+_NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # attributes of parsers, unless set explicitly
 _KEPT = re.compile("cache|memo(?!ry)")
-# How many objects of a kind the process made before this one: of SQLAlchemy, Django, WTForms, marshmallow.
+# Counters of the objects of a kind that the process made before: of SQLAlchemy, Django, WTForms, marshmallow.
 _COUNTS = frozenset(("_creation_order", "creation_counter", "_creation_counter", "_creation_index"))
 _SIZE = type.__dict__["__basicsize__"].__get__
-_HEAP, _POINTER = 1 << 9, 8  # of classes that statements make; bytes
+_HEAP, _POINTER = 1 << 9, 8  # flag of classes that statements make; bytes of a pointer
 _MISSING = object()
 _UNTOLD = frozenset(("__dict__", "__weakref__", "__class__", "__doc__", "__signature__", "__vectorcalloffset__"))
-_OPEN = frozenset(("functools", "wrapt"))  # packages whose objects of C hold nothing but what they refer to
+_OPEN = frozenset(("functools", "wrapt"))  # packages whose C objects hold nothing but their references
 
 
 class TooMuch(Exception):
-    """An object consists of more parts than are looked at."""
+    """An object has more parts than are examined."""
 
 
 class _Known(NamedTuple):
@@ -75,11 +75,11 @@ class _Known(NamedTuple):
 
 
 class Anatomy:
-    """What one object consists of.
+    """The parts of one object.
 
-    `is_known(part)` says whether a part need not be taken apart, since `write(part)` says what stands for it. `unseen`
-    are the classes, made in C and without a pickle, of parts that may hold more than they show and refer to, each with
-    whether it shows anything.
+    `is_known(part)` says whether a part need not be taken apart, since `write(part)` represents it. `unseen` are the
+    classes, made in C and without a pickle, of parts that may hold more than their attributes and references, each with
+    whether it has any of these.
     """
 
     def __init__(self, is_known: Callable[[Any], bool], write: Callable[[Any], object], *, most: int = _MOST) -> None:
@@ -89,9 +89,9 @@ class Anatomy:
         self._is_known = is_known
         self._write = write
         self._found: list[object] = []
-        self._hashes: set[int] = set()  # of texts: others in each process
+        self._hashes: set[int] = set()  # of texts: they differ in each process
         self._numbers: dict[int, int] = {}  # by id
-        self._kept: list[object] = []  # so that no other object gets an id meanwhile
+        self._kept: list[object] = []  # alive, so that no id is reused
 
     def take_apart(self, root: object) -> list[object]:
         """All that an object holds; raises `TooMuch`."""
@@ -109,7 +109,7 @@ class Anatomy:
                 raise TooMuch
             self._kept.append(part)
             if part is not root and self._is_known(part):
-                self._found.append(_Known(part))  # written once it is clear that the rest is not too much
+                self._found.append(_Known(part))  # written once the rest is known not to be too much
                 continue
             pieces = self._pieces(part)
             self._found.append(("holds", len(pieces)))
@@ -127,7 +127,7 @@ class Anatomy:
         if cls is dict:
             return ["dict", *(piece for pair in list(part.items()) for piece in pair)]
         if is_a(part, (set, frozenset)):
-            kind: Any = set if is_a(part, set) else frozenset  # a subclass may have another way to go through it
+            kind: Any = set if is_a(part, set) else frozenset  # a subclass may iterate in another way
             members = sorted(kind.__iter__(part), key=_at_first_sight)
             return [cls, len(members), *members, *_named(shown_of(part), cls)]
         if cls is BuiltinFunctionType:
@@ -147,7 +147,7 @@ class Anatomy:
         return [*pieces, items, pairs]
 
     def _by_looking(self, part: Any) -> list[Any]:
-        """The attributes and slots of an object, and what else it refers to if its class was written in C."""
+        """The attributes and slots of an object, and its other references if its class was written in C."""
         cls = type(part)
         shown = shown_of(part)
         pieces = _named(shown, cls)
@@ -159,7 +159,7 @@ class Anatomy:
         return pieces
 
     def _written(self, part: object) -> object:
-        """A part without what is of this process alone: the addresses of objects, the hashes of texts."""
+        """A part without values of this process alone: the addresses of objects, the hashes of texts."""
         if type(part) is _Known:
             return ("known", self._write(part.part))
         if type(part) is int and abs(part) > _SMALLEST_ADDRESS:
@@ -179,14 +179,14 @@ class Anatomy:
 
 
 def holds_addresses(value: object, is_known: Callable[[Any], bool]) -> bool:
-    """Whether an object holds the address of one that it consists of: its pickle is another one in each process."""
+    """Whether an object's pickle contains the address of one of its parts, and so differs in each process."""
     anatomy = Anatomy(is_known, lambda _: None)
     try_call(anatomy.take_apart, value)
     return anatomy.addresses > 0
 
 
 def taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, Any, Any, Any], Any]:
-    """What pickle would make an object of, in full, and what it would drop; raises whatever its hooks raise."""
+    """What pickle would make of an object, in full, and what it would leave out; raises whatever its hooks raise."""
     registered = copyreg.dispatch_table.get(type(value)) if type(type(value)) is type else None
     if registered is not None:
         reduced, found = registered(value), None
@@ -199,7 +199,7 @@ def taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, 
     make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     listed = [[] if given is None else list(islice(given, _MAX_READ)) for given in (items, pairs)]
     if max(map(len, listed)) == _MAX_READ:
-        raise TypeError("its items do not end")
+        raise TypeError("its iterator does not end")
     return (make, list(arguments), state, listed[0], [list(pair) for pair in listed[1]]), found
 
 
@@ -216,7 +216,7 @@ def _named(state: dict[Any, Any], cls: type) -> list[Any]:
 def _is_filled_in(cls: type, name: object, value: object) -> bool:
     """Whether use fills in an attribute, or it is a number of this process.
 
-    Its name says so; or only a descriptor, such as that of `cached_property`, puts something under it.
+    Its name says so, or only a descriptor such as `cached_property` sets it.
     """
     if type(name) is not str:
         return False
@@ -244,7 +244,7 @@ def _is_put_by_a_descriptor(cls: type, name: str) -> bool:
 
 
 def _at_first_sight(part: Any) -> bytes:
-    """What orders the members of a set: their types, and the plain values that they hold."""
+    """A sort key for the members of a set: their types, and the plain values that they hold."""
     if is_exactly(part, SCALARS):
         return blake3(b"".join(encode(part))).digest()
     if is_a(part, (type, FunctionType, ModuleType)):
@@ -258,7 +258,7 @@ def _at_first_sight(part: Any) -> bytes:
 
 
 def shown_of(part: object) -> dict[str, Any]:
-    """The attributes of an object, and what is in its slots."""
+    """The attributes and slots of an object."""
     shown = dict(attributes_of(part))
     for base in bases_of(type(part)):
         for name, entry in members_of(base).items():
@@ -270,17 +270,17 @@ def shown_of(part: object) -> dict[str, Any]:
 
 
 def is_of_c(cls: type) -> bool:
-    """Whether objects of a class may hold more than attributes and slots: C keeps what it likes in its objects."""
+    """Whether objects of a class may hold more than attributes and slots: C code may keep data in them."""
     return not all(map(_is_of_python, bases_of(cls)[:-1]))
 
 
 def _shows_all(cls: type) -> bool:
-    """Whether what C keeps in objects of a class is known to be objects that they refer to."""
+    """Whether all that C code keeps in objects of a class is known to be objects that they refer to."""
     return all(_is_of_python(base) or module_of(base).partition(".")[0] in _OPEN for base in bases_of(cls)[:-1])
 
 
 def _is_of_python(cls: type) -> bool:
-    """Whether all that a class adds to its base shows as attributes and slots: C keeps what it likes in its objects."""
+    """Whether a class adds only attributes and slots to its base, and no data of C code."""
     base = cls.__base__
     more = _SIZE(cls) - (_SIZE(base) if base is not None else 0)
     if not more:

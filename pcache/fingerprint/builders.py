@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 
     Namespace = Mapping[str, Any]
 
-# What people are shown of an object whose making is not known: nothing else counts, or what C shows of it.
+# Shown to people for an object of unknown origin: only its class counts, or what C shows of it.
 BY_CLASS, IN_PART = "by its class alone", "by what it refers to"
 _ONLY_THE_TREE = 0x400  # as `ast.parse` asks for: the module `ast` is not needed, and takes 3 ms to load
-_LONGEST = 4 << 20  # bytes of a source that is read
-_TICK = 0.01  # seconds: how exactly the system says when a process started
+_LONGEST = 4 << 20  # bytes of a source file
+_TICK = 0.01  # seconds: the resolution of a process's start time
 
 
 def follow_makers(walk: Findings) -> None:
-    """Add, for each name whose object was not seen whole, the code that makes it, or that it counts by its class."""
+    """Add, for each name whose object was not fully read, the code that makes it, or that it counts by its class."""
     done = 0
     ends = walk.ends
     while done < len(ends.found):  # grows meanwhile
@@ -63,7 +63,7 @@ def _shown(kinds: set[tuple[str, bool]]) -> str:
 
 
 def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType) -> None:
-    """What the names in statements mean, as in a function."""
+    """Follow the names in statements, as in a function."""
     facts = facts_of(code)
     for name in sorted(facts.global_names - {"__name__", own.partition(".")[0]}):
         path = f"{walk.space(namespace)}:{name}"
@@ -76,7 +76,7 @@ def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType
 def _code_that_makes(namespace: Namespace, name: str) -> CodeType | tuple[ModuleType, str] | None:
     """The statements that make a name, as code; the module and name that it was imported from; None if unknown.
 
-    `name` leads into classes and functions by dots: `Model.lock`.
+    `name` may lead into classes and functions by dots: `Model.lock`.
     """
     tree, file = _tree_of(namespace)
     found: list[_ast.stmt] = []
@@ -115,7 +115,7 @@ def _tree_of(namespace: Namespace) -> tuple[_ast.Module | None, str]:
 
 
 def _text_of(namespace: Namespace, name: str, file: str) -> bytes | str | None:
-    """The source of a module as it was loaded; None where nobody knows that."""
+    """The source of a module as it was loaded; None if that is unknown."""
     if os.path.isfile(file):
         return _unchanged(file) if file.endswith(".py") else None
     loader = look(namespace.get("__spec__"), "loader")
@@ -124,7 +124,7 @@ def _text_of(namespace: Namespace, name: str, file: str) -> bytes | str | None:
 
 
 def _unchanged(file: str) -> bytes | None:
-    """What is in a file, if that was not changed since the program began: modules were loaded after that."""
+    """The content of a file, if unchanged since the program began: modules were loaded after that."""
     try:
         with open(file, "rb") as source:
             text = source.read(_LONGEST + 1)
@@ -139,9 +139,9 @@ def _unchanged(file: str) -> bytes | None:
 def _that_make(body: list[Any], name: str) -> list[_ast.stmt]:
     """The statements that bind a name, or mention it when the module is loaded.
 
-    So do those that mention another name of the same object (`cursor = CONNECTION.cursor()`), or a function that
-    mentions one and is called by them. What runs only in the main program does not make it: others that import the
-    module have the same object.
+    Also those that mention another name of the same object (`cursor = CONNECTION.cursor()`), or call a function that
+    mentions one. Statements that run only in the main program are left out: others that import the module have the same
+    object.
     """
     names, count = {name}, 0
     body = [one for one in body if not (_is_of_the_program(one) or _is_shown(one))]
@@ -162,12 +162,12 @@ def _name_of(statement: Any) -> str | None:
 
 
 def _is_used(statement: Any, names: set[str]) -> bool:
-    """Whether a function is given to what is named, by a decorator or a default."""
+    """Whether a function's decorators or defaults mention one of the names."""
     return any(_mentions(one, names) for one in (*statement.decorator_list, statement.args))
 
 
 def _root(node: Any) -> str:
-    """The name that an attribute, an item or the result of a method is taken of."""
+    """The name at the start of attributes, items and method calls."""
     while type(node).__name__ in ("Attribute", "Call", "Subscript", "Await"):
         node = node.func if type(node).__name__ == "Call" else node.value
     return getattr(node, "id", "")
@@ -185,7 +185,7 @@ def _is_shown(statement: Any) -> bool:
 
 
 def _mentions(node: Any, names: set[str], *, deep: bool = False) -> bool:
-    """Whether code names something, other than in the bodies of functions, which run later."""
+    """Whether code mentions one of the names, except in the bodies of functions, which run later."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -205,7 +205,7 @@ def _mentions(node: Any, names: set[str], *, deep: bool = False) -> bool:
 
 
 def _origin(namespace: Namespace, statements: list[Any], name: str) -> tuple[ModuleType, str] | None:
-    """The module of the user's that a name was imported from, and what it is called there."""
+    """The user's module that a name was imported from, and its name there."""
     for statement in statements:
         if type(statement).__name__ != "ImportFrom":
             continue
@@ -226,7 +226,7 @@ def _module_of(namespace: Namespace, statement: Any) -> ModuleType | None:
 
 
 def _when_it_began() -> float:
-    """When this process started, in seconds since 1970; where the system does not say, now."""
+    """When this process started, in seconds since 1970; now, if the system does not say."""
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
@@ -236,5 +236,5 @@ def _when_it_began() -> float:
         return time.time()
 
 
-# Taken at once: a forked child has what its parent loaded.
+# Taken at import: a forked child has the modules that its parent loaded.
 _BEGAN = _when_it_began()

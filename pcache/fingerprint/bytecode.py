@@ -23,7 +23,7 @@ _HAS_CONST = frozenset(hasconst)
 _HAS_NAME = frozenset(hasname)
 _STORE_NAME = opmap["STORE_NAME"]
 _INCIDENTAL = frozenset(("__doc__", "__firstlineno__"))
-_SET_IN_BODIES = _INCIDENTAL | {"__annotations__"}  # by class statements in functions: that is no look at them
+_SET_IN_BODIES = _INCIDENTAL | {"__annotations__"}  # by class statements in functions, which do not read it
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]  # its argument is twice the index of the name, plus a flag
 _LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in opmap)
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
@@ -48,7 +48,7 @@ if sys.version_info >= (3, 12):
 _CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
 )
-# Other ways to change something in place that code is given.
+# Other ways to change an argument in place.
 _CHANGING = _CHANGING_METHODS | frozenset(
     "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right move_to_end reverse rotate"
     " shuffle sort __setitem__ __delitem__ setitem delitem".split()
@@ -56,7 +56,7 @@ _CHANGING = _CHANGING_METHODS | frozenset(
 _CHANGING_OPERATIONS = frozenset((opmap["STORE_SUBSCR"], opmap["DELETE_SUBSCR"], opmap.get("STORE_SLICE")))
 _STORE_VARIABLE = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
 _SETTING = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars"))
-# Where code calls one of these, texts in it may be names of attributes, or of globals.
+# Where code calls one of these, texts in it may name attributes or globals.
 _REFLECTION = frozenset("getattr vars attrgetter methodcaller __dict__".split())
 _MEMO_SIZE = 4096  # code objects remembered; those made anew at each call must not pile up
 
@@ -65,12 +65,12 @@ class CodeFacts(NamedTuple):
     """A code object with the code nested in it.
 
     `digest` stands for what it does; `global_names` are looked up in its module, without those that it assigns itself
-    (a counter is no constant); `names` are all names it mentions, attributes too, and `imports` what import statements
-    in its body name: module, level, names taken from it. `assigned` and `changed` are the global names, and attributes
-    of such (`state.count`), that it assigns, or whose objects it changes in place. `counters` are the attributes, of
-    whatever object, that it adds to. `handed` are the global names whose objects it does more with than to read or
-    set an attribute: a helper may be given them. `stored` are the names of the globals, attributes and captured
-    variables, of whatever object, that it assigns, and `mutates` says whether it changes any container in place.
+    (a counter is not a constant); `names` are all names it mentions, attributes too, and `imports` are the import
+    statements in its body: module, level, names taken from it. `assigned` and `changed` are the globals, and attributes
+    of globals (`state.count`), that it assigns, or whose objects it changes in place. `counters` are the attributes, of
+    any object, that it adds to. `handed` are the globals that it does more with than read or set an attribute: it may
+    pass them to a helper. `stored` are the globals, attributes and captured variables, of any object, that it assigns,
+    and `mutates` says whether it changes any container in place.
     """
 
     digest: bytes
@@ -147,7 +147,7 @@ def _read(code: CodeType) -> CodeFacts:
 
 
 def _texts(value: object) -> Iterator[str]:
-    """The identifiers among the constants of code that looks attributes up by text."""
+    """The identifiers among the constants of code that looks attributes up by name."""
     if isinstance(value, str):
         yield from (part for part in value.split(".") if part.isidentifier())
     elif isinstance(value, (tuple, frozenset, CodeType)):
@@ -156,7 +156,7 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[object]:
-    """The bytecode, each constant and name in place of its index: a docstring takes one and would shift the others."""
+    """The bytecode with constants and names instead of their indexes, which a docstring would shift."""
     content: list[object] = []
     skipped = _incidental_operations(code, operations)
     for at, (operation, argument) in enumerate(operations):
@@ -173,7 +173,7 @@ def _instructions(code: CodeType, operations: list[tuple[int, int]]) -> list[obj
 
 
 def _incidental_operations(code: CodeType, operations: list[tuple[int, int]]) -> set[int]:
-    """Which operations make a constant the docstring, or the line number, of a class or module whose body this is."""
+    """The operations of a class or module body that set its docstring or line number."""
     if _INCIDENTAL.isdisjoint(code.co_names):
         return set()
     found = set()
@@ -184,7 +184,7 @@ def _incidental_operations(code: CodeType, operations: list[tuple[int, int]]) ->
 
 
 def _global_name(code: CodeType, operation: int, argument: int) -> str | None:
-    """The name that an operation looks up in the module, if it does."""
+    """The global name that an operation looks up, if any."""
     if operation == _LOAD_GLOBAL:
         return code.co_names[argument >> 1]
     return code.co_names[argument] if operation in _LOAD_NAME else None
@@ -197,7 +197,7 @@ def _attribute_name(code: CodeType, operation: int, argument: int) -> str:
 def _names_used(
     code: CodeType, operations: list[tuple[int, int]]
 ) -> tuple[set[str], set[tuple[str, int, tuple[str, ...]]]]:
-    """The global names that code loads, and what it imports."""
+    """The global names that code loads, and its imports."""
     names: set[str] = set()
     imports: set[tuple[str, int, tuple[str, ...]]] = set()
     constants: list[object] = [0, None]  # an import statement loads its level and its names before
@@ -216,8 +216,8 @@ def _names_used(
 
 
 def _names_changed(code: CodeType, operations: list[tuple[int, int]]) -> tuple[set[str], set[str], set[str], set[str]]:
-    """The global names that code assigns, those whose objects it changes in place, the attributes it adds to, and the
-    global names of which it does not just read or set an attribute.
+    """The globals that code assigns, those whose objects it changes in place, the attributes it adds to, and the
+    globals that it does more with than read or set an attribute.
     """
     assigned: set[str] = set()
     changed: set[str] = set()
@@ -256,13 +256,13 @@ def _names_stored(code: CodeType, operations: list[tuple[int, int]]) -> Iterator
 
 
 def _variable_name(code: CodeType, at: int) -> str:
-    """The name of a local variable by its place: one that is a parameter and captured stands among the parameters."""
+    """The name of a local variable by its index: a captured parameter is among the parameters."""
     names = code.co_varnames + tuple(name for name in code.co_cellvars if name not in code.co_varnames)
     return (names + code.co_freevars)[at]
 
 
 def _is_changed(code: CodeType, following: list[tuple[int, int]]) -> bool:
-    """Whether operations change, in place, the object that was loaded before them."""
+    """Whether operations change the object that was loaded before them in place."""
     kinds = [operation for operation, _ in following]
     if not kinds:
         return False
@@ -281,5 +281,5 @@ def _constant(value: object) -> object:
 
 
 def is_of_attrs(code: CodeType) -> bool:
-    """Whether attrs made a method: into `__hash__` it writes the hash of a text, another one in each process."""
+    """Whether attrs made a method: its `__hash__` contains the hash of a text, which differs in each process."""
     return code.co_filename.startswith("<attrs generated")

@@ -22,29 +22,29 @@ if TYPE_CHECKING:
 
 
 class Captured:
-    """The captured values of a function as a digest, found anew when they, or what they rest on, changed since.
+    """The captured values of a function as a digest, computed anew when they or their dependencies changed.
 
-    What has no key, such as a lock, counts by identity: nothing is shared with other processes, nothing mixed up.
-    `itself` is the function's own name for recursion, and plays no part.
+    A value without a key, such as a lock, counts by identity: its results are not shared with other processes, and
+    never mixed up. `itself` is the function's own name for recursion, and does not count.
     """
 
     def __init__(self, function: Callable[..., Any], itself: object, label: str) -> None:
         self._function = function
         self._itself = itself
         self._label = label
-        # Values come in the order of their names, which another version of the code may have changed.
+        # Values are in the order of their names, which may differ in another version of the code.
         self._names = b"".join(encode(look(look(function, "__code__"), "co_freevars", ())))
         self._known: tuple[bytes, Fingerprint] | None = None
 
     @property
     def fingerprint(self) -> Fingerprint:
-        """That of what was captured at the last look."""
+        """The fingerprint of the captured values at the last check."""
         return (self._known or self._find())[1]
 
     def digest(self, large: LargeContents | None = None, kept: Callable[[Fingerprint], bool] | None = None) -> bytes:
-        """The digest of what is captured now; notes the files among it in `large`.
+        """The digest of the values captured now; notes their files in `large`.
 
-        Where something changed, `kept` may say that the function did it.
+        If something changed, `kept` may say that the function did it.
         """
         known = self._known
         if known is None or not (known[1].holds() or (kept is not None and kept(known[1]))):

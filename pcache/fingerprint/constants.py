@@ -1,6 +1,6 @@
 """Represent the values that code uses: constants, containers, descriptors, partials, instances.
 
-Functions, classes and modules in them are written by whoever follows these.
+Functions, classes and modules in them are left to the walk.
 """
 
 from __future__ import annotations
@@ -63,32 +63,32 @@ if TYPE_CHECKING:
 
 _METHODS = frozenset((MethodType, MethodWrapperType, BuiltinFunctionType))
 _DESCRIPTORS = (staticmethod, classmethod, property, partial, partialmethod)
-# Of the standard library, objects of these modules are values even where they contain themselves.
+# Modules of the standard library whose objects are values even where they contain themselves.
 _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
     " types typing uuid xml zoneinfo".split()
 )
-_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # part by part: one may have no key
+_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # taken part by part: one may have no key
 _BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
 _MAX_ITEMS, _MAX_NESTED = 1000, 50
 
 
 class Values:
-    """Writes values; `reference(value, path)` says what stands for anything at all.
+    """Writes values; `reference(value, path)` represents any object.
 
-    `path` is where a value was met: a function that has no name of its own is called after it.
+    `path` is where a value was met; a function without a name of its own is called after it.
     """
 
     def __init__(self, walk: Findings) -> None:
         self.reference = walk.reference
         self._walk = walk
         self._open: list[int] = []  # ids of the containers being written
-        # Containers, what stands for them, and the classes of what is in them and was not seen whole.
+        # Containers, their representations, and the classes of contents that were not fully read.
         self._written: dict[int, tuple[object, object, frozenset[tuple[type, bool]]]] = {}
-        self._ends: set[tuple[type, bool]] = set()  # these of the container being written
+        self._ends: set[tuple[type, bool]] = set()  # the same for the container being written
 
     def token(self, value: Any, path: str) -> object:
-        """What stands for anything but functions, classes and modules."""
+        """Represent anything but functions, classes and modules."""
         if is_exactly(value, SCALARS):
             if type(value) is bytearray:
                 self._walk.watch(value, Encoding())
@@ -116,7 +116,7 @@ class Values:
         return self.nested(value, write)
 
     def nested(self, value: object, write: Callable[[], object]) -> object:
-        """What stands for something that may contain itself, or be met often."""
+        """Represent an object that may contain itself, or be met often."""
         key = id(value)
         if key in self._open:
             return ("cycle", self._open.index(key))
@@ -133,12 +133,12 @@ class Values:
         return self._written[key][1]
 
     def end(self, cls: type, *, seen: bool = False) -> None:
-        """Say that an object was not seen whole, and whether something of it was."""
+        """Note that an object was not fully read, and whether a part of it was."""
         self._ends.add((cls, seen))
         self._walk.ends.note(cls, seen=seen)
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
-        """A value as it would be an argument; without a key, by its parts."""
+        """A value as if it were an argument; by its parts if it has no key."""
         hashed: LargeContents = {}
         if type(value) in READERS or module_name(type(value)) not in IMMUTABLE:
             self._walk.watch(value, Encoding(hashed))
@@ -159,16 +159,16 @@ class Values:
         return self.in_parts(value, path)
 
     def unknown(self, value: object, path: str) -> object:
-        """What has no key: its class; where no other object may stand for it, that very object."""
+        """A value without a key: its class, and where no other object may stand for it, its identity."""
         own = self._walk.only_this(value)
         return ("object", self.reference(type(value), path), *own)
 
     def in_parts(self, value: object, path: str) -> object:
-        """An object by what it consists of."""
+        """An object by its parts."""
         return ("object", self.reference(type(value), path), self.nested(value, lambda: self.taken_apart(value, path)))
 
     def taken_apart(self, value: object, path: str) -> object:
-        """What an object consists of, as far as that is not too much."""
+        """The parts of an object, unless there are too many."""
         anatomy = Anatomy(is_known, lambda part: self.known(part, path))
         try:
             found = anatomy.take_apart(value)
@@ -180,7 +180,7 @@ class Values:
         return [*found, *(self._walk.only_this(value) if anatomy.unseen else ())]
 
     def known(self, part: Any, path: str) -> object:
-        """What stands for a part that is not taken apart."""
+        """Represent a part that is not taken apart."""
         kind = kind_of(part)
         if kind == BY_CLASS:
             return ("object", self.reference(type(part), path))
@@ -193,7 +193,7 @@ class Values:
         return self.reference(part, path)
 
     def machinery(self, value: object, path: str) -> object:
-        """What changes while a program runs, by its class; and by the code that makes it, where that says something."""
+        """An object that changes while a program runs: by its class, and by the code that makes it if that is known."""
         if kind_of(value) != BY_CLASS:
             self.end(type(value))
         return self.unknown(value, path)
@@ -233,11 +233,11 @@ class Values:
             return ("object", self.reference(cls, path), value.format)
         if kind == IN_PARTS:
             return self.in_parts(value, path)
-        # What contains itself is the machinery of a framework: it may be large, and is taken apart within bounds.
+        # An object that contains itself is part of a framework: it may be large, and is taken apart within bounds.
         return self.constant(value, path, straight=module_name(cls).partition(".")[0] not in _VALUE_MODULES)
 
     def of_functions(self, value: Any, path: str) -> object:
-        """Descriptors and partials by the functions in them, and by what a subclass of theirs adds."""
+        """Descriptors and partials by the functions in them, and by what a subclass adds."""
         beyond = self.beyond(value, path)
         if is_a(value, (staticmethod, classmethod)):
             return (class_name(value), self.reference(kept(value, "__func__"), path), *beyond)
@@ -261,7 +261,7 @@ class Values:
         return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
 
     def code(self, code: CodeType) -> object:
-        """Code that is run by `eval` or `exec`, with what its names mean beside it."""
+        """Code that `eval` or `exec` runs, with the meanings of its names."""
         facts = facts_of(code)
         if self._walk.ends.site is not None:
             namespace = self._walk.ends.site[0]
@@ -270,7 +270,7 @@ class Values:
         return ("code", facts.digest, code.co_name)
 
     def held(self, function: FunctionType, path: str) -> object:
-        """What a function of a package holds, such as those that `contextmanager` and `singledispatch` return."""
+        """The contents of a package's function, such as those that `contextmanager` and `singledispatch` return."""
         registry = vars(function).get("registry")
         if type(registry) is not MappingProxyType:
             cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
@@ -285,7 +285,7 @@ class Values:
         ]
 
     def beyond(self, value: Any, path: str) -> tuple[object, ...]:
-        """What an object of a subclass has that those of Python's own class do not."""
+        """The attributes that an object of a subclass has beyond those of Python's own class."""
         cls = type(value)
         if cls in _DESCRIPTORS:
             return ()
@@ -304,9 +304,9 @@ class Values:
         return ("wrapper", kind, self.reference(wrapped, path), self.reference(look(value, "dispatcher"), path))
 
     def instance(self, value: Any, path: str) -> object:
-        """An instance of a class of the user's by its class and by what pickle would take of it, part by part.
+        """An instance of a user's class by its class and its pickled state, part by part.
 
-        What methods of the class count up says how often they ran. A part that has no key counts by its class.
+        Attributes that methods of the class count up do not count; a part without a key counts by its class.
         """
         kind = self.reference(type(value), path)
         if member(type(value), "_member_map_") is not None:
@@ -322,7 +322,7 @@ class Values:
     def state(self, value: Any, path: str) -> object:
         author = author_of(type(value))
         taken, error = try_call(taken_by_pickle, value, author)
-        if error is not None:  # it cannot be pickled, or says what no pickle can be made of
+        if error is not None:  # it cannot be pickled, or its reduced form is invalid
             if is_of_c(type(value)):
                 return self.taken_apart(value, path)
             taken = ((None, [], shown_of(value), [], []), None)
@@ -344,7 +344,7 @@ class Values:
 
 
 def _counters(cls: type) -> frozenset[str]:
-    """The attributes that methods of a class count up, other than those that put an instance together."""
+    """The attributes that methods of a class count up, other than methods that build an instance."""
     members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
     functions = [found for _, found in members if type(found) is FunctionType]
     return frozenset().union(*(facts_of(function.__code__).counters for function in functions))

@@ -1,4 +1,4 @@
-"""What a walk through code has found so far: shared with its helpers and with the guards."""
+"""The results of a walk through code so far: shared with its helpers and with the guards."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ MISSING = object()
 
 
 class Ends:
-    """The names whose objects were not seen whole, and the name that is being followed just now, its `site`.
+    """The names whose objects were not fully read, and the name that is being followed, its `site`.
 
-    A name is given with the names of its module; `found` keeps the classes of what was not seen whole, each with
-    whether something of it was.
+    A name is given with the namespace of its module; `found` keeps the classes of what was not fully read, each with
+    whether a part of it was.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Ends:
         self._sites[id(found)] = self.site
 
     def enter(self, found: Any) -> None:
-        """Go on with what a function or class rests on: it was made under its own name, or where it was met."""
+        """Continue with what a function or class depends on: it was made under its own name, or where it was met."""
         self.site = self._sites.get(id(found))
         name = qualname_of(found)
         if name and "<" not in name:
@@ -54,7 +54,7 @@ class Ends:
             self.site = self.site if names is None else (names, name)
 
     def note(self, cls: type, *, seen: bool) -> None:
-        """Note that a part of the object that is being followed was not seen whole."""
+        """Note that a part of the object being followed was not fully read."""
         if self.site is not None:
             self.add(*self.site, {(qualname_of(cls), seen)})
 
@@ -63,11 +63,11 @@ class Ends:
 
 
 class Findings:
-    """All that was found on the way, and what those who help to find it may ask of the walk."""
+    """The results of a walk, and what its helpers may ask of it."""
 
     def __init__(self, *, strict: bool = False) -> None:
-        self.strict = strict  # of what has no key only that very object will do
-        self.unknown: list[object] = []  # such objects
+        self.strict = strict  # a value without a key counts by identity
+        self.unknown: list[object] = []  # values without a key
         self.parts = Parts()
         self.ends = Ends()
         self.labels: dict[int, str] = {}  # of functions and classes, by id
@@ -78,7 +78,7 @@ class Findings:
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
-        self.watched: dict[tuple[int, type], Watched] = {}  # what is looked at again, by id and how
+        self.watched: dict[tuple[int, type], Watched] = {}  # checked again in each call, by id and reader
         self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
         self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
         self.meets_mock = False
@@ -86,7 +86,7 @@ class Findings:
         self.files: list[Reading] = []  # declared
         self.unloaded: list[Source] = []  # modules that the code imports later
         self.carried: dict[int, ModuleType] = {}  # modules of the user's that are used under names of other objects
-        self.at = ""  # the path of what was looked at last, for whom something goes wrong with it
+        self.at = ""  # path of the value looked at last, for error messages
         self.root: object = None
 
     def space(self, namespace: Mapping[str, Any]) -> str:
@@ -110,53 +110,53 @@ class Findings:
         return value
 
     def watch(self, value: Any, read: Read) -> None:
-        """Have what `read` says of a value looked at again at each call; to be called before that is written."""
+        """Check what `read` returns for a value again at each call; to be called before the value is written."""
         known = id(value), type(read)
         if known not in self.watched:
             self.watched[known] = read, value, read(value)
 
     def registered(self, cls: type) -> list[type]:
-        """The classes of the user's that an abstract class was told to take for its subclasses, looked at again."""
+        """The user's classes that were registered as subclasses of an abstract class, checked again later."""
         if "_abc_impl" not in members_of(cls):
             return []
         return self.abstract.setdefault(id(cls), (cls, registered_with(cls)))[1]
 
     def only_this(self, value: object) -> tuple[object, ...]:
-        """What stands for an object that has no key besides its class: nothing, unless calls would be mixed up."""
+        """What represents a value without a key besides its class: nothing, or in `strict` its identity."""
         if not self.strict:
             return ()
         self.unknown.append(value)
         return (process_token(), id(value))
 
     def package(self, module: str, name: str = "") -> object:
-        """Something in an installed package, or in the standard library, whose version is that of Python."""
+        """An object in an installed package, or in the standard library, whose version is that of Python."""
         package, version = package_of(module)
         label = "package " + ("python" if package in sys.stdlib_module_names else package)
         if label not in self.parts:
             self.parts.add(label, digest_of(version), version)
         return ("package", module, name)
 
-    # What only the walk itself can do
+    # Implemented by the walk itself
 
     def reference(self, value: Any, path: str) -> object:
-        """What stands for something that code uses: labels for the user's code, values for the rest."""
+        """Represent something that code uses: labels for the user's code, values for the rest."""
         raise NotImplementedError
 
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
-        """Look up a name and note what it means; a table that the code itself changes is no constant."""
+        """Look up a name and note what it means; a table that the code itself changes is not a constant."""
         raise NotImplementedError
 
     def note(self, value: object, path: str) -> None:
-        """Note what a name means, unless that bears the name itself."""
+        """Note what a name means, unless the object has that name itself."""
         raise NotImplementedError
 
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
-        """What code may use of a function or module of the user's: all attributes whose names it mentions."""
+        """What code may use of a user's function or module: all attributes whose names it mentions."""
         raise NotImplementedError
 
 
 def registered_with(cls: type) -> list[type]:
-    """The classes that an abstract class was told to take for its subclasses; of a package's class, the user's."""
+    """The classes registered as subclasses of an abstract class; of a package's class, only the user's."""
     if "_abc_impl" not in vars(cls):
         return []
     found, _ = try_call(_get_dump, cls)

@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class Fingerprint:
-    """A digest, its parts by name, and what it rests on.
+    """A digest, its parts by name, and its dependencies.
 
-    `parts` says for people and for `explain` what was found, by label: `function helpers:clean`, `class models:Model`,
+    `parts` lists what was found by label, for people and for `explain`: `function helpers:clean`, `class models:Model`,
     `constant helpers:LIMIT`, `package numpy`. The digest changes when the digest of a part does, and only then.
-    `unknown` are values that only this process can tell from others; `uncached` says why calls are to be computed
+    `unknown` are values that only this process can tell from others; `uncached` says why calls have to be computed
     without the cache.
     """
 
@@ -56,24 +56,24 @@ class Fingerprint:
         self._guards = Guards(walk)
 
     def holds(self) -> bool:
-        """Whether all that was followed is still the same, as far as that is looked at in each call."""
+        """Whether all dependencies that are checked in each call are unchanged."""
         if self._stale or self.uncached or not self._guards.hold():
             return False
         return not self.files or self._files_hold()
 
     def rest_holds(self) -> bool:
-        """Whether what takes too long for each call is still the same; else nothing holds."""
+        """Whether dependencies that are too slow to check in each call are unchanged; else `holds` is false, too."""
         self._stale = self._stale or not self._guards.rest_holds()
         return not self._stale
 
     def absorb(self) -> bool:
-        """Take over what running the code has changed itself; return whether all else is still the same."""
+        """Accept changes made by running the code itself; return whether all else is unchanged."""
         if self._stale or self.uncached or not self._guards.absorb():
             return False
         return not self.files or self._files_hold()
 
     def _files_hold(self) -> bool:
-        """Whether declared files have the same content. What is known of them now takes the place of what was."""
+        """Whether declared files have the same content; updates what is known of them."""
         for i, reading in enumerate(self.files):
             now = reading.again()
             if now is None:
@@ -82,7 +82,7 @@ class Fingerprint:
         return True
 
     def imports_hold(self) -> bool:
-        """Whether modules that were not loaded yet had the code that this fingerprint has, if they are by now.
+        """Whether the modules that were loaded since then have the code that this fingerprint has.
 
         One that was loaded while its file changed counts as unknown from then on.
         """
@@ -98,7 +98,7 @@ _known: OfCode[Fingerprint] = OfCode()
 
 
 def fingerprint_of(code: FunctionType | type) -> Fingerprint:
-    """The fingerprint of a function or class, computed anew when a name that it rests on was rebound."""
+    """The fingerprint of a function or class, computed anew when a name that it depends on was rebound."""
     known = _known.get(code)
     return known if known is not None and known.holds() else _known.keep(code, _follow(code))
 
@@ -109,10 +109,10 @@ def _follow(code: FunctionType | type | None, depends_on: tuple[object, ...] = (
 
 
 def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
-    """The fingerprint of what a decorator is given, and of what it was told that results depend on.
+    """The fingerprint of a decorated object, and of its declared dependencies.
 
     `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
-    by what it holds. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
+    by its contents. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
     """
     if code == "deep" and is_a(function, FunctionType):
         return _follow(function, depends_on) if depends_on else fingerprint_of(function)
@@ -131,13 +131,13 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
 
 
 def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:
-    """The fingerprint of what a function captures, without its own name for recursion (`itself`)."""
+    """The fingerprint of a function's captured values, without its own name for recursion (`itself`)."""
     walk = Walk(strict=True)
     code = look(function, "__code__")
     cells = list(zip(look(code, "co_freevars", ()), look(function, "__closure__") or (), strict=False))
 
     def follow() -> bytes:
-        walk.facts.append(facts_of(code))  # what has a closure has code
+        walk.facts.append(facts_of(code))  # a function with a closure has code
         tokens = [
             walk.reference(walk.captured(cell, name), name) for name, cell in cells if content_of(cell) is not itself
         ]

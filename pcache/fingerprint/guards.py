@@ -1,11 +1,11 @@
-"""Guards: what a code version was made of, checked again at each call.
+"""Guards: the dependencies of a code version, checked again at each call.
 
 Names, cells, code, defaults and attributes are compared by identity; so is what containers and instances hold. Other
 objects that can change in place, such as arrays, are encoded anew. What takes too long for each call, such as a large
 table, is looked at before a call is computed.
 
-What the code changes itself while it runs (a memo it fills, a counter) is state that it keeps and no other version:
-such changes are taken over. Only those that the code on the way can have made; any other is somebody else's.
+Changes that the code makes itself while it runs (a memo it fills, a counter) are state, and no other version: they are
+accepted. Only those that the followed code can have made; any other is a change of version.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 
 
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
-# Of objects of these nothing changes in place, but for containers.
+# Objects of these modules do not change in place, except containers.
 IMMUTABLE = frozenset(
     "builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
     " zoneinfo".split()
 )
 _EACH_CALL = 1000  # objects compared at each call, at most: 20 us
-_COST_OF_ONE = 10  # of a container besides its items, and of encoding an object times ten
+_COST_OF_ONE = 10  # of a container besides its items; encoding an object costs ten times as much
 _MOST_PARTS = 500  # of an object that is taken apart again: 3 ms
 _BYTES = 16  # encoded in the time that comparing an object takes
 
@@ -60,14 +60,14 @@ def _pairs(table: Any) -> tuple[Any, ...]:
     return (*table, *table.values())
 
 
-# What of a container is compared.
+# The content of each type of container that is compared.
 READERS: dict[type, Read] = {dict: _pairs, MappingProxyType: _pairs, list: tuple, set: tuple}
 
 
 class Attributes:
     """Reads the attributes and slots of an instance, without those that its methods count up.
 
-    `filled` are those that its `cached_property` fill in when they are first asked for.
+    `filled` are those that its `cached_property` fill in when they are first read.
     """
 
     __slots__ = ("_has_slots", "_without", "filled")
@@ -86,10 +86,10 @@ class Attributes:
 
 
 class Encoding:
-    """Reads what an object is encoded as: the same bytes object as long as it is the same.
+    """Reads the encoding of an object: the same bytes object as long as it is unchanged.
 
-    Functions and classes in it count by identity here: they are guarded by themselves. What the first reading hashes
-    is noted in `hashed`, so that it need not be hashed again at once.
+    Functions and classes in it count by identity here: they have guards of their own. `hashed` notes what the first
+    reading hashes, so that it need not be hashed again at once.
     """
 
     __slots__ = ("_digest", "_hashed", "size")
@@ -114,7 +114,7 @@ class Encoding:
         return (self._digest,)
 
 
-# What is compared of instances of classes below these, whatever the classes say of going through them.
+# The content that is compared in instances of subclasses of these, however the subclasses iterate.
 _ITEMS: dict[type, Read] = {
     dict: lambda table: (*dict.keys(table), *dict.values(table)),
     list: lambda items: tuple(list.__iter__(items)),
@@ -124,7 +124,7 @@ _ITEMS: dict[type, Read] = {
 
 
 def items_reader(cls: type) -> Read | None:
-    """What reads that which instances of a class of the user's hold besides attributes and slots; None for nothing."""
+    """The reader of what instances of a user's class hold besides attributes and slots; None for nothing."""
     foreign = next(base for base in bases_of(cls) if not is_user_code(base))
     for base, read in _ITEMS.items():
         if issubclass(foreign, base):
@@ -133,12 +133,12 @@ def items_reader(cls: type) -> Read | None:
 
 
 def _parts_of(value: object) -> Sequence[Any]:
-    """What an object without an encoding consists of, encoded; raises where that is much."""
+    """The encoded parts of an object without an encoding; raises if there are many."""
     return encode(Anatomy(is_known, _code_by_identity, most=_MOST_PARTS).take_apart(value))
 
 
 def _cost(watched: Watched) -> int:
-    """What looking at something again costs, in comparisons of an object."""
+    """The cost of checking something again, in comparisons of an object."""
     read, _, held = watched
     if type(read) is Encoding:
         return 10 * _COST_OF_ONE + read.size // _BYTES
@@ -150,7 +150,7 @@ def _same(now: tuple[Any, ...], held: tuple[Any, ...]) -> bool:
 
 
 class Guards:
-    """What a walk has seen. `hold` says whether all of it is as it was (25 ns a name)."""
+    """The dependencies that a walk has seen. `hold` says whether all are unchanged (25 ns a name)."""
 
     __slots__ = (
         "_absent",
@@ -174,7 +174,7 @@ class Guards:
         # Some tools, such as IPython's autoreload, put new code into old functions.
         functions = [found for found, _, _ in walk.queue if type(found) is FunctionType]
         self._codes = functions, [function.__code__ for function in functions]
-        # Defaults that a function gets later do not matter: no call that there was left an argument out.
+        # Defaults that a function gets later do not matter: no earlier call omitted an argument.
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
         classes = [members_of(found) for found, _, _ in walk.queue if is_a(found, type)]
         self._classes = [(members, frozenset(members)) for members in classes]
@@ -185,7 +185,7 @@ class Guards:
         self._mutates = any(facts.mutates for facts in walk.facts)
 
     def hold(self) -> bool:
-        """Whether every name that was followed still means the same object, and these hold what they held."""
+        """Whether every name that was followed still means the same object, with the same contents."""
         try:
             for get, namespace, values, _ in self._names:
                 if not all(map(operator.is_, get(namespace), values)):
@@ -199,7 +199,7 @@ class Guards:
             for read, value, held in self._often:
                 if not _same(read(value), held):
                     return False
-        except (KeyError, RuntimeError):  # a name is gone, or a table changes this very moment
+        except (KeyError, RuntimeError):  # a name was deleted, or another thread is changing a table
             return False
         if self._classes and any(len(members) != len(names) for members, names in self._classes):
             return False
@@ -210,7 +210,7 @@ class Guards:
         return not (self._cells and any(content_of(cell) is not value for cell, value, _ in self._cells))
 
     def _registrations_hold(self) -> bool:
-        """Whether the classes that were registered lately, for which nobody asks here mostly, are none of these."""
+        """Whether the latest registrations with abstract classes, mostly unrelated, concern none of these classes."""
         token = get_cache_token()
         if any(registered_with(cls) != known for cls, known in self._abstract):
             return False
@@ -218,14 +218,14 @@ class Guards:
         return True
 
     def rest_holds(self) -> bool:
-        """Whether what takes too long for each call holds what it held."""
+        """Whether dependencies that take too long to check in each call are unchanged."""
         return all(_same(try_call(read, value)[0] or (), held) for read, value, held in self._seldom)
 
     def absorb(self) -> bool:
-        """Take over what running the code has changed, and return whether that is all that changed.
+        """Accept what running the code has changed, and return whether that is all that changed.
 
-        A name, an attribute or a variable counts as changed by the code if code on the way assigns one of that name; a
-        container if code on the way changes any; another object always, as any call may change it.
+        A name, an attribute or a variable counts as changed by the code if the followed code assigns one of that name;
+        a container if the followed code changes any; another object always, as any call may change it.
         """
         containers = (one for one in self._seldom if type(one[0]) is not Encoding)
         if self.hold() and all(_same(read(value), held) for read, value, held in containers):
@@ -241,7 +241,7 @@ class Guards:
         return False
 
     def _taken_over(self) -> tuple[Any, Any, Any, list[Watched]] | None:
-        """What is guarded as it is now; None where something changed that the code did not."""
+        """The guarded values as they are now; None if the code cannot have made a change."""
         names = [(get, namespace, get(namespace), ordered) for get, namespace, _, ordered in self._names]
         cells = [(cell, content_of(cell), name) for cell, _, name in self._cells]
         often = [(read, value, read(value)) for read, value, _ in self._often]
@@ -263,7 +263,7 @@ class Guards:
 
 
 def _by_cost(watched: Iterable[Watched]) -> tuple[list[Watched], list[Watched]]:
-    """What is looked at in each call, and what only before one is computed."""
+    """Separate what is checked in each call from what is checked only before one is computed."""
     ordered = sorted(watched, key=_cost)
     spent = 0
     for i, one in enumerate(ordered):
@@ -280,7 +280,7 @@ def _items(held: tuple[Any, ...]) -> Iterator[tuple[str, int]]:
 
 
 def _changed(names: tuple[str, ...], before: tuple[Any, ...], now: tuple[Any, ...]) -> set[str]:
-    """Which of some names mean another value; one that is code is none that a program counts with."""
+    """The names that mean another value; raises if a value is code, which is not state of a program."""
     changed = [one for one in zip(names, before, now, strict=True) if one[1] is not one[2]]
     if any(is_a(value, BY_REFERENCE) for _, *values in changed for value in values):
         raise KeyError(names)
@@ -288,7 +288,7 @@ def _changed(names: tuple[str, ...], before: tuple[Any, ...], now: tuple[Any, ..
 
 
 def _with(get: Callable[[Any], Any], functions: list[FunctionType]) -> tuple[list[FunctionType], list[Any]]:
-    """The functions that have such defaults, and these."""
+    """The functions that have such defaults, and the defaults."""
     found = [function for function in functions if get(function)]
     return found, list(map(get, found))
 
@@ -308,5 +308,5 @@ def _by_identity(part: object) -> object:
 
 
 def _code_by_identity(part: object) -> object:
-    """Other objects by their class: what pickle says of one may be made anew each time."""
+    """Other objects by their class: their pickles may be made anew each time."""
     return _by_identity(part if is_a(part, BY_REFERENCE) else type(part))

@@ -16,11 +16,11 @@ from pcache.keys.names import module_name
 from pcache.objects.lookup import attributes_of, class_name, is_a, is_exactly, member, module_of, qualname_of
 from pcache.objects.user_code import is_user_module
 
-# How objects of the standard library count whose state is not what a program wrote (`os.environ`), is another one in
-# each process, or says how far a program has got. The name of a class goes before that of its module or package.
+# How objects of the standard library count whose state was not set by a program (`os.environ`), differs in each
+# process, or says how far a program has got. The name of a class precedes that of its module or package.
 BY_CLASS, BY_MAKING, IN_PARTS, AS_VALUE = range(4)
 _KINDS = {
-    # They hold nothing that a result could depend on: locks, logs, threads, what imports modules.
+    # They hold nothing that a result could depend on: locks, logs, threads, importers.
     **dict.fromkeys(
         "_abc _frozen_importlib _frozen_importlib_external _thread abc codecs importlib logging"
         " multiprocessing os sys threading tkinter warnings".split(),
@@ -43,16 +43,16 @@ _KINDS = {
         AS_VALUE,
     ),
 }
-CYTHON = frozenset(("cython_function_or_method", "fused_cython_function"))  # each module has such classes of its own
+CYTHON = frozenset(("cython_function_or_method", "fused_cython_function"))  # each module has its own such classes
 _BY_REFERENCE = (FunctionType, type, ModuleType)
 _BUILT = frozenset((list, tuple, dict))
 _HOLDERS = (set, frozenset, MethodType, MappingProxyType)  # taken apart with what they hold
 
 
 def kind_of(value: object) -> int | None:
-    """How an object of a library counts, if that is known; a plain value of a kind always as one.
+    """How an object of a library counts, if that is known; a plain value always counts as a value.
 
-    What is refused as an argument, since reading it changes it or what it reads may change, counts by its making.
+    Objects refused as arguments, since reading changes them or their source may change, count by their making.
     """
     cls = type(value)
     reducer = _reducer_of(cls)
@@ -69,14 +69,14 @@ def kind_of(value: object) -> int | None:
 
 
 def _is_made_by_hand(value: Any) -> bool:
-    """Whether a logger is none that `getLogger` gives out, which say nothing of what a program computes."""
+    """Whether a logger was not made by `getLogger`; loggers that it makes say nothing about results."""
     logging = sys.modules["logging"]
     known = logging.Logger.manager.loggerDict.get(attributes_of(value).get("name"))
     return type(value) is logging.Logger and known is not value and logging.root is not value
 
 
 def is_known(part: Any) -> bool:
-    """Whether something else than its parts stands for an object: a name, a key, or what a package's own object is."""
+    """Whether an object is represented by something other than its parts: a name, a key, or a package's own object."""
     cls = type(part)
     if is_exactly(part, _BUILT):
         return False
@@ -97,7 +97,7 @@ def is_known(part: Any) -> bool:
 
 
 def _reducer_of(cls: type) -> Any:
-    """What writes objects of a class, whatever their shape."""
+    """The reducer for objects of a class, whatever their shape."""
     reducer: Any = resolved[id(cls)] if id(cls) in resolved else resolve(cls)
     while type(reducer) is partial and reducer.func is in_turn:
         reducer = reducer.args[1]
@@ -107,14 +107,14 @@ def _reducer_of(cls: type) -> Any:
 def known_as(method: Any) -> tuple[str, str] | None:
     """The module and name of a bound method of an object that a package made itself: `random.randint`.
 
-    What such an object holds is of the process (random numbers), or says nothing that the package's version does not.
+    The data of such an object belongs to the process (random numbers), or follows from the package's version.
     """
     known = name_in_package(method.__self__)
     return known and (known[0], f"{known[1]}.{method.__name__}")
 
 
 def name_in_package(value: Any) -> tuple[str, str] | None:
-    """The module and name under which the package that an object's class is of holds that very object."""
+    """The module and name under which a package holds this instance of one of its classes."""
     module = module_of(type(value))
     if module in ("", "builtins") or is_user_module(module) or module not in sys.modules:
         return None

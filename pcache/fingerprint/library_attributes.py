@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from pcache.fingerprint.findings import Findings
 
 _INCIDENTAL = frozenset(("__name__", "__doc__"))
-_IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes nobody can set
-# What attributes meant when they were first looked at, by the id of the module or class, which is kept.
+_IMMUTABLE = 1 << 8  # flag of classes written in C whose attributes cannot be set
+# The first values seen of attributes, by the id of the module or class, which is kept alive.
 _first_seen: dict[tuple[int, str], tuple[object, object]] = {}
 
 
 def follow_library(walk: Findings, value: Any, wanted: frozenset[str]) -> None:
-    """Guard what code may use of a module or class of a package: all attributes whose names it mentions."""
+    """Guard what code may use of a package's module or class: all attributes whose names it mentions."""
     wanted, waiting, seen = wanted - _INCIDENTAL, [value], {id(value)}
     for owner in waiting:  # grows meanwhile
         if is_a(owner, ModuleType) and not is_user_module(title_of(owner)):
@@ -37,7 +37,7 @@ def follow_library(walk: Findings, value: Any, wanted: frozenset[str]) -> None:
 
 
 def _follow_class(walk: Findings, cls: type, wanted: frozenset[str]) -> None:
-    """Follow names in a class and its bases; one that a base has may be put in front of it in those before."""
+    """Follow names in a class and its bases; a class earlier in the order may be given a name that a base has."""
     missing: list[tuple[Mapping[str, Any], frozenset[str]]] = []
     for base in bases_of(cls):
         members = walk.members.setdefault(id(base), members_of(base))
@@ -61,7 +61,7 @@ def _follow(walk: Findings, owner: Any, members: Mapping[str, Any], wanted: froz
 
 
 def _is_replaced(value: Any, owner: object, name: str) -> bool:
-    """Whether something else than the package's own stands under a name; objects that are no code change by use."""
+    """Whether a name means something other than the package's own object; objects that are not code change by use."""
     if is_mock(value) or (is_a(value, (FunctionType, type)) and is_user_code(value)):
         return True
     first = _first_seen.setdefault((id(owner), name), (owner, value))[1]

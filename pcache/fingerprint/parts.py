@@ -14,13 +14,13 @@ from pcache.keys.encoder import encode
 from pcache.keys.names import import_name, module_name
 from pcache.objects.lookup import is_exactly, qualname_of
 
-BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # what code is, and no value
+BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # types of code, as opposed to values
 
 
 class Part(NamedTuple):
-    """One thing that a result depends on: 16 hex digits of its digest, and what people are shown of it.
+    """One dependency: 16 hex digits of its digest, and a text that is shown to people.
 
-    Shown is the file of a function, the version of a package, a constant in a few characters. It does not count.
+    The text is the file of a function, the version of a package, a constant in a few characters. It does not count.
     """
 
     digest: str
@@ -28,7 +28,7 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The parts found so far, and what has a label."""
+    """The parts found so far, and the labels in use."""
 
     def __init__(self) -> None:
         self.parts: dict[str, Part] = {}
@@ -39,7 +39,7 @@ class Parts:
         return label in self.parts
 
     def unique(self, label: str, path: str = "") -> str:
-        """Take a label; one that is taken gets the path, where there is one, and then a number, `(2)` or more."""
+        """Reserve a label; if it is taken, add the path, where there is one, and then a number, `(2)` or more."""
         if path and label in self._taken:
             label = f"{label} ({path})"
         wanted, count = label, 1
@@ -63,7 +63,7 @@ def digest_of(value: object) -> bytes:
 
 
 def name_of(found: Any) -> str:
-    """The name of a function or class: `helpers:clean`. That of a wrapper is its own, not that of what it wraps."""
+    """The name of a function or class: `helpers:clean`. A wrapper has its own, not that of the wrapped function."""
     if type(found) is FunctionType and "__wrapped__" in vars(found):
         return f"{import_name(found.__globals__)}:{found.__code__.co_qualname}"
     if type(found) is FunctionType and module_name(found) == "__main__":
@@ -72,7 +72,7 @@ def name_of(found: Any) -> str:
 
 
 def shown_name(token: object) -> str:
-    """What people are shown of what a name means: `helpers:clean`, `numpy.linalg.norm`."""
+    """The text shown to people for what a name means: `helpers:clean`, `numpy.linalg.norm`."""
     if isinstance(token, str):
         return token.partition(" ")[2]
     return ".".join(filter(None, token[1:])) if isinstance(token, tuple) and token[0] in ("module", "package") else ""

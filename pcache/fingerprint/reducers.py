@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pcache.keys.writer import Writer
 
 
-# Whose objects say all themselves, and mean the same in every version: their keys name the class alone.
+# Classes whose objects show all their state, with one meaning in every version: keys name the class alone.
 _OF_VALUES = frozenset(("numpy.dtype",))
-_NOWHERE = (type(None), type(...), type(NotImplemented))  # pickle knows them, though they have no name anywhere
-_of_python: dict[int, object] = {}  # met already: what is in a datetime, say, is looked up in 50 ns
-_HEAP_TYPE = 1 << 9  # of the flags of a class: made while the program runs, and not of C's static data
+_NOWHERE = (type(None), type(...), type(NotImplemented))  # pickle knows them, though no module holds them
+_of_python: dict[int, object] = {}  # objects met before: a class in a datetime, say, is looked up in 50 ns
+_HEAP_TYPE = 1 << 9  # flag of classes made at run time, and not static in C
 
 
 def _reduce_function(function: FunctionType, encoder: Writer) -> object:
@@ -60,7 +60,7 @@ def _reduce_function(function: FunctionType, encoder: Writer) -> object:
 
 
 def _reduce_class(cls: type, encoder: Writer) -> object:
-    """A class, as an argument or as that of an instance: the user's by name and what it defines, others by name."""
+    """A class, as an argument or of an instance: the user's by name and definition, others by name."""
     if id(cls) in _of_python:
         return NotImplemented
     if not is_user_code(cls):
@@ -76,9 +76,9 @@ def _reduce_class(cls: type, encoder: Writer) -> object:
     return (type_name(cls), _noted(cls, encoder).digest.hex())
 
 
-# Digests are written as text: bytes might look like the opcode of a set, and have everything written twice.
+# Digests are written as text: bytes might look like the opcode of a set, and cause a second pass.
 def _noted(code: Any, encoder: Writer) -> Fingerprint:
-    """The fingerprint of a part of a value; it is noted, with the files that it rests on, to be looked at again."""
+    """The fingerprint of a part of a value; noted with its files, so that both are checked again."""
     found = shown_by(code)
     encoder.nesting.found[id(code), FINGERPRINT] = code, found
     if found.files:
@@ -87,7 +87,7 @@ def _noted(code: Any, encoder: Writer) -> Fingerprint:
 
 
 def _by_name(found: object, place: Named, encoder: Writer) -> object:
-    """What lies in a package by name and version; Python's own as pickle writes it, since other code tells versions."""
+    """A package's object by name and version; Python's own as pickle writes it: its version is told apart elsewhere."""
     if place.is_plain and place.module.partition(".")[0] in sys.stdlib_module_names:
         _of_python[id(found)] = found
         return NotImplemented
@@ -101,12 +101,12 @@ def _reduce_method(method: MethodType, _encoder: Writer) -> object:
 
 
 def _is_callable(cls: type) -> bool:
-    """Whether objects of a class may be what a package gives out as its functions, such as ufuncs."""
+    """Whether objects of a class may be functions that a package exports, such as ufuncs."""
     return not issubclass(cls, (FunctionType, MethodType, type, partial)) and member_of(cls, "__call__") is not None
 
 
 def _reduce_callable(found: Any, _encoder: Writer) -> object:
-    """Callables that are no plain functions: those of packages by name and version, any other by what they are."""
+    """Callables that are not plain functions: those of packages by name and version, any other by their contents."""
     owner = look(found, "__self__")
     if owner is not None and not is_a(owner, (type, ModuleType)):
         place = instance(owner)
@@ -120,7 +120,7 @@ def _reduce_callable(found: Any, _encoder: Writer) -> object:
 def _reduce_module(module: ModuleType, encoder: Writer) -> object:
     """A module: the user's by its source files and all that it holds now, a package's by name and version.
 
-    One without a file, or that is not what its name imports, can hold anything and counts like the user's.
+    One without a file, or that its name does not import, can hold anything and counts like the user's.
     """
     title, members_now = title_of(module), attributes_of(module)
     name = MODULES.get(title, title)
@@ -138,7 +138,7 @@ def _reduce_module(module: ModuleType, encoder: Writer) -> object:
                 digest, error = try_call(encoder.nested, value)
                 if isinstance(error, (RecursionError, Uncached)):
                     raise error
-                # What has no key, such as a lock, counts by its class and by the source that made it.
+                # A value without a key, such as a lock, counts by its class and by the source that made it.
                 members.append((member, digest if error is None else type_name(type(value))))
         return (name, [source.digest for source in files_of(module)], members)
 

@@ -1,7 +1,7 @@
 """Dependencies that are reached only by reflection: annotations, docstrings, subclasses, modules in tables.
 
-A module in a table, or handed to a helper, is used by whoever takes it out; annotations, docstrings and subclasses say
-something about behaviour only where some code reads them. So these wait until all that the code mentions is known.
+A module in a table, or passed to a helper, is used by the code that takes it out; annotations, docstrings and
+subclasses affect behaviour only where some code reads them. So these wait until all mentioned names are known.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pcache.fingerprint.findings import Findings
 
 _ANNOTATIONS = vars(type)["__annotations__"].__get__
-_EMPTY = frozenset((dict, tuple, str, type(None)))  # whose objects may be
-# Set by the class statement or by its first use; says nothing about behaviour that the members do not say.
+_EMPTY = frozenset((dict, tuple, str, type(None)))  # objects of these types may be empty
+# Set by the class statement or by its first use; adds nothing to what the members say.
 OF_CLASSES = frozenset(
     "__doc__ __module__ __qualname__ __dict__ __weakref__ __firstlineno__ __static_attributes__ __annotations__"
     " __annotate__ __annotate_func__ __annotations_cache__ __type_params__ __parameters__ __orig_bases__"
     " _value_repr_ __slotnames__ _abc_impl"
-    # Of pydantic: made of the fields, the settings and the validators, with addresses in it.
+    # Of pydantic: made from the fields, the settings and the validators, with addresses in it.
     " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
-    # Of enums: the members say it, and combined flags add to it when they are first used.
+    # Of enums: made from the members; combined flags add to it when they are first used.
     " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
 )
 _INCIDENTAL = frozenset(("__name__", "__doc__", "__wrapped__"))
-# Which attribute the code reads where it mentions one of these.
+# The attribute that code reads if it mentions one of these.
 _READERS = {
     "__annotations__": frozenset(
         "__annotations__ get_annotations get_type_hints signature getfullargspec fields __dataclass_fields__".split()
@@ -40,7 +40,7 @@ _READERS = {
 
 
 def follow_mentions(walk: Findings) -> None:
-    """Follow what the walk came by and left; it goes on where this finds more, and then asks again."""
+    """Follow what the walk deferred; the walk continues where this finds more, until nothing is left."""
     names = frozenset().union(*(facts.names for facts in walk.facts))
     _carried_modules(walk, names)
     _attributes_of_functions(walk, names)
@@ -69,11 +69,11 @@ def _read(found: Any, attribute: str) -> Any:
         return try_call(getattr, found, attribute, None)[0]  # of a function
     if attribute == "__annotations__":
         return try_call(_ANNOTATIONS, found)[0]
-    return members_of(found).get(attribute)  # and not that of a base class
+    return members_of(found).get(attribute)  # not of a base class
 
 
 def _carried_modules(walk: Findings, names: frozenset[str]) -> None:
-    """Of modules in tables, attributes and arguments: all that any code on the way mentions."""
+    """Of modules in tables, attributes and arguments: all names that any followed code mentions."""
     assigned = {name.rpartition(".")[2] for facts in walk.facts for name in facts.assigned if "." in name}
     wanted = (names | {"__getattr__"}) - _INCIDENTAL - assigned
     done = 0
@@ -88,7 +88,7 @@ def _carried_modules(walk: Findings, names: frozenset[str]) -> None:
 
 
 def _attributes_of_functions(walk: Findings, names: frozenset[str]) -> None:
-    """Of functions in tables and arguments: their attributes, but for those that code counts up or fills."""
+    """Of functions in tables and arguments: their attributes, except those that code counts up or fills."""
     holders = [(found, path) for found, _, path in walk.queue if type(found) is FunctionType and vars(found)]
     if not holders:
         return

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Source(NamedTuple):
-    """A module of the user's, by its file. `digest` is that of its code, where it can be compiled."""
+    """A user's module by its file. `digest` is that of its code, if it compiles."""
 
     name: str
     path: str
     digest: bytes
     reading: Reading
-    module: str  # what it is imported as
+    module: str  # its import name
 
 
 def files_of(module: ModuleType) -> list[Source]:
@@ -51,9 +51,9 @@ def _source(name: str, path: str, module: str) -> Source:
 
 
 def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[list[Source], list[str]]:
-    """What import statements load: modules of the user's, with those that these import, and top-level names of others.
+    """What import statements load: the user's modules, with those that these import, and top-level names of others.
 
-    Nothing is imported to find out. Names in `seen` are left out, and others added to it.
+    Nothing is imported for this. Names in `seen` are left out, and others added to it.
     """
     sources: list[Source] = []
     others: list[str] = []
@@ -73,7 +73,7 @@ def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[l
 
 
 def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> list[str]:
-    """The modules that an import statement may load: packages on the way, and what it takes from the last of them."""
+    """The modules that an import statement may load: parent packages, and names that it takes from the last of them."""
     if level:
         above = package.split(".")
         name = ".".join([*above[: len(above) - level + 1], *([name] if name else [])])
@@ -82,7 +82,7 @@ def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> 
 
 
 def _file_of(name: str) -> str:
-    """The file of a module of the user's; empty for any other, and where there is none."""
+    """The file of a user's module; empty for any other, and where there is none."""
     from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
     from importlib.util import find_spec
 
@@ -97,12 +97,12 @@ def _file_of(name: str) -> str:
 
 
 _known: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
-# Modules that were loaded while their files changed: nobody knows which code runs.
+# Modules whose files changed while they were loaded: it is unknown which code runs.
 doubted: set[str] = set()
 
 
 def _read(name: str, path: str) -> tuple[Source, list[str]]:
-    """A module by its code, and the modules that it may load; remembered while the file stays as it is."""
+    """A module by its code, and the modules that it may load; remembered until the file changes."""
     reading = unknown(path) if name in doubted else read(path)
     digest, further = _code_of(name, path, reading.digest)
     return Source(name, path, reading.digest if name in doubted else digest, reading, name), further

@@ -30,12 +30,12 @@ _texts = operator.attrgetter("__doc__", "__name__", "__qualname__")
 _annotations = operator.attrgetter("__annotations__")
 _MAX_BRACKETS = 20
 _find_names = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*").findall
-_LAZY = sys.version_info >= (3, 14)  # annotations are code that runs when they are first asked for
+_LAZY = sys.version_info >= (3, 14)  # annotations are code that runs when they are first read
 _OWN = frozenset((*_OF_CLASSES, "__annotations__", "__annotate_func__", "__annotate__", "__annotations_cache__"))
 
 
 class Shown(Walk):
-    """A walk that besides notes what is shown by what it starts at, and by all that is met in what is shown."""
+    """A walk that also notes what its root shows to callers, and what all that is met in there shows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class Shown(Walk):
         self._follow(super().function_part, function, label, path)
 
     def _follow(self, part: Any, found: Any, label: str, path: str) -> None:
-        """Follow code, which shows nothing, and then note what waits."""
+        """Follow code, which shows nothing, then note what was deferred."""
         self._showing = False
         part(found, label, path)
         self._showing = True
@@ -77,7 +77,7 @@ class Shown(Walk):
         held.append(self.reference(getattr(function, "__type_params__", ()), path))
         attributes = vars(function)
         self.dicts.append(attributes)
-        # How often it ran, or what it remembers, is no part of what it is.
+        # Its counters and memos are not part of it.
         wanted = attributes.keys() - facts_of(function.__code__).counters
         if implementations_of(function):
             wanted &= {"__wrapped__"}
@@ -106,7 +106,7 @@ class Shown(Walk):
             annotations = self.look(members_of(found), "__annotations__") if _has_own(found) else None
         else:
             annotations, error = try_call(getattr, found, "__annotations__", None)
-            if error is not None:  # a name that it needs is not there yet: what it would evaluate
+            if error is not None:  # a name in it is not defined yet: use the code that would evaluate it
                 return self.reference(try_call(getattr, found, "__annotate__", None)[0], f"{path}.__annotations__")
         if type(annotations) is not dict:
             return None
@@ -119,7 +119,7 @@ class Shown(Walk):
         return [*self._named(annotations, list(annotations), f"{path}.__annotations__"), *meant]
 
     def _meant(self, dotted: str, space: Mapping[str, Any]) -> object:
-        """What a name means in an annotation that is a text, and that `get_type_hints` would look up."""
+        """The object that a name in a textual annotation means, as `get_type_hints` would find it."""
         value: Any = None
         for name in dotted.split("."):
             value = self.look(space, name)
@@ -134,7 +134,7 @@ def _has_own(cls: type) -> bool:
 
 
 def _module_names(cls: type) -> Mapping[str, Any]:
-    """The names of the module of a class; empty where that is none."""
+    """The namespace of a class's module; empty if there is none."""
     return attributes_of(sys.modules.get(module_of(cls)))
 
 
@@ -151,14 +151,14 @@ def _texts_in(annotation: Any, depth: int = 0) -> Iterator[str]:
 
 
 def implementations_of(function: FunctionType) -> Mapping[type, Any] | None:
-    """The implementations of a function that `singledispatch` made, by class; what it found by them is no more."""
+    """The implementations of a `singledispatch` function, by class, without its cache of lookups."""
     registry = vars(function).get("registry")
     made_there = function.__globals__.get("__name__") == "functools"
     return registry if made_there and isinstance(registry, MappingProxyType) else None
 
 
 class ShownFingerprint(Fingerprint):
-    """The fingerprint of an argument's code with what that shows."""
+    """The fingerprint of an argument's code with its visible parts."""
 
     __slots__ = ("_annotated", "_dicts", "_functions")
 
@@ -170,7 +170,7 @@ class ShownFingerprint(Fingerprint):
         self._dicts = walk.dicts, list(map(len, walk.dicts))
 
     def holds(self) -> bool:
-        """Whether all that was read is still the same (about 150 ns a function)."""
+        """Whether all that was read is unchanged (about 150 ns a function)."""
         functions, texts = self._functions
         annotated, annotations = self._annotated
         dicts, sizes = self._dicts
@@ -186,6 +186,6 @@ _known: OfCode[ShownFingerprint] = OfCode()
 
 
 def shown_by(code: FunctionType | type) -> ShownFingerprint:
-    """The fingerprint of a function or class that is an argument, computed anew when something it rests on changed."""
+    """The fingerprint of a function or class that is an argument, computed anew when a dependency changed."""
     known = _known.get(code)
     return known if known is not None and known.holds() else _known.keep(code, ShownFingerprint(code))

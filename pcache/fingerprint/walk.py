@@ -46,15 +46,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-_TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may bear the names of theirs
-# What a module is called is said by labels; workers of a process pool see `__main__` under another name.
+_TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may have the same names as theirs
+# Labels say the name of a module; workers of a process pool see `__main__` under another one.
 _OWN_NAME = frozenset(("__name__", "__doc__"))
 
 
 class Walk(Findings):
     """One pass over all that a function or class depends on, breadth first.
 
-    Every function and class gets a label when it is first met; what refers to it names the label, so cycles end.
+    Every function and class gets a label when it is first met; references to it name the label, so cycles end.
     """
 
     def __init__(self, *, strict: bool = False) -> None:
@@ -62,7 +62,7 @@ class Walk(Findings):
         self.values = Values(self)
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
-        """Follow a function or class, or none, and what it was declared to depend on; return the digest of it all."""
+        """Follow a function or class, or none, and its declared dependencies; return the digest of all."""
         self.root = root
         first = None if root is None else self.labelled(root, name_of(root))
         for i, declared in enumerate(depends_on):
@@ -85,7 +85,7 @@ class Walk(Findings):
         return digest_of((first, self.parts.digest()))
 
     def labelled(self, found: Any, path: str) -> str:
-        """The label of a function or class; what was made inside of a function is told apart by where it was met."""
+        """The label of a function or class; one made inside a function is told apart by where it was met."""
         label = self.labels.get(id(found))
         if label is None:
             name = name_of(found)
@@ -98,7 +98,7 @@ class Walk(Findings):
         return label
 
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
-        """Look up a name and note what it means; a table that the code itself changes is no constant."""
+        """Look up a name and note what it means; a table that the code itself changes is not a constant."""
         value = self.look(namespace, name)
         changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
         if value is not MISSING and (id(namespace), name, changed) not in self.noted:
@@ -114,7 +114,7 @@ class Walk(Findings):
         return value
 
     def note(self, value: object, path: str) -> None:
-        """Note what a name means, unless that bears the name itself."""
+        """Note what a name means, unless the object has that name itself."""
         token = self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
@@ -124,20 +124,20 @@ class Walk(Findings):
         self.parts.add(self.parts.unique(f"{kind} {path}"), digest_of(token), shown)
 
     def note_module(self, module: ModuleType, path: str) -> None:
-        """Note which module a name means; what is used of it is followed by itself."""
+        """Note which module a name means; what is used of it is followed separately."""
         token = self.module(module)
         if not path.endswith(f":{title_of(module)}"):
             self.parts.add(self.parts.unique(f"name {path}"), digest_of(token), shown_name(token))
 
     def note_absent(self) -> None:
-        """A name that is gone, where what it meant is still used by another name: its label does not say so."""
+        """A deleted name whose object is still used under another name: its label does not say so."""
         for namespace, names in [found for found in self.absent.values() if "__name__" in found[0]]:
             for path in [f"{self.space(namespace)}:{name}" for name in sorted(names)]:
                 if f"function {path}" in self.parts or f"class {path}" in self.parts:
                     self.parts.add(self.parts.unique(f"name {path}"), digest_of("absent"), "")
 
     def function_part(self, function: FunctionType, label: str, path: str) -> None:
-        """A function by its own code; what its names mean, its defaults and what it captures are parts of their own."""
+        """A function by its own code; what its names mean, its defaults and what it captures are separate parts."""
         code, names = function.__code__, function.__globals__
         facts = facts_of(code)
         self.facts.append(facts)
@@ -168,7 +168,7 @@ class Walk(Findings):
                 self.note(self.captured(cell, name), f"{path}({name})")
 
     def attributes(self, value: object, path: str, name: str, facts: CodeFacts, seen: set[int]) -> None:
-        """What the code may use of a function or module of the user's: all attributes whose names it mentions."""
+        """What the code may use of a user's function or module: all attributes whose names it mentions."""
         if is_a(value, ModuleType) and is_user_module(title_of(value)):
             path, dot, wanted = self.space(attributes_of(value)), ":", facts.names | {"__getattr__"}
         elif is_a(value, FunctionType):
@@ -187,7 +187,7 @@ class Walk(Findings):
                 self.attributes(attribute, path + dot + found, dotted, facts, seen)
 
     def class_part(self, cls: type, label: str, path: str) -> None:
-        """A class by its bases and what its members are; constants among them are parts of their own."""
+        """A class by its bases and its members; constants among them are separate parts."""
         members = members_of(cls)
         held: list[object] = [type_name(cls), self.reference(type(cls), path)]
         held += [self.reference(base, path) for base in parents_of(cls)]
@@ -203,7 +203,7 @@ class Walk(Findings):
                 held.append(name)
                 self.note(value, f"{path}.{name}")
         in_c = state_in_c(cls)
-        if in_c:  # what its fields are is said by annotations alone
+        if in_c:  # only annotations say what its fields are
             in_c["__annotations__"] = try_call(getattr, cls, "__annotations__", None)[0]
         for name, value in in_c.items():
             held.append(name)
@@ -220,7 +220,7 @@ class Walk(Findings):
         self.note_unloaded(sources)
 
     def note_unloaded(self, sources: Iterable[Source]) -> None:
-        """Note the modules whose files are still to be read by imports."""
+        """Note the modules whose files imports will read later."""
         self.unloaded += [source for source in sources if source.module not in sys.modules or source.module in doubted]
 
     def declared(self, value: object, label: str) -> None:
@@ -243,7 +243,7 @@ class Walk(Findings):
             self.parts.add(label, digest_of(value), summarize_unnamed(value))
 
     def reference(self, value: Any, path: str) -> object:
-        """What stands for something that code uses: labels for the user's code, values for the rest."""
+        """Represent something that code uses: labels for the user's code, values for the rest."""
         self.at = path
         if is_a(value, FunctionType):
             self.meets_mock = self.meets_mock or (bool(vars(value)) and is_mock(value))

@@ -17,7 +17,7 @@ Amounts = dict[str, int]  # by counter
 
 
 def by_function(reading: Reading, since: float) -> dict[str, Activity]:
-    """The activity of each function, and under "" what belongs to none."""
+    """The activity of each function, and under "" that of none."""
     return {function: activity(amounts) for function, amounts in _by_function(reading, since).items()}
 
 
@@ -36,7 +36,7 @@ def over_time(reading: Reading, since: float) -> tuple[Period, ...]:
 
 
 def activity(amounts: Mapping[str, int]) -> Activity:
-    """The activity that counters say; those that this release does not know are left out."""
+    """The activity that counters describe; unknown counters are left out."""
     return Activity(**_fields(amounts))
 
 

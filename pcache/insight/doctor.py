@@ -56,7 +56,7 @@ _TROUBLES: dict[str, tuple[State, str, str]] = {
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at: how it is, and what to do about it (empty where nothing is to be done)."""
+    """One check: its outcome, and what to do about it (empty if there is nothing to do)."""
 
     check: str
     state: State
@@ -65,7 +65,7 @@ class Finding(NamedTuple):
 
 
 def diagnose(directory: str | None = None, version: str = "") -> list[Finding]:
-    """Look at a cache directory, by default that of the settings. Raises nothing that a broken place could cause."""
+    """Check a cache directory, by default that of the settings. Raises nothing that a broken directory could cause."""
     return [_versions(version), *_of_settings(directory)]
 
 
@@ -104,14 +104,14 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
     there, findings = _directory(settings.directory, access)
     yield from findings
     yield from _disk(settings)
-    if there or all(finding.state != "problem" for finding in findings):  # nothing is tried in what is not ours
+    if there or all(finding.state != "problem" for finding in findings):  # nothing is tried in another's directory
         yield from _place(settings)
     if there:
         yield from _contents(settings, access, keys.keyring if keys is not None else None)
 
 
 def _refusal(check: str, error: Exception, otherwise: str) -> Finding:
-    """What an exception says; the command that it ends with is the advice."""
+    """An exception as a finding; the command at the end of its message is the advice."""
     text, _, command = str(error).removesuffix(f"; {WAYS_OUT}").partition("; run: ")
     return Finding(check, "problem", text, command or otherwise)
 
@@ -119,7 +119,7 @@ def _refusal(check: str, error: Exception, otherwise: str) -> Finding:
 def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
     try:
         keys = KeySource(None, settings.key_file, shared=settings.shared)
-        keys.look()  # what is wrong with the user's own is only known then
+        keys.look()  # only this finds out whether the user's own key is usable
     except SigningKeyError as error:
         return None, _refusal("signing key", error, WAYS_OUT)
     where = keys.origin + (f" {keys.path}" if keys.path else "")
@@ -135,7 +135,7 @@ def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
 
 
 def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
-    """Whether a directory that can be looked into is there, and what is to be said of it."""
+    """Whether there is a directory that can be read, and the findings about it."""
     try:
         there = check_root(root, access)
     except DirectoryError as error:
@@ -159,20 +159,20 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
     others = sorted(name for name in os.listdir(root) if _GENERATION.fullmatch(name) and name != GENERATION)
     for name in others:
         path = os.path.join(root, name)
-        text = f"{path} was left by another release of pcache, which alone reads it"
+        text = f"{path} was left by another release of pcache; only that release reads it"
         found.append(Finding("directory", "note", text, f"rm -r {shlex.quote(path)}"))
     return True, found
 
 
 def _parts(root: str, access: Access) -> Iterator[Finding]:
-    """What is wrong with the rights of the folders below a root; the first of them, and how many more."""
+    """The folders below a root with wrong permissions: the first of them, and how many more."""
     base = generation_folder(root)
     entries = entries_folder(root)
     store_parts = [base, entries, functions_folder(root), ledger_folder(root), locks_folder(root)]
     try:
         store_parts += sorted(item.path for item in os.scandir(entries) if len(item.name) == 2)  # noqa: PLR2004 - shards
     except OSError:
-        pass  # said below, of the folder itself
+        pass  # reported below, for the folder itself
     wanted = 0o2770 if access.shared else 0o700
     refused = []
     for path in store_parts:
@@ -199,11 +199,11 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     try:
         disk = os.statvfs(_nearest(settings.directory))
     except (OSError, AttributeError) as error:
-        yield Finding("disk", "note", f"its room cannot be told: {error}")
+        yield Finding("disk", "note", f"its free space is unknown: {error}")
         return
     free, size = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     if not size:
-        yield Finding("disk", "note", "its room cannot be told")
+        yield Finding("disk", "note", "its free space is unknown")
         return
     text = f"{format_size(free)} of {format_size(size)} are free"
     spare = to_leave_free(settings.min_free, size)
@@ -227,7 +227,7 @@ def _disk(settings: Settings) -> Iterator[Finding]:
 
 
 def _place(settings: Settings) -> Iterator[Finding]:
-    """What the file system can do."""
+    """Check the abilities of the file system."""
     root = settings.directory
     kind = filesystem_of(root) or "unknown"
     if is_network(root):
@@ -282,7 +282,7 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
 
 def _entries(store: LocalStore, keyring: Keyring | None) -> Iterator[Finding]:
     shards = store.shards()
-    shards.sort(key=lambda _: os.urandom(8))  # the generator of `random` is the program's: it may have a seed
+    shards.sort(key=lambda _: os.urandom(8))  # the program may have seeded the generator of `random`
     sample: list[StoredFile] = []
     for shard in shards:
         sample += store.scan([shard])
@@ -302,7 +302,7 @@ def _entries(store: LocalStore, keyring: Keyring | None) -> Iterator[Finding]:
 
 
 def _troubles(items: Iterable[StoredFile], keyring: Keyring | None, access: Access, now_ns: int) -> Iterator[str]:
-    """What is wrong with entries, by the names of `_TROUBLES`; nothing of their headers is authentic."""
+    """The problems of entries, by the names of `_TROUBLES`; their headers are not authenticated."""
     soon_ns = now_ns + int(_SKEW * 1e9)
     for item in items:
         try:
@@ -326,7 +326,7 @@ def _leftovers(store: LocalStore, keyring: Keyring | None) -> Iterator[Finding]:
     claims = sum(owner.is_dead() for claimed in store.claims() if (owner := store.owner(claimed, keyring)))
     files = sum(1 for _ in registry.paths(functions_folder(store.root), temporary=True))
     if claims or files:
-        text = f"{claims + files} were left by processes that were killed; they are in nobody's way"
+        text = f"{claims + files} were left by processes that were killed; they do no harm"
         yield Finding("leftovers", "note", text, "pcache verify --repair")
     else:
         yield Finding("leftovers", "ok", "none")
@@ -342,7 +342,7 @@ def _ledger(root: str, keyring: Keyring | None) -> Iterator[Finding]:
     hours = {hour for hour, _, _ in reading.amounts}
     if reading.damaged:
         text = f"counts in {reading.damaged} places are damaged, or sealed with a key that is not here"
-        yield Finding("statistics", "note", text, "pcache stats --zero, to begin anew")
+        yield Finding("statistics", "note", text, "pcache stats --zero, to start the counters again")
     elif hours and max(hours) * HOUR > time.time() + HOUR:
         yield Finding("statistics", "note", "calls were counted in the future: a clock was set back")
     else:

@@ -36,7 +36,7 @@ _NEAREST = 3
 
 @dataclass(frozen=True, slots=True)
 class Nearby:
-    """A stored call that is much like the one asked for, and all that differs. Times are seconds since 1970."""
+    """A stored call that is much like the one asked for, and all differences. Times are seconds since 1970."""
 
     key: str
     function_id: str
@@ -48,12 +48,12 @@ class Nearby:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What a call would find, and why.
+    """The outcome of a call, and why.
 
     `reason` is "hit", a miss' reason, "disabled", "refreshing" or "uncached"; `detail` the evidence and `advice` what
     can be done, as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's
     entry, if it can be read. `nearest` are the stored calls of the function that differ least, at most three.
-    `by_class` names what the function uses of which little more than the class is known.
+    `by_class` names objects that the function uses and of which little more than the class is known.
     """
 
     function: str
@@ -98,7 +98,7 @@ def _moment(seconds: float) -> str:
 
 
 class Question(NamedTuple):
-    """A call to be explained: where its entry lies, or lies among adopted versions, and what its key is made of."""
+    """A call to explain: the address of its entry, those in adopted versions, and what its key is made of."""
 
     flow: Flow
     facts: FunctionVersion
@@ -106,12 +106,12 @@ class Question(NamedTuple):
     earlier: Sequence[Address]
     digests: Mapping[str, bytes]
     arguments: Mapping[str, str]
-    bypass: str  # why the cache is not asked: "disabled", "refreshing", "uncached" or ""
+    bypass: str  # why the cache is bypassed: "disabled", "refreshing", "uncached" or ""
     load: bool = True  # whether the entry is unpickled too, to find out whether it can be
 
 
 def explain(question: Question) -> Explanation:
-    """Say what a call would find."""
+    """Explain what a call would find."""
     facts, address = question.facts, question.address
     reason, detail, header = _look(question)
     nearest = [] if reason == "hit" or question.bypass else _nearest(question)
@@ -139,14 +139,14 @@ def explain(question: Question) -> Explanation:
 
 
 def of_uncached(function: str, error: Uncached) -> Explanation:
-    """What is to be said of a call that the cache has no part in: there is no key to look for."""
+    """Explain a call that bypasses the cache: it has no key to look for."""
     return Explanation(
         function, "...", "", "", hit=False, reason="uncached", detail=f"{error.detail}: every call computes"
     )
 
 
 def _look(question: Question) -> tuple[str, str, Header | None]:
-    """The outcome of a call, the evidence for it, and what its entry says of itself."""
+    """The outcome of a call, the evidence for it, and the header of its entry."""
     flow, address = question.flow, question.address
     header = _header(flow, address)
     if question.bypass:
@@ -188,7 +188,7 @@ def _find(question: Question, address: Address) -> Header:
 
 
 def _expiry(header: Header, ttl_ns: int | None) -> str:
-    """When an entry became too old; empty for one that is from the future."""
+    """When an entry expired; empty if it is from the future."""
     limit = min(header.expires_ns, NEVER if ttl_ns is None else header.created_ns + ttl_ns)
     ago = time.time() - limit / 1e9
     lived = format_duration((limit - header.created_ns) / 1e9)
@@ -226,7 +226,7 @@ def _advice(facts: FunctionVersion, nearest: Sequence[Nearby]) -> str:
 
 
 def _header(flow: Flow, address: Address) -> Header | None:
-    """What the entry that is not used says of itself."""
+    """The header of an entry that cannot be used."""
     keyring, store = flow.keys.look(), flow.store
     if keyring is None:
         return None
@@ -271,7 +271,7 @@ def _nearest(question: Question) -> list[Nearby]:
 
 
 def _distance(nearby: Nearby) -> int:
-    """How many arguments have another value; those that only one of the versions has are a matter of the code."""
+    """The number of arguments with another value; arguments that only one version has are differences of the code."""
     return sum(
         difference.kind in ("argument", "captured") and difference.change in ("changed", "unknown")
         for difference in nearby.differences
@@ -279,7 +279,7 @@ def _distance(nearby: Nearby) -> int:
 
 
 def _latest(flow: Flow, ids: Any, own: str) -> list[StoredFile]:
-    """The latest used entries of these versions, those of the running one apart from the others."""
+    """The latest used entries of these versions, first those of the running one."""
     items = sorted((item for item in flow.store.scan() if item.function_id in ids), key=lambda item: -item.used_ns)
     running = [item for item in items if item.function_id == own]
     return running[:_LOOKED_AT] + [item for item in items if item.function_id != own][:_LOOKED_AT]

@@ -64,16 +64,16 @@ SORTS = (*_FILE_ORDERS, *_INFO_ORDERS)
 
 
 def stats(directory: Directory, since: float = 0.0, *, exact: bool = False, progress: Progress | None = None) -> Stats:
-    """Entries and bytes, and what was counted since a time, in all and by function.
+    """Entries, bytes and counts since a time, in all and by function.
 
-    Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is asked for.
+    Of more than 100,000 entries only as many shards are listed as half a second allows, unless `exact` is set.
     """
     files, share = sample(directory, exact=exact, progress=progress)
     return stats_of(directory, files, share, since)
 
 
 class _Sums:
-    """What the entries of one function version come to; kept instead of a million entries."""
+    """The sums over the entries of one function version; kept instead of a million entries."""
 
     def __init__(self, item: StoredFile) -> None:
         self.entries = self.size = self.used_ns = 0
@@ -90,7 +90,7 @@ class _Sums:
 def stats_of(
     directory: Directory, files: Iterable[StoredFile], share: Callable[[], float] = lambda: 1.0, since: float = 0.0
 ) -> Stats:
-    """What `stats` says, of entries that are listed elsewhere; `share`, asked after, is their part of all entries."""
+    """As `stats`, of entries that are listed elsewhere; `share`, called afterwards, is their part of all entries."""
     directory.ledger.flush()
     reading = ledger.read(directory.location, directory.keys.look())
     acts = activity.by_function(reading, since)
@@ -138,12 +138,12 @@ def stats_of(
 def sample(
     directory: Directory, *, exact: bool, progress: Progress | None
 ) -> tuple[Iterator[StoredFile], Callable[[], float]]:
-    """The entries of all shards, or of as many as there is time for; and, to be asked after, which part that was."""
+    """The entries of all shards, or of as many as time allows; and a function that then says which part it was."""
     store = directory.store
     shards = store.shards()
     is_large = not exact and usage.known_entries(directory.location) > _MANY
     if is_large:
-        # Keys are spread evenly, whatever the function. The generator of `random` is the program's: it may have a seed.
+        # Keys are spread evenly, whatever the function. The program may have seeded the generator of `random`.
         shards.sort(key=lambda _: os.urandom(8))
     listed = 0
 
@@ -166,7 +166,7 @@ def _counted(activity: Activity | None) -> dict[str, Any]:
 
 
 def _free(location: str) -> int:
-    """Bytes that are free on the disk, where that can be told."""
+    """Bytes that are free on the disk, if known."""
     while location and not os.path.isdir(location):
         location = os.path.dirname(location)
     try:
@@ -180,13 +180,13 @@ def _free(location: str) -> int:
 
 
 def periods(directory: Directory, since: float = 0.0) -> tuple[Period, ...]:
-    """What was counted, by hour, and by day what is older than a month; the earliest first."""
+    """The counts by hour, and by day for those older than a month; the earliest first."""
     directory.ledger.flush()
     return activity.over_time(ledger.read(directory.location, directory.keys.look()), since)
 
 
 def versions(directory: Directory, selection: Selection = None) -> list[VersionInfo]:
-    """The code versions of functions, those seen last first, each with what differs from the one before it."""
+    """The code versions of functions, those seen last first, each with its differences from the one before it."""
     keyring, folder = directory.keys.look(), directory.functions
     known, files = registry.read_all(folder, keyring), list(directory.store.scan())
     ids = None if selection is None else selected_ids(names_of(directory, files, known), selection)
@@ -230,7 +230,7 @@ def _in_flight(directory: Directory) -> Iterator[InFlight]:
 def entries(
     directory: Directory, selection: Selection = None, *, sort: str = "used", limit: int | None = None
 ) -> Iterator[EntryInfo]:
-    """The entries with what they say of themselves, the first `limit` of them in the order `sort`.
+    """The entries with their metadata, the first `limit` of them in the order `sort`.
 
     That is the latest "used" first, the greatest "size", "age" or "cost" first; the last two read all entries.
     """
@@ -246,7 +246,7 @@ def described(
     sort: str = "used",
     limit: int | None = None,
 ) -> Iterator[EntryInfo]:
-    """What `entries` says, of some that were listed already; `names` are those of functions by id."""
+    """As `entries`, for entries that were listed already; `names` are those of functions by id."""
     found = sorted(files, key=_FILE_ORDERS.get(sort, _FILE_ORDERS["used"]))
     infos = (_info(directory, item, names.get(item.function_id, NAMELESS)) for item in found)
     there = (info for info in infos if info is not None)
@@ -254,7 +254,7 @@ def described(
 
 
 def _info(directory: Directory, item: StoredFile, name: str) -> EntryInfo | None:
-    """What one entry says of itself; None when it was removed meanwhile."""
+    """The description of one entry; None if it was removed meanwhile."""
     try:
         return _describe(item, name, inspect_entry(directory, item))
     except Miss as miss:
@@ -283,7 +283,7 @@ def _unreadable(item: StoredFile, name: str, miss: Miss) -> EntryInfo:
 
 def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
     header, meta = inspection.header, inspection.meta
-    # Not used before it was made, which the blur of the time of use would make it.
+    # The blurred time of use may lie before the time of creation.
     is_new = 0 < header.created_ns - item.used_ns <= BLUR_NS
     return EntryInfo(
         key=item.key,
@@ -305,7 +305,7 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
 
 
 def details(directory: Directory, key: str) -> EntryDetails:
-    """Everything about the entry whose key starts with `key`; raises `Miss`, or `ConfigError` when several do."""
+    """All details of the entry whose key starts with `key`; raises `Miss`, or `ConfigError` when several do."""
     start = key.lower()
     files, names = listing(directory, [start[:2]] if len(start) > 1 else None)
     found = sorted((item for item in files if item.key.startswith(start)), key=lambda item: item.key)

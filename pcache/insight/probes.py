@@ -25,15 +25,15 @@ _SYNCS = 3
 _COST_NS = 10**9
 _CHILD = "import sys; from pcache.system.locks import try_lock; sys.exit(10 + (try_lock(sys.argv[1]) is not None))"
 _HELD, _FREE = 10, 11
-_IDLE = 2.0  # seconds; upkeep shows more often that it is at work
-_PATIENCE = 30  # seconds that a process may take to start and try a lock
+_IDLE = 2.0  # seconds; upkeep signals more often that it is at work
+_PATIENCE = 30  # seconds for a process to start and try a lock
 
 
 class Trials(NamedTuple):
-    """What was found in one folder. `failures` has the reason for each thing that does not work, by its name.
+    """The results for one folder. `failures` has the reason for each thing that does not work, by its name.
 
-    `sync` is the seconds that the slowest of some small writes took to reach the disk, `ahead` by how many seconds the
-    clock that stamps files is ahead of ours.
+    `sync` is the time in seconds that the slowest of some small writes took to reach the disk, `ahead` by how many
+    seconds the clock that stamps files is ahead of ours.
     """
 
     failures: dict[str, str]
@@ -65,12 +65,12 @@ def try_out(folder: str) -> Trials:
 
 
 def _locks(path: str) -> str:
-    """A lock that this process holds keeps another out, and is free when it lets go."""
+    """A lock held by this process keeps another out, and is free once released."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", _CHILD, path]
 
     def other() -> int:
-        # Nothing of the command comes from outside.
+        # The command is fixed: no part of it comes from outside.
         return subprocess.run(command, env=environment, check=False, timeout=_PATIENCE, capture_output=True).returncode  # noqa: S603
 
     lock = try_lock(path)
@@ -87,7 +87,7 @@ def _locks(path: str) -> str:
 
 
 def _rename(path: str) -> str:
-    """A file takes the place of another, and keeps its content and inode."""
+    """Renaming a file over another keeps its content and inode."""
     for name, text in ((path, b"old"), (f"{path}.new", b"new")):
         with open(name, "wb") as made:
             made.write(text)
@@ -108,7 +108,7 @@ def _map(path: str) -> str:
 
 
 def _times(path: str) -> str:
-    """What a modification time says of an entry is kept."""
+    """Modification times keep what they encode about an entry."""
     packed = mtime.pack(mtime.Stamp(time.time_ns(), _COST_NS))
     with open(path, "wb"):
         pass
@@ -133,7 +133,7 @@ def _clock_and_sync(path: str) -> tuple[float, float]:
 
 
 def held_locks(root: str) -> list[str]:
-    """The files of upkeep whose locks somebody holds who shows no sign of work. Nothing is made or changed."""
+    """The files of upkeep whose locks are held without a sign of work. Nothing is made or changed."""
     locks = locks_folder(root)
     found = (os.path.join(locks, "evict"), os.path.join(locks, "ledger"), usage_path(root))
     return [path for path in found if _is_held(path) and is_idle(_IDLE, path)]
@@ -144,7 +144,7 @@ def _is_held(path: str) -> bool:
         fd = uninterrupted(os.open, path, os.O_RDWR | SAFE_FLAGS)
     except OSError as error:
         raise_if_interrupt(error)
-        return False  # there is none, or none for us
+        return False  # there is none, or we may not open it
     try:
         return not locking()(fd, blocking=False)
     except OSError as error:

@@ -15,12 +15,11 @@ _ENOUGH = 10  # calls
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
-    """What was counted of calls, by all processes; up to some seconds behind for those that run.
+    """The counts of calls by all processes; those of running processes are up to some seconds behind.
 
     `saved_seconds` is what the results of hits took to compute, less the time that the hits took (every sixteenth is
     timed). `store_seconds` is the time that storing took, `waited` are hits that another thread or process computed
-    meanwhile. `misses_by_reason` and `errors_by_kind` have the reasons of `Miss` and what kept results from being
-    stored.
+    meanwhile. `misses_by_reason` has the reasons of `Miss`, `errors_by_kind` why results were not stored.
     """
 
     hits: int = 0
@@ -41,12 +40,12 @@ class Activity:
 
     @property
     def hit_rate(self) -> float | None:
-        """The part of calls that hit; None when there were none."""
+        """The part of calls that hit; None if there were none."""
         return self.hits / (self.hits + self.misses) if self.hits + self.misses else None
 
     @property
     def costs_more(self) -> bool:
-        """Whether caching took more time than it saved, in enough calls to say so."""
+        """Whether caching took more time than it saved, over enough calls to tell."""
         if self.hits + self.misses < _ENOUGH or not self.misses:
             return False
         compute = self.computed_seconds / self.misses
@@ -56,7 +55,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period(Activity):
-    """What was counted in an hour or, long ago, a day that began at `start` (seconds since 1970)."""
+    """The counts of an hour or, long ago, a day that began at `start` (seconds since 1970)."""
 
     start: float
     functions: Mapping[str, Activity] = field(default_factory=dict)
@@ -66,7 +65,7 @@ class Period(Activity):
 class FunctionStats(Activity):
     """One cached function, all its code versions together. `name` is "?" for results whose function is not known.
 
-    `bytes` is the room on disk, `last_used` 0 for a function without entries.
+    `bytes` is the size on disk, `last_used` 0 for a function without entries.
     """
 
     name: str
@@ -80,8 +79,8 @@ class FunctionStats(Activity):
 class VersionInfo:
     """One code version of a cached function.
 
-    `superseded` says why the code on disk is another one; it is empty where it is the same, or where that cannot be
-    told. `adopted` are the ids of versions whose results count as this one's, `differences` those from the version seen
+    `superseded` says why the code on disk is another one; it is empty if it is the same, or if that is unknown.
+    `adopted` are the ids of versions whose results count as this one's, `differences` those from the version seen
     before.
     """
 
@@ -99,7 +98,7 @@ class VersionInfo:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A computation under way: its function, the process that computes it, and since when (seconds since 1970)."""
+    """A running computation: its function, the process that computes it, and since when (seconds since 1970)."""
 
     function: str
     host: str
@@ -109,11 +108,11 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats(Activity):
-    """A cache directory at a glance, from names, sizes and what was counted since `since` (seconds since 1970).
+    """A cache directory at a glance: names, sizes and counts since `since` (seconds since 1970).
 
-    `looked_at` is the part of the directory that was listed: below 1 the numbers of entries and bytes by function are
-    estimates, as that part is a random sample. `free` is the room that is left on the disk. `damaged_records` counts
-    what could not be read of the counters.
+    `looked_at` is the part of the directory that was listed: below 1 it is a random sample, and the numbers of entries
+    and bytes by function are estimates. `free` is the free space on the disk. `damaged_records` counts unreadable
+    records of the counters.
     """
 
     location: str
@@ -132,7 +131,7 @@ class Stats(Activity):
 
 
 def as_plain(found: Activity) -> dict[str, Any]:
-    """The fields of a record for JSON, with what follows from them: rates, and whether a function costs more."""
+    """The fields of a record for JSON, with derived values: rates, and whether a function costs more."""
     plain = {**asdict(found), "hit_rate": found.hit_rate}
     if isinstance(found, Stats):
         plain["functions"] = [{**as_plain(item), "costs_more": item.costs_more} for item in found.functions]
@@ -141,7 +140,7 @@ def as_plain(found: Activity) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class EntryInfo:
-    """One entry, as its authenticated header and meta part describe it; `problem` says why they cannot be read.
+    """One entry, as its authenticated header and metadata describe it; `problem` says why they cannot be read.
 
     `size` is the file's length. `saved` is the seconds that its noted uses would have taken: at least that, since a use
     is noted once a minute at most.
@@ -178,7 +177,7 @@ class BufferInfo:
 class EntryDetails:
     """One entry in depth. `imports` are the names that unpickling it would import; nothing was unpickled.
 
-    Of an entry with a `problem` nothing is known but what `info` says.
+    Of an entry with a `problem` only `info` is known.
     """
 
     info: EntryInfo

@@ -79,7 +79,7 @@ class PrometheusCollector(Collector):  # type: ignore[misc, unused-ignore]  # wh
         try:
             stats = self._cache.stats()
         except (PcacheError, OSError) as error:
-            # The other metrics of the process are worth having all the same.
+            # The other metrics of the process must still be served.
             log("no metrics of %s: %s", self._cache.location, str(error))
             yield _up(0)
             return
@@ -103,7 +103,7 @@ def _metrics(stats: Stats | None) -> Iterator[Metric]:
 
 
 def _functions(stats: Stats | None) -> Iterator[Metric]:
-    """What is known by function."""
+    """The metrics by function."""
     functions = stats.functions if stats is not None else ()
     entries = GaugeMetricFamily("pcache_entries", "Stored results.", labels=["function"])
     size = GaugeMetricFamily("pcache_size_bytes", "Room that stored results take on disk.", labels=["function"])

@@ -2,7 +2,7 @@
 
 After the function has run they tell as well which argument it changed.
 
-The digests that entries hold are made with the signing key: somebody who has only the entries cannot try out which
+The digests that entries hold are made with the signing key: anyone who has only the entries cannot test which
 password gives one.
 """
 
@@ -31,26 +31,26 @@ _LIMIT = 256 << 10  # bytes of stream
 _CONTEXT = b"pcache argument\x00"
 _SHOWN_DIGITS = 16
 _PLAIN = frozenset((bool, int, float, type(None)))
-# What no call changes, or what would show in the code.
+# Types that a call cannot change, or whose changes show in the code's fingerprint.
 _FIXED = _PLAIN | {complex, str, bytes, range, type, FunctionType, BuiltinFunctionType, ModuleType}
-_MANY = 1000  # members of a tuple, or pairs, that are looked at one by one
-_SMALL = 64 << 10  # bytes that are looked at again whatever the run took; more if that is a small part of it
-_ALWAYS = 3  # looks that are taken in any case
-_SHARE = 32  # part of the run and of what a miss takes, which the looks after these may take
+_MANY = 1000  # members of a tuple, or options, that are checked one by one
+_SMALL = 64 << 10  # bytes that are hashed again however short the run was; more if that takes a small part of it
+_ALWAYS = 3  # checks that are made in any case
+_SHARE = 32  # later checks may take 1/32 of the time of the run and the miss
 _MISS_NS = 200_000
 
 
 def digests_of(arguments: Iterable[tuple[str, Any]], large: LargeContents) -> dict[str, bytes]:
-    """Digests of values that have a key, by name. What was hashed for the key, in `large`, is not hashed again.
+    """Digest each named value that has a key. What was hashed for the key, in `large`, is not hashed again.
 
-    Long text and the like, of more than 256 KiB, would have to be: it has none and stands as empty bytes.
+    Text and other values that would need it, with an encoding of more than 256 KiB, get empty bytes.
     """
     return {name: _digest(value, large) for name, value in arguments}
 
 
 def _digest(value: Any, large: LargeContents) -> bytes:
     cls = type(value)
-    # The cheaper way to the same.
+    # Faster, with the same result.
     if is_exactly(value, _PLAIN) or ((cls is str or cls is bytes) and len(value) < _LIMIT):
         chunks: Sequence[Any] | None = encode(value)
     else:
@@ -59,7 +59,7 @@ def _digest(value: Any, large: LargeContents) -> bytes:
 
 
 def signed(digests: Mapping[str, bytes], key: bytes) -> dict[str, str]:
-    """The digests as an entry holds them: made with its signing key, 16 hexadecimal digits each."""
+    """The digests as an entry stores them: keyed with its signing key, 16 hexadecimal digits each."""
     return {
         name: blake3(_CONTEXT + digest, key=key).hexdigest()[:_SHOWN_DIGITS] if digest else ""
         for name, digest in digests.items()
@@ -67,11 +67,11 @@ def signed(digests: Mapping[str, bytes], key: bytes) -> dict[str, str]:
 
 
 class Watch:
-    """Looks whether a function changes its arguments, as one that draws from a generator or fits a model does.
+    """Checks whether a function changes its arguments, as one that draws from a generator or fits a model does.
 
-    Nothing is wrong with the result, which is that of the values before: but a hit changes nothing, and who calls again
-    with the same object calls with another value. A look takes as long as making the argument's part of the key.
-    Functions of packages are not looked at: who calls them through a cache, as scikit-learn's pipelines do, knows that.
+    The result is correct for the values before the call. But a hit leaves the argument unchanged, and after a run the
+    same object is another value. A check takes as long as encoding the argument for the key. Functions of packages are
+    not checked: code that caches them, such as scikit-learn's pipelines, allows for this.
     """
 
     def __init__(self, name: str, binder: Binder, *, is_users: bool) -> None:
@@ -82,7 +82,7 @@ class Watch:
         self._looks = self._took_ns = 0
 
     def look(self, values: Sequence[Any], digests: Mapping[str, bytes], large: LargeContents, cost_ns: int) -> None:
-        """Compare arguments with their digests of before the run, which took `cost_ns`; warn of those that differ."""
+        """Compare arguments with their digests from before the run, which took `cost_ns`; warn if they differ."""
         if not self._is_users or (self._looks >= _ALWAYS and self._took_ns * _SHARE > cost_ns + _MISS_NS):
             return
         started = time.perf_counter_ns()
@@ -105,7 +105,7 @@ class Watch:
 
 
 def _may_change(value: Any) -> bool:
-    """Whether a call can change a value: not numbers, text, code, and tuples of such."""
+    """Whether a call can change a value: false for numbers, text, code, and tuples of these."""
     cls = type(value)
     if cls is tuple or cls is frozenset:
         return len(value) <= _MANY and any(map(_may_change, value))
@@ -113,18 +113,18 @@ def _may_change(value: Any) -> bool:
 
 
 def _digest_again(value: Any, before: LargeContents, limit: int) -> bytes:
-    """The digest of a value as it is now; raises for one that it would take long to read."""
+    """The current digest of a value; raises for one that would take long to hash."""
     nesting = nesting_with(_Again(before, limit))
     nesting.limit, nesting.straight = limit, True
     return blake3(b"".join(encode(value, nesting))).digest()
 
 
 class _Large(Exception):
-    """Something that is too large to be read again."""
+    """A value is too large to be hashed again."""
 
 
 class _Again(dict[tuple[int, str], tuple[object, Any]]):
-    """In the place of what was found out about large contents before: all is to be read again, if it is not large."""
+    """Replaces the memo `before`: contents in it are hashed again, and those above the limit raise `_Large`."""
 
     def __init__(self, before: LargeContents, limit: int) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ _KINDS = {
     "KEYWORD_ONLY": "k",
     "VAR_KEYWORD": "**",
 }
-# Wrappers that are no functions, and bind their arguments as the function that they note in `__wrapped__` does.
+# Wrappers that are not functions but bind arguments as the function in their `__wrapped__` does.
 _HANDING_ON = frozenset(
     ("functools._lru_cache_wrapper", "numba.core.registry.CPUDispatcher", "pcache.function.CachedFunction")
 )
@@ -58,7 +58,7 @@ class Parameter(NamedTuple):
 
 
 class Binder(NamedTuple):
-    """`bind(*args, **kwargs)` returns one value per name of `names`; `source` is all that decides what it drops.
+    """`bind(*args, **kwargs)` returns one value per name of `names`; `source` fully determines what it leaves out.
 
     `form` says what each value stands for: two binders of equal form make equal values of the same call.
     """
@@ -77,8 +77,8 @@ def make_binder(
 ) -> Binder:
     """Compile the binder of `function`.
 
-    `ignore` names parameters that play no part, `key_functions` replaces a parameter's value by that of a function of
-    it. Where the function takes `**options`, both may name single options. Unknown names raise `ConfigError`. The
+    `ignore` names parameters to leave out; `key_functions` maps a parameter to a function whose result replaces its
+    value. Where the function takes `**options`, both may name single options. Unknown names raise `ConfigError`. The
     binder raises `TypeError` for a call that does not fit and `UnhashableArgument` when a key function fails.
     """
     function = _bound_by(function)
@@ -112,14 +112,14 @@ def make_binder(
         namespace[f"_pcache_key_{name}"] = _guarded(label, name, replacement)
     exec(source, namespace)  # noqa: S102 - the text holds parameter names of an existing function and nothing else
     bind = namespace["bind"]
-    bind.__qualname__ = label  # what Python's words for a wrong call name
+    bind.__qualname__ = label  # shown in Python's message for a wrong call
     bind.__defaults__ = defaults
     bind.__kwdefaults__ = keyword_defaults
     return Binder(bind, tuple(p.name for p in kept), source, tuple(_form(p, ignored - named, replaced) for p in kept))
 
 
 def _form(parameter: Parameter, dropped: frozenset[str], replaced: Mapping[str, object]) -> str:
-    """`x`, `*args`, `key(x)`, or `**options` with the single options that are dropped or replaced."""
+    """`x`, `*args`, `key(x)`, or `**options` with the single options that are left out or replaced."""
     text = parameter.kind * (parameter.kind in ("*", "**")) + parameter.name
     if parameter.name in replaced:
         return f"key({text})"
@@ -129,7 +129,7 @@ def _form(parameter: Parameter, dropped: frozenset[str], replaced: Mapping[str, 
 
 
 def _bound_by(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function by whose parameters calls are bound: the innermost that decorators hand all they are given to."""
+    """The function whose parameters bind calls: the innermost one that decorators pass all their arguments to."""
     chain = [function]
     while (inner := _inner(chain[-1])) is not None and not any(inner is one for one in chain):
         chain.append(inner)
@@ -141,14 +141,14 @@ def _bound_by(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _inner(wrapper: Callable[..., Any]) -> Callable[..., Any] | None:
-    """What a wrapper calls with just what it was called with."""
+    """The function that a wrapper calls with exactly its own arguments, if any."""
     if full_name(type(wrapper)) in _HANDING_ON:
         return look(wrapper, "__wrapped__")  # type: ignore[no-any-return]
     return handed_on(wrapper)  # type: ignore[no-any-return]
 
 
 def _starts_like(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> bool:
-    """Whether a wrapper has the first parameters of a function, so that both take these by the same names."""
+    """Whether the first parameters of a wrapper are those of a function, so that both take them by the same names."""
     if not is_a(wrapper, FunctionType):
         return True
     first = [parameter for parameter in _parameters(wrapper)[0] if parameter.kind == ""]
@@ -156,7 +156,7 @@ def _starts_like(wrapper: Callable[..., Any], inner: Callable[..., Any]) -> bool
 
 
 def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
-    """The parameters of `function`, and its defaults as a function object holds them."""
+    """The parameters of `function`, and its defaults as a function object stores them."""
     if not is_a(function, FunctionType):
         return _parameters_of_callable(function)
     code = function.__code__
@@ -179,9 +179,9 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[Parameter], tuple[An
 def _parameters_of_callable(
     function: Callable[..., Any],
 ) -> tuple[list[Parameter], tuple[Any, ...] | None, dict[str, Any] | None]:
-    """The same for builtins, partials, classes and callable objects; `(*args, **kwargs)` for those that do not tell.
+    """The same for builtins, partials, classes and callable objects; `(*args, **kwargs)` if they have no signature.
 
-    What they wrap says nothing of how they are called; nor do those that pass for something else, as wrapt's do.
+    The signature of what they wrap does not say how they are called; nor does that of proxies such as wrapt's.
     """
     if _is_asked(function):
         call = member(type(function), "__call__")
@@ -201,13 +201,13 @@ def _parameters_of_callable(
     return parameters, tuple(default for kind, _, default in given if kind != "KEYWORD_ONLY"), keyword_only
 
 
-_SAYS = ("__getattr__", "__getattribute__", "__class__", "__wrapped__", "func")  # what `inspect` would ask
+_SAYS = ("__getattr__", "__getattribute__", "__class__", "__wrapped__", "func")  # attributes that `inspect` would read
 _MAX_WRAPPED = 50
 _ANYTHING = [Parameter("args", "*", False), Parameter("kwargs", "**", False)], None, None
 
 
 def _is_asked(function: object) -> bool:
-    """Whether code of other people would be asked for a signature: what it says may have to come from a server."""
+    """Whether finding a signature would run code of the object, which may even have to ask a server."""
     for _ in range(_MAX_WRAPPED):
         said = [members_of(base).get(name) for base in _classes(function) for name in _SAYS]
         if any(type(one) in (FunctionType, property) for one in said) or is_a(function, GenericAlias):
@@ -221,7 +221,7 @@ def _is_asked(function: object) -> bool:
 
 
 def _classes(function: object) -> list[type]:
-    """The classes that say what attributes an object has; pcache's own are known to ask nobody."""
+    """The classes that define an object's attributes, except pcache's own, which run no other code."""
     return [base for base in bases_of(type(function)) if module_of(base).partition(".")[0] != "pcache"]
 
 
@@ -241,7 +241,7 @@ def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], 
 def _source(
     parameters: list[Parameter], kept: list[Parameter], ignored: frozenset[str], replaced: Mapping[str, object]
 ) -> str:
-    """The binder's text. The defaults are set on the function afterwards, here they only say that there is one."""
+    """The binder's text. It only marks which parameters have defaults; their values are set on the function later."""
     head: list[str] = []
     for i, (name, kind, has_default) in enumerate(parameters):
         if kind == "k" and not any(p.kind in ("*", "k") for p in parameters[:i]):
@@ -258,7 +258,7 @@ def _source(
         else p.name
         for p in kept
     ]
-    # The comment makes the text say which single options are dropped or replaced: it takes part in the function's id.
+    # The comment puts the omitted and replaced options into the text, which takes part in the function's id.
     note = f"  # without {sorted(ignored)}, replacing {sorted(replaced)}"
     return f"def bind({', '.join(head)}):{note}\n    return ({''.join(f'{value}, ' for value in values)})\n"
 
@@ -266,7 +266,7 @@ def _source(
 def _option_lister(
     label: str, dropped: frozenset[str], replaced: Mapping[str, Callable[[Any], object]], *, in_order: bool
 ) -> Callable[[dict[str, Any]], list[tuple[str, Any]]]:
-    """A function that lists `**options` without the dropped ones: as they were given, or sorted by name."""
+    """A function that lists `**options` without the ignored ones: as they were given, or sorted by name."""
     guards = {name: _guarded(label, name, function) for name, function in replaced.items()}
     if not dropped and not guards:
         if in_order:
@@ -294,7 +294,7 @@ def _name(item: tuple[str, Any]) -> str:
 
 
 def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Let a failure of a key function say which one it was."""
+    """Wrap a key function so that its failure names the parameter."""
 
     def replace(value: Any) -> object:
         result, error = try_call(function, value)

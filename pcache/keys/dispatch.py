@@ -57,7 +57,7 @@ _PROTOCOL = 5
 
 # `resolved` remembers the outcome for each exact type, by its id.
 resolved: ByClass[Reducer | None] = ByClass()
-# By users, the latest last. Classes stand by their ids here, since one may have no hash.
+# Registered by users, latest last. Classes are keyed by id, since a class may be unhashable.
 _registered: dict[int | str, tuple[type | str, Reducer]] = {}
 _by_type: dict[int, tuple[type, Reducer]] = {}
 _by_name: dict[str, Reducer] = {}
@@ -75,13 +75,13 @@ def register_key(target: type[T], function: Callable[[T], K]) -> Callable[[T], K
 @overload
 def register_key(target: str, function: Callable[[Any], K]) -> Callable[[Any], K]: ...
 def register_key(target: type | str, function: Callable[[Any], object] | None = None) -> Any:
-    """Have `function(value)` stand for values of a class, and of its subclasses, in the keys of all functions.
+    """Represent values of a class, and of its subclasses, by `function(value)` in the keys of all functions.
 
-    For classes that are not yours; in one of your own, define `__pcache_key__()`. `target` is the class, or its full
-    name, so that the library need not be imported for it. What the function returns must have a key itself. Its code is
-    part of the key, so that editing it computes anew. Without a function this is a decorator. Of two registrations for
-    one class the later counts; register before the first cached call. Raises `ConfigError` for anything but a class or
-    name, and a callable.
+    For classes that are not yours; in your own, define `__pcache_key__()`. `target` is the class, or its full name, so
+    that the library need not be imported for it. The function's result must have a key itself. Its code is part of the
+    key, so that editing it computes anew. Without a function this is a decorator. Of two registrations for one class
+    the later counts; register before the first cached call. Raises `ConfigError` for anything but a class or name, and
+    a callable.
 
     >>> import fractions, pcache
     >>> @pcache.register_key(fractions.Fraction)
@@ -107,8 +107,8 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
         return lambda decorated: register_key(target, decorated)
     if not callable(function):
         raise ConfigError(
-            f"register_key({_title(target)}): {summarize_value(function)} is not callable; it takes a function of one"
-            " value, which returns what stands for it",
+            f"register_key({_title(target)}): {summarize_value(function)} is not callable; pass a function of one"
+            " value that returns its representation in keys",
             setting="register_key",
             value=function,
         )
@@ -116,7 +116,7 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
     @once_a_call
     def reduce(value: Any, encoder: Writer) -> object:
         key = _said(function, (value,), value, encoder, f"the function registered for {_title(target)}")
-        # The function is written with its code: two that say the same of different things must not be mixed up.
+        # The key includes the function's code: two functions that return equal values must not share keys.
         return _with_code_of(value, (function, key))
 
     place = target if isinstance(target, str) else id(target)
@@ -127,10 +127,10 @@ def register_key(target: type | str, function: Callable[[Any], object] | None = 
 
 
 def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool = False) -> None:
-    """Have `reducer(obj, encoder)` give what stands for objects of `target` in keys.
+    """Represent objects of `target` in keys by what `reducer(obj, encoder)` returns.
 
     A type covers its subclasses, a name such as `"numpy.ndarray"` only that very class unless `subclasses` is set. A
-    reducer returns any value that has a key, or NotImplemented for "as pickle does".
+    reducer returns any value that has a key, or NotImplemented to encode the object as pickle does.
     """
     if isinstance(target, str):
         (_by_base_name if subclasses else _by_name)[target] = reducer
@@ -140,16 +140,16 @@ def register_reducer(target: type | str, reducer: Reducer, *, subclasses: bool =
 
 
 def register_shape(has_shape: Callable[[type], bool], reducer: Reducer) -> None:
-    """Have `reducer` asked first for objects of all classes of a shape, other than those that users said something of.
+    """Ask `reducer` first for objects of all classes that `has_shape` accepts, unless users registered a key for them.
 
-    What it returns NotImplemented for is written as without it.
+    If it returns NotImplemented, the object is encoded as if it were not registered.
     """
     _by_shape.append((has_shape, reducer))
     resolved.clear()
 
 
 def once_a_call(reducer: Reducer) -> Reducer:
-    """Have what a reducer makes serve for all encodings of a call, since it makes arrays of its own, or takes long."""
+    """Call a reducer once per object for all encodings of a call, since it makes arrays of its own, or takes long."""
 
     def reduce(obj: Any, encoder: Writer) -> object:
         return encoder.once(obj, lambda: reducer(obj, encoder), "reduced")
@@ -158,12 +158,12 @@ def once_a_call(reducer: Reducer) -> Reducer:
 
 
 def register_library(package: str, module: str) -> None:
-    """Have `module` loaded, which registers reducers, when a class from `package`, or with "" any, is first met."""
+    """Load `module`, which registers reducers, when a class from `package`, or with "" any, is first met."""
     _libraries[package] = module
 
 
 def resolve(cls: type) -> Reducer | None:
-    """The reducer for objects of exactly this class, or None for "as pickle does"; remembered in `resolved`."""
+    """The reducer for objects of exactly this class, or None to encode as pickle does; remembered in `resolved`."""
     reducer = declared = _declared(cls)
     if declared is None:
         reducer = _shaped(cls, _brought(cls))
@@ -171,7 +171,7 @@ def resolve(cls: type) -> Reducer | None:
 
 
 def _shaped(cls: type, reducer: Reducer | None) -> Reducer | None:
-    """A reducer for objects of a class after those of the shapes that it has."""
+    """A reducer that first asks those of all shapes that a class has."""
     for has_shape, first in _by_shape:
         if has_shape(cls):
             reducer = partial(in_turn, first, reducer)
@@ -179,16 +179,16 @@ def _shaped(cls: type, reducer: Reducer | None) -> Reducer | None:
 
 
 def in_turn(first: Reducer, second: Reducer | None, obj: Any, encoder: Writer) -> object:
-    """What one reducer says of an object, or else another one."""
+    """The result of one reducer, or of the second where the first returns NotImplemented."""
     content = first(obj, encoder)
     return second(obj, encoder) if content is NotImplemented and second is not None else content
 
 
 def _brought(cls: type) -> Reducer | None:
-    """What pcache itself brings for a class."""
+    """The reducer that pcache itself has for a class."""
     reducer: Reducer | None = None
     with whole:
-        __import__(_libraries[""])  # which says of which packages there are others
+        __import__(_libraries[""])  # it registers the packages that have reducers
         for package in {module_of(base).partition(".")[0] for base in bases_of(cls)} & _libraries.keys():
             __import__(_libraries[package])
     if exact := _by_name.get(full_name(cls)):
@@ -210,13 +210,13 @@ def _brought(cls: type) -> Reducer | None:
 
 
 class Reduced(tuple[Any, ...]):
-    """What pickle writes in the place of an object, with what it would drop."""
+    """What pickle writes in place of an object, with the state that it would leave out."""
 
     __slots__ = ()
 
 
 def _as_pickled(obj: Any, _encoder: Writer) -> object:
-    """An object as the base of its class pickles it, with all that the class adds, and the class itself."""
+    """An object as its base class pickles it, with all that its own class adds, and the class itself."""
     cls = type(obj)
     author = author_of(cls)
     if is_in_table(cls):
@@ -234,7 +234,7 @@ def _as_pickled(obj: Any, _encoder: Writer) -> object:
 
 
 def _without_memos(obj: Any, encoder: Writer) -> object:
-    """An object as pickle takes it, without what it remembers of itself."""
+    """An object as pickle writes it, without the values that it has cached in itself."""
     cls = type(obj)
     memos = memos_of(cls)
     filled = memos.filled(obj) if memos else {}
@@ -249,19 +249,19 @@ def _without_memos(obj: Any, encoder: Writer) -> object:
 
 
 def _first_look(obj: Any, _encoder: Writer) -> object:
-    """The first object of a package's class that counts as pickle takes it: is it one that reads something later?"""
+    """Encode the first object of a library class as pickle does, but warn if it reads a file later."""
     resolved.keep(type(obj), _shaped(type(obj), None))
     try_call(tell_of_files, obj)
     return NotImplemented
 
 
-AS_PICKLED = frozenset((_as_pickled, _without_memos, _first_look))  # they write what pickle says, all in all
+AS_PICKLED = frozenset((_as_pickled, _without_memos, _first_look))  # reducers that encode as pickle does
 
 
 def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
-    """A reducer of a base whose author does not know the class, with all that the class adds, and the class itself.
+    """The reducer of a base whose author does not know the class, with all that the class adds, and the class itself.
 
-    None for a class that says itself what it is reduced to.
+    None for a class that defines its own reduction.
     """
     beyond = cls.__mro__[: cls.__mro__.index(base)]
     if any("__reduce__" in vars(one) or "__reduce_ex__" in vars(one) for one in beyond):
@@ -287,7 +287,7 @@ def _refuse_iterator(_iterator: object, _encoder: Writer) -> object:
 
 
 def is_replaced(value: object) -> bool:
-    """Whether something else than what pickle makes of a value is written, so that its attributes do not count."""
+    """Whether a value is encoded as something other than its pickle, so that its attributes do not count."""
     reducer = _declared(type(value)) or _brought(type(value))
     return (
         reducer is not None
@@ -297,7 +297,7 @@ def is_replaced(value: object) -> bool:
 
 
 def _declared(cls: type) -> Reducer | None:
-    """What users said of the nearest base of a class."""
+    """The reducer that users declared for a class or its nearest base."""
     own = member(cls, "__pcache_key__")
     own = callable(own) or type(own) is classmethod
     for base in bases_of(cls):
@@ -315,7 +315,7 @@ def _own_key(obj: Any, encoder: Writer) -> object:
 
 
 def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Writer, what: str) -> object:
-    """What other people's code says of a value; the files that it read are noted beside, to be looked at again."""
+    """Call a user's function for a value; note the files that it read, so that they are checked again."""
     found, error = try_call(noting, function, *args)
     if error is not None:
         raise TypeError(f"{what} raised {described(error)}") from error
@@ -326,7 +326,7 @@ def _said(function: Callable[..., Any], args: tuple[object, ...], value: object,
 
 
 def _with_code_of(value: object, content: tuple[object, ...]) -> object:
-    """What was said of a value, with its class if that is the user's: a method of it may be what a function calls."""
+    """The content given for a value, with the value's class if it is the user's: a function may call its methods."""
     cls = type(value)
     return (cls, *content) if is_user_code(cls) or "<" in qualname_of(cls) else content
 
@@ -336,7 +336,7 @@ def _title(target: type | str) -> str:
 
 
 def _found(name: str) -> object:
-    """What a full name means in the modules that are loaded: classes are often defined elsewhere than documented."""
+    """The object that a full name means in loaded modules: classes are often defined elsewhere than documented."""
     parts = name.split(".")
     for count in range(len(parts) - 1, 0, -1):
         found: Any = sys.modules.get(".".join(parts[:count]))

@@ -26,7 +26,7 @@ from pcache.keys import canonical
 from pcache.keys.dispatch import Reduced, register_reducer, resolve, resolved
 from pcache.keys.names import type_name
 from pcache.keys.nesting import SPELLED_OUT_LIMIT, TooDeep
-from pcache.keys.nesting import Nesting as Nesting  # noqa: PLC0414 - whoever encodes takes it from here
+from pcache.keys.nesting import Nesting as Nesting  # noqa: PLC0414 - re-exported for callers of `encode`
 from pcache.objects.copyreg_codes import numbered, numbers
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
 
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 KEY_SIZE = 20
 _PROTOCOL = 5
 _EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
-_SHARING_FACTOR = 8  # with the memo this much shorter: they are repeated parts
+_SHARING_FACTOR = 8  # a memo that shortens the stream this much means repeated parts
 _MAX_DEPTH = 200  # sets and functions inside each other
-_MAX_IN_CYCLES = 5_000  # members written again, of sets in cycles, which cannot be written once for all
+_MAX_IN_CYCLES = 5_000  # members of sets in cycles, which have to be written again each time
 _NO_LIMIT = 1 << 62
 _UNFRAMED = 64  # a chunk without a frame is the last few opcodes, or a string or bytes of 64 KiB and more
 _SORTABLE: frozenset[type] = frozenset([int, str, bytes])  # exact types whose order is total and the same everywhere
@@ -82,7 +82,7 @@ class Encoder(pickle.Pickler):
         self.fast = not memo
 
     def reducer_override(self, obj: Any) -> Any:
-        """Write objects of registered types, and those that define `__pcache_key__`, as what they mean."""
+        """Encode objects of registered types, and those that define `__pcache_key__`, by their reducers."""
         if obj is canonical:
             return NotImplemented
         cls = type(obj)
@@ -98,17 +98,17 @@ class Encoder(pickle.Pickler):
         return (canonical, (type_name(cls), content))
 
     def nested(self, value: object) -> bytes:
-        """The digest of a value that is encoded by itself, inside of the set or function that `part` writes."""
+        """The digest of a value that is encoded separately, inside a set or function that `part` writes."""
         try:
             return blake3(b"".join(encode(value, self.nesting))).digest()
         except RecursionError as error:
             raise TooDeep(str(error)) from None
 
     def part(self, owner: object, write: Callable[[], Any]) -> Any:
-        """What stands for a set or function; `write` makes it of digests.
+        """Encode a set or function; `write` builds its content from digests.
 
-        Ends for every value: what is reached again inside of itself is written as its depth, what is met again
-        elsewhere is not written twice, and cycles that branch without end are given up with `RecursionError`.
+        Terminates for every value: an object reached again inside itself is written as its depth, one met again
+        elsewhere is not written twice, and cycles that branch without end raise `RecursionError`.
         """
         nesting, key = self.nesting, id(owner)
         if key in nesting.contents:
@@ -129,19 +129,19 @@ class Encoder(pickle.Pickler):
         finally:
             nesting.ids.pop()
             nesting.sets -= is_set
-        if nesting.cycles == before:  # it names no depth, so it means the same everywhere
-            nesting.contents[key] = owner, content  # keeps the owner alive, so that no other has its id
+        if nesting.cycles == before:  # it refers to no depth, so it means the same everywhere
+            nesting.contents[key] = owner, content  # keeps the owner alive, so that its id is not reused
         return content
 
     def once(self, owner: object, compute: Callable[[], T], how: str = "content") -> T:
-        """What was computed of `owner`, once for all passes and encodings of a call. `how` tells computations apart."""
+        """Compute something about `owner` once for all passes and encodings of a call. `how` names the computation."""
         found, known = self.nesting.found, (id(owner), how)
         if known not in found:
-            found[known] = owner, compute()  # keeps the owner alive, so that no other has its id
+            found[known] = owner, compute()  # keeps the owner alive, so that its id is not reused
         return cast("T", found[known][1])
 
     def set_content(self, members: Any) -> Any:
-        """The members of a set in an order that no hash seed changes."""
+        """The members of a set in an order that does not depend on the hash seed."""
         kinds = set(map(type, members))
         if len(kinds) == 1 and kinds <= _SORTABLE:
             return ("sorted", sorted(members))
@@ -162,14 +162,14 @@ _spare: list[Encoder] = []  # making a pickler costs 1 us, using one again 0.4 u
 
 
 def nesting_with(large: LargeContents) -> Nesting:
-    """For `encode`: what an earlier encoding has hashed already."""
+    """For `encode`: reuse what an earlier encoding has hashed."""
     nesting = Nesting()
     nesting.found = large
     return nesting
 
 
 def encode_short(value: object, large: LargeContents, limit: int) -> Sequence[Any] | None:
-    """As `encode`, but None for a stream of more than `limit` bytes; `large` is what an earlier encoding has hashed."""
+    """As `encode`, but None if the stream exceeds `limit` bytes; `large` is what an earlier encoding has hashed."""
     nesting = nesting_with(large)
     nesting.limit = limit
     try:
@@ -183,7 +183,7 @@ def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
 ) -> Sequence[Any]:
     """Return the canonical encoding of `value` as chunks of bytes; note what it hashed on the way in `large`.
 
-    Raises whatever the pickle hooks of `value` raise, `RecursionError` for what is nested too deeply.
+    Raises whatever the pickle hooks of `value` raise, and `RecursionError` if it is nested too deeply.
     """
     if recursion_limit() > RAISED and (excess := lower()):
         try:
@@ -191,7 +191,7 @@ def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
         finally:
             give_back(excess)
     if nesting is not None and nesting.sets:
-        return _encode_suspected(value, nesting)  # what the first pass makes of sets in sets depends on their order
+        return _encode_suspected(value, nesting)  # the first pass's encoding of nested sets depends on their order
     mark = (0, 0) if nesting is None else nesting.mark()
     try:
         encoder = Encoder(nesting, nesting.limit) if nesting is not None else _spare.pop()
@@ -204,7 +204,7 @@ def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
     except TooDeep:
         raise
     except (ValueError, RecursionError, KeyError):
-        # What the C pickler says of cyclic values and, miscounting frozensets, also of more than 50 of those.
+        # The C pickler raises this for cyclic values and, since it miscounts frozensets, for more than 50 of those.
         if encoder.nesting.straight:
             raise
         encoder.nesting.go_back(mark)
@@ -233,7 +233,7 @@ def encode(  # noqa: PLR0912 - written flat: a hit pays for calls
 
 
 def _opcodes_at(chunk: Any) -> int:
-    """Where a chunk may hold opcodes: the length of a frame is none, nor is what a large string consists of."""
+    """Where a chunk may hold opcodes: not in the length of a frame, nor in the content of a large string."""
     if chunk[:3] == b"\x80\x05\x95":  # protocol 5, frame
         return 11
     if chunk[:1] == b"\x95":
@@ -247,7 +247,7 @@ def _encode_with(encoder: Encoder, value: object) -> Sequence[Any]:
 
 
 def _encode_suspected(value: object, nesting: Nesting) -> Sequence[Any]:
-    """A value that is cyclic or deep, or looks so, or is in a set."""
+    """Encode a value that is cyclic or deep, or looks so, or is in a set."""
     mark, encoder = nesting.mark(), _SetEncoder(nesting)
     try:
         return _encode_with(encoder, value)
@@ -272,7 +272,7 @@ def _with_memo(value: object, nesting: Nesting) -> Encoder:
 
 
 def _encode_long(value: object, nesting: Nesting) -> Sequence[Any]:
-    """A value of more than 8 MiB: large indeed, or one that repeats its parts, in which case the memo shortens it."""
+    """Encode a value of more than 8 MiB: large indeed, or repeating its parts, so that the memo shortens it."""
     mark = nesting.mark()
     shared = _with_memo(value, nesting)
     size = shared.output.size
@@ -282,14 +282,14 @@ def _encode_long(value: object, nesting: Nesting) -> Sequence[Any]:
         return _encode_with(encoder, value)
     except TooDeep:
         raise
-    except (_TooLong, ValueError, RecursionError, KeyError):  # the latter of a cycle beside what is large
+    except (_TooLong, ValueError, RecursionError, KeyError):  # KeyError: a cycle beside large contents
         nesting.go_back(mark)
         nesting.give_up(encoder.output.size + size)
         return _with_buffers(shared)
 
 
 def _with_buffers(encoder: Encoder) -> Sequence[Any]:
-    """The chunks of the stream, then layout and digest of each out-of-band buffer, hashed where it lies."""
+    """The chunks of the stream, then layout and digest of each out-of-band buffer, hashed in place."""
     chunks: list[Any] = encoder.output.chunks
     for buffer in encoder.buffers:
         raw = buffer.raw()

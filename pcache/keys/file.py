@@ -21,12 +21,12 @@ _notes = threading.local()
 
 
 class File:
-    """A file as an argument: calls are the same when its content is, whatever its name.
+    """A file argument that counts by its content, whatever its name.
 
     Use it where a path is expected: `open(file)`, `os.fspath(file)`. The content is read when a key is made, and not
-    again until inode, size, or one of its times change; files that changed within the last 2 seconds are always read.
-    A result is stored only if the file was not touched while it was computed. A missing file, a folder, and anything
-    else that is no plain file raise `UnhashableArgument`.
+    again until inode, size, or one of its times change; files that changed within the last 2 seconds are always read. A
+    result is stored only if the file was not touched while it was computed. A missing file, a folder, and anything else
+    that is not a regular file raise `UnhashableArgument`.
 
     >>> import tempfile, pcache
     >>> cache = pcache.Cache(tempfile.mkdtemp())
@@ -65,7 +65,7 @@ class File:
 
 
 def note(reading: Reading) -> Reading:
-    """Have whoever asked by `noting` know of a file."""
+    """Report a file to the enclosing `noting` call."""
     found = getattr(_notes, "found", None)
     if found is not None:
         found.append(reading)

@@ -12,8 +12,8 @@ from pcache.system.interrupts import try_call
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-# What a module is called in keys, where that is not its name: in workers of a process pool; in Python 3.13; and where
-# what pcache gives out was defined when its first keys were made.
+# Module names that differ in keys: those of process pool workers; those of Python 3.13; and for pcache's own names, the
+# module that defined them when its first keys were made.
 MODULES = {
     "__mp_main__": "__main__",
     "pathlib._local": "pathlib",
@@ -27,9 +27,9 @@ _MAIN = ("__main__", "__mp_main__")
 
 
 class Home(NamedTuple):
-    """Where a function comes from: `name` is that of its module as an import says it, `namespace` the module's names.
+    """Where a function comes from: the import name of its module, and the `namespace` of that module.
 
-    `namespace` is None for what is no plain function of the module it names, such as one that a decorator made.
+    `namespace` is None for anything but a plain function of the module it names, such as a decorator's result.
     """
 
     name: str
@@ -50,7 +50,7 @@ def home_of(function: Callable[..., Any]) -> Home:
 
 
 def import_name(namespace: Mapping[str, Any]) -> str:
-    """The name of a module as an import says it, by its names; that of a notebook or REPL is `__main__`."""
+    """The import name of a module, from its namespace; a notebook or REPL is `__main__`."""
     name, file = text(namespace.get("__name__")), text(namespace.get("__file__"))
     if name not in _MAIN:
         return name
@@ -61,11 +61,11 @@ def import_name(namespace: Mapping[str, Any]) -> str:
 
 
 def names_itself(obj: Any) -> bool:
-    """Whether a pickle of `obj` is to refer to it by name; to be asked by its `__reduce__`.
+    """Whether a pickle of `obj` should refer to it by name; to be called by its `__reduce__`.
 
-    Plain pickle can only write the names of functions. But dill and cloudpickle write those of `__main__` by value, for
-    processes in which that is another program, or was forked before the function was there; cloudpickle those of
-    modules, too, that it was told of. They must be given a function then.
+    Plain pickle can only write functions by name. But dill and cloudpickle write those of `__main__` by value, for
+    processes that run another program or were forked before the function existed; cloudpickle also those of modules
+    that were registered with it. They must be given a function then.
     """
     found: Any = sys.modules.get(text(look(obj, "__module__")))
     for part in qualname_of(obj).split("."):
@@ -74,7 +74,7 @@ def names_itself(obj: Any) -> bool:
         return False
     frame = sys._getframe(2)
     while frame.f_globals.get("__name__") == "pickle" and frame.f_back is not None:
-        frame = frame.f_back  # the pickler that is written in Python, of which dill's is a subclass
+        frame = frame.f_back  # the pickler written in Python, of which dill's is a subclass
     pickler, is_main = str(frame.f_globals.get("__name__")), module_name(obj) == "__main__"
     if pickler.endswith("cloudpickle.cloudpickle"):  # also the copies in joblib and others
         chosen = frame.f_globals.get("_PICKLE_BY_VALUE_MODULES", ())
@@ -83,12 +83,12 @@ def names_itself(obj: Any) -> bool:
 
 
 def type_name(cls: type) -> str:
-    """The name of a class in keys: that of `__main__` does not depend on how a process was started."""
+    """The name of a class in keys; for `__main__` it does not depend on how the process was started."""
     name = module_of(cls)
     return f"{MODULES.get(name, name)}.{qualname_of_class(cls)}"
 
 
 def module_name(obj: Any) -> str:
-    """The module of a function or class, under the name that it has in every process and version of Python."""
+    """The module of a function or class, by a name that is the same in every process and version of Python."""
     name = module_of(obj)
     return MODULES.get(name, name)

@@ -22,10 +22,10 @@ def unhashable_call(
 ) -> UnhashableArgument:
     """The exception for a call whose key failed with `error`: finds the parameter, and the path inside it.
 
-    Raises `RecursionError` where that is so deep in other calls that it says nothing of the arguments.
+    Raises `RecursionError` if the call is so deep in other calls that the arguments may not be at fault.
     """
     if isinstance(error, RecursionError) and not has_room():
-        raise RecursionError("the call is made where there is no room for a key")
+        raise RecursionError("the call stack is too deep to make a key")
     for name, value in zip(names, values, strict=False):
         _, failure = try_call(encode, value)
         if failure is not None:
@@ -35,7 +35,7 @@ def unhashable_call(
 
 def _unhashable(function: str, name: str, value: object, error: BaseException) -> UnhashableArgument:
     """The exception for one argument that has no key, with the part at fault and the ways out."""
-    if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
+    if isinstance(error, RecursionError):  # every nested part fails, and none of them is at fault
         culprit = Culprit(name, qualname_of(type(value)), "", module_of(type(value)))
     else:
         found, _ = try_call(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
@@ -57,7 +57,7 @@ def _unhashable(function: str, name: str, value: object, error: BaseException) -
 
 
 def _for_all_functions(culprit: Culprit) -> str:
-    """Which class should say what counts: that of the culprit, or of what holds it where it is one of Python's own."""
+    """The class that should define the key: the culprit's, or that of its holder where it is one of Python's own."""
     if culprit.module.partition(".")[0] in sys.stdlib_module_names:
         return (
             "a __pcache_key__ method on the class that holds it, or pcache.register_key(its_class, function_of_it)"

@@ -28,11 +28,11 @@ _ITEM = frozenset("BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR".split())
 _TRUTH = frozenset("CONTAINS_OP TO_BOOL UNARY_NOT".split())
 _BY_NAME = frozenset("get pop setdefault __contains__ __getitem__".split())
 _SUBSCRIPT = 26  # from 3.14 on `a[b]` is one of the binary operators
-_FRAMES = frozenset("locals vars eval exec f_locals currentframe _getframe".split())  # what sees variables by itself
+_FRAMES = frozenset("locals vars eval exec f_locals currentframe _getframe".split())  # names that read local variables
 
 
 def sees_order(code: CodeType, name: str) -> bool:
-    """Whether code can see the order of what `**name` collects: it does more than to look names up in it."""
+    """Whether code can see the order of `**name`: it does more with it than look names up."""
     if name in code.co_cellvars or _looks_at_frames(code):
         return True
     tokens = list(_tokens(code))
@@ -56,11 +56,11 @@ def _is_by_name(token: Token, following: list[Token]) -> bool:
 
 
 def handed_on(wrapper: Any) -> Any:
-    """What a wrapper calls with just what it was called with; None if it may do anything else with that.
+    """The function that a wrapper calls with exactly its own arguments; None if it may do anything else with them.
 
-    It is what `functools.wraps` noted, the wrapper captures it or has it as an attribute, and the only use of `*args`
-    and `**kwargs` is in calls `wrapped(*args, **kwargs)`. Parameters before these have to be handed on first, and may
-    be used besides.
+    It was noted by `functools.wraps`, or the wrapper captures it or has it as an attribute, and `*args` and `**kwargs`
+    are used only in calls `wrapped(*args, **kwargs)`. Parameters before these have to be passed on first, and may be
+    used otherwise as well.
     """
     function = wrapper if is_a(wrapper, FunctionType) else member(type(wrapper), "__call__")
     if not is_a(function, FunctionType):
@@ -82,7 +82,7 @@ def handed_on(wrapper: Any) -> Any:
     tokens = list(_tokens(code))
     call = _call_of(variables)
     inside: set[int] = set()
-    names = {*itself}  # those that `wrapped` is reached by
+    names = {*itself}  # names by which `wrapped` is reached
     for at in range(1, len(tokens)):
         if tokens[at : at + len(call)] == call and _calls(tokens[:at], wrapper, function, itself) is wrapped:
             inside.update(range(at, at + len(call)))
@@ -96,7 +96,7 @@ def handed_on(wrapper: Any) -> Any:
 
 
 def _calls(before: list[Token], wrapper: Any, function: Any, itself: tuple[str, ...]) -> Any:
-    """What was loaded last: a captured value, or an attribute of the object whose method a function is."""
+    """The object that was loaded last: a captured value, or an attribute of the object whose method a function is."""
     kind, name = before[-1]
     if kind == "LOAD_DEREF" and name in function.__code__.co_freevars:
         cell = function.__closure__[function.__code__.co_freevars.index(name)]
@@ -107,7 +107,7 @@ def _calls(before: list[Token], wrapper: Any, function: Any, itself: tuple[str, 
 
 
 def _call_of(variables: tuple[str, ...]) -> list[Token]:
-    """What follows the function in `function(first, *args, **kwargs)`."""
+    """The operations after the function in `function(first, *args, **kwargs)`."""
     *first, args, kwargs = variables
     call: list[Token] = [("LOAD_FAST", name) for name in first]
     if first:
@@ -124,7 +124,7 @@ def _looks_at_frames(code: CodeType) -> bool:
 
 
 def _tokens(code: CodeType) -> Iterator[Token]:
-    """The operations of code by name, with the variable, attribute or number that each is about."""
+    """The operations of code by name, each with its variable, attribute or number."""
     local = code.co_varnames
     cells = (*local, *(name for name in code.co_cellvars if name not in local), *code.co_freevars)
     for operation, argument in operations_of(code.co_code):

@@ -1,4 +1,4 @@
-"""What reducers may ask of the encoder that writes a key. For types only: nothing loads this."""
+"""The interface of an encoder for reducers. For types only: nothing imports this."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Writer(Protocol):
     nesting: Nesting
 
     def nested(self, value: object) -> bytes:
-        """The digest of a value that is encoded by itself, inside of the set or function that `part` writes."""
+        """The digest of a value that is encoded separately, inside a set or function that `part` writes."""
 
     def part(self, owner: object, write: Callable[[], Any]) -> Any:
-        """What stands for a set or function; `write` makes it of digests."""
+        """Encode a set or function; `write` builds its content from digests."""
 
     def once(self, owner: object, compute: Callable[[], T], how: str = "content") -> T:
-        """What was computed of `owner`, once for all passes and encodings of a call."""
+        """Compute something about `owner` once for all passes and encodings of a call."""
 
     def set_content(self, members: Any) -> Any:
-        """The members of a set in an order that no hash seed changes."""
+        """The members of a set in an order that does not depend on the hash seed."""

@@ -8,13 +8,13 @@ _CACHE = opmap["CACHE"]
 
 
 def operations_of(body: bytes) -> list[tuple[int, int]]:
-    """Operations with their whole arguments: a docstring takes an index among the constants and shifts the others."""
+    """Operations with extended arguments: a docstring takes an index among the constants and shifts the others."""
     found = []
     argument = 0
     for at in range(0, len(body), 2):
         operation = body[at]
         if operation == _CACHE:
-            continue  # room for the interpreter's notes, always zero here
+            continue  # the interpreter's inline cache, always zero here
         argument = argument << 8 | body[at + 1]
         if operation != EXTENDED_ARG:
             found.append((operation, argument))

@@ -20,14 +20,14 @@ from pcache.objects.class_memo import ByClass
 from pcache.objects.lookup import bases_of, class_name, full_name, is_a, look, member, members_of
 from pcache.objects.user_code import is_user_code, is_user_module
 
-# Descriptors that keep what they computed among the attributes, under their own name: by the names of their types.
+# Types of descriptors that store the computed value among the attributes, under their own name.
 _REMEMBERING = frozenset(
     "cached_property cachedproperty memoized_property memoized_attribute lazy_property lazyproperty reify"
     " OneTimeProperty".split()
 )
-# Those that keep it in a dict besides: pandas and statsmodels.
+# Those that store it in a separate dict: pandas and statsmodels.
 _KEEPING = {"CachedProperty": "_cache", "CachedAttribute": "_cache", "CachedWritableAttribute": "_cache"}
-# What else classes of libraries fill in: by the name of the class that does.
+# Other attributes that library classes fill in: by the name of the class that does.
 _FILLED: dict[str, tuple[str, ...]] = {
     "dateutil.rrule.rrulebase": ("_cache", "_cache_complete", "_cache_gen", "_cache_lock", "_len"),
     "sqlalchemy.util.langhelpers.HasMemoized": ("_memoized_keys",),
@@ -41,7 +41,7 @@ _FILLED: dict[str, tuple[str, ...]] = {
     "statsmodels.base.model.Results": ("_cache", "_summary_cache"),
     "xarray.core.groupby.GroupBy": ("_groups", "_dims", "_sizes"),
 }
-# What these have is the same empty and not there yet.
+# Attributes that mean the same empty as missing.
 _EMPTY_OR_NONE: dict[str, tuple[str, ...]] = {
     "xarray.core.variable.Variable": ("_attrs", "_encoding"),
     "xarray.core.dataset.Dataset": ("_attrs", "_encoding"),
@@ -52,14 +52,14 @@ _UNCHANGEABLE = frozenset(
     " builtins.range datetime.date datetime.datetime datetime.time datetime.timedelta decimal.Decimal"
     " fractions.Fraction".split()
 )
-_MOST_CLASSES = 4096  # with descriptors, which keep their class
-_DEEP = 5  # tuples inside each other that are looked into
+_MOST_CLASSES = 4096  # classes with such descriptors, which keep them alive
+_DEEP = 5  # nested tuples that are searched
 
 
 class Memos:
-    """The names under which objects of a class remember something.
+    """The names under which objects of a class cache values.
 
-    Whatever it is, only what cannot change, or only what is empty.
+    Whatever the value, only if it cannot change, or only if it is empty.
     """
 
     __slots__ = ("_any_value", "_dict", "_empty", "_seen", "_slots", "_unchangeable", "names")
@@ -75,7 +75,7 @@ class Memos:
         self._slots = [(name, slot) for name, slot in found if type(slot) is MemberDescriptorType]
 
     def filled(self, obj: object) -> dict[str, Any]:
-        """What an object remembers just now that does not count, by name."""
+        """The cached values of an object that do not count, by name."""
         attributes = self._dict.__get__(obj) if type(self._dict) is GetSetDescriptorType else {}
         found: dict[str, Any] = {}
         if not self.names.isdisjoint(attributes):
@@ -95,7 +95,7 @@ class Memos:
         return _is_unchangeable(value) and name not in self._assigned()
 
     def _assigned(self) -> frozenset[str]:
-        """Those of the user's names that something may assign to, as far as modules are loaded."""
+        """The user's names that code may assign to, as far as modules are loaded."""
         count = len(sys.modules)
         if self._seen[0] != count:
             self._seen = count, _assigned_in_sources(self._unchangeable)
@@ -106,7 +106,7 @@ _known: ByClass[Memos | None] = ByClass()
 
 
 def memos_of(cls: type) -> Memos | None:
-    """What objects of a class remember of themselves; None for nothing. Found out once for each class."""
+    """The names that objects of a class cache values under; None if there are none. Found out once per class."""
     try:
         return _known[id(cls)]
     except KeyError:
@@ -132,9 +132,9 @@ def _find(cls: type) -> Memos | None:
 
 
 def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
-    """What pickle takes of an object, without what the object remembers: from its dicts of attributes.
+    """Remove an object's cached values from its pickled state, that is, from its dicts of attributes.
 
-    As if that had never been there: where nothing else is left, there is no state.
+    As if they had never been there: where nothing else is left, there is no state.
     """
     if type(state) is dict:
         kept = {name: value for name, value in state.items() if filled.get(name, filled) is not value}
@@ -152,8 +152,8 @@ def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
 def _assigned_in_sources(names: set[str]) -> frozenset[str]:
     """Which of these attributes the sources of the user's modules may assign to; all where one has no source.
 
-    By their text, since code of a module is gone once it has run: a statement that sets it, or its name as a text,
-    which `setattr` and mocks are given. Takes 0.1 ms a module; asked for where an object remembers something.
+    Searched as text, since a module's code is not kept after it ran: a statement that sets the name, or the name as a
+    text, as in `setattr` and mocks. Takes 0.1 ms a module; called only where an object caches something.
     """
     words = "|".join(map(re.escape, names))
     target = r"[\w.,\[\] ]*"
@@ -169,7 +169,7 @@ def _assigned_in_sources(names: set[str]) -> frozenset[str]:
 
 
 def _source_of(module: object) -> str | None:
-    """The text of a module; of a notebook that of its cells; None for what was typed in or has no source."""
+    """The source of a module, or the cells of a notebook; None for what was typed in or has no source."""
     path = look(module, "__file__")
     if type(path) is str:
         try:

@@ -13,14 +13,14 @@ from weakref import KeyedRef
 from pcache.objects.lookup import qualname_of
 
 T = TypeVar("T")
-_MOST = 4096  # functions and classes remembered
-_MOST_MADE = 128  # of those that functions made
+_MOST = 4096  # remembered functions and classes
+_MOST_MADE = 128  # those of them that functions made
 
 
 class ByClass(dict[int, T]):
-    """What was found out about classes, by `id`; forgotten with them. Safe for threads.
+    """Results about classes, by `id`; removed together with the class. Safe for threads.
 
-    What is kept must not lead to the class itself, which would live for ever.
+    A result must not refer to the class itself, which would then live for ever.
     """
 
     def __init__(self) -> None:
@@ -46,9 +46,9 @@ class ByClass(dict[int, T]):
 
 
 class OfCode(Generic[T]):
-    """What was found out about functions and classes; of those that functions made, the latest alone.
+    """Results about functions and classes; of those that functions made, only the latest.
 
-    They may be others at each call, and hold anything. What is kept may lead to them. Safe for threads.
+    These may be new at each call, and hold anything. Results may refer to them. Safe for threads.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class OfCode(Generic[T]):
         self._made: OrderedDict[int, tuple[object, T]] = OrderedDict()
 
     def get(self, code: object) -> T | None:
-        """Return what was found out about just this function or class."""
+        """Return the result for just this function or class."""
         known = self._of(code).get(id(code))
         return known[1] if known is not None and known[0] is code else None
 

@@ -19,7 +19,7 @@ numbers: dict[tuple[str, str], int] = copyreg._extension_registry  # type: ignor
 
 
 def numbered(obj: Any) -> tuple[str, str] | None:
-    """The module and name of an object that pickle would write as a number; to be asked only if there are any."""
+    """The module and name of an object that pickle would write as a number; call only if there are any."""
     if is_a(obj, (type, FunctionType)):
         name: Any = obj.__qualname__
     else:
@@ -32,7 +32,7 @@ def numbered(obj: Any) -> tuple[str, str] | None:
 
 
 def by_name(module: str, name: str) -> Any:
-    """What lies under a name: called by the pickles of results."""
+    """The object under a name: called by the pickles of results."""
     __import__(module)
     found: Any = sys.modules[module]
     for part in name.split("."):

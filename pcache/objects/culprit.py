@@ -46,19 +46,19 @@ class Culprit(NamedTuple):
 
 
 def described(error: BaseException) -> str:
-    """An exception in one line: its type and what it says. What a `__str__` raises is not said."""
+    """An exception in one line: its type and message. A failing `__str__` is left out."""
     name, text = qualname_of(type(error)), first_line(error)
     return f"{name}: {text}" if text else name
 
 
 def say_where(error: BaseException, place: str) -> None:
-    """Note on an exception what was looked at when it was raised: the name of a global, `settings:CLIENT`."""
+    """Note on an exception what was being looked at: the name of a global, `settings:CLIENT`."""
     if place and where(error) != place:  # some raise one exception again and again
         try_call(BaseException.add_note, error, _PLACE + place)
 
 
 def where(error: BaseException) -> str:
-    """What was looked at when an exception was raised, as far as that was noted."""
+    """What was being looked at when an exception was raised, if that was noted."""
     notes = look(error, "__notes__")
     said = notes[-1] if type(notes) is list and notes else ""
     return said.removeprefix(_PLACE) if type(said) is str and said.startswith(_PLACE) else ""
@@ -73,10 +73,10 @@ def find_culprit(
 ) -> Culprit:
     """Return the smallest part of `value` on which `operation` fails; `name` is what the path starts with.
 
-    What is `whole` is not looked into: something else stands for it.
+    Parts that are `whole` are not searched: something else represents them.
 
-    Where a part knows what it is a part of, both fail for the same reason: the search goes breadth first and ends at
-    the first part that fails while none of its own parts does.
+    A part that refers to its container fails for the same reason: the search goes breadth first and ends at the first
+    part that fails while none of its own parts does.
     """
     seen = {id(value)}
     waiting: list[tuple[str, object, BaseException]] = [(name, value, error)]
@@ -96,7 +96,7 @@ def find_culprit(
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, at most 200 characters of it."""
+    """The message of an exception, at most 200 characters of it."""
     said, _ = try_call(str, error)
     text = str.partition(said, "\n")[0] if isinstance(said, str) else ""
     return text if len(text) <= 200 else text[:200] + "..."  # noqa: PLR2004 - a line of a message
@@ -110,7 +110,7 @@ def _children(value: Any) -> Iterator[tuple[str, object]]:
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=False):
             yield f" captured {name}", try_call(getattr, cell, "cell_contents")[0]
         return
-    # Read as the base does it: a subclass may have methods of its own that bear these names.
+    # Read as the base class does: a subclass may override these methods.
     if is_a(value, dict):
         yield from _bounded((f"[{_short(key)}]", item) for key, item in dict.items(value))
         yield from _bounded((f" key {_short(key)}", key) for key in dict.keys(value))
@@ -142,7 +142,7 @@ def _bounded(pairs: Iterator[tuple[str, object]]) -> Iterator[tuple[str, object]
 
 
 def _short(value: object) -> str:
-    """A path step for a dict key or set member, without running anybody's `__repr__`."""
+    """A path step for a dict key or set member, without calling its `__repr__`."""
     if is_exactly(value, _PLAIN):
         text = repr(value)
         return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004 - the width of a path step

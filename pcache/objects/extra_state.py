@@ -1,7 +1,7 @@
 """State of an object that the pickle of a base class leaves out.
 
 `datetime`, `Decimal`, `Counter`, numpy's arrays and many more are pickled by a `__reduce__` that knows nothing of what
-a subclass adds: attributes and slots are dropped. A function sees them, so keys hold them, and so do results.
+a subclass adds: attributes and slots are lost. A function sees them, so keys hold them, and so do results.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _PICKLING = frozenset(("__reduce_ex__", "__reduce__", "__getstate__"))
-# Whose own classes take attributes from outside, and drop them, or the name of a subclass, when they are pickled.
+# Packages whose own classes take attributes from outside, but lose them, or a subclass's name, when pickled.
 _BARE = frozenset(("python", "numpy", "pandas", "polars", "PIL"))
-# The pickles of these hold all attributes. Looking at those of one that has none yet makes it another pickle.
+# The pickles of these hold all attributes. Reading those of an object without any changes its pickle.
 _COMPLETE = (BaseException, partial, deque, OrderedDict, bytearray, set, frozenset, array)
-_SHARED = frozenset(("enum", "logging"))  # objects of these are the same in the whole process, not made anew by loading
+_SHARED = frozenset(("enum", "logging"))  # objects of these exist once per process, and are not made anew by loading
 _STORE_ATTR = opmap["STORE_ATTR"]
 _DICT_AT = type.__dict__["__dictoffset__"].__get__
 _UNSET = object()
-# What exceptions have besides, in C, that follows from the rest or says how they came here.
+# What exceptions also have in C, but which follows from the rest or says how they came here.
 _OF_NO_ACCOUNT = frozenset(("args", "characters_written", "exceptions", "message", "__dict__", "__traceback__"))
 _PLAIN = (bool, int, str, bytes)
 
 
 class Author(NamedTuple):
-    """The base of a class that says how its objects are pickled.
+    """The base of a class that defines how its objects are pickled.
 
-    Attributes that the base knows are its own business, unless the class itself `mentions` them. `slots` are those of
-    the class.
+    Attributes known to the base are left to it, unless the class itself `mentions` them. `slots` are those of the
+    class.
     """
 
     base: type
     mentions: frozenset[str]
     slots: tuple[str, ...]
     is_complete: bool  # the base pickles all attributes, slots aside
-    own_state: bool  # the class has a `__getstate__` that the base does not ask
+    own_state: bool  # the class has a `__getstate__` that the base does not call
 
 
 _authors: ByClass[Author | None] = ByClass()
 
 
 def author_of(cls: type) -> Author | None:
-    """Who pickles objects of a class; None where that leaves nothing out. Remembered for each class."""
+    """The author of the pickles of a class; None if they leave nothing out. Remembered for each class."""
     try:
         return _authors[id(cls)]
     except KeyError:
@@ -92,7 +92,7 @@ def takes_attributes(cls: type) -> bool:
 
 
 def author_beyond(cls: type, base: type) -> Author:
-    """The author of a class who is one of its bases, or the class itself."""
+    """The author of a class's pickles among its bases, or the class itself."""
     bases = bases_of(cls)
     before = bases[: [one is base for one in bases].index(True)]
     mentions = (members_of(one).keys() | name for one in before for name in map(_mentions, members_of(one).values()))
@@ -106,7 +106,7 @@ def author_beyond(cls: type, base: type) -> Author:
 
 
 def party_of(cls: type) -> str:
-    """Who wrote a class: a package, "python", or for code of the user's nothing."""
+    """The author of a class: a package, "python", or nothing for the user's code."""
     root = module_of(cls).partition(".")[0]
     if is_user_code(cls):
         return ""
@@ -114,12 +114,12 @@ def party_of(cls: type) -> str:
 
 
 def is_same_author(base: type, cls: type) -> bool:
-    """Whether whoever wrote a base knows a class."""
+    """Whether the author of a base knows a class."""
     return base is cls or party_of(base) == party_of(cls)
 
 
 def added(obj: Any, author: Author) -> Any:
-    """The attributes of an object that its pickle drops, by name; empty if there are none.
+    """The attributes of an object that its pickle leaves out, by name; empty if there are none.
 
     Where the class has a `__getstate__` of its own, what that returns.
     """
@@ -145,13 +145,13 @@ def _is_added(name: str, author: Author) -> bool:
 
 
 def reduced_with(obj: Any, author: Author, protocol: int) -> tuple[Any, Any, bool]:
-    """What pickle makes of an object, what that drops besides, and whether it names the class of the object."""
+    """What pickle makes of an object, what that leaves out, and whether it names the class of the object."""
     found = added(obj, author)
     reduced = obj.__reduce_ex__(protocol)
     if not isinstance(reduced, tuple):  # the name of a global
         return reduced, found, True
     if isinstance(obj, BaseException) and type(found) is dict:
-        if reduced[2:] == ({},):  # somebody looked at its attributes, of which there are none
+        if reduced[2:] == ({},):  # its attributes were read, of which there are none
             reduced = reduced[:2]
         found = {**found, **_besides_arguments(obj, reduced)}
     return reduced, {} if _covers(reduced, found) else found, _names(reduced, type(obj))
@@ -161,7 +161,7 @@ _fields_known: ByClass[dict[str, Any]] = ByClass()
 
 
 def _fields(cls: type) -> dict[str, Any]:
-    """What exceptions of a class keep outside of their attributes: `__cause__`, `lineno`, `name`, `reason`, ..."""
+    """What exceptions of a class keep outside their attributes: `__cause__`, `lineno`, `name`, `reason`, ..."""
     try:
         return _fields_known[id(cls)]
     except KeyError:
@@ -176,7 +176,7 @@ def _fields(cls: type) -> dict[str, Any]:
 
 
 def _besides_arguments(error: BaseException, reduced: tuple[Any, ...]) -> dict[str, Any]:
-    """What an exception has that loading its pickle would not give it, such as what it was caused by."""
+    """The fields of an exception that loading its pickle would not restore, such as its cause."""
     found = {}
     cls: type = type(error)
     for name, field in _fields(cls).items():
@@ -193,7 +193,7 @@ def _besides_arguments(error: BaseException, reduced: tuple[Any, ...]) -> dict[s
     for state in reduced[2:3]:
         known += state.values() if isinstance(state, dict) else ()
     found = {name: value for name, value in found.items() if not any(_is_same(value, one) for one in known)}
-    if "__cause__" in found:  # setting it sets this
+    if "__cause__" in found:  # setting `__cause__` also sets this one
         found["__suppress_context__"] = error.__suppress_context__
     return found
 
@@ -219,9 +219,9 @@ def _names(reduced: tuple[Any, ...], cls: type) -> bool:
 
 
 def whole(obj: Any, protocol: int) -> Any:
-    """An object reduced with what its pickle would drop; None where that is nothing.
+    """An object reduced with what its pickle would leave out; None where that is nothing.
 
-    Raises `PicklingError` where it would come back as an object of another class.
+    Raises `PicklingError` where it would be loaded as an object of another class.
     """
     cls = type(obj)
     author = author_of(cls)
@@ -232,7 +232,7 @@ def whole(obj: Any, protocol: int) -> Any:
         return reduced
     of_base = reduced[0] is author.base or party_of(author.base) in _BARE
     if not is_named and author.base is not cls and of_base:
-        raise pickle.PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles drop subclasses")
+        raise pickle.PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles lose subclasses")
     make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
     if author.own_state:
         return reduced if state is not None else (make, arguments, found, items, pairs, setter)
@@ -240,7 +240,7 @@ def whole(obj: Any, protocol: int) -> Any:
 
 
 def exactly(cls: type) -> Callable[[Any], Any] | None:
-    """How objects of a class of numpy's are pickled that lose something otherwise; None for all others."""
+    """The function that pickles objects of a numpy class without losing anything; None for all other classes."""
     if not str(cls.__module__).startswith("numpy"):
         return None
     names = [f"{base.__module__}.{base.__qualname__}" for base in cls.__mro__]
@@ -250,7 +250,7 @@ def exactly(cls: type) -> Callable[[Any], Any] | None:
 
 
 def _characters(text: Any) -> Any:
-    """A numpy text or bytes with the zeros at its end, which its own pickle drops."""
+    """A numpy text or bytes with the zeros at its end, which its own pickle strips."""
     if text[-1:] not in ("\0", b"\0"):
         return text.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
     return type(text), (str.__str__(text) if isinstance(text, str) else bytes(memoryview(text)),)
@@ -264,13 +264,13 @@ def _c_type(dtype: Any) -> Any:
 
 
 def is_twin(dtype: Any) -> bool:
-    """Whether what a numpy dtype says of itself is said of another C type, too."""
-    is_foreign = dtype.isbuiltin == 2  # noqa: PLR2004 - of a type that another package brought
+    """Whether a numpy dtype has the same description as another C type."""
+    is_foreign = dtype.isbuiltin == 2  # noqa: PLR2004 - of a type from another package
     return not is_foreign and bool(sys.modules["numpy"].dtype(dtype.str).num != dtype.num)
 
 
 def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
-    """Give an object that is being loaded its state, and then what its pickle drops."""
+    """Give an object that is being loaded its state, and then what its pickle left out."""
     state, setter, found = states
     if setter is not None:
         setter(obj, state)
@@ -283,7 +283,7 @@ def restore(obj: Any, states: tuple[Any, Any, dict[str, Any]]) -> None:
 
 
 def _set(obj: Any, values: dict[str, Any]) -> None:
-    """Set attributes past any `__setattr__`, and past properties that keep them in the dict."""
+    """Set attributes without calling any `__setattr__`, or properties that keep them in the dict."""
     slots = {slot for cls in bases_of(type(obj)) for slot in _slots(cls)}
     if isinstance(obj, BaseException):
         cls: type = type(obj)
@@ -300,12 +300,12 @@ def _set(obj: Any, values: dict[str, Any]) -> None:
 
 
 def _slots(cls: type) -> list[str]:
-    """The names by which the slots of a class are found that was written in Python."""
+    """The names of the slots of a class that was written in Python."""
     return slots_of(cls) if "__slots__" in members_of(cls) else []
 
 
 def is_in_table(cls: type) -> bool:
-    """Whether `copyreg` was told how objects of a class are pickled; its metaclass may allow no looking up."""
+    """Whether `copyreg` has a reducer for objects of a class; its metaclass may not allow the lookup."""
     if type(cls) is type:
         return cls in copyreg.dispatch_table
     return try_call(copyreg.dispatch_table.__contains__, cls)[0] is True
@@ -326,7 +326,7 @@ _names_known: ByClass[frozenset[str]] = ByClass()
 
 
 def _known_to_all(base: type) -> frozenset[str]:
-    """What a class and its bases know. Rarely asked: reading the code of those of pandas takes 10 ms."""
+    """The names that a class and its bases know. Rarely called: reading the code of those of pandas takes 10 ms."""
     try:
         return _names_known[id(base)]
     except KeyError:

@@ -1,8 +1,8 @@
 """Objects that a package holds under a name: they count by that name and by the package's version.
 
-Found are functions, classes, ufuncs, functions written in Cython, and the instances whose methods a module gives out as
-functions, as `random` does. Nothing is imported, and no object is asked: a name counts only if the very object lies
-there. What lies nowhere is somebody's own, and counts by what it is.
+Found are functions, classes, ufuncs, functions written in Cython, and the instances whose methods a module exports as
+functions, as `random` does. Nothing is imported, and no code of an object runs: a name counts only if it means that
+very object. An object without a place counts by its contents.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ class Named(NamedTuple):
     is_plain: bool
 
     def content(self) -> tuple[str, ...]:
-        """What stands for the object in keys."""
+        """The representation of the object in keys."""
         return ("named", self.module, self.name, *package_of(self.module))
 
 
-_Known = dict[int, tuple[object, Named]]  # what was found is kept alive, so that no other has its id
+_Known = dict[int, tuple[object, Named]]  # objects are kept alive, so that their ids are not reused
 _names: _Known = {}
 _instances: _Known = {}
 
 
 def named(obj: Any) -> Named | None:
-    """Where a package, or Python itself, holds a function, class or other callable; None for what is the user's."""
+    """Where a package, or Python itself, holds a function, class or other callable; None for the user's."""
     return _remembered(_names, obj, _find)
 
 
 def instance(obj: Any) -> Named | None:
-    """Where a package holds an instance of a class of its own; None for containers, which count by what is in them."""
+    """Where a package holds an instance of a class of its own; None for containers, which count by their contents."""
     return named(obj) or _remembered(_instances, obj, _find_instance)
 
 
 def _remembered(known: _Known, obj: Any, find: Callable[[Any], Named | None]) -> Named | None:
-    """What `find` says; that something lies nowhere is not remembered, since it may be one of many."""
+    """The remembered result of `find`; None is not remembered, since there may be many such objects."""
     try:
         return known[id(obj)][1]
     except KeyError:
@@ -77,7 +77,7 @@ def _find_instance(obj: Any) -> Named | None:
 
 def _find(obj: Any) -> Named | None:
     if is_a(obj, partial):
-        return None  # it says no name, and looking at its dict, which it would get by that, makes it another pickle
+        return None  # it has no name, and reading its dict to look for one would create the dict and change its pickle
     name = qualname_of(obj) or look(obj, "__name__")
     if type(name) is not str or "<" in name:
         return None
@@ -87,14 +87,14 @@ def _find(obj: Any) -> Named | None:
     for module in _lineage(declared or module_of(type(obj))):
         if (at := _at(module, name)) is obj or _inside(at) is obj:
             return Named(module, name, is_plain=at is obj and declared in (module, ""))
-        # A function of Cython below a decorator: there is no code of Python's that it could count by.
+        # A Cython function below a decorator: it has no Python code to count by.
         if at is not None and not is_a(obj, (FunctionType, type)) and look(at, "__wrapped__") is obj:
             return Named(module, f"{name}.__wrapped__", is_plain=False)
     return None if is_a(obj, (FunctionType, type)) else _search(obj, name)
 
 
 def _is_made_by_user(obj: Any) -> bool:
-    """Whether a function of the user's took the place of a package's, under the name of what it wraps."""
+    """Whether a user's function replaced a package's, under the name of what it wraps."""
     for _ in range(_MAX_WRAPPED):
         if is_a(obj, FunctionType) and is_user_module(str(obj.__globals__.get("__name__", ""))):
             return True
@@ -105,7 +105,7 @@ def _is_made_by_user(obj: Any) -> bool:
 
 
 def _search(obj: object, name: str) -> Named | None:
-    """Where something lies that does not say where, such as a ufunc: in the extension module that made it."""
+    """Where an object lies that does not say so, such as a ufunc: in the extension module that made it."""
     holders = [module for module in list(sys.modules) if _at(module, name) is obj and not is_user_module(module)]
     if not holders:
         return None
@@ -126,7 +126,7 @@ def _members(module: str) -> dict[str, Any]:
 
 
 def _at(module: str, name: str) -> Any:
-    """What lies under a qualified name."""
+    """The object under a qualified name."""
     first, *further = name.split(".")
     found = _members(module).get(first)
     for part in further:

@@ -23,17 +23,17 @@ _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they c
 _ORDERED = (tuple, list, dict)
 _MISSING = object()
 MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
-# Of the standard library, and of the package that has newer versions of it.
+# Of the standard library, and of its backport.
 _MOCKS = {(module, name) for module in ("unittest.mock", "mock.mock") for name in ("NonCallableMock", "_Call")}
 
 
 def is_a(obj: object, kinds: type | tuple[type, ...]) -> TypeGuard[Any]:
-    """Whether the type of an object is one of these, or below; `isinstance` would ask the object for its class."""
+    """Whether the type of an object is one of these, or a subclass; `isinstance` would ask the object for its class."""
     return issubclass(type(obj), kinds)
 
 
 def is_exactly(obj: object, kinds: frozenset[Any]) -> bool:
-    """Whether an object is of one of these very types; the metaclass of another is not asked for its hash."""
+    """Whether the type of an object is exactly one of these; the metaclass of another is not asked for its hash."""
     cls = type(obj)
     return type(cls) is type and cls in kinds
 
@@ -49,12 +49,12 @@ def parents_of(cls: type) -> tuple[type, ...]:
 
 
 def members_of(cls: type) -> Any:
-    """What the body of a class defined: a mapping that cannot be written to."""
+    """The read-only namespace of a class, without its bases."""
     return _DICT(cls)
 
 
 def member(cls: type, name: str, default: Any = None) -> Any:
-    """What a class or the nearest of its bases has under a name: a function, a descriptor, a value."""
+    """What a class or its nearest base defines under a name: a function, a descriptor, a value."""
     for base in _MRO(cls):
         found = _DICT(base).get(name, _MISSING)
         if found is not _MISSING:
@@ -63,13 +63,13 @@ def member(cls: type, name: str, default: Any = None) -> Any:
 
 
 def attributes_of(obj: object) -> dict[Any, Any]:
-    """The dict of an object, that very one; an empty one where it has none."""
+    """The dict of an object itself, not a copy; an empty one if it has none."""
     if is_a(obj, type):
         return dict(_DICT(obj))
     for base in _MRO(type(obj)):
         entry = _DICT(base).get("__dict__")
         if entry is not None:
-            return _dict_by(entry, obj) if type(entry) in _BUILT_IN else {}  # else a property of somebody's
+            return _dict_by(entry, obj) if type(entry) in _BUILT_IN else {}  # else a property
     return {}
 
 
@@ -82,7 +82,7 @@ def _dict_by(entry: Any, obj: object) -> dict[Any, Any]:
 
 
 def look(obj: object, name: str, default: Any = None) -> Any:
-    """An attribute as it lies there; `default` for one that is missing, or that some code would have to make.
+    """An attribute as it is stored; `default` if it is missing, or if code would have to compute it.
 
     >>> class Server:
     ...     url = "http://localhost"
@@ -111,7 +111,7 @@ def look(obj: object, name: str, default: Any = None) -> Any:
 
 
 def kept(obj: object, name: str, default: Any = None) -> Any:
-    """An attribute as the interpreter, or the dict of the object, keeps it, whatever a subclass says of that name."""
+    """An attribute as the interpreter or the object's dict stores it, whatever a subclass defines for that name."""
     for base in _MRO(type(obj)):
         entry = _DICT(base).get(name)
         if type(entry) in _BUILT_IN:
@@ -128,7 +128,7 @@ def _of_type(cls: Any, name: str, default: Any) -> Any:
 
 
 def content_of(cell: Any) -> object:
-    """What a captured variable means now."""
+    """The current value of a captured variable."""
     try:
         return cell.cell_contents
     except ValueError:  # not assigned yet
@@ -136,19 +136,19 @@ def content_of(cell: Any) -> object:
 
 
 def flags_of(cls: type) -> int:
-    """How a class was made, as the interpreter notes it."""
+    """The type flags of a class."""
     return _FLAGS(cls)  # type: ignore[no-any-return]
 
 
 def text(found: object) -> str:
-    """A text that really is one; empty for anything else."""
+    """A text, if it really is one; empty for anything else."""
     return found if type(found) is str else ""
 
 
 def state_in_c(obj: Any) -> dict[str, Any]:
-    """What the type of an object keeps of it in C, beside what any object of Python's has; for a class, its metaclass.
+    """The data that an object's type keeps of it in C, beyond that of any Python object; for a class, its metaclass.
 
-    That is where such as `msgspec` have the definition of a class: no attribute of its own says it.
+    There `msgspec` and others keep the definition of a class: none of its attributes shows it.
     """
     found = {}
     for base in _MRO(type(obj)):
@@ -164,8 +164,8 @@ def state_in_c(obj: Any) -> dict[str, Any]:
 
 
 def module_of(obj: Any) -> str:
-    """The module that a function or class says it is of; empty where it says none, or no text."""
-    cls = type(obj)  # written flat: keys are full of these
+    """The module name of a function or class; empty where it has none, or one that is no text."""
+    cls = type(obj)  # written flat for speed: called often for each key
     if cls is FunctionType:
         found = obj.__module__
     elif issubclass(cls, type):
@@ -179,7 +179,7 @@ def module_of(obj: Any) -> str:
 
 
 def qualname_of(obj: Any) -> str:
-    """The qualified name of a class, or of what is called like a function; empty where it has none, or no text."""
+    """The qualified name of a class, or of a function-like object; empty where it has none, or one that is no text."""
     return qualname_of_class(obj) if issubclass(type(obj), type) else text(look(obj, "__qualname__"))
 
 
@@ -194,12 +194,12 @@ def full_name(cls: type) -> str:
 
 
 def title_of(module: object) -> str:
-    """What a module is called; empty where it has no name, or no text for one."""
+    """The name of a module; empty where it has none, or one that is no text."""
     return text(attributes_of(module).get("__name__"))
 
 
 def slots_of(cls: type) -> list[str]:
-    """The names by which the slots are found that a class adds to its bases, in the order that it gave them."""
+    """The names of the slots that a class adds to its bases, in the order of its definition."""
     members = _DICT(cls)
     made = {name for name, entry in members.items() if type(entry) is MemberDescriptorType}
     said = members.get("__slots__", ())
@@ -208,12 +208,12 @@ def slots_of(cls: type) -> list[str]:
 
 
 def private_prefix(cls: type) -> str:
-    """What Python puts in front of the names in a class that begin with two underscores."""
+    """The prefix that Python gives to names in a class that begin with two underscores."""
     return "_" + str(_NAME(cls)).lstrip("_")
 
 
 def _texts(said: object) -> list[str]:
-    """The texts in what `__slots__` says, unless that has no order, or is somebody's own, such as an iterator."""
+    """The texts in `__slots__`, unless it has no order, or is of an unknown type, such as an iterator."""
     if type(said) is str:
         return [said]
     return [name for name in said if type(name) is str] if type(said) in _ORDERED else []  # type: ignore[attr-defined]
@@ -224,13 +224,13 @@ def _is_private(name: str) -> bool:
 
 
 def is_mock(obj: object) -> bool:
-    """Whether an object is one of `unittest.mock`: also a function that such a one stands behind, by `autospec`."""
+    """Whether an object is a mock of `unittest.mock`, or a function that `autospec` made for one."""
     if type(obj) is FunctionType:
         return "mock" in obj.__dict__ and is_mock(obj.__dict__["mock"])
     return any((module_of(base), qualname_of(base)) in _MOCKS for base in _MRO(type(obj)))
 
 
-# Modules whose iterators are nothing but that.
+# Modules whose iterators are only iterators.
 _ITERATORS = frozenset(("builtins", "itertools", "collections", "_collections", "array"))
 
 
@@ -240,5 +240,5 @@ def is_iterator(cls: type) -> bool:
 
 
 def is_hashable(cls: type) -> bool:
-    """Whether pickle can look a class up in its tables: a metaclass may make that impossible."""
+    """Whether pickle can look a class up in its tables: a metaclass may make it unhashable."""
     return type(cls) is type or try_call(hash, cls)[1] is None

@@ -23,7 +23,7 @@ _PROTOCOL = 5
 
 
 def texts_in(reduced: Any, most: int = _MOST_PARTS) -> Iterator[str]:
-    """The texts and paths in what pickle makes of an object, as far as they lie in plain containers at its surface."""
+    """The texts and paths in an object's pickle, as far as they lie in plain containers at its surface."""
     queue: list[tuple[Any, int]] = [(part, 0) for part in (reduced[1:] if isinstance(reduced, tuple) else ())]
     for part, depth in queue:
         if type(part) in (str, bytes) or _is_path(part):
@@ -42,14 +42,14 @@ def _is_path(value: object) -> bool:
 
 
 def _says_what_it_is(cls: type) -> bool:
-    """Whether objects of a class are paths, or time zones, which hold what their file said beside its name."""
+    """Whether objects of a class are paths, or time zones, which hold the content of their file beside its name."""
     return member(cls, "__fspath__") is not None or any(
         (module_of(base), qualname_of(base)) == ("datetime", "tzinfo") for base in bases_of(cls)
     )
 
 
 def tell_of_files(obj: Any) -> None:
-    """Warn of an object whose pickle holds the absolute path of a file that is there."""
+    """Warn about an object whose pickle holds the absolute path of an existing file."""
     if _says_what_it_is(type(obj)):
         return
     for text in texts_in(obj.__reduce_ex__(_PROTOCOL)):

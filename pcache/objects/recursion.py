@@ -16,14 +16,14 @@ from typing import Any
 
 MOST = 3_000  # calls: 0.7 MiB of a stack at most, while small ones have 1 MiB
 RAISED = MOST if sys.version_info < (3, 12) and sys.implementation.name == "cpython" else sys.maxsize
-_ROOM_AT, _LIMIT_AT = 32, 36  # in the state of a thread, in all releases of 3.11: calls that are left, and at most
-_SOME = 400  # calls, from which on it is not for lack of room that something is too deep
+_ROOM_AT, _LIMIT_AT = 32, 36  # offsets in the thread state, in all releases of 3.11: remaining calls, and the most
+_SOME = 400  # remaining calls, from which on not the caller but a value is too deep
 
 recursion_limit = sys.getrecursionlimit  # above `RAISED` it is not safe to pickle without `lower`
 
 
 def lower() -> int:
-    """Have this thread make no more than `MOST` calls inside of those that it is in; return what to give back."""
+    """Limit this thread to `MOST` calls inside those that it is in; return the argument for `give_back`."""
     found = _room()
     if found is None or found.value <= MOST:
         return 0
@@ -39,7 +39,7 @@ def give_back(excess: int) -> None:
 
 
 def _room() -> Any:
-    """The number of calls that this thread may still make, None where it is not found in its place."""
+    """The number of calls that this thread may still make; None where it is not found at its offset."""
     import ctypes  # late for start-up time: few programs raise the limit
 
     state = ctypes.pythonapi.PyThreadState_Get
@@ -51,7 +51,7 @@ def _room() -> Any:
 
 
 def has_room() -> bool:
-    """Whether this thread can make some hundred more calls: else it is the caller that is deep, not a value."""
+    """Whether this thread can make some hundred more calls; otherwise the caller is deep, not a value."""
     try:
         return _descend(_SOME)
     except RecursionError:

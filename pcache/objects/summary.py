@@ -1,4 +1,4 @@
-"""Short descriptions of calls and values for people: never a large repr, and no `__repr__` of other people runs.
+"""Short descriptions of calls and values for people: never a large repr, and no `__repr__` of other classes runs.
 
 Whatever is stored for people to read is made here, and values whose names say that they are secret are not.
 """
@@ -21,7 +21,7 @@ _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
 _MOST = 50  # values of a call
 _AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
-# Whose `shape` may be asked for: that of another object may be computed, or fetched from a server.
+# Packages whose `shape` may be read: that of another object may be computed, or fetched from a server.
 _SHAPED = frozenset("cupy jax jaxlib numpy pandas polars pyarrow scipy tensorflow torch xarray".split())
 _NESTED = frozenset((list, tuple, dict))
 _SIZED = frozenset((list, tuple, dict, set, frozenset))
@@ -30,19 +30,19 @@ _FULL = 80  # characters of a value that is shown in full
 _DEPTH = 4
 NOT_SHOWN = "(not shown)"
 
-# Words of names: `api_key`, `apiKey`, `APIKey` and `api-key` have two. Hiding what is none costs a word in a listing.
+# Words of names: `api_key`, `apiKey`, `APIKey` and `api-key` have two. A name hidden by mistake costs a listing little.
 _WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+"  # compiled by the first miss, not by the import
 _SECRET = frozenset(
     "key keys token tokens auth authorization authentication secret secrets password passwords passwd pwd pw pass"
     " passphrase passcode pin otp totp mfa cred creds credential credentials bearer jwt cookie cookies dsn salt pepper"
     " mnemonic csrf xsrf cvv cvc ssn sas hmac nonce passwort kennwort".split()
 )
-# Within longer words, as in `dbpassword`, `APITOKEN` and `clientsecret`; `tokenizer` and `monkey` are none.
+# Within longer words, as in `dbpassword`, `APITOKEN` and `clientsecret`; not in `tokenizer` and `monkey`.
 _PARTS = (
     r"passw(or)?d|passphrase|passcode|secret|credential|(api|access|auth|private|secret|signing|encryption|master|ssh)key"
     r"|oauth|token$|seedphrase|sessionid|connectionstring|connstr"
 )
-_COUNTS = frozenset("n num number max min count total limit".split())  # `max_tokens` is how many
+_COUNTS = frozenset("n num number max min count total limit".split())  # `max_tokens` is a number of tokens
 
 
 def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
@@ -64,12 +64,12 @@ def is_secret(name: str) -> bool:
 
 
 def shown_as(name: str, text: str) -> str:
-    """What people are shown of a value: its text, unless its name says that it is secret."""
+    """The text that is shown of a value, unless its name says that it is secret."""
     return NOT_SHOWN if text and is_secret(name) else text
 
 
 def shown_part(label: str, text: str) -> str:
-    """The same of a part of a fingerprint, `constant settings:Api.token`; what a name means is shown."""
+    """The same for a part of a fingerprint, `constant settings:Api.token`; what a name means is shown."""
     kind, _, name = label.partition(" ")
     return shown_as(name.partition(":")[2], text) if kind == "constant" else text
 
@@ -80,13 +80,13 @@ def summarize_result(function: str, value: Any) -> str:
 
 
 def summarize_unnamed(value: Any) -> str:
-    """A value that has no name to tell by: of text only how long it is."""
+    """A value without a name, which could say that it is secret: of text only its length."""
     cls = type(value)
     return f"{cls.__name__}({len(value)})" if cls is str or cls is bytes else summarize_value(value)
 
 
 def in_full(value: Any) -> str:
-    """Plain values and what plain containers hold of them, in at most 80 characters; secrets by name are left out."""
+    """Plain values, and those in plain containers, in at most 80 characters; secrets by name are left out."""
     return _cut(_in_full(value, 0), _FULL)
 
 
@@ -107,13 +107,13 @@ def in_one_line(arguments: Mapping[str, str]) -> str:
 
 
 def arguments_of(meta: Mapping[str, Any]) -> str:
-    """The arguments of a stored call in one line, from what its entry says of itself; empty where it does not."""
+    """The arguments of a stored call in one line, from its entry's metadata; empty where they are missing."""
     arguments = meta.get("arguments", "")
     return in_one_line(arguments) if isinstance(arguments, dict) else printable(str(arguments))
 
 
 def summarize_value(value: Any) -> str:
-    """A value in at most 40 characters: plain ones as they are, others by type and size."""
+    """A value in at most 40 characters: plain ones in full, others by type and size."""
     cls = type(value)
     if is_exactly(value, _PLAIN):
         # An int of a million digits takes seconds to print.
@@ -130,7 +130,7 @@ def summarize_value(value: Any) -> str:
 
 
 def _has_shape(cls: type) -> bool:
-    """Whether a class says by code of a library that is known how large its objects are."""
+    """Whether a library that is known defines, by code, the shape of a class's objects."""
     for base in bases_of(cls):
         if "shape" in members_of(base):
             return module_of(base).partition(".")[0] in _SHAPED

@@ -39,14 +39,14 @@ def is_user_module(name: str) -> bool:
 
 
 def _find_out(name: str) -> bool:
-    """Where nothing tells (modules made by hand, or loaded without being registered), code is followed."""
+    """Whether a module's file is the user's; code without one (made by hand, or unregistered) is followed."""
     root, dot, _ = name.partition(".")
     if root in ("__main__", "__mp_main__"):
         return True
     members = attributes_of(sys.modules.get(name))
     path = text(members.get("__file__"))
     if root in sys.stdlib_module_names:
-        # A module of the user's may bear such a name: `colorsys.py`.
+        # A user's module may have such a name: `colorsys.py`.
         return is_user_file(path) and os.path.isfile(path)
     if root == "pcache":
         return False
@@ -54,7 +54,7 @@ def _find_out(name: str) -> bool:
         return is_user_file(path)
     if dot:
         return is_user_module(name.rpartition(".")[0])
-    folders, _ = try_call(list, members.get("__path__", ()))  # those of a namespace package are looked up now
+    folders, _ = try_call(list, members.get("__path__", ()))  # those of a namespace package are computed now
     return not any(_is_installed(folder) for folder in folders or () if type(folder) is str)
 
 
@@ -71,7 +71,7 @@ def _is_installed(path: str) -> bool:
 def package_of(name: str) -> tuple[str, str]:
     """The top-level package of a module, and its version; that of Python for the standard library.
 
-    An extension module that was built beside the program stands for itself: no version says that it was built again.
+    An extension module that was built beside the program counts by itself: its version does not show a rebuild.
     """
     if own := _built_here(name):
         return name, own
@@ -84,7 +84,7 @@ def package_of(name: str) -> tuple[str, str]:
 
 
 def _built_here(name: str) -> str:
-    """The digest of an extension module that nobody has installed; empty for any other."""
+    """The digest of an extension module that is not installed; empty for any other."""
     if name not in _built:
         path = getattr(sys.modules.get(name), "__dict__", {}).get("__file__")
         if not isinstance(path, str):
@@ -106,7 +106,7 @@ def _version_of(root: str) -> str:
     try:
         return metadata.version(root)
     except metadata.PackageNotFoundError:
-        pass  # a distribution of another name holds it; looking for that one reads the records of all
+        pass  # a distribution of another name holds it; finding that one would read the records of all
     try:
         return metadata.version(metadata.packages_distributions().get(root, [root])[0])
     except metadata.PackageNotFoundError:

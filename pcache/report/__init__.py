@@ -40,7 +40,7 @@ def make(
 ) -> str:
     """The page, with calls counted from `since` on (seconds since 1970, to the hour).
 
-    Lists all entries by name and size, some 7 us each, and opens the few most expensive. `progress` is called with how
-    much is listed, and of how much.
+    Lists all entries by name and size, some 7 us each, and opens the few most expensive. `progress` is called with the
+    number of listed entries and the total.
     """
     return render(survey(cache, since, now=time.time() if now is None else now, progress=progress))

@@ -30,7 +30,7 @@ _AROUND = 90  # pixels for the axis and the legend
 
 
 class Chart(NamedTuple):
-    """A figure under a title. `summary` says in a sentence what it shows, for those who do not see it."""
+    """A figure under a title. `summary` describes it in a sentence, for people who cannot see it."""
 
     name: str
     title: str
@@ -41,7 +41,7 @@ class Chart(NamedTuple):
 
 
 def charts(survey: Survey) -> dict[str, Chart]:
-    """The charts that there is something to show in, by name."""
+    """The charts that have something to show, by name."""
     made = (
         _disk(survey.stats.functions),
         _calls(survey.timeline),
@@ -55,7 +55,7 @@ def charts(survey: Survey) -> dict[str, Chart]:
 
 
 def text(content: str) -> str:
-    """A text that a figure shows as it is."""
+    """A text that a figure shows unchanged."""
     return escape(formatting.visible(content).replace("\n", " "), quote=False)
 
 
@@ -90,7 +90,7 @@ def _axis(**more: Any) -> dict[str, Any]:
 
 
 def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
-    """A tile for each function, as large as its room on disk, of a colour that says its hit rate."""
+    """A tile for each function, its area the size on disk, its colour the hit rate."""
     stored = [item for item in functions if item.bytes]
     if not stored:
         return None
@@ -114,7 +114,7 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
 
 
 def _treemap(tiles: Sequence[tuple[str, int, int, float | None]], total: int) -> dict[str, Any]:
-    """Tiles of a name, a room on disk, a number of entries and a hit rate."""
+    """Tiles, each with a name, a size on disk, a number of entries and a hit rate."""
     return {
         "type": "treemap",
         "ids": [str(place) for place in range(len(tiles))],
@@ -237,7 +237,7 @@ def _bars(
     shown: Callable[[Stretch], str],
     part: tuple[int, int] = (0, 1),
 ) -> dict[str, Any]:
-    """A bar for each stretch of time; `part` is its place and how many share the stretch."""
+    """A bar for each stretch of time; `part` is its position and how many bars share the stretch."""
     place, parts = part
     room = 1000 * timeline.width  # in milliseconds, as plotly counts time
     return {
@@ -263,7 +263,7 @@ def _title(words: str) -> dict[str, Any]:
 
 
 def _local(moment: float) -> str:
-    """A time as plotly takes it: on the clock of this machine."""
+    """A time as plotly expects it: in local time."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
@@ -301,7 +301,7 @@ def _misses(amounts: Mapping[str, int]) -> Chart | None:
 
 
 def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart | None:
-    """Two bars for each class: its part of the entries and of the room on disk."""
+    """Two bars for each class: its part of the entries and of the disk space."""
     if not classes:
         return None
     entries, room = sum(item.entries for item in classes), sum(item.bytes for item in classes)

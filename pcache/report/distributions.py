@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 MINUTE, HOUR, DAY = 60, 3600, 86400
 
-# A bound is where its class ends and the next one begins; the last class has none.
+# A bound ends one class and begins the next; the last class has none.
 _SIZES = (4 * KIB, 64 * KIB, MIB, 16 * MIB, 256 * MIB, 4 * GIB)
 _SIZE_LABELS = ("< 4 KiB", "4-64 KiB", "64 KiB-1 MiB", "1-16 MiB", "16-256 MiB", "256 MiB-4 GiB", "> 4 GiB")
 _AGES = (HOUR, 6 * HOUR, DAY, 3 * DAY, 7 * DAY, 30 * DAY, 90 * DAY, 365 * DAY)
@@ -23,7 +23,7 @@ _COST_LABELS = "< 1 ms|1-10 ms|10-100 ms|0.1-1 s|1-10 s|10-60 s|1-10 min|10-60 m
 
 
 class Class(NamedTuple):
-    """Entries of about the same size, age or cost, and the room they take on disk."""
+    """Entries of about the same size, age or cost, and their size on disk."""
 
     label: str
     entries: int
@@ -38,13 +38,13 @@ def by_size(files: Iterable[StoredFile]) -> Distribution:
 
 
 def by_age(files: Iterable[StoredFile], now: float) -> Distribution:
-    """By the time since they were last used; those of a clock that ran ahead count as just used."""
+    """By the time since they were last used; times in the future count as just now."""
     now_ns = int(now * 1e9)
     return _spread((((now_ns - item.used_ns) / 1e9, item.size) for item in files), _AGES, (*_AGE_LABELS, "> 1 year"))
 
 
 def by_cost(files: Iterable[StoredFile]) -> Distribution:
-    """By the time they took to compute, as their stamps tell it; last those whose stamps do not."""
+    """By the time they took to compute, from their stamps; last those whose stamps lack it."""
     known, unknown, room = [], 0, 0
     for item in files:
         if item.cost_ns:
@@ -56,7 +56,7 @@ def by_cost(files: Iterable[StoredFile]) -> Distribution:
 
 
 def _spread(items: Iterable[tuple[float, int]], bounds: Sequence[float], labels: Sequence[str]) -> Distribution:
-    """Count items of a value and a room in classes, from the first to the last that has any."""
+    """Count items of a value and a size in classes, from the first to the last that is not empty."""
     counts, room = [0] * len(labels), [0] * len(labels)
     for value, size in items:
         place = bisect_right(bounds, value)

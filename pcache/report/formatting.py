@@ -13,7 +13,7 @@ NOTHING = "\u2013"
 
 
 class Text(NamedTuple):
-    """What is shown, and what that is exactly, where it differs; `wide` may be broken into lines."""
+    """The shown text, and the exact one, where it differs; `wide` may be broken into lines."""
 
     shown: str
     exact: str = ""
@@ -47,14 +47,14 @@ def duration(seconds: float) -> Text:
 
 
 def share(part: float | None) -> Text:
-    """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
+    """`92.3%`; what is nearly nothing or nearly all is not rounded to that."""
     if part is None:
         return Text(NOTHING, "no calls")
     return Text(percent(part), repr(part))
 
 
 def lasting(start: float, now: float) -> Text:
-    """The time since, in one unit; that since a time to come, by a clock that was set back, is `0 s`."""
+    """The time since, in one unit; for a time in the future (the clock was set back) `0 s`."""
     return Text(age(start, now), clock(start))
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Headline(NamedTuple):
-    """A number that stands out, under the name that it has in the statistics."""
+    """A number that stands out, with its name in the statistics."""
 
     stat: str
     title: str
@@ -90,7 +90,7 @@ def _digest(script: str) -> str:
 
 
 def headlines(survey: Survey) -> list[Headline]:
-    """The numbers that one looks for first."""
+    """The most important numbers."""
     stats = survey.stats
     most = "" if stats.max_entries is None else f"of at most {stats.max_entries:,}"
     calls = stats.hits + stats.misses
@@ -133,7 +133,7 @@ def headlines(survey: Survey) -> list[Headline]:
             f"{formatting.size(stats.evicted_bytes).shown},"
             f" {formatting.duration(stats.evicted_seconds).shown} of computing"
             if stats.evicted
-            else "for want of room",
+            else "for lack of space",
         ),
     ]
 
@@ -143,7 +143,7 @@ def _of_functions(survey: Survey) -> str:
 
 
 def summary(survey: Survey) -> str:
-    """What all of it comes to, in a sentence."""
+    """The whole cache in a sentence."""
     stats, calls = survey.stats, survey.stats.hits + survey.stats.misses
     if not calls:
         return "No calls were counted" + (f" since {formatting.date(survey.first)}." if survey.first else " yet.")
@@ -156,7 +156,7 @@ def summary(survey: Survey) -> str:
 
 
 def notices(survey: Survey) -> list[str]:
-    """What somebody should know before believing the rest."""
+    """Warnings to read before trusting the rest."""
     stats = survey.stats
     said = []
     if stats.damaged_records:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pcache.storage.store import StoredFile
 
 _SHOWN = 20  # entries that are shown
-_OPENED = 200  # entries that are looked into: their stamps tell costs to a sixth, their headers exactly
+_OPENED = 200  # entries that are opened: their stamps tell costs to a sixth, their headers exactly
 
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What a page is made of; `first` is the time from which calls were counted, 0 when there were none."""
+    """The content of a page; `first` is the time from which calls were counted, 0 if there were none."""
 
     stats: Stats
     timeline: Timeline
@@ -37,7 +37,7 @@ class Survey:
 
 
 def survey(cache: Cache, since: float, *, now: float, progress: Callable[[int, int], object] | None) -> Survey:
-    """Look at all of a cache once."""
+    """Read all of a cache once."""
     files = list(listing.sample(cache.directory, exact=True, progress=progress)[0])
     stats = listing.stats_of(cache.directory, files, since=since)
     periods = listing.periods(cache.directory, since)

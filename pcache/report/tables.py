@@ -19,8 +19,8 @@ _SHORT_KEY = 8
 REASONS = {
     "absent": "computed for the first time, or removed meanwhile",
     "expired": "older than its ttl",
-    "damaged": "the file was not what had been written",
-    "foreign": "signed with a key that is not known here",
+    "damaged": "the file differs from what was written",
+    "foreign": "signed with an unknown key",
     "unloadable": "its types cannot be loaded any more",
     "refreshed": "computed anew on request",
 }
@@ -44,13 +44,13 @@ class Table(NamedTuple):
 
 
 def _table(titles: str, rows: Sequence[tuple[Text, ...]]) -> Table:
-    """A table of titles such as `Function* Size`; a star marks those of words, not numbers."""
+    """A table of titles such as `Function* Size`; a star marks columns of words, not numbers."""
     columns = tuple(Column(title.strip(" *"), not title.endswith("*")) for title in titles.split("|"))
     return Table(columns, tuple(rows))
 
 
 def functions(survey: Survey) -> Table:
-    """All that is counted of each function."""
+    """All counts by function."""
     titles = (
         "Function*|Entries|Size|Last used|Hits|Misses|Hit rate|Saved|Computed|Hits took|Storing took|Stored|Waited"
         "|Read|Written|Errors"
@@ -80,7 +80,7 @@ def _function(item: FunctionStats, now: float) -> tuple[Text, ...]:
 
 
 def disk(functions: Sequence[FunctionStats]) -> Table:
-    """The room on disk, by function."""
+    """The size on disk, by function."""
     total = sum(item.bytes for item in functions)
     return _table(
         "Function*|Size|Share|Entries|Hit rate",
@@ -119,7 +119,7 @@ def costly(functions: Sequence[FunctionStats]) -> Table:
 
 
 def over_time(timeline: Timeline) -> Table:
-    """Every stretch in which there were calls, the latest first."""
+    """Every stretch of time with calls, the latest first."""
     return _table(
         "When*|Hits|Misses|Hit rate|Saved|Computed",
         [
@@ -177,7 +177,7 @@ def spread(title: str, classes: Distribution) -> Table:
 
 
 def expensive(survey: Survey) -> Table:
-    """The entries that took longest to compute, and are of use."""
+    """The usable entries that took longest to compute."""
     return _table(
         "Function*|Cost|Arguments*|Size|Age|Last used|Key*",
         [
@@ -197,7 +197,7 @@ def expensive(survey: Survey) -> Table:
 
 
 def in_flight(survey: Survey) -> Table:
-    """What is being computed."""
+    """The running computations."""
     return _table(
         "Function*|For|By process*",
         [

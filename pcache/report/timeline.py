@@ -17,7 +17,7 @@ _MOST = 48  # bars: more cannot be told apart on a phone
 
 
 class Stretch(NamedTuple):
-    """What was counted in one stretch of time from `start` (seconds since 1970) on."""
+    """The counts of one stretch of time from `start` (seconds since 1970) on."""
 
     start: float
     hits: int = 0
@@ -31,7 +31,7 @@ class Stretch(NamedTuple):
 
 
 class Timeline(NamedTuple):
-    """Stretches of `width` seconds without a gap between them; none where nothing was counted."""
+    """Stretches of `width` seconds without a gap between them; empty if nothing was counted."""
 
     width: int
     stretches: tuple[Stretch, ...]
@@ -46,7 +46,7 @@ class Timeline(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What a stretch is called."""
+        """The name for a stretch of that length."""
         if self.width <= _DAY:
             return {_HOUR: "hour", _DAY: "day"}.get(self.width, "6 hours")
         return f"{self.width // _DAY} days"
@@ -59,7 +59,7 @@ def timeline(periods: Sequence[Period], now: float) -> Timeline:
     """
     if not periods:
         return Timeline(_HOUR, ())
-    offset = time.localtime(now).tm_gmtoff  # that of now for all: an hour of summer time does not move a bar
+    offset = time.localtime(now).tm_gmtoff  # the offset of now for all: daylight saving time does not move a bar
     first, last = periods[0].start + offset, max(now, periods[-1].start) + offset
     width = next((width for width in _WIDTHS if last // width - first // width < _MOST), _WIDTHS[-1])
     end = int(last // width)

@@ -1,7 +1,7 @@
 """Where a cache gets its signing keys from, also after it was pickled.
 
-A key never travels: what is pickled is its id, which says nothing about it, and where it came from. Whoever loads that
-looks among the keys of its own process, in its environment and in its key files for the key with that id.
+A key never travels: a pickle holds its id, which says nothing about it, and where it came from. The process that loads
+it looks for the key with that id in its own environment and key files.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from pcache.system.interrupts import raise_if_interrupt
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-_known: dict[bytes, bytes] = {}  # the keys that this process was given or has found, by id; in memory alone
+_known: dict[bytes, bytes] = {}  # keys that this process was given or has found, by id; in memory alone
 
 
 class Wanted(NamedTuple):
     """Which keys a cache had, and where from; holds no secret.
 
-    `ids` begins with the one that signs, and is empty where there was no key yet.
+    `ids` begins with that of the signing key, and is empty if there was no key yet.
     """
 
     ids: tuple[bytes, ...]
@@ -45,7 +45,7 @@ class Wanted(NamedTuple):
 def source_of(
     given: str | bytes | Iterable[str | bytes] | Wanted | None, key_file: str | None, *, shared: bool
 ) -> KeySource:
-    """The source of what a cache was given as `signing_key`: keys, or what was pickled of them."""
+    """The source for the `signing_key` that a cache was given: keys, or what was pickled of them."""
     if isinstance(given, Wanted):
         return FoundAgain(given, key_file, shared=shared)
     return KeySource(given, key_file, shared=shared)
@@ -56,7 +56,7 @@ class KeySource:
 
     The first three are read at once, so that a bad one is reported when the cache is made. The user's own key is made
     when the first entry is written; while there is none, or its file is bad, nothing is read or written. Safe to use
-    from several threads and processes: whoever makes the key first wins, and the others read it.
+    from several threads and processes: the first to make the key wins, and the others read it.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class KeySource:
             try:
                 self._read_own()
             except SigningKeyError:
-                pass  # nobody asked for this file: it stops no program, and the first call warns
+                pass  # the user did not name this file: it stops no program, and the first call warns
 
     def _take(self, keys: list[bytes]) -> Keyring:
         _known.update((key_id(key), key) for key in keys)
@@ -110,7 +110,7 @@ class KeySource:
         return self._take(keys) if keys else None
 
     def has_place(self) -> bool:
-        """Whether the user's own key could be made, as far as can be told without making it."""
+        """Whether the user's own key could be made, as far as is known without making it."""
         folder = os.path.dirname(self.path or "")
         while folder and not os.path.lexists(folder):
             folder = os.path.dirname(folder)
@@ -118,14 +118,14 @@ class KeySource:
             return False
         try:
             disk = os.statvfs(folder)
-        except (OSError, AttributeError):  # or a system that does not say
+        except (OSError, AttributeError):  # or a system that cannot tell
             return True
         return disk.f_bavail > 0 and (disk.f_favail > 0 or not disk.f_files)
 
     def ensure(self) -> Keyring:
-        """Return the keys, making the user's own first where there is none; raises `SigningKeyError` without a place.
+        """Return the keys, making the user's own first if there is none; raises `SigningKeyError` without a place.
 
-        There may be one later: a disk that was full, a home that was not mounted yet.
+        That may change: a disk was full, a home not mounted yet.
         """
         return self.look() or self._make_own()
 
@@ -138,7 +138,7 @@ class KeySource:
             except OSError as error:
                 raise_if_interrupt(error)
                 problem = f"{self.path}: {error.strerror}"
-            # It may be there all the same, made by us or by another process.
+            # It may exist all the same, made by us or by another process.
             if (keyring := self._read_own()) is not None:
                 return keyring
         raise SigningKeyError(
@@ -148,11 +148,11 @@ class KeySource:
         )
 
     def wanted(self) -> Wanted:
-        """What is pickled of the keys."""
+        """The keys in a form for pickling."""
         try:
             keyring = self.look()
         except SigningKeyError:
-            keyring = None  # whoever loads it may find a better key file
+            keyring = None  # the process that loads it may find a better key file
         return Wanted(tuple(keyring.keys) if keyring is not None else (), self.origin, self.path)
 
     def __reduce__(self) -> Any:
@@ -160,24 +160,24 @@ class KeySource:
 
 
 class FoundAgain(KeySource):
-    """The keys of a cache that came out of a pickle: those with the ids that it had, and never another one instead.
+    """The keys of an unpickled cache: those with the ids that it had, and never others instead.
 
-    Where the one that signs is not known yet, it is looked for again at each look: a worker process may come to make
-    the cache with its `signing_key=` later. Making this raises nothing.
+    While the signing key is unknown, it is looked for again at each look: a worker process may make the cache with its
+    `signing_key=` later. Making this raises nothing.
     """
 
     def __init__(self, wanted: Wanted, key_file: str | None, *, shared: bool = False) -> None:
         self.origin, self.path = wanted.origin, wanted.path
         self._wanted, self._key_file, self._shared = wanted, key_file, shared
         self.keyring = None
-        self._here: KeySource | None = None  # where there was no key yet, that of this process is the one
+        self._here: KeySource | None = None  # the keys of this process, used if there was no key yet
         try:
             self.look()
         except SigningKeyError:
             pass  # the first call warns
 
     def look(self) -> Keyring | None:
-        """Return the keys, or None while they are not known here."""
+        """Return the keys, or None while they are unknown here."""
         if self.keyring is None and not self._wanted.ids:
             self.keyring = self._found_here().look()
         elif self.keyring is None:
@@ -199,7 +199,7 @@ class FoundAgain(KeySource):
         return Keyring(ids[0], {known: _known[known] for known in ids if known in _known}, self._shared)
 
     def _around(self) -> Iterator[bytes]:
-        """The keys that can be found in this process' environment and in key files; what is none is passed over."""
+        """The keys in this process's environment and key files; anything else there is skipped."""
         files = (self._wanted.path, os.environ.get("PCACHE_KEY_FILE"), self._key_file, default_key_path())
         for path in dict.fromkeys(path for path in files if path):
             try:
@@ -209,10 +209,10 @@ class FoundAgain(KeySource):
         try:
             yield from parse_keys(os.environ.get("PCACHE_KEY", "").split(","), "PCACHE_KEY")
         except SigningKeyError:
-            pass  # not set, or set to something else
+            pass  # not set, or not to a key
 
     def ensure(self) -> Keyring:
-        """Return the keys; raises `SigningKeyError` while they are not known here."""
+        """Return the keys; raises `SigningKeyError` while they are unknown here."""
         keyring = self.look()
         if keyring is not None:
             return keyring
@@ -227,5 +227,5 @@ class FoundAgain(KeySource):
         )
 
     def wanted(self) -> Wanted:
-        """What is pickled of the keys: the same again, also while they are not known here."""
+        """The keys in a form for pickling: the same again, even while they are unknown here."""
         return self._wanted if self._wanted.ids else super().wanted()

@@ -1,8 +1,8 @@
 """Signing keys, and the files that hold them: only entries signed with one of these are unpickled.
 
-Every entry carries a tag made with a signing key that lives outside the cache directory, so whoever can write to the
-directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that
-anybody could guess. Nothing here knows what an entry looks like, or where a cache has its keys from.
+Every entry carries a tag made with a signing key that lives outside the cache directory, so a user who can write to
+the directory, but not read the key, cannot make pcache load anything. There is no entry without a key, and no key that
+anyone could guess. Nothing here knows what an entry looks like, or where a cache has its keys from.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id 
 _OTHERS_ANY = 0o077
 _GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
-UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # what a key file's name goes on with while it is written
-# What file systems answer that have no second names for files: FAT, many in user space, and Android.
+UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # end of a key file's name while it is being written
+# Errors of file systems without hard links: FAT, many in user space, and Android.
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
 WAYS_OUT = (
     "set PCACHE_KEY to what `pcache key new --print` prints, name a key file with PCACHE_KEY_FILE, or set HOME to a"
@@ -42,7 +42,7 @@ WAYS_OUT = (
 
 
 class Secret(bytes):
-    """A signing key. Neither what prints it, or something that holds it, nor what pickles it has its bytes."""
+    """A signing key whose bytes are never printed or pickled, nor by an object that holds it."""
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ class Secret(bytes):
 
 
 class SecretText(str):
-    """A signing key as text, on its way to be one: what shows the variables of a frame does not show it."""
+    """A signing key as text, before it is parsed: tracebacks with the values of variables do not show it."""
 
     __slots__ = ()
 
@@ -65,9 +65,9 @@ class SecretText(str):
 
 
 def hidden(given: Any) -> Any:
-    """What was given as keys, so that no traceback with the values of variables shows one; anything else as it is.
+    """Wrap given keys, so that no traceback with the values of variables shows one; return anything else as it is.
 
-    Text is to be replaced by this as soon as it is there: what raises later has its frame.
+    Replace the text by this as soon as it is there: errors raised later have its frame.
     """
     if isinstance(given, str):
         return SecretText(given)
@@ -79,7 +79,7 @@ def hidden(given: Any) -> Any:
 class Keyring(NamedTuple):
     """Signing keys by id. `signing` is the id that new entries are signed with; the other keys only verify.
 
-    What keys of `any_owner` signed counts whoever's file it is: they were given for a directory that users share.
+    With `any_owner` an entry counts whichever user owns its file: the keys were given for a shared directory.
     """
 
     signing: bytes
@@ -110,7 +110,7 @@ def key_to_text(key: bytes) -> str:
 
 
 def parse_key(text: str | bytes, source: str) -> bytes:
-    """Return the key that base64 `text` stands for; raw bytes of the right length are taken as they are."""
+    """Return the key that is `text` in base64; raw bytes of the right length are taken as they are."""
     text = hidden(text)
     if isinstance(text, bytes):
         key = text
@@ -145,7 +145,7 @@ def default_key_path() -> str | None:
 def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
     """Return the keys in a file, one base64 line each, the first of which signs; None when there is no such file.
 
-    A `shared` one may be another user's, and its group may read it.
+    A `shared` one may belong to another user, and its group may read it.
     Raises `SigningKeyError` for a file that others could have written or read, or that is no key file.
     """
     try:
@@ -199,7 +199,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
                 os.fchown(fd, -1, before.st_gid)
                 os.fchmod(fd, 0o640)
             os.replace(temporary, path)
-        os.fsync(fd)  # the name as well
+        os.fsync(fd)  # and its name
     except FileExistsError:
         return False
     finally:
@@ -214,7 +214,7 @@ def write_key_file(path: str, keys: Sequence[bytes], *, replace: bool = False, s
 
 
 def _give_name(temporary: str, path: str) -> None:
-    """Have a file appear under a name that nothing has; raises `FileExistsError`, also where two do this at once."""
+    """Give a file a new name; raises `FileExistsError` if it is taken, also where two do this at once."""
     try:
         os.link(temporary, path)
     except OSError as error:
@@ -222,13 +222,13 @@ def _give_name(temporary: str, path: str) -> None:
         if error.errno not in _NO_LINKS:
             raise
         if os.name == "nt":
-            os.rename(temporary, path)  # which replaces nothing there
+            os.rename(temporary, path)  # on Windows this replaces nothing
             return
-        import fcntl  # late: where files have second names it is not needed
+        import fcntl  # late: not needed where files can have hard links
 
         folder = uninterrupted(os.open, os.path.dirname(path), os.O_RDONLY | SAFE_FLAGS)
         try:
-            fcntl.flock(folder, fcntl.LOCK_EX)  # held while a file is renamed, and by nobody who cannot write here
+            fcntl.flock(folder, fcntl.LOCK_EX)  # held while renaming; only users who can write here can take it
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path) from None
             os.rename(temporary, path)

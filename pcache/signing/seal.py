@@ -5,8 +5,8 @@
     json  = '{"seal":"' seal '",\\n' the rest of an object     a file of its own
 
 The tag is made with the signing key, of the kind of file and of what stands before it in the seal: with it the length
-is believed, and the digest says whether the body is what was written. So a file that somebody planted costs a look at
-its first bytes, whatever it holds. Names that are listed carry a mark made with the key: others are not even opened.
+is believed, and the digest says whether the body is what was written. So a planted file costs a look at its first
+bytes, whatever it holds. Names that are listed carry a mark made with the key: others are not even opened.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
 
 _SEAL = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{16}) ([0-9a-f]{8}) ([0-9a-f]{32}) ([0-9a-f]{32})")
-_BLOCK, _JSON = (b"\n@", b"\n"), (b'{"seal":"', b'",\n')  # what stands before and behind a seal
+_BLOCK, _JSON = (b"\n@", b"\n"), (b'{"seal":"', b'",\n')  # the text before and after a seal
 HEAD = 128  # bytes that hold any of these
 _DEEPEST = 40  # levels of JSON; what we write has four
-_MOST_ODD = 10_000  # seals of a file that are not ours, after which nobody looks for more of them: 20 ms
+_MOST_ODD = 10_000  # seals of others in a file, after which no more are looked for: 20 ms
 _TOKENS = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]'
 
 
@@ -45,7 +45,7 @@ class Seal(NamedTuple):
 
 
 def _seal(kind: bytes, body: bytes, keyring: Keyring) -> bytes:
-    nonce = os.urandom(8).hex()  # two that say the same can be told from one that was copied
+    nonce = os.urandom(8).hex()  # tells two seals of the same body from a copy
     fields = f"{keyring.signing.hex()} {nonce} {len(body):08x} {blake3(body).hexdigest(16)} ".encode()
     return fields + _tag(kind, fields, keyring.signing_key)
 
@@ -55,7 +55,7 @@ def _tag(kind: bytes, fields: Any, key: bytes) -> bytes:
 
 
 def _read(kind: bytes, data: bytes, form: tuple[bytes, bytes], keyring: Keyring, at: int = 0) -> Seal | None:
-    """The seal at some place, None when there is none, or none of ours."""
+    """The seal at some offset; None if there is none, or none of ours."""
     before, behind = form
     start = at + len(before)
     match = _SEAL.match(data, start)
@@ -72,14 +72,14 @@ def _read(kind: bytes, data: bytes, form: tuple[bytes, bytes], keyring: Keyring,
 
 
 def block(kind: bytes, body: bytes, keyring: Keyring) -> bytes:
-    """Some bytes, sealed: to be appended in one write, or written as a file."""
+    """Seal some bytes: to be appended in one write, or written as a file."""
     return _BLOCK[0] + _seal(kind, body, keyring) + _BLOCK[1] + body
 
 
 def blocks(kind: bytes, data: bytes, keyring: Keyring, seen: set[bytes] | None = None) -> tuple[list[bytes], int]:
-    """The bodies that were sealed by one of our keys, and how many places between them hold something else.
+    """The bodies sealed by our keys, and how many places between them hold something else.
 
-    What was cut short by a kill or a full disk ends at the next block. A copy of one in `seen` is left out.
+    A block cut short by a kill or a full disk ends at the next block. A copy of one in `seen` is left out.
     """
     found: list[bytes] = []
     seen = set() if seen is None else seen
@@ -102,14 +102,14 @@ def blocks(kind: bytes, data: bytes, keyring: Keyring, seen: set[bytes] | None =
 
 
 def is_whole(kind: bytes, keyring: Keyring, start: bytes, size: int) -> bool:
-    """Whether the first bytes of a file of that size are those of one of ours: only then is the rest read."""
+    """Whether a file of that size begins with a seal of ours: only then is the rest read."""
     form = _JSON if start.startswith(_JSON[0]) else _BLOCK
     seal = _read(kind, start, form, keyring)
     return seal is not None and seal.end + seal.length == size
 
 
 def to_json(kind: bytes, record: Mapping[str, Any], keyring: Keyring) -> bytes:
-    """An object as a file of its own."""
+    """Seal an object as a file of its own."""
     import json  # late for start-up time: a hit writes none
 
     body = json.dumps(record, indent=1).encode()[1:]
@@ -117,7 +117,7 @@ def to_json(kind: bytes, record: Mapping[str, Any], keyring: Keyring) -> bytes:
 
 
 def from_json(kind: bytes, data: bytes, keyring: Keyring) -> tuple[dict[str, Any], bytes] | None:
-    """The object that a file holds, and the id of the key that sealed it; None when that is none of ours."""
+    """The object in a file, and the id of the key that sealed it; None if it is not one of ours."""
     seal = _read(kind, data, _JSON, keyring)
     if seal is None or not seal.matches(body := data[seal.end :]):
         return None
@@ -129,9 +129,9 @@ def from_json(kind: bytes, data: bytes, keyring: Keyring) -> tuple[dict[str, Any
 
 
 def parse(data: bytes) -> Any:
-    """JSON that was authenticated; raises `ValueError` for what is none, and for what is nested too deeply.
+    """Parse authenticated JSON; raises `ValueError` for what is not JSON, or nested too deeply.
 
-    Also who has the key writes nothing that ends a command: Python's reader recurses, as deeply as it may.
+    Even a user with the key cannot crash a command: Python's reader recurses as deeply as it may.
     """
     import json  # late for start-up time
 
@@ -147,18 +147,18 @@ def parse(data: bytes) -> Any:
         raise ValueError("it cannot be read") from error
 
 
-# What is listed, and what can be guessed
+# Names that are listed, and values that could be guessed
 
 
 def mark(kind: bytes, name: str, key: bytes) -> str:
-    """16 digits that go with a name: whoever lists names knows by them, without opening a file, which are ours."""
+    """16 digits derived from a name: they show in a listing, without opening a file, which files are ours."""
     return blake3(b"pcache name\x00" + kind + b"\x00" + name.encode(), key=key).hexdigest(8)
 
 
 def keyed(kind: bytes, name: str, digest: str, key: bytes) -> str:
-    """A digest as it is written down: without the key nobody can try out which value it is of. 16 digits.
+    """A digest in the form that is stored: without the key it cannot be compared to guesses. 16 digits.
 
-    The same value under two names has two of them.
+    The same value has different ones under two names.
     """
     text = b"\x00".join((b"pcache digest", kind, name.encode("utf-8", "surrogatepass"), digest.encode()))
     return blake3(text, key=key).hexdigest(8)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import time
 
-# Partial objects: those who replace the functions of `time` wherever they find them do not find them here.
+# Partial objects: tools that replace the functions of `time` wherever they find them do not find these.
 now = functools.partial(time.monotonic)
 _sleep = functools.partial(time.sleep)
 
 
 class Stopwatch:
-    """How long something has been waited for, in seconds."""
+    """The time that something has been waited for, in seconds."""
 
     __slots__ = ("_began", "_slept")
 
@@ -29,9 +29,9 @@ class Stopwatch:
         self._slept += seconds
 
     def add(self, seconds: float) -> None:
-        """Count what was waited in another way."""
+        """Add time that was waited in another way."""
         self._slept += seconds
 
     def passed(self) -> float:
-        """The seconds since this was made: by the clock, or at least those that were slept."""
+        """The seconds since this was made: by the clock, but at least those that were slept."""
         return max(now() - self._began, self._slept)

@@ -1,7 +1,7 @@
 """Open folders of a cache directory: listing, making, renaming and removing all go through their descriptors.
 
-A path is looked up anew at each use. Whoever may write above it can put a link in the place of a folder after we looked
-at it, and files elsewhere, ours as well, would be removed. A descriptor stays the folder that it is. It is kept for one
+A path is looked up anew at each use. Anyone who may write above it can replace a folder by a link after it was checked,
+and files elsewhere, ours as well, would be removed. A descriptor stays the folder that it is. It is kept for one
 operation, and closed by `os.closerange(folder.fd, folder.fd + 1)` (see system/interrupts.py).
 """
 
@@ -27,9 +27,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 RIGHTS = {False: (0o700, 0o600), True: (0o2770, 0o660)}  # of folders and files, by whether they are shared
-_APPEARING = 0.25  # seconds after which whoever was making a file that we may not open yet was killed
+_APPEARING = 0.25  # seconds after which a file that we may not open yet was left by a killed process
 _PAUSE = 0.001
-_TRIES = 5  # to open what others rename
+_TRIES = 5  # to open a file that others rename
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | SAFE_FLAGS
 _NONE = 2**31 - 2  # no descriptor: closing it closes nothing, where -1 and 0 mean all of them to `closerange`
 # Windows has no descriptors of folders: there everything goes by path.
@@ -47,15 +47,15 @@ class OpenFolder(NamedTuple):
     shared: bool
 
     def at(self, name: str) -> tuple[str, int | None]:
-        """A file in it, as functions of `os` take it: a path, and what it is below."""
+        """The arguments of functions of `os` for a file in it: a path, and the `dir_fd`."""
         return (name, self.fd) if self.fd != _NONE else (os.path.join(self.path, name), None)
 
     def names(self) -> list[str]:
-        """What is in it."""
+        """The names in it."""
         return os.listdir(self.fd if self.fd != _NONE else self.path)
 
     def items(self) -> list[os.DirEntry[str]]:
-        """What is in it; to be looked at while it is open, and their paths are names only."""
+        """The entries in it; use them while it is open. Their paths are names only."""
         with uninterrupted(os.scandir, self.fd if self.fd != _NONE else self.path) as items:
             return list(items)
 
@@ -74,13 +74,13 @@ class OpenFolder(NamedTuple):
         return True
 
     def rename(self, name: str, new: str) -> None:
-        """Rename a file, over another one or whatever stands in the new place and is no file of ours."""
+        """Rename a file, replacing another one, or anything that is not a file of ours and has the new name."""
         self.make_way(new)
         (old_path, below), (new_path, _) = self.at(name), self.at(new)
         os.replace(old_path, new_path, src_dir_fd=below, dst_dir_fd=below)
 
     def make_way(self, name: str) -> None:
-        """Remove what stands in the place of a file of ours and is none."""
+        """Remove what has the name of a file of ours, but is not one."""
         make_way(*self.at(name))
 
     def open(self, path: str, flags: int) -> int:
@@ -94,9 +94,9 @@ class OpenFolder(NamedTuple):
 
 
 def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
-    """Open a folder below a root, or the root; None where there is none. To be closed by the caller.
+    """Open a folder below a root, or the root; None if it does not exist. To be closed by the caller.
 
-    Raises `DirectoryError` unless it and each step down to it is ours, or our group's, to write.
+    Raises `DirectoryError` unless it and each folder on the way down to it is ours, or our group's, to write.
     """
     if not _BY_DESCRIPTOR:
         return OpenFolder(_NONE, folder, shared) if _are_there(root, folder, shared=shared) else None
@@ -105,7 +105,7 @@ def open_folder(root: str, folder: str, *, shared: bool) -> OpenFolder | None:
     except OSError as error:
         raise_if_interrupt(error)
         if error.errno == errno.ENOENT and not stands(folder):
-            return None  # quickly: most of the 256 shards of a small cache
+            return None  # the fast path: most of the 256 shards of a small cache do not exist
         if not _are_there(root, folder, shared=shared) or error.errno == errno.ENOENT:
             return None
         raise unusable(folder, error) from error
@@ -128,7 +128,7 @@ def not_removed(path: str, error: OSError) -> DirectoryError:
 
 
 def in_a_sentence(act: Callable[P, R]) -> Callable[P, R]:
-    """Have what the system refuses reach the caller of a function as a `DirectoryError`."""
+    """Turn an `OSError` that a function raises into a `DirectoryError`."""
 
     @wraps(act)
     def acting(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -146,7 +146,7 @@ def in_a_sentence(act: Callable[P, R]) -> Callable[P, R]:
 def _check_steps(fd: int, root: str, folder: str, *, shared: bool) -> None:
     """Refuse a folder unless it and all above it, up to the root, are ours, and lie in each other.
 
-    From the bottom up, as `..` is where a folder lies, whatever its path leads to: one descriptor is enough.
+    From the bottom up, as `..` is the real parent, whatever the path leads to: one descriptor is enough.
     """
     try:
         status, path, up = os.fstat(fd), folder, ".."
@@ -162,7 +162,7 @@ def _check_steps(fd: int, root: str, folder: str, *, shared: bool) -> None:
         if isinstance(error, DirectoryError):
             raise
         raise unusable(folder, error) from error
-    _are_there(root, folder, shared=shared)  # says what stands in their place, as a rule
+    _are_there(root, folder, shared=shared)  # usually says what has their names instead
     raise DirectoryError(
         f"the cache directory {folder} was moved or replaced just now; try again, and if others may write to"
         f" {os.path.dirname(root)}, choose another place",
@@ -179,7 +179,7 @@ def _are_there(root: str, folder: str, *, shared: bool) -> bool:
 
 
 def open_or_make(root: str, folder: str, *, shared: bool) -> OpenFolder:
-    """Open a folder below a root, and make it with all above it where there is none; raises `OSError`.
+    """Open a folder below a root, and make it and those above it where they are missing; raises `OSError`.
 
     From the root down, so that nothing is made behind a link.
     """
@@ -201,7 +201,7 @@ def open_or_make(root: str, folder: str, *, shared: bool) -> OpenFolder:
 
 
 def make_folder(path: str, below: int | None, *, shared: bool, mode: int | None = None) -> None:
-    """Make a folder with our rights, or another mode, unless it is there. The one above it is."""
+    """Make a folder with our rights, or another mode, unless it exists. The one above it exists."""
     mode = RIGHTS[shared][0] if mode is None else mode
     if not shared:
         try:
@@ -236,7 +236,7 @@ def _set_rights(path: str, below: int | None, mode: int) -> None:
     try:
         fd = uninterrupted(partial(os.open, dir_fd=below), path, _FOLDER)
         of = ""
-    except PermissionError:  # a mask that keeps out even us
+    except PermissionError:  # a umask that excludes even us
         fd = uninterrupted(partial(os.open, dir_fd=below), path, _FOLDER | getattr(os, "O_PATH", 0))
         of = f"/proc/self/fd/{fd}"
     try:
@@ -248,10 +248,10 @@ def _set_rights(path: str, below: int | None, mode: int) -> None:
 
 
 def open_plain(path: str, below: int | None, flags: int, *, shared: bool, writing: bool = True) -> int:
-    """Open a file that is plain, or make it with our rights; what stands in its place goes. Raises `OSError`.
+    """Open a plain file, or make it with our rights; anything else of its name is removed. Raises `OSError`.
 
-    For `writing` it must bear this name and no other at one and the same moment. A second name of somebody else's file,
-    which is taken away as soon as it was opened, would look as if it had one name only.
+    For `writing` it must have this name and no other at the same moment. A hard link to another user's file that is
+    removed right after it was opened would look as if it had one name only.
     """
     flags |= os.O_CREAT | SAFE_FLAGS
     mode = RIGHTS[shared][1]
@@ -268,12 +268,12 @@ def open_plain(path: str, below: int | None, flags: int, *, shared: bool, writin
         except BaseException:
             os.closerange(fd, fd + 1)
             raise
-        os.closerange(fd, fd + 1)  # it was renamed just now, by one of us as a rule: another one is there
+        os.closerange(fd, fd + 1)  # just renamed, usually by one of us: there is another one now
     raise FileExistsError(errno.EEXIST, "something else was put in the place of a file", path)
 
 
 def _is_at(path: str, below: int | None, opened: os.stat_result) -> bool:
-    """Whether a file that was opened bears a name, and no other."""
+    """Whether an open file has a name, and no other."""
     try:
         there = os.stat(path, dir_fd=below, follow_symlinks=False)
     except FileNotFoundError:
@@ -282,7 +282,7 @@ def _is_at(path: str, below: int | None, opened: os.stat_result) -> bool:
 
 
 def reopen_plain(path: str, flags: int) -> int:
-    """Open a plain file for writing that is there; raises `OSError` when it is gone, or no plain one."""
+    """Open an existing plain file for writing; raises `OSError` when it is missing, or not plain."""
     fd = uninterrupted(os.open, path, flags & ~os.O_CREAT | SAFE_FLAGS)
     try:
         if not _is_at(path, None, os.fstat(fd)):
@@ -294,9 +294,9 @@ def reopen_plain(path: str, flags: int) -> int:
 
 
 def _open_appearing(path: str, below: int | None, flags: int, mode: int, patience: float) -> int:
-    """Open a file that another user may just be making: by a mask, its group may be kept out for a moment.
+    """Open a file that another user may just be making: by a umask, its group may be excluded for a moment.
 
-    One that stays closed to us goes: nothing that is opened for writing holds more than can be lost.
+    One that we still may not open is removed: files that are opened for writing hold nothing indispensable.
     """
     begin = os.open if below is None else partial(os.open, dir_fd=below)
     clock = Stopwatch()
@@ -318,7 +318,7 @@ def _open_appearing(path: str, below: int | None, flags: int, mode: int, patienc
 
 
 def _age_of(path: str, below: int | None) -> float:
-    """Seconds since a file was made or given other rights; 0 where there is none."""
+    """Seconds since a file was made or its permissions changed; 0 if there is none."""
     try:
         return time.time() - os.stat(path, dir_fd=below, follow_symlinks=False).st_ctime
     except FileNotFoundError:

@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 
 class Unfinished:
-    """Something that gathers in memory what belongs on disk: written when it, or this process, ends."""
+    """Buffers in memory what belongs on disk: written when it is collected, or this process ends."""
 
-    _gathers = False  # an interrupt may come before anything is gathered, or there is a place for it
+    _gathers = False  # an interrupt may come before `__init__` is done
 
     def __init__(self) -> None:
-        """To be called last: what is half made has nothing to write."""
+        """Call this last: a half-made object has nothing to write."""
         self._gathers = True
         _unfinished.add(self)
         _arrange()
 
     def flush(self) -> object:
-        """Write what was gathered; never raises."""
+        """Write the buffered data; never raises."""
 
     def reset(self) -> None:
-        """Forget it: in a forked child it is the parent's."""
+        """Discard it: in a forked child it belongs to the parent."""
 
     def let_go(self) -> None:
-        """Write what was gathered, when the object is collected: in the middle of anything, also of an import.
+        """Write the buffered data when the object is collected: in the middle of anything, even of an import.
 
-        So this takes no lock that others may hold, imports nothing that takes long, and never raises.
+        So this takes no lock that others may hold, imports nothing slow, and never raises.
         """
 
     def __del__(self, is_over: Callable[[], bool] = sys.is_finalizing) -> None:
@@ -50,7 +50,7 @@ _arranged: set[int] = set()  # ids of processes
 
 
 def _flush() -> None:
-    for _ in range(2):  # what evicts at the end counts that in what may have been written before
+    for _ in range(2):  # an eviction adds counts to an object that may have been flushed before
         for unfinished in list(_unfinished):
             try_call(unfinished.flush)
 
@@ -61,14 +61,14 @@ def _reset() -> None:
 
 
 class _Mark:
-    """Lives as long as this module: multiprocessing's table of what is called after a fork is a weak one."""
+    """Lives as long as this module: multiprocessing refers to its after-fork callbacks weakly."""
 
 
 _mark = _Mark()
 
 
 def _arrange() -> None:
-    """Have multiprocessing call us at the end of a worker, which it does before it ends the process by force."""
+    """Have multiprocessing call us at the end of a worker, before it ends the process by force."""
     util = sys.modules.get("multiprocessing.util")
     if util is None or os.getpid() in _arranged:
         return
@@ -77,7 +77,7 @@ def _arrange() -> None:
 
 
 def _arrange_worker(*_: object) -> None:
-    """Workers start with an empty table: multiprocessing clears it, in some after it has loaded the program."""
+    """Arrange it in a worker: multiprocessing clears the table, sometimes after it has loaded the program."""
     _arranged.add(os.getpid())
     sys.modules["multiprocessing.util"].Finalize(None, _flush, exitpriority=10)
 

@@ -23,28 +23,28 @@ _SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of it
 
 _MAX_MEMO = 4096
 
-_MOST_LINKS = 40  # as the kernel follows
+_MOST_LINKS = 40  # the limit of the kernel
 
-_PLAIN = 5  # parts of the identity of a file that is no link
+_PLAIN = 5  # length of the identity of a file that is not a link
 
-# A FIFO without a writer would be waited for.
+# Opening a FIFO would wait for a writer.
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
-_MISSING, _NEVER = (), (-1,)  # in the place of an identity
+_MISSING, _NEVER = (), (-1,)  # in place of the identity of a missing file, and of one that never counts as unchanged
 
 _MOST_FILES = 10_000  # of a folder; looking at that many takes 30 ms
 
-_WHOLE = 256 << 20  # bytes of a file behind a handle that is read to the end
+_WHOLE = 256 << 20  # bytes of a file behind a handle that are read in full
 
 _memo: dict[tuple[int, ...], bytes] = {}  # digests of files read before, by identity
 
 
 class Reading(NamedTuple):
-    """What a file was when it was read.
+    """The state of a file when it was read.
 
-    `identity` is device, inode, size and times, of a link as well as of what it leads to; empty for a file that is
-    missing. Where it was not `settled`, the file may have changed since without another identity. Of a folder, `below`
-    are the readings of its files.
+    `identity` is device, inode, size and times, of links as well as of their target; empty for a missing file. If not
+    `settled`, the file may have changed since without another identity. For a folder, `below` are the readings of its
+    files.
     """
 
     path: str
@@ -54,9 +54,9 @@ class Reading(NamedTuple):
     below: tuple[Reading, ...] | None = None
 
     def is_untouched(self) -> bool:
-        """Whether nobody wrote to the file, or put another one in its place, since it was read.
+        """Whether the file was neither written nor replaced since it was read.
 
-        Content that is the same again does not do: what came in between may be what a function has read.
+        Equal content is not enough: a function may have read other content in between.
         """
         try:
             if self.below is not None:
@@ -68,7 +68,7 @@ class Reading(NamedTuple):
             return False
 
     def again(self) -> Reading | None:
-        """The reading of the file as it is now, None if its content is another one."""
+        """The reading of the file as it is now; None if its content has changed."""
         try:
             if self.below is not None:
                 now_below = [file.again() for file in self.below] if self._names_hold() else [None]
@@ -89,8 +89,8 @@ class Reading(NamedTuple):
 def read_folder(path: str, look: Callable[[str], Reading] | None = None) -> Reading:
     """Read all files below a folder; raises `OSError` for more than 10,000, and for what may not be read.
 
-    They count by relative names and by content, or by what `look` says of them. Empty folders do not count, nor does
-    `__pycache__`.
+    They count by relative names and by content, or by what `look` returns for them. Empty folders and `__pycache__` do
+    not count.
     """
     hasher = blake3()
     below = []
@@ -103,7 +103,7 @@ def read_folder(path: str, look: Callable[[str], Reading] | None = None) -> Read
 
 
 def _read_below(path: str, look: Callable[[str], Reading]) -> Reading:
-    """A file in a folder, where there may be links that lead nowhere, and sockets."""
+    """A file in a folder, which may be a dangling link or a socket as well."""
     try:
         return look(path)
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def names_below(path: str) -> list[str]:
     for folder, above in folders:
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
-        if here in above:  # a link to a folder that it lies in
+        if here in above:  # a link to a folder that contains it
             continue
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -145,7 +145,7 @@ def read_any(path: str) -> Reading:
 def glance(path: str) -> Reading:
     """A reading of a file by content, and of one of more than 256 MiB by path, inode, size and times.
 
-    A large one that has just changed is like no other, since it could change again and look the same.
+    A large file that has just changed gets a unique reading, since it could change again and look the same.
     """
     identity = _identity_now(path)
     if len(identity) < _PLAIN or identity[2] <= _WHOLE:
@@ -156,12 +156,12 @@ def glance(path: str) -> Reading:
 
 
 def content_digest(path: str) -> bytes:
-    """BLAKE3 of a file's content, 32 bytes; raises `OSError`, also for what is no plain file."""
+    """BLAKE3 of a file's content, 32 bytes; raises `OSError`, also for anything but a regular file."""
     return read(path).digest
 
 
 def read(path: str) -> Reading:
-    """Read a file, unless one of its identity was read before; raises `OSError`, also for what is no plain file."""
+    """Read a file, unless one of the same identity was read before; raises `OSError`, also for what is not regular."""
     identity = _identity_now(path)
     known = _memo.get(identity[:_PLAIN])
     if known is not None:
@@ -170,7 +170,7 @@ def read(path: str) -> Reading:
     with open(path, "rb", buffering=0, opener=_open) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file", path)
+            raise OSError(errno.EINVAL, "it is not a regular file", path)
         content = _identity(status)
         identity = content + identity[_PLAIN:]
         hasher = blake3()
@@ -182,7 +182,7 @@ def read(path: str) -> Reading:
                 length += count
         unchanged = _identity(os.fstat(file.fileno())) == content
     digest = hasher.digest()
-    # Those of /proc have another length than they say, and change without a trace.
+    # Those of /proc have another length than they report, and change without a trace.
     settled = unchanged and length == status.st_size and now - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
     if settled:
         if len(_memo) >= _MAX_MEMO:
@@ -192,7 +192,7 @@ def read(path: str) -> Reading:
 
 
 def read_or_miss(path: str) -> Reading:
-    """The same of a file that need not be there. One that cannot be read is like no other, and never untouched."""
+    """The same for a file that may be missing. An unreadable one gets a unique reading, and is never untouched."""
     try:
         return read_any(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -202,14 +202,14 @@ def read_or_miss(path: str) -> Reading:
 
 
 def unknown(path: str) -> Reading:
-    """A reading of a file whose content cannot be told."""
+    """A reading of a file whose content is unknown."""
     return Reading(path, os.urandom(16), _NEVER, settled=False)
 
 
 def links_to(path: str | bytes) -> tuple[tuple[int, int, int], ...]:
-    """The links on the way to a file, each as device, inode and time of change; where it is gone, those before.
+    """The links on the way to a file, each as device, inode and time of change; if a file is missing, those before it.
 
-    A link that is retargeted and set back while a function reads leaves the file itself untouched.
+    A link that is retargeted and restored while a function reads leaves the file itself untouched.
     """
     found: list[tuple[int, int, int]] = []
     try:
@@ -225,7 +225,7 @@ def links_to(path: str | bytes) -> tuple[tuple[int, int, int], ...]:
             here = "" if target.startswith("/") else here
             ahead += target.split("/")[::-1]
     except OSError:
-        pass  # what is missing is noticed by its identity
+        pass  # a missing file is noticed by its identity
     return tuple(found)
 
 

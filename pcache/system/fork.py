@@ -1,8 +1,8 @@
 """Sections that must not be running when the process forks: the child has no thread to finish them.
 
 Modules are loaded, and descriptors of locks are opened and closed, as a whole. A module that another thread is loading
-while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that nobody there
-knows of keeps a lock held as long as the child lives.
+while a process is forked can never be loaded in the child, which waits for it for ever; a descriptor that is
+unknown there keeps a lock held as long as the child lives.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Any
 from pcache.system.clock import Stopwatch
 
 whole = threading.RLock()  # reentrant: collecting garbage may close a lock
-_PATIENCE = 10.0  # seconds that a fork waits for what takes some 100 ms at most
-_IMPORTS = 1.0  # seconds that it waits for what other threads load: that may in turn wait for who forks
-# What we load late, and what that loads; modules written in C come with one of these. A child that needs one of them
-# can never have it when it is being loaded now. What else a thread loads, which may take seconds, is not our affair.
+_PATIENCE = 10.0  # seconds that a fork waits for sections of at most some 100 ms
+_IMPORTS = 1.0  # seconds that it waits for imports of other threads, which may wait for the forking thread
+# The modules that we import late, and their imports; C modules come with one of these. A child could never import one
+# that another thread was importing at the fork. Other imports of threads, which may take seconds, are not waited for.
 LATE = frozenset(
     "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis"
     " enum fcntl fnmatch gc glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath"
@@ -30,17 +30,17 @@ _token = os.urandom(16)
 
 
 def process_token() -> bytes:
-    """Bytes that no other process has, a forked child included.
+    """Bytes that no other process has, not even a forked child.
 
-    Made when this module is loaded and not when they are first asked for: two threads that ask at once would each get
-    their own, and compute the same call twice.
+    Made at import, not on first use: two threads that ask at once would each get their own, and compute the same call
+    twice.
     """
     return _token
 
 
 def _before() -> None:
-    # Before a fork `logging` takes its lock, which modules want while they are loaded: who waits for them must not have
-    # it. Whether it comes before us or after depends on what was loaded first.
+    # Before a fork `logging` takes its lock, which imports need: a thread that waits for them must not hold it. Whether
+    # its hook runs before ours depends on what was imported first.
     lock: Any = getattr(sys.modules.get("logging"), "_lock", None)
     if lock is None or not lock._is_owned():
         _wait()
@@ -51,7 +51,7 @@ def _before() -> None:
 
 
 def _wait() -> None:
-    # Most modules are loaded late, and not all of them as a whole.
+    # Most modules are imported late, and not all of them under `whole`.
     clock = Stopwatch()
     while _loads_elsewhere() and clock.passed() < _IMPORTS:
         clock.pause(0.001)

@@ -1,10 +1,10 @@
 """Signal safety: leak nothing when a signal interrupts, and let the exceptions of signal handlers through.
 
-Python looks for signals after each call of a function written in C, when a function starts and when a loop goes back.
-A signal handler may raise there, as Ctrl-C does, and other threads may have an exception raised. Where something is
-taken that must be given back there is no such place between the taking and the `try` or `with` that gives it back; and
-what gives it back is itself written in C, since a function written in Python may be interrupted before its first line:
-`os.closerange(fd, fd + 1)`, which also keeps to itself what closing reports, as nothing depends on that.
+Python checks for signals after each call of a C function, when a function starts and when a loop goes back. There a
+signal handler may raise, as Ctrl-C does, or another thread's exception arrive. So there is no such place between
+acquiring a resource and the `try` or `with` that releases it. What releases it is itself a C function, since a Python
+function may be interrupted before its first line: `os.closerange(fd, fd + 1)`, which also ignores errors of closing, as
+nothing depends on them.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-# What Python keeps of an exception. Asked and set by its name it would go through the exception's class, and may run
-# other people's code: one that is frozen, as a dataclass may be, refuses to be set.
+# How Python accesses the traceback of an exception. By name it would go through the exception's class, and may run
+# other code: a frozen one, such as a dataclass, refuses to be set.
 TRACEBACK: Any = BaseException.__traceback__
 CONTEXT: Any = BaseException.__context__
 _ARGS: Any = BaseException.args
 
-_GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # which throw into a green thread, to end it or time it out
-_DEBUGGERS = frozenset(("bdb",))  # whose quitting is raised wherever the program is
-_EXITS = frozenset(("exit", "_exit", "exit_thread"))  # what code calls that raises SystemExit itself
-_MAIN = ("__main__", "__mp_main__")  # which may have no file
+_GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # they throw into a green thread, to end it or time it out
+_DEBUGGERS = frozenset(("bdb",))  # their exception for quitting is raised wherever the program is
+_EXITS = frozenset(("exit", "_exit", "exit_thread"))  # functions that code calls to raise SystemExit itself
+_MAIN = ("__main__", "__mp_main__")  # they may have no file
 _MADE_UP = 8  # bytes of the code of `PyCode_NewEmpty`
 
 
 def uninterrupted(function: Callable[..., R], *args: Any) -> R:
-    """Call a function written in C; no signal is looked for between its return and the caller's next call.
+    """Call a C function; no signal is checked between its return and the caller's next call.
 
-    After an ordinary call a signal may raise before the result is assigned. Unpacking an iterator is no call, nor is
+    After an ordinary call a signal may raise before the result is assigned. Unpacking an iterator is not a call, nor is
     returning.
     """
     [result] = starmap(function, (args,))
@@ -49,11 +49,10 @@ def uninterrupted(function: Callable[..., R], *args: Any) -> R:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether an exception has nothing to do with the code that it was raised in: somebody wants the program to stop.
+    """Whether an exception was not caused by the code that it was raised in, but asks the program to stop.
 
-    Told by what such a one has, since other people's code may raise anything without being one: it is Ctrl-C; a signal
-    handler is among its frames; another thread has thrown it, as libraries for timeouts do; or a debugger has, or a
-    library for green threads.
+    Told by its origin, since any code may raise any class: it is Ctrl-C; a signal handler is among its frames; another
+    thread has thrown it, as libraries for timeouts do; or a debugger has, or a library for green threads.
     """
     kind = type(error)
     if issubclass(kind, (KeyboardInterrupt, RecursionError)):
@@ -71,7 +70,7 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def _is_handler(frame: Any) -> bool:
-    """Whether a frame is that of a signal handler: it is given a signal's number and the frame that it interrupts."""
+    """Whether a frame is a signal handler's: its arguments are a signal's number and the interrupted frame."""
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]  # CO_VARARGS
     given = [frame.f_locals.get(name) for name in names]
@@ -81,7 +80,7 @@ def _is_handler(frame: Any) -> bool:
 
 
 def _handlers() -> set[Any]:
-    """The code of the handlers that are set: one may have let go of what it was given (`del signum, frame`)."""
+    """The code of the installed handlers: one may have deleted its arguments (`del signum, frame`)."""
     codes = set()
     for number in range(1, NSIG):
         handler: Any = getsignal(number)
@@ -135,16 +134,16 @@ def _is_of_python(kind: type) -> bool:
 
 
 def raise_if_interrupt(error: OSError) -> None:
-    """Raise again what is not the operating system's: `TimeoutError`, which timeouts raise, is an `OSError` as well.
+    """Raise an exception again that is not the system's: `TimeoutError`, which timeouts raise, is an `OSError` as well.
 
-    Whether it goes to the caller is for the guard at the edge to say.
+    The guard at the edge decides whether the caller gets it.
     """
     if (error.errno is None and not isinstance(error, PcacheError)) or is_interrupt(error):
         raise error
 
 
 def stands(path: str) -> bool:
-    """Whether something stands under a name; as `os.path.lexists`, which swallows a `TimeoutError` as well."""
+    """Whether a path exists; as `os.path.lexists`, which swallows a `TimeoutError` as well."""
     try:
         os.lstat(path)
     except OSError as error:
@@ -154,7 +153,7 @@ def stands(path: str) -> bool:
 
 
 def try_call(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseException | None]:
-    """Call other people's code; return its result and None, or None and the exception that it raised."""
+    """Call foreign code; return its result and None, or None and the exception that it raised."""
     try:
         return function(*args), None
     except BaseException as error:  # a panic of Rust and `sys.exit` as well: none of it may reach the caller

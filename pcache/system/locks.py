@@ -1,9 +1,9 @@
 """Locks on files, by the operating system: they die with the process that holds them, also when it is killed.
 
-A lock is held while other people's code runs, which may close any number (`os.closerange` where a program becomes a
-daemon, a second `close` of what was closed already) and get it for a file of its own. So a descriptor is ours as long
-as it is the file that we opened, by device and inode, which is asked before each use; else its number is forgotten.
-What another thread does between the question and the use nobody can prevent.
+A lock is held while other code runs, which may close any descriptor (`os.closerange` where a program becomes a daemon,
+a second `close`) and get its number for a file of its own. So a descriptor is ours only as long as it is the file that
+we opened, by device and inode, which is checked before each use; else its number is forgotten. What another thread does
+between the check and the use cannot be prevented.
 
 After a fork the child closes its copies of the descriptors, which leaves the parent's locks alone.
 """
@@ -37,8 +37,8 @@ _close: Any = io.FileIO.close
 # Weak references, so that a lock which an interrupt leaked is released by garbage collection. No `WeakSet`: what it
 # forgets one with is written in Python, and an interrupt that comes there is lost.
 _held: set[weakref.ref[Lock]] = set()
-_PAUSE = 0.001  # seconds between two tries
-_FEW = 16  # locks, which any process may hold
+_PAUSE = 0.001  # seconds between two attempts
+_FEW = 16  # locks that any process may hold
 
 
 Identity = tuple[int, int]  # inode and device of a file
@@ -46,7 +46,7 @@ _identity_in: Any = operator.itemgetter(1, 2)  # of a status
 
 
 def identity_of(fd: int) -> Identity | None:
-    """Which file a descriptor is of, None when it is closed."""
+    """The identity of a descriptor's file; None if it is closed."""
     try:
         found: Identity = _identity_in(os.fstat(fd))
     except OSError as error:
@@ -56,7 +56,7 @@ def identity_of(fd: int) -> Identity | None:
 
 
 def identity_at(path: str, below: int | None = None) -> Identity | None:
-    """Which file bears a name, None where there is none."""
+    """The identity of the file that has a name; None if there is none."""
     try:
         found: Identity = _identity_in(os.stat(path, dir_fd=below, follow_symlinks=False))
     except FileNotFoundError:
@@ -65,9 +65,9 @@ def identity_at(path: str, below: int | None = None) -> Identity | None:
 
 
 class Opened(io.FileIO):
-    """A file that is open while other people's code may run. Its descriptor is used as long as it is of that file.
+    """A file that is open while foreign code runs. Its descriptor is used only while it still is that file's.
 
-    What opens and closes it is written in C: no signal comes between, also when it is collected.
+    Opening and closing it are C functions: no signal comes between, even when it is collected.
     """
 
     number = -1  # of the descriptor, also when it is closed
@@ -76,11 +76,11 @@ class Opened(io.FileIO):
     def __init__(self, path: str, mode: str, opener: Callable[[str, int], int]) -> None:
         self.path = path
         begin, how, number = super().__init__, (path, mode, True, opener), self.fileno
-        # In one line: nothing comes between opening it and noting what it is.
+        # In one line: no signal comes between opening it and recording what it is.
         _, self.number, self.identity = uninterrupted(begin, *how), (fd := number()), _identity_in(os.fstat(fd))
 
     def is_ours(self) -> bool:
-        """Whether the descriptor is open and of the file that was opened here; else it is forgotten."""
+        """Whether the descriptor is open and still that of the file opened here; else it is forgotten."""
         try:
             return _identity_in(os.fstat(self.number)) == self.identity or self._forget()
         except OSError as error:
@@ -96,7 +96,7 @@ class Opened(io.FileIO):
         return function(*args, **kwargs) if self.is_ours() else None  # in one line: nothing comes between
 
     def is_in_place(self) -> bool:
-        """Whether the file still stands under its name: somebody may have renamed or removed it."""
+        """Whether the file still has its name: another process may have renamed or removed it."""
         return self.identity is not None and identity_at(self.path) == self.identity
 
     def release(self) -> None:
@@ -106,7 +106,7 @@ class Opened(io.FileIO):
         except OSError as error:
             raise_if_interrupt(error)  # else it is closed all the same, and what was written is checked when it is read
 
-    # What `with` and collecting call, written in C: `close` of the object, which does nothing once it is forgotten.
+    # What `with` and collecting call, a C function: `close` of the object, which does nothing once it is forgotten.
     # Python's own finalizer would warn as well.
     __del__: Any = property(operator.attrgetter("close"))
 
@@ -141,9 +141,9 @@ class Lock(Opened):
             super().release()
 
     def close_copy(self) -> None:
-        """In a child: close what a thread of the parent had in hand to close, as a `with` does outside of `whole`.
+        """In a child: close a copy that a thread of the parent was about to close, outside of `whole`.
 
-        What was forgotten stays with the parent as well.
+        Copies that were forgotten are left alone, as in the parent.
         """
         if self.identity is not None and identity_of(self.number) == self.identity:
             os.closerange(self.number, self.number + 1)
@@ -151,14 +151,14 @@ class Lock(Opened):
 
 
 def _nothing() -> None:
-    """What closing is when the number of the descriptor is somebody else's."""
+    """Replaces `close` when the descriptor's number belongs to another file."""
 
 
 def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
-    """Take the lock of a file that is there for this alone, None while another process holds it for `wait` seconds.
+    """Take the lock of a file that exists only for this; None while another process holds it for `wait` seconds.
 
-    Where others may write, the folder that it is in is opened, and given as `access`.
-    Raises `OSError` when the file cannot be made or locked.
+    Where others may write, the file's folder is opened, and passed as `access`. Raises `OSError` when the file cannot
+    be made or locked.
     """
     lock = Lock(path, access=access)
     try:
@@ -175,9 +175,9 @@ def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIV
 
 
 def is_crowded() -> bool:
-    """Whether the locks of this process take up a quarter of the descriptors that it may have open.
+    """Whether the locks of this process use a quarter of the descriptors that it may have open.
 
-    So it is where computations inside of each other lose their context (a `Context` or thread of its own for each).
+    That happens when nested computations lose their context (a `Context` or thread of its own for each).
     """
     if len(_held) < _FEW:
         return False
@@ -190,10 +190,10 @@ def is_crowded() -> bool:
 
 
 def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | None:
-    """Take a lock that only saves work, as `try_lock`; from whoever shows no sign of it for `idle` seconds, too.
+    """Take a lock that only saves work, as `try_lock`; also from a holder that gives no sign for `idle` seconds.
 
-    Who holds it may have been stopped, or want to stop others: then the file is replaced, and they hold what nobody
-    asks for. `show` is the sign.
+    The holder may have been stopped, or want to stop others: then the file is replaced, and the old lock has no effect.
+    `show` is the sign.
     """
     path = os.path.join(folder.path, name)
     lock = try_lock(path, wait, access=folder)
@@ -212,12 +212,12 @@ def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | N
 
 @functools.cache
 def say_held(path: str) -> None:
-    """Say once of each file that its lock is not waited for."""
-    log("%s is locked by a program that does nothing with it: pcache goes on without. `pcache doctor` says more.", path)
+    """Log once for each file that its lock is not waited for."""
+    log("%s is locked by a program that does nothing with it: pcache goes on without it; see `pcache doctor`.", path)
 
 
 def show(lock: Lock) -> None:
-    """Show that whoever holds a lock is at work."""
+    """Show that the holder of a lock is at work."""
     try:
         os.utime(lock.fd)
     except OSError as error:
@@ -225,7 +225,7 @@ def show(lock: Lock) -> None:
 
 
 def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
-    """Whether whoever holds the lock of a file has not shown for some time that they are at work."""
+    """Whether the holder of a file's lock has not shown for some time that it is at work."""
     try:
         return abs(time.time() - os.stat(path, dir_fd=below, follow_symlinks=False).st_mtime) > seconds
     except FileNotFoundError:
@@ -234,7 +234,7 @@ def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
 
 @functools.cache
 def locking() -> Callable[..., bool]:
-    """What locks a descriptor: `lock(fd, blocking=False)` says whether it could."""
+    """The function that locks a descriptor: `lock(fd, blocking=False)` returns whether it did."""
     with whole:
         from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
 

@@ -6,8 +6,8 @@ import os
 
 from pcache.system.interrupts import raise_if_interrupt
 
-# As the kernel names those that one machine alone writes to. New network file systems appear all the time, most of them
-# in FUSE, and one that is taken for local has its locks known to one host only. So what is not here counts as one.
+# The kernel's names of file systems that only one machine writes to. New network file systems appear all the time, most
+# of them in FUSE, and the locks of one taken for local would be known to one host only. So any other counts as network.
 _LOCAL = frozenset(
     "ext2 ext3 ext4 xfs btrfs zfs bcachefs f2fs jfs reiserfs reiser4 nilfs2 ntfs ntfs3 exfat vfat msdos fuseblk hfs"
     " hfsplus apfs udf ufs minix tmpfs ramfs rootfs devtmpfs overlay aufs fuse.fuse-overlayfs squashfs erofs iso9660"
@@ -25,7 +25,7 @@ def is_network(path: str, table: str = "/proc/self/mountinfo") -> bool:
 
 
 def filesystem_of(path: str, table: str = "/proc/self/mountinfo") -> str:
-    """Return what the kernel calls the file system that a path lies on; empty where that cannot be told.
+    """Return the kernel's name for the file system that a path lies on; empty if that is unknown.
 
     Reads the kernel's mount table (proc(5), "mountinfo").
     """

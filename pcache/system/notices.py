@@ -16,10 +16,10 @@ _given: set[object] = set()
 
 
 def log(message: str, *args: object, level: Literal["debug", "info", "warning"] = "warning") -> None:
-    """Log to the logger "pcache". Whoever wants to read less than warnings has imported `logging` before."""
+    """Log to the logger "pcache". Programs that read more than warnings have imported `logging` before."""
     if level != "warning" and "logging" not in sys.modules:
         return
-    try_call(_log, message, args, level)  # a handler may be anybody's
+    try_call(_log, message, args, level)  # a handler may be any code
 
 
 def _log(message: str, args: tuple[object, ...], level: str) -> None:
@@ -28,7 +28,7 @@ def _log(message: str, args: tuple[object, ...], level: str) -> None:
     logger = logging.getLogger("pcache")
     if not logger.isEnabledFor(getattr(logging, level.upper())):
         return
-    # A name or path may hold a line of its own, or what moves the cursor.
+    # A name or path may contain line breaks, or move the cursor.
     shown = (printable(arg) if isinstance(arg, str) else arg for arg in args)
     getattr(logger, level)(message, *shown)
 
@@ -41,7 +41,7 @@ def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> Non
     if cause in _given or sys.is_finalizing():
         return
     _given.add(cause)
-    _, error = try_call(_warn, message, category)  # it may be shown in anybody's way
+    _, error = try_call(_warn, message, category)  # the program may have replaced how warnings are shown
     if error is not None:
         log("%s", message)
 
@@ -51,7 +51,7 @@ def _warn(message: str, category: type[PcacheWarning]) -> None:
 
 
 def _stacklevel() -> int:
-    """How far up the first caller outside of this package is."""
+    """The stack level of the first caller outside of this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "pcache":
         level, frame = level + 1, frame.f_back
@@ -59,5 +59,5 @@ def _stacklevel() -> int:
 
 
 def forget() -> None:
-    """Give every warning again."""
+    """Forget which warnings were given."""
     _given.clear()

@@ -50,9 +50,9 @@ def write(path: str, data: bytes) -> None:
 
 
 def refusal(path: str, *, or_stream: bool = False) -> str:
-    """Why a file is not written at a path, and what to do; empty where it may be.
+    """Why a file must not be written at a path, and what to do; empty if it may be.
 
-    With `or_stream` a pipe or a device may be there, which a program that runs as another user did not put there.
+    With `or_stream` a pipe or device is allowed, unless another user than root put it there.
     """
     if weak := weakness(os.path.dirname(path) or os.curdir):
         return f"{weak}, so {path} could be swapped for something else; choose a folder that only you can write to"
@@ -68,9 +68,9 @@ def refusal(path: str, *, or_stream: bool = False) -> str:
     if status.st_uid != our_uid():
         return f"{path} belongs to another user (uid {status.st_uid}); choose another name"
     if not stat.S_ISREG(status.st_mode):
-        return f"{path} is no file; choose another name"
+        return f"{path} is not a regular file; choose another name"
     if status.st_nlink > 1:
-        return f"{path} is another name of a file that is elsewhere as well; remove it first, or choose another name"
+        return f"{path} is a hard link to a file that has other names; remove it first, or choose another name"
     return ""
 
 

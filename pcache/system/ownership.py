@@ -17,7 +17,7 @@ OTHERS_WRITE = 0o022
 
 _ALL_WRITE = 0o002
 
-_NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # what waiting makes no directory of
+_NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # errors that waiting does not cure
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
 # platform does not have are left out.
@@ -30,10 +30,10 @@ our_uid: Callable[[], int] = getattr(os, "getuid", int)
 
 
 def check_directory(path: str, *, shared: bool = False) -> bool:
-    """Return whether the directory exists; raise `DirectoryError` unless it is ours alone to write.
+    """Return whether the directory exists; raise `DirectoryError` unless only we can write to it.
 
     Refuses symbolic links, other files, directories of other users and directories that others can write to. A `shared`
-    one may be anybody's, and its group may write to it.
+    one may belong to any user, and its group may write to it.
     """
     try:
         status = os.lstat(path)
@@ -52,7 +52,7 @@ def check_directory(path: str, *, shared: bool = False) -> bool:
 
 
 def check_status(path: str, status: os.stat_result, *, shared: bool) -> None:
-    """Raise `DirectoryError` unless `status` is that of a directory which is ours alone to write, as above."""
+    """Raise `DirectoryError` unless `status` is that of a directory which only we can write to, as above."""
     if stat.S_ISLNK(status.st_mode):
         raise DirectoryError(
             f"the cache directory {path} is a symbolic link; use the directory that it points to",

@@ -11,19 +11,19 @@ import stat
 from pcache.system.interrupts import raise_if_interrupt
 
 _GROUP_WRITES, _ALL_WRITE = 0o020, 0o002
-_MOST_LINKS = 40  # as the system follows
+_MOST_LINKS = 40  # the limit of the system
 _ACL = "system.posix_acl_access"
 
 
 def weakness(path: str, *, new_names: bool = False) -> str:
-    """What on the way to a file or folder another user could change, in words; empty where only we and root can.
+    """What another user could change on the way to a file or folder, in words; empty if only we and root can.
 
-    In a folder that all may write to, nobody can replace what is ours if it has the sticky bit, as `/tmp` has. With
-    `new_names` that is not enough for the folder itself: others could put new files into it. What is not there is
-    nobody's to change.
+    In a folder that all may write to, others cannot replace our files if it has the sticky bit, as `/tmp` has. With
+    `new_names` that is not enough for the folder itself: others could put new files into it. A missing file cannot be
+    changed.
     """
     if not hasattr(os, "getuid"):
-        return ""  # rights are told otherwise there
+        return ""  # permissions work differently there
     current, links = os.sep, 0
     rest = _steps(os.path.join(os.getcwd(), path))
     while True:
@@ -52,19 +52,19 @@ def weakness(path: str, *, new_names: bool = False) -> str:
 
 
 def _steps(path: str) -> list[str]:
-    """The names in a path, the first of them last."""
+    """The names in a path, in reverse."""
     return [step for step in reversed(path.split(os.sep)) if step not in ("", os.curdir)]
 
 
 def _others_write(path: str, status: os.stat_result) -> bool:
-    """Whether anybody but its owner may write to a file or folder, a group that nobody else is in aside."""
+    """Whether anyone but its owner may write to a file or folder, except a group that only the owner is in."""
     if status.st_mode & _ALL_WRITE:
         return True
     return bool(status.st_mode & _GROUP_WRITES) and (not _is_ours_alone(status.st_gid) or _has_list(path))
 
 
 def _is_ours_alone(group: int) -> bool:
-    """Whether a group is the one that many systems make for each user, whose files are then written by their group."""
+    """Whether a group is the private one that many systems make for each user, and that may write the user's files."""
     import grp  # late for start-up time
     import pwd
 
@@ -76,8 +76,8 @@ def _is_ours_alone(group: int) -> bool:
 
 
 def _has_list(path: str) -> bool:
-    """Whether single users have rights on a file: then its group's bits are the most that these may do."""
+    """Whether a file has an access control list: then its group's bits limit what the users in it may do."""
     try:
         return bool(os.getxattr(path, _ACL))
     except (OSError, AttributeError):
-        return False  # none, or no such lists here
+        return False  # no such list, or the system has none

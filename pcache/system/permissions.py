@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WAY_IN = 0o2750  # of folders above a shared one: its group comes through, and only their maker may replace it
+_WAY_IN = 0o2750  # of folders above a shared one: its group can pass through, and only their maker can replace it
 _make_private = functools.partial(os.open, mode=RIGHTS[False][1])
 
 
 class Access(NamedTuple):
-    """How one directory is used. Safe for threads and processes, of several users too where it is `shared`."""
+    """How one directory is used. Safe for threads and processes, of several users too if it is `shared`."""
 
     shared: bool = False
 
@@ -63,7 +63,7 @@ class Access(NamedTuple):
         return open_folder(root, folder, shared=self.shared)
 
     def enter_or_make(self, root: str, folder: str) -> OpenFolder:
-        """The same, but make it where there is none; raises `OSError`."""
+        """The same, but make it if it is missing; raises `OSError`."""
         return open_or_make(root, folder, shared=self.shared)
 
     def inside(self, root: str, folder: str, act: Callable[[OpenFolder], T]) -> T | None:
@@ -100,23 +100,23 @@ class Access(NamedTuple):
         os.closerange(folder_there.fd, folder_there.fd + 1)
 
     def open(self, path: str, flags: int) -> int:
-        """Open a file for writing that is plain, or make it with our rights; what stands in its place goes.
+        """Open a plain file for writing, or make it with our rights; anything else of its name is removed.
 
         Raises `OSError`. In a folder that others may write to, use `enter` and open it there.
         """
         return open_plain(path, None, flags, shared=self.shared)
 
     def visit(self, path: str, flags: int) -> int:
-        """The same for a claim that is looked at, and not written to: its owner may be publishing it just now."""
+        """The same for a claim that is read, and not written to: its owner may be publishing it just now."""
         return open_plain(path, None, flags, shared=self.shared, writing=False)
 
     @property
     def make(self) -> Callable[[str, int], int]:
-        """What makes a file, with flags that have `O_EXCL`: a plain one of ours, whatever stood there before."""
+        """The opener that makes a plain file of ours, with flags that have `O_EXCL`, whatever had its name before."""
         return self.open if self.shared else _make_private
 
     def reopen(self, path: str, flags: int) -> int:
-        """Open a plain file for writing that we made ourselves; raises `OSError` when it is gone or another."""
+        """Open a plain file for writing that we made ourselves; raises `OSError` when it is missing or another."""
         return reopen_plain(path, flags)
 
 

@@ -1,7 +1,7 @@
 """Read and write cache files safely: never follow a link, block on a FIFO or write through a hard link.
 
-Whoever could once write to the directory, or packed an archive that was unpacked there, may have put anything in their
-place: a link, a FIFO, a device, a second name of another file, a terabyte of holes.
+Anyone who could once write to the directory, or packed an archive that was unpacked there, may have put anything in
+their place: a link, a FIFO, a device, a hard link to another file, a terabyte of holes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pcache.system.ownership import SAFE_FLAGS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What reading fails with where there is no file, or something else: a link, a socket, a folder, terabytes.
+# Errors of reading where there is no file, or something else: a link, a socket, a folder, terabytes.
 NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EFBIG)
 _GLANCE = 4096  # bytes by which a file is judged
 
 
 def is_plain(status: os.stat_result) -> bool:
-    """Whether a file is one that has no second name, which would make what we write appear elsewhere."""
+    """Whether a file has no hard links, through which our writes would appear elsewhere."""
     return stat.S_ISREG(status.st_mode) and status.st_nlink <= 1
 
 
 def is_plain_or_none(path: str, below: int | None = None) -> bool:
-    """Whether a plain file, or nothing, bears a name, in the folder `below` where there is one."""
+    """Whether a plain file, or nothing, has a name, in the folder `below` if given."""
     try:
         return is_plain(os.stat(path, dir_fd=below, follow_symlinks=False))
     except FileNotFoundError:
@@ -36,16 +36,16 @@ def is_plain_or_none(path: str, below: int | None = None) -> bool:
 
 
 def make_way(path: str, below: int | None = None) -> None:
-    """Remove what stands in the place of a file of ours and is none: a link, a FIFO, a second name, a folder.
+    """Remove what has the name of a file of ours, but is not one: a link, a FIFO, a hard link, a folder.
 
-    What it leads to stays as it is; a folder with things in it is set aside. For names below a checked directory.
+    The target of a link stays; a folder that is not empty is renamed. For names below a checked directory.
     """
     if is_plain_or_none(path, below):
         return
     try:
         os.unlink(path, dir_fd=below)
     except FileNotFoundError:
-        pass  # gone meanwhile
+        pass  # removed meanwhile
     except (IsADirectoryError, PermissionError):  # macOS says the latter of a folder
         if not stat.S_ISDIR(os.stat(path, dir_fd=below, follow_symlinks=False).st_mode):
             raise
@@ -59,10 +59,10 @@ def make_way(path: str, below: int | None = None) -> None:
 def read_plain(
     path: str, limit: int, *, linked: bool = False, believe: Callable[[bytes, int], bool] | None = None
 ) -> bytes:
-    """The content of a regular file of at most so many bytes; raises `OSError`. Never waits, whatever lies there.
+    """The content of a regular file of at most `limit` bytes; raises `OSError`. Never waits, whatever lies there.
 
-    One with a second name counts only where it may be `linked`: a single file could bear any number of names. With
-    `believe` the first bytes, and the size, say whether the others are read.
+    One with a second name counts only where it may be `linked`: a single file could have any number of names. With
+    `believe` the first bytes, and the size, decide whether the rest is read.
     """
     fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
     try:

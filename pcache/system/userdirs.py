@@ -1,4 +1,4 @@
-"""The user's folders for caches and configuration, and making folders that nobody else may write to."""
+"""The user's folders for caches and configuration, and making folders that only the user may write to."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import sys
 
 _PLATFORM: str = sys.platform
-# What the XDG base directory specification says, and platformdirs follows (a test holds the two together). Asking
-# platformdirs costs a process 11 ms, a third of its first hit, so on Linux it is not asked.
+# The XDG base directory specification, which platformdirs follows (a test compares the two). Importing platformdirs
+# costs a process 11 ms, a third of its first hit, so on Linux it is not used.
 _XDG = {"cache": ("XDG_CACHE_HOME", ".cache"), "config": ("XDG_CONFIG_HOME", ".config")}
 
 
@@ -17,7 +17,7 @@ def user_folder(kind: str) -> str | None:
         variable, below_home = _XDG[kind]
         given = os.environ.get(variable, "").strip()
         home = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""  # Python takes an empty one for `/`
-        # A home that is not there is not ours to make: `HOME=/nonexistent` says that there is none, to root as well.
+        # A missing home is not made: `HOME=/nonexistent` says that there is none, to root as well.
         base = given if os.path.isabs(given) else os.path.join(home, below_home) if os.path.isdir(home) else ""
         return os.path.join(base, "pcache") if os.path.isabs(base) else None
     import platformdirs  # late for start-up time
@@ -31,10 +31,10 @@ def user_folder(kind: str) -> str | None:
 
 
 def make_private(folder: str) -> None:
-    """Make a folder and all above it that are missing, each for us alone whatever the umask; raises `OSError`.
+    """Make a folder and all missing ones above it, each for us alone whatever the umask; raises `OSError`.
 
-    One by one: `os.makedirs` gives its mode to the last only, so that under a umask of 0 anybody could write to those
-    above, and so replace the last. What is there already stays as it is.
+    One by one: `os.makedirs` applies its mode to the last only, so that under a umask of 0 anyone could write to those
+    above, and so replace the last. Existing folders stay as they are.
     """
     if os.path.isdir(folder):
         return

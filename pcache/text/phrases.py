@@ -20,12 +20,12 @@ def brief(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """`92.3%`; what is nearly nothing or nearly all is not said to be that."""
+    """`92.3%`; what is nearly nothing or nearly all is not rounded to that."""
     if 0 < share < _LEAST or 1 - _LEAST < share < 1:
         return f"<{_LEAST:.1%}" if share < _LEAST else f">{1 - _LEAST:.1%}"
     return f"{share:.1%}".replace(".0%", "%")
 
 
 def age(since: float, now: float) -> str:
-    """How long ago a time was, in one unit: `3 d`, `5 s`; a time to come, by a clock that was set back, is `0 s`."""
+    """How long ago a time was, in one unit: `3 d`, `5 s`; a time in the future (the clock was set back) is `0 s`."""
     return brief(float(max(0, round(now - since))))

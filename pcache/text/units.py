@@ -43,7 +43,7 @@ _DURATION_UNITS = {
     for spelling in spellings.split()
 }
 
-# Patterns stay texts until they are needed: compiling them is paid by the first use, not by every import.
+# Patterns stay texts until their first use, so that an import does not pay for compiling them.
 _SIZE = r"(\d[\d_]*)(?:\.(\d+))?[\s_]*([a-z]*)"
 _DURATION_PART = r"(\d+(?:\.\d+)?)[\s_]*([a-z\u00b5\u03bc]+)[\s_]*"
 
@@ -55,7 +55,7 @@ def parse_size(text: float | str) -> int:
     """Return the number of bytes that a number or a text such as `5 GiB`, `500MB` or `1.5G` stands for.
 
     Bare numbers are bytes, KB to PB powers of 1000, KiB to PiB and the single letters K to P powers of 1024. A fraction
-    of a byte is dropped. Raises ConfigError.
+    of a byte is cut off. Raises ConfigError.
     """
     number = _bare_number(text)
     if number is not None:
@@ -92,7 +92,7 @@ def parse_duration(value: float | str | timedelta) -> float:
     Bare numbers are seconds; units run from us to w (weeks) and come largest first: `30m2h` is refused, and so is
     `2h30`, whose last number has no unit. Raises ConfigError.
     """
-    # Recognised by its method, as importing datetime costs a start of Python more than all of this module.
+    # Recognised by its method, as importing datetime costs Python's start more than all of this module.
     total_seconds = getattr(value, "total_seconds", None)
     seconds = _bare_number(total_seconds() if total_seconds else value)
     if seconds is None and _is_short(value):
@@ -141,7 +141,7 @@ def _bare_number(value: object) -> int | float | None:
 
 
 def _is_short(value: object) -> TypeGuard[str]:
-    """Whether something is a text that can be read: a pattern takes the square of a long one's length."""
+    """Whether a value is a text short enough to parse: a pattern takes the square of a long one's length."""
     return isinstance(value, str) and len(value) <= _LONGEST
 
 
@@ -163,7 +163,7 @@ def _two_units(whole: int, unit: str, rest: int, part: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as messages repeat it, of which there may be any length."""
+    """A value as messages show it: at most 80 characters."""
     try:
         return f"{value!r:.80}"
     except ValueError:  # a whole number of more digits than Python writes

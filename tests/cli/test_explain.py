@@ -188,7 +188,7 @@ def test_versions(project: Project) -> None:
         ("simulat(1)", 1, "the nearest name is script:simulate"),
         ("simulat", 1, "the nearest name is script:simulate"),
         ("script(1)", 1, "stands for several functions: script:"),
-        ("script:Point(1)", 1, "no cached function"),
+        ("script:Point(1)", 1, "it is not a cached function"),
         ("script:nothing(1)", 1, "there is no such function"),
         ("nothing:f(1)", 1, "importing nothing failed: ModuleNotFoundError"),
         ("script:maker.<locals>.local(4)", 1, "cannot be imported by name"),

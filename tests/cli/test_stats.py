@@ -262,7 +262,7 @@ def test_what_was_evicted_and_waited_for(filled: Cache) -> None:
     noted(filled, {**{(0, "", name): n for name, n in evicted.items()}, (0, "a:f", "waited"): 1, (0, "a:f", "hits"): 1})
     shown = facts("-C", filled.location)
     assert shown["evicted"] == "1,312 entries, 3 GiB, which had taken 3 h 12 min"
-    assert shown["waited"] == "1 hit, for what another was computing"
+    assert shown["waited"] == "1 hit, computed by another call meanwhile"
 
 
 def test_damaged_counters_are_mentioned(filled: Cache) -> None:

@@ -20,6 +20,7 @@ import pytest
 from pcache import StoreWarning
 from pcache.entry import format as entry_format
 from pcache.entry import reader
+from pcache.storage import recent
 from tests.faults.damages import LARGE, SMALL, Damage, Patient, additions, blocks, cuts, flips, wholes
 from tests.faults.hunting import LONG, rounds
 from tests.support.processes import KEY, run
@@ -175,7 +176,7 @@ def test_damage_after_a_first_hit(
     tmp_path: Path, evidence: Evidence, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a process has read is not believed again after a change, also one that gave the file its old time back."""
-    monkeypatch.setattr(reader, "_CLOCK_TICK_NS", -(10**18))  # small entries are remembered at once
+    monkeypatch.setattr(recent, "_CLOCK_TICK_NS", -(10**18))  # small entries are remembered at once
     monkeypatch.setattr(reader, "_MAP_TICK_NS", -(10**18))
     patient = Patient(tmp_path, kind)
     for at in random.sample(range(len(patient.data)), rounds(20, 200)):

@@ -29,9 +29,9 @@ from pcache.config import settings as config
 from pcache.entry.format import HEADER, HEADER_AT, META_AT, TABLE_ROW, Header, decode
 from pcache.entry.inspector import inspect_file
 from pcache.entry.reader import Address, read_value
+from pcache.layout import TAG_FILE
 from pcache.signing import seal
 from pcache.storage import claim_owner as owners
-from pcache.storage import local
 from pcache.system.interrupts import try_call
 from pcache.text import units
 from pcache.versions import registry
@@ -347,7 +347,7 @@ def test_the_tag_of_a_directory(tmp_path_factory: pytest.TempPathFactory, conten
     root = tmp_path_factory.mktemp("root", numbered=True) / "cache"
     cache = Cache(root, signing_key=KEY)
     cache.cached(code="none")(abs)(-1)
-    tag = root / local.TAG_FILE
+    tag = root / TAG_FILE
     tag.unlink()
     makers: dict[str, Callable[[], object]] = {
         "file": lambda: tag.write_bytes(content),

@@ -195,7 +195,7 @@ def test_a_member_who_has_no_key(tmp_path: Path, commons: Path, evidence: Eviden
     (wrong, raised, touched, (slowest, name)), [(done, refused)] = json.loads(line)
     evidence("never wrong", f"a member of the group without the key: {role}", count, wrong + len(raised + touched))
     assert (wrong, raised, touched) == (0, [], [])
-    assert done > 1, (
+    assert done > 0, (
         refused
     )  # how many depends on who gets the processors, and who holds something may do so for seconds
     assert slowest < 10, name

@@ -246,7 +246,7 @@ WRONG: list[tuple[tuple[Any, ...], str]] = [
     (("", url_of), "full name"),
     (("a.b c", url_of), "full name"),
     (("a..b", url_of), "full name"),
-    ((Connection, "url"), "'url' is not callable; it takes a function of one value"),
+    ((Connection, "url"), "'url' is not callable; pass a function of one value that returns"),
     ((Connection, 3), "is not callable"),
 ]
 

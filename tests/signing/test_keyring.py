@@ -673,7 +673,7 @@ def test_no_global_is_looked_up_for_planted_entries(tmp_path: Path) -> None:
     child = Talker(AUDIT, tmp_path / "cache")
     path, function_id = child.hear().split()
     address = address_in(cache_at(tmp_path / "cache"))._replace(
-        path=path, key=bytes.fromhex(path[-40:]), function_id=bytes.fromhex(function_id)
+        key=bytes.fromhex(path[-40:]), function_id=bytes.fromhex(function_id)
     )
     for make in PLANTED.values():
         plant(path, make(address, tmp_path))

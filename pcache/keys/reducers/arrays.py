@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from pcache.keys.writer import Writer
 
 _PADDED_LONG_DOUBLE = not hasattr(os, "uname") or os.uname().machine in ("x86_64", "i686")
-_FOREIGN = 2  # numpy.dtype.isbuiltin of a type that another package brought
-_BLOCK = 1 << 20  # bytes of an array that are put in order at a time
+_FOREIGN = 2  # numpy.dtype.isbuiltin of a type from another package
+_BLOCK = 1 << 20  # bytes of an array that are put in C order at a time
 
 
 def _array(array: Any, encoder: Writer) -> object:
@@ -38,7 +38,7 @@ def _array(array: Any, encoder: Writer) -> object:
 
 @once_a_call
 def _subclass(array: Any, encoder: Writer) -> object:
-    """A matrix, record or text array as the array that it is: reshaping and indexing them mean something else."""
+    """A matrix, record or text array as a plain array: reshaping and indexing them mean something else."""
     return _array(array.view(sys.modules["numpy"].ndarray), encoder)
 
 
@@ -60,21 +60,21 @@ def _kind(dtype: Any) -> object:
         return (dtype.str, dtype.coerce, getattr(dtype, "na_object", ...))
     if dtype.kind in "iufc" and is_twin(dtype):
         return (dtype.str, dtype.char)  # two C types of one size, such as long and long long
-    # Dtypes of other packages, such as float8 and int4, may share one text.
+    # Dtypes of other packages, such as float8 and int4, may have the same `str`.
     return (dtype.str, dtype.name) if dtype.isbuiltin == _FOREIGN else dtype.str
 
 
 def content_digest(array: Any) -> str:
-    """BLAKE3, in hexadecimal, of the elements in C order: in place, or where they lie otherwise block by block."""
+    """BLAKE3, in hexadecimal, of the elements in C order: in place, or block by block if memory has another order."""
     if array.dtype.char in "gG" and _PADDED_LONG_DOUBLE:
-        # Six of the sixteen bytes of an 80-bit float may hold anything.
+        # Six of the sixteen bytes of an 80-bit float are padding of arbitrary content.
         parts = array.flatten().view("u1").reshape(-1, 16)
         parts[:, 10:] = 0
         return blake3(parts).hexdigest()
     if array.flags.c_contiguous:
         return blake3(array.reshape(-1).view("u1") if array.size else b"").hexdigest()
     hasher = blake3()
-    raw = array.view(f"V{array.itemsize}").flat  # as bytes: other dtypes are put into the machine's order here
+    raw = array.view(f"V{array.itemsize}").flat  # as bytes: other dtypes would be converted to native byte order here
     elements = max(1, _BLOCK // array.itemsize)
     for start in range(0, array.size, elements):
         hasher.update(raw[start : start + elements].tobytes())
@@ -82,24 +82,24 @@ def content_digest(array: Any) -> str:
 
 
 def _scalar(scalar: Any, encoder: Writer) -> object:
-    """A numpy scalar by dtype and value: as an array without dimensions, which leaves padding out."""
+    """A numpy scalar by dtype and value: as a zero-dimensional array, which leaves padding out."""
     content = _array(scalar.reshape(()), encoder)
-    if isinstance(scalar, (str, bytes)) and scalar[-1:] in ("\0", b"\0"):  # arrays drop zeros at the end
+    if isinstance(scalar, (str, bytes)) and scalar[-1:] in ("\0", b"\0"):  # arrays strip zeros at the end
         return (content, len(scalar))
     return content
 
 
 def _dtype_itself(dtype: Any, _encoder: Writer) -> object:
-    """A dtype as pickle has it, and one that shares its pickle with another C type by both."""
+    """A dtype as pickle writes it; with both, if it shares its pickle with another C type."""
     return (dtype.str, dtype.char, dtype.metadata) if dtype.kind in "iufc" and is_twin(dtype) else NotImplemented
 
 
 @once_a_call
 def _masked(array: Any, _encoder: Writer) -> object:
-    """A masked array without what lies below its mask.
+    """A masked array without the data below its mask.
 
-    An array without a mask differs from one whose mask is all false: `a.mask[0]` tells. So does a fill value that was
-    never asked for differ from an equal one, which `a.astype()` hands on.
+    An array without a mask differs from one whose mask is all false: `a.mask[0]` tells. A fill value that was never
+    asked for also differs from an equal one, which `a.astype()` passes on.
     """
     if array.dtype.names is not None:
         data: object = [array[name] for name in array.dtype.names]
@@ -113,7 +113,7 @@ def _masked(array: Any, _encoder: Writer) -> object:
 
 
 def _rest(array: Any) -> object:
-    """What else a masked array carries along."""
+    """The other attributes of a masked array."""
     return [array._optinfo, array._basedict] if array._optinfo or array._basedict else []
 
 

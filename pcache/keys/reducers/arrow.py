@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from pcache.keys.dispatch import once_a_call, register_reducer
-from pcache.keys.reducers import handles  # noqa: F401 - datasets and files of pyarrow's read later
+from pcache.keys.reducers import handles  # noqa: F401 - registers datasets and files, which read later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class _UnknownType(Exception):
-    """A union, a view of lists, or a type newer than this module: pickle writes those, with their layout."""
+    """A union, a list view, or a type newer than this module: pickle writes these, with their layout."""
 
 
 class _Column:
@@ -67,7 +67,7 @@ class _Column:
         return array
 
     def values(self, array: Any, path: str) -> None:
-        """Add values of which none is missing."""
+        """Add values, none of which is missing."""
         kind, types = array.type, self.types
         if types.is_null(kind):
             return
@@ -124,14 +124,14 @@ def _is_text(kind: Any, types: Any) -> bool:
 
 
 def _lengths(offsets: Any) -> Any:
-    """The differences of offsets, as 64-bit integers: those of a slice start anywhere."""
+    """The differences of offsets, as 64-bit integers: the offsets of a slice need not start at 0."""
     compute: Any = sys.modules["pyarrow.compute"]
     places = offsets.cast("int64")
     return _fixed(compute.subtract(places[1:], places[:-1]), 8)
 
 
 def _fixed(array: Any, width: int) -> Any:
-    """The bytes of an array of fixed width of which none is missing."""
+    """The bytes of a fixed-width array without missing values."""
     data = array.buffers()[1]
     if data is None or not len(array):
         return b""

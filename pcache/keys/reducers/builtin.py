@@ -25,16 +25,16 @@ def _path(path: Any, _encoder: Writer) -> object:
 
 
 def _zone(zone: Any, _encoder: Writer) -> object:
-    """A time zone by its name; its pickle remembers whether it came from a cache.
+    """A time zone by its name; its pickle records whether it came from a cache.
 
-    One that was read from a file may bear any name, or none: it has no pickle, and no key.
+    One that was read from a file may have any name, or none: it has no pickle, and no key.
     """
     _, error = try_call(zone.__reduce__)
     return NotImplemented if error is not None or zone.key is None else zone.key
 
 
 def _memory(view: memoryview, encoder: Writer) -> object:
-    """A memoryview by its elements in C order, not by the object below, of which it may be a part."""
+    """A memoryview by its elements in C order, not by the object below, which may be larger."""
     if "O" in view.format:
         raise TypeError("its elements are references to objects")
 
@@ -45,28 +45,28 @@ def _memory(view: memoryview, encoder: Writer) -> object:
 
 
 def _proxy(proxy: MappingProxyType[Any, Any], _encoder: Writer) -> object:
-    """A read-only view of a mapping by that mapping, which is all that it refers to."""
+    """A read-only view of a mapping by that mapping."""
     return gc.get_referents(proxy)[0]
 
 
 def _match(match: Any, _encoder: Writer) -> object:
-    """What a pattern found, by the pattern, the text and where in it everything lies."""
+    """A regular expression match by its pattern, its text and the positions of its groups."""
     return (match.re, match.string, match.pos, match.endpos, match.regs, match.lastindex, match.lastgroup)
 
 
 def _generator(generator: Any, _encoder: Writer) -> object:
-    """A generator by its state; the hidden one of a package by its name, as functions that draw from it count."""
+    """A generator by its state; a package's hidden one by its name, as for functions that draw from it."""
     place = instance(generator)
     return NotImplemented if place is None else place.content()
 
 
 def _dict_view(view: Any, _encoder: Writer) -> object:
-    """`d.keys()`, `d.values()` and `d.items()` by the dict, which they give access to."""
+    """`d.keys()`, `d.values()` and `d.items()` by the dict that they view."""
     return view.mapping
 
 
 def _mock(_mock: Any, _encoder: Writer) -> object:
-    """A mock stands for something else only while a test runs: what is computed with one must not outlive that."""
+    """Refuse a mock: it replaces something only while a test runs, and no result computed with it may outlive that."""
     raise Uncached(MOCKED)
 
 

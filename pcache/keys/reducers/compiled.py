@@ -13,10 +13,10 @@ _SIGNATURES = ("sigs", "siglist", "typesigs")
 
 
 def _compiled(function: Any, _encoder: Writer) -> object:
-    """The function, its options, and the signatures that it takes if it takes no others.
+    """The function, its options, and its signatures if it accepts no others.
 
-    Numba pickles them with a number that each process draws anew, and, where any signature will do, with those that
-    were met. Signatures are told by their text, as numba itself tells its types.
+    Numba pickles functions with a number that each process draws anew and, if any signature is accepted, with those met
+    so far. Signatures are told apart by their text, as numba itself does for types.
     """
     state = dict(function._reduce_states())
     open_to_others = state.get("can_compile", state.get("is_dynamic", not state.get("frozen", True)))
@@ -29,12 +29,12 @@ def _compiled(function: Any, _encoder: Writer) -> object:
 
 
 def _callback(function: Any, _encoder: Writer) -> object:
-    """A function for C; it has no pickle, and an address."""
+    """A function for C, by its source and options; it has an address, and no pickle."""
     return (function._pyfunc, str(function._sig), function._compiler.targetoptions)
 
 
 def _jitclass(kind: Any, _encoder: Writer) -> object:
-    """What stands behind a class that numba compiles; its name has an address in it."""
+    """The definition of a class that numba compiles; the class's name has an address in it."""
     fields = [(name, str(field)) for name, field in kind.struct.items()]
     return (kind.class_name, fields, kind.jit_methods, kind.jit_props, kind.jit_static_methods)
 

@@ -32,16 +32,16 @@ def _column(series: Any) -> object:
 
 @once_a_call
 def _extension_array(array: Any, _encoder: Writer) -> object:
-    """An extension array of pandas by dtype and values; where one is missing, nothing below counts.
+    """A pandas extension array by dtype and values; data below missing values does not count.
 
-    Those of other packages may know more than dtype and values, such as a coordinate system: pickle knows what.
+    Those of other packages may hold more, such as a coordinate system, and are encoded as pickle writes them.
     """
     if type(array).__module__.partition(".")[0] != "pandas":
         return NotImplemented
     dtype = str(array.dtype)
     if dtype == "category":
         return (dtype, array.ordered, array.categories, array.codes)
-    if hasattr(array, "asi8"):  # times, spans and periods; zones and frequencies of one name may differ
+    if hasattr(array, "asi8"):  # times, spans and periods; zones and frequencies may share a name
         return (dtype, getattr(array.dtype, "tz", None), getattr(array, "freq", None), array.asi8)
     if dtype.startswith("interval"):
         return (dtype, array.left, array.right)
@@ -55,7 +55,7 @@ def _extension_array(array: Any, _encoder: Writer) -> object:
 
 @once_a_call
 def _index(index: Any, _encoder: Writer) -> object:
-    """A pandas Index by its kind, names and values. A RangeIndex is said in less than the integers it stands for."""
+    """A pandas Index by its kind, names and values; a RangeIndex by its range."""
     kind = type(index).__name__
     if kind == "RangeIndex":
         return (kind, index.name, index.start, index.stop, index.step)
@@ -65,7 +65,7 @@ def _index(index: Any, _encoder: Writer) -> object:
 
 
 def _timestamp(timestamp: Any, _encoder: Writer) -> object:
-    """A point in time with its fold, which its pickle drops."""
+    """A point in time with its fold, which its pickle leaves out."""
     return (timestamp.value, timestamp.unit, timestamp.tz, timestamp.fold) if timestamp.fold else NotImplemented
 
 

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from pcache.keys.writer import Writer
 
 _PROTOCOL = 5
-_MOST_PARTS = 100_000  # of what a handle's pickle says: graphs of dask's have many
+_MOST_PARTS = 100_000  # in a handle's pickle: graphs of dask's have many
 _WAY_OUT = "what it reads may change while it stays the same; pass "
 
-_LOCAL = "local"  # those that read from elsewhere have no key
-_FOLDERS = "folders"  # the same, and what they name may be a folder
-_ANY = "any"  # those that name no file hold what they read
-# Whose pickles name all that they read.
+_LOCAL = "local"  # those that read from elsewhere, such as a server, have no key
+_FOLDERS = "folders"  # the same, and the names may be those of folders
+_ANY = "any"  # those that name no file hold their data
+# Classes whose pickles name all that they read.
 _READING: dict[str, str] = {
     "dask._task_spec.Task": _ANY,
     "dask.highlevelgraph.MaterializedLayer": _ANY,
@@ -55,7 +55,7 @@ _READING: dict[str, str] = {
 }
 _FILE = "pcache.File of the file"
 _ROWS = "what it returns: rows, a frame"
-# Who has no key, and what to pass instead.
+# Classes that have no key, and what to pass instead.
 _REFUSED: dict[str, str] = {
     "_io.BufferedRandom": f"what was read, or {_FILE}",
     "_io.BufferedReader": f"what was read, or {_FILE}",
@@ -98,7 +98,7 @@ _REFUSED: dict[str, str] = {
 
 def _reading(where: str) -> Any:
     def reduce(obj: Any, encoder: Writer) -> object:
-        """What pickle says of a handle, with the content of the files and folders that it names."""
+        """A handle as pickle writes it, with the contents of the files and folders that it names."""
         reduced = obj.__reduce_ex__(_PROTOCOL)
         memos = memos_of(type(obj))
         filled = memos.filled(obj) if memos else {}
@@ -109,7 +109,7 @@ def _reading(where: str) -> Any:
 
 
 def _contents(obj: Any, reduced: Any, encoder: Writer, where: str) -> list[bytes]:
-    """The digests of all files and folders that what pickle says of an object names; they are noted."""
+    """The digests of all files and folders that an object's pickle names; they are noted."""
     names = [text.removeprefix("file://") for text in dict.fromkeys(texts_in(reduced, _MOST_PARTS))]
     paths = [name for name in names if os.sep in name or "." in name]
 
@@ -127,15 +127,15 @@ def _contents(obj: Any, reduced: Any, encoder: Writer, where: str) -> list[bytes
 
 
 def _is_local(reduced: Any) -> bool:
-    """Whether what pickle says of an object names no file system but that of this machine."""
+    """Whether an object's pickle names only the file system of this machine."""
     values = [*reduced[1], *(reduced[2].values() if len(reduced) > 2 and type(reduced[2]) is dict else ())]  # noqa: PLR2004
-    systems = [look(value, "sync_fs", value) for value in values]  # behind fsspec's wrapper
+    systems = [look(value, "sync_fs", value) for value in values]  # inside fsspec's wrapper
     names = [type(system).__name__ for system in systems]
     return all(name == "LocalFileSystem" for name in names if "FileSystem" in name)
 
 
 def _parquet(fragment: Any, encoder: Writer) -> object:
-    """A file of a dataset. Before it is read its pickle names no groups of rows, and afterwards all of them."""
+    """A file of a dataset. Its pickle names no row groups before it is read, and all of them afterwards."""
     reduced = fragment.__reduce_ex__(_PROTOCOL)
     make, (*parts, groups) = reduced[:2]
     if groups is not None and len(groups) == fragment.metadata.num_row_groups:
@@ -151,7 +151,7 @@ def _refuse(way_out: str) -> Any:
 
 
 def _shared_memory(memory: Any, encoder: Writer) -> object:
-    """Shared memory by what is in it just now; its name says where it lies."""
+    """Shared memory by its current content; its name only says where it lies."""
     return (memory.name, memory.size, encoder.once(memory, lambda: blake3(memory.buf).hexdigest()))
 
 
@@ -160,24 +160,24 @@ def _shared_list(shared: Any, _encoder: Writer) -> object:
 
 
 def _row(state: Any, _encoder: Writer) -> object:
-    """What SQLAlchemy knows of a row that is an object: one that would still ask the database has no key."""
+    """The state of a SQLAlchemy object; one that would still query the database has no key."""
     if state.session_id is not None and (state.expired or state.unloaded):
         raise TypeError(
             "some of its attributes would be read from the database when they are asked for; load them all,"
-            " and expunge() it from its session, or pass what matters of it"
+            " and expunge() it from its session, or pass the values that matter"
         )
     return NotImplemented
 
 
 def _file_manager(manager: Any, encoder: Writer) -> object:
-    """What xarray opens files with: by how, and by the files, and not by the number that each opening gets."""
+    """xarray's file opener: by how it opens, and by the files, not by the number that each opening gets."""
     args = [os.fspath(part) if isinstance(part, os.PathLike) else part for part in manager._args]
     contents = _contents(manager, (None, args), encoder, _LOCAL)
     return (manager._opener, args, manager._mode, manager._kwargs, contents)
 
 
 def _brain_image(image: Any, encoder: Writer) -> object:
-    """An image of nibabel without the array that it remembers, where that is what reading it again would give."""
+    """A nibabel image without its cached array, where reading the file again would give the same."""
     make, arguments, state, *rest = image.__reduce_ex__(_PROTOCOL)
     state = dict(state)
     for name in ("_data_cache", "_fdata_cache"):
@@ -185,7 +185,7 @@ def _brain_image(image: Any, encoder: Writer) -> object:
         if cache is not None and encoder.once(image, partial(_is_unchanged, image, cache), name):
             state[name] = None
     if state.get("_dtype_alias", ...) is None:
-        del state["_dtype_alias"]  # what it has been set to by writing the image
+        del state["_dtype_alias"]  # set by writing the image
     return Reduced((make, arguments, state, *rest))
 
 
@@ -205,7 +205,7 @@ def _known(_obj: object, _encoder: Writer) -> object:
 
 
 def _lock(_lock: object, _encoder: Writer) -> object:
-    """A lock that pickle takes by a number of its own: it decides when something is read, and not what."""
+    """A lock that pickle identifies by a number of its own: it decides when something is read, and not what."""
     return ()
 
 

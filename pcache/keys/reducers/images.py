@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def _image(image: Any, encoder: Writer) -> object:
-    """An image once it is loaded, which an opened one is by being looked at.
+    """A loaded image; an opened one is loaded here.
 
     Besides pixels its class counts, which says the format of the file, its `info` (transparency, resolution, profiles),
     TIFF's tags and JPEG's quantization.
     """
-    if not type(image).__module__.startswith("PIL."):  # another package's class may know more
+    if not type(image).__module__.startswith("PIL."):  # classes of other packages may hold more
         return NotImplemented
     if getattr(image, "is_animated", False):
-        # Looking at the others would move it, and Pillow keeps traces of where an image was.
+        # Reading another frame would move the image, and Pillow keeps traces of its position.
         raise TypeError("it has several frames; pass a copy() of one, or the file as pcache.File")
     image.load()
     palette = image.palette and (image.palette.mode, image.getpalette(image.palette.mode))

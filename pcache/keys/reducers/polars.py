@@ -40,7 +40,7 @@ def _digest(series: Any) -> str:
 
 
 def _feed(hasher: Any, series: Any) -> None:
-    """Hash places of missing values, then the others; each part begins with its length or with a fixed number."""
+    """Hash the positions of missing values, then the others; each part begins with its length or a fixed number."""
     polars: Any = sys.modules["polars"]
     kind = type(series.dtype).__name__
     hasher.update(f"{kind} {len(series)} {series.null_count()};".encode())
@@ -74,9 +74,9 @@ def _feed(hasher: Any, series: Any) -> None:
 
 
 def _write(hasher: Any, series: Any) -> None:
-    """Hash numbers of which none is missing.
+    """Hash numbers, none of which is missing.
 
-    With one missing value behind them, since only some of the series without any note that there is none.
+    A missing value is appended, since only some series record that they have none.
     """
     stream = io.BytesIO()
     frame = series.alias("").extend_constant(None, 1).rechunk().to_frame()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import once_a_call, register_reducer
 
-# What scipy keeps on a matrix; all else was put there by somebody.
+# What scipy keeps on a matrix; all else was put there by users.
 _OWN = frozenset("maxprint indptr indices data coords row col offsets rows dtype has_canonical_format".split())
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ def _notes(matrix: Any) -> list[object]:
 @once_a_call
 def _compressed(matrix: Any, _encoder: Writer) -> object:
     """CSR, CSC and BSR: the indices of each row (or column) in order."""
-    count = int(matrix.indptr[-1])  # there may be room for more
+    count = int(matrix.indptr[-1])  # the arrays may have spare capacity
     parts = (matrix.data[:count], matrix.indices[:count], matrix.indptr)
-    # Another object of the same arrays: asking whether it is sorted leaves a note on the one asked.
+    # Another object with the same arrays: checking whether one is sorted sets a flag on it.
     twin = type(matrix)(parts, shape=matrix.shape)
     if not twin.has_sorted_indices:
         twin = twin.sorted_indices()
@@ -50,7 +50,7 @@ def _coordinates(matrix: Any, _encoder: Writer) -> object:
 
 @once_a_call
 def _diagonals(matrix: Any, _encoder: Writer) -> object:
-    """DIA: each diagonal without what its row of data holds outside of the matrix."""
+    """DIA: each diagonal without the part of its row of data that lies outside the matrix."""
     numpy: Any = sys.modules["numpy"]
     order = numpy.argsort(matrix.offsets, kind="stable")
     offsets = matrix.offsets[order]
@@ -62,7 +62,7 @@ def _diagonals(matrix: Any, _encoder: Writer) -> object:
 
 
 def _by_rows(matrix: Any, encoder: Writer) -> object:
-    """LIL and DOK: lists and dicts of Python objects, whose types depend on how they were put in."""
+    """LIL and DOK: lists and dicts of Python objects, whose types depend on how they were inserted."""
     return (matrix.dtype, _coordinates(matrix.tocoo(), encoder), *_notes(matrix))
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _tensor(tensor: Any, encoder: Writer) -> object:
-    """A tensor with what automatic differentiation knows of it: whether it takes part, its gradient, its hooks."""
+    """A tensor with its automatic differentiation: whether it takes part, its gradient, its hooks."""
     if tensor.is_nested or tensor.is_quantized:
         raise TypeError("nested and quantized tensors are not known to pcache")
     gradient = tensor.grad if tensor.is_leaf else None
@@ -27,7 +27,7 @@ def _tensor(tensor: Any, encoder: Writer) -> object:
 
 def _elements(tensor: Any, encoder: Writer) -> object:
     torch: Any = sys.modules["torch"]
-    if tensor.device.type == "meta":  # it has none
+    if tensor.device.type == "meta":  # it has no elements
         return None
     if tensor.layout == torch.sparse_coo:
         whole = tensor.coalesce()
@@ -38,7 +38,7 @@ def _elements(tensor: Any, encoder: Writer) -> object:
 
 
 def _as_integers(tensor: Any, torch: Any) -> Any:
-    """The same bits without a copy in a type that numpy knows, which bfloat16 is not."""
+    """The same bits, without a copy, as a type that numpy knows, unlike bfloat16."""
     if tensor.is_complex():
         tensor = torch.view_as_real(tensor.resolve_conj())
     integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]

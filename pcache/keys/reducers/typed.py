@@ -25,10 +25,10 @@ def _forward(reference: Any, _encoder: Writer) -> object:
 
 
 def _variable(variable: Any, encoder: Writer) -> object:
-    """A type variable by what it stands for: those made within functions and classes have no pickle."""
+    """A type variable by its definition: those made within functions and classes have no pickle."""
 
     def write() -> object:
-        # From Python 3.12 on these are evaluated when they are asked for, and may raise.
+        # From Python 3.12 on these are evaluated lazily, and may raise.
         return [(name, encoder.nested(try_call(getattr, variable, name, None)[0])) for name in _OF_VARIABLES]
 
     return (module_name(variable), encoder.part(variable, write))
@@ -39,7 +39,7 @@ def _new_type(new: Any, encoder: Writer) -> object:
 
 
 def _alias(alias: Any, encoder: Writer) -> object:
-    """A `type` statement by its name and value, which may name itself."""
+    """A `type` statement by its name and value, which may refer to itself."""
 
     def write() -> object:
         return encoder.nested((alias.__type_params__, try_call(getattr, alias, "__value__", None)[0]))
@@ -48,7 +48,7 @@ def _alias(alias: Any, encoder: Writer) -> object:
 
 
 def _definition(definition: Any, _encoder: Writer) -> object:
-    """What a library written in C keeps of a class' definition, and does not pickle."""
+    """The definition of a class that a library keeps in C, and does not pickle."""
     return state_in_c(definition)
 
 
