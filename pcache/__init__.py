@@ -1,4 +1,4 @@
-"""A disk-backed function result cache: `@cached` makes a call that was made before return its stored result."""
+"""A disk-backed function result cache: with `@cached`, a repeated call returns its stored result."""
 
 from pcache.cache import Cache, cached, default_cache
 from pcache.counters.tally import CacheInfo

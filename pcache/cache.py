@@ -1,4 +1,4 @@
-"""A cache: a directory with its settings and keys, the functions cached in it, and its upkeep."""
+"""A cache: a directory with its settings and keys, the functions cached in it, and its maintenance."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Cache:
     """Function results in one directory.
 
     `location` is the directory, by default that of the settings. Sizes are bytes or text such as "20 GiB", durations
-    seconds, `timedelta` or text such as "2h30m". `signing_key` is base64 of 32 bytes, or several of which the first
-    signs. `shared` is for a directory that a group of users shares, and requires a given key. What is not given comes
-    from the environment, the project file, the user file or the default (`pcache config` shows which).
+    seconds, `timedelta` or text such as "2h30m". `signing_key` is base64 of 32 bytes, or several such keys, of which
+    the first signs. `shared` is for a directory that a group of users shares, and requires a given key. Other values
+    come from the environment, the project file, the user file or the defaults (`pcache config` shows which).
 
-    Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used. The directory itself is made by
-    the first result. Any number of threads, processes and `Cache` objects may share a directory, on one machine; on a
+    Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for values that cannot be used. Storing the first result
+    makes the directory. Any number of threads, processes and `Cache` objects may share a directory on one machine; on a
     network file system a result may be computed twice.
     """
 
@@ -63,7 +63,7 @@ class Cache:
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
         if not isinstance(signing_key, Wanted):
-            signing_key = hidden(signing_key)  # this frame is among those of whatever is raised below
+            signing_key = hidden(signing_key)  # tracebacks of errors below show the variables of this frame
         arguments = {
             "directory": None if location is None else absolute(os.fspath(location)),
             "max_size": max_size,
@@ -82,7 +82,7 @@ class Cache:
 
     @classmethod
     def over(cls, directory: Directory) -> Self:
-        """A cache of a directory that is in use already."""
+        """A cache of a directory that is already open."""
         cache = cls.__new__(cls)
         cache._use(directory)
         return cache
@@ -98,7 +98,7 @@ class Cache:
         return self.settings.directory
 
     def __repr__(self) -> str:
-        # Also while it is made: a traceback with the values of variables shows it when a setting is refused.
+        # Must work during `__init__`: a traceback with the values of variables shows it when a setting is refused.
         return f"Cache({self.location!r})" if "settings" in vars(self) else "Cache()"
 
     def __reduce__(self) -> Any:
@@ -125,11 +125,11 @@ class Cache:
     def cached(self, function: Any = None, /, **options: Any) -> Any:
         """Cache a function's results here; use it with or without parentheses.
 
-        `ttl` limits their age; `version` is any value whose change leaves old results behind; `ignore` names parameters
-        that do not matter; `key` replaces an argument by a function of it; `depends_on` lists what else results depend
-        on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout` limits how long a
-        call waits for another process that computes the same; with `summaries=False` no values are stored in words;
-        with `unhashable="compute"` a call whose argument has no key is computed, with one warning, and raises nothing.
+        `ttl` limits their age; `version` is any value, and changing it leaves old results unused; `ignore` names
+        parameters that are not part of the key; `key` replaces an argument by a function of it; `depends_on` lists what
+        else results depend on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout`
+        limits how long a call waits for another process that computes the same; with `summaries=False` values are not
+        stored as text; with `unhashable="compute"` a call whose argument has no key is computed, with one warning.
 
         >>> import tempfile
         >>> cache = Cache(tempfile.mkdtemp())
@@ -146,9 +146,9 @@ class Cache:
         return self._wrap(function, options)
 
     def cache(self, func: Callable[..., Any] | None = None, ignore: Iterable[str] = (), **_unused: Any) -> Any:
-        """As joblib's `Memory.cache`, so that scikit-learn takes a cache as `memory=`; other options have no effect.
+        """As joblib's `Memory.cache`, so that scikit-learn accepts a cache as `memory=`; other options have no effect.
 
-        Whoever is given a cache this way does not know of it: a call whose argument has no key is computed.
+        Its callers do not know pcache's errors, so a call whose argument has no key is computed.
         """
         options: dict[str, Any] = {"ignore": ignore or (), "unhashable": "compute"}
         return self.cached(**options) if func is None else self._wrap(func, options)
@@ -175,25 +175,25 @@ class Cache:
         settings = self.settings
         own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
         for name in ("ttl", "lock_timeout", "summaries"):
-            if getattr(made, name) is None:  # what the decorator says counts most, then what is set for the function
+            if getattr(made, name) is None:  # the decorator goes before the settings of the function
                 default = getattr(own, name)
                 made = made._replace(**{name: getattr(settings, name) if default is None else default})
         return CachedFunction(function, self.flow, made)
 
-    # Upkeep: the reports and the code that makes them are loaded when first asked for
+    # Maintenance and reports: their modules are imported when first used
 
     def stats(self, since: float = 0.0, *, exact: bool = False) -> Stats:
         """Entries and bytes, hits, misses and time saved, in all and by function, and what is being computed.
 
-        Calls are counted from `since` on (seconds since 1970, to the hour). Reads names and sizes only, of more than
-        100,000 entries those of a sample, unless `exact` is asked for: then it takes some 5 us an entry.
+        Calls are counted from `since` on (seconds since 1970, to the hour). Reads names and sizes only; beyond 100,000
+        entries it reads a sample, unless `exact` is set, which takes some 5 us an entry.
         """
         from pcache.insight import listing
 
         return listing.stats(self.directory, since, exact=exact)
 
     def periods(self, since: float = 0.0) -> tuple[Period, ...]:
-        """What was counted over time, by hour, and by day what is older than a month."""
+        """The counters over time: by hour, and by day for times more than a month ago."""
         from pcache.insight import listing
 
         return listing.periods(self.directory, since)
@@ -209,9 +209,9 @@ class Cache:
         return listing.entries(self.directory, function)
 
     def versions(self, function: CachedFunction[..., Any] | str | None = None) -> list[VersionInfo]:
-        """The code versions of functions, those seen last first, each with what was edited since the one before.
+        """The code versions of functions, the newest first, each with what was edited since the one before.
 
-        Nothing is imported: what the code on disk has is told by compiling it.
+        Nothing is imported: the files on disk are compiled to find out which versions they have.
         """
         from pcache.insight import listing
 
@@ -226,9 +226,9 @@ class Cache:
         function: CachedFunction[..., Any] | str | None = None,
         dry_run: bool = False,
     ) -> Removed:
-        """Remove the entries that are worth least until the limits are met; without any, those of the settings.
+        """Remove the least valuable entries until the given limits are met, by default those of the settings.
 
-        Limits are kept by themselves while results are stored; this is for stricter ones, once.
+        Storing results keeps the limits of the settings; use this to apply stricter ones once.
         """
         from pcache.maintenance import cleanup
 
@@ -245,9 +245,9 @@ class Cache:
     ) -> Removed:
         """Remove the entries of one function, or of those whose name matches a pattern, or all.
 
-        With `superseded` only those of code versions that the files on disk do not have any more. Nothing is imported:
-        the files are compiled and compared. Versions from notebooks, or made by another Python, stay. `unused_for` and
-        `larger_than` narrow it down to what was not used for so long, and takes more room than that.
+        With `superseded` only those of code versions that the files on disk no longer have. Nothing is imported: the
+        files are compiled and compared. Versions from notebooks, or made by another Python, stay. `unused_for` and
+        `larger_than` restrict it to entries that were not used for so long, and take more space than that.
         """
         from pcache.maintenance import cleanup
 
@@ -268,16 +268,16 @@ class Cache:
         older_than: float | str | timedelta | None = None,
         dry_run: bool = False,
     ) -> Recompressed:
-        """Pack entries anew by "none", "auto" or a zstd level (1 to 22), all or those not used for `older_than`.
+        """Recompress entries by "none", "auto" or a zstd level (1 to 22), all or those not used for `older_than`.
 
-        Nothing is unpickled, and programs may go on meanwhile: they read the old file or the new one, whole.
+        Nothing is unpickled. Programs may use the cache meanwhile: they read either the old file or the new one.
         """
         from pcache.maintenance import cleanup
 
         return cleanup.recompress(self.directory, compression, function, older_than=older_than, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
-        """Check every tag and digest; with `repair`, remove what is damaged. Nothing is unpickled."""
+        """Check every tag and digest; with `repair`, remove damaged entries. Nothing is unpickled."""
         from pcache.maintenance import cleanup
 
         return cleanup.verify(self.directory, repair=repair)
@@ -287,9 +287,9 @@ def _restore(arguments: dict[str, Any], *others: Any) -> Cache:
     return Cache.over(Directory(arguments, *others))
 
 
-# How functions, arrays and frames are written in keys: loaded by the first call, and not by the import.
+# The reducers of functions, arrays and frames are loaded by the first call, and not by the import.
 register_library("", "pcache.fingerprint.reducers")
-# In keys without its signing keys: a call would have another key as soon as there is one, or a new one.
+# Keys leave out the cache's signing keys: otherwise making or rotating one would change the key of a call.
 register_reducer(Cache, lambda cache, _: (_restore, cache.directory.arguments))
 
 
@@ -297,7 +297,7 @@ _default: dict[tuple[Any, ...], Cache] = {}
 
 
 def default_cache() -> Cache:
-    """The cache of the settings in force here and now; the same object as long as they do not change."""
+    """The cache of the current settings; the same object as long as these do not change."""
     names = sorted(name for name in os.environ if name.startswith("PCACHE_"))
     environment = tuple((name, hidden(os.environ[name])) for name in names)  # PCACHE_KEY is among them
     try:

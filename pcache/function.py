@@ -1,7 +1,7 @@
 """A cached function: what `@cached` makes of a function.
 
-It keeps the function's signature, docstring and name, adds the calls of the table in `docs/design.md`, and can be
-pickled. How a result is looked up and stored is `flow`'s affair.
+It keeps the function's signature, docstring and name, adds the methods listed in `docs/design.md`, and can be pickled.
+`runtime/flow.py` looks up and stores results.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all else that is counted
+_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all other counting
 _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
@@ -46,9 +46,8 @@ _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines 
 class CachedFunction(Generic[P, R]):
     """A function whose results are stored on disk.
 
-    Safe for threads, processes and forks: one of those that need the same missing result computes it, the others wait.
-    On network file systems each computes for itself. A hit returns a fresh object at every call, so callers may change
-    what they get.
+    Safe for threads, processes and forks: if several need the same missing result, one computes it and the others wait.
+    On network file systems each computes for itself. Every hit returns a fresh object, which the caller may change.
     """
 
     __wrapped__: Callable[P, R]
@@ -64,11 +63,11 @@ class CachedFunction(Generic[P, R]):
         self._misses = 0
         self._tally = flow.ledger.tally(self)
         self._hits_before = 0  # `cache_clear`
-        self._is_over = sys.is_finalizing  # kept here: at the end of the interpreter modules lose their names
+        self._is_over = sys.is_finalizing  # kept here: when the interpreter exits, modules lose their globals
         self.options_digest = self._calls.options_digest
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:  # noqa: PLR0912, PLR0915 - flat, as a hit pays for calls
-        # Guarded is all but the function's own call, which stands at the end: what it raises has no context of ours.
+        # Everything is guarded but the function's own call, which comes last: its exceptions get no context of pcache.
         found: Loaded | None = None
         job: Job | None = None
         deep: Deep | None = None
@@ -78,7 +77,7 @@ class CachedFunction(Generic[P, R]):
             if not self._flow.passive and asked != "disabled":
                 try:
                     values = self._bind(*args, **kwargs)
-                except TypeError as error:  # the call does not fit the signature: let Python say so
+                except TypeError as error:  # the call does not fit the signature: calling the function says so
                     if isinstance(error, UnhashableArgument):
                         raise
             if values is not None:
@@ -108,7 +107,7 @@ class CachedFunction(Generic[P, R]):
                         deep = self._flow.begin(job)
                         job = job if deep is not None else None
         except RecursionError:
-            job = None  # there is no room to do anything about it
+            job = None  # the stack has no room for anything else
         except BaseException as error:
             if not self._is_over() and passes(error, self._calls.label, self._options.unhashable):
                 raise
@@ -126,16 +125,16 @@ class CachedFunction(Generic[P, R]):
         return self._flow.compute(job, miss)  # type: ignore[no-any-return]
 
     def _job(self, call: Call, since_ns: int = 0) -> Job:
-        """What computing a call takes, and a miss counted."""
+        """Count a miss, and return the job of computing it."""
         job = self._calls.job(call, since_ns)
         self._misses += 1
         return job
 
     def _time(self, started: int) -> None:
-        """Count the time of one hit among several, and have the ledger written when that is due."""
+        """Count the time of one hit of a sample, and write the ledger when that is due."""
         tally = self._tally
         tally.name = tally.name or self.name
-        if tally.hits > 1:  # the first, which looks at directories and imports, says nothing of the others
+        if tally.hits > 1:  # the first one checks directories and imports modules, so it is not typical
             tally.timed += 1
             tally.timed_ns += _clock() - started
             self._flow.ledger.look(time.time_ns())
@@ -151,7 +150,7 @@ class CachedFunction(Generic[P, R]):
             return found
 
     def _found_earlier(self, call: Call, started: int | None = None) -> Loaded | None:
-        """The result of a call that an adopted version has stored; a hit that is counted, if `started` says when."""
+        """The result of a call that an adopted version has stored, if any; with `started` it is counted as a hit."""
         for address in self._calls.earlier(call):
             try:
                 found = self._flow.look_up(address)
@@ -168,7 +167,7 @@ class CachedFunction(Generic[P, R]):
     # The calls of a cached function
 
     def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Return the key of this call, 40 hexadecimal digits; raises `Miss` for one that the cache has no part in."""
+        """Return the key of this call, 40 hexadecimal digits; raises `Miss` for a call that cannot be cached."""
         return self._calls.of(args, kwargs).address.key.hex()
 
     def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
@@ -185,7 +184,7 @@ class CachedFunction(Generic[P, R]):
         return value
 
     def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Store `result` as that of this call; return whether it could be stored."""
+        """Store `result` as the result of this call; return whether it could be stored."""
         try:
             job = self._calls.job(self._calls.of(args, kwargs))
         except Uncached:
@@ -206,7 +205,7 @@ class CachedFunction(Generic[P, R]):
         return self._flow.compute(job, Miss("refreshed"))  # type: ignore[no-any-return]
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Drop the stored result of this call; return whether there was one that could be dropped."""
+        """Remove the stored result of this call; return whether one was removed."""
         if self._flow.settings.read_only:
             return False
         from pcache.runtime.invalidation import invalidate  # late for start-up time
@@ -223,7 +222,7 @@ class CachedFunction(Generic[P, R]):
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Say whether this call would hit, if not why, and what differs from the stored calls that are most like it.
 
-        Print it for people; the attributes are for programs. Nothing is computed.
+        Print the explanation, or read its attributes in programs. Nothing is computed.
 
         >>> import tempfile, pcache
         >>> cache = pcache.Cache(tempfile.mkdtemp())
@@ -243,7 +242,7 @@ class CachedFunction(Generic[P, R]):
             return of_uncached(self.name, error)
 
     def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
-        """What `explain` is asked about a call."""
+        """The input of `explain` for a call."""
         bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
         if look(look(self.__wrapped__, "__code__"), "co_flags", 0) & _NO_RESULT:
             bypass = "uncached"
@@ -264,8 +263,8 @@ class CachedFunction(Generic[P, R]):
         """Take over the results of an earlier version of this function, after an edit that does not change them.
 
         `earlier` is the beginning of its id, by default the latest that has results and the same parameters. `added`
-        gives the values that parameters stand for which it did not have. The outcome lists what changed; `dry_run`
-        stops there, and `confirm` is asked before anything is done. Other processes see it when they start.
+        gives the values that its calls had for parameters added since. The outcome lists what changed; `dry_run` stops
+        there, and `confirm` is asked before anything is done. Other processes see the adoption when they start.
 
         Raises `ConfigError` when there is no such version, or its parameters differ.
 
@@ -287,19 +286,19 @@ class CachedFunction(Generic[P, R]):
         try:
             function_id = self.function_id
         except Uncached:
-            function_id = ""  # no entries are of a version that has no part in the cache
+            function_id = ""  # no entry has this id
         stored = sum(item.function_id == function_id for item in self._flow.store.scan())
         return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._flow.settings.max_entries, stored)
 
     def cache_clear(self) -> None:
-        """Remove all stored results of this function, of every version of it, and reset the counters."""
+        """Remove all stored results of every version of this function, and reset the counters."""
         from pcache.maintenance.cleanup import clear  # late for start-up time
 
         clear(self._flow.directory, self)
         self._hits_before, self._misses = self._tally.hits, 0
 
     def cache_parameters(self) -> dict[str, object]:
-        """Return what the decorator was given, and where results are stored."""
+        """Return the options of the decorator, and where results are stored."""
         return {
             **self._options._asdict(),
             "maxsize": self._flow.settings.max_entries,

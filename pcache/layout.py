@@ -1,22 +1,22 @@
 """Every name below the root of a cache directory.
 
-CACHEDIR.TAG  .gitignore             what tells backups and git to leave it out, and us that it is ours
+CACHEDIR.TAG  .gitignore             tell backups and git to leave it out; the tag marks it as a pcache directory
 v1/entries/00 ... ff/                shards of entries, with their claims and drafts
-v1/functions/                        what is known of function versions
+v1/functions/                        records of function versions
 v1/ledger/                           counters, tombstones (`removed`) and usage (`occupancy`)
-v1/locks/                            one lock for those who evict, one for those who merge counters
+v1/locks/                            one lock for evicting, one for merging counters
 """
 
 from __future__ import annotations
 
 import os
 
-GENERATION = "v1"  # of the layout: another one would have another name
+GENERATION = "v1"  # of the layout: a new layout gets a new name
 TAG_FILE = "CACHEDIR.TAG"
 
 
 def generation_folder(root: str) -> str:
-    """The folder that holds all that is ours, but for the tag."""
+    """The folder that holds everything but the tag."""
     return os.path.join(root, GENERATION)
 
 
@@ -31,12 +31,12 @@ def functions_folder(root: str) -> str:
 
 
 def ledger_folder(root: str) -> str:
-    """The folder of what was counted."""
+    """The folder of counters, tombstones and usage."""
     return os.path.join(root, GENERATION, "ledger")
 
 
 def locks_folder(root: str) -> str:
-    """The folder of the locks that are of no entry."""
+    """The folder of the locks that do not belong to an entry."""
     return os.path.join(root, GENERATION, "locks")
 
 
@@ -46,9 +46,9 @@ def tombstones_path(root: str) -> str:
 
 
 def usage_path(root: str, function: str = "") -> str:
-    """The file that says how much lies in each shard: of all entries, or of a function that has a limit of its own."""
+    """The usage file, with the size of each shard: of all entries, or of a function that has a limit of its own."""
     if not function:
         return os.path.join(ledger_folder(root), "occupancy")
-    from blake3 import blake3  # late for start-up time; the name of a function may hold anything
+    from blake3 import blake3  # late for start-up time; a function's name may hold any character
 
     return os.path.join(ledger_folder(root), f"occupancy-{blake3(function.encode()).hexdigest(8)}")

@@ -1,1 +1,1 @@
-"""The bytes of one result: written, checked, read."""
+"""Writing, checking and reading the bytes of one result."""

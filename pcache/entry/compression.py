@@ -1,7 +1,7 @@
-"""When and how the parts of an entry shrink.
+"""When and how the parts of an entry are compressed.
 
-Compression pays or is left out: a file takes a block anyway, so nothing below 4 KiB is touched; a pickle stream is
-kept compressed when a fifth is saved; a buffer, which could otherwise be mapped without a copy, only when it halves.
+Only where it pays: a file takes a block anyway, so nothing below 4 KiB is compressed; a pickle stream is stored
+compressed if that saves a fifth; a buffer, which could otherwise be mapped without a copy, only if that saves half.
 zstd is the standard library's from Python 3.14 on and `backports.zstd` before; it is loaded when first needed.
 """
 
@@ -52,7 +52,7 @@ def compress_stream(data: bytes, setting: str | int = "auto") -> Part:
 
 
 def compress_buffer(view: memoryview, setting: str | int = "auto") -> Part:
-    """Return the stored form of a flat buffer of bytes. Large ones are probed first, at 16 places spread evenly."""
+    """Return the stored form of a flat buffer of bytes. Of large ones a sample of 16 places is compressed first."""
     size = view.nbytes
     if setting == "auto" and size > 2 * _PROBE:
         piece = _PROBE // _PROBE_PIECES
@@ -75,7 +75,7 @@ def decompress(data: Any, codec: int, raw_length: int) -> bytes:
     if codec != ZSTD:
         raise DamagedEntry(f"unknown codec {codec}")
     if raw_length >= _MAX_LENGTH:
-        raise DamagedEntry("a part declares a length that no memory holds")
+        raise DamagedEntry("a part declares a length beyond any memory")
     zstd = _zstd()
     decompressor = zstd.ZstdDecompressor()
     try:
@@ -91,7 +91,7 @@ def decompress(data: Any, codec: int, raw_length: int) -> bytes:
 
 
 def check_unpacked(pieces: Iterable[Any], codec: int, raw_length: int) -> None:
-    """Raise `DamagedEntry` where `decompress` would, for data that comes in pieces; in a few MiB of memory."""
+    """Raise `DamagedEntry` as `decompress` does, for data that comes in pieces; takes a few MiB of memory."""
     if codec != ZSTD:
         raise DamagedEntry(f"unknown codec {codec}")
     zstd = _zstd()
@@ -100,7 +100,7 @@ def check_unpacked(pieces: Iterable[Any], codec: int, raw_length: int) -> None:
     try:
         for piece in pieces:
             if decompressor.eof:
-                raise DamagedEntry("there is something behind the end of a part")
+                raise DamagedEntry("there are bytes after the end of a part")
             length += len(decompressor.decompress(piece, max_length=_PIECE))
             while not (decompressor.needs_input or decompressor.eof or length > raw_length):
                 length += len(decompressor.decompress(b"", max_length=_PIECE))

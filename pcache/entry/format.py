@@ -1,6 +1,6 @@
 """The bytes of an entry, format 1: encode and decode. No files, no pickles.
 
-Little-endian. `docs/format.md` says the same in prose, and a test compares its tables with the structs below.
+Little-endian. `docs/format.md` describes it in prose, and a test compares its tables with the structs below.
 
     entry    = magic(8) tag(32) header meta stream table padding buffers
     magic    = "PCACHE" 0x00 format
@@ -12,9 +12,9 @@ Little-endian. `docs/format.md` says the same in prose, and a test compares its 
     buffers  = each at a multiple of 64, zeros between them
 
 The head is what the tag covers: everything up to and including the table. A buffer has its own digest in the table, so
-that it can be mapped before it is read. `proof` is a short tag of the header alone: with it the lengths of a large
-entry are believed before memory is taken for it. `check` is a digest of header and proof without a key, read only when
-the signing key is not ours: a header that is intact was written by somebody else (foreign), any other is damaged.
+that it can be mapped before it is read. `proof` is a short tag of the header alone: it authenticates the lengths of a
+large entry before memory is allocated for it. `check` is a digest of header and proof without a key, used only if the
+signing key is unknown: then an intact header means that another user wrote the entry (foreign), else it is damaged.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ META_AT = HEADER_AT + HEADER.size
 _PROOF_SIZE, _CHECK_SIZE = 8, 4
 _CHECK_AT = META_AT - _CHECK_SIZE
 _PROOF_AT = _CHECK_AT - _PROOF_SIZE
-_JOINED = 64 << 10  # bytes of a stream from which copying it costs more than a second write
+_JOINED = 64 << 10  # bytes of a stream from which copying it takes longer than a second write
 _CLOCK_SKEW_NS = 60 * 10**9  # a creation time further in the future means that a clock was set back
 
 
@@ -79,12 +79,12 @@ class Header(NamedTuple):
         return META_AT + self.meta_length + self.stream_length + self.n_buffers * TABLE_ROW.size
 
 
-# Makes a named tuple without the Python call that `Header(...)` is: hits and listings make many.
+# Makes a named tuple without a Python call, which `Header(...)` would take: hits and listings make many.
 new_tuple = tuple.__new__
 
 
 class BufferRow(NamedTuple):
-    """Where one buffer lies in the file, and the digest of its stored bytes."""
+    """The position of one buffer in the file, and the digest of its stored bytes."""
 
     offset: int
     length: int
@@ -94,7 +94,7 @@ class BufferRow(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What an entry says of itself: whose result it is, when it was made, what that cost, and the marks of `home`."""
+    """Facts for an entry's header: which call it is of, when it was made, its cost, and the flags of `main_module`."""
 
     key: bytes
     function_id: bytes
@@ -141,7 +141,7 @@ def read_header(data: Any, file_size: int) -> Header:
     if data[:_TAG_AT] != MAGIC:
         raise DamagedEntry("the magic is not that of format 1")
     header: Header = new_tuple(Header, HEADER.unpack_from(data, HEADER_AT))
-    # The sum is that of `head_length`, without its Python call.
+    # The same as `head_length`, without its Python call.
     end = META_AT + header.meta_length + header.stream_length + header.n_buffers * TABLE_ROW.size
     if end > file_size or (header.n_buffers == 0 and end != file_size):
         raise DamagedEntry("the lengths do not add up to the file's size")
@@ -149,7 +149,7 @@ def read_header(data: Any, file_size: int) -> Header:
 
 
 def authenticate(head: Any, header: Header, keyring: Keyring) -> None:
-    """Check the tag of a whole head; raises `DamagedEntry`, or `ForeignEntry` when an unknown signing key made it."""
+    """Check the tag of a whole head; raises `DamagedEntry`, or `ForeignEntry` if the signing key is unknown."""
     key = keyring.keys.get(header.key_id)
     if key is None:
         raise _not_ours(head, header)
@@ -158,7 +158,7 @@ def authenticate(head: Any, header: Header, keyring: Keyring) -> None:
 
 
 def check_proof(start: Any, header: Header, keyring: Keyring) -> None:
-    """Check that a header is authentic before memory is taken for what it announces; raises as `authenticate` does."""
+    """Check that a header is authentic, before memory is allocated for its lengths; raises as `authenticate` does."""
     key = keyring.keys.get(header.key_id)
     if key is None:
         raise _not_ours(start, header)
@@ -167,14 +167,14 @@ def check_proof(start: Any, header: Header, keyring: Keyring) -> None:
 
 
 def _not_ours(start: Any, header: Header) -> Miss:
-    """Why the key id of a header is unknown: somebody else's intact header, or damage."""
+    """Why the key id of a header is unknown: an intact header of another user, or damage."""
     if blake3(start[HEADER_AT:_CHECK_AT]).digest(_CHECK_SIZE) == header.check:
         return ForeignEntry(f"signed with the key {header.key_id.hex()}, which is not one of ours")
     return DamagedEntry("the header does not match its check")
 
 
 def check_identity(header: Header, key: bytes, function_id: bytes) -> None:
-    """Raise `DamagedEntry` for an authentic entry that stands under another's name."""
+    """Raise `DamagedEntry` for an authentic entry under the name of another."""
     if header.key != key or header.function_id != function_id:
         raise DamagedEntry("it is the entry of another call")
     if header.kind != PICKLE:
@@ -182,7 +182,7 @@ def check_identity(header: Header, key: bytes, function_id: bytes) -> None:
 
 
 def check_age(header: Header, now_ns: int, ttl_ns: int | None) -> None:
-    """Raise `ExpiredEntry` for what is older than the reader's `ttl_ns`, or than its writer allowed."""
+    """Raise `ExpiredEntry` if an entry is older than the reader's `ttl_ns`, or than its writer allowed."""
     if ttl_ns is None and header.expires_ns == NEVER:
         return
     created = header.created_ns
@@ -204,7 +204,7 @@ def stream_of(data: Any, header: Header) -> Any:
 
 
 def meta_of(data: Any, header: Header) -> Mapping[str, Any]:
-    """Return the facts for people of an authenticated head: function, argument summary, result type, python, pid."""
+    """Return the metadata of an authenticated head: function, argument summary, result type, python, pid."""
     try:
         meta = parse(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
     except ValueError as error:
@@ -215,7 +215,7 @@ def meta_of(data: Any, header: Header) -> Mapping[str, Any]:
 
 
 def _is_sound(name: str, value: object) -> bool:
-    """Whether a member of the meta part has the shape that its readers expect; another one is left out."""
+    """Whether a member of the meta part has the type that its readers expect; others are left out."""
     if name in ("arguments", "digests") and isinstance(value, dict):
         return all(isinstance(text, str) for text in value.values())
     return isinstance(value, (str, int, float)) and name != "digests"
@@ -236,7 +236,7 @@ def table_of(data: Any, header: Header, file_size: int) -> list[BufferRow]:
 
 
 def check_stream(data: Any, header: Header) -> None:
-    """Check what `stream_of` checks, and unpack nothing as a whole."""
+    """Check what `stream_of` checks, without unpacking the stream as a whole."""
     if header.codec == RAW:
         stream_of(data, header).release()
         return
@@ -252,7 +252,7 @@ def check_buffer(row: BufferRow, stored: Any) -> None:
 
 
 def check_pieces(row: BufferRow, read: Callable[[], Iterable[Any]]) -> None:
-    """Check one buffer, which comes in pieces at each `read()`, and that it unpacks; raises `DamagedEntry`."""
+    """Check one buffer, whose pieces each `read()` yields, and that it unpacks; raises `DamagedEntry`."""
     hasher = blake3()
     for piece in read():
         hasher.update(piece)
@@ -271,7 +271,7 @@ def paddings(header: Header, rows: Sequence[BufferRow]) -> list[tuple[int, int]]
 
 
 def check_padding(gap: Any) -> None:
-    """Raise `DamagedEntry` for a gap that holds anything but zeros."""
+    """Raise `DamagedEntry` unless a gap holds only zeros."""
     if any(gap):
         raise DamagedEntry("the padding before a buffer is not zero")
 
@@ -296,7 +296,7 @@ def decode(data: Any, keyring: Keyring) -> tuple[Header, Mapping[str, Any], byte
 
 
 def unpack_buffer(row: BufferRow, stored: Any) -> Any:
-    """Return the bytes that a checked buffer stands for."""
+    """Return the unpacked bytes of a checked buffer."""
     if row.codec != RAW:
         return decompress(stored, row.codec, row.raw_length)
     if row.raw_length != row.length:
@@ -305,5 +305,5 @@ def unpack_buffer(row: BufferRow, stored: Any) -> Any:
 
 
 def length_of(pieces: Sequence[Any]) -> int:
-    """The bytes of all pieces."""
+    """The number of bytes of all pieces."""
     return sum(memoryview(piece).nbytes for piece in pieces)

@@ -1,4 +1,4 @@
-"""Check an entry's file as a hit does, and read what it says. Nothing is unpickled."""
+"""Check an entry's file as a hit does, and read its metadata. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PIECE = 1 << 20  # bytes
 
 
 class Inspection(NamedTuple):
-    """What an entry's file says, its tag checked; nothing was unpickled."""
+    """The content of an entry's file, its tag checked; nothing was unpickled."""
 
     header: Header
     meta: Mapping[str, Any]
@@ -35,7 +35,7 @@ class Inspection(NamedTuple):
 
 
 class CheckedEntry(NamedTuple):
-    """An open entry, its tag checked: `head` is all that stands before the buffers."""
+    """An open entry, its tag checked: `head` is everything before the buffers."""
 
     fd: int
     status: os.stat_result
@@ -45,9 +45,9 @@ class CheckedEntry(NamedTuple):
 
 
 def examine(place: str, keyring: Keyring, act: Callable[[CheckedEntry], T], open_it: Opener = open_entry) -> T:
-    """What `act` says of an entry that is open, its tag checked; raises `Miss`, also for what goes wrong meanwhile.
+    """Call `act` with an open entry, its tag checked, and return its result; raises `Miss`, also for errors in `act`.
 
-    No context manager: one that is a generator leaves the file open where an interrupt comes before its `with` begins.
+    Not a context manager: a generator would leave the file open if an interrupt came before its `with` begins.
     """
     fd, status = open_it(place, any_owner=keyring.any_owner)
     try:
@@ -67,7 +67,7 @@ def inspect_file(
 ) -> Inspection:
     """Check an entry's tag, and with `buffers` all its digests, without unpickling; raises `Miss`.
 
-    Without `stream` what may be long stays packed and is left out; with `buffers` that it unpacks is still checked.
+    Without `stream` the pickle stream, which may be long, is left out; `buffers` still checks that it unpacks.
     """
 
     def inspect(entry: CheckedEntry) -> Inspection:
@@ -96,7 +96,7 @@ def _pieces(fd: int, row: BufferRow) -> Iterator[bytes]:
 
 
 def check_file(place: str, address: Address, keyring: Keyring, now_ns: int, open_it: Opener = open_entry) -> Header:
-    """Check all that a hit checks, short of unpickling, and return the header; raises `Miss`."""
+    """Check everything that a hit checks except for unpickling, and return the header; raises `Miss`."""
     inspection = inspect_file(place, keyring, buffers=True, open_it=open_it)
     header = inspection.header
     entry_format.check_identity(header, address.key, address.function_id)

@@ -1,9 +1,9 @@
 """Whether the names in a pickle mean the same in a module run as a script and in one that is imported.
 
 `python script.py` runs as `__main__` what others import as `script`, and a pool's workers see it as `__mp_main__`. The
-function's name is the same in all of them, so they share results. What pickle knows by name is not: a `__main__.Point`
-is the class of the program that runs, and `script.Point` another one. Where the function's code mentions the class, its
-fingerprint keeps them apart. A class that no analysis sees is why entries are marked here, and looked at when read.
+function's name is the same in all of them, so they share results. Names in pickles are not: `__main__.Point` is a class
+of the program that runs, and `script.Point` another one. If the function's code mentions the class, its fingerprint
+distinguishes them. For classes that no analysis sees, entries are marked here, and the mark is checked on reading.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHARED, MADE_BY_MAIN, MADE_BY_IMPORT = 0, 1, 2  # flags of an entry
 
 
 def flags_of(stream: bytes, home: Home | None) -> int:
-    """The mark of an entry: whether its pickle names the function's own module, and how that was loaded."""
+    """The flags of an entry: whether its pickle names the function's own module, and how that was loaded."""
     if home is None or home.namespace is None:
         return SHARED
     if home.is_main:
@@ -34,15 +34,15 @@ def flags_of(stream: bytes, home: Home | None) -> int:
 
 
 def _names(stream: bytes, module: str) -> bool:
-    """Whether a pickle, or one of an older protocol inside of it, may name a module. Data that looks so counts too."""
+    """Whether a pickle, or one of an older protocol inside of it, may name a module; may be true of other data."""
     name = module.encode()
     return b"\x8c" + bytes([len(name) & 0xFF]) + name in stream or b"c" + name + b"\n" in stream
 
 
 def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
-    """Whether what a marked entry's pickle finds in its module is what the function finds in its own.
+    """Whether the names in a marked entry's pickle mean the same objects as in the function's own module.
 
-    True in the program that made it, since there both are one module. Nothing is imported: that would run a script.
+    True in the program that made it, where both are one module. Nothing is imported, as that would run a script.
     """
     if home is None or home.namespace is None or flags not in (MADE_BY_MAIN, MADE_BY_IMPORT):
         return False
@@ -63,9 +63,9 @@ def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
 
 
 def take_after(wrapper: Any, function: Callable[..., Any]) -> None:
-    """Give what stands for a function its name, docstring and attributes.
+    """Copy name, docstring and attributes of a function to its wrapper.
 
-    An object that is called like one may stand for anything, and is not asked for any.
+    Those of other callable objects are looked up without running their code.
     """
     if type(function) is FunctionType:
         functools.update_wrapper(wrapper, function, updated=())
@@ -74,7 +74,7 @@ def take_after(wrapper: Any, function: Callable[..., Any]) -> None:
             if (value := look(function, name)) is not None:
                 setattr(wrapper, name, value)
     for name, value in attributes_of(function).items():
-        # The function's own `key` or `get` must not hide ours.
+        # An attribute `key` or `get` of the function must not hide the wrapper's.
         if type(name) is str and not hasattr(type(wrapper), name):
             setattr(wrapper, name, value)
     wrapper.__wrapped__ = function

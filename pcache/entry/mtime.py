@@ -1,9 +1,9 @@
 """Cost, uses and expiry of an entry, packed into the modification time of its file: eviction needs one `stat`.
 
-The time itself is when the entry was last used. Its last 19 bits, counted in microseconds, are a code: what the result
-cost to compute, how long it lives on, and how often its use was noted. That blurs the time by half a second. Nothing
-but the order of eviction rests on it, so it is not signed: a file system that keeps whole seconds, or a copy that
-does, only makes an entry's cost unknown. Pure: no files, no clock.
+The time itself is when the entry was last used. Its last 19 bits, in microseconds, are a code: the cost of the result,
+its remaining lifetime, and how often its use was noted. That makes the time inexact by half a second. Only the order of
+eviction depends on it, so it is not signed: a file system that keeps whole seconds, or a copy that does, only makes an
+entry's cost unknown. Pure: no files, no clock.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _CODE = (1 << _CODE_BITS) - 1
 _LIFE_MAX, _COST_MAX = (1 << _LIFE_BITS) - 1, (1 << _COST_BITS) - 1
 _MICROSECOND = 1000
 BLUR_NS = (_CODE + 1) * _MICROSECOND  # a time reads at most this much earlier than it was
-_COST_STEPS = 3  # to a doubling, from 1 us on: 127 of them end at 51 days
-_LIFE_STEPS = 4  # to a doubling, from 1 s on: 127 of them end at 96 years
+_COST_STEPS = 3  # per doubling, from 1 us on: 127 of them end at 51 days
+_LIFE_STEPS = 4  # per doubling, from 1 s on: 127 of them end at 96 years
 
 
 class Stamp(NamedTuple):
-    """Times are nanoseconds since 1970. `cost_ns` is 0 where it is not known, `uses` counts from 1.
+    """Times are nanoseconds since 1970. `cost_ns` is 0 if it is not known, `uses` counts from 1.
 
-    `expires_ns` is the end of the entry's life, or up to a fifth of what was left when the stamp was made after it.
+    `expires_ns` is the time of expiry; unpacked, it is late by up to a fifth of the lifetime left when it was packed.
     """
 
     used_ns: int
@@ -37,7 +37,7 @@ class Stamp(NamedTuple):
 
 
 def pack(stamp: Stamp) -> int:
-    """The modification time, in nanoseconds, that says all of it."""
+    """Encode a stamp as a modification time in nanoseconds."""
     life = 0
     if stamp.expires_ns != NEVER:
         seconds = max(1.0, (stamp.expires_ns - stamp.used_ns) / 1e9)
@@ -52,7 +52,7 @@ def pack(stamp: Stamp) -> int:
 
 
 def unpack(mtime_ns: int) -> Stamp:
-    """What a modification time says. One that nobody packed, such as one of whole seconds, says when and no more."""
+    """Decode a modification time. One that was not packed, such as whole seconds, gives only the time of use."""
     time, rest = divmod(mtime_ns, _MICROSECOND)
     code = time & _CODE
     uses = code & MAX_USES

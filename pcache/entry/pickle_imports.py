@@ -1,4 +1,4 @@
-"""What a pickle would import, read from its opcodes; nothing is unpickled."""
+"""Which names a pickle would import, read from its opcodes; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = "?"
 def imports_of(stream: bytes) -> list[str]:
     """The names that unpickling a stream would import, found without running any of it.
 
-    Follows the stack as the unpickler would, so that no name hides behind another; "?" is one that cannot be told.
+    Follows the stack as the unpickler does, so that no name can be disguised; "?" is one that cannot be determined.
     """
     names: set[str] = set()
     stack: list[object] = []
@@ -41,7 +41,7 @@ def _import_of(opcode: str, argument: object, stack: list[object]) -> Iterator[s
 
 
 def _follow(opcode: OpcodeInfo, argument: object, stack: list[object], memo: dict[object, object]) -> None:
-    """Do to the stack what an opcode does, knowing strings and marks; any other object is None."""
+    """Apply an opcode to the stack, which holds strings and marks; any other object is None."""
     name, takes, top = opcode.name, opcode.stack_before, stack[-1] if stack else None
     if name == "MEMOIZE" or "PUT" in name:
         memo[len(memo) if name == "MEMOIZE" else argument] = top

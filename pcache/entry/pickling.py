@@ -1,6 +1,6 @@
 """Pickle a value into a stream and out-of-band buffers, and load it again.
 
-Loading runs code that the pickle names, so it only ever sees bytes whose tag was checked.
+Loading runs code that the pickle names, so only bytes whose tag was checked are ever loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PROTOCOL = 5
 _NAMED = re.compile(rb"[\x82-\x84\x93]").findall  # opcodes that name what is called
-_HARMLESS = re.compile(  # those of them that name what calls nothing else
+_HARMLESS = re.compile(  # those that name functions which call no others
     rb"\x8c(?:\x08builtins\x94?\x8c.(?:complex|bytearray|range|slice)|\x08datetime\x94?\x8c.\w+"
     rb"|\x07decimal\x94?\x8c\x07Decimal)\x94?\x93"
 ).findall
@@ -36,7 +36,7 @@ _LOADERS = ("pcache.entry.reader", "pcache.storage.recent")  # modules that load
 
 
 class Payload(NamedTuple):
-    """A pickled value; the buffers still lie in the value's own memory."""
+    """A pickled value; the buffers are still in the value's own memory."""
 
     stream: bytes
     buffers: list[memoryview]
@@ -69,7 +69,7 @@ def dump(value: object) -> Payload:
 
 
 class _Unnumbered(pickle.Pickler):
-    """Writes names where others would write numbers that the process made up; seldom needed, and slow."""
+    """Writes names in place of copyreg codes, which are only valid in this process; seldom needed, and slow."""
 
     def reducer_override(self, obj: Any) -> Any:
         name = numbered(obj)
@@ -77,9 +77,9 @@ class _Unnumbered(pickle.Pickler):
 
 
 class _Reducers(dict[type, Any]):
-    """What pickles the objects of a class that a value holds: asked by the pickler, once for each class.
+    """The reducers of the classes in a value, for the pickler, which looks up each class once.
 
-    A hook that sees every object takes as long as pickling it; this is a look into a dict.
+    A hook that sees every object takes as long as pickling it; this is a dict lookup.
     """
 
     def __missing__(self, cls: type) -> Any:
@@ -98,21 +98,21 @@ _as_it_says = operator.methodcaller("__reduce_ex__", PROTOCOL)
 
 
 def _whole(obj: Any) -> Any:
-    """An object with what the pickles of its class drop of it."""
+    """Reduce an object with the state that its class's own pickles leave out."""
     return whole(obj, PROTOCOL) or obj.__reduce_ex__(PROTOCOL)
 
 
 def _tensor(tensor: Any) -> Any:
-    """A tensor of torch; one that was computed from others comes back without them, and gradients end there."""
+    """Reduce a tensor of torch; refuse one that was computed from others, as its pickle loses its gradients."""
     if tensor.grad_fn is not None:
-        raise pickle.PicklingError("its pickle drops the history that gradients go back through; return x.detach()")
+        raise pickle.PicklingError("its pickle loses the history that gradients need; return x.detach()")
     return tensor.__reduce_ex__(PROTOCOL)
 
 
-# What is asked before objects are pickled that may come back as something else, by the name of their class or a base.
+# Reducers for objects whose own pickle may load as something else, by the name of their class or a base.
 _LOSSY = {"torch.Tensor": _tensor}
 
-# Called through `try_call` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
+# Call it through `try_call` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
 load: Callable[[Any], Any] = pickle.loads
 
 
@@ -122,15 +122,15 @@ def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
 
 
 def calls(stream: bytes) -> bool:
-    """Whether loading a stream may call functions of Python's, which may ask for the same result again."""
+    """Whether loading a stream may call Python functions, which may look up the same result again."""
     named = _NAMED(stream)
     return bool(named) and len(named) != len(_HARMLESS(stream))
 
 
 def is_loaded_here(path: str) -> bool:
-    """Whether this thread is loading an entry that is among `loading`; another one may be, too.
+    """Whether this thread, and not only another one, is loading an entry that is among `loading`.
 
-    Whoever loads one has its path in a variable `loads`: a call for that alone would be too much for a hit.
+    A frame that loads one has its path in a variable `loads`: registering the thread would slow down hits.
     """
     frame = sys._getframe(1).f_back
     while frame is not None:
@@ -141,10 +141,10 @@ def is_loaded_here(path: str) -> bool:
 
 
 def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) -> tuple[Any, BaseException | None]:
-    """Try a failed load once more when its cause can be mended.
+    """Try a failed load once more if its cause can be fixed.
 
-    A worker process that was spawned sees `__main__` as `__mp_main__` and writes that into the pickles of its classes.
-    `import multiprocessing` makes the alias, but a plain script may never import it.
+    A spawned worker process sees `__main__` as `__mp_main__` and writes that into the pickles of its classes. `import
+    multiprocessing` makes the alias, but a plain script may never import it.
     """
     if not (isinstance(error, ModuleNotFoundError) and error.name == "__mp_main__") or "__mp_main__" in sys.modules:
         return None, error
@@ -154,7 +154,7 @@ def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) 
 
 def culprit_of(value: object, error: BaseException) -> Culprit:
     """Which part of a result cannot be pickled; paths start with "result"."""
-    if isinstance(error, RecursionError):  # every part down to the bottom fails, and none of them is at fault
+    if isinstance(error, RecursionError):  # every part fails, and none of them is the cause
         return Culprit("result", type(value).__qualname__, "it is nested too deeply")
-    found, _ = try_call(find_culprit, value, "result", dump, error)  # which asks a value for its parts
+    found, _ = try_call(find_culprit, value, "result", dump, error)  # may run code of the value
     return found or Culprit("result", type(value).__qualname__, first_line(error))

@@ -1,8 +1,8 @@
 """Read or map an entry's file, check it, and load its value.
 
-Small files are read in one go. A large pickle stream is read into a buffer that is used again, since fresh pages cost
-more than the bytes in them. Large raw buffers are mapped copy-on-write: the caller gets an ordinary writable array,
-nothing is copied, and changes stay in its process.
+Small files are read at once. A large pickle stream is read into a reused buffer, since allocating fresh pages takes
+longer than reading. Large raw buffers are mapped copy-on-write: the caller gets an ordinary writable array, nothing is
+copied, and changes stay in its process.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
     from pcache.keys.names import Home
     from pcache.signing.keyring import Keyring
 
-OTHER_MODULE = "it names classes of its module, which is another one here"
+OTHER_MODULE = "it names classes of its module, which is a different module here"
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
-_MAP_MIN = 256 << 10  # bytes of a buffer from which a map costs less than a copy
-_KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would sit in memory for ever
+_MAP_MIN = 256 << 10  # bytes of a buffer from which a map is cheaper than a copy
+_KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would stay in memory for ever
 _KEPT_BUFFERS = 4
-_RECENT_STREAM = 8 << 10  # of one of them: larger ones take longer to unpickle than to read
-_MAP_TICK_NS = 20 * 10**6  # of file systems that arrays are mapped from: two ticks of a kernel's slowest clock
-# Before 3.13 each Python mmap keeps a file descriptor; from then on only the kernel's 65,530 maps are a limit.
+_RECENT_STREAM = 8 << 10  # bytes; larger streams take longer to unpickle than to read, so they are not kept
+_MAP_TICK_NS = 20 * 10**6  # two ticks of a kernel's slowest clock, as file times of local file systems have
+# Before 3.13 each Python mmap keeps a file descriptor; from then on the only limit is the kernel's 65,530 maps.
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
 _MAX_VERIFIED = 8192
 
@@ -51,9 +51,9 @@ _verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_
 
 
 class Address(NamedTuple):
-    """Which entry is asked for, what it must say, how old it may be (None: any age), and who asks.
+    """Which entry to read, the key and id in it, its greatest age (None: any), and the module of the function.
 
-    `name` is what it is called in every store: the function's id and the key, `<16>-<40>` hexadecimal digits.
+    `name` is its name in every store: the function's id and the key, `<16>-<40>` hexadecimal digits.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Opener(Protocol):
 
 
 class Loaded(NamedTuple):
-    """A stored result, with what its file says of it; `stream` where it is worth keeping.
+    """A stored result with its header and file times; `stream` if it is small enough to keep in memory.
 
     `identity` is the file's inode, size and ctime in nanoseconds.
     """
@@ -85,16 +85,16 @@ class Loaded(NamedTuple):
 def open_entry(place: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
     """Open an entry's file and return its descriptor and status.
 
-    Raises `Miss` for what is not there, and for what is there and is not a file of ours: `DamagedEntry` where it never
-    will be, and not for what may be readable later.
+    Raises `Miss` if it does not exist or is not a regular file of ours: `DamagedEntry` if it is certainly no entry, but
+    not if it may be readable later.
     """
     try:
         [fd] = starmap(os.open, ((place, _READ_FLAGS),))  # as `interrupts.uninterrupted`, which is a call more
     except (FileNotFoundError, NotADirectoryError):
         raise Miss("absent") from None
-    except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no rights
+    except OSError as error:  # a symbolic link, a socket; or no descriptors left, or no permission
         raise_if_interrupt(error)
-        if error.errno == errno.ELOOP:  # a link, which is no entry whoever opens it
+        if error.errno == errno.ELOOP:  # a link, which is never an entry
             raise DamagedEntry(f"it cannot be opened: {error.strerror}") from error
         raise Miss("damaged", detail=f"it cannot be opened: {error.strerror}") from error
     try:
@@ -106,7 +106,7 @@ def open_entry(place: str, *, any_owner: bool = False) -> tuple[int, os.stat_res
     except OSError as error:
         os.closerange(fd, fd + 1)
         raise_if_interrupt(error)
-        raise Miss("damaged", detail=f"it cannot be looked at: {error.strerror}") from error
+        raise Miss("damaged", detail=f"its status cannot be read: {error.strerror}") from error
     except BaseException:
         os.closerange(fd, fd + 1)
         raise
@@ -118,8 +118,8 @@ def read_value(
 ) -> Loaded:
     """Return the value of an entry, checked in a fixed order before anything is unpickled; raises `Miss`.
 
-    `place` is where it is kept, as `open_it` takes it: the path of a file. `verify` says when the buffers of large
-    arrays are checked: "once" per file and process, "always" or, for "stream", never.
+    `place` is what `open_it` takes, by default the path of a file. `verify` says when the buffers of large arrays are
+    checked: "once" per file and process, "always" or, for "stream", never.
     """
     fd, status = open_it(place, any_owner=keyring.any_owner)
     buffer = None
@@ -144,12 +144,12 @@ def read_value(
                 rows = entry_format.table_of(head, header, size)
                 loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
         finally:
-            os.closerange(fd, fd + 1)  # unpickling runs other people's code, which may close it, too
+            os.closerange(fd, fd + 1)  # before unpickling, which runs the user's code, and may close it too
         return _load(status, head, header, loader, place, address)
     except OSError as error:
         raise_if_interrupt(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
-    except MemoryError as error:  # a header that nothing vouches for yet may claim terabytes, in a file with holes
+    except MemoryError as error:  # a sparse file may be terabytes long
         if is_interrupt(error):
             raise
         raise DamagedEntry("it claims more memory than there is") from error
@@ -159,7 +159,7 @@ def read_value(
 
 
 def renew_checked(before: tuple[int, int, int], status: os.stat_result) -> None:
-    """Know a file again whose buffers were checked, after our own `utime`; `before` is its inode, size and ctime."""
+    """Remember that a file's buffers were checked, after our own `utime`; `before` is its inode, size and ctime."""
     if (status.st_dev, *before) in _verified:
         _verified.add((status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns))
 
@@ -167,9 +167,9 @@ def renew_checked(before: tuple[int, int, int], status: os.stat_result) -> None:
 def read_head(
     fd: int, size: int, keyring: Keyring, take: Callable[[int], bytearray] = bytearray
 ) -> tuple[Header, memoryview]:
-    """Read and check all of an entry that stands before its buffers, in memory that `take` gives; raises `Miss`.
+    """Read and check everything before an entry's buffers, into memory from `take`; raises `Miss`.
 
-    No memory is taken before the header's proof, and nothing is believed before the tag.
+    Memory is allocated only after the header's proof, and contents are used only after the tag was checked.
     """
     start = os.pread(fd, entry_format.META_AT, 0)
     header = entry_format.read_header(start, size)
@@ -198,7 +198,7 @@ def _load(
     finally:
         loading.pop(loads, None)
         if isinstance(stream, memoryview):
-            stream.release()  # the buffer it lies in is used again
+            stream.release()  # its buffer is reused
     if error is not None:
         raise Miss("unloadable", detail=described(error)) from error
     identity = (status.st_ino, status.st_size, status.st_ctime_ns)
@@ -209,7 +209,7 @@ def _buffers(
     fd: int, status: os.stat_result, rows: list[BufferRow], header: Header, verify: str, now_ns: int
 ) -> list[Any]:
     """The buffers of an entry, each a writable view: mapped where that pays, read and unpacked elsewhere."""
-    # A map shows what others write into the file, also after its check: only what nobody else can write to is mapped.
+    # A map shows later writes to the file, even after its check: only files that no one else can write to are mapped.
     is_ours = status.st_uid == our_uid() and not status.st_mode & OTHERS_WRITE
     mappable = [is_ours and row.codec == RAW and row.length >= _MAP_MIN for row in rows]
     mapped = _map(fd, status.st_size) if any(mappable) else None
@@ -229,7 +229,7 @@ def _buffers(
             buffers.append(read_buffer(fd, row))
     if mapped is not None and not known:
         _drop_pages(mapped)
-        if now_ns - status.st_ctime_ns >= _MAP_TICK_NS:  # a later change gives it another time
+        if now_ns - status.st_ctime_ns >= _MAP_TICK_NS:  # so any later change changes its ctime
             if len(_verified) >= _MAX_VERIFIED:
                 _verified.clear()
             _verified.add(identity)
@@ -237,13 +237,13 @@ def _buffers(
 
 
 def check_paddings(fd: int, header: Header, rows: list[BufferRow]) -> None:
-    """Check what lies between the parts of an entry; raises `DamagedEntry`."""
+    """Check the padding between the parts of an entry; raises `DamagedEntry`."""
     for start, end in entry_format.paddings(header, rows):
         entry_format.check_padding(os.pread(fd, end - start, start))
 
 
 def read_buffer(fd: int, row: BufferRow) -> bytearray:
-    """One buffer in memory of its own, always checked: the bytes have just been read."""
+    """Read one buffer into memory of its own; always checks it."""
     stored = bytearray(row.length)
     read_into(fd, memoryview(stored), row.offset)
     entry_format.check_buffer(row, stored)
@@ -252,7 +252,7 @@ def read_buffer(fd: int, row: BufferRow) -> bytearray:
 
 
 def _map(fd: int, size: int) -> mmap.mmap | None:
-    """Map a file copy-on-write; None when too many maps are alive, or the system has no more."""
+    """Map a file copy-on-write; None if too many maps are alive, or the system has no more."""
     if len(_live_maps) >= _MAX_MAPS:
         return None
     try:
@@ -264,13 +264,13 @@ def _map(fd: int, size: int) -> mmap.mmap | None:
         raise_if_interrupt(error)
         return None  # no maps, descriptors or address space left: the buffers are read instead
     except ValueError:
-        return None  # the file was cut since its status was read
+        return None  # the file was truncated since its status was read
     _live_maps.add(weakref.ref(mapped, _live_maps.discard))
     return mapped
 
 
 def _drop_pages(mapped: mmap.mmap) -> None:
-    """Give back the memory that checking the digests touched; unchanged pages come back from the file when needed."""
+    """Release the memory that checking the digests touched; pages are read from the file again when needed."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -285,7 +285,7 @@ def read_into(fd: int, view: memoryview, offset: int) -> None:
 
 
 def _take_buffer(size: int) -> bytearray:
-    """A buffer of at least `size` bytes that nobody else uses; unpickling may read another entry meanwhile."""
+    """A buffer of at least `size` bytes for exclusive use; unpickling may read another entry meanwhile."""
     try:
         buffer = _spare_buffers.pop()
     except IndexError:

@@ -1,4 +1,4 @@
-"""From a pickled result to the bytes of its entry."""
+"""Encode a pickled result as the bytes of an entry."""
 
 from __future__ import annotations
 
@@ -17,6 +17,6 @@ if TYPE_CHECKING:
 def encode_entry(
     stream: bytes, buffers: Iterable[memoryview], facts: Facts, meta: bytes, compression: str | int, keyring: Keyring
 ) -> list[Any]:
-    """Return an entry as pieces: a pickle's stream and its buffers, taken one by one, compressed where that pays."""
+    """Return an entry as pieces: a pickle's stream and its buffers, compressed where that pays."""
     parts = [compress_buffer(buffer, compression) for buffer in buffers]
     return entry_format.encode(facts, meta, compress_stream(stream, compression), parts, keyring)

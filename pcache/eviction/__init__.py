@@ -1,1 +1,1 @@
-"""Which entries are removed when there is no more room, and how they are removed."""
+"""Which entries are removed when a limit is exceeded, and how they are removed."""

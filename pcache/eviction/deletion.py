@@ -1,4 +1,4 @@
-"""The one way of removing entries: files, the note that they are gone, and the room that is free again."""
+"""Remove entries: delete the files, note why, and update the usage of the directory."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from pcache.storage.directory import Directory
     from pcache.storage.store import Store, StoredFile
 
-    Progress = Callable[[int, int], object]  # called with how many are done, and of how many
+    Progress = Callable[[int, int], object]  # called with the number done and the total
 
-EVICTED = "evicted"  # the cause that is counted
-_BATCH = 8192  # entries, after which it is noted that they are gone
+EVICTED = "evicted"  # the only cause that is counted
+_BATCH = 8192  # entries after which their removal is noted
 _FEW = 256  # entries that one thread removes in any case
-# Where removing waits for the disk, threads wait together: on ext4 with `discard` one thread removes 8,000 files a
-# second, 8 threads 20,000. Where it does not they are in each other's way.
+# Threads help where removing waits for the disk: on ext4 with `discard` one thread removes 8,000 files a second, 8
+# threads 20,000. Elsewhere they slow each other down.
 _THREADS = 8
-_SLOW = 30e-6  # seconds to remove one
+_SLOW = 30e-6  # seconds to remove one file, from which threads help
 
 
 @dataclass(frozen=True, slots=True)
 class Removed:
     """How much `clear`, `evict` or `verify` removed, or with `dry_run` would remove: `bytes` on disk.
 
-    `seconds` is what computing it took, where that is known.
+    `seconds` is the time that computing it took, where that is known.
     """
 
     entries: int = 0
@@ -44,7 +44,7 @@ class Removed:
     seconds: float = field(default=0.0, compare=False)
 
     def plus(self, items: Sequence[StoredFile]) -> Removed:
-        """This and some entries more."""
+        """The sum of this and some entries."""
         seconds = sum(item.cost_ns for item in items) / 1e9
         return Removed(self.entries + len(items), self.bytes + total_size(items), self.seconds + seconds)
 
@@ -58,9 +58,9 @@ def remove(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove what can be removed; then raise the first `DirectoryError`, if there was any.
+    """Remove all entries that can be removed; then raise the first `DirectoryError`, if there was any.
 
-    With `dry_run` only sum it up.
+    With `dry_run` only add up their sizes.
     """
     removed, done = Removed(), 0
     refusals: list[OSError] = []
@@ -79,7 +79,7 @@ def remove(
 
 
 def record(directory: Directory, gone: Sequence[StoredFile], cause: str) -> None:
-    """Note which entries were removed, and why; what was evicted is counted as well. Failing to is silent."""
+    """Note which entries were removed, and why; evicted ones are counted as well. Failures are silent."""
     keyring = directory.keys.keyring or try_call(directory.keys.look)[0]
     names = (item.function_id + item.key for item in gone)
     tombstones.note(directory.location, names, cause, keyring, directory.access)
@@ -89,7 +89,7 @@ def record(directory: Directory, gone: Sequence[StoredFile], cause: str) -> None
 
 
 def free(directory: Directory, gone: Sequence[StoredFile]) -> None:
-    """Tell running processes that there is room again; one that does not hear it looks once in vain."""
+    """Subtract removed entries from the usage file; if that fails, running processes check once unnecessarily."""
     path = usage_path(directory.location)
     if not gone or not os.path.exists(path):
         return
@@ -97,11 +97,11 @@ def free(directory: Directory, gone: Sequence[StoredFile]) -> None:
     try:
         usage.add(path, less, access=directory.access)
     except OSError as error:
-        raise_if_interrupt(error)  # else busy, or a disk that can only be read
+        raise_if_interrupt(error)  # else busy, or a read-only disk
 
 
 def total_size(items: Iterable[StoredFile]) -> int:
-    """The bytes that entries take on disk."""
+    """The bytes of some entries on disk."""
     return sum(item.size for item in items)
 
 
@@ -112,7 +112,7 @@ def _batches(victims: Iterable[StoredFile]) -> Iterator[list[StoredFile]]:
 
 
 def _delete(store: Store, batch: list[StoredFile], refusals: list[OSError]) -> Iterator[StoredFile]:
-    """Delete files, and yield those that were there."""
+    """Delete entries, and yield those that were there."""
 
     def delete(items: list[StoredFile]) -> list[StoredFile]:
         return store.delete_entries(items, refusals)

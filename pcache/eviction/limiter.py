@@ -1,9 +1,9 @@
 """Keep a directory within its limits while results are stored.
 
-Each process adds up what it writes, and tells the others when that comes to a small share of a limit. When the sum
-exceeds the limit, the process that noticed evicts before its result is written; the others go on. It looks through as
-many shards as hold some thousand entries: keys are spread evenly over the shards, so what is worth least there is worth
-little anywhere, and the directory may be as large as it likes. Correctness rests on nothing here.
+Each process adds up what it writes, and adds it to the shared usage file when that reaches a small share of a limit. If
+the total exceeds the limit, the process that noticed evicts before it writes its result; the others go on. It lists as
+many shards as hold some thousand entries: keys are spread evenly over the shards, so the least valuable entries there
+are of little value anywhere, and the time does not depend on the directory's size. Correctness depends on nothing here.
 """
 
 from __future__ import annotations
@@ -36,31 +36,31 @@ if TYPE_CHECKING:
     from pcache.storage.store import StoredFile
     from pcache.system.locks import Lock
 
-_SHARES = 2048  # a process tells what it wrote when that comes to a limit divided by this
+_SHARES = 2048  # a process updates the usage file after writing a limit divided by this
 _LARGEST = 10  # a result may take a limit divided by this
-_LOOK_THROUGH = 4096  # entries, about, from which those worth least are chosen
+_LOOK_THROUGH = 4096  # entries, about, from which the least valuable are chosen
 _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
 _A_LOT = 1.04  # times the limit
-_LONGEST = 0.5  # seconds that it may take in any case: the next call goes on with it
+_LONGEST = 0.5  # seconds that an eviction may take in any case: the next call continues it
 _MOST_VICTIMS = 8 * _LOOK_THROUGH  # removed at once: 0.4 s
-_IDLE = 2.0  # seconds without a sign of whoever evicts, after which another one does
-_MOST_NAMES = 500  # of versions, read at once: 25 ms
-_MOST_CLAIMS = 1000  # opened by one eviction: 0.1 s; what is left of them is for the next ones
-_MOST_VERSIONS = 5000  # names in the registry: looking at more takes longer than a call may, so none is superseded
-_AT_THE_END = 0.2  # seconds that a process which ends waits for another that tells what it wrote
+_IDLE = 2.0  # seconds without activity of the process that evicts, after which another one does
+_MOST_NAMES = 500  # names of versions read at once: 25 ms
+_MOST_CLAIMS = 1000  # claims opened by one eviction: 0.1 s; the next evictions open the others
+_MOST_VERSIONS = 5000  # names in the registry: reading more takes too long for a call, so none counts as superseded
+_AT_THE_END = 0.2  # seconds that an exiting process waits for the lock of the usage file
 
 
 class Scope(NamedTuple):
-    """What a limit is about, a function by its name or "" for all entries, and how much of that there is."""
+    """What a limit applies to, a function's name or "" for all entries, with the limit and the usage."""
 
     function: str
     limits: Limits
-    step: Amount  # so much is told to the others at once
+    step: Amount  # the amount written after which the usage file is updated
     gauge: Gauge
 
 
 class Limiter(Unfinished):
-    """The limits of one cache directory. Safe for threads and processes: whoever cannot have a lock goes on."""
+    """The limits of one cache directory. Safe for threads and processes, which never wait long for a lock."""
 
     def __init__(self, directory: Directory) -> None:
         self._store = directory.store
@@ -69,33 +69,33 @@ class Limiter(Unfinished):
         self._settings = directory.settings
         self._keys = directory.keys
         self._scopes: dict[str, Scope | None] = {}
-        self._names: dict[str, str] = {}  # of functions, by the id of a version: that never changes
+        self._names: dict[str, str] = {}  # of functions, by the id of a version: these never change
         self._chooser = Chooser(directory, _MOST_VERSIONS)
-        # Processes begin at different shards. The generator of `random` is the program's: it may have a seed.
+        # Processes begin at different shards. `random` belongs to the program, which may have seeded it.
         self._next_shard = os.urandom(1)[0] % SHARDS
         super().__init__()
 
     def reset(self) -> None:
-        """Forget what was written and not told yet."""
+        """Forget what was written and is not in the usage file yet."""
         for scope in self._scopes.values():
             if scope is not None:
                 scope.gauge.reset()
 
     def flush(self) -> None:
-        """Tell what was written, and evict if that is too much. Failing to is silent."""
+        """Update the usage file, and evict if a limit is exceeded. Failures are silent."""
         for scope in list(self._scopes.values()):
             if scope is not None and scope.gauge.untold != Amount():
                 self._look(scope, wait=_AT_THE_END)
 
     def let_go(self) -> None:
-        """Tell what was written, if there is a lock to be had."""
+        """Update the usage file, if locks are available and its own is free."""
         if hasattr(sys.modules.get("filelock"), "lock_descriptor"):
             for scope in self._scopes.values():
                 if scope is not None and scope.gauge.untold != Amount():
                     scope.gauge.tell(wait=0)
 
     def refusal(self, length: int, function: str) -> str:
-        """Why a result of so many bytes is not stored; empty when it may be."""
+        """Why a result of so many bytes is not stored; empty if it may be."""
         size = on_disk(length)
         for scope in self._scopes_of(function):
             limit = scope.limits.max_size
@@ -109,18 +109,18 @@ class Limiter(Unfinished):
         return ""
 
     def make(self, name: str, length: int, function: str) -> None:
-        """Count an entry that is about to be written, and evict when it is one too many."""
+        """Count an entry that is about to be written, and evict if that exceeds a limit."""
         shard, size = int(shard_in(name), 16), on_disk(length)
         self._names[name.partition("-")[0]] = function
         for scope in self._scopes_of(function):
-            # One that came and went may have left too much, without the time to do something about it.
+            # An earlier process may have exceeded the limit and ended before it could evict.
             is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
             untold = scope.gauge.add(shard, 1, size)
             if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
                 self._look(scope, (shard, Amount(1, size)))
 
     def give_back(self, gone: Iterable[StoredFile], function: str) -> None:
-        """Count entries of a function that were removed; told to the others with what is written next."""
+        """Count entries of a function that were removed; the next update of the usage file includes them."""
         for scope in self._scopes_of(function):
             for item in gone:
                 scope.gauge.add(int(shard_of(item), 16), -1, -item.size)
@@ -139,20 +139,20 @@ class Limiter(Unfinished):
         gauge = Gauge(self._root, function, lambda: by_shard(self._entries_of(function)), self._directory.access)
         sizes = [limits.max_size or sys.maxsize]
         if not function and self._settings.min_free and (disk := self._disk()) is not None:
-            sizes.append(disk.f_blocks * disk.f_frsize)  # it may be smaller than the limit
+            sizes.append(disk.f_blocks * disk.f_frsize)  # the disk may be smaller than the limit
         return Scope(
             function, limits, Amount((limits.max_entries or sys.maxsize) // _SHARES, min(sizes) // _SHARES), gauge
         )
 
     def _entries_of(self, function: str, shards: Iterable[str] | None = None) -> Iterator[StoredFile]:
-        """The entries that a scope is about, in some shards or in all."""
+        """The entries that a scope applies to, in some shards or in all."""
         unknown: set[str] = set()
         for item in self._store.scan(shards):
             if not function or self._name_of(item.function_id, unknown) == function:
                 yield item
 
     def _name_of(self, function_id: str, unknown: set[str]) -> str:
-        """Whose entry it is; empty where that is not known, or too much was asked already."""
+        """The name of a function; empty if it is not known, or too many names were already read."""
         name = self._names.get(function_id)
         keyring = self._keys.keyring
         if name is None and function_id not in unknown and len(unknown) < _MOST_NAMES and keyring is not None:
@@ -164,7 +164,7 @@ class Limiter(Unfinished):
         return name or ""
 
     def _look(self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE) -> None:
-        """Tell what was written, and evict if that makes too much. `pending` is what is about to be written."""
+        """Update the usage file, and evict if a limit is exceeded. `pending` is about to be written."""
         written = scope.gauge.untold.size
         total = scope.gauge.tell(wait, pending)
         if total is None or _excess(total, self._limits_now(scope, total, written)) <= 1:
@@ -172,10 +172,10 @@ class Limiter(Unfinished):
         try:
             self._evict(scope, total, written, pending)
         except OSError as error:
-            raise_if_interrupt(error)  # else a disk or a directory that can only be read: what could go is gone
+            raise_if_interrupt(error)  # else a read-only disk or directory: what could be removed is removed
 
     def _limits_now(self, scope: Scope, total: Amount, written: int) -> Limits:
-        """The limits of a scope; on a disk that is nearly full, what was written has to be made up for."""
+        """The limits of a scope; on a nearly full disk they are lowered to make up for what was written."""
         disk = None if scope.function else self._disk()
         if disk is None:
             return scope.limits
@@ -196,12 +196,12 @@ class Limiter(Unfinished):
             return None
 
     def _evict(self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None) -> None:
-        """Remove what is worth least, some shards at a time, unless another process does.
+        """Remove the least valuable entries, some shards at a time, unless another process does.
 
-        When that takes long, and the limit is exceeded by little, the rest is for the next time.
+        If that takes long, and the limit is exceeded by little, the next call removes the rest.
         """
         lock = self._lock()
-        # The lock saves work: two that evict at once choose the same entries. By a lot, both had better.
+        # The lock saves work: two processes choose the same entries. If the limit is exceeded by a lot, both evict.
         if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
             return
         with lock or contextlib.nullcontext():
@@ -212,7 +212,7 @@ class Limiter(Unfinished):
                 if lock is not None:
                     show(lock)
                 items = self._look_through(shards, scope, pending, correct=lock is not None)
-                # Entries that were dropped or replaced were not told: first find out how much there is.
+                # Entries that were invalidated or replaced may not be subtracted yet: first find out the usage.
                 told = scope.gauge.tell()
                 if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
                     break
@@ -221,7 +221,7 @@ class Limiter(Unfinished):
                     scope.gauge.add(int(item.key[:2], 16), -1, -item.size)
                 total = scope.gauge.tell() or told
                 if gone and lock is not None and (status := lock.use(os.fstat, lock.number)) and not status.st_size:
-                    lock.use(os.write, lock.number, b"limits were reached\n")  # first, so that it is said once
+                    lock.use(os.write, lock.number, b"limits were reached\n")  # first, so that it is logged once
                     self._say_first(scope, limits, told)
                 late = time.monotonic() - deadline
                 if _excess(total, limits) <= 1 or late > _LONGEST or (late > 0 and excess < _A_LOT):
@@ -232,7 +232,7 @@ class Limiter(Unfinished):
         return [(first + i) % SHARDS for i in range(count)]
 
     def _lock(self) -> Lock | None:
-        """The lock of whoever evicts; None while another process does, or where none can be had."""
+        """Take the lock for evicting; None while another process holds it, or if it cannot be taken."""
         folder = locks_folder(self._root)
         try:
             opened = self._directory.access.enter_or_make(self._root, folder)
@@ -242,19 +242,19 @@ class Limiter(Unfinished):
                 os.closerange(opened.fd, opened.fd + 1)
         except OSError as error:
             raise_if_interrupt(error)
-            return None  # something else is in its place, or it is not ours to open: a little late is no reason to stop
+            return None  # something else is in its place, or we may not open it: storing goes on all the same
 
     def _look_through(
         self, shards: list[int], scope: Scope, pending: tuple[int, Amount] | None, *, correct: bool
     ) -> list[StoredFile]:
-        """The entries of a scope in some shards; corrects what is known of these, unless another may do so just now."""
+        """The entries of a scope in some shards; with `correct` also corrects the recorded usage of these shards."""
         names, gauge = [f"{shard:02x}" for shard in shards], scope.gauge
         if not correct:
             return list(self._entries_of(scope.function, names))
         known = gauge.rows()
         keyring = self._keys.keyring
-        self._store.sweep(names, keyring, _MOST_CLAIMS)  # what killed processes left takes room as well
-        # What somebody is about to store is counted already, and no entry yet: such a shard is left as it is known.
+        self._store.sweep(names, keyring, _MOST_CLAIMS)  # leftovers of killed processes take space as well
+        # A result about to be stored is counted, but is no entry yet: the usage of its shard is not corrected.
         claims = Counter(
             shard_in(claimed.name)
             for number, claimed in enumerate(self._store.claims(names))
@@ -262,7 +262,7 @@ class Limiter(Unfinished):
         )
         items = list(self._entries_of(scope.function, names))
         found = by_shard(items)
-        if pending is not None:  # our own
+        if pending is not None:  # our own result
             shard, amount = pending
             found[shard] = found[shard].plus(*amount)
             claims[f"{shard:02x}"] -= 1
@@ -272,8 +272,8 @@ class Limiter(Unfinished):
         return items
 
     def _evict_from(self, items: list[StoredFile], limits: Limits, total: Amount) -> list[StoredFile]:
-        """Bring some entries down to their share of the limits; return what is gone of them."""
-        # One shard that another user filled has 100,000 of them: they go by turns.
+        """Evict from some entries down to their share of the limits; return those that were removed."""
+        # A shard that another user filled may have 100,000 victims: each call removes some of them.
         victims = self._chooser.of_part(items, limits, total)[:_MOST_VICTIMS]
         refusals: list[OSError] = []
         gone = self._store.delete_entries(victims, refusals)
@@ -289,7 +289,7 @@ class Limiter(Unfinished):
                 level="info",
             )
         if refusals and not gone:
-            raise refusals[0]  # the others would be refused as well
+            raise refusals[0]  # all others would fail as well
         return gone
 
     def _say_first(self, scope: Scope, limits: Limits, total: Amount) -> None:
@@ -301,8 +301,8 @@ class Limiter(Unfinished):
         elif limits.max_size is not None and total.size > limits.max_size:
             named.append(f"max_size = {format_size(limits.max_size)}")
         log(
-            "%s has reached its limit%s, %s: from now on what is worth least is evicted. Limits are set by Cache(...),"
-            " [tool.pcache] or, for the size, PCACHE_MAX_SIZE; `pcache config` shows them.",
+            "%s has reached its limit%s, %s: the least valuable entries are evicted from now on. Set limits in"
+            " Cache(...), [tool.pcache] or, for the size, PCACHE_MAX_SIZE; `pcache config` shows them.",
             self._root,
             f" for {scope.function}" if scope.function else "",
             " and ".join(named),
@@ -310,7 +310,7 @@ class Limiter(Unfinished):
 
 
 def _excess(total: Amount, limits: Limits) -> float:
-    """How many times the limits are used."""
+    """The usage as a multiple of the limits."""
     by_size = 0.0 if limits.max_size is None else total.size / max(limits.max_size, 1)
     by_count = 0.0 if limits.max_entries is None else total.entries / max(limits.max_entries, 1)
     return max(by_size, by_count)

@@ -1,7 +1,7 @@
 """Which entries are removed when a limit is exceeded. Pure: entries, limits and clock are passed in.
 
-An entry is known by what one `stat` tells: its size on disk, when it was last used, what it took to compute, how often
-it was used. Nothing is remembered of entries that are gone, and nothing is shared between evictions.
+The policy uses only what one `stat` tells of an entry: its size on disk, when it was last used, how long it took to
+compute, how often it was used. It keeps no record of removed entries, and no state between evictions.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ Policy: TypeAlias = Literal["value", "lru"]
 
 _SECOND = 10**9  # nanoseconds
 _BLOCK = 4096  # bytes that the smallest file takes on disk
-_UNKNOWN_COST = 1 * _SECOND  # of results that were put: nobody stores what is computed at once
-_MAX_COST = 86400 * _SECOND  # beyond a day, a clock that was set or a machine that slept is likelier than a result
-_MINUTE = 60 * _SECOND  # uses closer to each other than this are not told apart
+_UNKNOWN_COST = 1 * _SECOND  # of results that were put: a result worth storing takes some time to compute
+_MAX_COST = 86400 * _SECOND  # more than a day is usually due to a clock that was set or a machine that slept
+_MINUTE = 60 * _SECOND  # uses closer to each other than this are not distinguished
 _HALF_LIFE = 30 * 86400 * _SECOND
-_SPARED = 10  # of the bytes, one in so many is spared as used last
+_SPARED = 10  # one in so many bytes is spared, the most recently used ones
 
 
 class Limits(NamedTuple):
-    """What may stay. `max_age` is in seconds since an entry was last used; None means no limit."""
+    """The limits to keep. `max_age` is in seconds since an entry was last used; None means no limit."""
 
     max_size: int | None = None
     max_entries: int | None = None
@@ -33,7 +33,7 @@ class Limits(NamedTuple):
 
 
 class Entry(Protocol):
-    """What has to be known of an entry. Times are nanoseconds since 1970."""
+    """What the policy needs to know of an entry. Times are nanoseconds since 1970."""
 
     @property
     def function_id(self) -> str: ...
@@ -45,11 +45,11 @@ class Entry(Protocol):
     def used_ns(self) -> int: ...
     @property
     def cost_ns(self) -> int:
-        """What computing it took; 0 means unknown."""
+        """The time that computing it took; 0 means unknown."""
 
     @property
     def uses(self) -> int:
-        """How often its recency was updated, 1 at least."""
+        """How often its recency was updated, at least 1."""
 
     @property
     def expires_ns(self) -> int:
@@ -60,16 +60,16 @@ E = TypeVar("E", bound=Entry)
 
 
 def value(entry: Entry, now_ns: int) -> float:
-    """Return what keeping an entry is worth; only the order of values means anything.
+    """Return the value of keeping an entry; only the order of values has a meaning.
 
-    Seconds that a byte of it spares, times the root of uses, divided by the time since the last one: what was not
+    It is the seconds saved per byte, times the root of uses, divided by the time since the last use: an entry not
     needed for an hour is likely not needed for another. Cost and size are as in GreedyDual-Size-Frequency (Cherkasova
-    1998), whose inflation would have to be remembered; dividing by time is from hyperbolic caching (Blankstein et al.
-    2017). Worth halves with each month without a use besides: nothing is too dear to go. `docs/eviction.md` compares
-    it with others.
+    1998), whose inflation would need state; dividing by time is from hyperbolic caching (Blankstein et al. 2017). In
+    addition the value halves with each month without a use, so that no entry stays for ever. `docs/eviction.md`
+    compares it with others.
     """
     cost = min(entry.cost_ns or _UNKNOWN_COST, _MAX_COST)
-    idle = abs(now_ns - entry.used_ns)  # a use to come is one by a clock that was wrong, and makes nothing immortal
+    idle = abs(now_ns - entry.used_ns)  # a use in the future comes from a wrong clock: the entry must still age
     return cost * sqrt(entry.uses) / (max(entry.size, _BLOCK) * (idle + _MINUTE)) * exp2(-idle / _HALF_LIFE)
 
 
@@ -81,12 +81,12 @@ def plan(
     policy: Policy = "value",
     doomed: Container[str] = frozenset(),
 ) -> list[E]:
-    """Return the entries to remove, in the order in which they go.
+    """Return the entries to remove, in the order of removal.
 
-    What has expired, or was not used for `max_age`, goes in any case. While a limit is exceeded, entries whose
-    `function_id` is `doomed` follow, and then those of the lowest value, what was used last after all others: a result
-    is not evicted by its own arrival, however cheap it is. With `policy="lru"` the least recently used go instead. The
-    order of `entries` does not matter: equal values go in the order of their keys.
+    Entries that have expired, or were not used for `max_age`, are removed in any case. While a limit is exceeded, those
+    whose `function_id` is `doomed` follow, then those of the lowest value, and last the most recently used: a new
+    result is not evicted at once, however cheap it is. With `policy="lru"` the least recently used are removed instead.
+    The order of `entries` does not matter: equal values are removed in the order of their keys.
     """
     items = list(entries)
     oldest = 0 if limits.max_age is None else now_ns - int(limits.max_age * _SECOND)
@@ -114,7 +114,7 @@ def plan(
 
 
 def _spare(items: list[E], now_ns: int) -> tuple[list[E], list[E]]:
-    """Split off those used last that make up a tenth of the bytes; what was used at one time stays together."""
+    """Split off the most recently used tenth of the bytes; entries used at the same time stay together."""
     room = sum(item.size for item in items) // _SPARED
     idle = [abs(now_ns - item.used_ns) for item in items]
     for index in sorted(range(len(items)), key=idle.__getitem__):

@@ -2,10 +2,10 @@
 
     file = magic(8) row(16)*256 crc32(4);  row = entries(8) bytes(8)
 
-Whoever writes adds what it wrote, whoever looks through a shard says what is there. The sum tells when a limit is
-exceeded without listing a million files. It may be off by what a killed process did not add; a look at the shard
-corrects that. A damaged file is one that is not there: then everything is counted anew. The check is none against
-somebody who writes into the directory: they decide when others evict.
+A process adds what it wrote; one that lists a shard corrects its row. The sum shows whether a limit is exceeded without
+listing a million files. It may be off by what a killed process did not add, until the shard is listed. A damaged file
+counts as missing: then everything is counted anew. The checksum does not protect against users who can write into the
+directory: they can control when others evict.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from pcache.system.locks import Lock
 
 SHARDS = 256
-PATIENCE = 0.02  # seconds; who holds the lock needs 30 us, unless it is made to wait for a processor
-IDLE = 1.0  # seconds without a change of the file, after which it is not waited for whoever holds its lock
+PATIENCE = 0.02  # seconds; the holder of the lock needs 30 us, unless it has to wait for a processor
+IDLE = 1.0  # seconds without a change of the file, after which its lock is ignored
 _MAGIC = b"PCROOM\x00\x01"
 _ROWS = Struct(f"<{2 * SHARDS}q")
 _CRC = Struct("<I")
-_MOST = 1 << 53  # more than any disk has, and the sum of 256 still fits
+_MOST = 1 << 53  # more than any disk has, and a sum of 256 such numbers still fits
 _SIZE = len(_MAGIC) + _ROWS.size + _CRC.size
 
 
 class Amount(NamedTuple):
-    """So many entries, and the room that they take on disk."""
+    """A number of entries, and the space that they take on disk."""
 
     entries: int = 0
     size: int = 0
@@ -50,7 +50,7 @@ class Amount(NamedTuple):
 
 
 def read(path: str) -> list[Amount] | None:
-    """What lies in each shard, as a file says; None when it is not there or damaged."""
+    """The usage of each shard from a file; None if it is missing or damaged."""
     try:
         return _decode(read_plain(path, _SIZE))
     except OSError as error:
@@ -59,19 +59,19 @@ def read(path: str) -> list[Amount] | None:
 
 
 def total_of(rows: Iterable[Amount]) -> Amount:
-    """What lies in all shards."""
+    """The usage of all shards."""
     entries, sizes = zip(*rows, strict=True)
     return Amount(sum(entries), sum(sizes))
 
 
 def known_entries(root: str) -> int:
-    """How many entries there are, as far as processes told; 0 where nothing is known."""
+    """The number of entries according to the usage file; 0 if it is unknown."""
     rows = read(usage_path(root))
     return 0 if rows is None else total_of(rows).entries
 
 
 def by_shard(items: Iterable[StoredFile]) -> list[Amount]:
-    """What some entries come to in each shard."""
+    """Add up entries by shard."""
     found = [Amount()] * SHARDS
     for item in items:
         shard = int(item.key[:2], 16)
@@ -88,10 +88,10 @@ def add(
     patient: bool = True,
     access: Access = PRIVATE,
 ) -> Amount | None:
-    """Add to some shards, and return what lies in all; None when nothing is known, unless `anew` says what is there.
+    """Add to some shards, and return the total; None if there is no usable file, unless `anew` has the new content.
 
-    Raises `OSError`, and of that `BlockingIOError` while another process adds, for `wait` seconds. A file that can be
-    neither locked nor opened is replaced by one with what it says, where nobody changes it or we are not `patient`.
+    Raises `OSError`; among these is `BlockingIOError` if another process holds the lock for `wait` seconds. A file that
+    can be neither locked nor opened is replaced by a copy, if it is idle or we are not `patient`.
     """
     from pcache.system.locks import is_idle, say_held, try_lock  # late for start-up time
 
@@ -113,14 +113,14 @@ def add(
             if known is not None:
                 _replace(folder, name, _plus(known, added))
             return None if known is None else total_of(_plus(known, added))
-        with lock:  # in here, since an interrupt may come where the folder is closed
+        with lock:  # inside of `try`, since an interrupt may come where the folder is closed
             return _add_under(lock, added, anew)
     finally:
         os.closerange(folder.fd, folder.fd + 1)
 
 
 def _add_under(lock: Lock, added: Mapping[int, Amount], anew: list[Amount] | None) -> Amount | None:
-    """Do so to a file whose lock is held."""
+    """Add to a file whose lock is held."""
     if not lock.is_in_place():
         raise BlockingIOError(errno.EAGAIN, "another process replaced the file")
     rows = _decode(os.pread(lock.fd, _SIZE + 1, 0))
@@ -143,7 +143,7 @@ def _plus(rows: list[Amount], added: Mapping[int, Amount]) -> list[Amount]:
 
 
 def _replace(folder: OpenFolder, name: str, rows: list[Amount]) -> None:
-    """Put a file that is not locked in the place of one that is."""
+    """Replace a locked file by one that is not locked."""
     temporary = f"{name}.new"
     fd = uninterrupted(folder.open, temporary, os.O_WRONLY)
     try:
@@ -169,30 +169,30 @@ def _decode(data: bytes) -> list[Amount] | None:
         return None
     numbers = _ROWS.unpack_from(body, len(_MAGIC))
     if min(numbers) < 0 or max(numbers) > _MOST:
-        return None  # nobody counted that
+        return None  # impossible numbers
     return [Amount(*numbers[i : i + 2]) for i in range(0, len(numbers), 2)]
 
 
 class Gauge:
-    """What this process adds to one occupancy file, told to the others now and then. Safe for threads."""
+    """The usage that this process adds up, and now and then adds to one usage file. Safe for threads."""
 
     def __init__(self, root: str, function: str, count: Callable[[], list[Amount]], access: Access = PRIVATE) -> None:
         self._root = root
         self._access = access
         self._path = usage_path(root, function)
-        self._count = count  # lists all shards, for a file that is not there yet
+        self._count = count  # lists all shards, to make a missing file
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was not told yet: in a forked child it is the parent's."""
+        """Forget what was not written yet: in a forked child the parent writes it."""
         self._lock = threading.RLock()  # reentrant: a signal handler may store a result
         self._added: dict[int, Amount] = {}
         self.untold = Amount()
-        self.started = False  # anything was added
-        self._refused_since = 0.0  # by the clock, 0 where the last try was none in vain
+        self.started = False  # whether anything was added
+        self._refused_since = 0.0  # time since which updates have failed, 0 if the last one succeeded
 
     def add(self, shard: int, entries: int, size: int) -> Amount:
-        """Count what is written; return what was not told yet."""
+        """Count what is stored; return the amount that is not in the file yet."""
         with self._lock:
             self.started = True
             self._added[shard] = self._added.get(shard, Amount()).plus(entries, size)
@@ -200,11 +200,11 @@ class Gauge:
             return self.untold
 
     def rows(self) -> list[Amount]:
-        """What is known to lie in each shard; nothing where nothing is known."""
+        """The recorded usage of each shard; zero if it is unknown."""
         return read(self._path) or [Amount()] * SHARDS
 
     def tell(self, wait: float = PATIENCE, pending: tuple[int, Amount] | None = None) -> Amount | None:
-        """Tell the others; return what lies in all shards now, None when that cannot be had within `wait` seconds.
+        """Update the file; return the usage of all shards, None if that fails within `wait` seconds.
 
         `pending` is a result that was added, with its shard, and is not on the disk yet.
         """
@@ -220,7 +220,7 @@ class Gauge:
                 if pending is not None:
                     there[pending[0]] = there[pending[0]].plus(*pending[1])
                 total = add(self._path, added, anew=there, wait=wait, patient=patient, access=self._access)
-        except OSError as error:  # a full or read-only disk, or another process that tells: the next time
+        except OSError as error:  # a full or read-only disk, or another process holds the lock: try again next time
             raise_if_interrupt(error)
             self._refused_since = refused or time.monotonic()
             with self._lock:

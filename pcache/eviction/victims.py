@@ -1,6 +1,6 @@
-"""Which entries go: the share of the limits for a part of a directory, and what is worth least in that part.
+"""Choose the entries to evict: the least valuable of a part of a directory, down to its share of the limits.
 
-Keys are spread evenly over the shards, so what is worth least in some of them is worth little anywhere.
+Keys are spread evenly over the shards, so the least valuable entries of some shards are of little value anywhere.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pcache.storage.directory import Directory
     from pcache.storage.store import StoredFile
 
-_KEEP = 0.9  # of what is there, after an eviction while results are stored: the next one is not due at once
+_KEEP = 0.9  # share that an eviction while storing keeps, so that the next one is not due at once
 _BELIEVED = 600.0  # seconds until the list of superseded versions is made anew
 
 
 class Chooser:
-    """Chooses entries to remove by the policy of a directory, those of versions first whose code is gone.
+    """Chooses entries to remove by the policy of a directory, first those of versions whose code is gone.
 
-    `most_versions` is how many names there may be in the registry; where there are more none counts as superseded.
+    With `most_versions` names or more in the registry, no version counts as superseded.
     """
 
     def __init__(self, directory: Directory, most_versions: int = sys.maxsize) -> None:
@@ -36,7 +36,7 @@ class Chooser:
         self._superseded: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
 
     def of_part(self, items: Sequence[StoredFile], limits: Limits, total: Amount) -> list[StoredFile]:
-        """What goes of some entries, of which there are `total` in all, for all to be within the limits again."""
+        """Which of some entries to remove, out of `total` in all, to bring all within the limits again."""
         there = Amount(len(items), sum(item.size for item in items))
         size, entries = limits.max_size, limits.max_entries
         return self._plan(
@@ -48,9 +48,9 @@ class Chooser:
         )
 
     def of_parts(self, parts: Iterable[Sequence[StoredFile]], count: int, limits: Limits) -> Iterator[list[StoredFile]]:
-        """What goes of each of `count` parts, of about the same size, for all to be within the limits exactly.
+        """Which entries of each of `count` parts, of about the same size, to remove to meet the limits exactly.
 
-        Each part gets its share of what the parts before it left, and the last one all of that.
+        Each part gets an equal share of the limit that the parts before it left, and the last one all of it.
         """
         size, entries, max_age = limits
         for number, items in enumerate(parts):
@@ -68,7 +68,7 @@ class Chooser:
         return plan(items, limits, time.time_ns(), policy=self._directory.settings.policy, doomed=self._gone())
 
     def _gone(self) -> frozenset[str]:
-        """The versions that the code on disk does not have any more."""
+        """The versions that are no longer in the code on disk."""
         made, ids = self._superseded
         if time.monotonic() - made > _BELIEVED:
             folder, keyring = self._directory.functions, self._directory.keys.look()

@@ -1,1 +1,1 @@
-"""What people have done to a cache: evict, clear, verify, recompress."""
+"""Maintenance on request: evict, clear, verify, recompress."""

@@ -1,7 +1,7 @@
 """Evict, clear, verify and recompress a cache directory.
 
-Everything works from names and sizes where it can, tolerates other processes that read and write meanwhile, and never
-unpickles a result.
+Works from names and sizes where possible, tolerates other processes that read and write meanwhile, and never unpickles
+a result.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pcache.storage.directory import Directory
     from pcache.storage.store import Claimed, StoredFile
 
-_PORTION = 100_000  # entries that are looked at together
+_PORTION = 100_000  # entries that are held in memory together
 
 
 @in_a_sentence
@@ -51,7 +51,7 @@ def evict(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove the entries that are worth least until the limits are met; without any, those of the settings."""
+    """Remove the least valuable entries until the given limits are met, by default those of the settings."""
     limits = limits_of(directory, max_size, max_entries, max_age)
     if not _can_remove(directory, dry_run=dry_run):
         return Removed()
@@ -66,14 +66,14 @@ def evict(
 
 
 def _victims(chosen: Chosen, limits: Limits) -> Iterator[list[StoredFile]]:
-    """What is to be removed, by portions that fit into memory."""
+    """The entries to remove, in portions that fit into memory."""
     portions = list(chosen.portions(chosen.directory.store.count()))
     parts = (list(chosen.files(shards)) for shards in portions)
     return Chooser(chosen.directory).of_parts(parts, len(portions), limits)
 
 
 def limits_of(directory: Directory, max_size: Any = None, max_entries: Any = None, max_age: Any = None) -> Limits:
-    """The limits that were given, else those of the settings; raises `ConfigError`."""
+    """The given limits, or by default those of the settings; raises `ConfigError`."""
     if max_size is None and max_entries is None and max_age is None:
         return Limits(directory.settings.max_size, directory.settings.max_entries)
     if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
@@ -98,10 +98,10 @@ def clear(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Removed:
-    """Remove the entries of a function, or all; the root and what is not ours stay.
+    """Remove the entries of a function, or all; the root and other files in it stay.
 
-    With `superseded` only those of versions that the code on disk does not have any more, with `unused_for` those that
-    were not used for so long, with `larger_than` those that take more room.
+    With `superseded` only those of versions that are no longer in the code on disk, with `unused_for` those that were
+    not used for so long, with `larger_than` those that take more space.
     """
     if not _can_remove(directory, dry_run=dry_run):
         return Removed()
@@ -117,12 +117,12 @@ def clear(
                 directory.access.remove(directory.location, path)
         sweep(directory)
         if refusals:
-            raise refusals[0]  # nobody believes that what was left there is gone
+            raise refusals[0]  # tell the caller that entries are left
     return removed
 
 
 def _fence(chosen: Chosen, selection: Selection) -> None:
-    """Have nothing stored of the functions that is being computed now, also in versions that have not stored yet."""
+    """Cancel the storing of results under way of the chosen functions, also of versions without results so far."""
     ids, store, keyring = chosen.ids, chosen.directory.store, chosen.directory.keys.look()
     names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
     names |= set() if selection is None or isinstance(selection, str) else {selection.name}
@@ -162,7 +162,7 @@ def candidates(
 
 
 class Chosen(NamedTuple):
-    """Which entries are meant: of versions (by id, None for all), unused since a time, larger than a size."""
+    """A selection of entries: of versions (by id, None for all), unused since a time, larger than a size."""
 
     directory: Directory
     names: dict[str, str]
@@ -172,11 +172,11 @@ class Chosen(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether all entries of the versions are meant."""
+        """Whether all entries of the versions are selected."""
         return self.unused_since_ns is None and self.larger_than < 0
 
     def files(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
-        """List them; anew at each call. `refusals` gets why a shard was left out."""
+        """List them, anew at each call; `refusals` gets the errors of shards that were left out."""
         for item in self.directory.store.scan(shards, refusals):
             if (
                 (self.ids is None or item.function_id in self.ids)
@@ -193,12 +193,12 @@ class Chosen(NamedTuple):
             yield shards[first::count]
 
     def by_portions(self, total: int) -> Iterator[StoredFile]:
-        """List them, each portion at once, so that what is done to one does not disturb the listing."""
+        """List them, reading each portion as a whole, so that changes to its entries do not disturb the listing."""
         for shards in self.portions(total):
             yield from list(self.files(shards))
 
     def about(self) -> int:
-        """How many there are, at most, for a progress bar."""
+        """Their number, at most, for a progress bar."""
         return usage.known_entries(self.directory.location)
 
 
@@ -220,16 +220,16 @@ def _choose(
 
 
 def _computing(directory: Directory) -> dict[str, str]:
-    """The names of functions by id that are being computed: one that has stored nothing yet is known by this alone."""
+    """The names by id of functions that are being computed: one that has stored nothing is only found here."""
     keyring = directory.keys.look()
     owners = ((claimed.name, directory.store.owner(claimed, keyring)) for claimed in directory.store.claims())
     return {name.partition("-")[0]: owner.call for name, owner in owners if owner is not None}
 
 
 def _can_remove(directory: Directory, *, dry_run: bool) -> bool:
-    """Return whether there may be entries, in a cache that is not read-only; raise `DirectoryError` if it is not ours.
+    """Whether there may be entries, in a cache that is not read-only; raises `DirectoryError` if it is not ours.
 
-    The tag is written before anything below `v1`, so a root that another process is making now is no foreign one.
+    The tag is written before anything below `v1`, so a root that another process is making now is not refused.
     """
     there = check_root(directory.location, directory.access)
     if not there or not is_there(generation_folder(directory.location)):
@@ -246,7 +246,7 @@ def verify(
 ) -> Verified:
     """Check every tag and digest; with `repair`, remove damaged entries and leftover claims.
 
-    With `dry_run` as well, count them only.
+    With `dry_run` as well, only count them.
     """
     repair = repair and _can_remove(directory, dry_run=dry_run)
     total = directory.store.count()
@@ -261,7 +261,7 @@ def verify(
         size += item.size
         if progress is not None:
             progress(checked, max(total, checked))
-    # Minutes may have passed: what a call has healed meanwhile stays.
+    # Minutes may have passed: an entry that a call has replaced meanwhile stays.
     beyond = (item for item in damaged if isinstance(_check(directory, item), DamagedEntry))
     removed = remove(directory, beyond, "removed as damaged", len(damaged), dry_run=dry_run) if repair else Removed()
     leftovers = sweep(directory) if repair and not dry_run else 0
@@ -278,7 +278,7 @@ def recompress(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Recompressed:
-    """Pack entries anew: "none", "auto" or a zstd level; with `older_than` those that were not used for so long."""
+    """Recompress entries: "none", "auto" or a zstd level; with `older_than` those that were not used for so long."""
     setting = read_compression(compression)
     keyring = directory.keys.look()
     if keyring is None or not _can_remove(directory, dry_run=dry_run):
@@ -290,7 +290,7 @@ def recompress(
 
 
 def _check(directory: Directory, item: StoredFile) -> Miss | None:
-    """Why an entry that is there cannot be used; None for one that is intact, or was removed since it was listed."""
+    """Why an entry cannot be used; None for one that is intact, or was removed since it was listed."""
     try:
         inspect_entry(directory, item, buffers=True, stream=False)
     except Miss as miss:

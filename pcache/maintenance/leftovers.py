@@ -1,4 +1,4 @@
-"""Remove what killed processes left in a cache directory, and beside the user's key."""
+"""Remove leftovers of killed processes in a cache directory, and beside the user's key."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from pcache.versions import registry
 if TYPE_CHECKING:
     from pcache.storage.directory import Directory
 
-_LEFT_BEHIND = 3600  # seconds after which nobody is still writing a small file
+_LEFT_BEHIND = 3600  # seconds after which a small temporary file is a leftover
 
 
 def sweep(directory: Directory) -> int:
-    """Remove what killed processes left behind; return how many claims that were."""
+    """Remove leftovers of killed processes; return the number of claims among them."""
     for path in registry.paths(directory.functions, temporary=True):
         try:
             if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
@@ -31,19 +31,19 @@ def sweep(directory: Directory) -> int:
     try:
         ledger.sweep(directory.location, directory.keys.keyring, _LEFT_BEHIND, directory.access)
     except OSError as error:
-        raise_if_interrupt(error)  # else there is none, or it is for the next time
+        raise_if_interrupt(error)  # else there is none, or the next sweep removes it
     if directory.keys.path is not None:
         _sweep_key_folder(directory.keys.path)
     return directory.store.sweep(keyring=directory.keys.look())
 
 
 def _sweep_key_folder(path: str) -> None:
-    """Remove what processes that were killed while they made a signing key left beside it: it may hold the key."""
+    """Remove the temporary files of processes that were killed while they made a signing key: these may hold it."""
     place, name = os.path.split(os.path.abspath(path))
     try:
         folder = open_folder(place, place, shared=False)
     except DirectoryError:
-        return  # one that others may write to: whose files these are cannot be told
+        return  # others may write to it: these may be their files
     if folder is None:
         return
     try:
@@ -53,6 +53,6 @@ def _sweep_key_folder(path: str) -> None:
             if time.time() - folder.status(other).st_mtime > _LEFT_BEHIND:
                 folder.remove(other)
     except OSError as error:
-        raise_if_interrupt(error)  # else what cannot be removed now stays for the next time
+        raise_if_interrupt(error)  # else the next sweep tries again
     finally:
         os.closerange(folder.fd, folder.fd + 1)

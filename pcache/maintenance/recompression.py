@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.storage.store import Store, StoredFile
 
-_WORTH = 0.95  # of the room on disk: what would take more than that is left as it is
+_WORTH = 0.95  # share of its size on disk that an entry must shrink to; others are left as they are
 
 
 def recompress(
@@ -38,10 +38,10 @@ def recompress(
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Recompressed:
-    """Pack entries by "none", "auto" or a zstd level, where that changes how much room they take by a block or more.
+    """Recompress entries by "none", "auto" or a zstd level, if that changes their size on disk by a block or more.
 
-    Readers get the old or the new file, whole. An entry that is being computed anew, or cannot be read, is left alone.
-    With "none" entries grow: large arrays can be mapped then.
+    Readers get either the old or the new file. An entry that is being computed anew, or cannot be read, is left as it
+    is. With "none" entries grow: large arrays can then be mapped.
     """
     entries = before = after = 0
     skipped = 0
@@ -64,7 +64,7 @@ def recompress(
 
 
 def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str | int, *, dry_run: bool) -> int | None:
-    """Return the length that an entry has then, None when it cannot be had now."""
+    """Return the new length of an entry, None if it cannot be recompressed now."""
     packed = examine(item.path, keyring, lambda entry: _packed_anew(entry, keyring, item, setting), store.open)
     if packed is None:
         return None
@@ -80,7 +80,7 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
         return None
     with claim:
         try:
-            durable = header.cost_ns >= DURABLE  # what is replaced is on the disk
+            durable = header.cost_ns >= DURABLE  # as the entry that is replaced
             return length if store.replace(item, status, pieces, claim, durable=durable) else None
         finally:
             claim.abandon()
@@ -89,7 +89,7 @@ def _recompress(store: Store, keyring: Keyring, item: StoredFile, setting: str |
 def _packed_anew(
     entry: CheckedEntry, keyring: Keyring, item: StoredFile, setting: str | int
 ) -> tuple[Header, os.stat_result, list[Any]] | None:
-    """The pieces of an entry that says the same; None if it is that of another call."""
+    """The pieces of the entry in its new form; None if it is that of another call."""
     header, head = entry.header, entry.head
     if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
         return None

@@ -1,4 +1,4 @@
-"""What maintenance reports: frozen records, in bytes and seconds."""
+"""The results of maintenance: frozen records, in bytes and seconds."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Recompressed:
-    """How many entries were packed anew, the bytes on disk that they took before and take now, and how many were left.
+    """The number of entries that were recompressed, their bytes on disk before and after, and how many were skipped.
 
-    Those left are being computed anew, damaged or gone.
+    Those skipped are being computed anew, damaged or gone.
     """
 
     entries: int
@@ -24,7 +24,7 @@ class Recompressed:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An entry that `clear` or `evict` would remove, as names and sizes tell; `cost` is exact to a sixth."""
+    """An entry that `clear` or `evict` would remove, judged by name and size; `cost` is exact to a sixth."""
 
     key: str
     function: str
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """An entry that is not usable: where it lies, the miss it is, and the check that failed."""
+    """An entry that is not usable: its place, the reason of the miss, and the check that failed."""
 
     path: str
     key: str
@@ -47,7 +47,7 @@ class Problem:
 class Verified:
     """The outcome of checking every tag and digest.
 
-    `leftovers` counts the claim files of killed processes that were removed; without `repair` none are looked for.
+    `leftovers` counts the claim files of killed processes that were removed; without `repair` it is 0.
     """
 
     checked: int

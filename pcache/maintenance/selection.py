@@ -31,9 +31,9 @@ class Named(Protocol):
 if TYPE_CHECKING:
     Selection = Named | str | None
 
-NAMELESS = "?"  # stands for the name of a function that is not known
+NAMELESS = "?"  # shown for a function whose name is not known
 _SHOWN = 5  # names in a message
-_MOST_NAMELESS = 2000  # entries that are opened to find out whose they are: 0.1 s
+_MOST_NAMELESS = 2000  # entries that are opened to find out their function: 0.1 s
 
 
 def listing(directory: Directory, shards: Iterable[str] | None = None) -> tuple[list[StoredFile], dict[str, str]]:
@@ -45,9 +45,9 @@ def listing(directory: Directory, shards: Iterable[str] | None = None) -> tuple[
 def names_of(
     directory: Directory, files: Iterable[StoredFile], known: Mapping[str, FunctionVersion] | None = None
 ) -> dict[str, str]:
-    """The names of functions by id; one whose registry file is lost is named by its smallest entry.
+    """The names of functions by id; for one whose registry file is lost, read from its smallest entry.
 
-    `known` are the versions that the registry has.
+    `known` are the versions in the registry.
     """
     if known is None:
         known = registry.read_all(directory.functions, directory.keys.look())
@@ -62,15 +62,15 @@ def names_of(
         try:
             names[function_id] = str(inspect_entry(directory, item).meta["function"])
         except (Miss, KeyError):
-            continue  # it stays unknown
+            continue  # its name stays unknown
     return names
 
 
 def selected_ids(names: Mapping[str, str], selection: Selection) -> set[str] | None:
-    """The function ids that a function, a name, a part of a name or a pattern such as `pkg.*` stands for; None for all.
+    """The function ids that a function, a name, a part of a name or a pattern such as `pkg.*` selects; None for all.
 
-    `names` are the known names by id. A cached function stands for all its versions. Raises `ConfigError` for a name
-    that matches nothing.
+    `names` are the known names by id. A cached function selects all its versions. Raises `ConfigError` for a name that
+    matches nothing.
     """
     if selection is None:
         return None

@@ -1,1 +1,1 @@
-"""One call, from its arguments to its result."""
+"""Running one call, from its arguments to its result."""

@@ -1,7 +1,7 @@
 """Which exceptions may leave a cached call, besides those of the function itself.
 
-All that is not the function runs inside of one guard, at the edge: in `CachedFunction.__call__` up to the function's
-call, and in `Flow.compute` around and after it. Nothing further down has to know that it must not fail.
+Everything but the function runs inside of one guard at the boundary: in `CachedFunction.__call__` up to the function's
+call, and in `Flow.compute` around and after it. Code further down may raise anything.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pcache.system.notices import log, warn_once
 
 
 def passes(error: BaseException, name: str, unhashable: str = "raise") -> bool:
-    """Whether an exception that is not the function's own goes to the caller; else the user is told of it, once.
+    """Whether to raise an exception that is not the function's own to the caller; else the user is warned once.
 
-    Interrupts do, and the two exceptions that cached calls add; `Uncached` does not. Nothing is said of a
-    `RecursionError`, which comes of where the call is made, nor at the end of the interpreter, where there is nobody to
-    read it. With `unhashable="compute"` an argument without a key is no reason to raise.
+    Interrupts are raised, and the two exceptions that cached calls add; `Uncached` is not. There is no warning of a
+    `RecursionError`, which depends on where the call is made, nor when the interpreter exits. With
+    `unhashable="compute"` an argument without a key does not raise.
     """
     try:
         return _judge(error, name, unhashable)
@@ -33,17 +33,17 @@ def passes(error: BaseException, name: str, unhashable: str = "raise") -> bool:
 
 
 def _came_just_now(error: BaseException) -> bool:
-    """Whether what judging failed with is an interrupt; else what we judge by is broken, as where `len` is replaced."""
+    """Whether judging was interrupted; else it failed because Python itself is broken, as when `len` is replaced."""
     try:
         return is_interrupt(error)
     except KeyboardInterrupt:
         raise
-    except BaseException:  # noqa: BLE001 - it cannot be told any more
+    except BaseException:  # noqa: BLE001 - judging is impossible
         return False
 
 
 def _judge(error: BaseException, name: str, unhashable: str) -> bool:
-    kind = type(error)  # `isinstance` would ask the exception, which may be anybody's
+    kind = type(error)  # `isinstance` would run code of the exception, whose class may be the user's
     if kind is UnhashableArgument and unhashable == "compute":
         error = without_key(error)  # type: ignore[arg-type]
         kind = Uncached
@@ -62,12 +62,12 @@ def _judge(error: BaseException, name: str, unhashable: str) -> bool:
 
 
 def without_key(error: UnhashableArgument) -> Uncached:
-    """An argument without a key as a reason to compute a call."""
+    """Turn the error of an argument without a key into a reason to compute the call."""
     return Uncached(str(error), parameter=error.parameter)
 
 
 def _say(error: Uncached, name: str) -> None:
-    """Say that a call is computed without the cache."""
+    """Warn or log that a call is computed without the cache."""
     if error.parameter:
         text = f"calls of {name} are computed without the cache: {error.detail}"
         warn_once((name, "no key", error.parameter), text, PcacheWarning)

@@ -1,6 +1,6 @@
 """From the arguments of a call to its key, its address, and the job of computing it.
 
-One `Calls` for each cached function. Nothing here looks anything up.
+One `Calls` for each cached function. Nothing here looks up entries.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
 
 class Call(NamedTuple):
-    """One call of a cached function: its arguments, those that count, and where its entry lies.
+    """One call of a cached function: its arguments, the `values` that count for the key, and its entry's address.
 
-    `large` has the digests of large contents, which are not computed again.
+    `large` holds the digests of large contents, so that they are computed once.
     """
 
     args: tuple[Any, ...]
@@ -52,7 +52,7 @@ class Call(NamedTuple):
 
 
 class Calls:
-    """The calls of one function, by the code version that runs. Safe for threads."""
+    """The calls of one function, for the code version that runs. Safe for threads."""
 
     def __init__(self, function: Callable[..., Any], itself: object, flow: Flow, options: Options) -> None:
         self.binder = make_binder(function, ignore=options.ignore, key_functions=options.key)
@@ -68,7 +68,7 @@ class Calls:
 
     @property
     def name(self) -> str:
-        """`module:qualified.name`, as the version has it; of one that cannot be cached as it is found now."""
+        """`module:qualified.name`, from the version; for a function that cannot be cached, determined now."""
         try:
             return self.version.facts.name
         except Uncached:
@@ -76,11 +76,11 @@ class Calls:
 
     @property
     def version(self) -> Version:
-        """The version that ran at the last call."""
+        """The version that ran in the last call."""
         return self._version or self.find_version()
 
     def find_version(self) -> Version:
-        """Find out which code runs, and whose results count; once per function and process."""
+        """Find out which code runs, and which earlier versions' results count; once per function and process."""
         with whole:
             from pcache.versions import registry  # late for start-up time: decorating needs no version
 
@@ -93,7 +93,7 @@ class Calls:
         return self._version
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-        """Bind arguments; raises `TypeError` for those that do not fit, `UnhashableArgument` and `Uncached`."""
+        """Bind arguments; raises `TypeError` if they do not fit the signature, `UnhashableArgument` or `Uncached`."""
         large: LargeContents = {}
         try:
             values = self.binder.bind(*args, **kwargs)
@@ -104,7 +104,7 @@ class Calls:
             raise without_key(error) from None
 
     def address(self, values: tuple[Any, ...], large: LargeContents) -> Address:
-        """Where the entry of a call lies, and what it must say; notes the digests of large contents in `large`."""
+        """The address of a call's entry; adds the digests of large contents to `large`."""
         version = self._version
         if version is None or not (version.fingerprint.holds() or self._kept(version.fingerprint)):
             version = self.find_version()
@@ -119,7 +119,7 @@ class Calls:
         return new_tuple(Address, (name, key, version.function_id, self._ttl_ns, version.home))
 
     def _kept(self, fingerprint: Fingerprint) -> bool:
-        """Whether a function that calls itself has changed only what it keeps: that is no other version of it."""
+        """Whether a function that is running has changed only its own state: that does not make a new version."""
         version = self._version
         if version is None or all(flight.function_id != version.function_id for flight in computing.get().values()):
             return False
@@ -137,9 +137,9 @@ class Calls:
                 yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
 
     def job(self, call: Call, since_ns: int = 0) -> Job:
-        """What computing a call takes. Made before the function runs, which may change its arguments."""
+        """The job of computing a call. Made before the function runs, since that may change its arguments."""
         load_modules()
-        from pcache.keys.argument_digests import Watch, digests_of  # late for start-up time: a hit tells nothing
+        from pcache.keys.argument_digests import Watch, digests_of  # late for start-up time: a hit needs no digests
 
         def summary() -> dict[str, str]:
             from pcache.objects.summary import summarize  # late for start-up time
@@ -165,12 +165,12 @@ class Calls:
             return same_before and all(fingerprint.absorb() for fingerprint in rests_on)
 
         def look_again(cost_ns: int) -> None:
-            code_holds()  # first: keys that are made from now on are not to see what the run changed
+            code_holds()  # first: later keys must not depend on what the run changed
             watch.look(call.values, digests, call.large, cost_ns)
 
         def inputs_hold() -> bool:
             if version.function_id != call.address.function_id or not code_holds():
-                return False  # something that the code rests on changed since the key was made
+                return False  # something that the code depends on changed since the key was made
             untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
             return untouched and version.fingerprint.imports_hold()
 

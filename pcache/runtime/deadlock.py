@@ -1,19 +1,19 @@
 """Whether waiting could deadlock, or earlier owners keep failing, and how a call stops waiting.
 
-Only who proves it is waited for: whose record in the claim is authentic. Anybody who can write into the directory could
-hold a lock there. And an owner that was stopped (SIGSTOP, a debugger) is waited for a while, not for ever.
+Calls wait only for owners whose record in the claim is authentic: anyone who can write into the directory could hold a
+lock there. For an owner that was stopped (SIGSTOP, a debugger) they wait a limited time.
 
-A call that waits says so with the computations that it is made for: in memory, and in the claims which these hold, for
-other processes to see. Now and then it looks where that leads: from the result that it waits for to what its owner
-waits for, and on. If that comes back to a computation of its own, nobody in the circle can go on, and the call computes
-for itself.
+A call that waits notes this in the computations that it is part of: in memory, and in their claims, where other
+processes see it. Now and then it follows the chain from the result that it waits for to what its owner waits for, and
+on. If the chain comes back to a computation around the call itself, this is a deadlock, and the call computes for
+itself.
 
-Not every wait is seen: `runtime/resting.py` guesses which threads and processes may be waiting for a call.
+Not every wait is recorded: `runtime/resting.py` guesses which threads and processes may be waiting for a call.
 
-Where one owner after the other ends without a result (it raises, or cannot be stored), waiting in a queue would take as
-long as all of them together: who has seen two of them go does not wait for the third.
+If one owner after the other ends without a result (it raises, or cannot be stored), queueing would take as long as all
+of them together: a call that has seen two owners fail does not wait for the third.
 
-Nothing of this is done before a call has waited for half a second.
+A call that waits less than half a second does none of this.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from pcache.storage.directory import Directory
     from pcache.storage.store import Store
 
-# Seconds after which a claim is held by nobody whom we would wait for; its owner signs it within a millisecond.
+# Seconds that calls wait for a claim without an authentic owner; an owner signs its claim within a millisecond.
 PROOF = 1.0
 STOPPED = 600.0  # seconds for which an owner that was stopped is waited for
-_OWNERS = 2  # that came to no result, after which nobody waits for the next one
-_FAR = 1000  # entries on the way of a circle
+_OWNERS = 2  # owners that failed before a call stops waiting
+_FAR = 1000  # entries followed in search of a circle
 
 
 class Wait:
-    """What one call waits for, from its first look until it has its result."""
+    """The wait of one call, from its first look until it has its result."""
 
     __slots__ = ("_clock", "_keys", "_limit", "_owners", "_place", "_resting", "_state", "_store", "_told")
 
@@ -73,15 +73,15 @@ class Wait:
         self._clock.pause(seconds)
 
     def is_over(self) -> bool:
-        """Whether the call has waited as long as it was asked to."""
+        """Whether the call has waited for its time limit."""
         return self._limit is not None and self.passed() >= self._limit
 
     def owner(self) -> Owner | None:
-        """Who holds the claim and can prove it."""
+        """The authentic owner of the claim, if any."""
         return self._store.owner_at(self._place, self._keys.keyring)
 
     def is_in_vain(self, owner: Owner | None) -> str:
-        """Why the holder of the claim is not waited for any longer; empty as long as they are."""
+        """Why not to wait any longer for the holder of the claim; empty while waiting makes sense."""
         passed = self.passed()
         if owner is None or owner.is_dead():
             state, patience = "unproven", PROOF
@@ -92,19 +92,19 @@ class Wait:
         return state if passed - self._state[1] >= patience else ""
 
     def end(self) -> None:
-        """Say that this call does not wait any more."""
+        """Note that this call no longer waits."""
         for flight in self._told:
             _note(flight, self._place, over=True)
         self._told.clear()
 
     def for_flight(self, flight: Flight) -> bool:
-        """Wait for another thread; return whether it came to an end, in time and without a circle."""
+        """Wait for another thread; return whether it ended, within the time limit and without a deadlock."""
         while True:
             passed = self.passed()
             seconds = LOOK if self._limit is None else min(LOOK, max(0.0, self._limit - passed))
             if flight.wait(seconds):
                 break
-            self._clock.add(max(0.0, passed + seconds - self.passed()))  # where the clock stands
+            self._clock.add(max(0.0, passed + seconds - self.passed()))  # in case the clock stands still
             if self.is_over() or self.is_endless():
                 self.end()
                 return False
@@ -112,7 +112,7 @@ class Wait:
         return True
 
     def is_endless(self) -> bool:
-        """Whether to wait no longer: who computes waits for this call, or may do so, or one after the other fails."""
+        """Whether to stop waiting: the owner waits for this call, or may do so, or earlier owners keep failing."""
         moment, owner = now(), self.owner()
         if owner is not None:
             self._owners.add((owner.pid, owner.thread))
@@ -138,18 +138,18 @@ def detach_claim(flight: Flight) -> None:
 
 
 def _note(flight: Flight, place: str, *, over: bool = False) -> None:
-    """Say with a computation that a call waits which is made for it."""
+    """Note in a computation that a call inside of it waits for the entry of a place."""
     with flights.notes:
         (flight.awaits.remove if over else flight.awaits.append)(place)
         if flight.claim is not None:
             try:
                 flight.claim.amend(flight.awaits)
             except OSError as error:
-                raise_if_interrupt(error)  # else a full disk: other processes do not see it
+                raise_if_interrupt(error)  # else a full disk: other processes do not see the wait
 
 
 def _reached(place: str, store: Store, keyring: Keyring | None) -> set[str]:
-    """Where waiting for an entry leads: to those that its owner waits for, and on."""
+    """All entries that waiting for one entry depends on: those that its owner waits for, and so on."""
     reached: set[str] = set()
     ahead = [place]
     while ahead and len(reached) < _FAR:

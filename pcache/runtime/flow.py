@@ -1,8 +1,8 @@
 """The flow of a hit and of a miss: look up, claim, compute, publish.
 
-The order of things is what makes the promises true. A lookup takes no lock. Whoever misses takes the claim and looks
-again, since another process may have published between its look and its claim. Whatever goes wrong with the cache, the
-function's result reaches the caller, and the function's own exceptions pass unchanged.
+The promises depend on this order. A lookup takes no lock. A call that misses takes the claim and looks again, since
+another process may have published between its look and its claim. Whatever goes wrong with the cache, the function's
+result reaches the caller, and the function's own exceptions pass unchanged.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from pcache.storage.directory import Directory
     from pcache.storage.store import HeldClaim
 
-_PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # of the time waited so far; seconds
-_SAY_WAITING = 60.0  # seconds of waiting after which a log line says for whom
+_PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # a share of the time waited so far; seconds
+_SAY_WAITING = 60.0  # seconds of waiting after which a log line names the owner
 
 
 class Deep(NamedTuple):
-    """What a call that is computed deep inside of others has meanwhile: a claim that excludes nobody, and a start."""
+    """The state of a call that is computed deep inside of others: a private claim, and when it began."""
 
     claim: HeldClaim
     began_ns: int
@@ -67,7 +67,7 @@ class Flow:
     def compute(self, job: Job, miss: Miss) -> Any:
         """Compute a missing result once among all threads and processes, store it and return it.
 
-        Whatever fails here, the function is called, once; then there is its result, or what it raised.
+        Whatever fails here, the function is called exactly once, and its result returned or its exception raised.
         """
         run = job.run
         try:
@@ -75,7 +75,7 @@ class Flow:
                 return self._compute(job, miss)
             finally:
                 self.ledger.look(time.time_ns())
-        except RecursionError as error:  # nothing is called here, as there is no room for it
+        except RecursionError as error:  # nothing is called here: the stack is full
             if error is run.error:
                 TRACEBACK.__set__(error, run.traceback)
                 run.error = run.traceback = None
@@ -88,7 +88,7 @@ class Flow:
         return job.function(*job.args, **job.kwargs)
 
     def begin(self, job: Job) -> Deep | None:
-        """Take a claim that excludes nobody for what is computed deep inside of others; None where none can be had."""
+        """Take a private claim for a call that is computed deep inside of others; None where that is impossible."""
         try:
             claim = self.saving.claim(job, private=True)
         except CannotWrite:
@@ -96,7 +96,7 @@ class Flow:
         return None if claim is None else Deep(claim, time.perf_counter_ns())
 
     def drop(self, job: Job, deep: Deep) -> None:
-        """Let go of what `begin` took: the function raised, and whatever fails here, that is what the caller gets."""
+        """Release what `begin` took: the function raised, and the caller gets that exception, whatever fails here."""
         try:
             deep.claim.abandon()
         except BaseException as error:
@@ -111,7 +111,7 @@ class Flow:
             try_call(job.look_again, cost_ns)
             self.saving.settle(deep.claim, job, result, cost_ns, miss)
         except RecursionError:
-            pass  # it is stored when it is asked for elsewhere
+            pass  # a later call stores it
         except BaseException as error:
             if passes(error, job.name):
                 raise
@@ -147,11 +147,11 @@ class Flow:
     def _look_again(self, job: Job) -> Loaded:
         loaded = self.look_up(job.address)
         if loaded.header.created_ns - loaded.header.cost_ns < job.since_ns:
-            raise Miss("refreshed")  # it was begun before, and may not know what this call is made for
+            raise Miss("refreshed")  # its computation began before the refresh was asked for
         return loaded
 
     def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait) -> Any:
-        """Take the claim and compute; or return what another process has computed meanwhile."""
+        """Take the claim and compute; or return the result that another process has computed meanwhile."""
         started = wait.passed()
         look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
         alone = False
@@ -161,12 +161,12 @@ class Flow:
             except CannotWrite:
                 break
             if claim is not None:
-                with claim:  # closes it, whatever comes: who holds a lock is in everybody's way
+                with claim:  # closes it in any case: others wait for its lock
                     try:
                         wait.end()
                         return self._compute_once(job, flight, claim, miss)
                     except BaseException:
-                        claim.abandon()  # an interrupt may have come while it did so itself
+                        claim.abandon()  # again, in case an interrupt came during the first time
                         raise
             if (found := self._found(job)) is not None:
                 return self._waited(job, found)
@@ -186,7 +186,7 @@ class Flow:
                     break
                 if passed >= say_waiting:
                     say_waiting = passed + _SAY_WAITING
-                    text = "waiting for %s since %.0f s%s; lock_timeout= limits this"
+                    text = "waiting for %s for %.0f s%s; lock_timeout= limits this"
                     stopped = owner is not None and owner.is_stopped()
                     log(text, owner, passed - started, ", which is stopped" if stopped else "")
             wait.pause(min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
@@ -201,14 +201,14 @@ class Flow:
             return
         warn_once(
             (self.directory.location, reason),
-            f"in {self.directory.location} somebody without the signing key holds the claim of a result: calls wait for"
-            f" {PROOF:.0f} s and compute for themselves. Look for who may write there; an older version of pcache"
-            " that runs beside this one does it, too.",
+            f"a process without the signing key holds the claim of a result in {self.directory.location}: calls wait"
+            f" {PROOF:.0f} s for it and then compute for themselves. Check who may write there; a program that uses an"
+            " older version of pcache has the same effect.",
             StoreWarning,
         )
 
     def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss) -> Any:
-        """Compute under a claim, and store, unless another process has done so between our look and our claim."""
+        """Compute and store under a claim, unless another process has done so between our look and our claim."""
         try:
             if (found := self._found(job)) is not None:
                 return self._waited(job, found)
@@ -226,7 +226,7 @@ class Flow:
     def _found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
         if not self.store.is_there(job.address.name):
-            return None  # mostly so, and cheaper than a lookup
+            return None  # the usual case, and cheaper than a lookup
         try:
             return self._look_again(job)
         except Miss:
@@ -238,7 +238,7 @@ class Flow:
             return self.store.release(address.name)
         except OSError as error:
             raise_if_interrupt(error)
-            return False  # else not ours to remove
+            return False  # else we may not remove it
 
     def _run_alone(self, job: Job, miss: Miss) -> Any:
         """Compute without waiting for the other process that computes the same."""
@@ -247,7 +247,7 @@ class Flow:
             return self._run(job, miss, flight)[0]
 
     def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
-        """Compute, known to calls further down as being computed; return also the nanoseconds that it took."""
+        """Compute; return the result and the nanoseconds that it took. Calls inside know that it is being computed."""
         inside = {**computing.get(), flight.place: flight}
         started = time.perf_counter_ns()
         run = job.run
@@ -267,6 +267,6 @@ class Flow:
         return result, cost_ns
 
     def _waited(self, job: Job, loaded: Loaded) -> Any:
-        """A result that another thread or process computed meanwhile."""
+        """Count and return a result that another thread or process computed meanwhile."""
         self.ledger.count(job.name, hits=1, waited=1, read_bytes=loaded.identity[1])
         return loaded.value

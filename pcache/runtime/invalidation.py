@@ -1,11 +1,11 @@
 """Remove results so that no computation begun before can bring them back.
 
-Who changed what a function reads, and drops its results, must not get an old one again from a computation that was
-under way meanwhile, in whatever process. Removing its claim tells it so. The order is what counts: who publishes writes
-a draft, asks whether the claim stands, renames the draft, and asks again. Who drops removes the claim, then the drafts,
-then the entry. If the question came before the claim was gone, the draft is there by then: it is among those that are
-removed, and cannot be renamed, or it was renamed already, and is the entry that is removed. A small result is written
-into the claim itself, which cannot be renamed once it is gone: there the renaming is the question.
+After a function's inputs changed and its results were removed, a computation that was under way in any process must not
+store an old result. Removing its claim prevents that, because of the order of steps. Publishing writes a draft, checks
+that the claim stands, renames the draft, and checks again. Removing removes the claim, then the drafts, then the entry.
+If the check came before the claim was removed, the draft existed by then: either it is removed with the other drafts
+and cannot be renamed, or it was already renamed and is the entry that is removed. A small result is written into the
+claim itself, which cannot be renamed once it is removed: there the renaming is the check.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def invalidate(directory: Directory, addresses: Iterable[Address]) -> list[StoredFile]:
-    """Remove entries, and have none stored that was begun before this returns; return those that were there.
+    """Remove entries, and let no computation begun before this returns store them; return those that were there.
 
-    Raises `OSError` for what is there and cannot be removed.
+    Raises `OSError` if one cannot be removed.
     """
     gone: list[StoredFile] = []
     refusals: list[OSError] = []
@@ -41,12 +41,12 @@ def invalidate(directory: Directory, addresses: Iterable[Address]) -> list[Store
 
 
 def forbid(store: Store, name: str) -> None:
-    """Have no result stored as one entry that was begun before."""
+    """Let no computation that began before store its result as this entry."""
     store.forbid(name)
     flights.drop(store.place(name))
 
 
 def fence(store: Store, is_meant: Callable[[Claimed], bool]) -> None:
-    """The same for many entries, by their claims; the caller then removes the entries."""
+    """The same for all entries whose claim is meant; the caller then removes the entries."""
     for place in store.fence(is_meant):
         flights.drop(place)

@@ -1,4 +1,4 @@
-"""One call that missed: how to compute it, and what came of it."""
+"""One call that missed: how to compute it, and its outcome."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from pcache.entry.reader import Address
     from pcache.versions.registry import FunctionVersion
 
-_DEEP = 16  # computations inside of each other, each of which takes a descriptor and six calls
+_DEEP = 16  # nested computations, each of which takes a descriptor and six calls
 
 
 class Run:
-    """What came of the one call of a function that a job is for: nothing yet, a result, or what it raised."""
+    """The outcome of a job's one call of its function: nothing yet, a result, or the exception it raised."""
 
     __slots__ = ("done", "error", "result", "traceback")
 
@@ -29,15 +29,15 @@ class Run:
         self.traceback: TracebackType | None = None  # of the error, from the function on
 
     def raises(self, error: BaseException) -> bool:
-        """Whether this is what the function raised; it is then given its traceback without the frames of ours."""
+        """Whether this is the exception of the function; if so, remove the frames of pcache from its traceback."""
         if self.error is not error:
             return False
         TRACEBACK.__set__(error, self.traceback)
-        self.error = self.traceback = None  # its frames would hold this, and this the error
+        self.error = self.traceback = None  # avoids a reference cycle through the frames
         return True
 
     def end(self) -> Any:
-        """Return the result; or raise again what the function raised, with the context that it had."""
+        """Return the result, or raise the function's exception again, with its original context."""
         error = self.error
         if error is None:
             return self.result
@@ -51,7 +51,7 @@ class Run:
 
 
 class Job(NamedTuple):
-    """One call that missed: where its result belongs and how it is computed."""
+    """One call that missed: where to store its result and how to compute it."""
 
     address: Address
     function: Callable[..., Any]
@@ -62,11 +62,11 @@ class Job(NamedTuple):
     digests: Mapping[str, bytes]
     strict: bool
     lock_timeout: float | None
-    since_ns: int  # only a result made later will do; 0 for any
-    summaries: bool  # whether what is stored says for people what it is about
-    inputs_hold: Callable[[], bool]  # whether the files that the key was made of are untouched
-    run: Run  # what came of it so far
-    look_again: Callable[[int], None]  # at its arguments, after a run of so many nanoseconds
+    since_ns: int  # only a result whose computation began later is accepted; 0 for any
+    summaries: bool  # whether to store readable summaries of arguments and result
+    inputs_hold: Callable[[], bool]  # whether code and files are as they were when the key was made
+    run: Run  # its outcome so far
+    look_again: Callable[[int], None]  # checks its arguments after a run of so many nanoseconds
 
     @property
     def name(self) -> str:
@@ -74,5 +74,5 @@ class Job(NamedTuple):
 
     @property
     def is_deep(self) -> bool:
-        """Whether so many computations are around it that it is to take few frames of Python's, and no descriptors."""
+        """Whether so many computations are around it that it should use few stack frames and no descriptors."""
         return len(computing.get()) >= _DEEP

@@ -1,4 +1,4 @@
-"""Pack a result into an entry: facts, description, bytes."""
+"""Pack a result into an entry: header, metadata, bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pack(
         cost_ns=cost_ns,
         flags=flags_of(payload.stream, job.address.home),
     )
-    meta, _ = try_call(_meta, result, job, keyring)  # asks objects for their shape: user code, which may fail
+    meta, _ = try_call(_meta, result, job, keyring)  # summaries ask objects for their shape: user code, which may fail
     pieces = encode_entry(payload.stream, payload.buffers, facts, meta or b"{}", compression, keyring)
     return pieces, mtime.pack(mtime.Stamp(created_ns, cost_ns, facts.expires_ns))
 

@@ -1,11 +1,11 @@
-"""Threads and processes that rest and may be waiting for a call: guessed, as Python does not tell.
+"""Guess which idle threads and processes may be waiting for a call, as Python does not tell.
 
 Python does not tell for whom a thread of a pool works, nor who holds a lock that a function wants. So a computation
-whose thread has rested for a minute, waiting for other threads, is taken to wait for every call that waits in its
-process, and a parent that rests for seconds for its children. One call then computes for itself, a second one after
-twice the time, and a third: most often in vain, since functions also rest that wait for threads of their own.
+whose thread has been idle for a minute, waiting for other threads, is assumed to wait for every call that waits in its
+process, and a parent process that is idle for seconds to wait for its children. One call then computes for itself, a
+second one after twice the time, and a third: usually unnecessarily, since functions also wait for their own threads.
 
-That a thread rests is known on Linux only.
+Idle threads are recognized on Linux only.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ if TYPE_CHECKING:
     from pcache.runtime.singleflight import Flight
     from pcache.storage.claim_owner import Owner
 
-LOOK = 0.5  # seconds between two looks
-PATIENCE = 5.0  # seconds of rest after which a parent process may be waiting for a child that wants its result
-WITH_THREADS = 12  # times as long for a thread of this process: most often it has nothing to do with the call
-_TURNS = 3  # calls that may go ahead of one computation: if it waits for none of them, more would not help either
-_MUCH = 0.02  # of the time in which a thread runs: it does not rest
+LOOK = 0.5  # seconds between two checks
+PATIENCE = 5.0  # idle seconds after which a parent process may be waiting for a child that wants its result
+WITH_THREADS = 12  # times as long for a thread of this process: usually it has nothing to do with the call
+_TURNS = 3  # calls that may compute for themselves per computation: if it waits for none of them, more would not help
+_MUCH = 0.02  # share of the time: a thread that runs for longer is not idle
 _TICK = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100
-# Where threads sleep that wait for other threads: locks, event loops, pauses between two looks (joblib's).
+# Kernel functions in which threads sleep that wait for others: locks, event loops, polling (joblib's).
 _PLACES = ("futex", "ep_poll", "epoll", "nanosleep")
 
 
 class Resting:
-    """What one call that waits has seen of threads that may be waiting for it."""
+    """What a waiting call has observed of threads that may be waiting for it."""
 
     __slots__ = ("_seen", "_turn")
 
     def __init__(self) -> None:
         self._seen: dict[
             tuple[int, int], tuple[float, int]
-        ] = {}  # threads: since when they rest, what they had run then
+        ] = {}  # by process and thread: since when it is idle, and its running time then
         self._turn: Flight | None = None
 
     def flights_of(self, others: Iterable[Flight], moment: float) -> list[Flight]:
-        """The computations of other threads of this process that wait for other threads."""
+        """The computations of other threads of this process that are idle, waiting for other threads."""
         return [
             flight
             for flight in others
@@ -54,24 +54,24 @@ class Resting:
         ]
 
     def is_parent(self, owner: Owner | None, moment: float) -> bool:
-        """Whether a process that started this one, or that one, computes what is waited for, and rests meanwhile."""
+        """Whether the owner is a parent or ancestor of this process, and is idle."""
         if owner is None or owner.pid == os.getpid() or not owner.is_here() or not _is_ancestor(owner.pid):
             return False
         return self._has_rested(owner.pid, owner.thread, (), moment, PATIENCE)
 
     def take_turn(self, resting: Iterable[Flight], moment: float) -> bool:
-        """Whether the call may go ahead of one of these computations; it has its turn until `end`."""
+        """Whether the call may compute for itself what one of these computations may wait for; holds until `end`."""
         self._turn = next((flight for flight in resting if _takes_turn(flight, moment)), None)
         return self._turn is not None
 
     def end(self) -> None:
-        """Give the turn back."""
+        """Release the turn."""
         if self._turn is not None:
             self._turn.turns.pop()
             self._turn = None
 
     def _has_rested(self, pid: int, thread: int, places: tuple[str, ...], moment: float, patience: float) -> bool:
-        """Whether a thread has rested for so many seconds, as far as this call has seen."""
+        """Whether a thread has been idle for `patience` seconds, as far as this call has seen."""
         ran = _ran(pid, thread, places)
         since, before = self._seen.setdefault((pid, thread), (moment, ran or 0))
         if ran is None or (ran - before) / _TICK > _MUCH * max(moment - since, LOOK):
@@ -81,7 +81,7 @@ class Resting:
 
 
 def _takes_turn(flight: Flight, moment: float) -> bool:
-    """Whether a call may compute what a resting thread computes: the first one, then one after twice the time."""
+    """Whether a call may go ahead of an idle computation: the first one at once, the next after twice the time."""
     with flights.notes:
         patience = WITH_THREADS * PATIENCE * 2 ** len(flight.turns)
         if len(flight.turns) >= _TURNS or (flight.turns and moment - flight.turns[-1] < patience):
@@ -91,7 +91,7 @@ def _takes_turn(flight: Flight, moment: float) -> bool:
 
 
 def _ran(pid: int, thread: int, places: tuple[str, ...]) -> int | None:
-    """For how long a sleeping thread has run, in clock ticks; None if it does not sleep, or not in these places."""
+    """The running time of a sleeping thread in clock ticks; None if it does not sleep, or not in these places."""
     folder = f"/proc/{pid}/task/{thread}"
     try:
         with open(f"{folder}/stat", "rb") as file:

@@ -1,4 +1,4 @@
-"""Save a result: claim, bytes, limits; and report what cannot be saved.
+"""Save a result: take the claim, pack the bytes, keep the limits; and report failures.
 
 Whatever goes wrong here, the caller of a cached function gets the result.
 """
@@ -38,31 +38,31 @@ if TYPE_CHECKING:
 
 C = TypeVar("C")
 
-_STOP_WRITING = 60.0  # seconds without a try after a write was refused
+_STOP_WRITING = 60.0  # seconds before the next try after a write failed
 _AS_IF = f"Functions are computed as if there were no cache; {{}} again after {_STOP_WRITING:.0f} s."
-# Of this process and moment: all descriptors are in use, or the program closed one that was not its own.
+# Errors that pass: all descriptors are in use, or the program closed one of pcache's.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
 
 
 class CannotWrite(Exception):
-    """Nothing is written now: read-only, refused a moment ago, or without a signing key."""
+    """Nothing is written now: the cache is read-only, a write failed recently, or there is no signing key."""
 
 
 @functools.cache
 def load_modules() -> None:
     """Import the modules that only a miss needs, in one step of some 80 ms."""
     with whole:
-        import opcode  # noqa: F401 - which these load late themselves
+        import opcode  # noqa: F401 - the modules below import it late
         import zlib  # noqa: F401 - the same
 
         import pcache.counters.tombstones
         import pcache.entry.pickling
         import pcache.eviction.limiter
-        import pcache.runtime.packing  # noqa: F401 - and all that they load
+        import pcache.runtime.packing  # noqa: F401 - and all that they import
 
 
 class Saving:
-    """What one cache directory is given. Safe for threads, processes and forks."""
+    """Saves results in one cache directory. Safe for threads, processes and forks."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
@@ -70,15 +70,15 @@ class Saving:
         self._keys = directory.keys
         self._store = directory.store
         self._ledger = directory.ledger
-        self._limiter: Limiter | None = None  # made as soon as something is stored
-        self._registered: dict[str, str] = {}  # the registry's files of versions, by id
+        self._limiter: Limiter | None = None  # made when the first result is stored
+        self._registered: dict[str, str] = {}  # paths of the registry's files of versions, by id
         self._stopped_until = 0.0
         self._keyless_until = 0.0
 
     def claim(self, job: Job, *, private: bool = False) -> HeldClaim | None:
-        """Take the claim of a job, None while another process holds it; raises `CannotWrite` when nothing is written.
+        """Take the claim of a job, None while another process holds it; raises `CannotWrite`.
 
-        A `private` one excludes nobody, and nobody can hold it.
+        A `private` one does not exclude others, and is always free.
         """
         return self._take(self._store.private_claim if private else self._store.claim, job)
 
@@ -91,7 +91,7 @@ class Saving:
             raise CannotWrite from error
 
     def put(self, job: Job, result: object) -> bool:
-        """Store a result that was not computed here, over what is there; return whether it is there now."""
+        """Store a result given by the user, replacing any other; return whether it is stored."""
         job, miss = job._replace(inputs_hold=lambda: True), Miss("refreshed")
         claim: HeldClaim | None = None
         try:
@@ -105,16 +105,14 @@ class Saving:
             raise
 
     def _fenced_claim(self, name: str, record: Record) -> HeldClaim:
-        """A claim over all that was begun before: what is being computed now does not take the place of what is put."""
-        from pcache.runtime.invalidation import (
-            forbid,  # late for start-up time: a computed result is no reason to drop others
-        )
+        """A claim that cancels earlier ones: a computation under way does not replace the result that is put."""
+        from pcache.runtime.invalidation import forbid  # late for start-up time: a computed result cancels no others
 
         forbid(self._store, name)
         return self._store.private_claim(name, record)
 
     def settle(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
-        """Store a result that is there now under a claim, and let go of that; return whether it is stored."""
+        """Store a result under a claim and release the claim; return whether it is stored."""
         with claim:
             try:
                 try:
@@ -122,17 +120,17 @@ class Saving:
                 finally:
                     claim.abandon()
             except BaseException:
-                claim.abandon()  # an interrupt may have come while it did so itself
+                claim.abandon()  # again, in case an interrupt came during the first time
                 raise
 
     def publish(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
-        """Store a result under a claim that is held; return whether it is there now."""
+        """Store a result under a held claim; return whether it is stored."""
         from pcache.entry.pickling import dump  # late for start-up time: a hit encodes nothing
         from pcache.runtime.packing import pack  # the same
 
         started = time.perf_counter_ns()
         if not job.inputs_hold():
-            log("%s: a result is not stored, as a file that it may rest on changed meanwhile", job.name, level="info")
+            log("%s: a result is not stored, as code or a file that it uses changed meanwhile", job.name, level="info")
             return False
         payload, error = try_call(dump, result)
         if error is not None:
@@ -145,7 +143,7 @@ class Saving:
             self._too_large(job, reason)
             return False
         try:
-            if not self._store.network:  # where there are no locks, only `evict` keeps limits
+            if not self._store.network:  # without locks, only `evict` keeps limits
                 self.limiter.make(job.address.name, length, job.name)
             published = claim.publish(
                 pieces,
@@ -156,8 +154,8 @@ class Saving:
         except OSError as refusal:
             self.refuse(refusal, job.address.name)
             return False
-        if not published:  # the claim was removed meanwhile, by somebody who clears
-            if job.since_ns:  # who refreshed must not find the entry of before, which is not removed yet
+        if not published:  # `clear` or `invalidate` removed the claim meanwhile
+            if job.since_ns:  # after a refresh the old entry must not be found, though it is not removed yet
                 try_call(self._store.delete, job.address.name)
             return False
         self._register(job, keyring)
@@ -167,9 +165,9 @@ class Saving:
 
     @property
     def limiter(self) -> Limiter:
-        """The limits that storing keeps to."""
+        """Keeps the limits of the directory."""
         if self._limiter is None:
-            from pcache.eviction.limiter import Limiter  # late for start-up time: a hit takes no room
+            from pcache.eviction.limiter import Limiter  # late for start-up time: a hit stores nothing
 
             made = Limiter(self._directory)
             with whole:  # two threads may have made one: the first one counts
@@ -180,14 +178,14 @@ class Saving:
         from pcache.versions import registry  # late for start-up time: a hit registers nothing
 
         facts = job.version
-        # `clear`, of this process or another, removes the file of a function that goes on storing results.
+        # `clear`, in this process or another, may have removed the file of a function that still stores results.
         folder, path = self._directory.functions, self._registered.get(facts.function_id)
         if path is None or not stands(path):
             try:
                 path = registry.write(folder, facts, keyring, summaries=job.summaries, access=self._directory.access)
             except OSError as error:
                 raise_if_interrupt(error)
-                self._say(error, f"the names of functions cannot be stored in {folder}", "Results are.")
+                self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
             else:
                 self._registered[facts.function_id] = path
 
@@ -197,7 +195,7 @@ class Saving:
         return self._keys.keyring or self._ensure_keyring()
 
     def _ensure_keyring(self) -> Keyring:
-        """Have a signing key: without one nothing is stored, and no directory made."""
+        """The signing keys; without one nothing is stored, and no directory made."""
         if time.monotonic() < self._keyless_until:
             raise CannotWrite
         try:
@@ -231,18 +229,18 @@ class Saving:
         )
 
     def refuse(self, error: Exception, name: str = "") -> None:
-        """Writing the entry `name` failed: say so once per cause.
+        """Warn once per cause that writing the entry `name` failed.
 
-        Nothing is written for a minute then, unless it is the fault of one file or shard, as others can be written, or
-        of the program, which had no descriptors left just now.
+        Nothing is written for a minute then, unless only one file or shard is affected, or the program had no
+        descriptors left.
         """
         if isinstance(error, OSError):
             raise_if_interrupt(error)
         if isinstance(error, SigningKeyError):
-            self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds one before
+            self._keyless_until = time.monotonic() + _STOP_WRITING  # unless a lookup finds a key before
             self._say(error, "results are neither stored nor read", _AS_IF.format("a key is looked for"))
             return
-        of_system = error if getattr(error, "errno", None) else error.__cause__  # of a folder that was not opened
+        of_system = error if getattr(error, "errno", None) else error.__cause__  # why a folder could not be opened
         if isinstance(of_system, OSError) and of_system.errno in _PASSING:
             self._say(of_system, "a result is not stored", "The caller got it, and it will be computed again.")
             return
@@ -263,5 +261,5 @@ class Saving:
         text = f"{os.strerror(cause)}" if isinstance(cause, int) else cause.rstrip(".")
         where = (
             "" if isinstance(error, SigningKeyError) else self._directory.location
-        )  # a key is missing to all directories
+        )  # a missing key affects all directories
         warn_once((where, cause), f"{what}: {text}. {consequence}", StoreWarning)

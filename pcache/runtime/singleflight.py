@@ -1,4 +1,4 @@
-"""One computation of a key among the threads of this process, and the computations around the current one."""
+"""Lets the threads of this process compute a key once, and keeps track of the computations around a call."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 class Flight:
     """One computation of this process that other threads may wait for. `stored` says whether there is a result.
 
-    `lost` says that it was dropped while it was computed, so that calls made since then need another.
+    `lost` says that its result was invalidated meanwhile, so that calls made since then need another.
 
-    It is under way while `busy` is held, which whoever computes holds in a `with`: an interrupt cannot leave it so.
-    `claim` is what it holds while it computes, `awaits` are the entries that calls wait for which are made for it, and
-    `turns` when calls took theirs that would not wait for it any longer.
+    It is under way while `busy` is held; its thread holds that in a `with`, so that an interrupt releases it.
+    `claim` is the claim it holds, `awaits` are the entries that calls inside of it wait for, and `turns` the times at
+    which other calls stopped waiting for it.
     """
 
     __slots__ = ("awaits", "busy", "claim", "function_id", "lost", "native_id", "place", "stored", "thread", "turns")
@@ -43,11 +43,11 @@ class Flight:
 
     @property
     def over(self) -> bool:
-        """Whether the computation has come to its end."""
+        """Whether the computation has ended."""
         return not self.busy.locked()
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait for the end; return whether it came in time."""
+        """Wait for the end; return whether it ended in time."""
         if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
             return False
         self.busy.release()
@@ -61,9 +61,9 @@ class Flights:
         self.reset()
 
     def reset(self) -> None:
-        """Forget them all, and a lock that a thread held which did not survive the fork."""
+        """Forget them all, and the lock, which a thread may have held that did not survive the fork."""
         self._lock = threading.RLock()  # reentrant: a signal handler may call a cached function
-        self.notes = threading.RLock()  # of what flights say in their claims
+        self.notes = threading.RLock()  # guards what flights write into their claims
         self._by_place: dict[str, Flight] = {}
 
     def enter(self, place: str, flight: Flight) -> Flight:
@@ -72,7 +72,7 @@ class Flights:
             other = self._by_place.get(place)
             if other is not None and not other.over:
                 return other
-            self._by_place[place] = flight  # also over one whose leader was interrupted before it could leave
+            self._by_place[place] = flight  # replaces one whose thread was interrupted before it could leave
             return flight
 
     def get(self, place: str) -> Flight | None:
@@ -85,12 +85,12 @@ class Flights:
             return list(self._by_place.values())
 
     def drop(self, place: str) -> None:
-        """Have nobody join the computation of an entry any more: its result is not wanted."""
+        """Let no more threads wait for the computation of an entry: its result is invalid."""
         with self._lock:
             self._by_place.pop(place, None)
 
     def leave(self, place: str, flight: Flight) -> None:
-        """Forget a flight, if it is that of the entry."""
+        """Forget a flight, if it is still that of the entry."""
         with self._lock:
             if self._by_place.get(place) is flight:
                 del self._by_place[place]
@@ -98,7 +98,7 @@ class Flights:
 
 flights = Flights()
 
-# What is being computed up-stack, by the place of the entry: a call that needs itself does not wait, it computes.
+# The computations around the current call, by the place of the entry: a recursive call computes and does not wait.
 computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
 
 

@@ -1,1 +1,1 @@
-"""The directory: where entries lie, how they come and go, and who may compute one."""
+"""The cache directory: where entries are kept, how they are stored and removed, and who may compute one."""

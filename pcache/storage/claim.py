@@ -1,16 +1,16 @@
 """The right to compute one missing key.
 
-A claim is an operating-system lock on a file beside the entry that is to be, with a record of who computes. The lock
-dies with its owner, so a killed process never blocks anybody. Only who made the file writes into it: a small result
-becomes the content of the claim, which is renamed, a large one that of a draft beside it. Correctness never rests on
-the lock: whoever renames last wins, and every version of an entry is whole. Nothing here knows what an entry looks
-like.
+A claim is an operating-system lock on a file beside the future entry, with a record of its owner. The system releases
+the lock when the owner dies, so a killed process never blocks others. Only the maker of the file writes into it: a
+small result is written into the claim, which is then renamed, a large one into a draft beside it. Correctness never
+depends on the lock: the last rename wins, and every version of an entry is whole. Nothing here knows the format of
+entries.
 
-Removing a claim is also how a computation is told that nobody wants its result any more: see `runtime/invalidation.py`.
+Removing a claim also tells its owner that the result is no longer valid: see `runtime/invalidation.py`.
 
-Between processes one lock per key; between threads `runtime/singleflight.py` meets in memory. After a fork the child closes its
-copies of the descriptors, which leaves the parent's locks alone.
-"""  # noqa: E501 - a line a kind
+Processes have one lock per key; the threads of a process wait in memory (`runtime/singleflight.py`). After a fork the
+child closes its copies of the descriptors, which does not affect the parent's locks.
+"""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ if TYPE_CHECKING:
     from pcache.storage.claim_owner import Record
     from pcache.system.permissions import Access
 
-_MOST_TRIES = 100  # to find a claim file in place
+_MOST_TRIES = 100  # attempts to make a claim file that is still in place when locked
 
 
 class Claim(Lock):
     """A claim that is held. Publish or abandon it, in the process that took it; a forked child can do neither.
 
-    `lost` says whether somebody removed it, so that what was computed under it is not stored.
+    `lost` says whether it was removed by others, so that its result is not stored.
     """
 
     lost = False
@@ -65,7 +65,7 @@ class Claim(Lock):
         super().__init__(entry_path + suffix, mode, access=access, opener=access.make if mode == "x+" else access.visit)
 
     def sign(self, owner: Record) -> None:
-        """Say who computes; only ever in a claim that is in place and empty."""
+        """Write the owner's record; only into a claim that is in place and empty."""
         self._owner, self._said = owner, owner.sealed(self.entry_path)
         try:
             self.use(os.write, self.number, self._said)
@@ -77,7 +77,7 @@ class Claim(Lock):
             raise
 
     def drop_unsigned(self) -> None:
-        """Remove the claim file where it cannot be locked, unless its owner has signed it, and let go."""
+        """Release a claim file that cannot be locked, and remove it unless its owner has signed it."""
         try:
             if not os.fstat(self.fd).st_size and self.is_in_place():
                 os.unlink(self.path)
@@ -86,7 +86,7 @@ class Claim(Lock):
         self.release()
 
     def amend(self, awaits: Sequence[str]) -> None:
-        """Say which results the owner waits for; only ever in a claim that is held and not being published."""
+        """Write which results the owner waits for; only into a claim that is held and not being published."""
         if self._owner is None:
             return
         record = self._owner.sealed(self.entry_path, awaits)
@@ -95,9 +95,9 @@ class Claim(Lock):
             self.use(os.ftruncate, self.number, len(record))
 
     def is_standing(self) -> bool:
-        """Whether nobody has removed or taken over the claim.
+        """Whether the claim is still there and ours.
 
-        Where the program closed our descriptor the lock is gone; then the claim is ours as long as it says so.
+        If the program closed our descriptor the lock is gone; then our record in the file proves that it is ours.
         """
         return self.is_in_place() and (self.is_ours() or self._says_ours())
 
@@ -109,12 +109,12 @@ class Claim(Lock):
             return False
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
-        """Write an entry and make it visible under its name; return its size, 0 when the claim was lost meanwhile.
+        """Write an entry and make it visible under its name; return its size, 0 if the claim was lost meanwhile.
 
-        `durable` waits until bytes and name are on the disk. `replaces_nothing` says that a file of that name holds
-        nothing of worth: renaming over an existing file makes ext4 flush, which costs 20 times a new name. `mtime_ns`
-        becomes the file's modification time.
-        Raises `OSError` when it cannot be written; the claim is then still held.
+        `durable` waits until bytes and name are on the disk. `replaces_nothing` says that an existing file of that name
+        is useless, so it may be unlinked first: renaming over it makes ext4 flush, which takes 20 times as long.
+        `mtime_ns` becomes the file's modification time.
+        Raises `OSError` if it cannot be written; the claim is then still held.
         """
         if self.closed:
             return 0
@@ -123,7 +123,7 @@ class Claim(Lock):
             try:
                 return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
             except TakenAway:
-                pass  # the program closed our descriptor: a draft has another one
+                pass  # the program closed our descriptor: a draft has its own
         try:
             draft = Draft(draft_path(self.entry_path), access=self._access)
         except FileNotFoundError:
@@ -144,11 +144,11 @@ class Claim(Lock):
         return size
 
     def _become(self, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
-        """Write a small entry into the claim file and rename that; return its size, 0 when the claim was lost.
+        """Write a small entry into the claim file and rename that; return its size, 0 if the claim was lost.
 
-        Nobody else has ever written to this file, see `try_claim`. It saves making another one, which takes as long as
-        half of all that a small result takes. A large one would hide for too long who computes. Should the claim be
-        dropped and taken anew between the look and the renaming, that one is renamed: a damaged entry, which is a miss.
+        Only its maker has written to this file, see `try_claim`. Making another file would double the time to store a
+        small result. Writing a large one would hide the owner's record for too long. If the claim is removed and taken
+        anew between check and renaming, the new claim is renamed: a damaged entry, which is a miss.
         """
         size = write_into(self, pieces, mtime_ns)
         if size < len(self._said):
@@ -163,35 +163,35 @@ class Claim(Lock):
             except FileNotFoundError:
                 if self.is_in_place():
                     raise
-                self.lost = True  # removed just now, and perhaps taken anew by another
+                self.lost = True  # removed just now, and perhaps taken anew by another process
         if durable and not self.lost:
-            self.use(os.fsync, self.number)  # after the renaming, so that the new name is there too
+            self.use(os.fsync, self.number)  # after the renaming, so that the new name is on the disk too
         self.release()
         return 0 if self.lost else size
 
     def abandon(self) -> bool:
-        """Remove the claim file while still holding it, and let go; return whether it was still there and ours.
+        """Remove the claim file while still holding it, and release it; return whether it was still there and ours.
 
-        Does nothing when the claim is no longer held.
+        Does nothing if the claim is no longer held.
         """
         if self.closed:
             return False
         stood = False
         try:
-            # Another's that has its inode, since ours was closed for us, is dropped at worst.
+            # At worst, if the program closed our descriptor, this removes another claim that reuses the inode.
             if stood := self.is_in_place():
                 os.unlink(self.path)
         except OSError as error:
             # else a leftover: the next call for this key takes it over, `evict` and `clear` remove it
             raise_if_interrupt(error)
-        self.release()  # not where an interrupt came before: it can be abandoned again
+        self.release()  # skipped after an interrupt: the claim can be abandoned again
         return stood
 
 
 def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim | PrivateClaim | None:
     """Take the claim of an entry, or return None while another process holds it.
 
-    Raises `OSError` when the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
+    Raises `OSError` if the claim file cannot be made or locked; `FileNotFoundError` means that the shard is missing.
     """
     try:
         for _ in range(_MOST_TRIES):
@@ -216,11 +216,11 @@ def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim
                     if is_new:
                         claim.sign(owner)
                         return claim
-                    # A killed owner's. Only who made a file writes into it: where locks are known to one host alone,
-                    # its owner may live on another one.
+                    # The owner was killed. Only its maker may write into a claim, so it is not reused: where each host
+                    # has its own locks, the owner may live on another host.
                     os.unlink(claim.path)
                     _remove_drafts(entry_path, owner)
-                claim.release()  # its owner is done meanwhile: make a new one
+                claim.release()  # not in place, as its owner is done, or removed above: make a new one
             except BaseException:
                 claim.close()
                 raise
@@ -229,15 +229,15 @@ def try_claim(entry_path: str, owner: Record, access: Access = PRIVATE) -> Claim
             remove_leftover(entry_path + CLAIM_SUFFIX)
         raise
     except BaseException:
-        remove_leftover(entry_path + CLAIM_SUFFIX)  # perhaps we had made the file
+        remove_leftover(entry_path + CLAIM_SUFFIX)  # we may have made the file
         raise
-    return PrivateClaim(entry_path, owner, access=access)  # a file system that does not see what it has just opened
+    return PrivateClaim(entry_path, owner, access=access)  # a file system that does not show files it has just opened
 
 
 def remove_leftover(path: str, keyring: Keyring | None = None, *, below: int | None = None) -> bool:
-    """Remove a claim file or a draft that nobody holds, and what is none; return whether it is gone.
+    """Remove a claim file or a draft that is not held, or any other file of that name; return whether it is gone.
 
-    Where others may write, `path` is a name, and `below` the folder that it is in.
+    Where others may write, `path` is a name in the open folder `below`.
 
     A draft stays as long as the claim beside it is held. A private claim is not locked while its owner computes: it
     stays as long as that process is known to live.
@@ -271,7 +271,7 @@ def _remove_unheld(path: str, keyring: Keyring | None, below: int | None) -> boo
 
 
 def _remove_drafts(entry_path: str, owner: Record) -> None:
-    """Remove what was left of the last owner of a claim, who was killed, beside that claim."""
+    """Remove the drafts of the last owner of a claim, who was killed."""
     folder, name = os.path.split(entry_path)
     keyring = make_keyring([owner.key])
     try:

@@ -1,7 +1,7 @@
 """The record in a claim: which process computes, authenticated.
 
-A record is written with the signing key and for one entry: who can write into the directory, and does not have the key,
-cannot have a call wait for them. It is not even parsed before its tag was checked.
+A record is tagged with the signing key and bound to one entry: a user who can write into the directory, but does not
+have the key, cannot make calls wait. A record is parsed only after its tag was checked.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
 
 CLAIM_SUFFIX = ".claim"
 MAX_OWNER = 16 << 10  # bytes of an owner record
-_TAG = 32  # bytes in front of it
+_TAG = 32  # bytes of the tag in front of it
 MAX_RECORD = _TAG + MAX_OWNER
-_CONTEXT = b"pcache claim\0"  # so that what is tagged here is nothing else that the key vouches for
+_CONTEXT = b"pcache claim\0"  # so that a record's tag is not valid for anything else
 _LONGEST = 1000  # characters of a function's name
-_GONE, _UNKNOWN = 0, 1  # when a process started
-_HIDDEN = "?"  # what a host ends with whose processes cannot be told apart
+_GONE, _UNKNOWN = 0, 1  # special values of when a process started
+_HIDDEN = "?"  # suffix of a host whose processes cannot be told apart
 
 
 class Record(NamedTuple):
-    """What an owner writes into a claim, as JSON without its last brace, and the key that vouches for it."""
+    """What an owner writes into a claim, as JSON without its last brace, and the key to tag it with."""
 
     body: bytes
     key: bytes
 
     def sealed(self, entry_path: str, awaits: Sequence[str] = ()) -> bytes:
-        """The bytes of the record in the claim of an entry, with the entries that are waited for meanwhile."""
+        """The bytes of the record in the claim of an entry, with the entries that the owner waits for."""
         more = b""
         if awaits:
             import json  # late for start-up time
@@ -53,35 +53,35 @@ class Record(NamedTuple):
 
 
 class Owner(NamedTuple):
-    """Who holds a claim, as its file says: for people, and to recognise an owner that died."""
+    """The holder of a claim, read from its file: to be shown, and to recognise an owner that died."""
 
     host: str
     pid: int
     start: int
     call: str
-    thread: int = 0  # the system's number of the one that computes
+    thread: int = 0  # the system's number of the thread that computes
     since_ns: int = 0  # when the claim was taken
-    awaits: tuple[str, ...] = ()  # the entries that it waits for meanwhile, by path
+    awaits: tuple[str, ...] = ()  # the paths of the entries that it waits for
 
     def is_here(self) -> bool:
-        """Whether the process is one of this machine, and its number and start mean here what they mean there."""
+        """Whether the process is of this machine and these namespaces, so that its number and start time are valid."""
         return self.host == _host() and not self.host.endswith(_HIDDEN)
 
     def is_dead(self) -> bool:
-        """Whether the process is known to be gone. A forked child may hold its lock all the same."""
+        """Whether the process is known to be dead. A forked child may still hold its lock."""
         return self.is_here() and _start_of(self.pid) not in (self.start, _UNKNOWN)
 
     def is_alive(self) -> bool:
-        """Whether the process is known to be there."""
+        """Whether the process is known to live."""
         return self.is_here() and _start_of(self.pid) == self.start > _UNKNOWN
 
     def is_stopped(self) -> bool:
-        """Whether the process is known to be there and stopped, as by SIGSTOP or a debugger."""
+        """Whether the process is known to live and to be stopped, as by SIGSTOP or a debugger."""
         return self.is_alive() and (_stat_of(self.pid) or [b""])[0] in (b"T", b"t")
 
 
 def owner_record(call: str, keyring: Keyring) -> Record:
-    """What this process writes into the claims that it takes now."""
+    """The record that this thread writes into a claim that it takes now."""
     body = b'%s, "thread": %d, "since": %d' % (_body(call, os.getpid()), threading.get_native_id(), time.time_ns())
     return Record(body, keyring.signing_key)
 
@@ -99,7 +99,7 @@ def _tag(entry_path: str, body: bytes, key: bytes) -> bytes:
 
 
 def read_owner(entry_path: str, keyring: Keyring | None, suffix: str = CLAIM_SUFFIX) -> Owner | None:
-    """Who is computing an entry; None when nobody is, or does not say so yet, or no key of ours vouches for them."""
+    """Who is computing an entry; None if there is no claim, or no record yet, or none that our keys authenticate."""
     try:
         data = read_plain(entry_path + suffix, MAX_RECORD)
     except OSError as error:
@@ -109,7 +109,7 @@ def read_owner(entry_path: str, keyring: Keyring | None, suffix: str = CLAIM_SUF
 
 
 def owner_in(data: bytes, entry_path: str, keyring: Keyring | None) -> Owner | None:
-    """What the bytes of a claim file say, None where no key vouches for them. Of the path only the name counts."""
+    """Parse the bytes of a claim file; None if no key authenticates them. Of the path only the name counts."""
     tag, body = data[:_TAG], data[_TAG:]
     keys = () if keyring is None else keyring.keys.values()
     if not any(compare_digest(tag, _tag(entry_path, body, key)) for key in keys):
@@ -128,21 +128,21 @@ def owner_in(data: bytes, entry_path: str, keyring: Keyring | None) -> Owner | N
             tuple(map(str, record.get("awaits", ()))),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
-        return None  # of another release
+        return None  # written by another release
 
 
 def owner_of(path: str, keyring: Keyring | None) -> Owner | None:
-    """What the claim file at a path says, that of a private claim as well."""
+    """The owner in the claim file at a path, also of a private claim."""
     entry_path, suffix, rest = path.rpartition(CLAIM_SUFFIX)
     return read_owner(entry_path, keyring, suffix + rest)
 
 
 @functools.cache
 def _host() -> str:
-    """This machine since it was started, and the namespaces that its numbers and times belong to.
+    """This machine since it was booted, and the namespaces that its pids and start times belong to.
 
-    A pid means nothing in another namespace of processes, nor a time of start in another one of times. Where `/proc`
-    is missing, or tells of other processes than ours, nothing is known of anybody: then locks alone count.
+    A pid is not valid in another pid namespace, nor a start time in another time namespace. Where `/proc` is missing,
+    or shows another pid namespace, nothing is known of any process: then only locks count.
     """
     name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
     if sys.platform != "linux":
@@ -161,20 +161,20 @@ def _host() -> str:
 
 
 def _stat_of(pid: int) -> list[bytes] | None:
-    """What the kernel says of a process from its state on; None where there is none of that number, or no `/proc`."""
+    """The fields of `/proc/<pid>/stat` from the state on; None if there is no such process, or no `/proc`."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            # The name in the second field may hold anything, also spaces and parentheses.
+            # The name in the second field may contain spaces and parentheses.
             return file.read().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None  # gone, or another user's where those are hidden (hidepid)
+        return None  # gone, or of another user and hidden (hidepid)
     except OSError as error:
         raise_if_interrupt(error)
         return []
 
 
 def _start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot; else that it is gone, or that it cannot be told."""
+    """When a process started, in clock ticks since boot; `_GONE` if it is dead, `_UNKNOWN` if that cannot be told."""
     fields = _stat_of(pid)
     if fields is not None:
         try:
@@ -191,7 +191,7 @@ def _start_of(pid: int) -> int:
 
 
 def _forget() -> None:
-    """A child has another number, and may be in other namespaces than its parent."""
+    """Forget what a forked child does not share: it has another pid, and may be in other namespaces."""
     _host.cache_clear()
     _body.cache_clear()
 

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Directory:
-    """What everything that works on a cache directory needs of it. Safe for threads and processes.
+    """The parts that all code working on a cache directory shares. Safe for threads and processes.
 
-    `arguments` are settings by name, as `resolve` takes them: a pickle has these, and not the settings that they led
-    to here. `make_store` is called with the location and with who may use it, and gives what keeps the entries. Raises
-    `ConfigError`, `DirectoryError` or `SigningKeyError` for what cannot be used.
+    `arguments` are settings by name, as `resolve` takes them: a pickle has these, and not the settings that they
+    resolved to here. `make_store` makes the store of the entries from location and access. Raises `ConfigError`,
+    `DirectoryError` or `SigningKeyError` for values that cannot be used.
     """
 
     __slots__ = ("_make_store", "access", "arguments", "keys", "ledger", "settings", "store")
@@ -38,7 +38,7 @@ class Directory:
         make_store: Callable[[str, Access], Store] = LocalStore,
     ) -> None:
         if not isinstance(signing_key, Wanted):
-            signing_key = hidden(signing_key)  # this frame is among those of whatever is raised below
+            signing_key = hidden(signing_key)  # tracebacks of errors below show the variables of this frame
         self.arguments = dict(arguments)
         self.settings = resolve(**self.arguments)
         self.keys = source_of(signing_key, self.settings.key_file, shared=self.settings.shared)
@@ -53,15 +53,15 @@ class Directory:
 
     @property
     def functions(self) -> str:
-        """The folder of what is known of function versions."""
+        """The folder of the records of function versions."""
         return functions_folder(self.location)
 
     def __reduce__(self) -> Any:
-        # Without the keys: a result that holds its cache, or a worker's mail, would have them in clear.
+        # Without the keys: a result that holds its cache, or data sent to a worker, would contain them in clear text.
         return Directory, (self.arguments, self.keys.wanted(), self._make_store)
 
     def __repr__(self) -> str:
-        # Also while it is made: a traceback with the values of variables shows it when a setting is refused.
+        # Must work during `__init__`: a traceback with the values of variables shows it when a setting is refused.
         return f"Directory({self.location!r})" if hasattr(self, "settings") else "Directory()"
 
 
@@ -69,7 +69,7 @@ def absolute(location: str) -> str:
     expanded = location if "\0" in location else os.path.expanduser(location)  # refused later
     if not location or (expanded == location and location.startswith("~")):
         raise ConfigError(
-            f"the cache directory {location!r} is no path" + (": there is no such home" if location else ""),
+            f"the cache directory {location!r} is not a path" + (": there is no such home" if location else ""),
             setting="directory",
             value=location,
         )

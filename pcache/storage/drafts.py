@@ -1,9 +1,9 @@
 """Drafts: private files in which an entry is written before it gets its name.
 
-A draft is made by us alone, under a name that nobody else has; nobody else writes into it. A small entry takes none: it
-is written into the claim, which only its maker ever writes to. So bytes that are published never change, also where
-locks are known to one host only and two hold one claim. A sweep knows what killed processes left: a draft beside a
-claim that is held is its owner's, and others are locked while they are written.
+Each draft has a unique name, and only its maker writes into it. A small entry needs none: it is written into the claim,
+which also only its maker writes to. So published bytes never change, even where each host has its own locks and two
+processes hold one claim. A sweep recognises the drafts of killed processes: a draft beside a held claim belongs to the
+owner, and others are locked while they are written.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ if TYPE_CHECKING:
     from pcache.storage.claim_owner import Record
     from pcache.system.permissions import Access
 
-NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # of a file system, or none are left
-AT_ONCE = 64 << 10  # bytes that cost less to copy together than a call for each piece
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # the file system has no locks, or none left
+AT_ONCE = 64 << 10  # bytes up to which joining the pieces is cheaper than one write for each
 
 if TYPE_CHECKING:
 
     class Standing(Protocol):
-        """A claim, as its draft knows it."""
+        """What a draft needs of its claim."""
 
         entry_path: str
 
         def is_standing(self) -> bool:
-            """Whether nobody has removed the claim, and this is the process that took it."""
+            """Whether the claim was not removed, and this is the process that took it."""
 
 
 class TakenAway(OSError):
-    """The descriptor that was to be written to is somebody else's by now."""
+    """The program closed our descriptor, whose number may now belong to another file."""
 
     def __init__(self, path: str) -> None:
         super().__init__(errno.EBADF, "the program closed a descriptor of pcache's", path)
 
 
 class Draft(Opened):
-    """A file that becomes an entry. To be used in a `with`, which closes it whatever comes."""
+    """A file that becomes an entry. Use it in a `with`, which closes it in any case."""
 
     def __init__(self, path: str, *, access: Access = PRIVATE, is_new: bool = True) -> None:
         try:
@@ -58,11 +58,11 @@ class Draft(Opened):
         except BaseException:
             self.close()
             if is_new:
-                unlink_if_there(path)  # an interrupt may have come when it was made
+                unlink_if_there(path)  # an interrupt may have come after it was made
             raise
 
     def lock(self) -> None:
-        """Have a sweep know that somebody writes. Where that cannot be had it may remove the file, and no more."""
+        """Tell sweeps that the file is being written. Without locks a sweep may remove it, which does no other harm."""
         try:
             self.use(locking(), self.number, blocking=False)
         except OSError as error:
@@ -70,11 +70,11 @@ class Draft(Opened):
                 raise
 
     def publish(self, claim: Standing, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
-        """Write an entry and give it its name; return its size, 0 when the claim does not stand any more.
+        """Write an entry and give it its name; return its size, 0 if the claim no longer stands.
 
-        `over` says that the entry which stands there is of worth. Who wants no results of before removes the claim,
-        then the drafts, and then the entry. So when it is asked whether the claim stands the draft is there: whatever
-        happens after the question, the renaming fails, or the entry is removed.
+        `over` says that an existing entry must stay until it is replaced. Invalidating removes the claim, then the
+        drafts, and then the entry. The draft exists when the claim is checked: if the claim is removed after the check,
+        the renaming fails, or the entry is removed.
         """
         size = 0
         try:
@@ -85,14 +85,14 @@ class Draft(Opened):
                 os.rename(self.path, claim.entry_path)
                 size = written
                 if durable:
-                    self.use(os.fsync, self.number)  # after the renaming, so that the new name is there too
+                    self.use(os.fsync, self.number)  # after the renaming, so that the new name is on the disk too
         except FileNotFoundError:
             if stands(self.path):
                 raise
         return size
 
     def withdraw(self, entry_path: str) -> None:
-        """Remove the entry that this has become, unless another stands there by now."""
+        """Remove the entry that this file has become, unless another has replaced it."""
         if identity_at(entry_path) == self.identity:
             unlink_if_there(entry_path)
 
@@ -106,12 +106,12 @@ class Draft(Opened):
 
 
 def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
-    """Write all, then set the times of access and change; return the number of bytes. Raises `OSError`."""
+    """Write all pieces, then set access and modification time; return the number of bytes. Raises `OSError`."""
     fd, total, times = file.number, length_of(pieces), (mtime_ns, mtime_ns)
     done = 0
     if total <= AT_ONCE:
         pieces = (data := b"".join(pieces),)
-        # Question and use in one line: see `Opened.use`, which is a call more for each.
+        # Check and use in one line, as in `Opened.use`, which would be one more call for each.
         done, _ = (file.is_ours() and (os.pwrite(fd, data, 0), os.utime(fd, ns=times))) or _stop(file)  # type: ignore[func-returns-value]
     if done < total:
         at = 0
@@ -138,16 +138,16 @@ def _stop(file: Opened) -> Any:
 
 
 class PrivateClaim:
-    """A claim that excludes nobody: a draft that is there from the beginning, under a name of its own.
+    """A claim that does not exclude others: a draft that is made at the start, under a name of its own.
 
-    For file systems without locks, or where they cannot be relied upon; for who stores without having computed, or does
-    not wait for another; and for a thread that holds many claims. While the function runs nothing of it is open or
-    locked: its record says whose it is. Removing the draft is removing the claim.
+    For file systems without reliable locks; for calls that store without computing, or do not wait for another process;
+    and for a thread that holds many claims. While the function runs the draft is neither open nor locked: its record
+    names the owner. Removing the draft removes the claim.
     """
 
-    fd = -1  # nobody reads what its owner waits for
+    fd = -1  # what its owner waits for is not recorded
     lost = False
-    _over = True  # until the draft is there
+    _over = True  # until the draft is made
 
     def __init__(self, entry_path: str, owner: Record, access: Access = PRIVATE, *, locks: bool = True) -> None:
         self.entry_path = entry_path
@@ -162,12 +162,12 @@ class PrivateClaim:
                 draft.use(os.write, draft.number, self._said)
                 draft.release()
         except BaseException:
-            unlink_if_there(self.path)  # nobody else has this name
+            unlink_if_there(self.path)  # the name is unique
             raise
         self._over = False
 
     def __del__(self) -> None:
-        if not self._over:  # an interrupt came before whoever asked for it had it
+        if not self._over:  # an interrupt came before the caller received it
             self.abandon()
 
     def __enter__(self) -> Self:
@@ -177,10 +177,10 @@ class PrivateClaim:
         pass  # nothing is held
 
     def amend(self, awaits: Sequence[str]) -> None:
-        """Nothing is said: no call waits for who excludes nobody."""
+        """Do nothing: no call waits for a private claim."""
 
     def is_standing(self) -> bool:
-        """Whether nobody has removed the claim, and this is the process that took it."""
+        """Whether the claim was not removed, and this is the process that took it."""
         return identity_at(self.path) == self._identity and os.getpid() == self._pid
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
@@ -190,7 +190,7 @@ class PrivateClaim:
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise
-            size = 0  # gone, or something else stands there
+            size = 0  # removed, or something else has its name
         self.lost = not size
         return size
 
@@ -201,7 +201,7 @@ class PrivateClaim:
             try:
                 if self._locks:
                     draft.lock()
-                # A file that was made since then may have the inode of ours.
+                # A newer file may reuse the inode of ours.
                 if draft.use(os.pread, draft.number, len(self._said) + 1, 0) != self._said:
                     return 0
                 draft.use(os.ftruncate, draft.number, 0)
@@ -221,7 +221,7 @@ class PrivateClaim:
 
 
 def draft_path(entry_path: str) -> str:
-    """A name that nobody else has, and that listings know as no entry."""
+    """A unique name, which listings do not take for an entry."""
     return f"{entry_path}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"
 
 

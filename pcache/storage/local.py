@@ -1,11 +1,11 @@
-"""The cache directory: where entries lie, how they come and go.
+"""The store of entries in a cache directory: where they are kept, how they are stored and removed.
 
     <root>/CACHEDIR.TAG .gitignore
     <root>/v1/entries/<2 hex>/<function_id>-<key>[.claim]
     <root>/v1/functions/<function_id>.json
     <root>/v1/ledger/  <root>/v1/locks/
 
-Names are hexadecimal only, so a listing tells key and function without opening a file. Lookups take no lock and write
+Names are hexadecimal, so a listing shows key and function without opening a file. Lookups take no lock and write
 nothing. Safe for any number of threads and processes: an entry appears by a rename and disappears by an unlink, so a
 reader sees a whole one or none. On a network file system no locks are taken; computations may then run twice.
 """
@@ -45,20 +45,20 @@ if TYPE_CHECKING:
     from pcache.storage.store import Claimed, HeldClaim, StoredFile
     from pcache.system.directories import OpenFolder
 
-_MAKERS = 20  # processes of a group that make a folder at once: each may put its own in the place of an empty one
-# What a file, or anything else, in the way of one entry makes of writing it.
+_MAKERS = 20  # processes of a group that make a folder at once: each may replace an empty one by its own
+# Errors of writing an entry when a file, folder or link is in its way.
 _ODD_FILE = frozenset(
     getattr(errno, name) for name in "EEXIST EISDIR ENOTDIR ENOTEMPTY ENXIO ELOOP ESPIPE EPERM EACCES EINVAL".split()
 )
 T = TypeVar("T")
 
-# Recency is kept to the minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
-# run again within it, less than a minute wins nothing (docs/eviction.md).
+# Recency is exact to a minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
+# run again within it; less than a minute gains nothing (docs/eviction.md).
 _TOUCH_AFTER_NS = 60 * 10**9
 
 
 class LocalStore(Shards):
-    """Entries as files below one root, which is made by the first write, and checked by the first read or write.
+    """Entries as files below one root. The first write makes the root, the first read or write checks it.
 
     The place of an entry is its path. Implements `pcache.storage.store.Store`.
     """
@@ -76,15 +76,15 @@ class LocalStore(Shards):
             if isinstance(error, DirectoryError) and error.reason != "unknown":
                 raise
             raise_if_interrupt(error)
-            # else the system does not say now: whoever reads or writes looks again, and there it is a warning.
+            # else the root cannot be checked now: reads and writes check again, and warn.
 
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
-        """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not ours."""
+        """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not safe."""
         name = address.name
         shard = name[17:19]
         path = f"{self.entries}/{shard}/{name}"
         if loading and path in loading and is_loaded_here(path):
-            raise LoadingItself("unloadable", detail="it is being loaded by what asks for it")
+            raise LoadingItself("unloadable", detail="this thread is already loading it")
         now_ns = time.time_ns()
         loaded = self._recent.again(path, address, now_ns)
         if loaded is None:
@@ -92,49 +92,49 @@ class LocalStore(Shards):
                 self._check_shard(shard)
             loaded = read_value(path, address, keyring, now_ns, verify)
             self._recent.keep(path, loaded, now_ns)
-        if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # or to come: a clock was wrong
+        if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # also if in the future: a wrong clock
             self._touch(path, loaded, now_ns)
         return loaded
 
     def _check_shard(self, shard: str) -> None:
-        """Refuse a shard that is a symbolic link, or that others can write to; looked at once per process."""
+        """Refuse a shard that is a symbolic link, or that others can write to; checked once per process."""
         paths = [self.root, f"{self.root}/{GENERATION}", self.entries, f"{self.entries}/{shard}"]
-        for path in paths:  # in no generator: one that is closed half way loses an interrupt
+        for path in paths:  # not in a generator: closing one half way loses an interrupt
             if not self.access.check(path):
                 return
         self._checked_shards.add(shard)
 
     def _touch(self, path: str, loaded: Loaded, now_ns: int) -> None:
-        """Note that an entry is in use, in the modification time of its file."""
+        """Note in the modification time of an entry's file that it was used."""
         header, uses = loaded.header, mtime.unpack(loaded.mtime_ns).uses + 1
         mtime_ns = mtime.pack(mtime.Stamp(now_ns, header.cost_ns, header.expires_ns, uses))
         try:
             status = os.lstat(path)
             os.utime(path, ns=(now_ns, mtime_ns), follow_symlinks=False)
             if (status.st_ino, status.st_size, status.st_ctime_ns) != loaded.identity:
-                return  # not the file that was read: what happened to it in between must not pass for our own change
+                return  # not the file that was read: a change in between must not be taken for our own
             self._recent.renew(path, loaded.identity, os.lstat(path))
         except OSError as error:
-            raise_if_interrupt(error)  # else a read-only or vanished file: its recency is lost, the result is not
+            raise_if_interrupt(error)  # else a read-only or removed file: only its recency is lost
 
     def is_there(self, name: str) -> bool:
-        """Whether there is something under the name of an entry; also where another host has just published it."""
+        """Whether the path of an entry exists; also if another host has just published it."""
         path = self.place(name)
         if self.network:
             try:
-                os.listdir(os.path.dirname(path))  # renews what the client of a network file system knows
+                os.listdir(os.path.dirname(path))  # refreshes the cache of a network file system's client
             except OSError as error:
-                raise_if_interrupt(error)  # else the lookup that follows tells
+                raise_if_interrupt(error)  # else the lookup that follows reports it
         return stands(path)
 
     def claim(self, name: str, owner: Record) -> Claim | PrivateClaim | None:
-        """Take the claim of an entry, None while another process holds it; raises `OSError` where none can be made."""
+        """Take the claim of an entry, None while another process holds it; raises `OSError` if it cannot be made."""
         if self.network or is_crowded():
             return self.private_claim(name, owner)
         return self._claim_with(claims.try_claim, name, owner)
 
     def private_claim(self, name: str, owner: Record) -> PrivateClaim:
-        """A claim that excludes nobody and overwrites what is there."""
+        """A claim that does not exclude others, and replaces an existing entry."""
         return self._claim_with(partial(PrivateClaim, locks=not self.network), name, owner)
 
     def _claim_with(self, take: Callable[[str, Record, Access], T], name: str, owner: Record) -> T:
@@ -142,7 +142,7 @@ class LocalStore(Shards):
         if time.monotonic() > self._tag_due:
             self._keep_tag()
         if shard not in self._checked_shards:
-            self._check_shard(shard)  # a refresh or a put comes here without a lookup
+            self._check_shard(shard)  # a refresh or a put gets here without a lookup
         for _ in range(_MAKERS):
             try:
                 return take(path, owner, self.access)
@@ -155,34 +155,34 @@ class LocalStore(Shards):
         return take(path, owner, self.access)
 
     def _keep_tag(self) -> None:
-        """Have the tag look used, or be there again: what removes old files takes one that nobody touches."""
+        """Touch the tag, or make it again: programs that remove old files take those that are never touched."""
         self._tag_due = time.monotonic() + TAG_AGE
         try:
             keep_tag(self.root, self.access)
         except OSError as error:
-            raise_if_interrupt(error)  # else a root that is not there yet, or refused: who writes to it will see
+            raise_if_interrupt(error)  # else the root does not exist yet, or is refused: the next write reports it
 
     def _make_shard(self, shard: str) -> None:
         make_root(self.root, self.access)
         self.access.check_below(self.root, shard)
 
     def owner(self, claimed: Claimed, keyring: Keyring | None) -> Owner | None:
-        """Who made a claim, None where no key vouches for that."""
+        """The owner of a claim, None if no key authenticates its record."""
         return owner_of(claimed.place, keyring)
 
     def owner_at(self, place: str, keyring: Keyring | None) -> Owner | None:
-        """Who computes the entry of a path, in this directory or another; None when nobody is known to."""
+        """Who computes the entry of a path, in this directory or another; None if unknown or not computed."""
         return read_owner(place, keyring)
 
     def release(self, name: str) -> bool:
-        """Remove the claim file of an owner that is gone, whose forked child may still hold the lock.
+        """Remove the claim file of a dead owner, whose forked child may still hold the lock.
 
-        If another process that waits has made a new claim in between, that is removed and two compute.
+        If another waiting process has made a new claim in between, that is removed and two processes compute.
         """
         return self.access.remove(self.root, self.place(name) + CLAIM_SUFFIX)
 
     def forbid(self, name: str) -> None:
-        """Have no result stored as one entry whose computation began before: remove its claim, then its drafts."""
+        """Cancel computations of an entry that began before: remove its claim, then its drafts."""
         claim = name + CLAIM_SUFFIX
 
         def remove(opened: OpenFolder) -> None:
@@ -196,17 +196,17 @@ class LocalStore(Shards):
     def fence(self, is_meant: Callable[[Claimed], bool]) -> list[str]:
         """The same for all entries whose claims are meant; return their places."""
         places = []
-        for of_drafts in (False, True):  # which are listed when the claims are gone
+        for of_drafts in (False, True):  # drafts are listed after the claims were removed
             for claimed in [one for one in self.claims() if one.is_private == of_drafts and is_meant(one)]:
                 try:
                     self.access.remove(self.root, claimed.place)
                 except OSError as error:
-                    raise_if_interrupt(error)  # else a folder, which is no claim; or one that we may not write to
+                    raise_if_interrupt(error)  # else a folder, which is no claim; or a shard that we may not write to
                 places.append(self.place(claimed.name))
         return places
 
     def concerns_one(self, error: Exception, name: str) -> bool:
-        """Whether an entry could not be stored for what stands in its own place, or in that of its shard."""
+        """Whether an entry could not be stored because something else is in its own place or its shard's."""
         path = self.place(name)
         if isinstance(error, DirectoryError):
             return error.path == os.path.dirname(path)
@@ -216,15 +216,15 @@ class LocalStore(Shards):
     def replace(
         self, item: StoredFile, read: os.stat_result, pieces: Sequence[Any], claim: HeldClaim, *, durable: bool
     ) -> bool:
-        """Write an entry beside the one that was read, and rename it over that; return whether it was still there."""
+        """Replace an entry by another file; return False if it is no longer the one that was read."""
         place, name = os.path.split(item.path)
         folder = self.access.enter(self.root, place)
         if folder is None:
             return False
-        temporary = f"{name}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"  # as a claim it is swept away if we are killed
+        temporary = f"{name}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"  # named as a claim, so that sweeps remove leftovers
         try:
             with Lock(temporary, "x+", access=folder) as lock:
-                with suppress(OSError):  # where there are no locks, leftovers are told by their age
+                with suppress(OSError):  # without locks, leftovers are recognised by their age
                     locking()(lock.fd, blocking=False)
                 for piece in pieces:
                     with memoryview(piece) as view, view.cast("B") as rest:
@@ -232,8 +232,8 @@ class LocalStore(Shards):
                         while done < len(rest):
                             done += lock.write(rest[done:])
                 os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
-                # A process that stores a result without computing it could still do so between this look and the
-                # renaming; the result that was there before would then stay.
+                # A `put` in another process may still store a result between this check and the renaming; it is lost
+                # then, and the earlier result stays.
                 if not claim.is_standing() or _identity(folder.status(name)) != _identity(read):
                     return False
                 folder.rename(temporary, name)
@@ -255,4 +255,4 @@ def _remove(opened: OpenFolder, name: str) -> None:
     try:
         opened.remove(name)
     except OSError as error:
-        raise_if_interrupt(error)  # else a folder, which is no claim; or a directory that we may not write to
+        raise_if_interrupt(error)  # else a folder, which is no claim; or a shard that we may not write to

@@ -1,4 +1,4 @@
-"""The small entries that a process has read: a call that is made again needs only a look at the file."""
+"""The small entries that a process has read: a repeated call needs only one `stat` of the file."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from pcache.entry.reader import Address
 
 _SIZE = 4 << 20  # bytes of streams remembered
-_OVERHEAD = 500  # what Python keeps beside each of them, about
-_CLOCK_TICK_NS = 2 * 10**9  # the coarsest: FAT; ext4 has 4 ms
+_OVERHEAD = 500  # bytes of Python's objects for each of them, about
+_CLOCK_TICK_NS = 2 * 10**9  # the coarsest file times, those of FAT; ext4 has 4 ms
 
 
 class Recent:
     """The checked streams of small entries that this process has read, up to 4 MiB.
 
-    A call that is made again needs neither read nor tag, only a look whether its file is still the same one. Values are
-    unpickled anew each time. Safe for threads: every step is one operation on a dict.
+    A repeated call needs neither read nor tag check, only a check whether its file is still the same. Values are
+    unpickled each time. Safe for threads: every step is one operation on a dict.
     """
 
     def __init__(self) -> None:
-        # Plain tuples of all fields of `Loaded` but the value: a named one takes 100 ns longer to take apart.
+        # Plain tuples of all fields of `Loaded` but the value: unpacking a named tuple takes 100 ns longer.
         self._loaded: dict[str, tuple[Header, int, bytes, tuple[int, int, int], bool]] = {}
         self._size = 0
 
@@ -43,7 +43,7 @@ class Recent:
             status = os.lstat(path)
         except OSError as error:
             raise_if_interrupt(error)
-            return None  # gone: reading it says what there is to say
+            return None  # gone: reading it reports why
         if (status.st_ino, status.st_size, status.st_ctime_ns) != identity:
             return None
         entry_format.check_age(header, now_ns, address.ttl_ns)
@@ -59,14 +59,14 @@ class Recent:
         else:
             value, failure = try_call(load, stream)
         if failure is not None:
-            return None  # reading it says what there is to say
+            return None  # reading it reports why
         return new_tuple(Loaded, (value, header, mtime_ns, None, identity))
 
     def keep(self, path: str, loaded: Loaded, now_ns: int) -> None:
         """Remember an entry that was just read.
 
-        Not one that was just written: a file that replaces it within a tick of the file system's clock may have its
-        inode, size and time.
+        Not one that was just written: a file that replaces it within a tick of the file system's clock may have the
+        same inode, size and time.
         """
         if loaded.stream is None or now_ns - loaded.mtime_ns < _CLOCK_TICK_NS:
             return

@@ -1,6 +1,6 @@
-"""The root of a cache directory: its tag, and whether it is ours.
+"""The root of a cache directory: its tag, and whether it is a pcache directory.
 
-Nothing is stored in a directory that holds other things, nor removed from one.
+A directory that holds other things is never used: nothing is stored in it or removed from it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _SHARDS, _FUNCTIONS = (
     re.compile(r"[0-9a-f]{2}(\..*)?"),
     re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
 )
-TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files count in days
+TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files spare newer ones
 
 
 def is_there(path: str) -> bool:
-    """Whether a file or directory exists; raises `OSError` when that cannot be told, where `lexists` would say no."""
+    """Whether a file or directory exists; raises `OSError` if that cannot be told, where `lexists` returns False."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -40,7 +40,7 @@ def is_there(path: str) -> bool:
 
 
 def is_ours(root: str) -> bool:
-    """Whether a directory carries our tag; raises `OSError` when that cannot be told."""
+    """Whether a directory carries our tag; raises `OSError` if that cannot be told."""
     try:
         return _TAG_MARK in read_plain(os.path.join(root, TAG_FILE), 4096, linked=True)  # as in a copy of hard links
     except OSError as error:
@@ -51,17 +51,17 @@ def is_ours(root: str) -> bool:
 
 
 def check_root(root: str, access: Access = PRIVATE) -> bool:
-    """Return whether the root exists; raise `DirectoryError` when it cannot be a cache directory.
+    """Return whether the root exists; raise `DirectoryError` if it cannot be a cache directory.
 
-    That is a file, a symbolic link, a directory of another user or one that others can write to, and any directory
-    with other things in it that does not carry our tag: nothing there may be mistaken for ours.
+    These are refused: a file, a symbolic link, a directory of another user or one that others can write to, and any
+    directory without our tag that holds other things, so that these are never mistaken for ours.
     """
     if not access.check(root):
         return False
     if not is_ours(root) and (others := sorted(_listed(root) - _OWN_NAMES)):
         raise DirectoryError(
-            f"the directory {root} holds other things ({others[0]!r}, ...) and is no pcache directory; choose an empty"
-            " or a new one",
+            f"the directory {root} holds other things ({others[0]!r}, ...) and is not a pcache directory; choose an"
+            " empty or a new one",
             path=root,
             reason="not ours",
         )
@@ -72,13 +72,13 @@ def _listed(root: str) -> set[str]:
     try:
         return set(os.listdir(root))
     except PermissionError:
-        return set()  # who may not look into it reads and stores nothing there, and is told so then
+        return set()  # a user who may not list it cannot use it either, and is warned then
 
 
 def require_ours(root: str, access: Access = PRIVATE) -> bool:
-    """Return whether `root` holds anything; raise `DirectoryError` unless that is ours: no other is emptied."""
-    # Looked at before the tag, which is written before it: without it there is nothing to remove, and somebody may be
-    # making the directory just now.
+    """Return whether `root` holds anything to remove; raise `DirectoryError` if it is not a pcache directory."""
+    # Checked before the tag, which is written before this folder: without the folder there is nothing to remove, and
+    # another process may be making the directory just now.
     filled = is_there(generation_folder(root))
     if not check_root(root, access) or not filled:
         return False
@@ -90,21 +90,21 @@ def require_ours(root: str, access: Access = PRIVATE) -> bool:
             reason="not ours",
         )
     for folder in (generation_folder(root), entries_folder(root), functions_folder(root)):
-        access.check(folder)  # a link in their place would lead the removal elsewhere
+        access.check(folder)  # a link in its place would remove files elsewhere
     return True
 
 
 def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
-    """Whether a root without our tag is ours all the same, as what removes old files may have taken the tag.
+    """Whether a root without our tag is still ours: a program that removes old files may have removed the tag.
 
-    Nothing but our folders may be there, and in the shards nothing at all, or a file named as nobody else names one,
-    and in its place. Whoever has such files loses results at most: nothing else is ever removed.
+    Only our folders may be there, and in the shards nothing, or at least one file with an entry's or claim's name. Only
+    files with such names are ever removed.
     """
     parts = generation_folder(root)
     try:
         check_root(root, access)
         if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
-            return False  # a tag that another program wrote says whose it is
+            return False  # a tag of another program marks its own directory
         shards = Shards(root, network=False, access=access)
         names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
         for folder, ours in ((shards.entries, _SHARDS), (functions_folder(root), _FUNCTIONS)):
@@ -117,7 +117,7 @@ def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
 
 
 def keep_tag(root: str, access: Access = PRIVATE) -> None:
-    """Touch the tag of a root that is ours, if that was long ago, or make it where there is none; raises `OSError`."""
+    """Touch the tag of a cache directory if it is old, or make it if it is missing; raises `OSError`."""
     folder = access.enter(root, root)
     if folder is None:
         return
@@ -136,7 +136,7 @@ def keep_tag(root: str, access: Access = PRIVATE) -> None:
 
 
 def make_root(root: str, access: Access = PRIVATE) -> None:
-    """Make the root with its tag, unless it is there; safe against others who do the same."""
+    """Make the root with its tag, unless it exists; safe while other processes do the same."""
     access.make_above(root)
     access.make_folder(root)
     check_root(root, access)
@@ -144,11 +144,11 @@ def make_root(root: str, access: Access = PRIVATE) -> None:
     try:
         _write_once(os.path.join(root, ".gitignore"), b"*\n", access, durable=False)
     except OSError as error:
-        raise_if_interrupt(error)  # else nothing rests on it
+        raise_if_interrupt(error)  # else nothing depends on it
 
 
 def _write_once(path: str, data: bytes, access: Access, *, durable: bool) -> None:
-    """Write a file, unless it is there with this content or another."""
+    """Write a file, unless it already has this content or another."""
     fd = uninterrupted(access.open, path, os.O_RDWR)
     try:
         there = os.read(fd, len(data))
@@ -157,6 +157,6 @@ def _write_once(path: str, data: bytes, access: Access, *, durable: bool) -> Non
             os.lseek(fd, 0, os.SEEK_SET)
             write_all(fd, data)
             if durable:
-                os.fsync(fd)  # once per directory: nobody could clear one whose tag a power cut had emptied
+                os.fsync(fd)  # once per directory: one whose tag a power cut had emptied could not be cleared
     finally:
         os.close(fd)

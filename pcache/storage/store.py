@@ -1,8 +1,8 @@
-"""What a store of entries and claims can do, whatever it is made of.
+"""The interface of a store of entries and claims, independent of where it keeps them.
 
-An entry is known by its name, the function's id and the key. Where that is kept its store alone knows: it says so as a
-`place`, a text that no other store uses, and that others only hand back, compare and show. `storage/local.py` keeps
-entries as files below a directory.
+An entry is known by its name, the function's id and the key. Only its store knows where it is kept, and names that by a
+`place`, a text that is unique among stores. Other code only passes places back, compares and shows them.
+`storage/local.py` keeps entries as files below a directory.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from pcache.storage.claim_owner import Owner, Record
 
 DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
-_BLOCK = 4096  # bytes in which file systems give out room
+_BLOCK = 4096  # bytes of a block, in which file systems allocate space
 NAME_LENGTH = 57  # characters of an entry's name: 16 digits of a function's id, a hyphen, 40 digits of a key
 
 
 class StoredFile(NamedTuple):
-    """One entry as a listing shows it: `size` is the room it takes, `length` its bytes, `path` where that is.
+    """One entry as a listing shows it: `size` is its space on disk, `length` its bytes, `path` its place.
 
-    Times are nanoseconds since 1970; `pcache.entry.mtime` says how exact they are.
+    Times are nanoseconds since 1970; `pcache.entry.mtime` documents how exact they are.
     """
 
     function_id: str
@@ -42,7 +42,7 @@ class StoredFile(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A claim that is there, held or left over: for which entry, and where. `is_private` excludes nobody."""
+    """An existing claim, held or left over: for which entry, and where. A private one does not exclude others."""
 
     name: str
     place: str
@@ -50,12 +50,12 @@ class Claimed(NamedTuple):
 
 
 def name_of(function_id: str, key: str) -> str:
-    """What an entry is called in every store."""
+    """The name of an entry, the same in every store."""
     return f"{function_id}-{key}"
 
 
 def on_disk(length: int) -> int:
-    """The room that an entry of so many bytes takes, in whole blocks: what a limit is about."""
+    """The space that an entry of so many bytes takes, in whole blocks: limits apply to this."""
     return -(-length // _BLOCK) * _BLOCK
 
 
@@ -72,7 +72,7 @@ def shard_of(item: StoredFile) -> str:
 class HeldClaim(Protocol):
     """The right to compute one missing result. Publish or abandon it, in the process that took it."""
 
-    lost: bool  # whether it was removed, so that what was computed under it is not stored
+    lost: bool  # whether it was removed by others, so that its result is not stored
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -80,23 +80,23 @@ class HeldClaim(Protocol):
     ) -> None: ...
 
     def amend(self, awaits: Sequence[str]) -> None:
-        """Say which results the owner waits for, by place."""
+        """Record the places of the results that the owner waits for."""
 
     def is_standing(self) -> bool:
-        """Whether nobody has removed or taken over the claim."""
+        """Whether the claim is still there and ours."""
 
     def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
-        """Store an entry, whole or not at all; return its size, 0 when the claim was lost meanwhile."""
+        """Store an entry, whole or not at all; return its size, 0 if the claim was lost meanwhile."""
 
     def abandon(self) -> bool:
-        """Let go; return whether the claim still stood. Does nothing when it is not held any more."""
+        """Release the claim; return whether it still stood. Does nothing if it is no longer held."""
 
 
 class Store(Protocol):
     """Entries and claims by name, in 256 shards. Safe for any number of threads and processes.
 
-    A reader sees a whole entry or none. What appears or disappears while something is listed is in the list or not.
-    Everything raises `OSError` for what the system refuses, `DirectoryError` among them.
+    A reader sees a whole entry or none. Entries that appear or disappear during a listing may be in it or not. All
+    methods raise `OSError` for failures of the system, among them `DirectoryError`.
     """
 
     @property
@@ -104,7 +104,7 @@ class Store(Protocol):
         """Whether claims exclude no other process, as on a network file system."""
 
     def place(self, name: str) -> str:
-        """Where an entry is kept, or would be."""
+        """The place where an entry is kept, or would be."""
 
     # Reading
 
@@ -115,19 +115,19 @@ class Store(Protocol):
         """Open an entry for reading: a descriptor, which the caller closes, and its status; raises `Miss`."""
 
     def is_there(self, name: str) -> bool:
-        """Whether there is an entry, intact or not, as far as can be told without reading it."""
+        """Whether there is an entry, intact or not, without reading it."""
 
     def entry(self, name: str) -> StoredFile | None:
-        """One entry as a listing shows it, None where there is none."""
+        """One entry as a listing shows it, None if there is none."""
 
     def shards(self) -> list[str]:
-        """The names of the shards that there are, in order."""
+        """The names of the existing shards, in order."""
 
     def scan(self, shards: Iterable[str] | None = None, refusals: list[OSError] | None = None) -> Iterator[StoredFile]:
-        """List all entries, or those of some shards; `refusals` gets why a shard was left out."""
+        """List all entries, or those of some shards; `refusals` gets the errors of shards that were left out."""
 
     def count(self) -> int:
-        """How many entries there are, about."""
+        """The approximate number of entries."""
 
     # Storing
 
@@ -135,15 +135,15 @@ class Store(Protocol):
         """Take the claim of an entry, None while another thread or process holds it."""
 
     def private_claim(self, name: str, owner: Record) -> HeldClaim:
-        """A claim that excludes nobody and overwrites what is there."""
+        """A claim that does not exclude others, and replaces an existing entry."""
 
     def replace(
         self, item: StoredFile, read: os.stat_result, pieces: Sequence[Any], claim: HeldClaim, *, durable: bool
     ) -> bool:
-        """Store other bytes that say the same in the place of those that were read; return whether they still were."""
+        """Replace an entry by other bytes of the same result; return False if it is no longer the one that was read."""
 
     def concerns_one(self, error: Exception, name: str) -> bool:
-        """Whether an entry could not be stored for a reason that does not concern others."""
+        """Whether an entry could not be stored for a reason that does not affect others."""
 
     # Claims
 
@@ -151,27 +151,27 @@ class Store(Protocol):
         """List all claims, held or left over, or those of some shards."""
 
     def owner(self, claimed: Claimed, keyring: Keyring | None) -> Owner | None:
-        """Who made a claim, None where no key vouches for that."""
+        """The owner of a claim, None if no key authenticates its record."""
 
     def owner_at(self, place: str, keyring: Keyring | None) -> Owner | None:
-        """Who computes the entry of a place, of this store or another of its kind; None when nobody is known to."""
+        """Who computes the entry of a place, of this store or another of its kind; None if unknown or not computed."""
 
     def release(self, name: str) -> bool:
-        """Remove the claim of an owner that is gone; return whether it was there."""
+        """Remove the claim of a dead owner; return whether it was there."""
 
     def sweep(self, shards: Iterable[str] | None = None, keyring: Keyring | None = None, most: int = ...) -> int:
-        """Remove the claims of processes that are gone, looking at `most` of them; return how many those were."""
+        """Remove the claims of dead processes, checking about `most` claims; return how many were removed."""
 
     # Removing
 
     def forbid(self, name: str) -> None:
-        """Have no result stored as one entry whose computation began before."""
+        """Let no computation that began before store its result as this entry."""
 
     def fence(self, is_meant: Callable[[Claimed], bool]) -> list[str]:
-        """The same for all entries whose claims are meant, by place."""
+        """The same for all entries whose claims are meant; return their places."""
 
     def delete(self, name: str) -> bool:
         """Remove an entry; return whether it was there."""
 
     def delete_entries(self, items: Iterable[StoredFile], refusals: list[OSError]) -> list[StoredFile]:
-        """Remove entries and return those that were there; `refusals` gets what prevented others."""
+        """Remove entries and return those that were there; appends the errors to `refusals`."""

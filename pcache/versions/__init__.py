@@ -1,1 +1,1 @@
-"""Versions of functions: recorded, compared, adopted."""
+"""Code versions of functions: recorded, compared, adopted."""

@@ -1,7 +1,7 @@
 """Adopt the results of an earlier code version, after an edit that its author declares neutral.
 
-The new version's registry says whose results count as its own, and a miss looks for them where they lie. Nothing is
-renamed or copied, so the earlier version keeps its results too.
+The registry lists the versions whose results count as those of the new one, and a miss looks for them under their own
+names. Nothing is renamed or copied, so the earlier version keeps its results too.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from pcache.versions.registry import FunctionVersion
 
 
-_OF_CLASS = ("function", "class", "constant", "name")  # kinds of differences that change a class of the user's too
+_OF_CLASS = ("function", "class", "constant", "name")  # kinds of differences that also change a class of the user
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
     """What `adopt` takes over: the `entries` of version `adopted` of a function, for the version that runs.
 
-    `differences` are all that changed between the two; `added` are the parameters that the earlier one did not have,
-    with what they stand for in its calls. `done` is False for a plan and for one that was not confirmed.
+    `differences` lists what changed between the two; `added` are the parameters that the earlier one did not have, with
+    their values in its calls. `done` is False for a plan, also for one that was not confirmed.
     """
 
     function: str
@@ -58,7 +58,7 @@ class Adoption:
         for name, value in self.added.items():
             yield 1, f"earlier calls count as calls with {name}={shown_as(name, summarize_value(value))}"
         if not self.differences:
-            yield 1, "nothing that can be told apart changed"
+            yield 1, "no difference was found"
 
 
 class Adopter(NamedTuple):
@@ -78,7 +78,7 @@ class Adopter(NamedTuple):
         dry_run: bool = False,
         confirm: Callable[[Adoption], bool] | None = None,
     ) -> Adoption:
-        """Plan, have it confirmed, and carry it out, unless it is a `dry_run`; the outcome says what was done."""
+        """Plan, ask `confirm`, and carry it out, unless it is a `dry_run`; the outcome says what was done."""
         plan = self.plan(earlier, added)
         if dry_run or (confirm is not None and not confirm(plan)):
             return plan
@@ -102,7 +102,7 @@ class Adopter(NamedTuple):
         if self._is_method() and any(difference.kind in _OF_CLASS for difference in differences):
             raise self._refusal(
                 "it counts its instance with the code of the class, which was edited, so no earlier call would be"
-                " found; for the time to come, cache a function that the method calls, or say key={'self': ...}",
+                " found; for the future, cache a function that the method calls, or use key={'self': ...}",
                 "function",
             )
         return Adoption(
@@ -116,7 +116,7 @@ class Adopter(NamedTuple):
         )
 
     def carry_out(self, plan: Adoption) -> None:
-        """Have the running version find the adopted results, and those that the adopted version had adopted itself."""
+        """Let the running version find the adopted results, and those that the adopted version had adopted itself."""
         directory = self.directory
         if directory.settings.read_only:
             raise self._refusal("the cache is read-only", "read_only")
@@ -146,25 +146,25 @@ class Adopter(NamedTuple):
             ) from error
 
     def _is_method(self) -> bool:
-        """Whether the first argument that counts is an instance, or the class, whose code the function is part of."""
+        """Whether the first argument of the key is the instance or class that the method belongs to."""
         return "." in self.facts.name.rpartition("<locals>.")[2] and self.facts.parameters[:1] in (("self",), ("cls",))
 
     def _digest(self, name: str, value: object) -> str:
-        """The digest of what a parameter counts as."""
+        """The digest of a parameter's value as it counts for the key."""
         digest, error = try_call(lambda: value_digest(self._counted(name, value)))
         if error is not None:
             raise self._refusal(f"the value of added={{{name!r}: ...}} has no key ({error})", "added") from error
         return str(digest)
 
     def _counted(self, name: str, value: Any) -> object:
-        """What a parameter's value counts as, as the binder makes it."""
+        """A parameter's value as it counts for the key, made as the binder does."""
         if name in self.key_functions:
             return self.key_functions[name](value)
         form = self.facts.parameters[self.binder.names.index(name)]
         return sorted(dict(value).items()) if form.startswith("**") else value
 
     def _fits(self, version: FunctionVersion, added: Mapping[str, Any]) -> bool:
-        """Whether the calls of an earlier version are those of this one without the added parameters."""
+        """Whether the parameters of an earlier version are those of this one without the added ones."""
         forms = zip(self.binder.names, self.facts.parameters, strict=True)
         return version.parameters == tuple(form for name, form in forms if name not in added)
 
@@ -212,7 +212,7 @@ class Adopter(NamedTuple):
         if set(before) < set(now):
             values = ", ".join(f"{name!r}: ..." for name in new)
             option = f"--added {new[0]}=..."
-            hint = f"; if it did then what it does now for some value, say so with added={{{values}}} or {option}"
+            hint = f"; if it did then what it does now for some value, give that with added={{{values}}} or {option}"
         return self._refusal(
             f"its parameters are ({', '.join(now)}) and were ({', '.join(before)}), so calls do not carry over{hint}",
             "added",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.versions.registry import FunctionVersion
 
-# The kinds in the order in which they are told. Those of parts of a fingerprint are what their labels start with.
+# The kinds in the order in which they are shown. For parts of a fingerprint, the kind is the first word of the label.
 KINDS = (
     "argument",
     "captured",
@@ -34,7 +34,7 @@ KINDS = (
     "package",
 )
 _CODE = ("function", "class", "making")
-_SHOWN = ("version", "constant", "name", "depends_on", "package")  # kinds of which people are shown what they are
+_SHOWN = ("version", "constant", "name", "depends_on", "package")  # kinds whose values are shown
 _WORDS = {
     "identity": "its name",
     "place": "its file",
@@ -50,7 +50,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One thing that differs: a `kind` of `KINDS`, its name, and what it was and is, as far as that can be shown.
+    """One difference: a `kind` of `KINDS`, its name, and its values before and now, as far as these can be shown.
 
     `change` is "changed", "added", "removed", or "unknown" for long text that was not compared.
     """
@@ -78,11 +78,11 @@ class Difference:
         return f"{subject}: {self.before or '?'} -> {self.now or '?'}"
 
 
-_EDITED = {"changed": "was edited", "added": "is used now", "removed": "is not used any more"}
+_EDITED = {"changed": "was edited", "added": "is used now", "removed": "is no longer used"}
 
 
 def of_versions(before: FunctionVersion, now: FunctionVersion, keyring: Keyring | None) -> tuple[Difference, ...]:
-    """What makes two code versions different: names, options, and the parts of their fingerprints."""
+    """The differences between two code versions: names, options, and the parts of their fingerprints."""
     found = [
         Difference(kind, "", "changed" if old and new else "added" if new else "removed", old, new)
         for kind, old, new in (
@@ -93,14 +93,14 @@ def of_versions(before: FunctionVersion, now: FunctionVersion, keyring: Keyring 
         )
         if old != new and not (kind == "python" and _minor(old) == _minor(new))
     ]
-    # Bytecode differs between Python's versions: all code would.
+    # Bytecode differs between Python versions, so all code would be listed.
     skipped = _CODE if any(difference.kind == "python" for difference in found) else ()
     found += [part for part in _of_parts(before, now, keyring) if part.kind not in skipped]
     return tuple(sorted(found, key=lambda difference: (KINDS.index(difference.kind), difference.name)))
 
 
 def are_apart(one: FunctionVersion, other: FunctionVersion) -> bool:
-    """Whether two versions are of different files; code of notebooks and prompts has none to stay in."""
+    """Whether two versions are of different files; code of notebooks and prompts has no permanent file."""
     nowhere = any(version.name.startswith("__main__:") for version in (one, other))
     return one.file != other.file and not nowhere
 
@@ -124,7 +124,7 @@ def _of_parts(before: FunctionVersion, now: FunctionVersion, keyring: Keyring | 
 def _differ(
     kind: str, label: str, old: str, new: str, before: Mapping[str, str] | None, now: Mapping[str, str] | None
 ) -> bool:
-    """Whether a part changed. What was stored with two keys has digests that cannot be compared: only what is shown."""
+    """Whether a part changed. Digests made with different keys cannot be compared: then the shown values are."""
     if before is not None and now is not None:
         return before[label] != now[label]
     return kind in _SHOWN and old != new and not {"", NOT_SHOWN} & {old, new}
@@ -141,7 +141,7 @@ def _minor(python: str) -> list[str]:
 def of_arguments(
     before: Mapping[str, str], now: Mapping[str, str], shown_before: Mapping[str, str], shown_now: Mapping[str, str]
 ) -> tuple[Difference, ...]:
-    """What makes two calls different, by digests of their arguments; empty ones were too long to be made."""
+    """The differences between two calls, by digests of their arguments; a digest is empty for a very long argument."""
     found = []
     for name in now.keys() | before.keys():
         old, new = before.get(name), now.get(name)
@@ -160,4 +160,4 @@ def of_arguments(
     return tuple(sorted(found, key=lambda item: (item.kind, order.index(item.name) if item.name in now else 0)))
 
 
-CAPTURED = "captured values"  # among the digests of arguments
+CAPTURED = "captured values"  # their name among the digests of arguments

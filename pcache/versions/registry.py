@@ -1,11 +1,11 @@
 """Records of function versions: small sealed files, named by the version's id.
 
-`<function_id>.<mark>.json` has its names and what its fingerprint consists of: listings and `explain` need them,
-entries carry only ids. Losing it loses names, never results. The mark is made with the signing key, so that names which
-somebody else put there, however many, are not opened. `<function_id>.adopted` names earlier versions whose results are
-those of this one as well; it lies apart so that a hit asks for a file that is mostly absent instead of reading JSON.
+`<function_id>.<mark>.json` has its names and the parts of its fingerprint: listings and `explain` need them, entries
+have only ids. Losing it loses names, never results. The mark is made with the signing key, so that files of other
+users, however many, are not opened. `<function_id>.adopted` lists earlier versions whose results also count for this
+one; it is a separate file, which is usually absent, so that a hit need not read JSON.
 
-Digests in these files are keyed: nobody without the key can try out which constant or default gives one.
+Digests in these files are keyed: without the key one cannot find out a constant or default by trying values.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ _NAME = re.compile(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted)")
 _TEMPORARY = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}")
 _ID = re.compile(r"[0-9a-f]{16}")
 _MAX_SIZE = 4 << 20  # bytes
-_LAST_TIME = 1 << 36  # seconds since 1970: more than people read
+_LAST_TIME = 1 << 36  # seconds since 1970: later times are invalid
 _TEMPORARY_AGE = 60  # seconds
-_FUNCTION, _ADOPTED, _PART = b"function", b"adopted", b"part"  # one kind is never taken for another
+_FUNCTION, _ADOPTED, _PART = b"function", b"adopted", b"part"  # part of the seal, so that kinds cannot be exchanged
 _KEY_ID_DIGITS = 16
 
 
 class FunctionVersion(NamedTuple):
     """One version of one cached function. `first_seen` is seconds since 1970.
 
-    `parameters` are those whose values count, in order. `parts` are what the fingerprint and the options consist of, by
-    label: a digest, and what of it can be shown to people. `signed_by` is the id of the key that digests were made with
-    when they were written; empty for a version that runs.
+    `parameters` are those whose values count for the key, in order. `parts` are the parts of the fingerprint and the
+    options by label: a digest, and a text to show, if any. `signed_by` is the id of the key that the digests in a file
+    were made with; empty for a version that runs.
     """
 
     function_id: str
@@ -57,7 +57,7 @@ class FunctionVersion(NamedTuple):
     signed_by: str = ""
 
     def digests(self, key_id: str, keyring: Keyring | None) -> dict[str, str] | None:
-        """The digests of the parts as a key makes them; None where that cannot be told."""
+        """The digests of the parts, made with the given key; None if they cannot be had."""
         if self.signed_by == key_id:
             return {label: digest for label, (digest, _) in self.parts.items()}
         key = None if keyring is None else keyring.keys.get(bytes.fromhex(key_id))
@@ -67,7 +67,7 @@ class FunctionVersion(NamedTuple):
 
 
 class Adopted(NamedTuple):
-    """An earlier version whose results count; `added` has digests of what its missing parameters stand for, by name.
+    """An adopted version; `added` has digests of the values that its missing parameters stand for, by name.
 
     Each begins with the id of the key that it is made with, see `stands_for`.
     """
@@ -77,22 +77,22 @@ class Adopted(NamedTuple):
 
 
 def stands_for(digest: str, key_id: bytes, key: bytes) -> str:
-    """The digest of a value as `Adopted` has it."""
+    """The digest of a value in the form that `Adopted` stores."""
     return key_id.hex() + seal.keyed(_ADOPTED, "", digest, key)
 
 
 def is_of(kept: str, digest: str, keyring: Keyring) -> bool:
-    """Whether what `Adopted` has of a value is of the one with this digest."""
+    """Whether a digest in `Adopted` is of the value with this digest."""
     try:
         key_id = bytes.fromhex(kept[:_KEY_ID_DIGITS])
     except ValueError:
-        return False  # of another release
+        return False  # written by another release
     key = keyring.keys.get(key_id)
     return key is not None and kept == stands_for(digest, key_id, key)
 
 
 def part_digest(label: str, digest: str, key_id: str, keyring: Keyring) -> str:
-    """The digest of one part as a key makes it."""
+    """The digest of one part, made with the key of this id."""
     return seal.keyed(_PART, label, digest, keyring.keys[bytes.fromhex(key_id)])
 
 
@@ -111,12 +111,12 @@ def describe(
 
 
 def _is_value(label: str) -> bool:
-    """Whether people are shown a value of a part."""
+    """Whether the text to show of a part is a value."""
     return label.startswith(("constant ", "depends_on", "version"))
 
 
 def _written(facts: FunctionVersion, keyring: Keyring, *, summaries: bool) -> dict[str, Any]:
-    """What goes into the file of a version that runs."""
+    """The content of the file of a version that runs."""
     record, digests = facts._asdict(), facts.digests(keyring.signing.hex(), keyring) or {}
     del record["signed_by"]
     record["parts"] = {
@@ -129,16 +129,16 @@ def _written(facts: FunctionVersion, keyring: Keyring, *, summaries: bool) -> di
 def write(
     folder: str, facts: FunctionVersion, keyring: Keyring, *, summaries: bool = True, access: Access = PRIVATE
 ) -> str:
-    """Write the file of a version that has none of ours yet; it appears whole. Returns its path; raises `OSError`.
+    """Write the file of a version atomically, if it has none of ours yet. Returns its path; raises `OSError`.
 
-    Without `summaries` values are left out, also of one that has them from before.
+    Without `summaries` values are left out, and removed from an existing file.
     """
     path = _path(folder, facts.function_id, keyring.signing_key)
     try:
         known = find(folder, facts.function_id, keyring, strictly=True)
     except OSError as error:
         raise_if_interrupt(error)
-        return path  # it is there, and says since when the version is known
+        return path  # it exists, and keeps the time when the version was first seen
     before = path
     if known is not None:
         before = _path(folder, facts.function_id, keyring.keys[bytes.fromhex(known.signed_by)])
@@ -147,14 +147,14 @@ def write(
         facts = facts._replace(first_seen=known.first_seen)
     _write(path, seal.to_json(_FUNCTION, _written(facts, keyring, summaries=summaries), keyring), access)
     if before != path:
-        os.unlink(before)  # it was sealed with an older key, and says the values
+        os.unlink(before)  # it was sealed with an older key, and contains the values
     return path
 
 
 def write_adopted(
     folder: str, function_id: str, adopted: Sequence[Adopted], keyring: Keyring, access: Access = PRIVATE
 ) -> None:
-    """Have a version count the results of others as its own; replaces what it said before. Raises `OSError`."""
+    """Write which versions' results count as those of a version; replaces the list. Raises `OSError`."""
     body = {"function_id": function_id, "adopted": [version._asdict() for version in adopted]}
     path = os.path.join(folder, f"{function_id}.adopted")
     _write(path, seal.to_json(_ADOPTED, body, keyring), access, durable=True)
@@ -163,9 +163,9 @@ def write_adopted(
 def read_adopted(
     folder: str, function_id: str, keyring: Keyring | None, *, strictly: bool = False
 ) -> tuple[Adopted, ...]:
-    """The versions whose results a version counts as its own; none when its file is damaged or somebody else's.
+    """The versions whose results a version counts as its own; none if its file is damaged or another user's.
 
-    With `strictly` raises `OSError` for one that cannot be read now: who writes it anew must know what it says.
+    With `strictly` raises `OSError` if it cannot be read now, so that rewriting it loses nothing.
     """
     if keyring is None:
         return ()
@@ -176,7 +176,7 @@ def read_adopted(
         found = tuple(Adopted(item["function_id"], dict(item["added"])) for item in record["adopted"])
         sound = all(_ID.fullmatch(item.function_id) and _are_texts(item.added.values()) for item in found)
     except (KeyError, TypeError, ValueError):
-        return ()  # of another release
+        return ()  # written by another release
     return found if sound else ()
 
 
@@ -185,13 +185,13 @@ def _path(folder: str, function_id: str, key: bytes) -> str:
 
 
 def find(folder: str, function_id: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:
-    """The facts of one version; None when its file is gone, damaged or sealed by somebody else."""
+    """The facts of one version; None if its file is gone, damaged or sealed by another user."""
     found = (read(_path(folder, function_id, key), keyring, strictly=strictly) for key in keyring.keys.values())
     return next((facts for facts in found if facts is not None), None)
 
 
 def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:
-    """The facts in one file; None when it is gone, damaged or sealed by somebody else."""
+    """The facts in one file; None if it is gone, damaged or sealed by another user."""
     found = _read(path, keyring, _FUNCTION, strictly=strictly)
     if found is None:
         return None
@@ -205,7 +205,7 @@ def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVers
         sound = 0 <= version.first_seen < _LAST_TIME and _are_texts((*version[:5], *version.parameters))
         sound = sound and _are_texts(text for part in version.parts.values() for text in part)
     except (AttributeError, KeyError, TypeError, ValueError):
-        return None  # of another release
+        return None  # written by another release
     return version if sound else None
 
 
@@ -214,9 +214,9 @@ def _are_texts(values: Iterable[object]) -> bool:
 
 
 def read_all(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -> dict[str, FunctionVersion]:
-    """The known versions by function id; none where the folder holds more than so many names.
+    """The known versions by function id; empty if the folder holds `most` names or more.
 
-    100,000 names that others planted take 0.2 s: none of them is opened.
+    100,000 names that others planted take 0.2 s: none of the files is opened.
     """
     if keyring is None:
         return {}
@@ -231,7 +231,7 @@ def read_all(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -
 
 
 def _names(folder: str, most: int) -> list[str]:
-    """The names in a folder, none when there are more than so many."""
+    """The names in a folder; empty if there are `most` or more."""
     try:
         if most == sys.maxsize:
             return os.listdir(folder)
@@ -244,7 +244,7 @@ def _names(folder: str, most: int) -> list[str]:
 
 
 def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
-    """The files of versions; with `temporary` those that a killed process left behind."""
+    """The files of versions; with `temporary` the leftovers of killed processes."""
     pattern = _TEMPORARY if temporary else _NAME
     for name in _names(folder, sys.maxsize):
         path = os.path.join(folder, name)
@@ -253,7 +253,7 @@ def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
 
 
 def _is_old(path: str) -> bool:
-    """Whether a file that takes a moment to write has been there for a minute: its writer was killed."""
+    """Whether a temporary file is more than a minute old: its writer was killed."""
     try:
         return abs(time.time() - os.lstat(path).st_mtime) > _TEMPORARY_AGE
     except OSError as error:
@@ -262,7 +262,7 @@ def _is_old(path: str) -> bool:
 
 
 def _write(path: str, data: bytes, access: Access = PRIVATE, *, durable: bool = False) -> None:
-    """Write a file that appears whole; raises `OSError`."""
+    """Write a file atomically; raises `OSError`."""
     place, name = os.path.split(path)
     folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
     try:
@@ -273,20 +273,20 @@ def _write(path: str, data: bytes, access: Access = PRIVATE, *, durable: bool = 
                 write_all(fd, data)
                 folder.rename(temporary, name)
                 if durable:
-                    os.fsync(fd)  # what somebody decided once is on the disk, with its name
+                    os.fsync(fd)  # after the renaming, so that the new name is on the disk too
             finally:
                 os.close(fd)
         except BaseException:
-            folder.remove(temporary)  # a full disk: nothing half written stays
+            folder.remove(temporary)  # a full disk: leave no incomplete file
             raise
     finally:
         os.closerange(folder.fd, folder.fd + 1)
 
 
 def _read(path: str, keyring: Keyring, kind: bytes, *, strictly: bool) -> tuple[dict[str, Any], bytes] | None:
-    """What a file says, and the id of its key; None when it is gone, damaged or sealed by somebody else.
+    """The content of a file, and the id of its key; None if it is gone, damaged or sealed by another user.
 
-    With `strictly` raises `OSError` for one that cannot be read now.
+    With `strictly` raises `OSError` if it cannot be read now.
     """
     try:
         data = read_plain(path, _MAX_SIZE, believe=functools.partial(seal.is_whole, kind, keyring))

@@ -1,10 +1,10 @@
 """Which stored code versions are still in the source files on disk.
 
-Files are compiled, never run: a version is superseded when a function that its fingerprint follows is not in its file
-any more as it was, or the file is gone from its folder. What cannot be told that way counts as current: code without a
-file (notebooks, prompts), code whose whole folder is gone (moved, another machine's, on a disk that is not mounted),
-code of another Python, whose bytecode differs, what pytest rewrote, and versions whose files are unchanged but whose
-constants or packages are not.
+Files are compiled, never run: a version is superseded if a function that its fingerprint covers is no longer in its
+file as it was, or the file is gone from its folder. Versions that cannot be judged that way count as current: code
+without a file (notebooks, prompts), code whose whole folder is gone (moved, another machine's, on a disk that is not
+mounted), code of another Python, whose bytecode differs, code that pytest rewrote, and versions whose files are
+unchanged but whose constants or packages are not.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.versions.registry import FunctionVersion
 
-_FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # in `__main__` is what has no file to stay in
-_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # for somebody to write into a pipe that took a file's place
+_FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # code of `__main__` has no permanent file
+_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
 def superseded(
     folder: str, keyring: Keyring | None, known: Mapping[str, FunctionVersion] | None = None
 ) -> dict[str, str]:
-    """The ids of superseded versions in a registry, each with a sentence that says why. `known` are those that it has.
+    """The ids of superseded versions in a registry, each with the reason. `known` are its versions.
 
-    A version that a current one has adopted is none.
+    A version that a current one has adopted is not superseded.
     """
     if keyring is None:
         return {}
@@ -49,7 +49,7 @@ def superseded(
 
 
 def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None], keyring: Keyring) -> str:
-    """What of a version the code on disk does not have; empty when it has it all, or that cannot be told."""
+    """Why a version is no longer in the code on disk; empty if it is, or that cannot be told."""
     if version.python.split(".")[:2] != [str(part) for part in sys.version_info[:2]]:
         return ""
     for label, (digest, file) in version.parts.items():
@@ -71,26 +71,26 @@ def _what_is_gone(version: FunctionVersion, files: dict[str, _Codes | None], key
             continue
         if match[1] in codes:
             return f"{match[1]} was edited in {file}"
-        # Somebody may have given a function another name than its code has; not the cached one, as a rule.
+        # A function may have been given another name than its code has; usually not the cached one.
         if label == f"function {version.name}" or not any(map(has, codes.values())):
-            return f"{match[1]} is not there any more in {file}"
+            return f"{match[1]} is no longer in {file}"
     return ""
 
 
 def _is_rewritten(label: str, version: FunctionVersion) -> bool:
-    """Whether pytest rewrote the asserts of a function's module: what runs is not what its file says."""
+    """Whether pytest rewrote the asserts of a function's module: the code that runs differs from its file."""
     module = label.removeprefix("function ").partition(":")[0]
     return f"name {module}:@pytest_ar" in version.parts
 
 
 def _is_gone(file: str) -> bool:
-    """Whether a file was removed. If its folder is gone too, it may lie elsewhere: moved, unmounted, in an archive."""
+    """Whether a file was removed. If its folder is gone too, it may only be moved, unmounted or archived."""
     there = os.path.exists(file) or os.path.exists(f"{file}c")  # `helpers.pyc` is imported without `helpers.py`
     return not there and os.path.isdir(os.path.dirname(file))
 
 
 def _codes_in(file: str) -> _Codes | None:
-    """The code in a file, for each degree of optimization; None for one that cannot be read or compiled."""
+    """The code in a file, for each optimization level; None if it cannot be read or compiled."""
     codes: _Codes = {}
     try:
         with open(file, "rb", opener=lambda name, flags: os.open(name, flags | _WITHOUT_WAITING)) as opened:

@@ -1,7 +1,7 @@
 """Which code version of a function is running, and which earlier ones it continues.
 
-A version is what a function's name, fingerprint, parameters and options make of it; keys are made with its id. A
-version that has adopted others finds their results too: under the ids that these were stored with.
+A version is determined by a function's name, fingerprint, parameters and options; its id is part of every key. A
+version that has adopted others finds their results too, under the ids of those versions.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
 _KEY_CONTEXT = b"pcache key 1\x00"
 _PART_DIGITS = 16
-_MOST_DECLARED = 10_000  # parts of something declared that are looked into; it may contain itself
+_MOST_DECLARED = 10_000  # parts of a `depends_on` value that are checked; it may contain itself
 
 
 class Version(NamedTuple):
-    """The code version of a function that is running, as names and keys need it."""
+    """The running code version of a function: its id, facts and fingerprint."""
 
     function_id: bytes
     hex_id: str
-    prefix: bytes  # of what its keys are digests of
+    prefix: bytes  # of the bytes that its keys are digests of
     facts: FunctionVersion
     fingerprint: Fingerprint
     home: Home
@@ -57,7 +57,7 @@ class Version(NamedTuple):
 class Continued(NamedTuple):
     """An earlier version whose results count as those of this one.
 
-    `added` are the positions of values that its calls did not have, each with the keyed digest of what they stand for.
+    `added` are the positions of values that its calls did not have, each with the keyed digest of the value assumed.
     """
 
     function_id: bytes
@@ -72,12 +72,12 @@ def name_of(function: Callable[..., Any], label: str) -> str:
 
 
 def label_of(function: Callable[..., Any]) -> str:
-    """The qualified name of a function, or the name or else the class of what is called like one."""
+    """The qualified name of a function; of another callable its name, or else its class."""
     return qualname_of(function) or text(look(function, "__name__")) or qualname_of(type(function))
 
 
 def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:
-    """Find out which code runs; once per function and process. What it continues is not looked up."""
+    """Find out which code runs; once per function and process. Adopted versions are not looked up."""
     with whole:
         from pcache.fingerprint.fingerprint import of_callable  # late for start-up time: decorating needs no version
         from pcache.versions.registry import describe  # the same
@@ -86,10 +86,10 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
     chosen, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         raise error
-    # A file that is gone since the decorator was called: like no other, and looked for again at each call.
+    # A file was removed since decoration: use a unique digest, and try again at each call.
     options_digest, files = chosen if error is None else (os.urandom(16), [unknown("")])
     if files:
-        found = copy(found)  # others may have the same one
+        found = copy(found)  # other functions may share it
         found.files = [*found.files, *files]
     home, name = home_of(function), name_of(function, label)
     content = (name, found.digest, binder.source, options_digest)
@@ -109,7 +109,7 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
 
 
 def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
-    """The parts of a version that its options are."""
+    """The parts of a version that come from its options."""
     if options.version is not None:
         yield "version", (value_digest(options.version)[:_PART_DIGITS], in_full(options.version))
     for name, value in options.key.items():
@@ -117,7 +117,7 @@ def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
 
 
 def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:
-    """What the registry says of adopted versions, as keys need it; nothing for those that do not fit the parameters."""
+    """The adopted versions as keys need them, without those that do not fit the parameters."""
     for version in adopted:
         if set(version.added) <= set(binder.names):
             function_id = bytes.fromhex(version.function_id)
@@ -126,7 +126,7 @@ def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]
 
 
 def values_before(values: tuple[Any, ...], version: Continued, keyring: Keyring) -> tuple[Any, ...] | None:
-    """The values of a call as an earlier version had them; None for a call that it could not be given."""
+    """The values of a call for an earlier version; None if that version had no such call."""
     from pcache.versions.registry import is_of  # late for start-up time
 
     if not all(is_of(digest, value_digest(values[at]), keyring) for at, digest in version.added):
@@ -136,18 +136,18 @@ def values_before(values: tuple[Any, ...], version: Continued, keyring: Keyring)
 
 
 def value_digest(value: object) -> str:
-    """The digest of a plain value in hexadecimal; raises what its pickle hooks raise."""
+    """The digest of a plain value in hexadecimal; raises whatever its pickle hooks raise."""
     return blake3(b"".join(encode(value))).hexdigest()
 
 
 def digest_of_options(options: Options, label: str) -> bytes:
-    """What of the options decides results: `version` and the code of the `key` functions; checks `depends_on` too.
+    """Digest the options that affect results: `version` and the code of the `key` functions; checks `depends_on` too.
 
-    What `depends_on` names is looked at again when the first call finds out which code runs. Raises `ConfigError`.
+    The first call digests `depends_on`, when it finds out which code runs. Raises `ConfigError`.
     """
     found, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
-        return b""  # each call finds out for itself
+        return b""  # each call reports it
     if error is not None:
         raise ConfigError(f"version= and key= of {label}: {error}", setting="version") from error
     for i, value in enumerate(options.depends_on):
@@ -163,14 +163,14 @@ def digest_of_options(options: Options, label: str) -> bytes:
 
 
 def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
-    """A digest of `version` and the code of the `key` functions, and the files among what these are made of."""
+    """A digest of `version` and the code of the `key` functions, and the files that these refer to."""
     large: LargeContents = {}
     digest = blake3(b"".join(encode((options.version, sorted(options.key.items())), None, large))).digest()
     return digest, [file for (_, how), (_, files) in large.items() if how == FILES for file in files]
 
 
 def _try_declared(value: object) -> None:
-    """Raise what looking at something declared raises, and `ValueError` for text that is meant for a file."""
+    """Raise the error of digesting a `depends_on` value, and `ValueError` for text that is meant as a path."""
     if isinstance(value, os.PathLike):
         read_any(os.fspath(value))
     for part in _parts_of(value):
@@ -185,7 +185,7 @@ def _try_declared(value: object) -> None:
 
 
 def _parts_of(value: object) -> Iterator[object]:
-    """What plain containers hold, down to their bottom; anything else itself."""
+    """The items of plain containers at any depth; anything else itself."""
     queue = [value]
     for part in queue:
         if isinstance(part, (list, tuple, set, frozenset, dict)) and len(queue) < _MOST_DECLARED:
@@ -195,6 +195,6 @@ def _parts_of(value: object) -> Iterator[object]:
 
 
 def _absolute(file: str) -> str:
-    """The file of code, which Python names as it was started; names such as `<stdin>`, or of no file, stay."""
+    """The absolute path of a code's file, which Python may give relative; names such as `<stdin>` stay."""
     is_relative = file.endswith(".py") and not os.path.isabs(file) and os.path.exists(file)
     return os.path.abspath(file) if is_relative else file

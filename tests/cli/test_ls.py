@@ -191,7 +191,7 @@ def test_a_directory_of_somebody_else_is_left_alone(tag: str | None, tmp_path: P
     ):
         result = run("-C", tmp_path / "data", *command.split())
         assert (result.exit_code, result.stdout) == (2, "")
-        assert "no pcache directory" in result.stderr
+        assert "is not a pcache directory" in result.stderr
     assert snapshot(tmp_path / "data") == before
 
 

@@ -1,6 +1,6 @@
-"""A store whose entries lie in the memory of one process: what a `Store` has to do, and nothing of files.
+"""A store that keeps entries in the memory of one process: the interface of a `Store` without files.
 
-Kept in the tests, to show that nothing above a store knows where entries lie.
+It is part of the tests, to show that the code above a store does not know where entries are kept.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class MemoryClaim:
 
 
 class MemoryStore:
-    """Entries and claims in two tables. Made with a location, which makes its places unlike those of others."""
+    """Entries and claims in two tables. Its location makes its places unique among stores."""
 
     network = False
 
@@ -77,7 +77,7 @@ class MemoryStore:
         self.location = location
         self.lock = threading.RLock()
         self.kept: dict[str, Kept] = {}
-        self.held: dict[str, MemoryClaim] = {}  # by the name of the entry, with a suffix where it is private
+        self.held: dict[str, MemoryClaim] = {}  # by the name of the entry, with a suffix if it is private
 
     def place(self, name: str) -> str:
         return f"memory:{self.location}:{name}"
@@ -85,7 +85,7 @@ class MemoryStore:
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         place, now_ns = self.place(address.name), time.time_ns()
         if place in loading and is_loaded_here(place):
-            raise LoadingItself("unloadable", detail="it is being loaded by what asks for it")
+            raise LoadingItself("unloadable", detail="this thread is already loading it")
         loaded = read_value(place, address, keyring, now_ns, verify, self.open)
         header, uses = loaded.header, mtime.unpack(loaded.mtime_ns).uses + 1
         stamp = mtime.pack(mtime.Stamp(now_ns, header.cost_ns, header.expires_ns, uses))
