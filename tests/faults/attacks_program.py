@@ -1,4 +1,4 @@
-"""A program that is attacked: it calls everything there is to call, and tells what the interpreter saw meanwhile."""
+"""A program that is attacked: it calls every function of pcache, and reports what the interpreter saw meanwhile."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.faults.pickles import collection
 from tests.faults.watch import Watch
 from tests.support.processes import KEY, RING, address_of, place_of
 
-_PATIENCE = 5  # seconds of a call, after which it hangs
+_PATIENCE = 5  # seconds after which a call counts as hanging
 _MORE_MEMORY = 256 << 20
 _TEMPLATES = ("exec", "code.__new__", "function.__new__", "tempfile.mkstemp")  # how they work
 COMMANDS = (
@@ -40,11 +40,11 @@ def double(n: int) -> int:
 
 
 class Hang(BaseException):
-    """A call did not come back."""
+    """A call did not return."""
 
 
 class Victim:
-    """A cache in a directory that others write into. `failures` are sentences."""
+    """A cache in a directory that others write into; `failures` lists what went wrong."""
 
     def __init__(self, root: str, canary: str) -> None:
         self.cache = Cache(root, signing_key=KEY)
@@ -60,13 +60,13 @@ class Victim:
         raise Hang
 
     def arm(self) -> None:
-        """From now on everything is watched, and memory is scarce."""
+        """Start to watch everything, and limit memory."""
         self._watch = Watch(self._canary, loads=True)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _MORE_MEMORY,) * 2)
 
     def do(self, what: str, function: Callable[..., Any], *arguments: Any, ignored: tuple[str, ...] = ()) -> Any:
-        """Call something; what ran meanwhile, what hangs and what raises an error that is not ours, is a failure."""
+        """Call something; it is a failure if other code runs, if it hangs or raises an error that is not pcache's."""
         self.calls += 1
         result, started = None, time.monotonic()
         signal.alarm(_PATIENCE)
@@ -103,7 +103,7 @@ class Victim:
         Path(path).write_bytes(data)
 
     def call_all(self, what: str, n: int, data: bytes, *, explains: bool) -> None:
-        """Everything that a cached function offers, with a planted entry in the place of the call."""
+        """Call everything that a cached function offers, with a planted entry in the place of the call's."""
         path, _ = self.path(n)
         self.plant(path, data)
         self.expect(f"{what}: exists", False, self.cached.exists, n)
@@ -119,7 +119,7 @@ class Victim:
         self.plant(path, data)
 
     def look_all(self, what: str, *, report: bool) -> None:
-        """Everything that a cache and the command line offer, whatever lies there."""
+        """Call everything that a cache and the command line offer, with whatever is planted."""
         cache = self.cache
         looks = (cache.stats, cache.periods, cache.verify, cache.versions, cache.evict, self.cached.adopt)
         for look in (
@@ -173,7 +173,7 @@ def attack_places(victim: Victim, pickles: dict[str, Malice], step: int) -> int:
             there = place.format(id=function_id, mark=mark, other="0" * 16, entry=path)
             victim.plant(os.path.join(victim.cache.location, there), malice.stream)
             planted += 1
-        # A process that has not seen this directory before.
+        # As a process that has not used this directory before.
         other = Cache(victim.cache.location, signing_key=KEY)
         victim.expect(f"{name} everywhere: call", 2, other.cached(double), 1)
         victim.do(f"{name} everywhere: explain", other.cached(double).explain, 2)
@@ -198,7 +198,7 @@ def main() -> None:
     register_extensions()
     pickles = collection(canary)
     victim = Victim(root, canary)
-    for n in range(3):  # what is imported late is imported before anybody watches
+    for n in range(3):  # do late imports before the watch begins
         victim.cached(n)
     victim.call_all("warm", 1, b"", explains=True)
     victim.look_all("warm", report=True)

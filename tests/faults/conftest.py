@@ -1,4 +1,4 @@
-"""What every hunt for faults has: a place to note what it tried."""
+"""Fixtures and marks of all hunts for faults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def evidence(request: pytest.FixtureRequest) -> Callable[[str, str, int, int], N
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in this folder: `-m hunt` runs the hunts, `-m "not hunt"` all other tests."""
+    """Mark the tests in this folder: `-m hunt` runs the hunts, `-m "not hunt"` all other tests."""
     for item in items:
         if item.path.parent == Path(__file__).parent:
             item.add_marker("hunt")

@@ -1,7 +1,7 @@
-"""What can happen to the bytes of a file, and entries to which it happens.
+"""Kinds of damage to the bytes of a file, and entries to damage.
 
 A `Patient` is one call of a cached function with the file of its entry. After each damage its call must miss for the
-right reason, return the right value all the same, and be healed by that: the next call hits.
+right reason, still return the right value, and thereby heal the entry: the next call hits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from pcache import Cache, Miss
 from tests.support.processes import KEY, Block, place_of
 
-computed: list[str] = []  # what the function below ran for
+computed: list[str] = []  # the calls of the function below
 
 
 class Point:
@@ -93,10 +93,10 @@ class Patient:
         self.data = self.path.read_bytes()
 
     def meet(self, folder: Path | str, kind: str, n: int = 1, *, signing_key: bytes = KEY, **options: Any) -> None:
-        """Know the call without making it."""
+        """Prepare the call without making it."""
         settings = {name: options.pop(name) for name in ("verify",) if name in options}
         self.cache = Cache(folder, signing_key=signing_key, **settings)
-        # The function runs as it is: what it counts in a global is none of its code.
+        # With code="none" the global counter that the function changes is not part of its fingerprint.
         self.function = self.cache.cached(code="none", **options)(make)
         self.call = (kind, n)
         self.expected = (SMALL | LARGE)[kind](n)
@@ -110,7 +110,7 @@ class Patient:
         return same(self.function(*self.call), self.expected) and len(computed) == before
 
     def trial(self, what: str, reason: str = "damaged", *, heal: bool = True) -> None:
-        """Make the call whose entry was damaged just now; without `heal` only look it up."""
+        """Make the call whose entry was just damaged; without `heal` only look it up."""
         self.trials += 1
         try:
             self.function.get(*self.call)
@@ -152,7 +152,7 @@ class Patient:
 
 
 class Damage(NamedTuple):
-    """Bytes that stand at a place of a file instead of its own, and how long the file is then."""
+    """Bytes to write at an offset of a file, and the file's length afterwards."""
 
     what: str
     at: int
@@ -161,7 +161,7 @@ class Damage(NamedTuple):
 
 
 def flips(data: bytes, bits: list[tuple[int, int]]) -> Iterator[Damage]:
-    """Single bits turned over, by byte and number."""
+    """Single flipped bits, by byte and number."""
     for at, bit in bits:
         yield Damage("a bit flipped", at, bytes([data[at] ^ 1 << bit]), len(data))
 
@@ -173,13 +173,13 @@ def cuts(data: bytes, lengths: list[int]) -> Iterator[Damage]:
 
 
 def additions(data: bytes) -> Iterator[Damage]:
-    """Files with something behind their end."""
+    """Files with bytes appended."""
     for more in (b"\0", b"\n", bytes(512), data[:64], data):
         yield Damage("bytes appended", len(data), more, len(data) + len(more))
 
 
 def blocks(data: bytes, size: int, others: dict[str, bytes], places: list[int]) -> Iterator[Damage]:
-    """What a disk does to blocks: zeros, two of them swapped, those of other files at the same place."""
+    """Damage by a disk to blocks: zeroed, swapped, or replaced by the same block of other files."""
     for at in places:
         own = data[at : at + size]
         found = {"a block zeroed": bytes(len(own))} | {what: other[at : at + size] for what, other in others.items()}
@@ -193,7 +193,7 @@ def blocks(data: bytes, size: int, others: dict[str, bytes], places: list[int]) 
 
 
 def wholes(data: bytes) -> Iterator[Damage]:
-    """Nothing of it left."""
+    """Files replaced as a whole."""
     yield Damage("an empty file", 0, b"", 0)
     yield Damage("zeros of the right length", 0, bytes(len(data)), len(data))
     yield Damage("noise of the right length", 0, random.Random(1).randbytes(len(data)), len(data))

@@ -1,4 +1,4 @@
-"""The ways in which a pickle can be made to look like an entry, by somebody who does not have our signing key."""
+"""The ways to make a pickle look like an entry without having the signing key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pcache.signing.keyring import Keyring, key_id
 from tests.support.processes import OTHER_RING, RING, ZEROS, joined
 
 Made = Callable[[Any, bytes], bytes]
-FORGED = Keyring(RING.signing, {RING.signing: b"a" * 32})  # another key in the name of ours
+FORGED = Keyring(RING.signing, {RING.signing: b"a" * 32})  # another key under the id of ours
 OLD_RING = Keyring(key_id(b"o" * 32), {key_id(b"o" * 32): b"o" * 32})
 
 
@@ -52,13 +52,13 @@ def _retagged(address: Any, stream: bytes, tag: bytes) -> bytes:
 
 
 def _buffered(address: Any, stream: bytes) -> bytes:
-    """The pickle where array contents would be, behind a stream that was not signed either."""
+    """The pickle in the place of array contents, behind a stream that was not signed either."""
     facts = Facts(address.key, address.function_id, 10**18, NEVER, 0)
     return joined(facts, b"{}", Part(stream, len(stream), RAW), [Part(stream, len(stream), RAW)], FORGED)
 
 
 def _declared(address: Any, stream: bytes) -> bytes:
-    """A stream that unpacks to terabytes, as far as its header goes."""
+    """A stream that unpacks to terabytes according to its header."""
     return entry_of(address, stream, FORGED, Part(stream, 1 << 47, ZSTD))
 
 
@@ -90,7 +90,7 @@ DISGUISES: dict[str, Made] = {
     "a header alone": lambda at, stream: entry_of(at, stream, RING)[:META_AT] + stream[:1],
 }
 
-# All the other files that there are, below the root.
+# All other files below the root.
 PLACES = (
     "CACHEDIR.TAG", ".gitignore", "v1/functions/{id}.{mark}.json", "v1/functions/{id}.adopted",
     "v1/functions/{other}.json", "v1/functions/{id}.{mark}.json.00000000", "v1/ledger/counters",

@@ -1,7 +1,7 @@
-"""Disks of a test's own: small ones, ones that lose their power, ones with quotas. Released however the test ends.
+"""Disks for tests: small ones, ones that lose power, ones with quotas. Released in any case when the test ends.
 
 A disk is a file with a file system in it, mounted through a loop device, or memory (tmpfs). Only root may mount, and
-only some machines allow it at all: elsewhere the tests that want one are skipped, with the reason.
+only some machines allow it at all: elsewhere the tests that need one are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, of ext4, xfs and others
-_NO_LOG_FLUSH = 2  # what is in memory only, also of the journal, is lost
+_NO_LOG_FLUSH = 2  # data and journal that are only in memory are lost
 
-SIZES = {"ext4": "64M", "ext4 without a journal": "64M", "xfs": "300M"}  # xfs makes none that is smaller
+SIZES = {"ext4": "64M", "ext4 without a journal": "64M", "xfs": "300M"}  # the smallest that xfs supports
 _MAKE = {
     "ext4": ["mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=1"],
     "ext4 without a journal": ["mkfs.ext4", "-q", "-F", "-O", "^has_journal"],
@@ -43,7 +43,7 @@ class Disk:
         self.folder = place / "disk"
         self.folder.mkdir(parents=True)
         self._image = place / "image"
-        # What was cut may still be mounted somewhere: another process may have copied this one's mounts.
+        # A disk without power may still be mounted elsewhere: another process may have copied this one's mounts.
         self._options = ",".join(filter(None, ("nouuid" if kind == "xfs" else "", options)))
         self._mounted = False
         if kind == "tmpfs":
@@ -67,7 +67,7 @@ class Disk:
         if self._mounted:
             self._mounted = False
             done = subprocess.run(["umount", str(self.folder)], check=False, capture_output=True)
-            if done.returncode:  # somebody still has a file open there
+            if done.returncode:  # another process still has a file open there
                 _run("umount", "-l", self.folder)
 
     def sync(self, file: Path | None = None) -> None:
@@ -77,17 +77,17 @@ class Disk:
         _run("sync", *(() if file else ("-f",)), file or self.folder)
 
     def lose_power(self) -> None:
-        """Let nothing more reach the disk, also not what the file system has in memory; whoever uses it gets EIO."""
+        """Stop all writes to the disk, also those of data in memory; using it raises EIO."""
         descriptor = os.open(self.folder, os.O_RDONLY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
         finally:
             os.close(descriptor)
-        # What unmounting writes, from the cache of the block device, would not reach a disk without power.
+        # Unmounting writes the cache of the block device, which would not reach a disk without power.
         _run("cp", "--sparse=auto", self._image, self._image.with_suffix(".cut"))
 
     def come_back(self) -> None:
-        """Mount what the disk had on it when it lost power; nobody uses what was mounted before any more."""
+        """Mount the disk as it was when it lost power; the earlier mount is no longer in use."""
         self.unmount()
         self._image.with_suffix(".cut").replace(self._image)
         if self.kind.startswith("ext4 "):
@@ -100,7 +100,7 @@ class Disk:
 def disk(
     place: Path, kind: str, size: str | None = None, *, making: Sequence[str] = (), options: str = ""
 ) -> Iterator[Disk]:
-    """A mounted disk; skips the test where there can be none."""
+    """A mounted disk; skips the test if that is impossible."""
     if os.getuid() != 0:
         pytest.skip("only root can mount file systems")
     if kind != "tmpfs" and shutil.which(_MAKE[kind][0]) is None:

@@ -1,9 +1,9 @@
-"""A function of Python's that fails, or returns nonsense, around a cached call: run as a script by test_hostile.
+"""A Python function that fails, or returns nonsense, around a cached call: run as a script by test_hostile.
 
     python -m tests.faults.hostile_program FOLDER SHARE SEED
 
-Each name that pcache uses of a module is replaced in turn, in one of `SHARE` trials. Prints how many trials there were,
-and a line for each that went wrong.
+Each name that pcache uses of a module is replaced in turn, in one of `SHARE` trials. Prints the number of trials, and a
+line for each that went wrong.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ MODULES: dict[str, Any] = {
     "sys": sys,
 }
 KEPT = {("os", "_exit"), ("os", "fork"), ("sys", "exit")}
-TIMEOUT = 20  # seconds after which a call hangs
+TIMEOUT = 20  # seconds after which a call counts as hanging
 
 
 class Panic(BaseException):
-    """What an extension written in Rust raises."""
+    """An exception like those of extensions written in Rust."""
 
 
 RAISED: list[BaseException] = [
@@ -94,12 +94,12 @@ def used() -> list[tuple[str, str]]:
 
 
 def ways() -> Iterator[tuple[str, str, Any, bool]]:
-    """What is replaced, what it does, and whether it raises that."""
+    """The replaced function, its replacement, and whether that is raised."""
     for module, name in used():
         for error in RAISED:
             yield module, name, error, True
         for value in RETURNED:
-            # A MagicMock is the number 1 to the system: in the place of a descriptor it is standard output.
+            # The system takes a MagicMock for the number 1: used as a descriptor it is standard output.
             if not (name == "open" and isinstance(value, mock.MagicMock)):
                 yield module, name, value, False
 
@@ -113,7 +113,7 @@ def listed(n: int) -> list[int]:
 
 
 class Ground:
-    """A cache, and numbers that nothing was computed for yet."""
+    """A cache, and arguments that were not used yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -199,11 +199,11 @@ def trial(ground: Ground, operation: Any, module: str, name: str, effect: Any, *
 
 
 def main() -> None:
-    """Try the share that is asked for; `folder share seed`."""
+    """Do the given share of the trials; arguments: `folder share seed`."""
     folder, share, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     warnings.simplefilter("error")
     random.seed(seed)
-    os.chdir(folder)  # nonsense may be taken for a name of a file
+    os.chdir(folder)  # nonsense may be taken for a file's name
     ground = Ground(folder / "cache")
     ground.open()(0)
     trials = 0

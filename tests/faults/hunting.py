@@ -1,7 +1,7 @@
-"""How long a hunt for faults goes on, and where it notes what it found.
+"""How long a hunt for faults goes on, and where it notes its findings.
 
-`make test` runs each hunt for some seconds, `make hunt` (PCACHE_HUNT=1) for minutes, PCACHE_HUNT=0.25 goes a quarter of
-the way. A hunt notes what it tried and how often that failed; `make hunt` makes the table of docs/reliability.md from
+`make test` runs each hunt for some seconds, `make hunt` (PCACHE_HUNT=1) for minutes, PCACHE_HUNT=0.25 for a quarter of
+that. A hunt notes what it tried and how often that failed; `make hunt` makes the table of docs/reliability.md from
 these notes.
 """
 
@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-# Read here: every test drops the settings of the environment.
+# Read at import: every test removes pcache's variables from the environment.
 SHARE = float(os.environ.get("PCACHE_HUNT", "0"))
 LONG = SHARE > 0
 _NOTES = os.environ.get("PCACHE_HUNT_NOTES")
@@ -21,9 +21,9 @@ PROMISES = ("never wrong", "never in the way", "never executes what it did not w
 
 
 class Finding(NamedTuple):
-    """One row of the table: which promise was tried how (`what`), in so many rounds, and how many of them broke it.
+    """One row of the table: which promise was tried how (`what`), the number of rounds, and how many broke it.
 
-    `share` is how far the hunt went: 1 for all the way.
+    `share` is the length of the hunt: 1 for the full length.
     """
 
     promise: str
@@ -35,12 +35,12 @@ class Finding(NamedTuple):
 
 
 def rounds(short: int, long: int) -> int:
-    """How many rounds to go: `short` within the ordinary tests, `long` in a hunt, or a share of the way between."""
+    """The number of rounds: `short` within the ordinary tests, `long` in a full hunt, in between for a share."""
     return round(short + (long - short) * SHARE)
 
 
 def note(finding: Finding) -> None:
-    """Keep a finding for the table, where somebody asked for one."""
+    """Write a finding for the table, if one is wanted."""
     assert finding.promise in PROMISES
     if _NOTES:
         with Path(_NOTES).open("a") as notes:

@@ -1,7 +1,7 @@
 """Signals at exact moments: before the Nth instruction of an operation after which Python looks for signals.
 
 Python looks for signals after each call of a function written in C, when a function starts, and when a loop goes back.
-`Aim` makes one arrive at the Nth of these moments inside of pcache, so that counting N up tries all that there are.
+`Aim` makes one arrive at the Nth of these moments inside of pcache, so that counting up N tries them all.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _LOOKS = {dis.opmap[name] for name in dis.opmap if name.startswith(("CALL", "JUM
 
 
 def signal_itself(number: int) -> Callable[[], object]:
-    """Have a signal arrive here, to be handled where Python looks for it next."""
+    """Send a signal now, which is handled where Python looks for signals next."""
     return functools.partial(_thread.interrupt_main, number)
 
 
 def raise_in(thread: int, kind: type[BaseException]) -> Callable[[], object]:
-    """What libraries do to stop a thread."""
+    """Raise an exception in a thread, as libraries do to stop one."""
     throw = ctypes.pythonapi.PyThreadState_SetAsyncExc
     return functools.partial(throw, ctypes.c_ulong(thread), ctypes.py_object(kind))
 

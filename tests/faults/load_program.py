@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# A value says which key it belongs to and which version it is, and what follows from both. Versions come from a file
-# that all processes add to, so that a computation that began later has a higher one.
+# A value contains its key and version, and data that follows from both. Versions come from a file that all processes
+# add to, so that a computation that began later has a higher one.
 VALUES = """
 import hashlib
 import numpy
@@ -19,7 +19,7 @@ def body_of(key, version):
 def value_of(key):
     version = next_version()
     body = body_of(key, version)
-    # large ones are mapped when they are read, and written to by whoever got them
+    # large ones are mapped when they are read, and the caller writes to them
     return [key, version, numpy.frombuffer(body, "u1").copy() if len(body) > 50_000 else body]
 def version_in(key, value):
     there, version, body = value
@@ -31,8 +31,8 @@ def version_in(key, value):
     return version
 """
 
-# What each of many processes does in its threads until the time is over. Arguments: versions, number of the process,
-# threads, keys, seconds, seed. Says how many calls were made, what was wrong, and how often everything was done.
+# Run by each of many processes in its threads until the time is over. Arguments: versions, number of the process,
+# threads, keys, seconds, seed. Prints how many calls were made, what was wrong, and how often everything was done.
 WORKER = (
     VALUES
     + """
@@ -56,7 +56,7 @@ def act(chance, done, action):
     if chance.random() < 0.3:
         key %= 8  # some keys are in great demand
     if action < 0.15:
-        # What was computed before this call does not count any more, for whoever computes it.
+        # Results that were computed before this call no longer count, in any process.
         lowest = next_version()
         at_least(function, key, lowest, function.refresh(key))
         at_least(function, key, lowest, function(key))

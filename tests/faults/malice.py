@@ -1,4 +1,4 @@
-"""Pickles that call what they should not: one function each, and one function by every way that opcodes offer."""
+"""Pickles that call forbidden functions: one function each, and one function in every way that opcodes offer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXTENSIONS = (0x71, 0x7171, 0x717171)  # codes of one, two and three bytes, as 
 
 
 class Malice(NamedTuple):
-    """A stream, and whether plain `pickle.loads` lets it act; `endless` ones act by never coming back."""
+    """A stream, and whether plain `pickle.loads` lets it act; `endless` ones act by never returning."""
 
     stream: bytes
     acts: bool = True
@@ -25,7 +25,7 @@ class Malice(NamedTuple):
 
 
 def register_extensions() -> None:
-    """Have the codes that some of them use stand for `os.system`, as a careless program would have it."""
+    """Register the codes that some of them use for `os.system`, as a careless program might."""
     for code, name in zip(_EXTENSIONS, ("system", "popen", "remove"), strict=True):
         copyreg.add_extension("os", name, code)
 
@@ -181,7 +181,7 @@ def calls(canary: str) -> Iterator[tuple[str, Malice]]:
 
 
 def ways(canary: str) -> Iterator[tuple[str, Malice]]:
-    """The same done by other opcodes, and by detours that a list of forbidden names would miss."""
+    """The same call by other opcodes, and by indirect ways that a list of forbidden names would miss."""
     code, shell = f"open({canary!r}, 'w')", f"touch '{canary}'"
     system, evaluate, module = named("os", "system"), Raw(named("builtins", "eval")), Raw(named("shutil", "os"))
     getter, getitem, execute = named("builtins", "getattr"), named("operator", "getitem"), named("builtins", "exec")
@@ -272,7 +272,7 @@ class Reduced:
 
 
 def protocols(canary: str) -> Iterator[tuple[str, Malice]]:
-    """What Python itself writes for an object with a bad `__reduce__`, in each protocol and each form of the latter."""
+    """The pickles of an object with a malicious `__reduce__`, in each protocol and each form of `__reduce__`."""
     bad = Reduced(eval, (f"open({canary!r}, 'w')",))
     for protocol in range(6):
         yield f"protocol {protocol}", Malice(pickle.dumps(bad, protocol))

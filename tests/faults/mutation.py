@@ -1,8 +1,8 @@
-"""Single edits of pcache's own source: each must be noticed by a test, or is written down with a reason.
+"""Single edits of pcache's own source: each must make a test fail, or is listed with a reason.
 
-A mutant is a module with one part of its syntax tree exchanged: a comparison turned or moved by one, a condition fixed,
-an operator swapped, a number, string or flag changed, an argument, statement, lock or exception type left out. Left
-alone are type annotations, docstrings and the texts that people read. Whoever runs them is `benchmarks/mutants.py`.
+A mutant is a module with one part of its syntax tree replaced: a comparison reversed or moved by one, a condition made
+constant, an operator swapped, a number, string or flag changed, an argument, statement, lock or exception type left
+out. Type annotations, docstrings and texts for users are not changed. `benchmarks/mutants.py` runs the mutants.
 """
 
 from __future__ import annotations
@@ -60,12 +60,12 @@ class Mutant(NamedTuple):
 
     @property
     def name(self) -> tuple[str, str, str]:
-        """What tells it from the others of its module, wherever the line stands."""
+        """An id that is unique within the module and does not depend on line numbers."""
         return self.where, self.before, self.after
 
 
 class Listed(NamedTuple):
-    """A mutant in a list, and a note: why no test needs to notice it, or which one has to."""
+    """A mutant in a list, and a note: why no test needs to notice it, or which test has to."""
 
     where: str
     before: str
@@ -122,7 +122,7 @@ Edit = tuple[str, ast.AST, ast.AST, str, int | None, ast.AST]
 
 
 def _edits(node: ast.AST, where: str, statement: ast.AST | None = None) -> Iterator[Edit]:
-    """Every exchange of one node below `node`: its statement, where it hangs, and what takes its place."""
+    """Every replacement of one node below `node`: its statement, its place in the tree, and the new node."""
     for field, index, child in _children(node):
         if _is_untouched(node, field, child):
             continue
@@ -172,7 +172,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _replacements(parent: ast.AST, field: str, node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in the place of a node."""
+    """The replacements of a node."""
     match node:
         case ast.Expr() | ast.AugAssign() | ast.Raise() | ast.Delete() | ast.Return(None):
             yield ast.Pass()
@@ -246,7 +246,7 @@ def _expressions(parent: ast.AST, field: str, node: ast.expr) -> Iterator[ast.ex
 
 
 def _calls(function: ast.expr, arguments: list[ast.expr], keywords: list[ast.keyword]) -> Iterator[ast.expr]:
-    """A call with one argument less, or what it is called with instead of it."""
+    """A call with one argument removed, or the object that a method is called on."""
     for keyword in keywords:
         yield ast.Call(function, arguments, [other for other in keywords if other is not keyword])
     if len(arguments) > 1:

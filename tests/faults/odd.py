@@ -1,4 +1,4 @@
-"""Odd files, put in the place of those of a cache, and precious ones that they lead to."""
+"""Odd files that replace those of a cache, and precious files that their links lead to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Maker = Callable[[Path, Path], object]
 
 
 def precious_below(folder: Path) -> Path:
-    """Make what must never be touched: a file, and a folder with things that bear the names of ours."""
+    """Make files that must never be touched: a file, and a folder with files named as those of a cache."""
     (folder / "dir").mkdir(parents=True)
     names = ["file", "dir/counters", "dir/totals", "dir/totals.new", "dir/removed", "dir/occupancy", "dir/evict"]
     names += ["dir/ledger", "dir/key", "dir/CACHEDIR.TAG", f"dir/{'0' * 16}.json", f"dir/{'0' * 16}-{'0' * 40}.claim"]
@@ -28,7 +28,7 @@ def precious_below(folder: Path) -> Path:
 
 
 def seen(folder: Path) -> dict[str, tuple[object, ...]]:
-    """All that can be seen of what is below a folder, short of when it was read."""
+    """The status and content of everything below a folder, except for access times."""
     found: dict[str, tuple[object, ...]] = {}
     for path in (folder, *folder.rglob("*")):
         status = path.lstat()
@@ -38,7 +38,7 @@ def seen(folder: Path) -> dict[str, tuple[object, ...]]:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever is there."""
+    """Remove a file or folder of any kind."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -52,7 +52,7 @@ def _loop(path: Path, _precious: Path) -> None:
 def _socket(path: Path, _precious: Path) -> None:
     here = os.getcwd()
     with socket.socket(socket.AF_UNIX) as made:
-        os.chdir(path.parent)  # an address holds about a hundred bytes
+        os.chdir(path.parent)  # a socket's address has at most about a hundred bytes
         try:
             made.bind(path.name)
         finally:

@@ -1,4 +1,4 @@
-"""What is done to a cache while its file-system calls fail, one operation each, and what it starts from."""
+"""The operations that are done on a cache while its file-system calls fail, and their initial state."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from pcache.signing.keyring import write_key_file
 from pcache.system import exit
 from tests.support.processes import KEY, Block, place_of
 
-LONG_AGO = 2 * 24 * 3600  # seconds; older than all that may still be in use
+LONG_AGO = 2 * 24 * 3600  # seconds; older than anything that may still be in use
 _CHANCE = random.Random(1)
 VALUES: Mapping[str, Any] = {
     "small": ["small"] * 50,
     "other": {"other": 1},
-    "text": [_CHANCE.randbytes(20).hex() for _ in range(5000)],  # compressed, and larger than what is read in one go
+    "text": [_CHANCE.randbytes(20).hex() for _ in range(5000)],  # compressed, and too large to be read at once
     "array": Block(_CHANCE.randbytes(300_000)),  # mapped
 }
 COUNTED = {"in the totals": 5, "set aside": 7, "appended": 9}  # hits by function
@@ -44,16 +44,16 @@ def is_right(name: str, value: object) -> bool:
 
 
 class World:
-    """A cache directory and a configuration folder, and what a process makes of them."""
+    """A cache directory and a configuration folder, with a process's cache and functions."""
 
     cache: Cache
 
     def __init__(self, base: Path, operation: Operation, number: int = 0) -> None:
-        self.number = number  # what calls fail with
+        self.number = number  # the errno that calls fail with
         self.base = base
         self.root = base / "cache"
         self.operation = operation
-        self.afterwards: list[Callable[[], bool]] = []  # what must hold when nothing fails any more
+        self.afterwards: list[Callable[[], bool]] = []  # what must hold after the faults
         os.environ["XDG_CONFIG_HOME"] = str(base / "config")
 
     def open(self, **options: Any) -> None:
@@ -66,10 +66,10 @@ class World:
 
 
 class Operation(NamedTuple):
-    """What is done while calls fail (`act`), after what happened `before` in the same process without a fault.
+    """An operation to do while calls fail (`act`), and another to do `before` in the same process without a fault.
 
-    `allowed` are the exceptions that the operation may raise then; `template` is what it starts from, `watch` the
-    folder whose calls count.
+    `allowed` are the exceptions that the operation may raise; `template` is its initial state, `watch` the folder whose
+    calls count.
     """
 
     act: Callable[[World], object]
@@ -139,7 +139,7 @@ def merge(world: World) -> None:
 
 
 def merged(world: World) -> None:
-    """Nothing that was counted before is lost or counted twice."""
+    """Check that nothing counted before is lost or counted twice."""
     amounts = ledger.read(str(world.root), world.cache.flow.keys.look()).amounts
     for function, hits in COUNTED.items():
         found = sum(n for (_, name, counter), n in amounts.items() if (name, counter) == (function, "hits"))
@@ -158,7 +158,7 @@ def adopted_before(world: World) -> None:
 
 
 def adopt(world: World) -> None:
-    """What was adopted before stays so, whatever becomes of this adoption."""
+    """Adopt; what was adopted before must stay so, even if this adoption fails."""
     if world.number != errno.ENOENT:
         world.afterwards.append(lambda: version(world, 3).exists("small"))
     version(world, 3).adopt(version(world, 2).function_id)
@@ -166,13 +166,13 @@ def adopt(world: World) -> None:
 
 
 def end(world: World) -> None:
-    """As the end of a process: what was counted is written, and what was stored is told to the others."""
+    """Do as at the end of a process: write the counters and update the usage file."""
     world.call("other")
     exit._flush()
 
 
 def command(*words: str) -> Callable[[World], object]:
-    """A command of the command line: it says what went wrong in a sentence, and never shows a traceback."""
+    """Run a command: it must report an error in a sentence, and never show a traceback."""
 
     def act(world: World) -> None:
         out, errors = io.StringIO(), io.StringIO()
@@ -253,7 +253,7 @@ GROUPS = {
 }
 
 
-# What operations start from
+# Initial states of operations
 
 
 def make_template(base: Path, name: str) -> None:
@@ -281,7 +281,7 @@ def make_template(base: Path, name: str) -> None:
 
 
 def _count(world: World) -> None:
-    """Have counters in the totals, in a file that is set aside, and in one that is appended to."""
+    """Make counters in the totals, in a file that is set aside, and in one that is appended to."""
     folder = Path(ledger_folder(str(world.root)))
     (folder / "counters").unlink()
     for function, hits in COUNTED.items():
@@ -295,7 +295,7 @@ def _count(world: World) -> None:
 
 
 def _age(path: str, seconds: int) -> None:
-    """Have an entry be used so long ago: what is younger than two seconds is not remembered, what is old is touched."""
+    """Set an entry's last use so long ago: those younger than two seconds are not remembered, old ones are touched."""
     stamped = mtime.unpack(os.stat(path).st_mtime_ns)
     mtime_ns = mtime.pack(stamped._replace(used_ns=stamped.used_ns - seconds * 10**9))
     os.utime(path, ns=(mtime_ns, mtime_ns))

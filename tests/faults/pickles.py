@@ -1,8 +1,8 @@
-"""Malicious pickles: what somebody who can write into a cache directory would plant there.
+"""Malicious pickles, as an attacker who can write into a cache directory would plant them.
 
-Each is dangerous in a way of its own: what it calls, by which opcodes it gets there, or what it costs to load it. They
-are made for one canary, a path, and do nothing worse than to write there, and to knock at ports where nobody listens.
-Some are turned away by the unpickler itself, which knows no better what they are; `acts` is False for these.
+Each is dangerous in its own way: by what it calls, by the opcodes that it uses, or by the cost of loading it. They are
+made for one canary, a path, and only write there or connect to ports where nothing listens. The unpickler itself
+rejects some of them as invalid; `acts` is False for these.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.faults.malice import Malice, Reduced, call, calls, named, protocols, 
 
 
 def collection(canary: str) -> dict[str, Malice]:
-    """All of them by name. The canary's folder is there, and holds nothing else."""
+    """All of them by name. The canary's folder must exist, and hold nothing else."""
     found: dict[str, Malice] = {}
     for group in (calls, ways, protocols, _carriers, _pollutions, _bombs, _lies):
         for name, malice in group(canary):
@@ -36,7 +36,7 @@ def collection(canary: str) -> dict[str, Malice]:
 
 
 def _carriers(canary: str) -> Iterator[tuple[str, Malice]]:
-    """Inside of what scientists store."""
+    """Hidden inside of values that scientists store."""
     import joblib
     import numpy as np
     import pandas as pd
@@ -87,7 +87,7 @@ def _attributed(frame: Any, bad: object) -> Any:
 
 
 def _pollutions(_canary: str) -> Iterator[tuple[str, Malice]]:
-    """Nothing is called: what others will call later is changed."""
+    """These call nothing, but change functions that other code calls later."""
     module = named("os", "sys")
     bodies = {
         "__dict__ of a module": module + b"}" + text("polluted") + b"Nsb",
@@ -103,11 +103,11 @@ def _pollutions(_canary: str) -> Iterator[tuple[str, Malice]]:
         yield name, Malice(stream(body))
 
 
-# What costs too much
+# Excessive costs
 
 
 def _bombs(_canary: str) -> Iterator[tuple[str, Malice]]:
-    """Little to read, and no end to loading it: `endless` in time, the others in memory."""
+    """Small pickles that never finish loading: `endless` ones take time, the others memory."""
     huge = 10**11
     count = call(named("itertools", "count"))
     laughs = b"K\0" + b"2\x86" * 60  # pairs of pairs of pairs, the same twice
@@ -149,11 +149,11 @@ def _bombs(_canary: str) -> Iterator[tuple[str, Malice]]:
         yield f"too long: {name}", Malice(stream(body), endless=True)
 
 
-# What is no pickle
+# Invalid pickles
 
 
 def _lies(canary: str) -> Iterator[tuple[str, Malice]]:
-    """Streams that say what is not so; the unpickler turns most of them away, but after it has acted."""
+    """Inconsistent streams; the unpickler rejects most of them, but only after they have acted."""
     acting = call(named("builtins", "eval"), f"open({canary!r}, 'w')")
     lengths = {"BINBYTES8": b"\x8e", "BINUNICODE8": b"\x8d"}
     turned_away = {name: opcode + struct.pack("<Q", (1 << 63) - 1) for name, opcode in lengths.items()}

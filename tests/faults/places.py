@@ -1,4 +1,4 @@
-"""Where a cache may lie: what any place has to do, and places of many kinds, taken apart after the test."""
+"""Places for a cache directory: a check for any place, and file systems of many kinds, removed after the test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.processes import run
 
-# One process does everything with a cache, and says what went otherwise than on any other disk.
+# One process does everything with a cache, and reports what differs from an ordinary disk.
 SCRIPT = """
 import json, numpy, warnings
 said, wrong, computed = [], [], []
@@ -81,9 +81,9 @@ for folder in sys.argv[2:]:
 
 
 def check_places(*folders: object, network: Iterable[object] = ()) -> dict[str, list[str]]:
-    """Use a cache in each folder as programs do; return what is not as it is anywhere else, by folder.
+    """Use a cache in each folder as programs do; return what differs from an ordinary disk, by folder.
 
-    Any place must pass. In those of `network` results may be computed twice.
+    Every place must pass. In those of `network` results may be computed twice.
     """
     found: dict[str, list[str]] = {}
     with tempfile.TemporaryDirectory() as unused:
@@ -103,7 +103,7 @@ class Lacking(Exception):
 
 
 def _mount(stack: ExitStack, *arguments: object) -> None:
-    """Mount something, and unmount it in the end."""
+    """Mount something, and unmount it at the end."""
     done = subprocess.run(["mount", *map(str, arguments)], check=False, capture_output=True, text=True)
     if done.returncode:
         raise Lacking(done.stderr.strip())
@@ -118,7 +118,7 @@ def _program(name: str) -> str:
 
 
 def _image(stack: ExitStack, below: Path, kind: str, *options: str) -> Path:
-    """A file system of its own in a file."""
+    """A separate file system in a file."""
     image, point = below / f"{kind}.image", below / kind
     with image.open("wb") as file:
         file.truncate(320 << 20)
@@ -133,10 +133,10 @@ def _overlay(stack: ExitStack, below: Path, program: str = "") -> Path:
         (below / name).mkdir()
     options = f"lowerdir={below}/lower,upperdir={below}/upper,workdir={below}/work"
     if program:
-        # Nothing lies below: with fuse-overlayfs 1.10 a lower file comes back when what replaced it is removed.
+        # The lower folder is empty: with fuse-overlayfs 1.10 a lower file reappears when its replacement is removed.
         _fuse(stack, program, "-o", options, below / "merged")
     else:
-        # What lies below is changed through the overlay: its files get another inode there.
+        # Lower files are changed through the overlay, where they get another inode.
         assert check_places(below / "lower" / "cache") == {}
         _mount(stack, "-t", "overlay", "overlay", "-o", options, below / "merged")
     return below / "merged"
@@ -163,7 +163,7 @@ def _tmpfs(stack: ExitStack, below: Path, options: str = "mode=0700") -> Path:
 
 
 def _nested(stack: ExitStack, below: Path) -> Path:
-    """Entries on another file system than the root."""
+    """Entries on a different file system than the root."""
     entries = below / "cache" / "v1" / "entries"
     assert check_places(below / "cache") == {}
     shutil.rmtree(below / "cache" / "v1")
@@ -173,7 +173,7 @@ def _nested(stack: ExitStack, below: Path) -> Path:
     return below
 
 
-COMMON = 6  # of these are part of the short hunt
+COMMON = 6  # number of these that are part of the short hunt
 KINDS = {
     "ext4": lambda stack, below: _image(stack, below, "ext4", "-q"),
     "btrfs": lambda stack, below: _image(stack, below, "btrfs"),
@@ -191,7 +191,7 @@ KINDS = {
 
 
 def mount_read_only(stack: ExitStack, kind: str, source: Path, point: Path) -> None:
-    """Show a folder at another place where nothing can be written; raises `Lacking`."""
+    """Mount a folder read-only at another place; raises `Lacking`."""
     image = source.with_name("image")
     if kind == "bind":
         _mount(stack, "--bind", source, point)

@@ -1,6 +1,6 @@
-"""All that a process has one of, compared before and after an operation of pcache. Run as a script, in a fresh process.
+"""The global state of a process, compared before and after an operation of pcache. Run as a script in a fresh process.
 
-Nothing of pcache is imported before the first look, so that importing is a part of each operation.
+Nothing of pcache is imported before the first snapshot, so that importing is a part of each operation.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from typing import Any
 
 import numpy as np
 
-# What new modules may belong to: Python, pcache, and the packages that pcache takes.
+# The packages of new modules: Python, pcache, and the dependencies of pcache.
 PACKAGES = frozenset("pcache blake3 filelock zstandard backports click rich pygments typing_extensions".split())
 
 
 def unusual() -> None:
-    """Give what there is one of a state that nothing comes to by itself."""
+    """Set global state to values that are unlikely by chance."""
     random.seed(7)
     np.random.seed(7)
     os.umask(0o026)
@@ -62,7 +62,7 @@ def handlers() -> dict[str, str]:
 
 
 def descriptors() -> list[str]:
-    """What is open, but for this look."""
+    """The open descriptors, except for the one used here."""
     found = []
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -79,7 +79,7 @@ def mask() -> str:
 
 
 def stack_size() -> int:
-    """To ask is to set."""
+    """The stack size of threads, which can only be read by setting it."""
     found = threading.stack_size()
     threading.stack_size(found)
     return found
@@ -141,7 +141,7 @@ def look() -> dict[str, Any]:
 
 
 def modules_missing(before: dict[str, Any]) -> list[str]:
-    """Modules that are gone, are others, or are new and nobody's business."""
+    """Modules that are gone, replaced, or new and of another package."""
     gone = [name for name, module in before.items() if sys.modules.get(name) is not module]
     new = {name.partition(".")[0] for name in sys.modules.keys() - before.keys()}
     strange = {name for name in new - PACKAGES - sys.stdlib_module_names if not name.startswith(("_", "tests"))}
@@ -168,7 +168,7 @@ def unpicklable(n: int) -> Any:
 
 
 class Tools:
-    """A cache, opened in the window that is looked at, and functions of it."""
+    """A cache, opened between the two snapshots, and functions of it."""
 
     def __init__(self, folder: str) -> None:
         import pcache

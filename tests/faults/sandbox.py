@@ -1,4 +1,4 @@
-"""Loads malicious pickles as a careless program would, each in a process of its own that may not do much."""
+"""Loads malicious pickles as a careless program would, each in a separate process with few rights."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.faults.pickles import collection
 from tests.faults.watch import Watch
 
 _MORE_MEMORY = 256 << 20
-_PATIENCE = 0.5  # seconds; what has not come back then never does
+_PATIENCE = 0.5  # seconds after which a load counts as endless
 
 
 def _modules(stream: bytes) -> set[str]:
-    """What may be the name of a module in a stream: imported before, so that the import itself is no act."""
+    """Possible module names in a stream: imported first, so that the import itself does not count as acting."""
     try:
         return {str(item).split()[0] for _, item, _ in pickletools.genops(stream) if isinstance(item, str) and item}
     except (ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""The shim that makes file-system calls fail: built once per test run, told what to do by the program under it."""
+"""The shim that makes file-system calls fail: built once per test run, controlled by the program under it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ERRNOS = (
 
 
 class Fault(NamedTuple):
-    """What happens to one file-system call, or to those that follow as well."""
+    """What happens to one file-system call, or also to those that follow."""
 
     mode: str
     number: int = 0  # an errno
@@ -59,7 +59,7 @@ class Shim:
         self._library.steps_watch(str(folder).encode())
 
     def arm(self, fault: Fault, at: int) -> None:
-        """Have the call number `at` from now on go wrong."""
+        """Make the call number `at` from now on go wrong."""
         self._library.steps_arm(MODES.index(fault.mode), at, fault.number, SPANS.index(fault.span))
 
     def disarm(self) -> None:

@@ -1,8 +1,8 @@
-"""Every operation of a cache with signals in it, and what must be true after each: run as a script by test_signals.
+"""Every operation of a cache, hit by signals, and checks after each: run as a script by test_signals.
 
     python -m tests.faults.signals_program FOLDER KIND SHARE SEED [OPERATION ...]
 
-Prints a line for each operation: its name, how many signals hit it, how many faults they caused, and which.
+Prints a line for each operation: its name, how many signals hit it, and how many and which faults they caused.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from tests.faults.interrupting import Aim, raise_in, signal_itself
 from tests.support.processes import KEY, Block, address_of, place_of
 from tests.support.running import cache_of
 
-PATIENCE = 2.0  # seconds after which a call that should not wait is one that hangs
-OLD = 10 * 10**9  # nanoseconds: an entry that is old enough to be remembered
+PATIENCE = 2.0  # seconds after which a call that should not wait counts as hanging
+OLD = 10 * 10**9  # nanoseconds: the age of an entry that is old enough to be remembered
 SIZE = 300_000
 
 
@@ -44,7 +44,7 @@ _SOON = (1, 1, 2, 2, 3, 4, 6, 10, 20)  # moments after which a second signal fol
 
 
 class Timeout(Exception):
-    """What a user's signal handler may raise."""
+    """An exception that a user's signal handler raises."""
 
 
 def _raise(kind: type[BaseException]) -> Callable[[int, object], None]:
@@ -59,7 +59,7 @@ def _exit(number: int, frame: object) -> None:
 
 
 class Kind(NamedTuple):
-    """A way to be interrupted: who makes it arrive, and what comes of it."""
+    """A way to be interrupted: how to cause it, and its expected outcome."""
 
     fire: Callable[[], Callable[[], object]]
     raises: type[BaseException] | None
@@ -107,7 +107,7 @@ def deep(n: int) -> int:
 
 
 def right(name: str, n: int) -> object:
-    """What a function returns."""
+    """The right result of a function."""
     if name == "deep":
         return 1 + n % 4
     before = CALLS.copy()
@@ -118,7 +118,7 @@ def right(name: str, n: int) -> object:
 
 
 def use_the_cache() -> None:
-    """What a signal handler may do as well: a hit, a miss, an entry dropped, reports."""
+    """Use the cache as a signal handler may: a hit, a miss, a removed entry, reports."""
     function = CACHED["small"]
     for n in (1, next(FRESH)):
         assert function(n) == [n] * 100
@@ -129,7 +129,7 @@ def use_the_cache() -> None:
 
 
 class Ground:
-    """Caches with functions, and the numbers that nothing has been computed for yet."""
+    """Caches with functions, and arguments that were not used yet."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -143,7 +143,7 @@ class Ground:
         self.use(self.cache)
 
     def use(self, cache: Cache) -> None:
-        """Have the functions cached there."""
+        """Decorate the functions with a cache."""
         self.root = Path(cache.location)
         wrap: Any = cache.cached(code="none")
         CACHED.update({function.__name__: wrap(function) for function in (small, large, mapped, deep)})
@@ -155,13 +155,13 @@ class Ground:
         return self.number
 
     def age(self, function: Any, n: int) -> None:
-        """Make an entry old enough to be remembered by whoever reads it, and not so old that a hit notes its use."""
+        """Make an entry old enough to be remembered when it is read, and not so old that a hit notes its use."""
         path = place_of(function, n)
         mtime = os.stat(path).st_mtime_ns - OLD
         os.utime(path, ns=(mtime, mtime))
 
 
-# What is done, what it returns (... for anything), and a call to try after it: a function's name and its argument.
+# An operation, its result (... for any), and a call to try afterwards: a function's name and its argument.
 Trial = tuple[Callable[[], Any], Any, str, int]
 
 
@@ -225,7 +225,7 @@ def new_key(ground: Ground) -> Trial:
 
 
 def waiting(ground: Ground, hold: Callable[[Ground, int, Callable[[], bool]], None]) -> Trial:
-    """A call that another has begun: that one ends when ours has waited for a while, or is over."""
+    """A call that waits for another thread, which ends when ours has waited for a while, or is over."""
     n = ground.next()
     ground.busy = True
     begun = threading.Event()
@@ -298,41 +298,41 @@ def descriptors() -> int:
 
 
 class Hunt:
-    """Signals in one operation after another. What went wrong is counted by a phrase and the place of the signal."""
+    """Signals in one operation after another. Faults are counted by a phrase and the place of the signal."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.ground = Ground(folder)
         self.kind, self.twice = KINDS[kind], kind == "twice"
         self.faults: collections.Counter[str] = collections.Counter()
-        self.unraisable: dict[type, str] = {}  # what had a finalizer that raised, and what
+        self.unraisable: dict[type, str] = {}  # exceptions of finalizers, by the type of the object
         sys.unraisablehook = lambda lost: self.unraisable.update({type(lost.object): repr(lost.exc_value)})
         if self.kind.handler is not None:
             signal.signal(self.kind.number, self.kind.handler)
         warnings.simplefilter("error")
 
     def trial(self, operation: str, at: list[int]) -> tuple[Aim, list[str]]:
-        """Do an operation with signals at moments; return what there was to hit, and what went wrong."""
+        """Do an operation with signals at moments; return the moments that were seen, and what went wrong."""
         ground = self.ground
-        shutil.rmtree(ground.root, ignore_errors=True)  # empty: a directory with all shards is slow to look through
+        shutil.rmtree(ground.root, ignore_errors=True)  # start empty: listing a directory with all shards is slow
         ground.use(ground.cache)
         act, expected, name, n = OPERATIONS[operation](ground)
         threads, before = threading.active_count(), descriptors()
         aim = ground.aim = Aim(self.kind.fire(), at)
         caught: BaseException | None = None
         value: Any = ...
-        gc.disable()  # what finalizers of other caches are interrupted in is lost, as Python says
+        gc.disable()  # Python ignores exceptions in finalizers, so interrupts in those of other caches would be lost
         try:
             with aim:
                 value = act()
             for _ in range(3):
-                pass  # one that came last is handled here
+                pass  # a signal that came last is handled here
         except BaseException as error:
             sys.settrace(None)
             caught = error
         gc.enable()
         ground.busy, ground.aim = False, None
         while operation.startswith("waiting") and threading.active_count() >= threads:
-            time.sleep(0)  # the one that was waited for
+            time.sleep(0)  # until the other thread has ended
         if operation.startswith("waiting"):
             before = None  # type: ignore[assignment]
         faults = list(self._look(aim, caught, value, expected, before))
@@ -340,9 +340,9 @@ class Hunt:
         return aim, faults
 
     def _look(self, aim: Aim, caught: BaseException | None, value: Any, expected: Any, before: int | None) -> Any:
-        """What is wrong right after it, while somebody still holds the exception with all its frames."""
+        """What is wrong right after it, while the exception still exists with all its frames."""
         raises = self.kind.raises
-        # Python itself loses what is raised while it closes a generator that was left half way.
+        # Python itself loses exceptions that are raised while it closes an unfinished generator.
         lost = GeneratorType in self.unraisable
         if caught is not None and type(caught) is not raises:
             yield f"{type(caught).__name__} instead: {caught}"
@@ -406,7 +406,7 @@ class Hunt:
 
     def run(self, operation: str, share: int, chance: random.Random) -> tuple[int, int]:
         for _ in range(3):
-            aim, faults = self.trial(operation, [])  # what is loaded late is loaded now
+            aim, faults = self.trial(operation, [])  # without signals, to do late imports
             assert not faults, (operation, faults)
         fired = failures = 0
         at = chance.randrange(share) + 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Processes of several threads, all of which make the same calls, released by a barrier. Each execution adds the number
-# of its key to a file. Arguments: log, how processes are started, processes, threads, keys, rounds.
+# Processes with several threads that all make the same calls, released by a barrier. Each execution adds the number of
+# its key to a file. Arguments: log, how processes are started, processes, threads, keys, rounds.
 RACE = """
 import asyncio, multiprocessing, sys, threading, warnings
 from pcache import Cache

@@ -1,7 +1,7 @@
 """Every file-system call of an operation goes wrong once, in every way: run by a process that has the shim loaded.
 
-For each call and each way a forked child does the operation, and another child, with nothing wrong any more, looks at
-what that left. The calls are those numbered 1, 2, 3 and so on, until the operation ends before the number comes.
+For each call and each fault a forked child does the operation, and another child, without faults, checks what that
+left. The calls are numbered 1, 2, 3 and so on, until the operation ends before the number is reached.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from tests.faults.operations import GROUPS, LONG_AGO, STORED, Operation, World, 
 from tests.faults.shim import ERRNOS, SPANS, Fault, Shim
 
 _CHANGING = ("create", "write", "pwrite", "rename", "unlink", "mkdir", "link", "ftruncate", "utimens", "futimens")
-_FEW = 20  # calls of an operation, of which each fails also in the short form; of others every second
-_TIMEOUT = 20  # seconds after which a child hangs
-_LISTING = {"open64", "opendir", "readdir64", "closedir", "lstat64"}  # 256 shards are looked for, one like the other
-_AROUND = 3  # calls among whose like, before and after, one goes wrong now and then only
+_FEW = 20  # operations with fewer calls have a fault at each also in the short form; others at every second one
+_TIMEOUT = 20  # seconds after which a child counts as hanging
+_LISTING = {"open64", "opendir", "readdir64", "closedir", "lstat64"}  # calls that list shards, 256 times alike
+_AROUND = 3  # a call with so many listing calls before and after it gets a fault only now and then
 _NO_FAULT = Fault("pass")
-_RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # in names of files that are renamed when they are whole
+_RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # random parts in names of temporary files
 _EXPECTED = re.compile(
     r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}(\.[0-9a-f]{16}\.json|\.adopted))?
     |entries(/[0-9a-f]{2}(/[0-9a-f]{16}-[0-9a-f]{40})?)?|locks(/(evict|ledger))?
@@ -46,7 +46,7 @@ _EXPECTED = re.compile(
 
 
 class Trial(NamedTuple):
-    """What came of one: the calls that were made, how many went wrong, whether it was killed, what was not right."""
+    """The outcome of one trial: its calls, how many went wrong, whether it was killed, and the problems found."""
 
     names: list[str]
     applied: int
@@ -55,9 +55,9 @@ class Trial(NamedTuple):
 
 
 def faults(at: int, turn: int, *, long: bool, name: str, before: str, few: bool) -> Iterator[Fault]:
-    """What the call number `at` is to suffer; `name` and `before` are that call and the one before."""
+    """The faults to try at call number `at`; `name` and `before` are that call and the one before."""
     if long or not before or before.startswith(_CHANGING):
-        yield Fault("kill before")  # elsewhere it leaves what a kill at the call before leaves
+        yield Fault("kill before")  # elsewhere it has the same effect as a kill one call earlier
     short = name.startswith(("read", "pread", "write", "pwrite")) and not name.startswith("readdir")
     if not long:
         which = (at + turn) // (1 if few else 2)
@@ -70,7 +70,7 @@ def faults(at: int, turn: int, *, long: bool, name: str, before: str, few: bool)
     for which, number in enumerate(ERRNOS):
         yield _fail(number, SPANS[(at + turn + which) % len(SPANS)], name)
     for number in (errno.EIO, errno.ESTALE, errno.ENOENT, errno.EINTR):
-        if number != errno.EINTR or not short:  # what was read or written is never reported so
+        if number != errno.EINTR or not short:  # a read or write that was done never reports EINTR
             yield Fault("fail though done", number)
     if short:
         yield Fault("short")
@@ -81,9 +81,9 @@ def faults(at: int, turn: int, *, long: bool, name: str, before: str, few: bool)
 
 def _fail(number: int, span: str, name: str) -> Fault:
     if number == errno.EINTR:
-        span = "once"  # no signal comes all the time, and Python tries again
+        span = "once"  # Python tries again, and signals do not come all the time
     if (number, name) == (errno.EACCES, "flock"):
-        span = "once"  # it says that somebody holds the lock: who waits for ever for that does what it should
+        span = "once"  # it means that the lock is held: waiting for that for ever is right
     return Fault("fail", number, span)
 
 
@@ -116,12 +116,12 @@ def _descriptors() -> dict[str, str]:
         try:
             found[name] = os.readlink(f"/proc/self/fd/{name}")
         except FileNotFoundError:
-            continue  # of the listing itself
+            continue  # the descriptor of the listing itself
     return found
 
 
 def suffer(shim: Shim, base: Path, operation: Operation, fault: Fault, at: int) -> dict[str, Any]:
-    """Do an operation with a fault; what did not go as it should is a problem."""
+    """Do an operation with a fault; return the problems."""
     problems: list[str] = []
     sys.unraisablehook = lambda what: problems.append(f"ignored in {what.object!r}: {what.exc_value!r}")
     shim.watch(base / operation.watch if operation.watch else base)
@@ -156,7 +156,7 @@ def suffer(shim: Shim, base: Path, operation: Operation, fault: Fault, at: int) 
 
 
 def heal(base: Path, operation: Operation) -> dict[str, Any]:
-    """Look at what a fault left, as a process that knows nothing of it: it must heal by being used."""
+    """Use what a fault left, as a new process: that must heal it."""
     warnings.simplefilter("error")
     world = World(base, operation)
     world.open()
@@ -186,7 +186,7 @@ def _is_expected(base: Path, path: Path) -> bool:
 
 
 def _snapshot(base: Path) -> dict[str, tuple[int, int]]:
-    """What lies below a folder, how large it is and when it was changed."""
+    """The files below a folder, with their size and modification time."""
     found = {}
     for folder, _, names in os.walk(base):
         for name in (".", *names):
@@ -196,7 +196,7 @@ def _snapshot(base: Path) -> dict[str, tuple[int, int]]:
 
 
 class Stage:
-    """A fresh copy of what an operation starts from."""
+    """A fresh copy of the initial state of an operation."""
 
     def __init__(self, folder: Path, template: str) -> None:
         self.base = folder / "trial"
@@ -213,7 +213,7 @@ class Stage:
         return _snapshot(self.base) == self._before
 
     def is_new(self) -> bool:
-        """Whether no trial left the like before: the same names, apart from what is random in them, and sizes."""
+        """Whether no earlier trial left the same state: the same names, apart from random parts, and sizes."""
         state = frozenset(
             (_RANDOM.sub("", name), size, self._before.get(name) == (size, mtime_ns))
             for name, (size, mtime_ns) in _snapshot(self.base).items()
@@ -224,7 +224,7 @@ class Stage:
 
 
 def try_one(shim: Shim, stage: Stage, operation: Operation, fault: Fault, at: int) -> Trial:
-    """Do one operation with one fault, and look at what that left."""
+    """Do one operation with one fault, and check what that left."""
     answer, killed = _forked(lambda: suffer(shim, stage.base, operation, fault, at))
     problems = [] if killed else answer.get("problems", ["it hangs"])
     if stage.is_new():
@@ -248,7 +248,7 @@ def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, l
             continue
         before = plain.names[at - 2] if 1 < at <= len(plain.names) else ""
         chosen = list(faults(at, turn, long=long, name=name, before=before, few=len(plain.names) < _FEW))
-        reached = not chosen  # nothing to be tried at this one
+        reached = not chosen  # no fault is tried at this call
         for fault in chosen:
             trial = try_one(shim, stage, operation, fault, at)
             reached = reached or trial.killed or len(trial.names) >= at
@@ -265,7 +265,7 @@ def step_through(shim: Shim, folder: Path, operation: Operation, turn: int, *, l
     raise AssertionError
 
 
-# What needs libraries that are no dependencies, or does something when it is imported.
+# Modules that need optional libraries, or have side effects on import.
 EXTRAS = ("pcache.__main__", "pcache.metrics", "pcache.integrations.", "pcache.report", "pcache.keys.reducers.")
 
 
@@ -275,7 +275,7 @@ def main() -> None:
     for template in {operation.template for operation in group.values()}:
         make_template(folder / "templates" / template, template)
     shim = Shim()
-    for module in pkgutil.walk_packages(pcache.__path__, "pcache."):  # once, and not in every child
+    for module in pkgutil.walk_packages(pcache.__path__, "pcache."):  # once, instead of in every child
         if not module.name.startswith(EXTRAS):
             importlib.import_module(module.name)
     gc.collect()

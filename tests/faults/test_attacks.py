@@ -1,7 +1,6 @@
-"""Nothing that was planted in a cache directory is ever executed, in whatever disguise and place.
+"""Nothing that was planted in a cache directory is ever executed, in any disguise and place.
 
-`sandbox` shows that the pickles are dangerous, `attacks_program` calls everything there is to call while they lie
-about.
+`sandbox` shows that the pickles are dangerous; `attacks_program` calls every function of pcache while they are there.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Evidence = Callable[[str, str, int, int], None]
 
 
 def child(program: str, *arguments: object, **environment: str) -> Any:
-    """Run `main` of a module of ours to its end, and return what it says."""
+    """Run `main` of one of our modules to its end, and return its output."""
     done = subprocess.run(
         [sys.executable, "-c", f"from tests.faults.{program} import main; main()", *map(str, arguments)],
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
@@ -48,7 +47,7 @@ def canary(tmp_path: Path) -> Path:
 
 
 def test_the_pickles_are_dangerous(canary: Path) -> None:
-    """The control: plain `pickle.loads` lets nearly all of them act, as the interpreter itself reports."""
+    """The control: plain `pickle.loads` lets nearly all of them act, according to the interpreter."""
     found = collection(str(canary))
     endless = [name for name, malice in found.items() if malice.endless]
     left_out = set(endless[rounds(3, len(endless)) :])
@@ -56,7 +55,7 @@ def test_the_pickles_are_dangerous(canary: Path) -> None:
     assert len({malice.stream for malice in found.values()}) == len(found) >= 150
     assert [name for name, outcome in outcomes.items() if found[name].acts and not outcome] == []
     assert sum(map(bool, outcomes.values())) >= 120
-    assert len(set(outcomes.values())) >= 50  # in so many ways
+    assert len(set(outcomes.values())) >= 50  # different effects
 
 
 def test_nothing_that_was_planted_runs(tmp_path: Path, canary: Path, evidence: Evidence) -> None:
@@ -73,7 +72,7 @@ def test_nothing_that_was_planted_runs(tmp_path: Path, canary: Path, evidence: E
 
 
 def test_the_threat_model_names_tests_that_are() -> None:
-    """Each test that SECURITY.md names is there."""
+    """Each test that SECURITY.md names exists."""
     page = (ROOT / "SECURITY.md").read_text()
     texts = {path.stem: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
     named = set(re.findall(r"\btest_\w+", page)) - texts.keys()
@@ -83,7 +82,7 @@ def test_the_threat_model_names_tests_that_are() -> None:
 
 
 def test_names_are_read_without_running_any(canary: Path, evidence: Evidence) -> None:
-    """What `show` says of a pickle that was signed by us after all: the names that it would import, and no more."""
+    """For a malicious pickle that we signed ourselves, `show` only lists the names that it would import."""
     found = collection(str(canary))
     named = {name: imports_of(malice.stream) for name, malice in found.items()}
     evidence("never executes what it did not write", "names of malicious pickles read by `show`", len(named), 0)

@@ -1,7 +1,7 @@
-"""Damage to the files of a cache, as disks, copies and people do it: the call misses, is right, and heals it.
+"""Damage to the files of a cache, as disks, copies and people cause it: the call misses, is right, and heals it.
 
-The reason is always `damaged`, also for an intact entry under another's name and for one of another format. Only what
-another signing key made is `foreign`, and what is too old `expired`.
+The reason is always `damaged`, also for an intact entry under another's name and for one of another format. Only
+entries made with another signing key are `foreign`, and those that are too old `expired`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Evidence = Callable[[str, str, int, int], None]
 
 
 def bits_of(data: bytes) -> list[tuple[int, int]]:
-    """Every bit, or in the short form one of each byte."""
+    """Every bit, or in the short form one bit of each byte."""
     return [(at, bit) for at in range(len(data)) for bit in (range(8) if LONG else [random.randrange(8)])]
 
 
@@ -47,7 +47,7 @@ def others_of(patient: Patient) -> dict[str, bytes]:
 def test_bits_of_small_entries(tmp_path: Path, evidence: Evidence, kind: str) -> None:
     """A flipped bit of a small entry, with and without ttl, in place or in a new file, costs one computation."""
     settings: dict[str, dict[str, Any]] = {"plain": {}, "ttl": {"ttl": 3600, "verify": "always"}}
-    if "buffer" not in kind:  # this one looks at nothing but the head
+    if "buffer" not in kind:  # this one checks only the head
         settings["stream"] = {"verify": "stream"}
     for name, options in settings.items():
         patient = Patient(tmp_path / name, kind, **options)
@@ -104,7 +104,7 @@ def test_damage_to_large_entries(tmp_path: Path, evidence: Evidence, kind: str) 
     ]
     chance.shuffle(found)
     for damage in found[: rounds(30, 100_000)]:
-        patient.suffer(damage, in_place=True, heal=False)  # put right by hand: what follows is that of an intact file
+        patient.suffer(damage, in_place=True, heal=False)  # repaired by hand: then the file is intact
         assert patient.is_healthy()
     patient.suffer(found[0], in_place=False)
     evidence("never wrong", "large entries damaged, mapped ones too", patient.trials, patient.failed.total())
@@ -175,13 +175,13 @@ def until_it_ticks(path: Path, change: Callable[[], object]) -> None:
 def test_damage_after_a_first_hit(
     tmp_path: Path, evidence: Evidence, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a process has read is not believed again after a change, also one that gave the file its old time back."""
+    """An entry that a process has read is checked again after a change, even if the file's old time was restored."""
     monkeypatch.setattr(recent, "_CLOCK_TICK_NS", -(10**18))  # small entries are remembered at once
     monkeypatch.setattr(reader, "_MAP_TICK_NS", -(10**18))
     patient = Patient(tmp_path, kind)
     for at in random.sample(range(len(patient.data)), rounds(20, 200)):
         assert patient.is_healthy()
-        assert patient.is_healthy()  # now from what is remembered
+        assert patient.is_healthy()  # now from memory
         data, status = patient.path.read_bytes(), os.stat(patient.path)
         (damage,) = flips(data, [(at, at % 8)])
         with patient.path.open("r+b", buffering=0) as file:
@@ -194,7 +194,7 @@ def test_damage_after_a_first_hit(
 
 
 def test_what_verify_says_of_maps(tmp_path: Path) -> None:
-    """In a map `always` finds at each read what `stream` never looks for, though that too finds damage to the head."""
+    """In maps, `always` finds damage at each read, and `stream` never; both find damage to the head."""
     patient = Patient(tmp_path, "mapped array", verify="always")
     trusting = Patient(tmp_path, "mapped array", verify="stream")
     (in_array,) = flips(patient.data, [(len(patient.data) - 1, 0)])
@@ -209,7 +209,7 @@ def test_what_verify_says_of_maps(tmp_path: Path) -> None:
 
 
 def test_entries_under_other_names(tmp_path: Path, evidence: Evidence) -> None:
-    """An intact entry under the name of another call, function, directory, user or age is what it is, and no hit."""
+    """An intact entry under the name of another call, function, directory, user or age is never a hit."""
     patient, other = Patient(tmp_path / "a", "dict"), Patient(tmp_path / "a", "dict", 2)
     function = Patient(tmp_path / "a", "dict", version=2)
     user = Patient(tmp_path / "b", "dict", signing_key=KEY[::-1])
@@ -229,7 +229,7 @@ def test_entries_under_other_names(tmp_path: Path, evidence: Evidence) -> None:
 
 
 def test_the_same_entry_from_another_directory_is_a_hit(tmp_path: Path) -> None:
-    """A copy of the same call's entry, signed with the same key, is a result like any other."""
+    """A copy of the same call's entry, signed with the same key, is valid."""
     here, there = Patient(tmp_path / "a", "dict"), Patient(tmp_path / "b", "dict")
     shutil.copy(there.path, here.path)
     assert here.is_healthy()

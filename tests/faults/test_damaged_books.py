@@ -1,6 +1,6 @@
-"""Damage to what a cache notes beside its entries: names, adoptions, counters, room, removals, and its tag.
+"""Damage to a cache's files beside the entries: names, adoptions, counters, usage, removals, and its tag.
 
-Names and statistics may be lost. Callers notice nothing, and the command line says what is left without a traceback.
+Names and statistics may be lost. Callers notice nothing, and the command line shows the rest without a traceback.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def ledger_file(cache: Cache, name: str) -> Path:
 
 
 def write_totals(cache: Cache, lines: str, since: str = "1600000000") -> None:
-    """Totals that somebody who has the key wrote."""
+    """Write totals as a user with the key can."""
     keyring = cache.flow.keys.ensure()
     data = seal.block(b"totals", f"{since}\t\t\n{lines}".encode("utf-8", "replace"), keyring)
     ledger_file(cache, "totals").write_bytes(data)
@@ -86,7 +86,7 @@ def damaged(data: bytes, chance: random.Random, count: int) -> Iterator[bytes]:
 
 
 def problems_of(function: Any, commands: tuple[str, ...]) -> Iterator[str]:
-    """What callers or commands notice that they should not."""
+    """Problems that callers or commands notice."""
     before = len(computed)
     if [function(1), function(2)] != [2, 4] or len(computed) != before:
         yield "a stored result is not found"
@@ -101,7 +101,7 @@ def problems_of(function: Any, commands: tuple[str, ...]) -> Iterator[str]:
 
 
 def test_damage_to_the_books(filled: Any, evidence: Evidence) -> None:
-    """Whatever befalls a file beside the entries, calls hit and compute as before, and commands end well."""
+    """After any damage to a file beside the entries, calls hit and compute as before, and commands succeed."""
     chance, tried, failed = random.Random(), 0, []
     files = books(filled)
     names = {path.name.partition("-")[0] for path in files} | {path.suffix for path in files}
@@ -132,7 +132,7 @@ HEADINGS = ("nan", "inf", "-inf", "1e400", "-5", "1e300", "", "x", HUGE, "5 ../.
 
 
 def test_numbers_behind_a_seal(filled: Any, evidence: Evidence) -> None:
-    """A line that is as it should be but for its numbers is skipped also where somebody who has the key wrote it."""
+    """A valid line with impossible numbers is skipped even if a user with the key wrote it."""
     folder, failed, tried = ledger_file(cache_of(filled), ""), [], 0
     keyring = filled._flow.keys.ensure()
     for line in LINES[:: rounds(3, 1)]:
@@ -154,7 +154,7 @@ def test_numbers_behind_a_seal(filled: Any, evidence: Evidence) -> None:
 
 @pytest.mark.parametrize("number", [-1, -(2**63), 2**63 - 1, 2**62])
 def test_room_behind_a_right_check(filled: Any, number: int) -> None:
-    """A file that claims more than any disk holds, or less than nothing, is one that is not there."""
+    """A usage file with more than any disk holds, or with negative numbers, counts as missing."""
     path = Path(usage_path(filled._flow.directory.location))
     rows = Struct(f"<{2 * usage.SHARDS}q").pack(*[number] * (2 * usage.SHARDS))
     body = b"PCROOM\x00\x01" + rows
@@ -167,12 +167,12 @@ def test_room_behind_a_right_check(filled: Any, number: int) -> None:
     found = usage.read(str(path))
     assert found is not None
     there = len(list(fresh._flow.store.scan()))
-    assert there <= usage.total_of(found).entries <= there + 20  # what was replaced counts until it is looked through
+    assert there <= usage.total_of(found).entries <= there + 20  # replaced entries count until the shard is listed
 
 
 @pytest.mark.parametrize("seconds", [-(10**11), -1, 0, 10**10, 2**33, 10**12, 2**62 // 10**9])
 def test_times_that_no_clock_shows(filled: Any, seconds: int) -> None:
-    """Modification times of the far past and future change the order of eviction, and stop no command."""
+    """Modification times in the far past or future change the order of eviction, and break no command."""
     for item in filled._flow.store.scan():
         os.utime(item.path, ns=(0, seconds * 10**9))
     assert not [*problems_of(filled, COMMANDS)]

@@ -1,8 +1,8 @@
-"""The program takes our descriptors away, at every line of a call: its own files stay as they are, and open.
+"""The program closes our descriptors, at every line of a call: its own files stay unchanged and open.
 
-`os.closerange` where a program becomes a daemon, a second `close` of a number that was given back, `dup2`: after these
-the number of a descriptor is that of another file, which must neither be written nor closed. Not tried are the modules
-that open a file, use it and close it at once, while no other code runs than theirs.
+After `os.closerange` in a program that becomes a daemon, a second `close` of a reused number, or `dup2`, a descriptor's
+number belongs to another file, which must neither be written nor closed. Not tried are modules that open, use and close
+a file while no other code runs.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from tests.support.processes import claims_below, run
 
 Evidence = Callable[[str, str, int, int], None]
 
-# Arguments: file of the user's, what is done, every how many lines. Each of the calls below is made again and again,
-# and at one line more each time its descriptors are taken.
+# Arguments: file of the user, operation, step in lines. Each of the calls below is repeated, and its descriptors are
+# taken one step later each time.
 TAKING = """
 import random, threading, warnings
 from pcache import function
@@ -34,7 +34,7 @@ FILES = {module.__file__ for module in
          (claim, claim_owner, culprit, deadlock, drafts, flow, function, job, locks, packing, pickling, resting, saving,
           singleflight, writer)}
 AT_ONCE = {"_remove_unheld", "_remove_drafts", "drop_unsigned", "try_lock", "tell", "flush"}
-def is_at_once(frame):  # what opens, uses and closes, with nobody else's code in between
+def is_at_once(frame):  # modules that open, use and close a file, with no other code in between
     while frame is not None:
         if frame.f_code.co_name in AT_ONCE:
             return True
@@ -153,7 +153,7 @@ for line in wrong[:20]:
 
 @pytest.mark.parametrize("what", ["closerange", "close", "dup2"])
 def test_descriptors_are_taken(tmp_path: Path, what: str, evidence: Evidence) -> None:
-    """Nothing of the user's is written or closed, the results are right, and the next one is stored."""
+    """No file of the user is written or closed, the results are right, and the next one is stored."""
     precious = tmp_path / "precious.txt"
     precious.write_text("my thesis, only copy\n" * 20)
     trials, *wrong = run(TAKING, tmp_path / "cache", precious, what, rounds(7, 1))

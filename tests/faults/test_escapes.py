@@ -1,4 +1,4 @@
-"""Whatever a name holds, nothing reaches a terminal, a page, a log or a metric that could do anything there."""
+"""Whatever a name contains, it has no effect on a terminal, a page, a log or a metric."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def odd(n: object, **more: object) -> object:
 
 
 def hostile_cache(folder: Path, text: str) -> tuple[Cache, Any]:
-    """A cache in which all that has a name has this one: what we signed, and what anybody may have written."""
+    """A cache in which everything with a name has this one: signed by us, or written by anyone."""
     odd.__qualname__ = "odd" + text.replace("\0", "")
     cache = Cache(folder / "cache", signing_key=KEY)
     cached = cache.cached(odd)
@@ -79,7 +79,7 @@ def output_of(cache: Cache, command: str) -> str:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_commands_print_nothing_raw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """All commands, in a pipe: no control, no direction, no second line; markup and escapes are text."""
+    """All commands, in a pipe: no control or direction characters, no second line; markup and escapes are text."""
     monkeypatch.setenv("PCACHE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     cache, _ = hostile_cache(tmp_path, HOSTILE[kind])
     keys = [item.key for item in cache.flow.store.scan()]
@@ -92,7 +92,7 @@ def test_commands_print_nothing_raw(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("kind", list(HOSTILE)[:: rounds(4, 1)])
 def test_a_terminal_gets_nothing_raw(tmp_path: Path, kind: str) -> None:
-    """On a terminal, where styles are: nothing but our own."""
+    """On a terminal, which supports styles: only our own are printed."""
     cache, _ = hostile_cache(tmp_path, HOSTILE[kind])
     for command in ("ls", "stats", "top --once", "clear -n", "verify"):
         words = ["-m", "pcache", "-C", cache.location, *command.split()]
@@ -102,7 +102,7 @@ def test_a_terminal_gets_nothing_raw(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_objects_say_nothing_raw(tmp_path: Path, kind: str, recwarn: pytest.WarningsRecorder) -> None:
-    """What a program prints of an explanation, and what it warns or logs of, cannot do anything either."""
+    """Printed explanations, warnings and log lines have no effect either."""
     text = HOSTILE[kind]
     cache, cached = hostile_cache(tmp_path, text)
     said = [cached.explain(n).detail + cached.explain(n).arguments for n in (5, 6, text)]
@@ -116,7 +116,7 @@ def test_objects_say_nothing_raw(tmp_path: Path, kind: str, recwarn: pytest.Warn
 
 
 def test_log_lines_are_lines(caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name in a log line cannot begin another one, and neither can a folder whose settings are ignored."""
+    """A name in a log line cannot begin a new line, and neither can a folder whose settings are ignored."""
     with caplog.at_level(logging.DEBUG, "pcache"):
         for text in HOSTILE.values():
             log("of %s", text)
@@ -132,7 +132,7 @@ def test_log_lines_are_lines(caplog: pytest.LogCaptureFixture, tmp_path: Path, m
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_metrics_are_well_formed(tmp_path: Path, kind: str) -> None:
-    """A scrape of hostile names can be read, and each label comes back as one."""
+    """A scrape with hostile names can be parsed, and each label is read back unchanged."""
     exposition = pytest.importorskip("prometheus_client.exposition")
     from prometheus_client import CollectorRegistry
     from prometheus_client.parser import text_string_to_metric_families
@@ -152,11 +152,11 @@ def test_the_page_holds_no_markup_of_names(tmp_path: Path) -> None:
     page = report.make(cache, 0.0)
     for never in ("<script>alert", "<img src=x", "\u202e", "\x1b", "</style>\"'", "49</style>"):
         assert never not in page, never
-    assert "alert(1)" in page  # the name is there, as text
+    assert "alert(1)" in page  # the name is shown as text
 
 
 def test_a_file_name_in_an_error(tmp_path: Path) -> None:
-    """The name of somebody's file in a directory that is refused is written out."""
+    """A file's name in the error of a refused directory is escaped."""
     (tmp_path / "here").mkdir(mode=0o700)
     (tmp_path / "here" / "a\x1b[2J\n").touch()
     with pytest.raises(DirectoryError) as caught:
@@ -164,14 +164,14 @@ def test_a_file_name_in_an_error(tmp_path: Path) -> None:
     assert NEVER.search(str(caught.value)) is None
 
 
-# Numbers that nobody counted, with a checksum that is right
+# Impossible numbers, with a valid checksum
 
 
 HUGE = (10**18, 10**30, 10**62, -1, -(10**18), 1 << 63)
 
 
 def test_no_number_stops_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evidence: Evidence) -> None:
-    """Counters, times and rooms beyond all measure cost statistics; calls and commands go on."""
+    """Counters, times and sizes beyond all limits only spoil statistics; calls and commands work."""
     monkeypatch.setenv("PCACHE_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
     failures = []
     for number in HUGE:

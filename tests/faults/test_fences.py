@@ -1,7 +1,7 @@
-"""Every order of the steps of who stores a result and of who drops it: an old one never comes back.
+"""Every order of the steps of storing and removing a result: an old result never comes back.
 
-A thread computes a result and stores it, another one drops it, and each of them is stopped at every line of ours: the
-first up to one of its lines, the second up to one of its own, the first to its end, the second to its end.
+One thread computes and stores a result, another removes it, and each is stopped at every line of pcache: the first runs
+up to one of its lines, the second up to one of its own, then the first to its end, then the second.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DROP: dict[str, Callable[[Cache, Any], object]] = {
 
 
 class Stepping(threading.Thread):
-    """A thread that stops at the Nth line of ours, and goes on when it is told to."""
+    """A thread that stops at the Nth line of pcache, and goes on when told to."""
 
     def __init__(self, work: Callable[[], Any], stop_at: int) -> None:
         super().__init__(daemon=True)
@@ -50,7 +50,7 @@ class Stepping(threading.Thread):
         self.go = threading.Event()
         self.result: Any = None
         self.there = False
-        self.watch: Callable[[], object] = bool  # at each line from there on
+        self.watch: Callable[[], object] = bool  # called at each line from there on
 
     def run(self) -> None:
         sys.settrace(self._trace)
@@ -76,7 +76,7 @@ class Stepping(threading.Thread):
         return self._trace
 
     def to_the_stop(self) -> bool:
-        """Go there; return whether it came so far."""
+        """Run up to that line; return whether it was reached."""
         self.start()
         assert self.stopped.wait(60)
         return self.there
@@ -89,7 +89,7 @@ class Stepping(threading.Thread):
 
 
 def one_order(cache: Cache, what: str, first: int, second: int, pad: str = "") -> tuple[bool, bool, str]:
-    """Do it in one order; return whether both stopped where they should, and what was wrong."""
+    """Run both threads in one order; return whether each stopped where it should, and what was wrong."""
     old, new = "old" + pad, "new" + pad
     source = [old]
 
@@ -99,7 +99,7 @@ def one_order(cache: Cache, what: str, first: int, second: int, pad: str = "") -
     cached = cache.cached(code="none")(report)
     computing = Stepping(lambda: cached(1), first)
     stopped = computing.to_the_stop()
-    # Before it has read the source there is nothing old about it: what it finds then is new.
+    # If it was stopped before it read the source, it reads the new one.
     source[0] = new
     dropping = Stepping(lambda: DROP[what](cache, cached), second)
     both = dropping.to_the_stop()
@@ -118,7 +118,7 @@ def one_order(cache: Cache, what: str, first: int, second: int, pad: str = "") -
 
 @pytest.mark.parametrize("what", DROP)
 def test_nothing_old_is_seen_for_a_moment(tmp_path: Path, what: str, evidence: Evidence) -> None:
-    """Where storing goes on after dropping has returned, the old entry is not there at any of its lines."""
+    """If storing goes on after removing has returned, the old entry is not there at any of its lines."""
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     began: list[int] = []
     seen: list[int] = []
@@ -145,7 +145,7 @@ def _look(path: str, seen: list[int]) -> None:
 
 
 def lines_of(cache: Cache, what: str, pad: str) -> tuple[int, int]:
-    """How many lines each of the two has."""
+    """The number of lines of each of the two threads."""
     first = next(n for n in range(20, 10_000, 20) if not one_order(cache, what, n, 1, pad)[0])
     second = next(n for n in range(10, 10_000, 10) if not one_order(cache, what, 1, n, pad)[1])
     return first, second
@@ -154,7 +154,7 @@ def lines_of(cache: Cache, what: str, pad: str) -> tuple[int, int]:
 @pytest.mark.parametrize("what", DROP)
 @pytest.mark.parametrize("size", [0, 100_000])
 def test_every_order(tmp_path: Path, what: str, size: int, evidence: Evidence) -> None:
-    """A result that was begun before it was dropped is not found afterwards, whatever stops where."""
+    """A result whose computation began before it was removed is not found afterwards, wherever either thread stops."""
     # A large one is written into a draft of its own, a small one into the claim.
     cache, pad = Cache(tmp_path / "cache", signing_key=KEY, compression="none"), "x" * size
     one_order(cache, what, 1, 1, pad)

@@ -1,4 +1,4 @@
-"""Files that are replaced all the time while results are made from them: none is stored as that of another content."""
+"""Files that are replaced all the time while results are made from them: none is stored under other content's key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSIONS = 50
 
 
 def test_files_that_are_replaced_meanwhile(tmp_path: Path, evidence: Evidence) -> None:
-    """Four threads read a file, as an argument and as a declared one, that a fifth replaces every half millisecond."""
+    """Four threads read a file, an argument or a declared one, which a fifth thread replaces every half millisecond."""
     path, calls = tmp_path / "data", rounds(60, 20_000)
     cache = Cache(tmp_path / "cache", signing_key=bytes(32))
 

@@ -1,9 +1,9 @@
-"""A process that goes on for long keeps what it takes: memory, descriptors, threads, maps, files.
+"""The resources of a process that runs for long do not grow: memory, descriptors, threads, maps, files.
 
-What it had in the first half of its way is compared with the second half, after a warm-up in which modules are loaded
-and tables fill. Tolerances: none for descriptors, threads, maps and claims; of Python's blocks of memory one for each
-forty operations, as tables of the interpreter change a little; of resident memory what the allocator may keep in
-fragments; of files those that the ledger sets aside, and the room that eviction leaves between two looks.
+The first half of its run is compared with the second half, after a warm-up in which modules are loaded and tables fill.
+Tolerances: none for descriptors, threads, maps and claims; one block of Python's memory for each forty operations, as
+tables of the interpreter change a little; the resident memory that the allocator may keep in fragments; the files that
+the ledger sets aside, and the headroom that eviction leaves.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pcache import Cache
 from tests.faults.hunting import rounds
 from tests.support.processes import KEY, claims_below, run
 
-# Arguments: operations, seed. Says what was taken, at ten points of the way.
+# Arguments: operations, seed. Prints the resources in use, at ten points of the run.
 LONG_RUN = """
 import collections, gc, random, threading, warnings
 import numpy
@@ -78,7 +78,7 @@ def act(turn):
         dropped(chance.randrange(10))
 
 def taken():
-    # What is remembered up to a limit goes first: such tables go up and down.
+    # Clear tables with a limit first: their sizes go up and down.
     cache.flow.store._recent = Recent()
     reader._verified.clear()
     fingerprint._known.clear()
@@ -103,7 +103,7 @@ say(done["raised"], done["mapped"], f.cache_info().hits, f.cache_info().misses)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="the system does not tell what a process takes")
 def test_flat(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) -> None:
-    """After many hits, misses, evictions, arrays, exceptions and caches a process takes no more than before."""
+    """After many hits, misses, evictions, arrays, exceptions and caches a process uses no more than before."""
     operations, seed = rounds(20_000, 1_000_000), random.randrange(10**6)
     *lines, end = run(LONG_RUN, tmp_path / "cache", operations, seed)
     points = [[int(word) for word in line.split()] for line in lines]

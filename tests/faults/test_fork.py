@@ -1,7 +1,7 @@
 """Forks at random moments of a process whose threads are busy: the child can use the cache at once.
 
-A lock that a thread of the parent holds at that moment is held for ever in the child, and a module that is just being
-loaded is never ready there. What the parent holds it goes on holding, and nothing is counted twice.
+A lock that a thread of the parent holds at that moment stays locked in the child, and a module that is just being
+loaded never finishes there. The parent keeps what it holds, and nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.processes import KEY, claims_below, run
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 Evidence = Callable[[str, str, int, int], None]
 
-# Arguments: how many forks, seed. A child that hangs is ended by an alarm.
+# Arguments: how many forks, seed. An alarm ends a child that hangs.
 FORKING = """
 import random, signal, threading, time, warnings
 from pcache import Cache
@@ -114,7 +114,7 @@ say(*found.values(), sum(calls) + 1 + 5 * forks, held.exists(1))
 
 
 def test_fork(tmp_path: Path, evidence: Evidence) -> None:
-    """A child forked while threads hit, miss, refresh, evict and count does all of that, and frees no claim."""
+    """A child forked while threads hit, miss, refresh, evict and count can do all of that, and releases no claim."""
     forks, seed = rounds(150, 10_000), random.randrange(10**9)
     (line,) = run(FORKING, tmp_path / "cache", forks, seed)
     *found, calls, stored = line.split()
@@ -157,7 +157,7 @@ say(len(children), early, sum(os.waitpid(pid, 0)[1] != 0 for pid in children))
 
 
 def test_fork_while_modules_are_loaded(tmp_path: Path, evidence: Evidence) -> None:
-    """A child forked while another thread makes the first call of all, which loads modules, makes its own calls."""
+    """A child forked while another thread makes the very first call, which loads modules, can make its own calls."""
     forks = failures = early = 0
     for number in range(rounds(3, 200)):
         (line,) = run(LOADING, tmp_path / f"cache{number}")
@@ -168,8 +168,8 @@ def test_fork_while_modules_are_loaded(tmp_path: Path, evidence: Evidence) -> No
     assert failures == 0
 
 
-# A thread that holds what must not be cut in two wants the lock of `logging`, which was loaded after us, while a fork
-# is about to be. Says whether it got it before the fork.
+# A thread in a section that must not be running at a fork wants the lock of `logging`, which was loaded after pcache,
+# while a fork is about to happen. Prints whether it got the lock before the fork.
 LOGGING = """
 import logging, threading, warnings
 from pcache.system.fork import whole
@@ -194,5 +194,5 @@ say(done, os.waitpid(child, 0)[1])
 
 
 def test_a_fork_does_not_wait_for_who_waits_for_it(tmp_path: Path) -> None:
-    """What a thread has in hand that needs the lock of `logging` comes to its end before the fork."""
+    """A section of a thread that needs the lock of `logging` ends before the fork."""
     assert run(LOGGING, tmp_path / "cache") == ["[True] 0"]

@@ -1,7 +1,7 @@
-"""Disks that are really full, in all the ways there are: calls are answered, and what is stored goes on hitting.
+"""Disks that are really full, in all possible ways: calls return, and stored results still hit.
 
-The cached function tries to write to the same disk itself while it runs: that it cannot is the proof that the disk was
-full at that moment.
+The cached function tries to write to the same disk itself while it runs: its failure proves that the disk was full at
+that moment.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.faults.disks import Disk, disk
 from tests.faults.hunting import rounds
 from tests.support.processes import ROOT, Talker, claims_below
 
-# Does what it is told by lines of JSON, and reports: how many values were wrong, how often the function ran, how often
-# a plain write failed meanwhile, what was warned of. It loads everything before its rights or its files are limited.
+# Obeys lines of JSON, and reports: how many values were wrong, how often the function ran, how often a plain write
+# failed meanwhile, and the warnings. It loads everything before its rights or its files are limited.
 USER = """
 import contextlib, json, resource, tempfile, warnings
 given = []
@@ -148,7 +148,7 @@ HERE, NEW, MORE = (0, 6), (100, 106), (200, 203)  # ranges of calls: stored befo
 
 
 class Done(NamedTuple):
-    """How often the function ran, how often it could not write meanwhile, and what else there is to say."""
+    """How often the function ran, how often it could not write meanwhile, and further facts."""
 
     ran: int
     refused: int
@@ -178,7 +178,7 @@ class User:
 
 
 class Way(NamedTuple):
-    """A way of being full: the disk, what of it is used up, and why writing fails then."""
+    """A way of being full: the disk, the resource that is used up, and the reason why writing fails."""
 
     kind: str
     size: str
@@ -222,7 +222,7 @@ def release(way: Way, on: Disk, user: User) -> None:
 
 
 def left_behind(folder: Path) -> list[str]:
-    """What was begun and not finished."""
+    """Files that were begun and not finished."""
     return (
         claims_below(folder) + [path.name for path in folder.rglob("*.json.*")] + [p.name for p in folder.glob("probe")]
     )
@@ -230,7 +230,7 @@ def left_behind(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("name", WAYS)
 def test_a_full_disk(tmp_path: Path, name: str) -> None:
-    """All calls are right, what is stored hits, there is one warning; with space again, storing goes on by itself."""
+    """All calls are right, stored results hit, there is one warning; with free space, storing continues by itself."""
     way = WAYS[name]
     with prepared(tmp_path, name) as on, User(on.folder) as user:
         assert user.do("call", *HERE).refused == 0
@@ -254,7 +254,7 @@ def test_a_full_disk(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tmpfs", "ext4", "tmpfs without inodes", "ext4 without inodes"])
 def test_making_room(tmp_path: Path, name: str) -> None:
-    """Where everything is full, `evict` and `clear` make room, and what is computed then is stored."""
+    """On a full disk, `evict` and `clear` free space, and results computed then are stored."""
     way = WAYS[name]
     with prepared(tmp_path, name) as on, User(on.folder) as user:
         user.do("call", *HERE)
@@ -267,7 +267,7 @@ def test_making_room(tmp_path: Path, name: str) -> None:
 
 
 def test_commands_on_a_full_disk(tmp_path: Path) -> None:
-    """`pcache evict` and `pcache clear` work where nothing can be written."""
+    """`pcache evict` and `pcache clear` work on a disk that is full."""
     way = WAYS["ext4"]
     with prepared(tmp_path, "ext4") as on, User(on.folder) as user:
         user.do("call", *HERE)
@@ -281,10 +281,10 @@ def test_commands_on_a_full_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", WAYS)
 def test_nearly_full(tmp_path: Path, evidence: Callable[[str, str, int, int], None], name: str) -> None:
-    """However little is left, so that one write or another fails: no wrong value, one warning, nothing half-written."""
+    """Whichever write fails for lack of space: no wrong value, one warning, nothing half-written."""
     way, seed = WAYS[name], random.randrange(10**9)
     chance = random.Random(seed)
-    can_look_after = way.what in ("bytes", "inodes", "file size")  # elsewhere it may say why it cannot
+    can_look_after = way.what in ("bytes", "inodes", "file size")  # in other ways it may report why it cannot
     failures = refused = 0
     count = rounds(6, 300)
     with prepared(tmp_path, name) as on, User(on.folder) as user:
@@ -333,7 +333,7 @@ say(cache.cached(code="none", version=1)(lambda n: [n]).exists(1), cache.verify(
 
 
 def test_no_room_for_a_signing_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without room for a key nothing is stored for a while; then there is one, and the next process has it as well."""
+    """Without space for a key nothing is stored for a while; later a key is made, which the next process uses too."""
     with disk(tmp_path / "config", "tmpfs", "512K") as on:
         monkeypatch.setenv("XDG_CONFIG_HOME", str(on.folder))
         talker = Talker(NO_KEY, tmp_path / "unused", tmp_path / "cache", on.folder / "filler")

@@ -1,7 +1,7 @@
-"""Anything at all where pcache reads: entries, settings, names, records, options. Only declared errors come back.
+"""Arbitrary input wherever pcache reads: entries, settings, names, records, options. Only declared errors are raised.
 
-Bytes are mutated in front of the authentication, where anybody could have put them, and behind it, signed anew: what is
-checked first hides the mistakes of what comes later. Memory is bounded by a limit of the process that reads.
+Bytes are mutated both unsigned, as anyone could write them, and signed anew, since earlier checks hide the mistakes of
+later ones. Memory is bounded by a limit of the process that reads.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ broken: Counter[str] = Counter()
 
 
 def noted(what: str) -> Callable[[Any], Any]:
-    """Count the examples of a test, and those that broke it, for the table."""
+    """Count the examples of a test, and those that failed, for the table."""
 
     def wrap(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
@@ -83,7 +83,7 @@ NUMBERS = (0, 1, 2, 63, 64, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**47, 2**4
 
 
 def signed(data: bytes, header: Header) -> bytes:
-    """An entry with a header of any content, right in proof, check and tag, as our own writer would make it."""
+    """An entry with a header of any content, but valid proof, check and tag."""
     packed = HEADER.pack(*header[:-2], b"", b"")[:-12]
     packed += blake3(packed, key=KEY).digest(8)
     packed += blake3(packed).digest(4)
@@ -100,7 +100,7 @@ WIDTHS = {"kind": 8, "codec": 8, "flags": 16, "meta_length": 32, "n_buffers": 32
 
 
 def mutated_header(data: bytes, chance: random.Random) -> bytes:
-    """Some fields of the header are other numbers, small changes of their own or at the ends of their range."""
+    """Change some fields of the header slightly, or to the ends of their range."""
     header = head_of(data)
     fields = ("created_ns", "expires_ns", "cost_ns", "kind", "codec", "flags", *Header._fields[9:13])
     for name in chance.sample(fields, chance.choice((1, 1, 2))):
@@ -113,7 +113,7 @@ def mutated_header(data: bytes, chance: random.Random) -> bytes:
 
 
 def mutated_table(data: bytes, chance: random.Random) -> bytes:
-    """A row of the table says something else, sometimes with the digest of what it points to."""
+    """Change a row of the table, sometimes with a valid digest of what it points to."""
     header = head_of(data)
     if not header.n_buffers:
         return mutated_header(data, chance)
@@ -129,7 +129,7 @@ def mutated_table(data: bytes, chance: random.Random) -> bytes:
 
 
 def mutated_parts(data: bytes, chance: random.Random) -> bytes:
-    """Bytes of meta and stream are others: of JSON, of zstd frames, of pickles."""
+    """Change bytes of meta and stream: of JSON, of zstd frames, of pickles."""
     header = head_of(data)
     changed = bytearray(data)
     for _ in range(chance.randint(1, 4)):
@@ -139,7 +139,7 @@ def mutated_parts(data: bytes, chance: random.Random) -> bytes:
 
 
 def unsigned(data: bytes, chance: random.Random) -> bytes:
-    """Bytes changed, cut, doubled or put elsewhere, as anybody could."""
+    """Change, cut, double or move bytes, as anyone could."""
     first, second = sorted(chance.randrange(len(data) + 1) for _ in range(2))
     return chance.choice(
         (
@@ -154,7 +154,7 @@ def unsigned(data: bytes, chance: random.Random) -> bytes:
 
 MUTATIONS = (mutated_header, mutated_table, mutated_parts, unsigned)
 
-# Reads files in a process that may take 500 MB more than it has, each within 20 s.
+# Reads files in a process that may allocate 500 MB more than it has, each within 20 s.
 BOUNDED = """
 import os, resource, signal, sys
 sys.path[:0] = [sys.argv[1]]
@@ -174,7 +174,7 @@ for name in sorted(os.listdir(sys.argv[2])):
 
 
 def read_all_ways(path: str) -> str:
-    """Read, inspect and decode one file; return what came out, in a word."""
+    """Read, inspect and decode one file; return the outcome in a word."""
     address = Address("", FACTS.key, FACTS.function_id, None)
     outcomes = []
     for read in (
@@ -212,7 +212,7 @@ def test_entries_in_front_of_and_behind_the_tag(tmp_path: Path, evidence: Eviden
     for ways in outcomes:
         read, looked, glanced, decoded = ways.split("/")
         assert looked == glanced == decoded, ways
-        # A hit looks at key and age too, and not at what is for people.
+        # A hit checks key and age too, but not the metadata.
         assert read in (looked, "read", "expired", "unloadable", "damaged"), ways
     assert {"read", "unloadable", "expired"} <= {ways.partition("/")[0] for ways in outcomes}
 
@@ -272,7 +272,7 @@ TOML_VALUES = st.one_of(
 )
 @noted("anything in project files and variables")
 def test_settings_by_files_and_environment(tmp_path: Path, rows: list[tuple[str, str]], data: st.DataObject) -> None:
-    """Any project or user file, and any variable, resolves or is a ConfigError that says where it stands."""
+    """Any project or user file, and any variable, resolves or is a ConfigError that names its origin."""
     text = "\n".join(["[tool.pcache]", *(f"{name} = {value}" for name, value in rows)])
     if data.draw(st.booleans()):
         text += '\n[tool.pcache.functions."a:b"]\n' + "\n".join(f"{name} = {value}" for name, value in rows[:2])
@@ -298,7 +298,7 @@ ADOPTED = {"function_id": "00" * 8, "adopted": [{"function_id": "11" * 8, "added
 
 
 def with_changes(body: dict[str, Any], data: st.DataObject) -> dict[str, Any]:
-    """A record in which some members are something else, or are gone."""
+    """A record in which some members are changed or removed."""
     body = json.loads(json.dumps(body))
     for name in data.draw(st.lists(st.sampled_from([*body, "more"]), min_size=1, max_size=2)):
         body.pop(name, None)
@@ -326,10 +326,10 @@ def test_registry_files_behind_their_tag(tmp_path: Path, data: st.DataObject) ->
 @given(st.one_of(JSON.map(lambda value: json.dumps(value).encode()), st.binary(max_size=300), st.data()))
 @noted("claims with any content")
 def test_owner_records(tmp_path: Path, given_bytes: Any) -> None:
-    """Any content of a claim says who owns it, or nobody."""
+    """Any content of a claim is read as an owner, or as none."""
     if not isinstance(given_bytes, bytes):
         own = json.loads(owners.owner_record("m:f", RING).body + b"}")
-        # Tagged: another release may write other things.
+        # Tagged: another release may write something else.
         body = json.dumps(with_changes(own, given_bytes)).encode()[:-1]
         given_bytes = owners.Record(body, RING.signing_key).sealed("x")
     (tmp_path / "x.claim").write_bytes(given_bytes)
@@ -343,7 +343,7 @@ def test_owner_records(tmp_path: Path, given_bytes: Any) -> None:
 @given(st.binary(max_size=200), st.sampled_from(["file", "folder", "link", "pipe"]))
 @noted("anything in the place of CACHEDIR.TAG")
 def test_the_tag_of_a_directory(tmp_path_factory: pytest.TempPathFactory, content: bytes, kind: str) -> None:
-    """Whatever stands under the name of the tag, a cache is made and works, or is refused by a PcacheError."""
+    """Whatever has the name of the tag, a cache is made and works, or is refused by a PcacheError."""
     root = tmp_path_factory.mktemp("root", numbered=True) / "cache"
     cache = Cache(root, signing_key=KEY)
     cache.cached(code="none")(abs)(-1)
@@ -371,7 +371,7 @@ def test_options_of_the_command_line(tmp_path: Path, data: st.DataObject) -> Non
     """Any text for a key, a time, a size or a name ends with exit code 0, 1 or 2 and a sentence."""
     cache = Cache(tmp_path / "cache")
     cache.cached(code="none")(abs)(-1)
-    text = data.draw(TEXTS).replace("\0", "")  # which no argument of a program can hold
+    text = data.draw(TEXTS).replace("\0", "")  # a program's arguments cannot contain it
     words = data.draw(
         st.sampled_from(
             [
@@ -392,4 +392,4 @@ def test_options_of_the_command_line(tmp_path: Path, data: st.DataObject) -> Non
     found = CliRunner().invoke(main, ["-C", cache.location, *words])
     assert found.exception is None or isinstance(found.exception, SystemExit), (words, found.exception)
     assert found.exit_code in (0, 1, 2), words
-    assert len(found.output) < 5000 + 10 * len(text)  # a message may repeat the text, not more
+    assert len(found.output) < 5000 + 10 * len(text)  # a message may repeat the text, but no more than that

@@ -1,6 +1,6 @@
-"""A hostile environment: functions of Python that fail or return nonsense, and hooks that raise anything.
+"""A hostile environment: Python functions that fail or return nonsense, and hooks that raise anything.
 
-The caller gets the result, the function runs once, and the cache is in order as soon as the environment is. The one
+The caller gets the result, the function runs once, and the cache works again as soon as the environment does. The one
 exception is `UnhashableArgument`, for an argument whose hook fails.
 """
 
@@ -34,16 +34,16 @@ def test_functions_of_python_that_fail(tmp_path: Path, evidence: Evidence) -> No
     evidence("never in the way", "functions of Python replaced around a call", count, len(problems))
     assert done.returncode == 0, done.stderr
     assert not problems, "\n".join(problems)
-    assert "ignored" not in done.stderr  # what a finalizer raises
+    assert "ignored" not in done.stderr  # an exception of a finalizer
     assert count > 100
 
 
 class RustPanic(BaseException):
-    """What an extension written in Rust raises."""
+    """An exception like those of extensions written in Rust."""
 
 
 class Unsayable(Exception):
-    """Its own text cannot be had."""
+    """An exception whose text cannot be had."""
 
     def __str__(self) -> str:
         raise RustPanic("not even this")
@@ -59,7 +59,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 
 def exceptions() -> Iterator[BaseException]:
-    """One of each kind of Python's own, without and with a message, but Ctrl-C, which stops a program anywhere."""
+    """One of each built-in exception, without and with a message, except for Ctrl-C, which stops a program anywhere."""
     for name, kind in vars(builtins).items():
         if isinstance(kind, type) and issubclass(kind, BaseException) and kind is not KeyboardInterrupt:
             yield kind(*ARGUMENTS.get(name, ()))
@@ -75,14 +75,14 @@ FAILING: dict[str, BaseException] = {}
 
 
 class Value:
-    """A value of which each hook can be made to fail."""
+    """A value whose hooks can each be made to fail."""
 
     def __init__(self) -> None:
         self.x = 1
 
 
 def with_failing(hook: str) -> type:
-    """A class whose hook raises what is in `FAILING` under its name."""
+    """A class whose hook raises the exception that `FAILING` has under its name."""
 
     def fail(*_: Any, **__: Any) -> Any:
         if hook in FAILING:
@@ -99,7 +99,7 @@ def with_failing(hook: str) -> type:
 
 
 def outcomes(cache: Cache, hook: str) -> Iterator[str]:
-    """What calls come to whose result, argument, or part of one has a hook that fails; empty where it is right."""
+    """The outcomes of calls whose result, argument, or part of one has a failing hook; empty if they are right."""
     made = with_failing(hook) if hook != "key=" else Value
 
     def key(_value: Any) -> Any:
@@ -135,8 +135,8 @@ def outcomes(cache: Cache, hook: str) -> Iterator[str]:
 def test_hooks_that_raise_anything(
     tmp_path: Path, evidence: Evidence, hook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every exception there is from every hook: a result, or `UnhashableArgument` for an argument."""
-    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # of finalizers, which is what Python does with them
+    """Every built-in exception from every hook: a result, or `UnhashableArgument` for an argument."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)  # Python ignores exceptions of finalizers
     problems = []
     chosen = list(exceptions())
     for at, error in enumerate(chosen):

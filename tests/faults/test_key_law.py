@@ -21,7 +21,7 @@ from tests.faults.hunting import rounds
 from tests.key_values import key_of
 
 EXAMPLES = rounds(2_000, 20_000)
-# Few of each kind, and much alike, so that equal values are met, and those that only `==` takes for equal.
+# Few of each kind, and similar ones, so that equal values occur, and values that are equal only by `==`.
 SAME = [0, 1, -1, 0.0, -0.0, 1.0, True, False, None, "", "1", "a", b"", b"1", b"a", 0j, math.nan, decimal.Decimal(1)]
 ALIKE = [decimal.Decimal("1.0"), fractions.Fraction(1), dt.date(2024, 1, 1), dt.datetime(2024, 1, 1), range(1), 256]
 hashable_leaves = st.one_of(
@@ -54,7 +54,7 @@ values = st.recursive(
 
 
 def said(value: Any) -> str:
-    """A value by type, content and order, spelled out in another way than pickle's."""
+    """A description of a value by type, content and order, made in another way than pickle's."""
     kind = type(value).__name__
     if isinstance(value, float):
         return f"{kind} {struct.pack('>d', value).hex()}"
@@ -76,7 +76,7 @@ def said(value: Any) -> str:
 
 
 def changed(value: Any) -> list[Any]:
-    """Values that are like one, and mostly another."""
+    """Values that are similar to a given one, and mostly different."""
     found: list[Any] = [[value], (value,), copy.deepcopy(value), pickle.loads(pickle.dumps(value))]
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         found += [value[::-1], list(value), tuple(value), value[:-1], type(value)(map(_other, value))]
@@ -88,7 +88,7 @@ def changed(value: Any) -> list[Any]:
 
 
 def _other(item: Any) -> Any:
-    """An item that `==` takes for the same, where there is one."""
+    """A different item that is equal by `==`, if there is one."""
     return {1: True, 0: False}.get(item, item) if type(item) is int else item
 
 
@@ -96,7 +96,7 @@ def _other(item: Any) -> Any:
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values, values)
 def test_keys_are_equal_if_and_only_if_values_are(one: Any, other: Any) -> None:
-    """Whatever is made of a value, its key is another one where it is another value, and nowhere else."""
+    """After any change, the key differs if, and only if, the value does."""
     key, text = key_of(one), said(one)
     for value in (other, *changed(one)):
         assert (key_of(value) == key) is (said(value) == text)

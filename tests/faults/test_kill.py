@@ -1,8 +1,8 @@
-"""Processes that are killed at any moment: what they leave is never a wrong value and never in anybody's way.
+"""Processes that are killed at any moment: they never leave a wrong value, and never block others.
 
-What may be left is a claim file. The next call for its key takes it over when that call misses. Beside an entry that is
-alive it stays (the process was killed in a refresh, or between its claim and its second look), since a hit looks at
-nothing but the entry: `clear`, `evict` and `verify(repair=True)` sweep it.
+They may leave a claim file. The next call for its key replaces it if that call misses. Beside a valid entry it stays
+(the process was killed in a refresh, or between its claim and its second look), since a hit reads only the entry:
+`clear`, `evict` and `verify(repair=True)` sweep it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from tests.faults.hunting import rounds
 from tests.support.processes import claims_below, run
 
-# Warm: it has loaded everything, and forks workers that do whatever a cache can do, all on the same few keys. It kills
-# one of them after 0 to 3 ms, calls what that one was busy with and something else, and replaces it.
+# It has loaded everything, and forks workers that do all operations of a cache on the same few keys. It kills one of
+# them after 0 to 3 ms, makes the call that this worker was busy with and another one, and replaces it.
 HUNTER = """
 import json, mmap, random, select, signal, struct, time, traceback, warnings
 import numpy
@@ -27,12 +27,12 @@ from tests.support.processes import place_of
 warnings.simplefilter("error")
 count, seconds, workers, seed = map(int, sys.argv[2:6])
 chance = random.Random(seed)
-flow.LOOK = float("inf")  # a dead owner's lock must be free without anybody looking after it
+flow.LOOK = float("inf")  # a dead owner's lock must be free by itself
 pending.FULL = 2000  # bytes: lines are set aside and merged all the time
 limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18)
 KEYS, SIZES = 8, (40, 4000, 60_000)  # in one write, a larger one, and one that is compressed
 
-# A value says of which call it is and by which computation, and what follows must fit to that.
+# A value contains its call and its computation, and the rest must match these.
 def value(kind, n, token):
     if kind == "array":
         return numpy.arange(40_000, dtype=numpy.int64) + (n << 40 | token)  # mapped
@@ -160,7 +160,7 @@ say(json.dumps({**found, "inside": inside}))
 
 
 def test_kill(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) -> None:
-    """Whatever one of three processes is killed in, the next calls are right, and wait for none of the dead."""
+    """Wherever one of three processes is killed, the next calls are right, and do not wait for dead processes."""
     at_least, seconds, seed = rounds(50, 20_000), rounds(16, 3000), random.randrange(10**9)
     (line,) = run(HUNTER, tmp_path / "cache", rounds(10_000, 100_000), seconds, 3, seed)
     found = json.loads(line)
@@ -170,5 +170,5 @@ def test_kill(tmp_path: Path, evidence: Callable[[str, str, int, int], None]) ->
     assert failures == 0
     assert killed >= at_least
     assert sum(hits > 0 for hits in found["inside"].values()) >= rounds(4, 12), found["inside"]  # operations were hit
-    assert 0 < found["counted misses"] <= found["computed"]  # what a kill interrupts may be lost, never counted twice
+    assert 0 < found["counted misses"] <= found["computed"]  # a kill may lose counts, but nothing is counted twice
     assert claims_below(tmp_path) == []

@@ -1,7 +1,7 @@
 """Many processes and threads that do everything at once in one directory, whose limits are reached all the time.
 
-Every value proves that it is whole, belongs to its call and is not older than promised: after a refresh nobody gets
-what was begun before it was asked for.
+Every value proves that it is whole, belongs to its call and is not older than promised: after a refresh no caller gets
+a result whose computation began before.
 """
 
 from __future__ import annotations

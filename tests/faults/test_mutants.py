@@ -1,4 +1,4 @@
-"""The tests are tested: whoever takes one check out of pcache's source breaks the test that is named for it.
+"""The tests are tested: removing one check from pcache's source makes the test that is named for it fail.
 
 `mutants_seen.txt` lists a few of the edits that `make mutants` makes, with those tests.
 """
@@ -22,7 +22,7 @@ SEEN = Path(__file__).with_name("mutants_seen.txt")
 
 @pytest.mark.skipif(sys.platform != "linux" or os.getuid() != 0, reason="only root makes files of other users")
 def test_whoever_takes_a_check_out_breaks_a_test(evidence: Callable[[str, str, int, int], None]) -> None:
-    """Each check, taken out alone, makes its test fail, which passes with it."""
+    """Removing each check alone makes its test fail, which passes otherwise."""
     command = [sys.executable, ROOT / "benchmarks" / "mutants.py", "--pairs", SEEN]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     outcomes, edits = done.stdout.split(), read_edits(SEEN)
@@ -33,7 +33,7 @@ def test_whoever_takes_a_check_out_breaks_a_test(evidence: Callable[[str, str, i
 
 
 def test_every_kind_of_edit() -> None:
-    """The generator makes the edits that it says it makes, each of which can be compiled, and no other."""
+    """The generator makes exactly the documented edits, each of which can be compiled."""
     source = "def f(a):\n '''Text.'''\n if a < 1 and not a:\n  raise ValueError('a text of words')\n return [a]"
     found = {after for where, _, after, text in mutants("module", source) if where == "module:f" and ast.parse(text)}
     assert found == {
@@ -44,7 +44,7 @@ def test_every_kind_of_edit() -> None:
 
 
 def test_the_list_of_survivors_has_reasons() -> None:
-    """What no test notices is listed once, with a reason, and is an edit of the source as it is."""
+    """Each edit that no test notices is listed once, with a reason, and applies to the current source."""
     edits = read_edits(LEFT)
     assert len({edit[:3] for edit in edits}) == len(edits)
     modules = {edit.where.partition(":")[0] for edit in edits}

@@ -1,7 +1,7 @@
-"""Processes in different namespaces of processes, times and users need one result of a shared directory.
+"""Processes in different pid, time and user namespaces need one result of a shared directory.
 
-Locks go across namespaces, numbers of processes and times of their starts do not: where these mean something else the
-owner of a claim is judged by its lock alone. `/proc` may be missing, or be that of another namespace.
+Locks work across namespaces, pids and start times do not: where these have another meaning the owner of a claim is
+judged by its lock alone. `/proc` may be missing, or be that of another namespace.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 )
 Evidence = Callable[[str, str, int, int], None]
 
-# Each has another number there, as other processes have come before it.
+# Each has a different pid there, as other processes were started before it.
 _LATER = 'for i in $(seq $NUMBER); do /bin/true; done; "$@"; exit $?'
 KINDS = {
     "none": [],
@@ -38,7 +38,7 @@ KINDS = {
     "pid and user": ["--user", "--map-root-user", "--fork", "--pid", "--mount-proc"],
 }
 
-# Each says that it is ready, and computes when it hears: slowly enough for the others to come.
+# Each prints that it is ready, and computes when told to, slowly enough for the others to arrive.
 NEEDING = """
 import time
 @cache.cached(code="none")
@@ -70,7 +70,7 @@ def start(kind: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def together(tmp_path: Path, kinds: list[str], seconds: float) -> tuple[list[str], int]:
-    """What processes of these kinds say that need a result at once, and how often it was computed."""
+    """Let processes of these kinds need a result at once; return their output, and how often it was computed."""
     log = tmp_path / "log"
     started = [start(kind, tmp_path / "cache", log, seconds) for kind in kinds]
     for kind, process in zip(kinds, started, strict=True):
@@ -90,14 +90,14 @@ def together(tmp_path: Path, kinds: list[str], seconds: float) -> tuple[list[str
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_four_of_a_kind(tmp_path: Path, kind: str, evidence: Evidence) -> None:
-    """Each in namespaces of its own: one computes, for longer than it takes to look who does, and three wait."""
+    """Each in its own namespaces: one computes, for longer than it takes to check the owner, and three wait."""
     said, computed = together(tmp_path, [kind] * 4, 1.5)
     evidence("once", f"four processes in namespaces of their own ({kind}) need a result", 1, computed - 1)
     assert (said, computed, claims_below(tmp_path)) == (["True"] * 4, 1, [])
 
 
 def test_pairs(tmp_path: Path, evidence: Evidence) -> None:
-    """Of two processes in any two kinds of namespaces one computes."""
+    """Of two processes in any two kinds of namespaces only one computes."""
     pairs = list(itertools.combinations(KINDS, 2))
     chosen = pairs * rounds(1, 5) if LONG else random.sample(pairs, 3)
     more = []
@@ -112,7 +112,7 @@ def test_pairs(tmp_path: Path, evidence: Evidence) -> None:
 
 @pytest.mark.parametrize("kind", ["pid", "time"])
 def test_an_owner_in_another_namespace_that_is_killed(tmp_path: Path, kind: str) -> None:
-    """Its lock ends with it, and who waits computes."""
+    """Its lock is released, and a waiting process computes."""
     owner = start(kind, tmp_path / "cache", tmp_path / "log", 60)
     waiting = start("none", tmp_path / "cache", tmp_path / "log", 0)
     for process in (owner, waiting):

@@ -1,7 +1,7 @@
-"""Users without a home, or with one that is none: nothing that came along with a cache is loaded, and all calls return.
+"""Users without a home, or with an invalid one: nothing from a planted cache is loaded, and all calls return.
 
-Each form of home meets a directory that came in an archive, and one in a checkout, with a pickle for the very call that
-is made, signed with what anybody can guess.
+Each form of home is tried with a cache directory from an archive, and one in a checkout, with a pickle for the very
+call that is made, signed with a key that anyone can guess.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.support.processes import run
 pytestmark = needs_users
 Evidence = Callable[[str, str, int, int], None]
 
-# A victim, without an account, uses both caches in every way, in any order; says what was wrong.
+# A victim, without an account, uses both caches in every way, in any order; prints what was wrong.
 VICTIM = """
 import glob, pickle, tempfile, tomllib
 from click.testing import CliRunner
@@ -137,7 +137,7 @@ say(json.dumps({place: wrong for place, wrong in found.items() if wrong}))
 
 @pytest.fixture
 def apart() -> Iterator[Path]:
-    """A folder above which nobody but root may write: a place that anybody would call private."""
+    """A folder below which and above which only root may write: a private place."""
     for place in ("/srv", "/opt", "/var/lib"):
         if all(parent.is_dir() and not parent.stat().st_mode & 0o022 for parent in (Path(place), Path("/"))):
             folder = Path(tempfile.mkdtemp(prefix="pcache-test-", dir=place))
@@ -198,7 +198,7 @@ def with_key(folder: Path, make: Callable[[Path], object], owner: int = FIRST) -
 
 
 def guessed(path: Path, mode: int) -> None:
-    path.write_text("A" * 43 + "=\n")  # 32 zero bytes, of which an entry is there
+    path.write_text("A" * 43 + "=\n")  # 32 zero bytes, with which an entry is signed
     path.chmod(mode)
 
 
@@ -233,7 +233,7 @@ KEPT = (NO_LINKS, "that is one")  # where a key can be made
 
 
 def victim(folder: Path) -> None:
-    """What somebody has who unpacked an archive and made a checkout."""
+    """The files of a user who unpacked an archive and made a checkout."""
     folder.mkdir()
     (folder / "checkout").mkdir()
     (folder / "checkout" / "pyproject.toml").write_text('[tool.pcache]\ndir = ".cache/pcache"\n')
@@ -242,7 +242,7 @@ def victim(folder: Path) -> None:
 
 
 def test_homes_that_are_none(tmp_path: Path, apart: Path, evidence: Evidence) -> None:
-    """Nothing planted runs, nothing is written, nothing raises; one warning and `doctor` name the ways out."""
+    """Nothing planted runs, nothing is written, nothing raises; one warning and `doctor` name the solutions."""
     count, found = rounds(1, 20), {}
     for number in range(count):
         with ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""The signing key is in no byte that is written anywhere, but in the file that is there for it.
+"""The signing key is never written anywhere, except to its own file.
 
-Programs do what programs do with a cache: results and arguments that hold it, workers of every kind, failures, logs,
-every command. Then every file below their folder is searched, entries and packed ones unpacked.
+Programs use a cache in every way: results and arguments that contain it, workers of every kind, failures, logs, every
+command. Then every file below their folder is searched, with entries and compressed files unpacked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.processes import ROOT, entry_bytes
 
 Evidence = Callable[[str, str, int, int], None]
 
-# Run as a script of its own and imported by workers. Each function whose name begins with a capital is a program.
+# Run as a script and imported by workers. Each function whose name begins with a capital is a program.
 SCRIPT = """
 import base64, copy, functools, io, json, logging, multiprocessing, os, pickle, pprint, sys, traceback, warnings
 import pcache
@@ -217,19 +217,19 @@ if __name__ == "__main__":
             traceback.print_exc()
 """
 PROGRAMS = re.findall(r"^def ([A-Z]\w+)", SCRIPT, re.MULTILINE)
-WAYS = ("argument", "environment", "file")  # of giving a key
+WAYS = ("argument", "environment", "file")  # ways of giving a key
 KEPT = "home/.config/pcache/key"
 
 
 def forms(key: bytes) -> tuple[bytes, ...]:
-    """How a key may be written: raw, in base64, in digits, as Python and JSON have it."""
+    """The forms in which a key may be written: raw, in base64, in digits, as Python and JSON write it."""
     text, safe = base64.b64encode(key).rstrip(b"="), base64.urlsafe_b64encode(key).rstrip(b"=")
     shown = repr(key).encode()[2:-1], json.dumps(key.decode("latin-1")).encode()[1:-1]
     return key, key[::-1], text, text.replace(b"/", rb"\/"), safe, key.hex().encode(), *shown
 
 
 def unpacked(data: bytes, key: bytes) -> Iterator[bytes]:
-    """What is in a file, and what lies packed in it: in an entry, by zlib or gzip, also behind base64."""
+    """The content of a file, and what is packed in it: in an entry, by zlib or gzip, also within base64."""
     yield data
     try:
         _, meta, stream, buffers = entry.decode(data, make_keyring([key]))
@@ -245,7 +245,7 @@ def unpacked(data: bytes, key: bytes) -> Iterator[bytes]:
 
 
 def found_below(folder: Path, key: bytes) -> tuple[int, list[str]]:
-    """How many files there are, and those that a key is found in."""
+    """The number of files, and those that contain a key."""
     files = [path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).as_posix() != KEPT]
     guilty = [
         path.relative_to(folder).as_posix()
@@ -256,7 +256,7 @@ def found_below(folder: Path, key: bytes) -> tuple[int, list[str]]:
 
 
 def environment_of(folder: Path, where: str, key: bytes) -> dict[str, str]:
-    """The surroundings of a program whose key is given in one of the ways."""
+    """The environment of a program whose key is given in one of the ways."""
     text = key_to_text(key)
     if where == "file":
         write_key_file(str(folder / KEPT), [key])
@@ -266,7 +266,7 @@ def environment_of(folder: Path, where: str, key: bytes) -> dict[str, str]:
 
 
 def test_the_search_finds(tmp_path: Path) -> None:
-    """The control: a key is found raw, as text, as digits, and packed in an entry, whatever is around it."""
+    """The control: a key is found raw, as text, as digits, and packed in an entry, in any surroundings."""
     key, folder = os.urandom(32), tmp_path / "folder"
     folder.mkdir()
     facts = entry.Facts(bytes(20), bytes(8), 0, entry.NEVER, 0)
@@ -280,7 +280,7 @@ def test_the_search_finds(tmp_path: Path) -> None:
 
 
 def test_no_secret_in_any_byte(tmp_path: Path, evidence: Evidence) -> None:
-    """After some thirty programs the key is in no file below their folder but its own."""
+    """After some thirty programs no file below their folder contains the key, except for its own."""
     for library in ("sklearn", "joblib", "cloudpickle", "prometheus_client", "plotly"):
         pytest.importorskip(library)
     count, guilty, failed = rounds(1, 30), [], []

@@ -1,4 +1,4 @@
-"""Caches in strange places: file systems of many kinds, names of all sorts, homes that are none, folders that move."""
+"""Caches in strange places: file systems of many kinds, unusual names, invalid homes, folders that move."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Evidence = Callable[[str, str, int, int], None]
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 def test_file_systems(tmp_path: Path, evidence: Evidence) -> None:
-    """A cache does the same on every file system; on a network one results may be computed twice."""
+    """A cache works the same on every file system; on a network one results may be computed twice."""
     folders, lacking = {}, {}
     with ExitStack() as stack:
         for kind, make in list(KINDS.items())[: rounds(COMMON, len(KINDS))]:
@@ -54,7 +54,7 @@ NAMES = {
 
 
 def test_names(tmp_path: Path, evidence: Evidence) -> None:
-    """A cache directory may be called anything that the file system takes."""
+    """A cache directory may have any name that the file system allows."""
     folders = [f"{tmp_path}/{number}/{name}/cache" for number, name in enumerate(NAMES.values())]
     found = check_places(*folders)
     evidence("never in the way", "strange names of the cache directory", len(folders), len(found))
@@ -63,7 +63,7 @@ def test_names(tmp_path: Path, evidence: Evidence) -> None:
         assert os.path.isdir(f"{os.path.normpath(folder)}/v1/entries")
 
 
-# What happens to a place while programs use it
+# Changes of a place while programs use it
 
 LIVING = """
 import json, shutil, subprocess, warnings
@@ -105,7 +105,7 @@ say(json.dumps([wrong, said, stored, removals > 0]))
 
 @pytest.mark.parametrize("mask", ["0", "022", "077"])
 def test_removed_while_in_use(tmp_path: Path, mask: str, evidence: Evidence) -> None:
-    """A directory, or a part of it, that is removed in the middle of work is made again, and results are stored."""
+    """A directory, or a part of it, that is removed while in use is made again, and results are stored."""
     count = rounds(30, 3000)
     (line,) = run(LIVING + REMOVED, tmp_path / "cache", count, random.randrange(10**9), mask)
     wrong, said, stored, removed = json.loads(line)
@@ -142,7 +142,7 @@ say(json.dumps([wrong, said, found]))
 
 
 def test_moved_and_copied(tmp_path: Path, evidence: Evidence) -> None:
-    """A moved directory is made anew, and its entries hit where they are now; those of a copy do, too."""
+    """A moved directory is made anew at its old place, and its entries hit at the new one; those of a copy hit too."""
     (line,) = run(LIVING + MOVED, tmp_path / "cache")
     wrong, said, found = json.loads(line)
     assert found.pop("computed after the move") == 5
@@ -167,7 +167,7 @@ say(json.dumps([wrong, said, found]))
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 def test_mounts_that_come_and_go(tmp_path: Path) -> None:
-    """A mount that is replaced under a process is a new place: one miss, then hits, and what was there before hits."""
+    """A mount that is replaced during use is a new place: one miss, then hits; afterwards the old entries hit again."""
     root = tmp_path / "cache"
     root.mkdir(mode=0o700)
     (line,) = run(LIVING + REPLACED, root)
@@ -188,7 +188,7 @@ say(json.dumps([wrong, said, found, kept.stats().entries, len(kept.verify().prob
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 @pytest.mark.parametrize("kind", ["bind", "squashfs", "erofs"])
 def test_read_only_media(tmp_path: Path, kind: str, evidence: Evidence) -> None:
-    """Hits work from a medium that can only be read; a miss computes, with one clear warning."""
+    """Hits work from a read-only medium; a miss computes, with one clear warning."""
     root, point = tmp_path / "cache", tmp_path / "point"
     run(LIVING + "[missed(n, cache.cached(f)) for n in range(5)]", root)
     point.mkdir()
@@ -232,7 +232,7 @@ HOMES: dict[str, dict[str, str | None]] = {
 
 @pytest.mark.parametrize("name", HOMES)
 def test_homes(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever home says, a function's result comes, and is stored where there is a place for it."""
+    """Whatever the home is, calls return the function's result, and store it if there is a place for it."""
     (tmp_path / "file").touch()
     (tmp_path / "cwd").mkdir()
     for variable, value in HOMES[name].items():
@@ -242,12 +242,12 @@ def test_homes(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> No
             monkeypatch.setenv(variable, value.replace("{tmp}", str(tmp_path)))
     monkeypatch.chdir(tmp_path / "cwd")
     if name in ("unset", "empty"):
-        monkeypatch.setenv("PCACHE_DIR", str(tmp_path / "cache"))  # else it would be that of whoever runs this
+        monkeypatch.setenv("PCACHE_DIR", str(tmp_path / "cache"))  # else the directory of the user who runs the tests
         monkeypatch.setenv("PCACHE_KEY", key_to_text(KEY))
     (line,) = run(LIVING + SURROUNDED, tmp_path / "unused")
     wrong, said, found = json.loads(line)
     assert (wrong, found[0]) == ([], True)
-    assert list((tmp_path / "cwd").iterdir()) == []  # nothing is ever put where the process happens to be
+    assert list((tmp_path / "cwd").iterdir()) == []  # nothing is ever stored in the current directory
     if not said:
         assert found == [True, False]
 
@@ -276,7 +276,7 @@ say(json.dumps([wrong, said, found]))
 
 
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A directory is the same by a relative path, with slashes, dots, links above it, from a folder that is gone."""
+    """A directory is the same by a relative path, with slashes, dots, links above it, or from a removed folder."""
     monkeypatch.chdir(tmp_path)
     (line,) = run(LIVING + PLACED, tmp_path / "unused", tmp_path)
     wrong, said, found = json.loads(line)
@@ -286,7 +286,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found[7] is False
 
 
-# Other users' eyes
+# User namespaces and hidden processes
 
 NAMESPACE = """
 cached = cache.cached(f)
@@ -296,7 +296,7 @@ say(json.dumps([wrong, said, found]))
 
 
 def apart(command: list[str]) -> subprocess.CompletedProcess[str]:
-    """Run a program in namespaces of its own, which may not be permitted."""
+    """Run a program in its own namespaces, which may not be permitted."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -304,7 +304,7 @@ def apart(command: list[str]) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can map users freely")
 @pytest.mark.parametrize("arguments", [["-U", "--map-root-user"], ["-U"]], ids=["root", "nobody"])
 def test_user_namespaces(tmp_path: Path, arguments: list[str]) -> None:
-    """In a namespace where its user has another id, or none, what he stored is his and hits."""
+    """In a namespace where the user has another id, or none, the user's own entries hit."""
     run(LIVING + "[missed(n, cache.cached(f)) for n in (1, 2)]", tmp_path / "cache")
     done = apart(["unshare", *arguments, sys.executable, "-c", PRELUDE + LIVING + NAMESPACE, str(tmp_path / "cache")])
     if "unshare failed" in done.stderr or "Permission denied" in done.stderr:
@@ -330,7 +330,7 @@ os.wait()
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
 def test_processes_of_others_are_hidden(tmp_path: Path) -> None:
-    """Where /proc hides other users' processes (hidepid), one that lives is not taken for dead."""
+    """Where /proc hides other users' processes (hidepid), a live one is not taken for dead."""
     command = ["unshare", "-m", sys.executable, "-c", PRELUDE + "import subprocess\n" + HIDDEN]
     done = apart([*command, str(tmp_path / "cache"), str(tmp_path / "entry")])
     if "unshare failed" in done.stderr or "mount" in done.stderr:

@@ -1,4 +1,4 @@
-"""Somebody without the key plants what lies beside the entries: nothing is believed, and what is read stays little."""
+"""A user without the key plants files beside the entries: nothing in them is believed, and little is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.faults.hunting import rounds
 from tests.support.processes import KEY, OTHER_RING
 
 Evidence = Callable[[str, str, int, int], None]
-_MOST = 24 << 20  # bytes that an operation may read: three files that are appended to; planted are hundreds of MiB
+_MOST = 24 << 20  # bytes that an operation may read, of three ledger files; hundreds of MiB are planted
 _SIZE = 7 << 20
 
 
@@ -28,7 +28,7 @@ def double(n: int) -> int:
 
 
 def contents(chance: random.Random, ours: bytes) -> bytes:
-    """What somebody may write who knows the format, and has seen a file of ours."""
+    """File contents that a user who knows the format, and has seen one of our files, may write."""
     line = b"498000 m:f\thits 1000000\n"
     facts = registry.describe("0" * 16, "evil:f")._asdict()
     made: list[Callable[[], bytes]] = [
@@ -48,7 +48,7 @@ def contents(chance: random.Random, ours: bytes) -> bytes:
 
 
 def plant(root: Path, chance: random.Random, mark: str) -> None:
-    """Put odd files, many names and second names into the folders beside the entries."""
+    """Put odd files, many names and hard links into the folders beside the entries."""
     functions, books = root / "v1" / "functions", root / "v1" / "ledger"
     ours = [path for folder in (functions, books) for path in folder.iterdir() if path.stat().st_nlink == 1]
     names = [
@@ -73,7 +73,7 @@ def plant(root: Path, chance: random.Random, mark: str) -> None:
 def test_what_was_planted_is_not_believed(
     tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch, evidence: Evidence
 ) -> None:
-    """Calls, listings and upkeep give what they give, read little, and count nothing that others wrote."""
+    """Calls, listings and maintenance give the same results as before, read little, and count nothing planted."""
     chance = random.Random(seed)
     cache = Cache(tmp_path / "cache", signing_key=KEY, max_entries=30)
     cached = cache.cached(double)

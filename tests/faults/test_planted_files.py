@@ -1,4 +1,4 @@
-"""Odd files in the place of those of a cache: nobody waits for them, nothing that they lead to is touched."""
+"""Odd files in the place of those of a cache: no call blocks on them, and nothing that they link to is touched."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tests.support.processes import KEY, Talker, address_of, place_of
 Evidence = Callable[[str, str, int, int], None]
 ROOT = os.getuid() == 0
 FOLDERS_OF_OURS = ("v1", "v1/entries", "{shard}", "v1/functions", "v1/ledger", "v1/locks")
-# What makes the directory as a whole, or this entry, unusable: nobody expects that it is stored all the same.
+# Places where an odd file makes the whole directory, or this entry, unusable, so that nothing is stored.
 WHOLE = ("v1", "v1/entries")
 KINDS = {"file": {**FILES, **(BY_ROOT if ROOT else {})}, "folder": {**FOLDERS, **(FOLDERS_BY_ROOT if ROOT else {})}}
 CASES = [(place, kind, make) for place in PLACES for kind, make in KINDS["file"].items()]
@@ -48,7 +48,7 @@ def double(n: int) -> int:
 
 
 class Attack:
-    """One odd file in one place of a cache that is in use; `failures` are sentences."""
+    """One odd file in one place of a cache that is in use; `failures` lists what went wrong."""
 
     def __init__(self, folder: Path, place: str, kind: str, make: Maker) -> None:
         self.what, self.failures = f"{kind} as {place or 'the root'}", []
@@ -124,7 +124,7 @@ class Attack:
 
 @pytest.fixture
 def field(tmp_path: Path) -> Iterator[Path]:
-    """A folder that files which nobody may change are made changeable in again."""
+    """A folder in which immutable files are made changeable again afterwards."""
     yield tmp_path
     if ROOT:
         mutable_again(tmp_path)
@@ -132,7 +132,7 @@ def field(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.filterwarnings("ignore::pcache.StoreWarning")
 def test_odd_files_are_refused_or_removed(field: Path, evidence: Evidence) -> None:
-    """Whatever stands in the place of a file or folder: right values, nothing touched, and other calls are stored."""
+    """With anything in the place of a file or folder: right values, nothing touched, and other calls are stored."""
     failures: list[str] = []
     step = rounds(6, 1)
     cases = CASES[random.randrange(step) :: step]
@@ -150,7 +150,7 @@ def test_odd_files_are_refused_or_removed(field: Path, evidence: Evidence) -> No
 
 @pytest.mark.parametrize("kind", KINDS["folder"])
 def test_an_odd_root_is_refused(field: Path, kind: str) -> None:
-    """A squatted root is refused when the cache is made, and nothing that it leads to is touched."""
+    """A squatted root is refused when the cache is made, and nothing that it links to is touched."""
     precious = precious_below(field / "precious")
     KINDS["folder"][kind](field / "cache", precious)
     before = seen(precious)
@@ -163,7 +163,7 @@ def test_an_odd_root_is_refused(field: Path, kind: str) -> None:
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o777, 0o1777])
 @pytest.mark.skipif(not ROOT, reason="only root can make another user's directory")
 def test_a_squatted_root(tmp_path: Path, tagged: bool, mode: int) -> None:
-    """Another user was there first: with or without our tag, and however open it is, the directory is refused."""
+    """Another user made the directory first: with or without our tag, and with any mode, it is refused."""
     root = tmp_path / "cache"
     root.mkdir()
     if tagged:
@@ -178,7 +178,7 @@ def test_a_squatted_root(tmp_path: Path, tagged: bool, mode: int) -> None:
 @pytest.mark.filterwarnings("ignore::pcache.StoreWarning")
 @pytest.mark.parametrize("kind", KINDS["file"])
 def test_odd_entries_cost_no_time(field: Path, kind: str) -> None:
-    """A lookup that meets an odd file ends within 10 ms: the best of some, as others compute here too."""
+    """A lookup that meets an odd file ends within 10 ms: the best of some tries, as the machine may be busy."""
     cache = Cache(field / "cache", signing_key=KEY)
     cached = cache.cached(double)
     cached(1)
@@ -219,7 +219,7 @@ say(n)
 
 @pytest.mark.filterwarnings("ignore::pcache.StoreWarning")
 def test_files_that_are_swapped_meanwhile(tmp_path: Path, evidence: Evidence) -> None:
-    """Somebody swaps files of ours for odd ones all the time, while we call, clear, sweep and evict."""
+    """Another thread swaps our files for odd ones all the time, while we call, clear, sweep and evict."""
     precious = precious_below(tmp_path / "precious")
     before = seen(precious)
     cache = Cache(tmp_path / "cache", signing_key=KEY)
@@ -251,7 +251,7 @@ def test_files_that_are_swapped_meanwhile(tmp_path: Path, evidence: Evidence) ->
 
 
 def test_an_eviction_does_not_follow_a_linked_shard(tmp_path: Path) -> None:
-    """Another directory's entries, linked to in the place of a shard, are nobody's to list or to remove."""
+    """Entries of another directory, linked in the place of a shard, are neither listed nor removed."""
     there, here = (Cache(tmp_path / name, signing_key=KEY) for name in ("there", "here"))
     there.cached(double)(1)
     here.cached(double)(1)
@@ -286,7 +286,7 @@ say(n)
 @pytest.mark.skipif(not ROOT, reason="only root can become another user")
 @pytest.mark.filterwarnings("ignore::pcache.StoreWarning")
 def test_a_root_that_another_user_swaps(evidence: Evidence) -> None:
-    """In a folder that all can write to, somebody swaps our root for a link all the time: no precious file changes."""
+    """In a folder that all can write to, a user swaps our root for a link all the time: no precious file changes."""
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
         precious, root = precious_below(Path(folder) / "precious"), Path(folder) / "cache"

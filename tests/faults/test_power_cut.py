@@ -1,7 +1,7 @@
 """Power cuts: a file system that loses what is in memory, at any moment, below a cache that is in use.
 
-Results that took less than a second may be lost, and files may be there without their bytes: they are misses. Results
-that took longer, and were returned before the cut, are on the disk.
+Results that took less than a second may be lost, and files may exist without their bytes: they are misses. Results that
+took longer, and were returned before the cut, are on the disk.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.faults.disks import Disk, disk
 from tests.faults.hunting import rounds
 from tests.support.processes import Talker
 
-# Warm: it forks the processes that use the cache before a cut, and one that looks what is left of it. What was returned
-# to a caller is noted outside of the disk.
+# It has loaded everything, and forks the processes that use the cache before a cut, and one that checks what is left.
+# Results that were returned to a caller are noted outside of the disk.
 FACTORY = """
 import contextlib, ctypes, errno, json, logging, random, signal, threading, time, traceback, warnings
 import numpy
@@ -211,7 +211,7 @@ class Cuts:
         return self.factory.process.communicate()[1]
 
     def cut(self, work: str, seconds: float, seed: str) -> None:
-        """Have the processes work, cut the power so long after their first result, and look what is left."""
+        """Let the processes work, cut the power some time after their first result, and check what is left."""
         self.factory.say(f"work {work} {seed}")
         assert self.factory.hear() == "working"
         while not self.log.stat().st_size:
@@ -221,7 +221,7 @@ class Cuts:
         self.on.lose_power()
         self.factory.say("stop")
         line = self.factory.hear()
-        assert line == "True", self.errors()  # nobody got an exception, also not without a disk
+        assert line == "True", self.errors()  # no caller got an exception, even without a disk
         self.on.come_back()
         self.factory.say(f"look {cut}")
         line = self.factory.hear()
@@ -232,12 +232,12 @@ class Cuts:
 
 @pytest.mark.parametrize("kind", ["ext4", "ext4 without a journal", "xfs"])
 def test_power_cuts(tmp_path: Path, evidence: Callable[[str, str, int, int], None], kind: str) -> None:
-    """After each cut every call returns the right value; what took long and was returned is still there."""
+    """After each cut every call returns the right value; slow results that were returned are still stored."""
     seed = random.randrange(10**9)
     chance = random.Random(seed)
     with disk(tmp_path, kind) as on, Cuts(on, tmp_path / "log") as cuts:
         has_journal = "without" not in kind
-        # Short ones in which all happens, and longer ones.
+        # Short rounds, in which everything happens, and longer ones.
         for number in range(rounds(4 if has_journal else 2, 150)):
             cuts.cut(chance.choice(["all", "new"]), chance.random() * 0.3, f"{seed}.{number}")
         for number in range(rounds(2 if has_journal else 0, 50)):
@@ -247,13 +247,13 @@ def test_power_cuts(tmp_path: Path, evidence: Callable[[str, str, int, int], Non
     evidence("never wrong", f"power cut at a random moment, {kind}", found["cuts"], found["wrong"])
     assert found["wrong"] == 0
     assert found["quick lost"] > 0  # the cuts were real
-    if has_journal:  # elsewhere names may lead to other files, even to folders, when the file system was repaired
+    if has_journal:  # without one, names may lead to other files or folders after the repair
         assert found["long kept"] > 0
         lost = [found[name] for name in ("long lost", "not stored", "problems", "refused", "messages")]
         assert lost == [0] * 5
 
 
-# Small files that everything rests on: made by a process of its own, which waits while the power is cut.
+# Small files that everything depends on: made by a separate process, which waits while the power is cut.
 MAKER = """
 import pcache
 @pcache.cached(cache=Cache(sys.argv[2]), version=sys.argv[3])
@@ -297,7 +297,7 @@ def test_a_new_signing_key_survives(
 
 @pytest.mark.parametrize("kind", ["ext4", "xfs"])
 def test_what_was_adopted_survives(tmp_path: Path, evidence: Callable[[str, str, int, int], None], kind: str) -> None:
-    """A decision that somebody took once is on the disk, also where others' syncs wrote the name without the bytes."""
+    """An adoption is on the disk, also if the sync of another process wrote the name without the bytes."""
     lost = number = 0
     with disk(tmp_path, kind) as on:
         for number in range(1, rounds(1, 50) + 1):

@@ -1,4 +1,4 @@
-"""A process finds itself as it was: what pcache does changes nothing that a process has one of."""
+"""No operation of pcache changes the global state of a process."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ Evidence = Callable[[str, str, int, int], None]
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """A home and a key of the test's own."""
+    """A home and a key for the test."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(("PCACHE_", "XDG_"))},
         "PYTHONPATH": str(ROOT),
         "HOME": str(folder),
-        "OPENBLAS_NUM_THREADS": "1",  # which are ended by a fork
+        "OPENBLAS_NUM_THREADS": "1",  # its threads end at a fork
         "PCACHE_KEY": base64.b64encode(bytes(range(32))).decode(),
     }
 
 
 def differences(folder: Path, operation: str) -> dict[str, Any]:
-    """What an operation changes in a fresh process."""
+    """The global state that an operation changes in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.process_state_program", str(folder / "cache"), operation],
         env=environment(folder),

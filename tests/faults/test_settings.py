@@ -1,4 +1,4 @@
-"""Settings that somebody else wrote: of a project that one happens to stand in, and of the environment."""
+"""Settings that others wrote: of the project in the current directory, and of the environment."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FORBIDDEN = (
 def test_a_project_sets_no_keys_and_turns_nothing_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, below: str
 ) -> None:
-    """In whatever spelling, in this folder or above it: an error that names the file, and no key of theirs."""
+    """In any spelling, in this folder or above it: an error that names the file, and none of its keys is used."""
     project(tmp_path, line)
     (tmp_path / below).mkdir(parents=True, exist_ok=True)
     (tmp_path / "theirs").write_text(key_to_text(bytes(32)))
@@ -53,7 +53,7 @@ def test_a_project_sets_no_keys_and_turns_nothing_off(
 
 @pytest.mark.parametrize("mode", [0o777, 0o1777, 0o770])
 def test_a_project_that_names_a_squatted_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int) -> None:
-    """A directory that a project chose is judged like any other: one that others can write to is refused."""
+    """A directory that a project sets is checked like any other: one that others can write to is refused."""
     (tmp_path / "squat").mkdir()
     (tmp_path / "squat").chmod(mode)
     project(tmp_path, 'dir = "squat"')
@@ -75,7 +75,7 @@ def test_a_project_that_names_a_folder_of_yours(
 
 
 def test_what_a_projects_cache_holds_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkout that brings a filled cache along, with the project file that names it: its results are not ours."""
+    """The results of a filled cache in a checkout, with a project file that names it, are not used."""
     theirs = Cache(tmp_path / "checkout" / ".cache", signing_key=b"t" * 32)
     assert theirs.cached(double)(1) == 2
     project(tmp_path / "checkout", 'dir = ".cache"')
@@ -106,7 +106,7 @@ TEXTS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_project_files_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Read within a second and in little memory; refused with an error of ours, or ignored."""
+    """They are read within a second and in little memory, and refused with an error of pcache, or ignored."""
     TEXTS[name](tmp_path / "pyproject.toml")
     monkeypatch.chdir(tmp_path)
     took = []
@@ -130,7 +130,7 @@ NAMES = ("DIR", "MAX_SIZE", "READ_ONLY", "DISABLE", "REFRESH", "KEY", "KEY_FILE"
 def test_bad_values_in_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evidence: Evidence, name: str
 ) -> None:
-    """Each is used, or refused with an error of ours that names the variable or the path; nothing hangs."""
+    """Each is used, or refused with an error of pcache that names the variable or the path; nothing hangs."""
     failures = []
     monkeypatch.chdir(tmp_path)  # some values name folders in it
     for value in VALUES:
@@ -148,7 +148,7 @@ def test_bad_values_in_the_environment(
 
 @pytest.mark.parametrize("kind", {**FILES, **(BY_ROOT if ROOT else {})})
 def test_odd_files_in_the_place_of_the_key(tmp_path: Path, own_home: Path, kind: str) -> None:
-    """The user's key file: no odd one is taken for a key, none is written through, and nobody waits for one."""
+    """Odd files in the place of the user's key: none is taken for a key, written through or waited for."""
     makers: dict[str, Maker] = {**FILES, **BY_ROOT}
     precious = precious_below(tmp_path / "precious")
     before = seen(precious)
@@ -156,7 +156,7 @@ def test_odd_files_in_the_place_of_the_key(tmp_path: Path, own_home: Path, kind:
     path.parent.mkdir(parents=True, mode=0o700)
     makers[kind](path, precious)
     try:
-        if kind == "a dangling link":  # as good as no key, and none can be made there
+        if kind == "a dangling link":  # counts as no key, and none can be made there
             assert read_key_file(str(path)) is None
         else:
             with pytest.raises(SigningKeyError):
@@ -172,7 +172,7 @@ def test_odd_files_in_the_place_of_the_key(tmp_path: Path, own_home: Path, kind:
 
 @pytest.mark.skipif(not ROOT, reason="only root can give files away")
 def test_another_users_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder that others can write to, such as /tmp, their project file changes nothing."""
+    """In a folder that others can write to, such as /tmp, their project file has no effect."""
     project(tmp_path, 'dir = "theirs"\ndisable = true')
     os.chown(tmp_path / "pyproject.toml", NOBODY, -1)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Two users share a directory on purpose: they share results, and whoever has no key has no say in what is loaded."""
+"""Two users share a directory on purpose: they share results, and results of users without the key are not loaded."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ say(wrong, groups == {GROUP}, *sorted(modes))
 
 
 def test_each_others_results(tmp_path: Path, commons: Path, evidence: Evidence) -> None:
-    """What one user stored, refreshed, dropped, cleared, evicted or packed is so for the other, under any mask."""
+    """What one user stored, refreshed, removed, evicted or recompressed is so for the other, under any umask."""
     count = rounds(10, 300)
     (line,) = run(PEOPLE + EACH_OTHERS, tmp_path / "warm", commons, count, random.randrange(10**9))
     wrong, ours, *modes = line.split()
@@ -153,7 +153,7 @@ say(json.dumps([become(SECOND, lambda: use(1)), calls()]))
 
 
 def test_a_stranger_computes(tmp_path: Path, commons: Path) -> None:
-    """Whoever is not of the group gets his own results, one clear warning, and disturbs nobody."""
+    """A user who is not in the group gets their own results and one clear warning, and does not disturb others."""
     import json
 
     strangers, members = run(PEOPLE + STRANGERS, tmp_path / "warm", commons)
@@ -220,7 +220,7 @@ say(wrong, executed, planted, missed, CANARY.exists())
 
 
 def test_a_member_without_the_key(tmp_path: Path, commons: Path, evidence: Evidence) -> None:
-    """What a member of the group plants without the key, or changes in place, is a miss and never loaded."""
+    """Entries that a member of the group plants without the key, or changes in place, are misses and never loaded."""
     count = rounds(15, 500)
     (line,) = run(PEOPLE + PLANTED, tmp_path / "warm", commons, count, random.randrange(10**9))
     wrong, executed, planted, missed, sings = line.split()
@@ -282,7 +282,7 @@ say(first, len(made), second, len(calls()), {(oct(way.st_mode), way.st_gid) for 
 
 @pytest.mark.parametrize("mask", ["0", "022", "077"])
 def test_the_way_to_a_shared_directory(tmp_path: Path, commons: Path, mask: str) -> None:
-    """Folders that are made above a shared one let its group through, and let nobody but their maker replace it."""
+    """Folders that are made above a shared one let its group through, and only their maker can replace it."""
     (line,) = run(PEOPLE + WAY_IN, tmp_path / "warm", commons, mask)
     assert line == "[True, True] 1 [True, True] 0 {('0o42750', 4242)}"
 
@@ -319,7 +319,7 @@ for n, kind in enumerate(["empty", "record", "deep", "closed"], 1):
 
 
 def test_claims_of_a_member_without_the_key(tmp_path: Path, commons: Path, evidence: Evidence) -> None:
-    """Whatever he plants or locks in their place keeps no call up for two seconds, and its result is stored."""
+    """Whatever such a member plants or locks, no call is delayed by two seconds, and its result is stored."""
     lines = [line.split() for line in run(PEOPLE + HOLDING, tmp_path / "warm", commons)]
     slow = [kind for kind, *_, seconds in lines if float(seconds) > (0.5 if kind == "closed" else 2)]
     evidence(

@@ -1,8 +1,8 @@
-"""Interrupts at any moment: the caller gets them, nobody else notices, and the next call is an ordinary one.
+"""Interrupts at any moment: the caller gets them, nothing else is affected, and the next call works as usual.
 
-An interrupt is Ctrl-C, a timeout that a signal handler raises, `sys.exit` in one, or what another thread has raised
-here. What may be left is a claim file that nobody holds, when a second interrupt comes within the clearing up of the
-first: the next miss takes it over, and `clear`, `evict` and `verify(repair=True)` sweep it.
+An interrupt is Ctrl-C, a timeout that a signal handler raises, `sys.exit` in one, or an exception that another thread
+raises here. If a second interrupt comes during the cleanup of the first, it may leave a claim file that is not held:
+the next miss replaces it, and `clear`, `evict` and `verify(repair=True)` sweep it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Evidence = Callable[[str, str, int, int], None]
 
 
 def hunt(folder: Path, kind: str, share: int, *operations: str) -> tuple[int, int, str]:
-    """Interrupt operations at one of `share` moments, a random one first; return how many hit, failed, and what."""
+    """Interrupt operations at one in `share` moments; return how many signals hit, how many failed, and the faults."""
     for attempt in range(3):
         command = [
             sys.executable,
@@ -39,7 +39,7 @@ def hunt(folder: Path, kind: str, share: int, *operations: str) -> tuple[int, in
         done = subprocess.run(list(map(str, command)), cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode != -signal.SIGSEGV:
             break
-        # CPython 3.11 itself crashes now and then where a generator is traced by opcodes; that moment is not tried.
+        # CPython 3.11 itself sometimes crashes when a generator is traced by opcodes; that moment is not tried.
     assert done.returncode == 0, done.stderr
     lines = [line.split("|") for line in done.stdout.splitlines()]
     counted = [line for line in lines if len(line) > 2]
@@ -64,7 +64,7 @@ KINDS = {
 @pytest.mark.timeout(600)  # a signal handler that calls the cache itself takes 100 s on CPython 3.12
 @pytest.mark.parametrize("kind", KINDS)
 def test_interrupts(tmp_path: Path, evidence: Evidence, kind: str) -> None:
-    """Interrupted at an exact moment, each operation raises what it was interrupted by and leaves nothing behind."""
+    """Interrupted at an exact moment, each operation raises the interrupt and leaves nothing behind."""
     fired, failures, faults = hunt(tmp_path, kind, (1 if kind == "interrupt" else 2) if LONG else 300)
     evidence("never in the way", KINDS[kind], fired, failures)
     assert failures == 0, faults
@@ -121,7 +121,7 @@ say(fired, wrong, left, len(cache.verify().problems))
 
 
 def test_random_moments(tmp_path: Path, evidence: Evidence) -> None:
-    """Signals by the clock, some of which raise while others use the cache: right values, nothing left behind."""
+    """Signals by the clock, whose handlers raise or use the cache: right values, nothing left behind."""
     (line,) = run(RANDOM, tmp_path / "cache", rounds(600, 20_000), random.randrange(10**9))
     fired, wrong, left, problems = map(int, line.split())
     evidence("never in the way", "signals at random times, whose handlers raise or use the cache", fired, wrong + left)

@@ -1,6 +1,6 @@
 """However many processes, threads and tasks need a missing result at once, it is computed once.
 
-Exactly once, that is, as long as its owner lives and succeeds, and nobody removes what was just stored.
+Exactly once, as long as its owner lives and succeeds, and its result is not removed right away.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def test_once(tmp_path: Path, evidence: Evidence, start: str) -> None:
     assert claims_below(tmp_path) == []
 
 
-# Arguments: log, seed, keys, what the function does the first time. Each says "ready", and begins when it hears.
+# Arguments: log, seed, keys, what the function does the first time. Each prints "ready", and begins when told to.
 ROUGH = """
 import random, signal
 LOG, chance, keys, way = sys.argv[2], random.Random(int(sys.argv[3])), int(sys.argv[4]), sys.argv[5]
@@ -80,9 +80,9 @@ say("done", raised)
 
 @pytest.mark.parametrize("way", ["raises", "killed", "cleared"])
 def test_owners_that_fail(tmp_path: Path, evidence: Evidence, way: str) -> None:
-    """An exception is its caller's alone and costs one more execution, a kill at most one; all get the result.
+    """Only its caller gets an exception, which costs one more execution, a kill at most one; all get the result.
 
-    What is cleared or evicted meanwhile is computed again, by no more than those that had not got it yet.
+    Results that are cleared or evicted meanwhile are computed again, at most by callers that had not got them yet.
     """
     failures = trials = 0
     for number in range(rounds(1, 30)):

@@ -1,7 +1,7 @@
-"""A fault at every step: each file-system call of an operation is killed at, fails or is cut short, one after another.
+"""A fault at every step: at each file-system call of an operation in turn, the process is killed or the call fails.
 
-Whatever fails, the caller gets the function's result, and the next process heals what is left by using it. The calls
-are made to fail by a small C library (`shim.c`), so what fails is what the program really asks the system for.
+Whatever fails, the caller gets the function's result, and the next process heals what is left by using it. A small C
+library (`shim.c`) makes the calls fail, so these are the real calls of the program to the system.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.faults.operations import GROUPS
 from tests.faults.shim import build
 from tests.support.processes import ROOT, claims_below, run
 
-FEWEST_CALLS = 2  # of an operation: a repeated hit looks at its file, and that twice
+FEWEST_CALLS = 2  # of an operation: a repeated hit checks its file twice
 
 
 @pytest.fixture(scope="session")
@@ -31,13 +31,13 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shim(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the programs that a test starts be loaded with the shim."""
+    """Load the shim into the programs that a test starts."""
     monkeypatch.setenv("LD_PRELOAD", str(library))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in memory, where there is one: thousands of small directories are made and removed."""
+    """A folder in memory, if possible: thousands of small directories are made and removed."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield tmp_path
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.usefixtures("shim")
 def test_a_fault_at_every_step(group: str, folder: Path, evidence: Callable[[str, str, int, int], None]) -> None:
-    """No call that goes wrong reaches the caller of a function, changes a value or leaves what does not heal."""
+    """No failing call reaches the caller of a function, changes a value or causes lasting damage."""
     command = [sys.executable, "-m", "tests.faults.steps_program", str(folder), group, str(LONG)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -69,7 +69,7 @@ def test_a_fault_at_every_step(group: str, folder: Path, evidence: Callable[[str
     assert problems == []
 
 
-# What the shim does, and what single calls must do under it
+# The shim itself, and single calls under it
 
 SHIM = """
 from tests.faults.shim import Fault, Shim
@@ -81,7 +81,7 @@ f = cache.cached(lambda n: [n] * 100, code="none")
 
 @pytest.mark.usefixtures("shim")
 def test_the_shim_makes_the_chosen_call_fail(tmp_path: Path) -> None:
-    """The call of that number fails with that errno, is cut short, or is done and said to have failed; others pass."""
+    """The chosen call fails with that errno, is cut short, or is done but reported as failed; others succeed."""
     script = """
 os.mkdir(sys.argv[1])
 def try_call(fault):
@@ -112,7 +112,7 @@ for mode, number in ("pass", 0), ("fail", 28), ("fail though done", 5), ("short"
 @pytest.mark.usefixtures("shim")
 @pytest.mark.parametrize("number", ["ENOLCK", "EOPNOTSUPP", "ENOSYS"])
 def test_results_are_stored_where_there_are_no_locks(tmp_path: Path, number: str) -> None:
-    """A file system without locks loses that a result is computed once, and stores it all the same."""
+    """Without locks a result may be computed more than once, but is stored all the same."""
     script = """
 import errno
 f(0)
@@ -148,7 +148,7 @@ say(shim.applied(), "unlink" in names[: names.index("rename")])
 
 @pytest.mark.usefixtures("shim")
 def test_a_claim_file_that_is_never_seen_holds_nobody_up(tmp_path: Path) -> None:
-    """Where a file is opened and said not to be there, as by a directory that is cached for long, the call computes."""
+    """If a file that was opened is reported missing, as by a client that caches directories, the call computes."""
     script = """
 import errno
 f(0)

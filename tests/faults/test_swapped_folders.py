@@ -1,7 +1,7 @@
-"""A folder of a cache is swapped for a link to another cache of ours, before each system call of each kind of upkeep.
+"""A folder of a cache is swapped for a link to another cache, before each system call of each kind of maintenance.
 
-Whoever may write to a directory can do that at any moment. The other cache holds results of the same calls, so whatever
-is removed, written or renamed by a path that was looked at before is removed, written or renamed there.
+A user who may write to a directory can do that at any moment. The other cache holds results of the same calls, so any
+operation by a path that was checked before would remove, write or rename files there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.processes import run
 
 Evidence = Callable[[str, str, int, int], None]
 
-# What an operation does is counted once without a swap; then it is done again, with one at each of its system calls.
+# The system calls of an operation are counted without a swap; then it is repeated, with a swap at each of them.
 SWAPS = """
 from tests.support.processes import place_of
 import json, shutil, warnings
@@ -38,7 +38,7 @@ def fill(place):
     for n in range(6):
         cached(n)
     path = Path(place_of(cached, 1))
-    if place == root:  # a claim that nobody holds holds nothing: whoever takes one by its path may take the other's
+    if place == root:  # a claim that is not held holds nothing: taking one by its path may take the other's
         Path(f"{place_of(cached, 2)}.claim").write_bytes(b"")
     path.write_bytes(path.read_bytes()[:-1])  # damaged
     filled.flow.ledger.flush(), filled.flow.saving.limiter.flush()
@@ -116,9 +116,9 @@ ACTS = (
 
 @pytest.mark.parametrize("what", ACTS)
 def test_a_folder_that_is_swapped_at_any_moment(tmp_path: Path, evidence: Evidence, what: str) -> None:
-    """Nothing of the other cache is removed or changed, and what is refused is said in a sentence."""
+    """Nothing of the other cache is removed or changed, and refusals are reported in a sentence."""
     tried, wrong, errors = 0, 0, []
-    stride = rounds(7, 1) * (40 if what == "limits" else 1)  # which look through all shards
+    stride = rounds(7, 1) * (40 if what == "limits" else 1)  # limits list all shards
     for number, folder in enumerate(FOLDERS):
         (line,) = run(SWAPS, tmp_path / str(number) / "cache", folder, what, number % stride, stride)
         found = json.loads(line)

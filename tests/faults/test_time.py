@@ -1,4 +1,4 @@
-"""Clocks that jump by years, within processes and between them, and files with times that cannot be."""
+"""Clocks that jump by years, within processes and between them, and files with impossible times."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIBRARY = next(iter(glob.glob("/usr/lib/*/faketime/libfaketime.so.1")), "")
 needs_faketime = pytest.mark.skipif(not LIBRARY, reason="libfaketime is not installed")
 YEARS = 10 * 365 * 86400
 
-# The clock of the process jumps whenever the text of a file changes; what the kernel stamps files with does not.
+# The clock of the process jumps when the text of a file changes; the kernel's file times do not.
 JUMPS = """
 import json, random, time, warnings
 warnings.simplefilter("error")
@@ -75,7 +75,7 @@ say(json.dumps([wrong[:5], len(wrong), expired, jumps, kept]))
 
 
 def under(clock: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have processes started from now on live by another clock; files keep the times that they have."""
+    """Give processes that are started from now on another clock; file times do not change."""
     for name, value in {
         "LD_PRELOAD": LIBRARY,
         "FAKETIME": clock,
@@ -141,7 +141,7 @@ def test_jumps_between_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         found.append(json.loads(line))
     evidence("never wrong", "processes with clocks 10 years ahead and behind share a cache", len(found), 0)
     assert [problems for _, _, problems in found] == [[]] * len(clocks)
-    assert found[0][0] - found[1][0] > 1.9 * YEARS  # the clocks were really apart
+    assert found[0][0] - found[1][0] > 1.9 * YEARS  # the clocks really differed
     assert [misses[1] for _, misses, _ in found] == [1] + [0] * (len(clocks) - 1)  # without a ttl a result has no age
     assert [misses[0] for _, misses, _ in found] == [1] * len(clocks)  # expired, or made in the future
 
@@ -166,7 +166,7 @@ SECONDS = (
 
 
 def times() -> list[int]:
-    """Modification times in nanoseconds that a file may have."""
+    """Possible modification times of a file, in nanoseconds."""
     return [int(seconds * 10**9) for seconds in SECONDS] + [
         (code * 1000) + base for base in (0, 10**18) for code in (1, 31, 32, 2**12, 2**19 - 1, 2**19)
     ]
@@ -193,7 +193,7 @@ def test_times_of_files(tmp_path: Path, evidence: Evidence) -> None:
             for name in (path, *litter, shard):
                 os.utime(name, ns=(time_ns, time_ns))
         except OverflowError:
-            continue  # no system call can say it
+            continue  # no system call can set it
         tried += 1
         before = os.stat(path).st_mtime_ns
         unpacked = mtime.unpack(before)

@@ -1,7 +1,7 @@
-"""Two users of one group, and one of them without the signing key does what he can against the other.
+"""Two users of one group, one of whom, without the signing key, attacks the other.
 
-He swaps folders for links to what is the other's alone, takes every lock that he sees, and plants files of all kinds,
-results that the other had stored and removed among them. The other one calls and looks after the directory meanwhile.
+The attacker swaps folders for links to private files of the victim, takes every lock, and plants files of all kinds,
+among them results that the victim had stored and removed. The victim makes calls and maintains the directory meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["commons"]  # a fixture
 pytestmark = needs_users
 Evidence = Callable[[str, str, int, int], None]
 
-# Claims and locks are held for a moment, and now and then for longer than anybody waits for who has no key.
+# Claims and locks are held for a moment, and sometimes for longer than calls wait for a holder without the key.
 HOLD, LONG_HOLD = 0.05, 3.0  # seconds
 
 VICTIM = """
@@ -83,7 +83,7 @@ def be_the_victim():
         except DirectoryError as error:
             if name in ("call", "call again", "refresh") or "\\n" in str(error):
                 raised.append(f"{name}: {error!r:.200}")
-        except ConfigError as error:  # a name of which nothing is stored any more
+        except ConfigError as error:  # a function without stored results
             if name != "clear one":
                 raised.append(f"{name}: {error!r:.200}")
         except Exception as error:
@@ -188,14 +188,12 @@ say(json.dumps([found, [end(attacker) for attacker in attackers]]))
 
 @pytest.mark.parametrize("role", ["swapper", "locker", "planter", "all of them"])
 def test_a_member_who_has_no_key(tmp_path: Path, commons: Path, evidence: Evidence, role: str) -> None:
-    """Right values, no exception, no long wait, and what is the victim's alone stays as it is, to the last byte."""
+    """Right values, no exception, no long wait, and the victim's private files stay as they are, to the last byte."""
     count = rounds(120, 5000)
     script = PEOPLE + VICTIM + f"HOLD, LONG_HOLD = {HOLD}, {LONG_HOLD}\n" + ATTACKER
     (line,) = run(script, tmp_path / "warm", commons, count, random.randrange(10**9), role)
     (wrong, raised, touched, (slowest, name)), [(done, refused)] = json.loads(line)
     evidence("never wrong", f"a member of the group without the key: {role}", count, wrong + len(raised + touched))
     assert (wrong, raised, touched) == (0, [], [])
-    assert done > 0, (
-        refused
-    )  # how many depends on who gets the processors, and who holds something may do so for seconds
+    assert done > 0, refused  # the number depends on scheduling, and locks may be held for seconds
     assert slowest < 10, name

@@ -1,4 +1,4 @@
-"""`pcache verify`: it finds all damage and nothing else, also while others work, and says so legibly."""
+"""`pcache verify`: it finds all damage and nothing else, also while others work, and reports it legibly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FUNCTION = bytes(range(8))
 
 
 def fill(cache: Cache, count: int) -> list[Path]:
-    """Store entries as a program does, of one value in four kinds: they are as many files, in no time."""
+    """Store many entries as a program does, quickly, of one value in four kinds."""
     cache.cached(code="none")(abs)(-1)  # makes the directory
     values: list[Any] = [7, {"n": "text " * 20}, [Block(b"0123456789" * 30)], [Block(bytes(5000)), "x"]]
     payloads = [dump(value) for value in values]
@@ -54,7 +54,7 @@ def fill(cache: Cache, count: int) -> list[Path]:
 
 
 def foreign(data: bytes, ring: Keyring) -> bytes:
-    """The same entry, signed by somebody else."""
+    """The same entry, signed with another key."""
     header, _, stream, buffers = entry_format.decode(data, RING)
     facts = entry_format.Facts(*(getattr(header, name) for name in entry_format.Facts._fields))
     parts = [Part(buffer, len(buffer), RAW) for buffer in buffers]
@@ -62,7 +62,7 @@ def foreign(data: bytes, ring: Keyring) -> bytes:
 
 
 def seed_damage(paths: list[Path], chance: random.Random) -> dict[str, str]:
-    """Damage files in every way; return the reason that each must be listed with, by path."""
+    """Damage files in every way; return the reason to be listed for each, by path."""
     other = make_keyring([bytes(32)])
 
     def flipped(data: bytes) -> bytes:
@@ -93,7 +93,7 @@ def seed_damage(paths: list[Path], chance: random.Random) -> dict[str, str]:
 
 
 def test_all_damage_and_nothing_else(tmp_path: Path, evidence: Evidence) -> None:
-    """Of thousands of entries exactly those that were damaged are listed, each for its reason; repair removes these."""
+    """Of thousands of entries exactly the damaged ones are listed, each with its reason; repair removes these."""
     cache = Cache(tmp_path / "cache", signing_key=KEY)
     paths, chance = fill(cache, rounds(3_000, 100_000)), random.Random(1)
     seeded = seed_damage(chance.sample(paths, len(paths) // 20), chance)
@@ -109,7 +109,7 @@ def test_all_damage_and_nothing_else(tmp_path: Path, evidence: Evidence) -> None
     assert found.checked == len(paths) + 1
     assert len(seeded) > found.checked // 25
     assert listed == seeded
-    # What was seen damaged is removed, what others signed and what is intact stays.
+    # Damaged entries are removed; intact ones and those that others signed stay.
     removed = cache.verify(repair=True).removed
     gone = {str(path) for path in paths if not os.path.lexists(path)}
     assert gone == {path for path, reason in seeded.items() if reason == "damaged"}
@@ -118,14 +118,14 @@ def test_all_damage_and_nothing_else(tmp_path: Path, evidence: Evidence) -> None
 
 
 def test_an_entry_that_was_healed_meanwhile_stays(tmp_path: Path) -> None:
-    """Between a look at a damaged entry and its removal a call may have stored it anew: that is not removed."""
+    """Between check and removal of a damaged entry a call may have stored it anew: then it is not removed."""
     patient = Patient(tmp_path, "dict")
     others = [Patient(tmp_path, "dict", n) for n in range(2, 30)]
     patient.path.write_bytes(patient.data[:-1])
     others[0].path.write_bytes(b"")
 
     def heal(done: int, total: int) -> None:
-        if done == total and done == 29:  # all of them were looked at
+        if done == total and done == 29:  # all of them were checked
             assert patient.function(*patient.call) == patient.expected
 
     found = cleanup.verify(patient.cache.directory, repair=True, progress=heal)
@@ -170,7 +170,7 @@ say(done, wrong)
 
 @pytest.mark.parametrize("repair", [False, True])
 def test_no_false_alarm_while_others_work(tmp_path: Path, evidence: Evidence, repair: bool) -> None:
-    """While four processes store, refresh, drop, clear and evict, nothing is called damaged, and no value is wrong."""
+    """While four processes store, refresh, remove and evict, nothing is reported damaged, and no value is wrong."""
     stop = tmp_path / "stop"
     workers = [Talker(WORKER, tmp_path / "cache", number, stop) for number in range(4)]
     for worker in workers:
@@ -199,7 +199,7 @@ def run(cache: Cache, *arguments: str) -> Any:
 
 
 def test_what_it_says_of_a_thousand_problems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reasons are summed up below the list, `--json` has all of them, and the exit codes are as documented."""
+    """The reasons are counted below the list, `--json` has all of them, and the exit codes are as documented."""
     monkeypatch.setenv("PCACHE_KEY_FILE", str(tmp_path / "key"))
     (tmp_path / "key").touch(0o600)
     (tmp_path / "key").write_text("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n")
@@ -239,7 +239,7 @@ say(found.checked, len(found.problems), peak() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read from /proc")
 @pytest.mark.parametrize("kind", ["mapped", "compressed"])
 def test_large_arrays_take_little_memory(tmp_path: Path, kind: str) -> None:
-    """An array is looked at piece by piece: verifying takes no more memory for a large one."""
+    """An array is checked piece by piece: verifying a large one takes no more memory."""
     size = 120 << 20
     value = Block(random.Random(1).randbytes(1 << 20) * (size >> 20)) if kind == "mapped" else Block(size)
     cache = Cache(tmp_path / "cache", signing_key=KEY)
@@ -265,7 +265,7 @@ def bytearray_of(n: int) -> Any:
 
 
 def test_it_inspects_without_unpickling(tmp_path: Path) -> None:
-    """What verify looks at is what inspection gives: bytes, of which nothing was loaded."""
+    """Verifying uses inspection, which returns bytes and unpickles nothing."""
     patient = Patient(tmp_path, "an object")
     (item,) = patient.cache.flow.store.scan()
     assert b"Point" in inspect_entry(patient.cache.directory, item, buffers=True).stream

@@ -1,6 +1,6 @@
-"""Calls that wait for each other in a circle: none of them waits for ever, however the circle came about.
+"""Calls that wait for each other in a circle: none of them waits for ever, however the circle arose.
 
-There is no limit on waiting here: a call that is not let go on hangs until the test's timeout.
+There is no limit on waiting here: a deadlocked call hangs until the test's timeout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Evidence = Callable[[str, str, int, int], None]
 
 
 def turn_round(script: str, folder: Path, parts: list[list[object]], computing: int) -> int:
-    """Have processes compute until each holds what another one wants, let them go on, and return the executions."""
+    """Let processes compute until each holds what another one wants, let them go on, and return the executions."""
     log = folder / "log"
     processes = [Talker(script, folder / "cache", log, *part) for part in parts]
     assert {process.hear().split()[0] for process in processes for _ in range(computing // len(parts))} == {"computing"}
@@ -34,7 +34,7 @@ def turn_round(script: str, folder: Path, parts: list[list[object]], computing: 
 
 @pytest.mark.parametrize("split", [[[0], [1]], [[0], [1], [2]], [[0, 1]], [[0, 1, 2]], [[0, 2], [1, 3]]], ids=str)
 def test_rings(tmp_path: Path, evidence: Evidence, split: list[list[int]]) -> None:
-    """Calls that each compute what the next one needs come to an end, in threads, in processes and in both."""
+    """Calls that each compute what the next one needs end, in threads, in processes and in both."""
     length = sum(map(len, split))
     count = rounds(1, 20)
     for number in range(count):
@@ -72,7 +72,7 @@ WAYS = [
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_call_that_needs_itself_by_a_detour(tmp_path: Path, evidence: Evidence, way: str) -> None:
-    """A call whose function comes to the same call again, by threads, tasks, locks or processes, returns."""
+    """A call whose function makes the same call again, by threads, tasks, locks or processes, returns."""
     log = tmp_path / "log"
     caller = Talker(waits_program.SAME_KEY, tmp_path / "cache", log, way, 1)
     assert caller.hear() == "computing"
@@ -84,14 +84,14 @@ def test_a_call_that_needs_itself_by_a_detour(tmp_path: Path, evidence: Evidence
 
 
 def test_a_call_that_fails_everywhere(tmp_path: Path, evidence: Evidence) -> None:
-    """Processes whose calls all fail do not queue up for that: after two of them the others compute side by side."""
+    """Processes whose calls all fail do not queue: after two of them the others compute in parallel."""
     racers, computing = [Talker(waits_program.FAILING, tmp_path / "cache") for _ in range(6)], queue.Queue[Talker]()
 
     def listen(racer: Talker) -> None:
         if racer.hear() == "computing":
             computing.put(racer)
 
-    alone = 0  # those whose successor waited for their end
+    alone = 0  # calls whose successor waited for their end
     for racer in racers:
         assert racer.hear() == "ready"
         racer.say()

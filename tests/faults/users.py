@@ -1,7 +1,7 @@
 """Several users of one machine in one test: processes with other user and group ids, in a folder that all can reach.
 
-Python may lie where other users cannot read it, so a process first does everything once, and only then becomes another
-user in a child that it forks.
+Other users may not be able to read Python's files, so a process first does everything once, and only then becomes
+another user in a forked child.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GROUP = 4242
 FIRST, SECOND = 5001, 5002
 STRANGER = 5003  # not in the group
 
-# What scripts start with. `become(uid, work)` runs `work` in a child and returns what that returned, as JSON keeps it.
+# The head of scripts. `become(uid, work)` runs `work` in a child and returns its result, converted by JSON.
 PEOPLE = """
 import json, random, select, signal, threading, warnings
 from tests.support.processes import Block

@@ -1,8 +1,8 @@
-"""Programs for the hunt for waits that never end. Each ends only if every call in it comes to an end."""
+"""Programs for the hunt for waits that never end. Each ends only if every call in it ends."""
 
 from __future__ import annotations
 
-# Every execution adds a byte to the file that is the second argument; the third says how many may go on to other calls.
+# Every execution adds a byte to the file in the second argument; the third is how many may go on to other calls.
 BOUNDED = """
 import threading
 from pcache.runtime import flow, deadlock, resting
@@ -17,7 +17,7 @@ def run_so_far():
         os.close(log)
 """
 
-# A ring: who computes n calls n + 1, once all are computing. Arguments: log, length of the ring, own numbers.
+# A ring: the computation of n calls n + 1, once all are computing. Arguments: log, length of the ring, own numbers.
 RING = (
     BOUNDED
     + """
@@ -44,7 +44,7 @@ say(results)
 """
 )
 
-# How a function that is being computed comes to its own call again, most often in ways that Python does not tell of.
+# Ways in which a function makes its own call again, mostly ones that Python gives no information about.
 # Arguments: log, way, how many executions take it.
 SAME_KEY = (
     BOUNDED
@@ -123,7 +123,7 @@ if "processes" in before:
 """
 )
 
-# A call that fails, once it is told to go on.
+# A call that fails when it is told to go on.
 FAILING = """
 from pcache.runtime import flow, deadlock, resting
 resting.LOOK = deadlock.LOOK = flow.LOOK = 0.1

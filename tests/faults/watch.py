@@ -1,11 +1,11 @@
-"""What the interpreter itself reports of a process: whether anything ran that nobody asked for."""
+"""Audit events of the interpreter: whether any code ran in a process that should not have."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Beginnings of audit events: what calls code, starts processes, opens connections or loads libraries.
+# Prefixes of audit events that call code, start processes, open connections or load libraries.
 ACTS = (
     "_thread.start",
     "builtins.breakpoint",
@@ -51,11 +51,11 @@ ACTS = (
     "webbrowser.",
 )
 LOADS = "pickle.find_class"
-_READS = "compile"  # also what reads the source of a function to see what changed; running it is "exec"
+_READS = "compile"  # also used to compare the source of a function; running code is "exec"
 
 
 class Watch:
-    """Notes audit events while it is on. A canary is a path: whatever is done to it is noted as well."""
+    """Notes audit events while it is on. A canary is a path: any access to it is noted as well."""
 
     def __init__(self, canary: str, *, loads: bool, fd: int = -1) -> None:
         self.seen: list[str] = []
@@ -69,7 +69,7 @@ class Watch:
             return
         acts = event == LOADS or (event.startswith(ACTS) and event != _READS) if self._loads else event.startswith(ACTS)
         if acts or any(self._canary in os.fsdecode(item) for item in arguments if isinstance(item, (str, bytes))):
-            if self._fd >= 0:  # a sandbox: it was about to act, which is all that was asked
+            if self._fd >= 0:  # in a sandbox: it was about to act, which is all that the test needs to know
                 os.write(self._fd, event.encode())
                 os._exit(0)
             self.seen.append(f"{event} {arguments!r:.200}")

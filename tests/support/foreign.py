@@ -1,6 +1,6 @@
-"""Objects that answer nothing, everything, or lies. Whoever asks one of them anything is noted in `ASKED`.
+"""Objects whose methods raise, return anything, or lie. Each call of a method is noted in `ASKED`.
 
-`KINDS` makes one of each kind anew. Their classes are this module's, which counts as the user's.
+`KINDS` makes one of each kind anew. Their classes are this module's, which counts as user code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ASKED: list[str] = []
 
 
 def asked(name: str, *, answer: Any = None, error: type[BaseException] = ZeroDivisionError) -> Callable[..., Any]:
-    """A method that notes who was asked, and raises or answers."""
+    """A method that notes its call, and raises or answers."""
 
     def method(*args: Any, **_: Any) -> Any:
         ASKED.append(f"{name} {args[1]}" if name.startswith("__getattr") and len(args) > 1 else name)
@@ -52,7 +52,7 @@ def _property(name: str, *, answer: Any = None) -> Any:
 
 
 class Panic(BaseException):
-    """What an extension written in Rust raises."""
+    """An exception like those of extensions written in Rust."""
 
 
 class Text(str):
@@ -143,7 +143,7 @@ class AskingModule(ModuleType):
 
 
 class Unnamed(ModuleType):
-    """A module that is asked for its name in vain."""
+    """A module whose name cannot be had."""
 
     __name__ = _property("__name__")
 
@@ -165,7 +165,7 @@ def _dead_proxy() -> Any:
 
 
 class Answering:
-    """Answers anything with itself."""
+    """Returns itself for everything."""
 
     def __getattr__(self, name: str) -> Any:
         ASKED.append(f"__getattr__ {name}")
@@ -177,7 +177,7 @@ class Answering:
 
 
 class Refusing:
-    """Refuses anything."""
+    """Raises for everything."""
 
     def __getattribute__(self, name: str) -> Any:
         ASKED.append(f"__getattribute__ {name}")
@@ -382,7 +382,7 @@ KINDS: dict[str, Callable[[], Any]] = {
     "a callable with a lock": _locked,
     "an abstract class": _abstract,
     "an alias of what refuses": lambda: types.GenericAlias(list, (Refusing(),)),
-    "a type variable": lambda: typing.TypeVar("T", bound="Foreign"),  # type: ignore[misc]  # noqa: F821 - it is looked up by nobody
+    "a type variable": lambda: typing.TypeVar("T", bound="Foreign"),  # type: ignore[misc]  # noqa: F821 - it is never looked up
     "a namespace": lambda: types.SimpleNamespace(x=Refusing(), y=Answering()),
     "a deque of itself": lambda: (made := collections.deque([1])).append(made) or made,
     "a deep chain": _endless,

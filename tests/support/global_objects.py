@@ -1,7 +1,7 @@
 """Kinds of objects that programs keep under a global name, each as a module that defines `OBJECT`.
 
 `VALUE` in a text is the number that is edited. Run as a script in the folder that holds the modules, this one prints
-what the fingerprint of a function says that uses the object.
+the fingerprint of a function that uses the object.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python tests/support/house.py            print rooms, floors, arrows, circles; exit 1 if the rule is broken
     python tests/support/house.py --write    write the rooms and the drawing into docs/design.md
 
-The rule stands once, in docs/design.md: a line of rooms, each before `<` those that may import it. A room is a package
-or a module below `pcache/`. Late imports count, and imports for types only.
+The rule is in docs/design.md: a line of rooms, each before `<` those that may import it. A room is a package or a
+module below `pcache/`. Late imports count, and imports for types only.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def wrong_arrows(imports: dict[str, set[str]]) -> list[str]:
 
 
 def circles(imports: dict[str, set[str]]) -> list[str]:
-    """Modules that import each other, in whatever way: one circle for each module that closes one."""
+    """Modules that import each other, directly or not: one circle for each module that closes one."""
     found: list[str] = []
     done: set[str] = set()
 
@@ -104,7 +104,7 @@ def arrows(imports: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def drawing(imports: dict[str, set[str]]) -> str:
-    """The rooms with their files, and how they rest on each other, as Markdown."""
+    """The rooms with their files, and which imports which, as Markdown."""
     floors, known = order(), modules()
     lines = ["```"]
     for room in sorted((set(map(room_of, known)) - {"__init__", "__main__"}), key=lambda room: (floors[room], room)):
@@ -128,7 +128,7 @@ def drawing(imports: dict[str, set[str]]) -> str:
 
 
 def _reached(room: str, rests_on: dict[str, set[str]]) -> set[str]:
-    """All that a room rests on, in whatever way."""
+    """All rooms that a room imports, directly or not."""
     found: set[str] = set()
     waiting = [room]
     for one in waiting:  # grows meanwhile
@@ -139,7 +139,7 @@ def _reached(room: str, rests_on: dict[str, set[str]]) -> set[str]:
 
 
 def first_line(path: Path) -> str:
-    """What a module says first of itself."""
+    """The first line of a module's docstring."""
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     return text.partition("\n")[0].removesuffix(".")
 

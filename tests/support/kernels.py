@@ -16,7 +16,7 @@ PATIENCE = 60  # seconds for a cell; a kernel starts in one or two
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """An environment in which what Jupyter, IPython and pcache write goes to a folder; pcache is this checkout's."""
+    """An environment in which Jupyter, IPython and pcache write to a folder; pcache is this checkout's."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PCACHE_", "JUPYTER", "XDG_"))}
     return {**kept, "HOME": str(folder), "IPYTHONDIR": str(folder / "ipython"), "PYTHONPATH": str(ROOT)}
 
@@ -34,7 +34,7 @@ class Kernel:
         self._client.wait_for_ready(timeout=PATIENCE)
 
     def restart(self) -> None:
-        """End the process and start another one, as the button of a notebook does."""
+        """End the process and start another one, as the restart button of a notebook does."""
         self._manager.restart_kernel(now=True)
         self._client.wait_for_ready(timeout=PATIENCE)
 

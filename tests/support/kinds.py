@@ -1,4 +1,4 @@
-"""Values of every kind that pickle can carry, each with what makes an unpickled one as good as the first.
+"""Values of every kind that pickle supports, each with a check that an unpickled one equals the first.
 
 A module of its own, so that a second process can import the classes.
 """
@@ -136,7 +136,7 @@ THE_ONE = Singleton()
 
 
 class Node:
-    """Points wherever it is told to, itself included."""
+    """Refers to any object, itself included."""
 
     me: Any
 
@@ -347,7 +347,7 @@ def model() -> Any:
 
 
 class Case(NamedTuple):
-    """How to make a value, and how to check that another one is as good."""
+    """How to make a value, and how to check that another one equals it."""
 
     make: Callable[[], Any]
     check: Callable[[Any, Any], None] = same

@@ -530,7 +530,7 @@ def differing(one: Fingerprint, other: Fingerprint) -> dict[str, str]:
 
 
 class Mutant(NamedTuple):
-    """One edit: what it is, of which module, in which function, and the module's text after it."""
+    """One edit: its kind, module and function, and the module's text after it."""
 
     title: str
     module: str

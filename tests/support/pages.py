@@ -1,4 +1,4 @@
-"""What the tests of the report share: caches to look at, and a page taken apart."""
+"""Helpers of the tests of the report: filled caches, and a parser of the page."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fill(cache: Cache) -> None:
 
 
 def count(cache: Cache, hours_ago: int, function: str, counters: Mapping[str, int]) -> None:
-    """Have something counted in an hour of the past."""
+    """Count something in an hour of the past."""
     hour = int(time.time()) // line_format.HOUR - hours_ago
     lines = line_format.lines_of({(hour, function, counter): amount for counter, amount in counters.items()})
     append_lines(cache, "\n".join(lines))
@@ -83,7 +83,7 @@ class Page(HTMLParser):
 
     @property
     def headlines(self) -> dict[str, Any]:
-        """The numbers that stand out, as exactly as the page has them."""
+        """The headline numbers, as exactly as the page has them."""
         return {found["data-stat"]: json.loads(found["data-value"]) for _, found in self.tags if "data-stat" in found}
 
     def count(self, tag: str) -> int:

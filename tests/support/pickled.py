@@ -1,6 +1,6 @@
-"""Objects of every kind that CPython's own tests of pickle know: what the protocol allows, classes do somewhere.
+"""Objects of every kind that CPython's own tests of pickle have: whatever the protocol allows, some class does.
 
-Each name has a function that makes the value. What it says of itself, for comparison, is `told`.
+Each name has a function that makes the value. `told` describes a value for comparison.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class WithKeywords(Open):
 
 
 class Reduced(Open):
-    """Says itself how it is made: from arguments, state, items, pairs, and by whom the state is set."""
+    """Has any `__reduce__` value: arguments, state, items, pairs, and a function that sets the state."""
 
     shape = 2
 
@@ -110,7 +110,7 @@ class ByProtocol(Open):
 
 
 class FalseState(Open):
-    """A state that is false is no state, but for None it is set."""
+    """A false state, which pickle sets all the same, unless it is None."""
 
     def __getstate__(self) -> Any:
         return 0
@@ -191,7 +191,7 @@ def with_attribute(value: Any) -> Any:
 
 
 class Asks(Open):
-    """An attribute that it has not is made of another, which an unpickled one has not yet."""
+    """Computes a missing attribute from another one, which is also missing during unpickling."""
 
     def __getattr__(self, name: str) -> Any:
         if name in vars(self).get("known", ()):
@@ -227,7 +227,7 @@ class Größe(Open):  # noqa: PLC2401 - that is what it is for
 
 
 class Single:
-    """One object, that pickles know by name."""
+    """A single object, which is pickled by name."""
 
     def __reduce__(self) -> str:
         return "THE_SINGLE"
@@ -334,7 +334,7 @@ MADE: dict[str, Callable[[], Any]] = {
 
 
 class Hashed(Open):
-    """May be in a set, by who it is."""
+    """Hashed by identity, so it may be in a set."""
 
     def __hash__(self) -> int:
         return 1
@@ -346,7 +346,7 @@ def made(name: str) -> Any:
 
 
 def told(value: Any, above: tuple[int, ...] = ()) -> Any:
-    """All that a value is: type, content, attributes, with steps upward where it contains itself."""
+    """A full description of a value: type, content, attributes, with steps upward where it contains itself."""
     if id(value) in above:
         return ("above", above.index(id(value)))
     above = (*above, id(value))

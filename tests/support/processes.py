@@ -1,6 +1,6 @@
 """Processes that talk with their test over pipes, and the values that the storage tests share.
 
-A child says where it is by a printed line and waits for a line of the test's, so nothing here depends on time.
+A child prints a line to report its progress and waits for a line of the test, so nothing here depends on time.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ ROOT = Path(pcache.__file__).resolve().parent.parent
 KEY = bytes(range(32))
 RING = make_keyring([KEY])
 OTHER_RING = make_keyring([bytes(32)])
-ZEROS = Keyring(bytes(8), {bytes(8): bytes(32)})  # a key that anybody guesses, under an id that is none
+ZEROS = Keyring(bytes(8), {bytes(8): bytes(32)})  # a key that anyone can guess, under an invalid id
 FACTS = entry_format.Facts(bytes(range(20)), bytes(range(8)), 10**18, entry_format.NEVER, 5 * 10**9)
 
-# What scripts start with: a cache in the directory that is the first argument, and a way to talk.
+# The head of scripts: a cache in the directory that is the first argument, and functions to talk with the test.
 PRELUDE = """
 import os, sys
 from pcache import Cache
@@ -43,7 +43,7 @@ cache = Cache(sys.argv[1], signing_key=bytes(range(32)))
 
 
 def append_lines(cache: Cache, lines: str) -> None:
-    """Append lines to the ledger of a cache, as a process of its own that has the key would."""
+    """Append lines to the ledger of a cache, as another process with the key does."""
     keyring = cache.flow.keys.look()
     assert keyring is not None
     with open(os.path.join(ledger_folder(cache.location), "counters"), "ab") as file:
@@ -68,7 +68,7 @@ class Canary:
 
 
 class Talker:
-    """A running script: `hear` reads the next line that it said, `say` sends it one."""
+    """A running script: `hear` reads the next line that it printed, `say` sends it one."""
 
     def __init__(self, script: str, *arguments: object) -> None:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -93,14 +93,14 @@ class Talker:
         self.process.communicate()  # waits, and closes the pipes
 
     def finish(self) -> list[str]:
-        """Wait for its end, which must be a good one; return the lines not heard yet."""
+        """Wait until it ends successfully; return the lines not heard yet."""
         with self.process as process:
             assert process.stdin is not None
             assert process.stdout is not None
             assert process.stderr is not None
             process.stdin.close()
-            # Not `communicate`, which overlooks the lines that came along with the last one heard. Read at once: a pipe
-            # that is full stops whoever writes.
+            # Not `communicate`, which misses lines that were buffered with the last one heard. Read at once: a full
+            # pipe stops the writer.
             with ThreadPoolExecutor(1) as reader:
                 reading = reader.submit(process.stderr.read)
                 out, errors = process.stdout.read(), reading.result()
@@ -109,7 +109,7 @@ class Talker:
 
 
 def run(script: str, *arguments: object) -> list[str]:
-    """Run a script to its end and return the lines that it said."""
+    """Run a script to its end and return the lines that it printed."""
     return Talker(script, *arguments).finish()
 
 
@@ -137,7 +137,7 @@ def claims_below(root: object) -> list[str]:
 
 
 def address_of(function: Any, *args: Any) -> Address:
-    """The entry of a call, and what it must say."""
+    """The address of a call's entry."""
     address: Address = function._calls.of(args, {}).address
     return address
 

@@ -1,4 +1,4 @@
-"""Scripts in processes of their own, for the tests in which a second process must find what a first one stored."""
+"""Scripts in separate processes, for the tests in which a second process must find what a first one stored."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(script: Path, *arguments: object, warnings: str = "error::UserWarning", 
 
 
 def count_descriptors() -> int:
-    """How many descriptors are open, once those are closed that earlier tests left to the garbage collector."""
+    """How many descriptors are open, after collecting those that earlier tests left to the garbage collector."""
     gc.collect()
     return len(os.listdir("/proc/self/fd"))
 
