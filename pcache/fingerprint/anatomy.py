@@ -53,7 +53,7 @@ _MOST, _MOST_PIECES = 5_000, 100_000  # objects visited, and the parts they hold
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
 _NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
 LIKE_ADDRESSES = re.compile(b"\x8a\x06|[0-9]{12}|0x[0-9a-f]{8}")  # in a pickle: a number of six bytes, or digits
-_SMALLEST_ADDRESS = 1 << 20
+SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
 _NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # attributes of parsers, unless set explicitly
 _KEPT = re.compile("cache|memo(?!ry)")
@@ -162,7 +162,7 @@ class Anatomy:
         """A part without values of this process alone: the addresses of objects, the hashes of texts."""
         if type(part) is _Known:
             return ("known", self._write(part.part))
-        if type(part) is int and abs(part) > _SMALLEST_ADDRESS:
+        if type(part) is int and abs(part) > SMALLEST_ADDRESS:
             if part in self._hashes:
                 return "hash of a text"
             address = next((one for one in (part, part << _HASH_SHIFT) if one in self._numbers), None)

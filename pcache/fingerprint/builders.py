@@ -57,6 +57,11 @@ def follow_makers(walk: Findings) -> None:
             ends.add(vars(origin), original, kinds)
 
 
+def is_made_by_code(walk: Findings) -> bool:
+    """Whether the code is known that makes the global object which is being followed."""
+    return walk.ends.site is not None and _code_that_makes(*walk.ends.site) is not None
+
+
 def _shown(kinds: set[tuple[str, bool]]) -> str:
     alone = {name for name, seen in kinds if not seen}
     return f"{', '.join(sorted(alone or {name for name, _ in kinds}))}, {BY_CLASS if alone else IN_PART}"

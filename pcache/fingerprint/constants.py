@@ -25,28 +25,35 @@ from pcache.fingerprint.anatomy import (
     Anatomy,
     TooMuch,
     holds_addresses,
-    is_of_c,
     shown_of,
-    taken_by_pickle,
 )
+from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
-from pcache.fingerprint.kinds import BY_CLASS, BY_MAKING, CYTHON, IN_PARTS, is_known, kind_of, known_as, name_in_package
+from pcache.fingerprint.instances import counters_of, is_large, state_of
+from pcache.fingerprint.kinds import (
+    BY_CLASS,
+    BY_MAKING,
+    CYTHON,
+    IN_PARTS,
+    is_generator,
+    is_known,
+    kind_of,
+    known_as,
+    name_in_package,
+)
 from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.file import File, note
 from pcache.keys.names import module_name, type_name
 from pcache.keys.nesting import PLAIN_CONTENTS
-from pcache.objects.extra_state import author_of
 from pcache.objects.lookup import (
-    bases_of,
     class_name,
     is_a,
     is_exactly,
     kept,
     look,
     member,
-    members_of,
     module_of,
     qualname_of,
     text,
@@ -69,7 +76,6 @@ _VALUE_MODULES = frozenset(
     " types typing uuid xml zoneinfo".split()
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # taken part by part: one may have no key
-_BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
 _MAX_ITEMS, _MAX_NESTED = 1000, 50
 
 
@@ -81,7 +87,7 @@ class Values:
 
     def __init__(self, walk: Findings) -> None:
         self.reference = walk.reference
-        self._walk = walk
+        self.walk = walk
         self._open: list[int] = []  # ids of the containers being written
         # Containers, their representations, and the classes of contents that were not fully read.
         self._written: dict[int, tuple[object, object, frozenset[tuple[type, bool]]]] = {}
@@ -91,7 +97,7 @@ class Values:
         """Represent anything but functions, classes and modules."""
         if is_exactly(value, SCALARS):
             if type(value) is bytearray:
-                self._walk.watch(value, Encoding())
+                self.walk.watch(value, Encoding())
             return ("value", blake3(b"".join(encode(value))).digest(16))
         if is_exactly(value, CONTAINERS):
             return self.container(value, path)
@@ -99,21 +105,32 @@ class Values:
 
     def container(self, value: Any, path: str) -> object:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
+        if self.walk.state.is_object(value):
+            self.end(type(value), seen=True)
+            return ("state", class_name(value))
         if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
             return self.constant(value, path)
         if type(value) in READERS:
-            self._walk.watch(value, READERS[type(value)])
+            self.walk.watch(value, READERS[type(value)])
         if isinstance(value, (tuple, list)) and all(is_exactly(item, SCALARS) for item in value):
             return ("value", blake3(b"".join(encode(value))).digest(16))
 
         def write() -> object:
             # Copies: another thread may change it meanwhile.
             if isinstance(value, dict):
-                return [[self.reference(part, path) for part in item] for item in list(value.items())]
+                return [[self.key(key, path), self.reference(item, path)] for key, item in list(value.items())]
             items = [self.reference(item, path) for item in list(value)]
             return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
 
         return self.nested(value, write)
+
+    def key(self, key: object, path: str) -> object:
+        """A key of a dict; one that is the address of a global object, which differs in each process, by its name."""
+        if type(key) is int and is_large(key) and self.walk.ends.site is not None:
+            for name, value in list(self.walk.ends.site[0].items()):
+                if id(value) == key:
+                    return ("address", name)
+        return self.reference(key, path)
 
     def nested(self, value: object, write: Callable[[], object]) -> object:
         """Represent an object that may contain itself, or be met often."""
@@ -135,13 +152,13 @@ class Values:
     def end(self, cls: type, *, seen: bool = False) -> None:
         """Note that an object was not fully read, and whether a part of it was."""
         self._ends.add((cls, seen))
-        self._walk.ends.note(cls, seen=seen)
+        self.walk.ends.note(cls, seen=seen)
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
         """A value as if it were an argument; by its parts if it has no key."""
         hashed: LargeContents = {}
         if type(value) in READERS or module_name(type(value)) not in IMMUTABLE:
-            self._walk.watch(value, Encoding(hashed))
+            self.walk.watch(value, Encoding(hashed))
         nesting = Nesting(lambda part: self.reference(part, path), straight=straight)
         nesting.found = {known: item for known, item in hashed.items() if known[1] in PLAIN_CONTENTS}
         chunks, error = try_call(encode, value, nesting)
@@ -160,7 +177,7 @@ class Values:
 
     def unknown(self, value: object, path: str) -> object:
         """A value without a key: its class, and where no other object may stand for it, its identity."""
-        own = self._walk.only_this(value)
+        own = self.walk.only_this(value)
         return ("object", self.reference(type(value), path), *own)
 
     def in_parts(self, value: object, path: str) -> object:
@@ -174,10 +191,10 @@ class Values:
             found = anatomy.take_apart(value)
         except TooMuch:
             self.end(type(value))
-            return list(self._walk.only_this(value))
+            return list(self.walk.only_this(value))
         for cls, seen in anatomy.unseen.items():
             self.end(cls, seen=seen)
-        return [*found, *(self._walk.only_this(value) if anatomy.unseen else ())]
+        return [*found, *(self.walk.only_this(value) if anatomy.unseen else ())]
 
     def known(self, part: Any, path: str) -> object:
         """Represent a part that is not taken apart."""
@@ -187,9 +204,9 @@ class Values:
         if kind == BY_MAKING:
             return self.machinery(part, path)
         if class_name(part) in CYTHON and module_of(part):
-            return self._walk.package(module_of(part), qualname_of(part))
+            return self.walk.package(module_of(part), qualname_of(part))
         if (known := name_in_package(part)) and not is_a(part, BY_REFERENCE):
-            return self._walk.package(*known)
+            return self.walk.package(*known)
         return self.reference(part, path)
 
     def machinery(self, value: object, path: str) -> object:
@@ -208,7 +225,7 @@ class Values:
         if cls is CodeType:
             return self.code(value)
         if cls is MappingProxyType:
-            self._walk.watch(value, READERS[MappingProxyType])
+            self.walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
@@ -219,16 +236,17 @@ class Values:
             return wrapper
         if own == "pcache":
             return ("object", self.reference(cls, path))
-        return self.constant(value, path) if self._walk.strict else self.foreign(value, path)
+        return self.constant(value, path) if self.walk.strict else self.foreign(value, path)
 
     def foreign(self, value: Any, path: str) -> object:
         """An object of a package, or of Python's own library."""
         cls = type(value)
-        if (kind := kind_of(value)) in (BY_CLASS, BY_MAKING):
+        kind = kind_of(value)
+        if kind in (BY_CLASS, BY_MAKING) or (is_generator(value) and is_made_by_code(self.walk)):
             return self.machinery(value, path)
         if type_name(cls) in _NAMESPACES:
-            self._walk.watch(value, Attributes(cls))
-            return ("object", self.reference(cls, path), self.nested(value, lambda: self.state(value, path)))
+            self.walk.watch(value, Attributes(cls))
+            return ("object", self.reference(cls, path), self.nested(value, lambda: state_of(self, value, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
         if kind == IN_PARTS:
@@ -251,22 +269,22 @@ class Values:
     def of_method(self, value: Any, path: str) -> object:
         """A bound method by its function and its object; one of a package's own object by name."""
         if known := known_as(value):
-            return self._walk.package(*known)
+            return self.walk.package(*known)
         own = value.__self__
         if type(value) is MethodType:
             return ("method", self.reference(value.__func__, path), self.reference(own, path))
         if type(value) is MethodWrapperType:
             return ("method", value.__name__, self.reference(own, path))
-        token = self._walk.package(module_name(value) or "builtins", qualname_of(value))
+        token = self.walk.package(module_name(value) or "builtins", qualname_of(value))
         return token if own is None or is_a(own, ModuleType) else ("held", token, self.reference(own, path))
 
     def code(self, code: CodeType) -> object:
         """Code that `eval` or `exec` runs, with the meanings of its names."""
         facts = facts_of(code)
-        if self._walk.ends.site is not None:
-            namespace = self._walk.ends.site[0]
+        if self.walk.ends.site is not None:
+            namespace = self.walk.ends.site[0]
             for name in sorted(facts.global_names & namespace.keys()):
-                self._walk.bind(namespace, name, f"{self._walk.space(namespace)}:{name}")
+                self.walk.bind(namespace, name, f"{self.walk.space(namespace)}:{name}")
         return ("code", facts.digest, code.co_name)
 
     def held(self, function: FunctionType, path: str) -> object:
@@ -275,9 +293,14 @@ class Values:
         if type(registry) is not MappingProxyType:
             cells = list(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             return self.nested(
-                function, lambda: [self.reference(self._walk.captured(cell, name), path) for name, cell in cells]
+                function,
+                lambda: [
+                    self.reference(self.walk.captured(cell, name), path)
+                    for name, cell in cells
+                    if not self.walk.state.is_variable(cell)
+                ],
             )
-        self._walk.watch(registry, READERS[MappingProxyType])
+        self.walk.watch(registry, READERS[MappingProxyType])
         implementations = sorted(registry.items(), key=lambda item: type_name(item[0]))
         return [
             (self.reference(cls, path), self.reference(found, path if cls is object else f"{path}[{qualname_of(cls)}]"))
@@ -314,37 +337,11 @@ class Values:
             return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
         if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
             return ("object", kind, self.constant(value, path))
-        self._walk.watch(value, Attributes(type(value), _counters(type(value))))
+        self.walk.state.meet(value)
+        fields = self.walk.state.fields(type(value))
+        if fields:
+            self.end(type(value), seen=True)
+        self.walk.watch(value, Attributes(type(value), counters_of(type(value)) | fields))
         if items := items_reader(type(value)):
-            self._walk.watch(value, items)
-        return ("object", kind, self.nested(value, lambda: self.state(value, path)))
-
-    def state(self, value: Any, path: str) -> object:
-        author = author_of(type(value))
-        taken, error = try_call(taken_by_pickle, value, author)
-        if error is not None:  # it cannot be pickled, or its reduced form is invalid
-            if is_of_c(type(value)):
-                return self.taken_apart(value, path)
-            taken = ((None, [], shown_of(value), [], []), None)
-        (make, arguments, state, items, pairs), found = taken
-        written = [self.reference(part, path) for part in (make, arguments)]
-        for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
-            if type(part) is dict:
-                counters = _counters(type(value))
-                named = {key: item for key, item in part.items() if type(key) is str}
-                rest = [[key, item] for key, item in part.items() if type(key) is not str]
-                left = {key for key in counters & named.keys() if is_exactly(named[key], _NUMBERS)}
-                kept_keys = sorted(named.keys() - left)
-                written.append([(key, self.reference(named[key], f"{path}.{key}")) for key in kept_keys])
-                written += [self.reference(rest, path)] if rest else []
-            else:
-                written.append(self.reference(part, path))
-        written.append(self.reference([items, pairs], path))
-        return written
-
-
-def _counters(cls: type) -> frozenset[str]:
-    """The attributes that methods of a class count up, other than methods that build an instance."""
-    members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
-    functions = [found for _, found in members if type(found) is FunctionType]
-    return frozenset().union(*(facts_of(function.__code__).counters for function in functions))
+            self.walk.watch(value, items)
+        return ("object", kind, self.nested(value, lambda: state_of(self, value, path)))

@@ -8,6 +8,7 @@ from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import Parts, digest_of
+from pcache.fingerprint.state import State
 from pcache.keys.names import import_name
 from pcache.objects.lookup import content_of, is_a, members_of, module_of, qualname_of
 from pcache.objects.user_code import is_user_code, package_of
@@ -65,7 +66,8 @@ class Ends:
 class Findings:
     """The results of a walk, and what its helpers may ask of it."""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, state: State | None = None, *, strict: bool = False) -> None:
+        self.state = State() if state is None else state
         self.strict = strict  # a value without a key counts by identity
         self.unknown: list[object] = []  # values without a key
         self.parts = Parts()
@@ -74,7 +76,7 @@ class Findings:
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
         self.imported: set[str] = set()  # modules that functions import, by name
-        self.noted: set[tuple[int, str, bool]] = set()
+        self.noted: set[tuple[int, str]] = set()
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
@@ -142,8 +144,8 @@ class Findings:
         """Represent something that code uses: labels for the user's code, values for the rest."""
         raise NotImplementedError
 
-    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
-        """Look up a name and note what it means; a table that the code itself changes is not a constant."""
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str) -> object:
+        """Look up a name and note what it means; what code on the way changes counts by the code that makes it."""
         raise NotImplementedError
 
     def note(self, value: object, path: str) -> None:

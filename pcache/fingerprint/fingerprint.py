@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import sys
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import Guards
 from pcache.fingerprint.parts import digest_of, name_of
 from pcache.fingerprint.source_files import doubted
+from pcache.fingerprint.state import State
 from pcache.fingerprint.walk import Walk
 from pcache.keys.file import noting
 from pcache.objects.class_memo import OfCode
@@ -27,7 +28,12 @@ from pcache.objects.summary import summarize_value
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from pcache.system.file_content import Reading
+
+
+W = TypeVar("W", bound=Walk)
 
 
 class Fingerprint:
@@ -41,12 +47,8 @@ class Fingerprint:
 
     __slots__ = ("_guards", "_stale", "_unloaded", "digest", "files", "parts", "uncached", "unknown")
 
-    def __init__(self, walk: Walk, follow: Callable[[], bytes]) -> None:
-        found, error = try_call(noting, follow)
-        if error is not None:
-            say_where(error, walk.at)
-            raise error
-        self.digest, constants = found
+    def __init__(self, make: Callable[[State], W], follow: Callable[[W], bytes], roots: Iterable[Any] = ()) -> None:
+        walk, (self.digest, constants) = _walked(make, follow, [root for root in roots if is_a(root, FunctionType)])
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self.unknown = walk.unknown
@@ -94,6 +96,21 @@ class Fingerprint:
         return not self._stale
 
 
+def _walked(
+    make: Callable[[State], W], follow: Callable[[W], bytes], roots: list[FunctionType]
+) -> tuple[W, tuple[bytes, list[Reading]]]:
+    """A walk that knows what the code which it finds changes, its digest, and the files that it read."""
+    state = State()
+    while True:
+        walk = make(state)
+        found, error = try_call(noting, follow, walk)
+        if error is not None:
+            say_where(error, walk.at)
+            raise error
+        if not state.learn([*(code for code, _, _ in walk.queue), *roots]):
+            return walk, found
+
+
 _known: OfCode[Fingerprint] = OfCode()
 
 
@@ -104,8 +121,7 @@ def fingerprint_of(code: FunctionType | type) -> Fingerprint:
 
 
 def _follow(code: FunctionType | type | None, depends_on: tuple[object, ...] = ()) -> Fingerprint:
-    walk = Walk()
-    return Fingerprint(walk, lambda: walk.run(code, depends_on))
+    return Fingerprint(Walk, lambda walk: walk.run(code, depends_on))
 
 
 def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
@@ -116,9 +132,8 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
     """
     if code == "deep" and is_a(function, FunctionType):
         return _follow(function, depends_on) if depends_on else fingerprint_of(function)
-    walk = Walk(strict=True)
 
-    def follow() -> bytes:
+    def follow(walk: Walk) -> bytes:
         if code == "own" and is_a(function, FunctionType):
             own = function.__code__
             walk.parts.add(f"function {name_of(function)}", facts_of(own).digest, own.co_filename)
@@ -127,20 +142,25 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
             walk.parts.add("callable", digest_of(token), summarize_value(function))
         return walk.run(None, depends_on)
 
-    return Fingerprint(walk, follow)
+    return Fingerprint(_strict, follow, [function])
 
 
 def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:
     """The fingerprint of a function's captured values, without its own name for recursion (`itself`)."""
-    walk = Walk(strict=True)
     code = look(function, "__code__")
     cells = list(zip(look(code, "co_freevars", ()), look(function, "__closure__") or (), strict=False))
 
-    def follow() -> bytes:
+    def follow(walk: Walk) -> bytes:
         walk.facts.append(facts_of(code))  # a function with a closure has code
         tokens = [
-            walk.reference(walk.captured(cell, name), name) for name, cell in cells if content_of(cell) is not itself
+            walk.reference(walk.captured(cell, name), name)
+            for name, cell in cells
+            if content_of(cell) is not itself and not walk.state.is_variable(cell)
         ]
         return digest_of((tokens, walk.run(None)))
 
-    return Fingerprint(walk, follow)
+    return Fingerprint(_strict, follow, [function])
+
+
+def _strict(state: State) -> Walk:
+    return Walk(state, strict=True)

@@ -176,7 +176,10 @@ class Guards:
         self._codes = functions, [function.__code__ for function in functions]
         # Defaults that a function gets later do not matter: no earlier call omitted an argument.
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
-        classes = [members_of(found) for found, _, _ in walk.queue if is_a(found, type)]
+        # Attributes that code on the way sets come and go.
+        classes = [
+            members_of(found) for found, _, _ in walk.queue if is_a(found, type) and not walk.state.fields(found)
+        ]
         self._classes = [(members, frozenset(members)) for members in classes]
         self._often, self._seldom = _by_cost(walk.watched.values())
         self._abstract = list(walk.abstract.values())

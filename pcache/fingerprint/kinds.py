@@ -68,6 +68,12 @@ def kind_of(value: object) -> int | None:
     return next((_KINDS[name] for name in names if name in _KINDS), None)
 
 
+def is_generator(value: object) -> bool:
+    """Whether an object makes random numbers: it moves on with each of them."""
+    module = module_name(type(value))
+    return module == "random" or module.startswith("numpy.random.")
+
+
 def _is_made_by_hand(value: Any) -> bool:
     """Whether a logger was not made by `getLogger`; loggers that it makes say nothing about results."""
     logging = sys.modules["logging"]

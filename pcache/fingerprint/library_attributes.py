@@ -53,8 +53,8 @@ def _follow_class(walk: Findings, cls: type, wanted: frozenset[str]) -> None:
 def _follow(walk: Findings, owner: Any, members: Mapping[str, Any], wanted: frozenset[str]) -> Iterator[object]:
     for name in sorted(wanted & members.keys()):
         value = walk.look(members, name)
-        if (id(members), name, False) not in walk.noted and _is_replaced(value, owner, name):
-            walk.noted.add((id(members), name, False))
+        if (id(members), name) not in walk.noted and _is_replaced(value, owner, name):
+            walk.noted.add((id(members), name))
             place = full_name(owner) if is_a(owner, type) else title_of(owner)
             walk.note(value, f"{place}.{name}")
         yield value

@@ -25,6 +25,8 @@ from pcache.system.interrupts import try_call
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pcache.fingerprint.state import State
+
 _OF_CLASSES = ("__doc__", "__orig_bases__", "__parameters__", "__type_params__")
 _texts = operator.attrgetter("__doc__", "__name__", "__qualname__")
 _annotations = operator.attrgetter("__annotations__")
@@ -37,8 +39,8 @@ _OWN = frozenset((*_OF_CLASSES, "__annotations__", "__annotate_func__", "__annot
 class Shown(Walk):
     """A walk that also notes what its root shows to callers, and what all that is met in there shows."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, state: State | None = None) -> None:
+        super().__init__(state)
         self.functions: list[FunctionType] = []  # whose docstrings and names count
         self.annotated: list[FunctionType] = []
         self.dicts: list[dict[str, Any]] = []  # attributes and annotations, which count with all their keys
@@ -163,8 +165,14 @@ class ShownFingerprint(Fingerprint):
     __slots__ = ("_annotated", "_dicts", "_functions")
 
     def __init__(self, code: FunctionType | type) -> None:
-        walk = Shown()
-        super().__init__(walk, lambda: walk.run(code))
+        walks: list[Shown] = []  # of which the last one counts
+
+        def make(state: State) -> Shown:
+            walks.append(Shown(state))
+            return walks[-1]
+
+        super().__init__(make, lambda walk: walk.run(code))
+        walk = walks[-1]
         self._functions = walk.functions, list(map(_texts, walk.functions))
         self._annotated = walk.annotated, list(map(_annotations, walk.annotated))
         self._dicts = walk.dicts, list(map(len, walk.dicts))

@@ -12,25 +12,30 @@ import builtins
 import os
 import sys
 import types
-from collections import deque
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.builders import follow_makers
 from pcache.fingerprint.bytecode import CodeFacts, facts_of, is_of_attrs
 from pcache.fingerprint.constants import Values
+from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.findings import MISSING, Findings
 from pcache.fingerprint.library_attributes import follow_library
 from pcache.fingerprint.parts import BY_REFERENCE, digest_of, is_plain, name_of, shown_name
 from pcache.fingerprint.reflection import OF_CLASSES, follow_mentions
 from pcache.fingerprint.source_files import Source, doubted, files_of, imported
+from pcache.fingerprint.state import TABLES, State
+from pcache.fingerprint.uses import Path
 from pcache.keys.names import module_name, type_name
 from pcache.objects.lookup import (
     attributes_of,
+    class_name,
+    content_of,
     is_a,
     is_mock,
     member,
     members_of,
+    module_of,
     parents_of,
     qualname_of,
     state_in_c,
@@ -46,7 +51,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-_TABLES = (list, dict, set, bytearray, deque)  # methods of other objects may have the same names as theirs
 # Labels say the name of a module; workers of a process pool see `__main__` under another one.
 _OWN_NAME = frozenset(("__name__", "__doc__"))
 
@@ -57,8 +61,8 @@ class Walk(Findings):
     Every function and class gets a label when it is first met; references to it name the label, so cycles end.
     """
 
-    def __init__(self, *, strict: bool = False) -> None:
-        super().__init__(strict=strict)
+    def __init__(self, state: State | None = None, *, strict: bool = False) -> None:
+        super().__init__(state, strict=strict)
         self.values = Values(self)
 
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
@@ -97,19 +101,22 @@ class Walk(Findings):
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
-    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, changed: bool = False) -> object:
-        """Look up a name and note what it means; a table that the code itself changes is not a constant."""
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str) -> object:
+        """Look up a name and note what it means; what code on the way changes counts by the code that makes it."""
+        held = namespace.get(name, MISSING)
+        if held is not MISSING and self.state.is_name(namespace, name) and not is_a(held, BY_REFERENCE):
+            self.ends.add(namespace, name, {(class_name(held), True)})
+            return held
         value = self.look(namespace, name)
-        changed = changed and is_a(value, _TABLES) and not is_user_code(type(value))
-        if value is not MISSING and (id(namespace), name, changed) not in self.noted:
-            self.noted.add((id(namespace), name, changed))
+        if value is not MISSING and (id(namespace), name) not in self.noted:
+            self.noted.add((id(namespace), name))
             site = self.ends.site
             if "__name__" in namespace:
                 self.ends.site = namespace, name
             if is_a(value, ModuleType):
                 self.note_module(value, path)
             else:
-                self.note(type(value) if changed else value, path)
+                self.note(value, path)
             self.ends.site = site
         return value
 
@@ -143,9 +150,10 @@ class Walk(Findings):
         self.facts.append(facts)
         self.parts.add(label, facts.digest, code.co_filename)
         space = self.space(names)
-        for name in sorted(facts.global_names - {"__name__"}):
+        own = self.state.learn_own(code, names)
+        for name in sorted((facts.global_names | own) - {"__name__"}):
             path_of_name = f"{space}:{name}"
-            value = self.bind(names, name, path_of_name, changed=name in facts.changed)
+            value = self.bind(names, name, path_of_name)
             if value is MISSING:
                 follow_library(self, builtins, frozenset((name,)))
             self.attributes(value, path_of_name, name, facts, set())
@@ -157,13 +165,15 @@ class Walk(Findings):
             return  # its defaults are bound arguments, and what it captures is part of each key
         defaults = function.__defaults__ or ()
         positional = code.co_varnames[: code.co_argcount]
-        for name, default in zip(positional[len(positional) - len(defaults) :], defaults, strict=False):
-            self.note(default, f"{path}({name})")
-        for name, default in sorted((function.__kwdefaults__ or {}).items()):
-            self.note(default, f"{path}({name})")
+        named = [*zip(positional[len(positional) - len(defaults) :], defaults, strict=False)]
+        for name, default in (*named, *sorted((function.__kwdefaults__ or {}).items())):
+            is_state = is_a(default, TABLES) and Path("local", name) in uses_of(code).changed
+            self.note(type(default) if is_state else default, f"{path}({name})")
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
             if name == "__class__":
                 self.reference(self.captured(cell, name), path)
+            elif self.state.is_variable(cell):
+                self.ends.note(type(content_of(cell)), seen=True)
             else:
                 self.note(self.captured(cell, name), f"{path}({name})")
 
@@ -183,7 +193,7 @@ class Walk(Findings):
         for found in sorted((wanted & members.keys()) - _OWN_NAME):
             dotted = f"{name}.{found}"
             if dotted not in facts.assigned:
-                attribute = self.bind(members, found, path + dot + found, changed=dotted in facts.changed)
+                attribute = self.bind(members, found, path + dot + found)
                 self.attributes(attribute, path + dot + found, dotted, facts, seen)
 
     def class_part(self, cls: type, label: str, path: str) -> None:
@@ -193,11 +203,16 @@ class Walk(Findings):
         held += [self.reference(base, path) for base in parents_of(cls)]
         if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
+        fields, module = self.state.fields(cls), sys.modules.get(module_of(cls))
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):
+            if name in fields and not self.is_code(members[name]):
+                if module is not None:
+                    self.ends.add(vars(module), f"{qualname_of(cls)}.{name}", {(class_name(members[name]), True)})
+                continue
             value = self.look(members, name)
             if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):
                 continue
-            if is_a(value, BY_REFERENCE) or member(type(value), "__get__") is not None:
+            if self.is_code(value):
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
                 held.append(name)
@@ -209,6 +224,11 @@ class Walk(Findings):
             held.append(name)
             self.note(value, f"{path}.{name}")
         self.parts.add(label, digest_of(held), "")
+
+    @staticmethod
+    def is_code(value: object) -> bool:
+        """Whether a member of a class is code, or a descriptor that has some."""
+        return is_a(value, BY_REFERENCE) or member(type(value), "__get__") is not None
 
     def imports(self, imports: Iterable[tuple[str, int, tuple[str, ...]]], package: str) -> None:
         """Modules imported by a function's body: the user's by their files, since they may not be loaded yet."""

@@ -18,20 +18,15 @@ PLAIN = {name: ast.unparse(ast.parse(text)) for name, text in APP.items()}
 # What the generator edits and nobody sees, or the documents say does not count.
 UNSEEN = {
     "app.entry": {
-        "constant in \"'calls'\"": "the code itself changes this table",
-        "constant in '0'": "the same",
-        "type in '0'": "the same",
         "constant in '2'": "defaults of the entry are bound arguments",
         "type in '2'": "the same",
     },
     "app.helpers": {
-        "tuple in '[]'": "the code itself changes this list",
         "dropped keyword in 'functools.lru_cache(maxsize=8)'": "how many results are remembered is no part of them",
         "constant in '8'": "the same",
         "decorator in '@functools.wraps(function)'": "a name for people",
         "without line 'return None' in '@functools.wraps(function)'": "the function ends there",
     },
-    "app.flow": {"constant in '0'": "the code itself counts it up", "type in '0'": "the same"},
 }
 
 
@@ -60,7 +55,9 @@ def test_no_edit_is_missed(module: str) -> None:
         changed = {label.partition(" (")[0].partition(".<locals>")[0] for label in found if found[label] == "changed"}
         if not found:
             missed.append(mutant.title)
-        if found and mutant.function and changed != {own} and not runs_at_import(mutant):
+        # Which attribute code assigns also decides what is state, and no constant.
+        rest = changed - {own} if "self.start" not in mutant.title else set()
+        if found and mutant.function and (own not in changed or rest) and not runs_at_import(mutant):
             elsewhere.append((mutant[:3], found))
     assert sorted(missed) == sorted(UNSEEN.get(module, ()))
     assert elsewhere == []
@@ -169,6 +166,7 @@ EDITS: list[tuple[str, str, str, str]] = [
     ("models", "Union[int, float]", "Union[int, str]", "constant app.models:Number"),
     ("models", 'case {"key": value}', 'case {"kez": value}', "function app.models:describe"),
     ("models", "case [first, *_]", "case [*_, first]", "function app.models:describe"),
+    ("flow", "count = 0", "count = 3", "making app.flow:count"),
     ("flow", 'b"raw"', '"raw"', "constant app.flow:TYPES"),
     ("flow", "1j, True", "1j, 1", "constant app.flow:TYPES"),
     ("flow", "{x!r:>{4}}", "{x!s:>{4}}", "function app.flow:steps"),
@@ -234,7 +232,6 @@ NEUTRAL = {
     "the order of functions": (r"(?s)(def scale\(.*?\n\n\n)(def half\(.*?\n\n\n)", r"\2\1"),
     "the order of constants": (r"LIMIT = 100\nSHIFT = 7\n", "SHIFT = 7\nLIMIT = 100\n"),
     "the order of implementations": (r"(?s)(@area.register\(str\).*?\n\n\n)(@area.register\(models.*?\n\n\n)", r"\2\1"),
-    "what the code counts": (r"count = 0", "count = 3"),
     "a constant by way of another": (r"LIMIT = 100", "HUNDRED = 100\nLIMIT = HUNDRED"),
     "a longer way to the same": (r"LIMITS = \[1, 2, ", "LIMITS = [3 - 2, len('ab'), "),
 }

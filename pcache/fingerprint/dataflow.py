@@ -1,0 +1,349 @@
+"""What code does with objects from outside: which it binds anew, changes in place, or passes on.
+
+Bytecode is read as the interpreter runs it, with a stack, but a value is only where it came from: `CACHE["a"]` is an
+item of a global. Branches are read in the order of the code and joined where they meet, so what is found may happen.
+Names that stand for one object (`c = CACHE`) are followed.
+"""
+
+from __future__ import annotations
+
+from opcode import HAVE_ARGUMENT, hasjrel, opmap, opname, stack_effect
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.uses import (
+    CHANGING_FUNCTIONS,
+    CHANGING_METHODS,
+    NULL,
+    UNKNOWN,
+    Constant,
+    Method,
+    Path,
+    Uses,
+    item_step,
+    joined,
+    literal_in,
+    paths_of,
+)
+from pcache.objects.bytecode import placed_operations_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_KNOWN_MOST = 20_000  # code objects remembered
+_JUMPS = frozenset(hasjrel)
+_ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split())
+_SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
+_LOOKING = frozenset(("len", "isinstance", "id"))  # functions that do nothing with what they are given
+# How many objects an operation takes, where that does not follow from its effect on the stack.
+_TAKES = {
+    **dict.fromkeys("UNARY_NOT UNARY_NEGATIVE UNARY_INVERT TO_BOOL FORMAT_SIMPLE GET_ITER GET_AWAITABLE".split(), 1),
+    **dict.fromkeys("UNPACK_SEQUENCE UNPACK_EX CALL_INTRINSIC_1 CONVERT_VALUE YIELD_VALUE LIST_TO_TUPLE".split(), 1),
+    **dict.fromkeys("COMPARE_OP IS_OP FORMAT_WITH_SPEC IMPORT_NAME SET_FUNCTION_ATTRIBUTE".split(), 2),
+}
+_ONE_FROM_MANY = ("BUILD_", "CALL_", "FORMAT_VALUE", "MAKE_FUNCTION")  # operations that make one object
+
+
+_known: dict[CodeType, Uses] = {}
+
+
+def uses_of(code: CodeType) -> Uses:
+    """What code does with objects from outside; remembered."""
+    known = _known.get(code)
+    if known is None:
+        if len(_known) >= _KNOWN_MOST:
+            _known.clear()
+        known = _known[code] = _Reader(code).read()
+    return known
+
+
+class _Reader:
+    """Reads one code object."""
+
+    def __init__(self, code: CodeType) -> None:
+        self.code = code
+        cells = tuple(name for name in code.co_cellvars if name not in code.co_varnames)
+        self.variables = (*code.co_varnames, *cells, *code.co_freevars)
+        self.captured = frozenset(code.co_freevars)
+        parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+        self.aliases = {name: frozenset((Path("local", name),)) for name in parameters}
+        self.bound: set[Path] = set()
+        self.changed: set[Path] = set()
+        self.given: set[tuple[Path, int, Path]] = set()
+        self.handed: set[Path] = set()
+        self.met: set[Path] = set()
+        self.stack: list[Any] = []
+        self.ahead: dict[int, list[Any]] = {}  # the stack at the targets of jumps
+
+    def read(self) -> Uses:
+        operations = list(placed_operations_of(self.code.co_code))
+        for _ in range(2):  # the second time with what names stand for
+            self.stack, self.ahead = [], {}
+            for at, operation, argument, following in operations:
+                if at in self.ahead:
+                    self.stack = joined(self.stack, self.ahead.pop(at))
+                self.do(opname[operation], operation, argument, following)
+        for nested in self.code.co_consts:
+            if isinstance(nested, CodeType):
+                self.take_over(uses_of(nested))
+        found = (frozenset(self.bound), frozenset(self.changed), frozenset(self.given))
+        return Uses(*found, frozenset(self.handed), frozenset(self.met))
+
+    def take_over(self, inner: Uses) -> None:
+        """Add what nested code does with objects from outside of this code."""
+        outer = {path for path in inner.bound if path.root == "global" or path.name in self.captured}
+        self.bound |= {path for path in outer if path.root != "local"}
+        self.bound |= {one for path in inner.bound if path.steps for one in self.from_here(path)}
+        for mine, its in ((self.changed, inner.changed), (self.handed, inner.handed), (self.met, inner.read)):
+            mine |= {one for path in its for one in self.from_here(path)}
+        for function, position, path in inner.given:
+            pairs = [(of, one) for of in self.from_here(function) for one in self.from_here(path)]
+            self.given |= {(of, position, one) for of, one in pairs}
+
+    def from_here(self, path: Path) -> Iterator[Path]:
+        """The paths that an object of nested code has in this code."""
+        if path.root == "global" or (path.root == "variable" and path.name in self.captured):
+            yield path
+        elif path.root == "variable":
+            for one in self.aliases.get(path.name, UNKNOWN):
+                yield one.step(*path.steps)
+
+    def pop(self, count: int = 1) -> list[Any]:
+        """Take objects from the stack, in the order in which they were put there."""
+        missing = max(count - len(self.stack), 0)
+        first = len(self.stack) - count + missing
+        taken = [UNKNOWN] * missing + self.stack[first:]
+        del self.stack[first:]
+        return taken
+
+    def hand(self, values: Iterable[Any]) -> None:
+        for value in values:
+            self.handed |= value.owners if type(value) is Method else paths_of(value)
+
+    def load(self, paths: frozenset[Path]) -> None:
+        self.met |= paths
+        self.stack.append(paths)
+
+    def load_variable(self, name: str) -> None:
+        own = self.aliases.get(name, UNKNOWN)
+        self.load(frozenset((Path("variable", name),)) if name in self.captured else own)
+
+    def store_variable(self, name: str) -> None:
+        [value] = self.pop()
+        if name in self.captured:
+            self.bound.add(Path("variable", name))
+            self.hand([value])
+        else:
+            self.aliases[name] = self.aliases.get(name, UNKNOWN) | paths_of(value)
+
+    def do(self, name: str, operation: int, argument: int, following: int) -> None:
+        """Do one operation, and note the stack where it may go on."""
+        kept = list(self.stack) if "OR_POP" in name else None  # which takes nothing where it jumps
+        act = _ACTS.get(name)
+        if act is not None:
+            act(self, argument)
+        else:
+            self.do_another(name, operation, argument)
+        if operation in _JUMPS and "BACKWARD" not in name:
+            target = following + 2 * argument
+            self.ahead[target] = joined(kept or list(self.stack), self.ahead.get(target))
+        if name in _ENDS:
+            self.stack = []
+
+    def do_another(self, name: str, operation: int, argument: int) -> None:
+        """An operation of which only counts that it does something with the objects that it takes."""
+        effect = stack_effect(operation, argument if operation >= HAVE_ARGUMENT else None, jump=False)
+        takes = _TAKES.get(name)
+        if takes is None:
+            takes = 1 - effect if name.startswith(_ONE_FROM_MANY) else max(-effect, 0)
+        taken = self.pop(takes)
+        if name != "POP_TOP":
+            self.hand(taken)
+        self.stack += [UNKNOWN] * (takes + effect)
+
+    # Names, attributes and items
+
+    def load_global(self, argument: int) -> None:
+        if argument & 1:
+            self.stack.append(NULL)
+        self.load(frozenset((Path("global", self.code.co_names[argument >> 1]),)))
+
+    def load_name(self, argument: int) -> None:
+        self.load(frozenset((Path("global", self.code.co_names[argument]),)))
+
+    def load_name_from(self, argument: int) -> None:
+        self.pop()
+        self.load_name(argument)
+
+    def store_global(self, argument: int) -> None:
+        self.bound.add(Path("global", self.code.co_names[argument]))
+        self.hand(self.pop())
+
+    def delete_global(self, argument: int) -> None:
+        self.bound.add(Path("global", self.code.co_names[argument]))
+
+    def delete_variable(self, argument: int) -> None:
+        if (name := self.variables[argument]) in self.captured:
+            self.bound.add(Path("variable", name))
+
+    def load_two(self, argument: int) -> None:
+        self.load_variable(self.variables[argument >> 4])
+        self.load_variable(self.variables[argument & 15])
+
+    def store_two(self, argument: int) -> None:
+        self.store_variable(self.variables[argument >> 4])
+        self.store_variable(self.variables[argument & 15])
+
+    def store_and_load(self, argument: int) -> None:
+        self.store_variable(self.variables[argument >> 4])
+        self.load_variable(self.variables[argument & 15])
+
+    def attribute(self, name: str) -> None:
+        [owner] = self.pop()
+        self.load(frozenset(path.step(f".{name}") for path in paths_of(owner)))
+
+    def method(self, name: str) -> None:
+        [owner] = self.pop()
+        self.met |= {path.step(f".{name}") for path in paths_of(owner)}
+        self.stack += [NULL, Method(paths_of(owner), name)]
+
+    def load_attribute(self, argument: int) -> None:
+        if _ATTRIBUTES_AND_METHODS:
+            (self.method if argument & 1 else self.attribute)(self.code.co_names[argument >> 1])
+        else:
+            self.attribute(self.code.co_names[argument])
+
+    def load_super(self, argument: int) -> None:
+        self.pop(3)
+        self.stack += [NULL, UNKNOWN] if argument & 1 else [UNKNOWN]
+
+    def store_attribute(self, argument: int) -> None:
+        value, owner = self.pop(2)
+        self.hand([value])
+        self.bound |= {path.step(f".{self.code.co_names[argument]}") for path in paths_of(owner)}
+
+    def delete_attribute(self, argument: int) -> None:
+        self.bound |= {path.step(f".{self.code.co_names[argument]}") for path in paths_of(self.pop()[0])}
+
+    def load_item(self, _: int) -> None:
+        owner, key = self.pop(2)
+        self.hand([key])
+        self.load(frozenset(path.step(item_step(key)) for path in paths_of(owner)))
+
+    def change(self, *, takes: int, at: int) -> None:
+        """Change one of the objects that an operation takes."""
+        taken = self.pop(takes)
+        self.changed |= paths_of(taken.pop(at))
+        self.hand(taken)
+
+    def contains(self, _: int) -> None:
+        item, _container = self.pop(2)
+        self.hand([item])
+        self.stack.append(UNKNOWN)
+
+    def binary(self, argument: int) -> None:
+        if argument == _SUBSCRIPT:
+            self.load_item(argument)
+            return
+        left, right = self.pop(2)
+        if argument >= _IN_PLACE:  # of a bare local name mostly a number
+            self.changed |= {path for path in paths_of(left) if path.steps or path.root != "local"}
+        self.hand([left, right])
+        self.stack.append(UNKNOWN)
+
+    def copy(self, argument: int) -> None:
+        self.stack.append(self.stack[-argument] if argument <= len(self.stack) else UNKNOWN)
+
+    def swap(self, argument: int) -> None:
+        if argument <= len(self.stack):
+            self.stack[-argument], self.stack[-1] = self.stack[-1], self.stack[-argument]
+
+    def call(self, count: int) -> None:
+        taken = self.pop(count + 2)
+        self.apply(next((one for one in taken[:2] if one is not NULL), UNKNOWN), taken[2:])
+
+    def call_with_names(self, count: int) -> None:
+        self.pop()
+        self.call(count)
+
+    def apply(self, function: Any, arguments: list[Any]) -> None:
+        """Call a function or method with arguments."""
+        if type(function) is Method:
+            self.apply_method(function, arguments)
+            return
+        names = {(path.steps or (path.name,))[-1].removeprefix(".") for path in paths_of(function)}
+        first, literal = (arguments or [UNKNOWN])[0], literal_in(arguments[1:2])
+        if names & CHANGING_FUNCTIONS:
+            self.changed |= paths_of(first)
+            self.hand(arguments[1:])
+        elif names == {"type"} and len(arguments) == 1:
+            self.stack.append(first)  # an attribute of an object's class is one of the object
+            return
+        elif names & {"setattr", "delattr"} and literal:
+            self.bound |= {path.step(f".{literal}") for path in paths_of(first)}
+            self.hand(arguments[2:])
+        elif names & {"getattr", "hasattr"} and literal:
+            self.load(frozenset(path.step(f".{literal}") for path in paths_of(first)))
+            return
+        elif not names & _LOOKING:
+            self.give(paths_of(function), arguments)
+        self.stack.append(UNKNOWN)
+
+    def apply_method(self, method: Method, arguments: list[Any]) -> None:
+        if method.name in CHANGING_METHODS:
+            self.changed |= method.owners
+            self.hand(arguments)
+        elif method.name in CHANGING_FUNCTIONS:  # of a module
+            self.changed |= paths_of((arguments or [UNKNOWN])[0])
+            self.hand(arguments[1:])
+        elif method.name == "get" and arguments:
+            self.hand(arguments)
+            self.load(frozenset(path.step(item_step(arguments[0])) for path in method.owners))
+            return
+        else:
+            self.handed |= method.owners
+            self.give(frozenset(path.step(f".{method.name}") for path in method.owners), arguments)
+        self.stack.append(UNKNOWN)
+
+    def give(self, functions: frozenset[Path], arguments: list[Any]) -> None:
+        self.hand(arguments)
+        for position, argument in enumerate(arguments):
+            self.given |= {(of, position, path) for of in functions for path in paths_of(argument)}
+
+
+_ATTRIBUTES_AND_METHODS = opmap.get("LOAD_METHOD", 256) > 255  # noqa: PLR2004 - no operation of its own, from 3.12 on
+_ACTS: dict[str, Callable[[_Reader, int], None]] = {
+    "LOAD_CONST": lambda reader, at: reader.stack.append(Constant(reader.code.co_consts[at])),
+    "LOAD_SMALL_INT": lambda reader, number: reader.stack.append(Constant(number)),
+    "LOAD_GLOBAL": _Reader.load_global,
+    "LOAD_NAME": _Reader.load_name,
+    "LOAD_FROM_DICT_OR_GLOBALS": _Reader.load_name_from,
+    "STORE_GLOBAL": _Reader.store_global,
+    "DELETE_GLOBAL": _Reader.delete_global,
+    "DELETE_DEREF": _Reader.delete_variable,
+    **dict.fromkeys(
+        "LOAD_FAST LOAD_FAST_CHECK LOAD_FAST_BORROW LOAD_FAST_AND_CLEAR LOAD_DEREF LOAD_CLASSDEREF".split(),
+        lambda reader, at: reader.load_variable(reader.variables[at]),
+    ),
+    **dict.fromkeys(("STORE_FAST", "STORE_DEREF"), lambda reader, at: reader.store_variable(reader.variables[at])),
+    **dict.fromkeys(("LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"), _Reader.load_two),
+    "STORE_FAST_STORE_FAST": _Reader.store_two,
+    "STORE_FAST_LOAD_FAST": _Reader.store_and_load,
+    "LOAD_METHOD": lambda reader, at: reader.method(reader.code.co_names[at]),
+    "LOAD_ATTR": _Reader.load_attribute,
+    "LOAD_SUPER_ATTR": _Reader.load_super,
+    "STORE_ATTR": _Reader.store_attribute,
+    "DELETE_ATTR": _Reader.delete_attribute,
+    "BINARY_SUBSCR": _Reader.load_item,
+    "STORE_SUBSCR": lambda reader, _: reader.change(takes=3, at=1),
+    "DELETE_SUBSCR": lambda reader, _: reader.change(takes=2, at=0),
+    "STORE_SLICE": lambda reader, _: reader.change(takes=4, at=1),
+    "CONTAINS_OP": _Reader.contains,
+    "BINARY_OP": _Reader.binary,
+    "PUSH_NULL": lambda reader, _: reader.stack.append(NULL),
+    "COPY": _Reader.copy,
+    "SWAP": _Reader.swap,
+    "PRECALL": lambda _reader, _: None,
+    "CALL": _Reader.call,
+    "CALL_KW": _Reader.call_with_names,
+}

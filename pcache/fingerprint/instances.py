@@ -1,0 +1,72 @@
+"""Instances of a user's class: by their pickled state, part by part.
+
+Attributes that code on the way sets are state, and those that methods of the class count up do not count.
+"""
+
+from __future__ import annotations
+
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
+from pcache.fingerprint.bytecode import facts_of
+from pcache.objects.extra_state import author_of
+from pcache.objects.lookup import bases_of, is_exactly, members_of
+from pcache.system.interrupts import try_call
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Values(Protocol):
+        """What writes the parts of an instance."""
+
+        walk: Any
+
+        def reference(self, value: Any, path: str) -> object: ...
+        def taken_apart(self, value: object, path: str) -> object: ...
+
+
+_BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
+
+
+def state_of(values: Values, value: Any, path: str) -> object:
+    """The state of an instance as its pickle has it, part by part."""
+    author = author_of(type(value))
+    taken, error = try_call(taken_by_pickle, value, author)
+    if error is not None:  # it cannot be pickled, or its reduced form is invalid
+        if is_of_c(type(value)):
+            return values.taken_apart(value, path)
+        taken = ((None, [], shown_of(value), [], []), None)
+    (make, arguments, state, items, pairs), found = taken
+    written = [values.reference(part, path) for part in (make, arguments)]
+    fields = values.walk.state.fields(type(value))
+    for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
+        if type(part) is dict:
+            written += _named(values, part, type(value), fields, path)
+        elif part is not None or not fields:  # there is no state as long as no attribute is set
+            written.append(values.reference(part, path))
+    written.append(values.reference([items, pairs], path))
+    return written
+
+
+def _named(values: Values, held: dict[Any, Any], cls: type, fields: frozenset[str], path: str) -> list[object]:
+    """Attributes by name, without those that code on the way sets, counts up or fills in."""
+    named = {key: item for key, item in held.items() if type(key) is str}
+    rest = [[key, item] for key, item in held.items() if type(key) is not str]
+    left = {key for key in counters_of(cls) & named.keys() if is_exactly(named[key], _NUMBERS)}
+    left |= {key for key, item in named.items() if "hash" in key and type(item) is int and is_large(item)}
+    kept_keys = sorted(named.keys() - left - fields)
+    written: list[object] = [[(key, values.reference(named[key], f"{path}.{key}")) for key in kept_keys]]
+    return (written if kept_keys or not fields else []) + ([values.reference(rest, path)] if rest else [])
+
+
+def is_large(number: int) -> bool:
+    """Whether a number may be an address or a hash."""
+    return abs(number) > SMALLEST_ADDRESS
+
+
+def counters_of(cls: type) -> frozenset[str]:
+    """The attributes that methods of a class count up, other than methods that build an instance."""
+    members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
+    functions = [found for _, found in members if type(found) is FunctionType]
+    return frozenset().union(*(facts_of(function.__code__).counters for function in functions))

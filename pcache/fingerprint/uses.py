@@ -1,0 +1,80 @@
+"""The objects that code uses, as it reaches them, and what it does with these."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+CHANGING_METHODS = frozenset(
+    "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
+    " setdefault sort update __setitem__ __delitem__".split()
+)
+# Functions that change their first argument in place.
+CHANGING_FUNCTIONS = frozenset(
+    "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right setitem delitem shuffle".split()
+)
+
+
+class Path(NamedTuple):
+    """Where an object came from: a root by its name, then attributes (`.name`) and items (`[]`).
+
+    `root` is "global", "variable" (captured from a function around this one) or "local" (a parameter).
+    """
+
+    root: str
+    name: str
+    steps: tuple[str, ...] = ()
+
+    def step(self, *steps: str) -> Path:
+        return Path(self.root, self.name, (*self.steps, *steps))
+
+
+class Uses(NamedTuple):
+    """What code, with the code nested in it, does with objects from outside.
+
+    `bound` are the names, variables and attributes that it binds or deletes, `changed` the objects that it changes in
+    place, `given` those that it passes on: path of the function, position, path of the object. `handed` are the objects
+    with which it does more than look up their attributes and items; `read` are all that it reads.
+    """
+
+    bound: frozenset[Path]
+    changed: frozenset[Path]
+    given: frozenset[tuple[Path, int, Path]]
+    handed: frozenset[Path]
+    read: frozenset[Path]
+
+
+class Method(NamedTuple):
+    """A method that was looked up to be called."""
+
+    owners: frozenset[Path]
+    name: str
+
+
+class Constant(NamedTuple):
+    value: object
+
+
+UNKNOWN: frozenset[Path] = frozenset()
+NULL = Constant("beside a function on the stack, where a method has its object")
+
+
+def joined(stack: list[Any], other: list[Any] | None) -> list[Any]:
+    """What may be on the stack where two ways meet."""
+    if other is None or len(other) < len(stack):
+        return stack
+    if len(stack) < len(other):
+        return other
+    return [one if one == two else paths_of(one) | paths_of(two) for one, two in zip(stack, other, strict=True)]
+
+
+def paths_of(value: Any) -> frozenset[Path]:
+    return value if type(value) is frozenset else UNKNOWN
+
+
+def item_step(key: Any) -> str:
+    return f"[{key.value!r}]" if type(key) is Constant and isinstance(key.value, (str, int)) else "[]"
+
+
+def literal_in(values: list[Any]) -> str:
+    """The text that an argument is; empty where that is not known."""
+    return next((one.value for one in values if type(one) is Constant and isinstance(one.value, str)), "")

@@ -1,0 +1,248 @@
+"""What code on the way changes is state: a function stays the same one, until code that makes the state is edited.
+
+What a program sets up, and the code on the way does not change, is no state: other values are another function.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pcache.fingerprint.dataflow import uses_of
+from tests.support.running import run, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# A program, and an edit of what it starts with: `f` is cached, `work` is what the rest of the program does.
+PROGRAMS: dict[str, tuple[str, str, str]] = {
+    "a counter": ("N = 0\ndef f(x):\n    global N\n    N += 1\n    return x", "N = 0", "N = 1"),
+    "a counter of a helper": (
+        "N = 0\ndef h():\n    global N\n    N += 1\ndef f(x):\n    h()\n    return x + (N < 0)", "N = 0", "N = 1",
+    ),
+    "a counter in a closure": (
+        "def make(n):\n    def step():\n        nonlocal n\n        n += 1\n        return n\n    return step\n"
+        "step = make(0)\ndef f(x):\n    step()\n    return x", "make(0)", "make(1)",
+    ),
+    "a counter of a class": (
+        "class T:\n    count = 0\n    def __init__(self): T.count += 1\ndef f(x):\n    T()\n    return x",
+        "count = 0", "count = 1",
+    ),
+    "a counter by type(self)": (
+        "class T:\n    count = 0\n    def go(self): type(self).count += 1\nt = T()\n"
+        "def f(x):\n    t.go()\n    return x",
+        "count = 0", "count = 1",
+    ),
+    "a counter that is assigned": (
+        "class S:\n    def __init__(self, n): self.n = n\n    def hit(self): self.n = self.n + 1\ns = S(0)\n"
+        "def f(x):\n    s.hit()\n    return x", "S(0)", "S(1)",
+    ),
+    "a memo by another name": (
+        "MEMO = {}\ndef f(x):\n    memo = MEMO\n    memo[str(x)] = x\n    return memo[str(x)]",
+        "MEMO = {}", "MEMO = {1: 2}",
+    ),
+    "a memo by a computed key": (
+        "MEMO = {}\ndef key(x): return str(x)\ndef f(x):\n    MEMO[key(x)] = x\n    return x",
+        "MEMO = {}", "MEMO = {1: 2}",
+    ),
+    "a memo among defaults": (
+        "def h(x, memo={}):\n    memo[x] = x\n    return memo[x]\ndef f(x): return h(x)", "return memo[x]", "return x",
+    ),
+    "a memo of an object": (
+        "class M:\n    def __init__(self, k): self.k, self.memo = k, {}\n    def get(self, x):\n"
+        "        self.memo[x] = x * self.k\n        return self.memo[x]\nm = M(2)\ndef f(x): return m.get(x)",
+        "M(2)", "M(3)",
+    ),
+    "a memo of a decorator": (
+        "class memo:\n    def __init__(self, fn): self.fn, self.memo = fn, {}\n    def __call__(self, x):\n"
+        "        self.memo[x] = self.fn(x)\n        return self.memo[x]\n@memo\ndef h(x): return x * 2\n"
+        "def f(x): return h(x)", "x * 2", "x * 3",
+    ),
+    "a memo inside of a table": (
+        "MEMO = {'a': {}}\ndef f(x):\n    MEMO['a'][x] = x\n    return x", "{'a': {}}", "{'a': {}, 'b': {}}",
+    ),
+    "a memo that a helper fills": (
+        "MEMO = {}\ndef fill(table, x): table[x] = x\ndef f(x):\n    fill(MEMO, x)\n    return x",
+        "MEMO = {}", "MEMO = {1: 2}",
+    ),
+    "a queue": (
+        "import heapq\nQ = [5]\ndef h(x): heapq.heappush(Q, x)\ndef f(x):\n    h(x)\n    return x",
+        "Q = [5]", "Q = [6]",
+    ),
+    "a log in place": ("LOG = [1]\ndef f(x):\n    LOG.append(x)\n    return x", "LOG = [1]", "LOG = [2]"),
+    "a model that is loaded late": (
+        "class Model:\n    def __init__(self, path): self.path, self.weights = path, None\n"
+        "    def load(self): self.weights = [len(self.path)]\n    def run(self, x):\n"
+        "        if self.weights is None: self.load()\n        return x * self.weights[0]\nmodel = Model('w')\n"
+        "def f(x): return model.run(x)", "Model('w')", "Model('wider')",
+    ),
+    "an attribute that is set late": (
+        "class M:\n    def get(self):\n        if not hasattr(self, 'd'): self.d = 5\n        return self.d\nm = M()\n"
+        "def f(x): return m.get() + x", "self.d = 5", "self.d = 6",
+    ),
+    "a slot that is set late": (
+        "class M:\n    __slots__ = ('a', 'b')\n    def __init__(self, a): self.a = a\n    def get(self):\n"
+        "        if not hasattr(self, 'b'): self.b = self.a * 2\n        return self.b\nm = M(1)\n"
+        "def f(x): return m.get() + x", "M(1)", "M(2)",
+    ),
+    "a class attribute that is set late": (
+        "class Model:\n    w = None\n    @classmethod\n    def get(cls):\n        if cls.w is None: cls.w = [1]\n"
+        "        return cls.w\ndef f(x): return Model.get()[0] + x", "w = None", "w = [3]",
+    ),
+    "one object of a class": (
+        "class One:\n    made = None\n    def __new__(cls):\n        if cls.made is None:\n"
+        "            cls.made = super().__new__(cls)\n            cls.made.a = 1\n        return cls.made\n"
+        "def f(x): return One().a + x", "made.a = 1", "made.a = 2",
+    ),
+    "a property that fills": (
+        "class M:\n    def __init__(self, k): self.k, self.kept = k, None\n    @property\n    def w(self):\n"
+        "        if self.kept is None: self.kept = [self.k]\n        return self.kept\nm = M(1)\n"
+        "def f(x): return m.w[0] + x", "M(1)", "M(2)",
+    ),
+    "a method taken from an object": (
+        "class Log:\n    def __init__(self, n): self.n, self.lines = n, []\n"
+        "    def info(self, m): self.lines.append(m)\n"
+        "log = Log(1)\ninfo = log.info\ndef f(x):\n    info('x')\n    return x",
+        "Log(1)", "Log(2)",
+    ),
+    "a generator with a seed": (
+        "from random import Random\nrng = Random(42)\ndef f(x): return rng.random() * 0 + x",
+        "Random(42)", "Random(43)",
+    ),
+    "a generator without one": (
+        "import random\nclass Sim:\n    def __init__(self): self.rng = random.Random()\n    def go(self, x):\n"
+        "        return x + 0 * self.rng.random()\nSIM = Sim()\ndef f(x): return SIM.go(x)", "Random()", "Random(1)",
+    ),
+    "numpy's": (
+        "import numpy\nrng = numpy.random.default_rng(1)\ndef f(x): return x + 0 * rng.random()",
+        "default_rng(1)", "default_rng(2)",
+    ),
+    "ids as keys": (
+        "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
+        "id(b): 'b'", "id(b): 'c'",
+    ),
+    "a hash that is kept": (
+        "class Rule:\n    def __init__(self, n): self.n, self._hash = n, hash((n, 'rule'))\nRULES = [Rule('a')]\n"
+        "def f(x): return len(RULES) + x", "Rule('a')", "Rule('b')",
+    ),
+}  # fmt: skip
+
+# `main` sets the program up from the environment, by code that is not on the way of `f`.
+SETTINGS = {
+    "a method": "class C:\n    def __init__(self): self.rate = 1\n    def set_rate(self, r): self.rate = r\nc = C()\n"
+    "def f(x): return c.rate\ndef main(): c.set_rate(RATE)",
+    "a method whose name is used elsewhere": "import threading\nclass C:\n    def __init__(self): self.rate = 1\n"
+    "    def set(self, r): self.rate = r\nc = C()\ndef f(x):\n    e = threading.Event()\n    e.set()\n"
+    "    return c.rate\ndef main(): c.set(RATE)",
+    "a method of the same name": "class T:\n    def reset(self, r=0): self.t = r\nclass C:\n"
+    "    def __init__(self): self.rate = 1\n    def reset(self, r=1): self.rate = r\nt, c = T(), C()\n"
+    "def f(x):\n    t.reset()\n    return c.rate\ndef main(): c.reset(RATE)",
+    "a setter": "class C:\n    _rate = 1\n    @property\n    def rate(self): return self._rate\n    @rate.setter\n"
+    "    def rate(self, v): self._rate = v\nc = C()\ndef f(x): return c.rate\ndef main(): c.rate = RATE",
+    "an item": "class C:\n    def __init__(self): self.d = {}\n    def __setitem__(self, k, v): self.d[k] = v\n"
+    "    def __getitem__(self, k): return self.d[k]\nc = C()\ndef f(x): return c['rate']\ndef main(): c['rate'] = RATE",
+    "an update": "class C:\n    def __init__(self): self.d = {}\n    def update(self, **k): self.d.update(k)\nc = C()\n"
+    "def f(x):\n    t = {}\n    t.update(a=1)\n    return c.d['rate']\ndef main(): c.update(rate=RATE)",
+    "a method of the base": "class B:\n    def configure(self, r): self.rate = r\nclass C(B):\n"
+    "    def __init__(self): self.rate = 1\n    def get(self): return self.rate\nc = C()\ndef f(x): return c.get()\n"
+    "def main(): c.configure(RATE)",
+    "a global": "R = 1\ndef set_rate(r):\n    global R\n    R = r\ndef f(x): return R\ndef main(): set_rate(RATE)",
+    "an attribute beside a counter": "class M:\n    def __init__(self): self.rate, self.n = 1, 0\n    def run(self):\n"
+    "        self.n += 1\n        return self.rate\nm = M()\ndef f(x): return m.run()\ndef main(): m.rate = RATE",
+    "a table beside a memo": "T, MEMO = {}, {}\ndef f(x):\n    MEMO[x] = T['r']\n    return MEMO[x]\n"
+    "def main(): T['r'] = RATE",
+    "a variable beside a counter": "def make(r):\n    n = 0\n    def g():\n        nonlocal n\n        n += 1\n"
+    "        return r\n    return g\ng = make(RATE)\ndef f(x): return g()\ndef main(): pass",
+    "a default beside a memo": "def h(x, r=RATE, memo={}):\n    memo[x] = 1\n    return r\ndef f(x): return h(x)\n"
+    "def main(): pass",
+    "the path of a model that is loaded late": "class M:\n    def __init__(self, p): self.p, self.w = p, None\n"
+    "    def load(self): self.w = self.p\n    def run(self):\n        if self.w is None: self.load()\n"
+    "        return self.w\nm = M(RATE)\ndef f(x): return m.run()\ndef main(): pass",
+}
+
+DRIVER = """
+import importlib, json, sys
+from pcache import Cache
+cache = Cache(sys.argv[1])
+found = {}
+for name in sys.argv[2:]:
+    module = importlib.import_module(name)
+    getattr(module, "main", lambda: None)()
+    cached = cache.cached(module.f)
+    ids = [cached.function_id]
+    cached(3), cached(4), module.f(5)
+    again = Cache(sys.argv[1]).cached(module.f)
+    again(6)
+    found[name] = [*ids, cached.function_id, again.function_id, again.exists(3)]
+print(json.dumps(found))
+"""
+
+
+def ids_of(folder: Path, programs: dict[str, str], **environment: str) -> dict[str, Any]:
+    """The ids of each program's function: before it runs, after that, and for who comes then; whether that one hits."""
+    names = {f"program_{number}": name for number, name in enumerate(programs)}
+    for module, name in names.items():
+        write(folder / f"{module}.py", programs[name])
+    (line,) = run(write(folder / "driver.py", DRIVER), folder / "cache", *names, **environment)
+    return {names[module]: found for module, found in json.loads(line).items()}
+
+
+def test_state_is_found_again(tmp_path: Path) -> None:
+    """The function is the same while it runs and in a process with another hash seed, and another after an edit."""
+    plain = {name: text for name, (text, _, _) in PROGRAMS.items()}
+    edited = {name: text.replace(old, new) for name, (text, old, new) in PROGRAMS.items()}
+    assert [name for name in plain if plain[name] == edited[name]] == []
+    first = ids_of(tmp_path / "one", plain, PYTHONHASHSEED="1")
+    second = ids_of(tmp_path / "one", plain, PYTHONHASHSEED="2")
+    after = ids_of(tmp_path / "two", edited, PYTHONHASHSEED="2")
+    assert {name: ids for name, ids in first.items() if len(set(ids[:3])) > 1 or not ids[3]} == {}
+    assert {name: ids for name, ids in second.items() if ids != first[name]} == {}
+    assert [name for name, ids in after.items() if ids[0] == first[name][0]] == []
+
+
+def test_what_a_program_sets_up_counts(tmp_path: Path) -> None:
+    """Another value is another function, whatever sets it, as long as the code on the way does not."""
+    programs = {name: f"import os\nRATE = float(os.environ['RATE'])\n{text}" for name, text in SETTINGS.items()}
+    found = [ids_of(tmp_path, programs, RATE=rate) for rate in ("2", "2", "3")]
+    assert [name for name in programs if found[0][name][0] != found[1][name][0]] == []
+    assert [name for name in programs if found[0][name][0] == found[2][name][0]] == []
+
+
+def test_what_code_does_with_objects() -> None:
+    """Names that stand for others, branches, nested code and calls are read alike on each Python."""
+
+    def changing(x: Any, given: Any) -> Any:
+        memo = CACHE if x else OTHER  # type: ignore[name-defined]  # noqa: F821
+        memo[str(x)] = TABLE.get("a")  # type: ignore[name-defined]  # noqa: F821
+        given.items.append(x)
+
+        def inner() -> None:
+            memo["inner"] = LATE["b"][x]  # type: ignore[name-defined]  # noqa: F821
+            setattr(HOLDER, "field", x)  # type: ignore[name-defined]  # noqa: B010, F821
+
+        fill(HANDED, inner)  # type: ignore[name-defined]  # noqa: F821
+        return memo
+
+    uses = uses_of(changing.__code__)
+    assert {"".join((path.name, *path.steps)) for path in uses.bound} == {"HOLDER.field"}
+    assert {"".join((path.name, *path.steps)) for path in uses.changed} == {"CACHE", "OTHER", "given.items"}
+    assert {("".join((of.name, *of.steps)), at, path.name) for of, at, path in uses.given} >= {("fill", 0, "HANDED")}
+    read = {"".join((path.name, *path.steps)) for path in uses.read}
+    assert {"TABLE['a']", "LATE['b']", "LATE['b'][]", "CACHE", "OTHER"} <= read
+    assert "HANDED" in {path.name for path in uses.handed}
+
+
+@pytest.mark.parametrize("module", ["json.decoder", "argparse", "dataclasses", "typing", "asyncio.tasks", "ast"])
+def test_all_code_can_be_read(module: str) -> None:
+    """Every function of large modules: the stack never runs empty in a way that raises."""
+    __import__(module)
+    names = vars(sys.modules[module])
+    classes = [found for found in names.values() if isinstance(found, type)]
+    found = [*names.values(), *(member for cls in classes for member in vars(cls).values())]
+    codes = [one.__code__ for one in found if isinstance(one, FunctionType)]
+    assert len(codes) > 3
+    assert all(uses_of(code) is uses_of(code) for code in codes)
