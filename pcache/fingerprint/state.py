@@ -99,10 +99,13 @@ class State:
         if len(known) < _MOST_INSTANCES and not any(one is instance for one in known):
             known.append(instance)
 
-    def fields(self, cls: type) -> frozenset[str]:
-        """The attributes of a class and its instances that are state."""
+    def fields(self, cls: type, among: Iterable[str] | None = None) -> frozenset[str]:
+        """The attributes of a class and its instances that are state; those `among` others if only these matter."""
         classes = set(map(id, bases_of(cls)))
-        self._met |= {("fields", known) for known in classes}
+        if among is None:
+            self._met |= {("fields", known) for known in classes}
+        else:
+            self._met |= {("field", known, name) for known in classes for name in among}
         return frozenset(place[2] for place in self._places if place[0] == "field" and place[1] in classes)
 
     def _is(self, place: Place) -> bool:
@@ -130,31 +133,39 @@ class _Changes:
                     self._owners.setdefault(id(function), []).append(cls)
         # What parameters may be: the functions that pass something, and the paths of that.
         self._passed: dict[tuple[int, str], set[tuple[FunctionType, Path]]] = {}
+        self._found: dict[tuple[int, Path], list[list[_Way]]] = {}  # by function and path
         functions = [one for one in found if is_a(one, FunctionType)]
         self.functions = self._on_the_way(functions)
 
     def _on_the_way(self, functions: list[FunctionType]) -> list[FunctionType]:
         """Functions that are no methods, methods that Python itself calls, and those that these are seen to call."""
         reached = {id(one): one for one in functions if id(one) not in self._owners or _is_implicit(one)}
-        count, passed = 0, -1
-        while (count, passed) != (len(reached), sum(map(len, self._passed.values()))):
-            count, passed = len(reached), sum(map(len, self._passed.values()))
-            for function in list(reached.values()):
-                for called in self._called_by(function):
-                    if id(called) in self._owners:
-                        reached.setdefault(id(called), called)
+        waiting = list(reached.values())
+        while waiting:
+            function = waiting.pop()
+            waiting += [one for one in self._given_more(function) if id(one) in reached]
+            for called in self._called_by(function):
+                if id(called) in self._owners and id(called) not in reached:
+                    reached[id(called)] = called
+                    waiting.append(called)
         return list(reached.values())
 
-    def _called_by(self, function: FunctionType) -> Iterator[FunctionType]:
-        """The methods that a function may call; notes what it passes to others."""
-        uses = uses_of(function.__code__)
-        for of, position, path in uses.given:
+    def _given_more(self, function: FunctionType) -> Iterator[FunctionType]:
+        """The functions to which one passes something that they are not known to be given."""
+        for of, position, path in uses_of(function.__code__).given:
             for target in self._meant(function, of):
                 code = target.__code__
                 at = position + (id(target) in self._owners and bool(of.steps))
                 if at < code.co_argcount:
-                    self._passed.setdefault((id(target), code.co_varnames[at]), set()).add((function, path))
-        for path in uses.read:
+                    passed = self._passed.setdefault((id(target), code.co_varnames[at]), set())
+                    if (function, path) not in passed:
+                        passed.add((function, path))
+                        yield target
+
+    def _called_by(self, function: FunctionType) -> Iterator[FunctionType]:
+        """The methods that a function may call."""
+        uses = uses_of(function.__code__)
+        for path in uses.read if self._owners else ():
             yield from self._meant(function, path)
         for path in uses.bound:
             yield from self._meant(function, path, setting=True)
@@ -203,15 +214,22 @@ class _Changes:
 
         With `known` that has to have a value.
         """
-        for way in self._beginnings(function, path, depth):
-            for step in path.steps:
-                found = self._step(way[-1][1], step)
-                if found is None:
-                    break
-                way.append(found)
-            else:
-                if way[-1][1] is not _MISSING or not known:
-                    yield way
+        key = (id(function), path)
+        ways = self._found.get(key)
+        if ways is None:
+            ways = [way for way in self._beginnings(function, path, depth) if self._follow(way, path.steps)]
+            if path.root != "local" or self._is_own(function, path):  # of others more may become known
+                self._found[key] = ways
+        return (way for way in ways if way[-1][1] is not _MISSING or not known)
+
+    def _follow(self, way: list[_Way], steps: tuple[str, ...]) -> bool:
+        """Add the places that steps lead to; return whether they are known to the end."""
+        for step in steps:
+            found = self._step(way[-1][1], step)
+            if found is None:
+                return False
+            way.append(found)
+        return True
 
     def _beginnings(self, function: FunctionType, path: Path, depth: int) -> Iterator[list[_Way]]:
         if path.root == "global":

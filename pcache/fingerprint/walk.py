@@ -203,7 +203,8 @@ class Walk(Findings):
         held += [self.reference(base, path) for base in parents_of(cls)]
         if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
-        fields, module = self.state.fields(cls), sys.modules.get(module_of(cls))
+        values = [name for name, value in members.items() if not self.is_code(value)]
+        fields, module = self.state.fields(cls, values), sys.modules.get(module_of(cls))
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):
             if name in fields and not self.is_code(members[name]):
                 if module is not None:
