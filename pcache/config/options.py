@@ -27,6 +27,15 @@ class Options(NamedTuple):
     summaries: bool | None = None
     unhashable: str = "raise"
 
+    @property
+    def ignored_parameters(self) -> tuple[str, ...]:
+        return tuple(name for name in self.ignore if ":" not in name)
+
+    @property
+    def ignored_globals(self) -> tuple[str, ...]:
+        """Patterns of `module:NAME`."""
+        return tuple(name for name in self.ignore if ":" in name)
+
 
 def make_options(
     *,

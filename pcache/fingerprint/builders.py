@@ -70,9 +70,10 @@ def _shown(kinds: set[tuple[str, bool]]) -> str:
 def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType) -> None:
     """Follow the names in statements, as in a function."""
     facts = facts_of(code)
+    walk.state.learn_reading(code, namespace)
     for name in sorted(facts.global_names - {"__name__", own.partition(".")[0]}):
         path = f"{walk.space(namespace)}:{name}"
-        walk.attributes(walk.bind(namespace, name, path), path, name, facts, set())
+        walk.attributes(walk.bind(namespace, name, path, partly=True), path, name, facts, set())
     for module, level, _ in sorted(facts.imports):
         if not level and not is_user_module(module.partition(".")[0]):
             walk.package(module)

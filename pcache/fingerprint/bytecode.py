@@ -57,7 +57,7 @@ _CHANGING_OPERATIONS = frozenset((opmap["STORE_SUBSCR"], opmap["DELETE_SUBSCR"],
 _STORE_VARIABLE = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
 _SETTING = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars"))
 # Where code calls one of these, texts in it may name attributes or globals.
-_REFLECTION = frozenset("getattr vars attrgetter methodcaller __dict__".split())
+REFLECTION = frozenset("getattr vars attrgetter methodcaller globals __dict__".split())
 _MEMO_SIZE = 4096  # code objects remembered; those made anew at each call must not pile up
 
 
@@ -118,7 +118,7 @@ def _read(code: CodeType) -> CodeFacts:
         handed |= nested.handed
         stored |= nested.stored
         mutates = mutates or nested.mutates
-    if names & _REFLECTION:
+    if names & REFLECTION:
         names.update(_texts(code))
     if "globals" in names:
         loaded.update(_texts(code))

@@ -30,7 +30,7 @@ from pcache.fingerprint.anatomy import (
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
-from pcache.fingerprint.instances import counters_of, is_large, state_of
+from pcache.fingerprint.instances import counters_of, state_of
 from pcache.fingerprint.kinds import (
     BY_CLASS,
     BY_MAKING,
@@ -43,6 +43,7 @@ from pcache.fingerprint.kinds import (
     name_in_package,
 )
 from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
+from pcache.fingerprint.tables import pairs_of
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.file import File, note
 from pcache.keys.names import module_name, type_name
@@ -118,19 +119,11 @@ class Values:
         def write() -> object:
             # Copies: another thread may change it meanwhile.
             if isinstance(value, dict):
-                return [[self.key(key, path), self.reference(item, path)] for key, item in list(value.items())]
+                return pairs_of(self, value, path)
             items = [self.reference(item, path) for item in list(value)]
             return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
 
         return self.nested(value, write)
-
-    def key(self, key: object, path: str) -> object:
-        """A key of a dict; one that is the address of a global object, which differs in each process, by its name."""
-        if type(key) is int and is_large(key) and self.walk.ends.site is not None:
-            for name, value in list(self.walk.ends.site[0].items()):
-                if id(value) == key:
-                    return ("address", name)
-        return self.reference(key, path)
 
     def nested(self, value: object, write: Callable[[], object]) -> object:
         """Represent an object that may contain itself, or be met often."""

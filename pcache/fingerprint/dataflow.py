@@ -7,7 +7,7 @@ Names that stand for one object (`c = CACHE`) are followed.
 
 from __future__ import annotations
 
-from opcode import HAVE_ARGUMENT, hasjrel, opmap, opname, stack_effect
+from opcode import hasjrel, opmap, opname
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ from pcache.fingerprint.uses import (
     literal_in,
     paths_of,
 )
-from pcache.objects.bytecode import placed_operations_of
+from pcache.objects.bytecode import placed_operations_of, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,14 +34,8 @@ _KNOWN_MOST = 20_000  # code objects remembered
 _JUMPS = frozenset(hasjrel)
 _ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split())
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
-_LOOKING = frozenset(("len", "isinstance", "id"))  # functions that do nothing with what they are given
-# How many objects an operation takes, where that does not follow from its effect on the stack.
-_TAKES = {
-    **dict.fromkeys("UNARY_NOT UNARY_NEGATIVE UNARY_INVERT TO_BOOL FORMAT_SIMPLE GET_ITER GET_AWAITABLE".split(), 1),
-    **dict.fromkeys("UNPACK_SEQUENCE UNPACK_EX CALL_INTRINSIC_1 CONVERT_VALUE YIELD_VALUE LIST_TO_TUPLE".split(), 1),
-    **dict.fromkeys("COMPARE_OP IS_OP FORMAT_WITH_SPEC IMPORT_NAME SET_FUNCTION_ATTRIBUTE".split(), 2),
-}
-_ONE_FROM_MANY = ("BUILD_", "CALL_", "FORMAT_VALUE", "MAKE_FUNCTION")  # operations that make one object
+_LOOKING = frozenset(("isinstance", "id"))  # functions that do nothing with what they are given
+_PEEKING = ("MATCH_", "GET_", "BEFORE_", "BINARY_SLICE", "SEND", "LOAD_SPECIAL")  # operations that leave some of them
 
 
 _known: dict[CodeType, Uses] = {}
@@ -72,6 +66,7 @@ class _Reader:
         self.given: set[tuple[Path, int, Path]] = set()
         self.handed: set[Path] = set()
         self.met: set[Path] = set()
+        self.called: set[Path] = set()
         self.stack: list[Any] = []
         self.ahead: dict[int, list[Any]] = {}  # the stack at the targets of jumps
 
@@ -87,14 +82,19 @@ class _Reader:
             if isinstance(nested, CodeType):
                 self.take_over(uses_of(nested))
         found = (frozenset(self.bound), frozenset(self.changed), frozenset(self.given))
-        return Uses(*found, frozenset(self.handed), frozenset(self.met))
+        return Uses(*found, frozenset(self.handed), frozenset(self.met), frozenset(self.called))
 
     def take_over(self, inner: Uses) -> None:
         """Add what nested code does with objects from outside of this code."""
         outer = {path for path in inner.bound if path.root == "global" or path.name in self.captured}
         self.bound |= {path for path in outer if path.root != "local"}
         self.bound |= {one for path in inner.bound if path.steps for one in self.from_here(path)}
-        for mine, its in ((self.changed, inner.changed), (self.handed, inner.handed), (self.met, inner.read)):
+        for mine, its in (
+            (self.changed, inner.changed),
+            (self.handed, inner.handed),
+            (self.met, inner.read),
+            (self.called, inner.called),
+        ):
             mine |= {one for path in its for one in self.from_here(path)}
         for function, position, path in inner.given:
             pairs = [(of, one) for of in self.from_here(function) for one in self.from_here(path)]
@@ -152,16 +152,13 @@ class _Reader:
 
     def do_another(self, name: str, operation: int, argument: int) -> None:
         """An operation of which only counts that it does something with the objects that it takes."""
-        effect = stack_effect(operation, argument if operation >= HAVE_ARGUMENT else None, jump=False)
-        takes = _TAKES.get(name)
-        if takes is None:
-            takes = 1 - effect if name.startswith(_ONE_FROM_MANY) else max(-effect, 0)
+        takes, effect = taken_by(operation, argument)
+        if name.startswith(_PEEKING):
+            self.hand(self.stack[-3:])
         taken = self.pop(takes)
         if name != "POP_TOP":
             self.hand(taken)
         self.stack += [UNKNOWN] * (takes + effect)
-
-    # Names, attributes and items
 
     def load_global(self, argument: int) -> None:
         if argument & 1:
@@ -204,7 +201,7 @@ class _Reader:
 
     def method(self, name: str) -> None:
         [owner] = self.pop()
-        self.met |= {path.step(f".{name}") for path in paths_of(owner)}
+        self.called |= {path.step(f".{name}") for path in paths_of(owner)}
         self.stack += [NULL, Method(paths_of(owner), name)]
 
     def load_attribute(self, argument: int) -> None:
@@ -237,8 +234,9 @@ class _Reader:
         self.hand(taken)
 
     def contains(self, _: int) -> None:
-        item, _container = self.pop(2)
+        item, container = self.pop(2)
         self.hand([item])
+        self.met |= {path.step(item_step(item)) for path in paths_of(container)}
         self.stack.append(UNKNOWN)
 
     def binary(self, argument: int) -> None:
@@ -285,6 +283,8 @@ class _Reader:
         elif names & {"getattr", "hasattr"} and literal:
             self.load(frozenset(path.step(f".{literal}") for path in paths_of(first)))
             return
+        elif names == {"len"}:
+            self.met |= {path.step("[]") for path in paths_of(first)}
         elif not names & _LOOKING:
             self.give(paths_of(function), arguments)
         self.stack.append(UNKNOWN)

@@ -144,7 +144,7 @@ class Findings:
         """Represent something that code uses: labels for the user's code, values for the rest."""
         raise NotImplementedError
 
-    def bind(self, namespace: Mapping[str, Any], name: str, path: str) -> object:
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, partly: bool = False) -> object:
         """Look up a name and note what it means; what code on the way changes counts by the code that makes it."""
         raise NotImplementedError
 

@@ -47,8 +47,15 @@ class Fingerprint:
 
     __slots__ = ("_guards", "_stale", "_unloaded", "digest", "files", "parts", "uncached", "unknown")
 
-    def __init__(self, make: Callable[[State], W], follow: Callable[[W], bytes], roots: Iterable[Any] = ()) -> None:
-        walk, (self.digest, constants) = _walked(make, follow, [root for root in roots if is_a(root, FunctionType)])
+    def __init__(
+        self,
+        make: Callable[[State], W],
+        follow: Callable[[W], bytes],
+        roots: Iterable[Any] = (),
+        ignored: tuple[str, ...] = (),
+    ) -> None:
+        functions = [root for root in roots if is_a(root, FunctionType)]
+        walk, (self.digest, constants) = _walked(make, follow, functions, State(ignored))
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self.unknown = walk.unknown
@@ -97,10 +104,9 @@ class Fingerprint:
 
 
 def _walked(
-    make: Callable[[State], W], follow: Callable[[W], bytes], roots: list[FunctionType]
+    make: Callable[[State], W], follow: Callable[[W], bytes], roots: list[FunctionType], state: State
 ) -> tuple[W, tuple[bytes, list[Reading]]]:
     """A walk that knows what the code which it finds changes, its digest, and the files that it read."""
-    state = State()
     while True:
         walk = make(state)
         found, error = try_call(noting, follow, walk)
@@ -120,18 +126,23 @@ def fingerprint_of(code: FunctionType | type) -> Fingerprint:
     return known if known is not None and known.holds() else _known.keep(code, _follow(code))
 
 
-def _follow(code: FunctionType | type | None, depends_on: tuple[object, ...] = ()) -> Fingerprint:
-    return Fingerprint(Walk, lambda walk: walk.run(code, depends_on))
+def _follow(
+    code: FunctionType | type | None, depends_on: tuple[object, ...] = (), ignored: tuple[str, ...] = ()
+) -> Fingerprint:
+    return Fingerprint(Walk, lambda walk: walk.run(code, depends_on), ignored=ignored)
 
 
-def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[object, ...]) -> Fingerprint:
+def of_callable(
+    function: Callable[..., Any], code: str, depends_on: tuple[object, ...], ignored: tuple[str, ...] = ()
+) -> Fingerprint:
     """The fingerprint of a decorated object, and of its declared dependencies.
 
     `code` is "deep"; "own" stops at the function itself, and "none" leaves the code out. Anything but a function counts
-    by its contents. Raises whatever the pickle hooks in `depends_on` raise, and `OSError` for its files.
+    by its contents. Globals whose `module:NAME` matches a pattern in `ignored` are left out. Raises whatever the pickle
+    hooks in `depends_on` raise, and `OSError` for its files.
     """
     if code == "deep" and is_a(function, FunctionType):
-        return _follow(function, depends_on) if depends_on else fingerprint_of(function)
+        return _follow(function, depends_on, ignored) if depends_on or ignored else fingerprint_of(function)
 
     def follow(walk: Walk) -> bytes:
         if code == "own" and is_a(function, FunctionType):
@@ -142,7 +153,7 @@ def of_callable(function: Callable[..., Any], code: str, depends_on: tuple[objec
             walk.parts.add("callable", digest_of(token), summarize_value(function))
         return walk.run(None, depends_on)
 
-    return Fingerprint(_strict, follow, [function])
+    return Fingerprint(_strict, follow, [function], ignored)
 
 
 def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:

@@ -85,6 +85,19 @@ class Attributes:
         return (*held, *held.values())
 
 
+class Picked:
+    """Reads some items of a dict, or some attributes of a namespace."""
+
+    __slots__ = ("keys",)
+
+    def __init__(self, keys: tuple[Any, ...]) -> None:
+        self.keys = keys
+
+    def __call__(self, table: Any) -> tuple[Any, ...]:
+        held = table if type(table) is dict else attributes_of(table)
+        return tuple([held.get(key, self) for key in self.keys])
+
+
 class Encoding:
     """Reads the encoding of an object: the same bytes object as long as it is unchanged.
 

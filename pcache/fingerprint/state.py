@@ -10,54 +10,35 @@ program sets up by a method which the function never calls counts by what it hol
 
 from __future__ import annotations
 
-from collections import deque
-from types import FunctionType, MethodType, ModuleType
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from pcache.fingerprint.anatomy import shown_of
+from pcache.fingerprint.changes import Changes
 from pcache.fingerprint.dataflow import uses_of
-from pcache.fingerprint.uses import Path
-from pcache.objects.lookup import (
-    attributes_of,
-    bases_of,
-    content_of,
-    is_a,
-    kept,
-    look,
-    member,
-    members_of,
-    title_of,
-)
-from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.fingerprint.uses import TABLES, is_table
+from pcache.objects.lookup import bases_of, is_a
+from pcache.objects.user_code import is_user_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from types import CodeType
+    from collections.abc import Iterable, Mapping
+    from types import CodeType, FunctionType
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id)
-    Place = tuple[Any, ...]
-    _Way = tuple[list[Place], Any]
+    from pcache.fingerprint.changes import Place
 
-TABLES = (dict, list, set, bytearray, deque)
-_BUILDERS = frozenset(("__init__", "__post_init__", "__setstate__", "__init_subclass__"))
-_CHANGING_SLOTS = ("__setitem__", "__delitem__", "__iadd__", "__ior__", "__isub__", "__iand__")
-# Methods that Python calls where a program sets something, or makes a class.
-_SETTING_SLOTS = frozenset(
-    (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
-) | {"__init_subclass__", "__set_name__"}
-_MOST_CALLS = 5  # through which a parameter is followed back to what is passed
-_MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MOST_INSTANCES = 5  # of a class
-_MISSING = object()
 
 
 class State:
     """Places that code on the way changes. A walk asks for them, and says which it meets with a value in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, ignored: tuple[str, ...] = ()) -> None:
+        self._ignored = ignored  # patterns of `module:NAME`: globals that do not affect results
         self._places: set[Place] = set()
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
+        self._whole: set[int] = set()  # tables that code on the way uses otherwise than item by item, by id
+        self._steps: dict[int, set[str]] = {}  # items and attributes by which it reads tables
+        self._written: dict[int, tuple[Any, frozenset[str] | None]] = {}  # tables, and what was thought to be read
         self._kept: list[object] = []  # alive, so that no id is reused
         self._instances: dict[int, list[Any]] = {}  # some that were met, by the id of their class
 
@@ -80,6 +61,10 @@ class State:
         new = places - self._places
         self._places |= new
         self._is_late |= any(place in self._met or ("fields", place[1]) in self._met for place in new)
+
+    def ignores(self, path: str) -> bool:
+        """Whether a global was said not to matter."""
+        return any(fnmatchcase(path, pattern) for pattern in self._ignored)
 
     def is_name(self, namespace: Any, name: str) -> bool:
         """Whether a name of a module, or an attribute of a function, is state."""
@@ -112,200 +97,42 @@ class State:
         self._met.add(place)
         return place in self._places
 
+    def reads(self, value: Any) -> frozenset[str] | None:
+        """The items or attributes of a table that code on the way reads, `[]` for any; None for all, in their order."""
+        is_whole = id(value) in self._whole or id(value) not in self._steps
+        steps = None if is_whole else frozenset(self._steps[id(value)])
+        self._written[id(value)] = value, steps
+        return steps
+
+    def use_whole(self, value: Any) -> None:
+        """Note that a table is used otherwise than item by item, or where that is not seen."""
+        self._whole.add(id(value))
+        self._kept.append(value)
+
+    def use(self, value: Any, step: str) -> None:
+        """Note that an item or attribute of a table is read; what looks at all of it says so by another name."""
+        if step.startswith("[") == (type(value) is dict) and not step.startswith(".__"):
+            self._steps.setdefault(id(value), set()).add(step)
+            self._kept.append(value)
+        else:
+            self.use_whole(value)
+
+    def learn_reading(self, code: CodeType, namespace: Mapping[str, Any]) -> None:
+        """Note how code reads the tables of its module; known before they are followed, this needs no other walk."""
+        uses = uses_of(code)
+        for path in uses.handed | uses.read:
+            if path.root == "global" and is_table(value := namespace.get(path.name)):
+                if path.steps:
+                    self.use(value, path.steps[0])
+                elif path in uses.handed:
+                    self.use_whole(value)
+
     def learn(self, code: Iterable[FunctionType | type]) -> bool:
-        """Take in what the code that a walk found changes; return whether that walk met such a place with its value."""
-        self._take_in(set(_Changes(code, self._instances).places(self._kept)))
+        """Take in what the code that a walk found changes and reads; return whether that walk thought otherwise."""
+        changes = Changes(code, self._instances)
+        self._take_in(set(changes.places(self._kept)))
+        changes.note_reading(self)
         is_late, self._is_late = self._is_late, False
+        written, self._written = self._written, {}
         self._met.clear()
-        return is_late
-
-
-class _Changes:
-    """The places that some functions, and methods of some classes that these call, change."""
-
-    def __init__(self, code: Iterable[FunctionType | type], instances: Mapping[int, list[Any]]) -> None:
-        found = list({id(one): one for one in code}.values())
-        self._instances = instances
-        self._owners: dict[int, list[type]] = {}  # the classes of methods, by the id of the function
-        for cls in (one for one in found if is_a(one, type)):
-            for value in members_of(cls).values():
-                for function in _functions_in(value):
-                    self._owners.setdefault(id(function), []).append(cls)
-        # What parameters may be: the functions that pass something, and the paths of that.
-        self._passed: dict[tuple[int, str], set[tuple[FunctionType, Path]]] = {}
-        self._found: dict[tuple[int, Path], list[list[_Way]]] = {}  # by function and path
-        functions = [one for one in found if is_a(one, FunctionType)]
-        self.functions = self._on_the_way(functions)
-
-    def _on_the_way(self, functions: list[FunctionType]) -> list[FunctionType]:
-        """Functions that are no methods, methods that Python itself calls, and those that these are seen to call."""
-        reached = {id(one): one for one in functions if id(one) not in self._owners or _is_implicit(one)}
-        waiting = list(reached.values())
-        while waiting:
-            function = waiting.pop()
-            waiting += [one for one in self._given_more(function) if id(one) in reached]
-            for called in self._called_by(function):
-                if id(called) in self._owners and id(called) not in reached:
-                    reached[id(called)] = called
-                    waiting.append(called)
-        return list(reached.values())
-
-    def _given_more(self, function: FunctionType) -> Iterator[FunctionType]:
-        """The functions to which one passes something that they are not known to be given."""
-        for of, position, path in uses_of(function.__code__).given:
-            for target in self._meant(function, of):
-                code = target.__code__
-                at = position + (id(target) in self._owners and bool(of.steps))
-                if at < code.co_argcount:
-                    passed = self._passed.setdefault((id(target), code.co_varnames[at]), set())
-                    if (function, path) not in passed:
-                        passed.add((function, path))
-                        yield target
-
-    def _called_by(self, function: FunctionType) -> Iterator[FunctionType]:
-        """The methods that a function may call."""
-        uses = uses_of(function.__code__)
-        for path in uses.read if self._owners else ():
-            yield from self._meant(function, path)
-        for path in uses.bound:
-            yield from self._meant(function, path, setting=True)
-        for path in uses.changed:
-            for _, value in (way[-1] for way in self._ways(function, path)):
-                classes = value if type(value) is _Classes else (type(value),)
-                for name in _CHANGING_SLOTS:
-                    yield from (one for cls in classes for one in _functions_in(member(cls, name)))
-
-    def _meant(self, function: FunctionType, path: Path, *, setting: bool = False) -> Iterator[FunctionType]:
-        """The functions that a path means, or with `setting` those that setting such an attribute calls."""
-        for way in self._ways(function, path):
-            value = way[-1][1]
-            if is_a(value, property):
-                yield from _functions_in(kept(value, "fset" if setting else "fget"))
-            elif not setting:
-                yield from _functions_in(value)
-
-    def places(self, keep: list[object]) -> Iterator[Place]:
-        """All places that are changed; objects that they belong to are kept alive."""
-        for function in self.functions:
-            uses = uses_of(function.__code__)
-            builds = function.__code__.co_name in _BUILDERS
-            for path in uses.bound:
-                if builds and self._is_own(function, path) and len(path.steps) == 1:
-                    continue
-                for way in self._ways(function, path, known=False):
-                    yield from way[-1][0]
-                    keep += [value for _, value in way]
-            for path in uses.changed:
-                inside = next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
-                if self._is_own(function, path) and inside <= builds:
-                    continue
-                for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
-                    yield from _of_container(*way[-1])
-                    keep += [value for _, value in way]
-
-    def _is_own(self, function: FunctionType, path: Path) -> bool:
-        """Whether a path begins at the object of a method, or at its class."""
-        code = function.__code__
-        first = code.co_varnames[:1] if code.co_argcount else ()
-        return path.root == "local" and id(function) in self._owners and (path.name,) == first
-
-    def _ways(self, function: FunctionType, path: Path, depth: int = 0, *, known: bool = True) -> Iterator[list[_Way]]:
-        """The places that a path may lead through, each with its value; only such as lead to the end of it.
-
-        With `known` that has to have a value.
-        """
-        key = (id(function), path)
-        ways = self._found.get(key)
-        if ways is None:
-            ways = [way for way in self._beginnings(function, path, depth) if self._follow(way, path.steps)]
-            if path.root != "local" or self._is_own(function, path):  # of others more may become known
-                self._found[key] = ways
-        return (way for way in ways if way[-1][1] is not _MISSING or not known)
-
-    def _follow(self, way: list[_Way], steps: tuple[str, ...]) -> bool:
-        """Add the places that steps lead to; return whether they are known to the end."""
-        for step in steps:
-            found = self._step(way[-1][1], step)
-            if found is None:
-                return False
-            way.append(found)
-        return True
-
-    def _beginnings(self, function: FunctionType, path: Path, depth: int) -> Iterator[list[_Way]]:
-        if path.root == "global":
-            namespace = function.__globals__
-            yield [([("name", id(namespace), path.name)], namespace.get(path.name, _MISSING))]
-        elif path.root == "variable":
-            cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-            if path.name in cells:
-                yield [([("variable", id(cells[path.name]))], content_of(cells[path.name]))]
-        elif self._is_own(function, path):
-            yield [([], _Classes(self._owners[id(function)]))]
-        elif depth < _MOST_CALLS:
-            for caller, passed in list(self._passed.get((id(function), path.name), ())):
-                yield from (way[-1:] for way in self._ways(caller, passed, depth + 1))
-
-    def _step(self, value: Any, step: str) -> _Way | None:
-        """The places of an attribute or item, and what is there; None where that cannot be told."""
-        name = step[1:]
-        if type(value) is _Classes and not step.startswith("["):
-            return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
-        if step.startswith("["):
-            items = list(value.values() if type(value) is dict else value) if type(value) in (dict, list, set) else []
-            classes = _Classes(type(item) for item in items[:_MOST_ITEMS] if is_user_code(type(item)))
-            return ([], classes) if classes else None
-        if is_a(value, ModuleType):
-            members = attributes_of(value) if is_user_module(title_of(value)) else {}
-            return ([("name", id(members), name)], members[name]) if name in members else None
-        if is_a(value, FunctionType):
-            return [("name", id(vars(value)), name)], vars(value).get(name, _MISSING)
-        cls = value if is_a(value, type) else type(value)
-        if not is_user_code(cls):
-            return None
-        own = {} if cls is value else shown_of(value)
-        return [("field", id(cls), name)], own[name] if name in own else member(cls, name, _MISSING)
-
-    def _of_classes(self, classes: _Classes, name: str) -> Any:
-        """What an attribute of instances of some classes is: that of the class, or of an instance that was met."""
-        for cls in classes:
-            if (found := member(cls, name, _MISSING)) is not _MISSING:
-                return found
-        for instance in (one for cls in classes for one in self._instances.get(id(cls), ())):
-            if (found := shown_of(instance).get(name, _MISSING)) is not _MISSING:
-                return found
-        return _MISSING
-
-
-class _Classes(tuple[type, ...]):
-    """Classes of which some object is an instance, or that it is itself."""
-
-    __slots__ = ()
-
-
-def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
-    """The places of a container that is changed in place; nothing of another object."""
-    if value is _MISSING:
-        yield from places
-    elif is_a(value, TABLES) and not is_user_code(type(value)):
-        yield from places
-        yield ("object", id(value))
-
-
-def _is_implicit(function: FunctionType) -> bool:
-    """Whether Python calls a method by itself where an object is used, and not where one is changed."""
-    name = function.__code__.co_name
-    return name.startswith("__") and name.endswith("__") and name not in _SETTING_SLOTS
-
-
-def _functions_in(value: Any) -> Iterator[FunctionType]:
-    """The functions that an object consists of: those of descriptors and bound methods."""
-    if is_a(value, FunctionType):
-        yield value
-        yield from _functions_in(vars(value).get("__wrapped__"))
-    elif is_a(value, (staticmethod, classmethod)) or type(value) is MethodType:
-        yield from _functions_in(kept(value, "__func__"))
-    elif is_a(value, property):
-        for name in ("fget", "fset", "fdel"):
-            yield from _functions_in(kept(value, name))
-    elif member(type(value), "__get__") is not None:  # such as `cached_property`
-        yield from _functions_in(look(value, "func"))
+        return is_late or any(steps != self.reads(value) for value, steps in written.values())

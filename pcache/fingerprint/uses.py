@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, NamedTuple
+
+from pcache.keys.names import type_name
 
 CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
@@ -12,6 +15,8 @@ CHANGING_METHODS = frozenset(
 CHANGING_FUNCTIONS = frozenset(
     "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right setitem delitem shuffle".split()
 )
+TABLES = (dict, list, set, bytearray, deque)  # that may be changed in place
+_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))
 
 
 class Path(NamedTuple):
@@ -33,7 +38,8 @@ class Uses(NamedTuple):
 
     `bound` are the names, variables and attributes that it binds or deletes, `changed` the objects that it changes in
     place, `given` those that it passes on: path of the function, position, path of the object. `handed` are the objects
-    with which it does more than look up their attributes and items; `read` are all that it reads.
+    with which it does more than look up their attributes and items; `read` are all that it reads, `called` the methods
+    that it looks up and calls.
     """
 
     bound: frozenset[Path]
@@ -41,6 +47,7 @@ class Uses(NamedTuple):
     given: frozenset[tuple[Path, int, Path]]
     handed: frozenset[Path]
     read: frozenset[Path]
+    called: frozenset[Path]
 
 
 class Method(NamedTuple):
@@ -55,6 +62,7 @@ class Constant(NamedTuple):
 
 
 UNKNOWN: frozenset[Path] = frozenset()
+_keys: dict[str, str | int] = {}  # by step
 NULL = Constant("beside a function on the stack, where a method has its object")
 
 
@@ -72,9 +80,24 @@ def paths_of(value: Any) -> frozenset[Path]:
 
 
 def item_step(key: Any) -> str:
-    return f"[{key.value!r}]" if type(key) is Constant and isinstance(key.value, (str, int)) else "[]"
+    """The step to an item: `['a']` or `[1]` where the key is known, else `[]`."""
+    if type(key) is not Constant or not isinstance(key.value, (str, int)):
+        return "[]"
+    step = f"[{key.value!r}]"
+    _keys[step] = key.value
+    return step
+
+
+def key_of(step: str) -> Any:
+    """The key of an item, or the name of an attribute."""
+    return _keys[step] if step.startswith("[") else step[1:]
 
 
 def literal_in(values: list[Any]) -> str:
     """The text that an argument is; empty where that is not known."""
     return next((one.value for one in values if type(one) is Constant and isinstance(one.value, str)), "")
+
+
+def is_table(value: Any) -> bool:
+    """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
+    return type(value) is dict or type_name(type(value)) in _NAMESPACES

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.builders import follow_makers
-from pcache.fingerprint.bytecode import CodeFacts, facts_of, is_of_attrs
+from pcache.fingerprint.bytecode import REFLECTION, CodeFacts, facts_of, is_of_attrs
 from pcache.fingerprint.constants import Values
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.findings import MISSING, Findings
@@ -24,8 +24,9 @@ from pcache.fingerprint.library_attributes import follow_library
 from pcache.fingerprint.parts import BY_REFERENCE, digest_of, is_plain, name_of, shown_name
 from pcache.fingerprint.reflection import OF_CLASSES, follow_mentions
 from pcache.fingerprint.source_files import Source, doubted, files_of, imported
-from pcache.fingerprint.state import TABLES, State
-from pcache.fingerprint.uses import Path
+from pcache.fingerprint.state import State
+from pcache.fingerprint.tables import table_of
+from pcache.fingerprint.uses import TABLES, Path, is_table
 from pcache.keys.names import module_name, type_name
 from pcache.objects.lookup import (
     attributes_of,
@@ -101,13 +102,21 @@ class Walk(Findings):
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
         return label
 
-    def bind(self, namespace: Mapping[str, Any], name: str, path: str) -> object:
-        """Look up a name and note what it means; what code on the way changes counts by the code that makes it."""
+    def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, partly: bool = False) -> object:
+        """Look up a name and note what it means; what code on the way changes counts by the code that makes it.
+
+        With `partly` the state knows how the code that mentions the name reads it.
+        """
         held = namespace.get(name, MISSING)
+        if self.state.ignores(path):
+            self.parts.add(f"ignored {path}", digest_of("ignored"), "")
+            return held
         if held is not MISSING and self.state.is_name(namespace, name) and not is_a(held, BY_REFERENCE):
             self.ends.add(namespace, name, {(class_name(held), True)})
             return held
         value = self.look(namespace, name)
+        if not partly and is_table(value):
+            self.state.use_whole(value)
         if value is not MISSING and (id(namespace), name) not in self.noted:
             self.noted.add((id(namespace), name))
             site = self.ends.site
@@ -116,13 +125,13 @@ class Walk(Findings):
             if is_a(value, ModuleType):
                 self.note_module(value, path)
             else:
-                self.note(value, path)
+                self.note(value, path, partly=is_table(value))
             self.ends.site = site
         return value
 
-    def note(self, value: object, path: str) -> None:
+    def note(self, value: object, path: str, *, partly: bool = False) -> None:
         """Note what a name means, unless the object has that name itself."""
-        token = self.reference(value, path)
+        token = table_of(self.values, value, path) if partly else self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
         kind = "name" if is_a(value, BY_REFERENCE) else "constant"
@@ -151,9 +160,11 @@ class Walk(Findings):
         self.parts.add(label, facts.digest, code.co_filename)
         space = self.space(names)
         own = self.state.learn_own(code, names)
+        self.state.learn_reading(code, names)
+        is_seen = facts.names.isdisjoint(REFLECTION)
         for name in sorted((facts.global_names | own) - {"__name__"}):
             path_of_name = f"{space}:{name}"
-            value = self.bind(names, name, path_of_name)
+            value = self.bind(names, name, path_of_name, partly=is_seen)
             if value is MISSING:
                 follow_library(self, builtins, frozenset((name,)))
             self.attributes(value, path_of_name, name, facts, set())
@@ -189,11 +200,11 @@ class Walk(Findings):
         if id(value) in seen:
             return
         seen.add(id(value))
-        members = attributes_of(value)
+        members, is_seen = attributes_of(value), facts.names.isdisjoint(REFLECTION)
         for found in sorted((wanted & members.keys()) - _OWN_NAME):
             dotted = f"{name}.{found}"
             if dotted not in facts.assigned:
-                attribute = self.bind(members, found, path + dot + found)
+                attribute = self.bind(members, found, path + dot + found, partly=is_seen)
                 self.attributes(attribute, path + dot + found, dotted, facts, seen)
 
     def class_part(self, cls: type, label: str, path: str) -> None:

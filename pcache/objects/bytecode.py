@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from opcode import EXTENDED_ARG, opmap
+from opcode import EXTENDED_ARG, HAVE_ARGUMENT, opmap, opname, stack_effect
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CACHE = opmap["CACHE"]
+# How many objects an operation takes, where that does not follow from its effect on the stack.
+_TAKES = {
+    **dict.fromkeys("UNARY_NOT UNARY_NEGATIVE UNARY_INVERT TO_BOOL FORMAT_SIMPLE GET_ITER GET_AWAITABLE".split(), 1),
+    **dict.fromkeys("UNPACK_SEQUENCE UNPACK_EX CALL_INTRINSIC_1 CONVERT_VALUE YIELD_VALUE LIST_TO_TUPLE".split(), 1),
+    **dict.fromkeys("COMPARE_OP IS_OP FORMAT_WITH_SPEC IMPORT_NAME SET_FUNCTION_ATTRIBUTE".split(), 2),
+}
+_ONE_FROM_MANY = ("BUILD_", "CALL_", "FORMAT_VALUE", "MAKE_FUNCTION")  # operations that make one object
 
 
 def operations_of(body: bytes) -> list[tuple[int, int]]:
@@ -39,3 +46,12 @@ def placed_operations_of(body: bytes) -> Iterator[tuple[int, int, int, int]]:
             at += 2
         yield start, operation, argument, at
         argument, start = 0, at
+
+
+def taken_by(operation: int, argument: int) -> tuple[int, int]:
+    """How many objects an operation takes from the stack, and by how many that then is longer."""
+    effect = stack_effect(operation, argument if operation >= HAVE_ARGUMENT else None, jump=False)
+    takes = _TAKES.get(opname[operation])
+    if takes is None:
+        takes = 1 - effect if opname[operation].startswith(_ONE_FROM_MANY) else max(-effect, 0)
+    return takes, effect

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from pcache.errors import PcacheWarning, StoreWarning, Uncached, UnhashableArgument, UnpicklableResult
+from pcache.errors import ConfigError, PcacheWarning, StoreWarning, Uncached, UnhashableArgument, UnpicklableResult
 from pcache.objects.culprit import described, where
 from pcache.objects.lookup import qualname_of
 from pcache.system.interrupts import is_interrupt
@@ -18,7 +18,7 @@ from pcache.system.notices import log, warn_once
 def passes(error: BaseException, name: str, unhashable: str = "raise") -> bool:
     """Whether to raise an exception that is not the function's own to the caller; else the user is warned once.
 
-    Interrupts are raised, and the two exceptions that cached calls add; `Uncached` is not. There is no warning of a
+    Interrupts are raised, and the exceptions that cached calls add; `Uncached` is not. There is no warning of a
     `RecursionError`, which depends on where the call is made, nor when the interpreter exits. With
     `unhashable="compute"` an argument without a key does not raise.
     """
@@ -50,7 +50,7 @@ def _judge(error: BaseException, name: str, unhashable: str) -> bool:
     if kind is Uncached:
         _say(error, name)  # type: ignore[arg-type]
         return False
-    if issubclass(kind, (UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
+    if issubclass(kind, (ConfigError, UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
         return True
     if not sys.is_finalizing() and not issubclass(kind, RecursionError):
         place = where(error)

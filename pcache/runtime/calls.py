@@ -55,7 +55,7 @@ class Calls:
     """The calls of one function, for the code version that runs. Safe for threads."""
 
     def __init__(self, function: Callable[..., Any], itself: object, flow: Flow, options: Options) -> None:
-        self.binder = make_binder(function, ignore=options.ignore, key_functions=options.key)
+        self.binder = make_binder(function, ignore=options.ignored_parameters, key_functions=options.key)
         self.label = versions.label_of(function)
         self.options_digest = versions.digest_of_options(options, self.label)
         self._function = function

@@ -15,6 +15,7 @@ from pcache.entry.format import length_of
 from pcache.errors import (
     DamagedEntry,
     Miss,
+    PcacheWarning,
     SigningKeyError,
     StoreWarning,
     UnpicklableResult,
@@ -178,7 +179,7 @@ class Saving:
         from pcache.versions import registry  # late for start-up time: a hit registers nothing
 
         facts = job.version
-        # `clear`, in this process or another, may have removed the file of a function that still stores results.
+        # `clear`, of this process or another, removes the file of a function that goes on storing results.
         folder, path = self._directory.functions, self._registered.get(facts.function_id)
         if path is None or not stands(path):
             try:
@@ -188,6 +189,22 @@ class Saving:
                 self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
             else:
                 self._registered[facts.function_id] = path
+                self._warn_of_moments(job, keyring)
+
+    def _warn_of_moments(self, job: Job, keyring: Keyring) -> None:
+        """Say once if the function is another one in each process, and why."""
+        from pcache.versions.moments import changing_globals  # late for start-up time
+
+        names = try_call(changing_globals, self._directory.functions, job.version, keyring)[0]
+        if names:
+            listed = ", ".join(names)
+            warn_once(
+                (job.name, "moments", listed),
+                f"results of {job.name} are not found again: {listed} differs in every process, and counts like a"
+                f" constant. If results do not depend on it, use @cached(ignore={names!r}); otherwise pass it as an"
+                " argument. `pcache explain` shows what differs.",
+                PcacheWarning,
+            )
 
     def _check_writing(self) -> Keyring:
         if self._settings.read_only or time.monotonic() < self._stopped_until:

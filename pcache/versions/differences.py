@@ -26,6 +26,7 @@ KINDS = (
     "function",
     "class",
     "making",
+    "ignored",
     "constant",
     "name",
     "depends_on",
@@ -45,6 +46,7 @@ _WORDS = {
     "captured": "captured values",
     "name": "what is meant by",
     "making": "what makes",
+    "ignored": "ignore= of",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from copy import copy
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
@@ -82,7 +83,8 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
         from pcache.fingerprint.fingerprint import of_callable  # late for start-up time: decorating needs no version
         from pcache.versions.registry import describe  # the same
 
-    found = of_callable(function, options.code, options.depends_on)
+    found = of_callable(function, options.code, options.depends_on, options.ignored_globals)
+    _check_ignored(found, options.ignored_globals, label)
     chosen, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         raise error
@@ -106,6 +108,20 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
         },
     )
     return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home, ())
+
+
+def _check_ignored(found: Fingerprint, patterns: tuple[str, ...], label: str) -> None:
+    """Raise `ConfigError` for a global in `ignore=` that nothing on the way uses."""
+    names = [name.partition(" ") for name in found.parts]
+    ignored = [name for kind, _, name in names if kind == "ignored"]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in ignored):
+            import difflib  # late for start-up time
+
+            known = sorted({name for kind, _, name in names if kind in ("constant", "making", "name")})
+            near = difflib.get_close_matches(pattern, known, n=3, cutoff=0.4) or known[:5]
+            hint = f"; it uses {', '.join(near)}" if near else ""
+            raise ConfigError(f"ignore= of {label}: it uses no global {pattern}{hint}", setting="ignore", value=pattern)
 
 
 def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:

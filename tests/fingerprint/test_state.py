@@ -6,6 +6,8 @@ What a program sets up, and the code on the way does not change, is no state: ot
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pcache.fingerprint.dataflow import uses_of
-from tests.support.running import run, write
+from tests.support.running import ROOT, run, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,6 +164,54 @@ SETTINGS = {
     "the path of a model that is loaded late": "class M:\n    def __init__(self, p): self.p, self.w = p, None\n"
     "    def load(self): self.w = self.p\n    def run(self):\n        if self.w is None: self.load()\n"
     "        return self.w\nm = M(RATE)\ndef f(x): return m.run()\ndef main(): pass",
+    "an attribute of a namespace": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
+    "def f(x): return args.rate",
+    "a namespace that is passed on": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
+    "def g(a): return a.rate\ndef f(x): return args.jobs * g(args)",
+    "a namespace by another name": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\nopts = args\n"
+    "def g(): return opts.rate\ndef f(x): return args.jobs * g()",
+    "a namespace in an object": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\nclass M:\n"
+    "    def __init__(self, a): self.a = a\n    def go(self): return self.a.rate\nm = M(args)\n"
+    "def f(x): return args.jobs * m.go()",
+    "a computed attribute": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
+    "def f(x): return args.jobs * getattr(args, 'ra' + str('te'))",
+    "vars": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
+    "def f(x): return args.jobs * vars(args)['rate']",
+    "an item of a dict": "D = {'rate': RATE, 'n': 1}\ndef f(x): return D['rate']",
+    "an item by get": "D = {'rate': RATE, 'n': 1}\ndef f(x): return D.get('rate', 5)",
+    "an item by a computed key": "D = {'rate': RATE, 'n': 1}\ndef f(x): return D['n'] * D['rate'.strip()]",
+    "an item by an equal key": "D = {True: RATE}\ndef f(x): return D[1]",
+    "all items": "D = {'rate': RATE, 'n': 1}\ndef f(x): return D['n'] * max(D.values())",
+    "items one by one": "D = {'rate': RATE, 'n': 1}\ndef f(x): return D['n'] * max(D[k] for k in D)",
+    "a dict as arguments": "D = {'rate': RATE, 'n': 1}\ndef g(rate, n): return rate\ndef f(x): return D['n'] * g(**D)",
+    "a dict in a match": "D = {'rate': RATE, 'n': 1}\ndef f(x):\n    n = D['n']\n    match D:\n"
+    "        case {'rate': r}: return r * n",
+    "a dict by globals": "D = {'rate': RATE, 'n': 1}\ndef f(x): return D['n'] * globals()['D']['rate']",
+    "a dict in evaluated code": "D = {'rate': RATE, 'n': 1}\nCODE = compile(\"D['rate']\", 'x', 'eval')\n"
+    "def f(x): return D['n'] * eval(CODE)",
+    "the order of a dict": "D = {'a': 2.0, 'b': 3.0} if RATE == 2 else {'b': 3.0, 'a': 2.0}\n"
+    "def f(x): return D['a'] * 0 + next(iter(D.values()))",
+    "the length of a dict": "D = {i: 1 for i in range(int(RATE))}\ndef f(x): return len(D) + D.get('z', 0)",
+    "a key that is there": "D = {f'k{RATE}': 1, 'n': 1}\ndef f(x): return D['n'] * ('k2.0' in D)",
+    "a dict that a helper returns": "D = {'rate': RATE, 'n': 1}\ndef conf(): return D\n"
+    "def f(x): return D['n'] * conf()['rate']",
+    "a dict in a dict": "D = {'a': {'rate': RATE}, 'n': 1}\ndef f(x): return D['n'] * D['a']['rate']",
+    "a method that is called by a computed name": "D = {'rate': RATE, 'n': 1}\nclass V:\n"
+    "    def visit_a(self): return D['rate']\n    def go(self, n): return getattr(self, 'visit_' + n)()\nv = V()\n"
+    "def f(x): return D['n'] * v.go('a')",
+}
+
+# What differs in each process and is not read: the function stays the same one.
+NOT_READ = {
+    "another attribute": "import argparse\nargs = argparse.Namespace(rate=1, jobs=RATE)\ndef f(x): return args.rate",
+    "another item": "D = {'rate': 1, 'n': RATE}\ndef f(x): return D['rate']",
+    "another item that a helper reads": "D = {'a': 1, 'b': 2, 'n': RATE}\ndef g(): return D.get('b')\n"
+    "def f(x): return D['a'] + g()",
+    "the order of handlers": "H = {}\ndef register(name): return lambda h: H.setdefault(name, h)\n"
+    "for name in 'ab' if RATE == 2 else 'ba': register(name)(abs if name == 'a' else len)\ndef f(x): return H['a'](x)",
+    "the order of keys": "D = {k: 1 for k in ('ab' if RATE == 2 else 'ba')}\n"
+    "def f(x): return D[str(x)[:0] or 'a'] + len(D)",
+    "a loop's order of another table": "A, B = {'a': 1}, {'n': RATE, 'm': 2}\ndef f(x): return [*A], B['m']",
 }
 
 DRIVER = """
@@ -212,6 +262,71 @@ def test_what_a_program_sets_up_counts(tmp_path: Path) -> None:
     assert [name for name in programs if found[0][name][0] == found[2][name][0]] == []
 
 
+def test_what_is_not_read_does_not_count(tmp_path: Path) -> None:
+    """Items and attributes that no code on the way reads, and the order where nothing looks at it."""
+    programs = {
+        name: f"import os\nRATE = float(os.environ['RATE'])\n{text}\ndef main(): pass"
+        for name, text in NOT_READ.items()
+    }
+    found = [ids_of(tmp_path, programs, RATE=rate) for rate in ("2", "3")]
+    assert {name: ids for name, ids in found[1].items() if ids != found[0][name]} == {}
+
+
+RUN_ID = """
+import sys, uuid
+from pcache import Cache
+RUN_ID = str(uuid.uuid4())
+def f(x):
+    return x, bool(RUN_ID)
+cached = Cache(sys.argv[1]).cached(IGNORE)(f) if IGNORE is None else Cache(sys.argv[1]).cached(ignore=IGNORE)(f)
+print(cached(1) and cached.cache_info().hits)
+"""
+
+
+def test_a_global_that_is_ignored(tmp_path: Path) -> None:
+    """By its name or a pattern it does not count, and `explain` says so; without that a warning says what to do."""
+    script = tmp_path / "job.py"
+    hits = []
+    for ignore in (["job:RUN_ID"], ["job:RUN_ID"], ["*:RUN_ID"]):
+        hits += run(write(script, f"IGNORE = {ignore}\n{RUN_ID}"), tmp_path / "cache")
+    assert hits == ["0", "1", "1"]
+    plain = write(script, f"IGNORE = []\n{RUN_ID}")
+    warned = []
+    for _ in range(4):
+        hits = run(plain, tmp_path / "cache", warnings="always")
+        assert hits == ["0"]
+        done = subprocess.run(
+            [sys.executable, "-W", "always", str(plain), str(tmp_path / "cache")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        warned.append("job:RUN_ID differs in every process" in done.stderr and "ignore=['job:RUN_ID']" in done.stderr)
+    assert warned[-1]
+    assert not warned[0]
+
+
+def test_a_global_that_nothing_uses(tmp_path: Path) -> None:
+    """Naming one is an error of the first call, which lists what there is."""
+    script = write(
+        tmp_path / "job.py",
+        """
+        import sys
+        from pcache import Cache, ConfigError
+        RUN_ID = 5
+        @Cache(sys.argv[1]).cached(ignore=["job:RUN_IDS"])
+        def f(x):
+            return x + RUN_ID
+        try:
+            f(1)
+        except ConfigError as error:
+            print(error)
+        """,
+    )
+    assert run(script, tmp_path / "cache") == ["ignore= of f: it uses no global job:RUN_IDS; it uses job:RUN_ID"]
+
+
 def test_what_code_does_with_objects() -> None:
     """Names that stand for others, branches, nested code and calls are read alike on each Python."""
 
@@ -232,6 +347,7 @@ def test_what_code_does_with_objects() -> None:
     assert {"".join((path.name, *path.steps)) for path in uses.changed} == {"CACHE", "OTHER", "given.items"}
     assert {("".join((of.name, *of.steps)), at, path.name) for of, at, path in uses.given} >= {("fill", 0, "HANDED")}
     read = {"".join((path.name, *path.steps)) for path in uses.read}
+    assert {path.steps for path in uses.called} >= {(".get",)}
     assert {"TABLE['a']", "LATE['b']", "LATE['b'][]", "CACHE", "OTHER"} <= read
     assert "HANDED" in {path.name for path in uses.handed}
 

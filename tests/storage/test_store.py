@@ -286,8 +286,9 @@ def test_a_cache_in_memory_keeps_its_limits(cache: Cache) -> None:
     assert len(list(cache.entries())) <= 50
 
 
-def test_threads_in_memory_compute_once(cache: Cache) -> None:
+def test_threads_in_memory_compute_once(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     """One of eight threads computes, the others wait; and calls that need each other in a circle come to an end."""
+    caplog.set_level("DEBUG")
     gate, found = threading.Barrier(8), []
 
     @cache.cached
@@ -306,7 +307,7 @@ def test_threads_in_memory_compute_once(cache: Cache) -> None:
     for thread in threads:
         thread.join()
     assert sorted(found) == sorted(list(range(5)) * 8)
-    assert sorted(calls) == list(range(5))
+    assert sorted(calls) == list(range(5)), caplog.messages
 
 
 def test_what_cannot_be_pickled_in_memory(cache: Cache) -> None:

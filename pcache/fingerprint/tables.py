@@ -1,0 +1,45 @@
+"""Dicts and namespaces: by what code on the way reads of them, where that is seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.guards import READERS, Picked
+from pcache.fingerprint.instances import is_large
+from pcache.fingerprint.parts import digest_of
+from pcache.fingerprint.uses import key_of
+from pcache.objects.lookup import attributes_of, class_name
+
+if TYPE_CHECKING:
+    from pcache.fingerprint.instances import Values
+
+_MAX_ITEMS = 1000  # of a table that is looked at item by item
+
+
+def table_of(values: Values, value: Any, path: str) -> object:
+    """A dict or namespace by what code on the way reads of it; in its order only where that can matter."""
+    steps = values.walk.state.reads(value)
+    held = value if type(value) is dict else attributes_of(value)
+    if steps is None or len(held) > _MAX_ITEMS or values.walk.state.is_object(value):
+        return values.reference(value, path)
+    if "[]" in steps:
+        values.walk.watch(value, READERS[dict])
+        return ("any item", sorted(map(digest_of, pairs_of(values, held, path))))
+    picked = Picked(tuple(map(key_of, sorted(steps))))
+    values.walk.watch(value, picked)
+    there = [key for key in picked.keys if key in held]
+    return ("items", class_name(value), [(key, values.reference(held[key], path)) for key in there])
+
+
+def pairs_of(values: Values, held: dict[Any, Any], path: str) -> list[list[object]]:
+    """The items of a dict, in their order."""
+    return [[_key(values, key, path), values.reference(item, path)] for key, item in list(held.items())]
+
+
+def _key(values: Values, key: object, path: str) -> object:
+    """A key; one that is the address of a global object, which differs in each process, by its name."""
+    if type(key) is int and is_large(key) and values.walk.ends.site is not None:
+        for name, value in list(values.walk.ends.site[0].items()):
+            if id(value) == key:
+                return ("address", name)
+    return values.reference(key, path)
