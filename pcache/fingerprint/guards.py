@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from _abc import get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
-from collections import deque
+from collections import defaultdict, deque
 from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ from pcache.objects.lookup import (
     bases_of,
     content_of,
     is_a,
+    look,
     members_of,
     module_of,
     slots_of,
@@ -61,7 +62,13 @@ def _pairs(table: Any) -> tuple[Any, ...]:
 
 
 # The content of each type of container that is compared.
-READERS: dict[type, Read] = {dict: _pairs, MappingProxyType: _pairs, list: tuple, set: tuple}
+READERS: dict[type, Read] = {
+    dict: _pairs,
+    defaultdict: lambda table: (table.default_factory, *_pairs(table)),
+    MappingProxyType: _pairs,
+    list: tuple,
+    set: tuple,
+}
 
 
 class Attributes:
@@ -94,8 +101,8 @@ class Picked:
         self.keys = keys
 
     def __call__(self, table: Any) -> tuple[Any, ...]:
-        held = table if type(table) is dict else attributes_of(table)
-        return tuple([held.get(key, self) for key in self.keys])
+        held = table if isinstance(table, dict) else attributes_of(table)
+        return (look(table, "default_factory"), *[held.get(key, self) for key in self.keys])
 
 
 class Encoding:

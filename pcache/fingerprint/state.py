@@ -111,7 +111,7 @@ class State:
 
     def use(self, value: Any, step: str) -> None:
         """Note that an item or attribute of a table is read; what looks at all of it says so by another name."""
-        if step.startswith("[") == (type(value) is dict) and not step.startswith(".__"):
+        if step.startswith("[") == isinstance(value, dict) and not step.startswith(".__"):
             self._steps.setdefault(id(value), set()).add(step)
             self._kept.append(value)
         else:

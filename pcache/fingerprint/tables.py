@@ -8,7 +8,7 @@ from pcache.fingerprint.guards import READERS, Picked
 from pcache.fingerprint.instances import is_large
 from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.uses import key_of
-from pcache.objects.lookup import attributes_of, class_name
+from pcache.objects.lookup import attributes_of, class_name, look
 
 if TYPE_CHECKING:
     from pcache.fingerprint.instances import Values
@@ -19,16 +19,17 @@ _MAX_ITEMS = 1000  # of a table that is looked at item by item
 def table_of(values: Values, value: Any, path: str) -> object:
     """A dict or namespace by what code on the way reads of it; in its order only where that can matter."""
     steps = values.walk.state.reads(value)
-    held = value if type(value) is dict else attributes_of(value)
+    held = value if isinstance(value, dict) else attributes_of(value)
+    default = values.reference(look(value, "default_factory"), path)
     if steps is None or len(held) > _MAX_ITEMS or values.walk.state.is_object(value):
         return values.reference(value, path)
     if "[]" in steps:
-        values.walk.watch(value, READERS[dict])
-        return ("any item", sorted(map(digest_of, pairs_of(values, held, path))))
+        values.walk.watch(value, READERS[type(value)])
+        return ("any item", default, sorted(map(digest_of, pairs_of(values, held, path))))
     picked = Picked(tuple(map(key_of, sorted(steps))))
     values.walk.watch(value, picked)
     there = [key for key in picked.keys if key in held]
-    return ("items", class_name(value), [(key, values.reference(held[key], path)) for key in there])
+    return ("items", class_name(value), default, [(key, values.reference(held[key], path)) for key in there])
 
 
 def pairs_of(values: Values, held: dict[Any, Any], path: str) -> list[list[object]]:

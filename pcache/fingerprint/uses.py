@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
 from pcache.keys.names import type_name
@@ -100,4 +100,4 @@ def literal_in(values: list[Any]) -> str:
 
 def is_table(value: Any) -> bool:
     """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
-    return type(value) is dict or type_name(type(value)) in _NAMESPACES
+    return type(value) in (dict, defaultdict) or type_name(type(value)) in _NAMESPACES

@@ -195,6 +195,8 @@ SETTINGS = {
     "a key that is there": "D = {f'k{RATE}': 1, 'n': 1}\ndef f(x): return D['n'] * ('k2.0' in D)",
     "a dict that a helper returns": "D = {'rate': RATE, 'n': 1}\ndef conf(): return D\n"
     "def f(x): return D['n'] * conf()['rate']",
+    "the default of a dict": "from collections import defaultdict\nD = defaultdict(lambda: RATE)\n"
+    "def f(x): return D.get(x, 0) + len(D)",
     "a dict in a dict": "D = {'a': {'rate': RATE}, 'n': 1}\ndef f(x): return D['n'] * D['a']['rate']",
     "a method that is called by a computed name": "D = {'rate': RATE, 'n': 1}\nclass V:\n"
     "    def visit_a(self): return D['rate']\n    def go(self, n): return getattr(self, 'visit_' + n)()\nv = V()\n"
@@ -211,6 +213,8 @@ NOT_READ = {
     "for name in 'ab' if RATE == 2 else 'ba': register(name)(abs if name == 'a' else len)\ndef f(x): return H['a'](x)",
     "the order of keys": "D = {k: 1 for k in ('ab' if RATE == 2 else 'ba')}\n"
     "def f(x): return D[str(x)[:0] or 'a'] + len(D)",
+    "the order of a dict with a default": "from collections import defaultdict\nD = defaultdict(set)\n"
+    "for k in 'ab' if RATE == 2 else 'ba': D[k].add(1)\ndef f(x): return len(D) + x",
     "a loop's order of another table": "A, B = {'a': 1}, {'n': RATE, 'm': 2}\ndef f(x): return [*A], B['m']",
 }
 
