@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.parts import digest_of
+from pcache.fingerprint.uses import CHANGING_METHODS
 from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_module
 from pcache.system.interrupts import try_call
@@ -40,12 +41,12 @@ def follow_makers(walk: Findings) -> None:
     done = 0
     ends = walk.ends
     while done < len(ends.found):  # grows meanwhile
-        (_, name), (namespace, kinds) = list(ends.found.items())[done]
+        (place, name), (namespace, kinds) = list(ends.found.items())[done]
         done += 1
         path = f"{walk.space(namespace)}:{name}"
         if (label := f"making {path}") in walk.parts:
             continue
-        code = _code_that_makes(namespace, name)
+        code = _code_that_makes(namespace, name, is_moving=(place, name) in ends.moving)
         if isinstance(code, CodeType):
             walk.parts.add(label, facts_of(code).digest, code.co_filename)
             _follow_names(walk, namespace, name, code)
@@ -79,16 +80,19 @@ def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType
             walk.package(module)
 
 
-def _code_that_makes(namespace: Namespace, name: str) -> CodeType | tuple[ModuleType, str] | None:
+def _code_that_makes(
+    namespace: Namespace, name: str, *, is_moving: bool = False
+) -> CodeType | tuple[ModuleType, str] | None:
     """The statements that make a name, as code; the module and name that it was imported from; None if unknown.
 
-    `name` may lead into classes and functions by dots: `Model.lock`.
+    `name` may lead into classes and functions by dots: `Model.lock`. Of what moves while the program runs only the
+    statements count that bind or change it: the others do so in turn.
     """
     tree, file = _tree_of(namespace)
     found: list[_ast.stmt] = []
     body = tree.body if tree is not None else []
     for step in name.split("."):
-        inner = _that_make(body, step)
+        inner = [one for one in body if _changes(one, step)] if is_moving else _that_make(body, step)
         found = inner or found
         body = [one for outer in inner if type(outer).__name__ == "ClassDef" for one in outer.body]  # type: ignore[attr-defined]
     if not found:
@@ -160,6 +164,39 @@ def _that_make(body: list[Any], name: str) -> list[_ast.stmt]:
             elif kind == "FunctionDef" and not statement.decorator_list and _mentions(statement, names, deep=True):
                 names.add(statement.name)
     return [one for one in body if _mentions(one, names) and (_name_of(one) in (None, name) or _is_used(one, names))]
+
+
+def _changes(statement: Any, name: str) -> bool:
+    """Whether a statement binds a name, or changes what it means: sets an item or attribute, or calls a method.
+
+    In loops, which a program runs for its results, only methods that change containers are taken for a change.
+    """
+    if _is_of_the_program(statement):
+        return False
+    kind = type(statement).__name__
+    if kind in ("FunctionDef", "AsyncFunctionDef", "ClassDef"):
+        return bool(statement.name == name)
+    if kind in ("Import", "ImportFrom"):
+        return any((one.asname or one.name.partition(".")[0]) in (name, "*") for one in statement.names)
+    if kind == "Expr":
+        return type(statement.value).__name__ == "Call" and _root(statement.value) == name
+    targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]
+    if any(name in map(_root, _flat(target)) for target in targets):
+        return True
+    inner = [one for field in ("body", "orelse", "finalbody") for one in getattr(statement, field, ())]
+    inner += [one for handler in getattr(statement, "handlers", ()) for one in handler.body]
+    loops = kind in ("For", "AsyncFor", "While")
+    return any(_changes(one, name) and not (loops and _only_asks(one)) for one in inner)
+
+
+def _flat(target: Any) -> list[Any]:
+    """The targets in a target that is unpacked."""
+    return [one for item in target.elts for one in _flat(item)] if hasattr(target, "elts") else [target]
+
+
+def _only_asks(statement: Any) -> bool:
+    """Whether a statement calls a method that is not known to change anything."""
+    return type(statement).__name__ == "Expr" and getattr(statement.value.func, "attr", "") not in CHANGING_METHODS
 
 
 def _name_of(statement: Any) -> str | None:

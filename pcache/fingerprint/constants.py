@@ -107,7 +107,7 @@ class Values:
     def container(self, value: Any, path: str) -> object:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if self.walk.state.is_object(value):
-            self.end(type(value), seen=True)
+            self.walk.ends.note_moving(type(value))
             return ("state", class_name(value))
         if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
             return self.constant(value, path)
@@ -235,7 +235,10 @@ class Values:
         """An object of a package, or of Python's own library."""
         cls = type(value)
         kind = kind_of(value)
-        if kind in (BY_CLASS, BY_MAKING) or (is_generator(value) and is_made_by_code(self.walk)):
+        if is_generator(value) and is_made_by_code(self.walk):
+            self.walk.ends.note_moving(cls)
+            return self.unknown(value, path)
+        if kind in (BY_CLASS, BY_MAKING):
             return self.machinery(value, path)
         if type_name(cls) in _NAMESPACES:
             self.walk.watch(value, Attributes(cls))
@@ -333,7 +336,7 @@ class Values:
         self.walk.state.meet(value)
         fields = self.walk.state.fields(type(value))
         if fields:
-            self.end(type(value), seen=True)
+            self.walk.ends.note_moving(type(value))
         self.walk.watch(value, Attributes(type(value), counters_of(type(value)) | fields))
         if items := items_reader(type(value)):
             self.walk.watch(value, items)

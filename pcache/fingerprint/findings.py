@@ -38,6 +38,7 @@ class Ends:
 
     def __init__(self) -> None:
         self.found: dict[tuple[int, str], tuple[Namespace, set[tuple[str, bool]]]] = {}
+        self.moving: set[tuple[int, str]] = set()  # names of what changes while the program runs
         self.site: tuple[Namespace, str] | None = None
         self._sites: dict[int, tuple[Namespace, str] | None] = {}  # where functions and classes were met first
 
@@ -53,6 +54,16 @@ class Ends:
             module = sys.modules.get(module_of(found))
             names: Any = found.__globals__ if is_a(found, FunctionType) else module and vars(module)
             self.site = self.site if names is None else (names, name)
+
+    def note_moving(self, cls: type) -> None:
+        """Note that a part of the object being followed is state, and counts by the code that makes it."""
+        if self.site is not None:
+            self.add_moving(*self.site, cls)
+
+    def add_moving(self, namespace: Namespace, name: str, cls: type) -> None:
+        """The same for a name."""
+        self.moving.add((id(namespace), name))
+        self.add(namespace, name, {(qualname_of(cls), True)})
 
     def note(self, cls: type, *, seen: bool) -> None:
         """Note that a part of the object being followed was not fully read."""

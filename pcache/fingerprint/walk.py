@@ -30,7 +30,6 @@ from pcache.fingerprint.uses import TABLES, Path, is_table
 from pcache.keys.names import module_name, type_name
 from pcache.objects.lookup import (
     attributes_of,
-    class_name,
     content_of,
     is_a,
     is_mock,
@@ -112,7 +111,7 @@ class Walk(Findings):
             self.parts.add(f"ignored {path}", digest_of("ignored"), "")
             return held
         if held is not MISSING and self.state.is_name(namespace, name) and not is_a(held, BY_REFERENCE):
-            self.ends.add(namespace, name, {(class_name(held), True)})
+            self.ends.add_moving(namespace, name, type(held))
             return held
         value = self.look(namespace, name)
         if not partly and is_table(value):
@@ -184,7 +183,7 @@ class Walk(Findings):
             if name == "__class__":
                 self.reference(self.captured(cell, name), path)
             elif self.state.is_variable(cell):
-                self.ends.note(type(content_of(cell)), seen=True)
+                self.ends.note_moving(type(content_of(cell)))
             else:
                 self.note(self.captured(cell, name), f"{path}({name})")
 
@@ -219,7 +218,7 @@ class Walk(Findings):
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):
             if name in fields and not self.is_code(members[name]):
                 if module is not None:
-                    self.ends.add(vars(module), f"{qualname_of(cls)}.{name}", {(class_name(members[name]), True)})
+                    self.ends.add_moving(vars(module), f"{qualname_of(cls)}.{name}", type(members[name]))
                 continue
             value = self.look(members, name)
             if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):

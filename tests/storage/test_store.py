@@ -307,7 +307,7 @@ def test_threads_in_memory_compute_once(cache: Cache, caplog: pytest.LogCaptureF
     for thread in threads:
         thread.join()
     assert sorted(found) == sorted(list(range(5)) * 8)
-    assert sorted(calls) == list(range(5)), caplog.messages
+    assert sorted(calls) == list(range(5)), [(record.threadName, record.message) for record in caplog.records]
 
 
 def test_what_cannot_be_pickled_in_memory(cache: Cache) -> None:
