@@ -12,6 +12,7 @@ from pcache.objects.lookup import (
     attributes_of,
     content_of,
     is_a,
+    is_exactly,
     kept,
     look,
     member,
@@ -34,6 +35,7 @@ _SETTING_SLOTS = frozenset(
     (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
 ) | {"__init_subclass__", "__set_name__"}
 _MOST_CALLS = 5  # through which a parameter is followed back to what is passed
+_PLAIN = frozenset((dict, list, set))
 _MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MISSING = object()
 
@@ -189,7 +191,7 @@ class Changes:
         if type(value) is _Classes and not step.startswith("["):
             return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
         if step.startswith("["):
-            items = list(value.values() if type(value) is dict else value) if type(value) in (dict, list, set) else []
+            items = list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else []
             classes = _Classes(type(item) for item in items[:_MOST_ITEMS] if is_user_code(type(item)))
             return ([], classes) if classes else None
         if is_a(value, ModuleType):

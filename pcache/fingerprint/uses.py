@@ -100,4 +100,4 @@ def literal_in(values: list[Any]) -> str:
 
 def is_table(value: Any) -> bool:
     """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
-    return type(value) in (dict, defaultdict) or type_name(type(value)) in _NAMESPACES
+    return type(value) is dict or type(value) is defaultdict or type_name(type(value)) in _NAMESPACES
