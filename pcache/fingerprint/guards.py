@@ -165,6 +165,11 @@ def _cost(watched: Watched) -> int:
     return _COST_OF_ONE + len(held)
 
 
+def _names_of(members: Any, left: frozenset[str]) -> tuple[Any, frozenset[str], frozenset[str], int]:
+    """The members of a class, their names without those that are left out, these, and how many members there are."""
+    return members, frozenset(members) - left, left, len(members)
+
+
 def _same(now: tuple[Any, ...], held: tuple[Any, ...]) -> bool:
     return len(now) == len(held) and all(map(operator.is_, now, held))
 
@@ -196,11 +201,9 @@ class Guards:
         self._codes = functions, [function.__code__ for function in functions]
         # Defaults that a function gets later do not matter: no earlier call omitted an argument.
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
+        classes = [found for found, _, _ in walk.queue if is_a(found, type)]
         # Attributes that code on the way sets come and go.
-        classes = [
-            members_of(found) for found, _, _ in walk.queue if is_a(found, type) and not walk.state.fields(found)
-        ]
-        self._classes = [(members, frozenset(members)) for members in classes]
+        self._classes = [_names_of(members_of(found), walk.state.fields(found)) for found in classes]
         self._often, self._seldom = _by_cost(walk.watched.values())
         self._abstract = list(walk.abstract.values())
         self._registrations = get_cache_token()  # the number of registrations in this process
@@ -224,7 +227,10 @@ class Guards:
                     return False
         except (KeyError, RuntimeError):  # a name was deleted, or another thread is changing a table
             return False
-        if self._classes and any(len(members) != len(names) for members, names in self._classes):
+        if any(
+            len(members) != count and _names_of(members, left)[1] != names
+            for members, names, left, count in self._classes
+        ):
             return False
         if self._abstract and get_cache_token() != self._registrations and not self._registrations_hold():
             return False
@@ -269,14 +275,14 @@ class Guards:
         cells = [(cell, content_of(cell), name) for cell, _, name in self._cells]
         often = [(read, value, read(value)) for read, value, _ in self._often]
         seldom = [(read, value, held if type(read) is Encoding else read(value)) for read, value, held in self._seldom]
-        classes = [(members, frozenset(members)) for members, _ in self._classes]
+        classes = [_names_of(members, left) for members, _, left, _ in self._classes]
         changed: set[str] = set()
         for (_, _, held, ordered), (_, _, now, _) in zip(self._names, names, strict=True):
             changed |= _changed(ordered, held, now)
         for (_, value, name), (_, value_now, _) in zip(self._cells, cells, strict=True):
             changed |= _changed((name,), (value,), (value_now,))
-        for (_, members), (_, members_now) in zip(self._classes, classes, strict=True):
-            changed |= members ^ members_now
+        for (_, names_before, *_), (_, names_now, *_) in zip(self._classes, classes, strict=True):
+            changed |= names_before ^ names_now
         for (read, _, content), (_, _, content_now) in zip(self._often + self._seldom, often + seldom, strict=True):
             if type(read) is Attributes:
                 changed |= {name for name, _ in set(_items(content)) ^ set(_items(content_now))} - read.filled

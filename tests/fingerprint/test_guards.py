@@ -333,6 +333,9 @@ class Base(abc.ABC):  # noqa: B024
 class Other:
     """No subclass of it, yet."""
 
+    def answer(self) -> object:
+        return "own"
+
 
 def test_a_class_that_is_registered_later(cache: Cache) -> None:
     """`isinstance` says something else after `ABC.register`."""
@@ -402,3 +405,26 @@ def counted_calls(name: str, action: Callable[[], object]) -> int:
     finally:
         sys.setprofile(None)
     return calls
+
+
+class Tallied(Other):
+    """Inherits what it answers, and counts in its class."""
+
+    count = 0
+
+    def counted(self) -> object:
+        Tallied.count += 1
+        return self.answer()
+
+
+TALLIED = Tallied()
+
+
+def test_a_name_that_a_class_with_state_only_inherits(cache: Cache) -> None:
+    """One that is put in front of an inherited one is noticed, also beside attributes that code on the way sets."""
+    cached = cache.cached(lambda: TALLIED.counted())
+    first, version = cached(), cached.function_id
+    with mock.patch.object(Tallied, "answer", lambda *_: "patched"):  # noqa: PT008 - a mock would not be cached
+        assert cached() == "patched"
+        assert cached.function_id != version
+    assert (cached(), cached.function_id) == (first, version)
