@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
+from pcache.fingerprint.uses import CHANGING_FUNCTIONS, CHANGING_METHODS
 from pcache.keys.encoder import encode
 from pcache.objects.bytecode import operations_of
 
@@ -48,11 +49,7 @@ if sys.version_info >= (3, 12):
 _CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
 )
-# Other ways to change an argument in place.
-_CHANGING = _CHANGING_METHODS | frozenset(
-    "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right move_to_end reverse rotate"
-    " shuffle sort __setitem__ __delitem__ setitem delitem".split()
-)
+_CHANGING = CHANGING_METHODS | CHANGING_FUNCTIONS
 _CHANGING_OPERATIONS = frozenset((opmap["STORE_SUBSCR"], opmap["DELETE_SUBSCR"], opmap.get("STORE_SLICE")))
 _STORE_VARIABLE = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
 _SETTING = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars"))

@@ -91,8 +91,10 @@ class Changes:
 
     def _called_by(self, function: FunctionType) -> Iterator[FunctionType]:
         """The methods that a function may call."""
+        if not self._owners:
+            return
         uses = uses_of(function.__code__)
-        for path in uses.read | uses.called if self._owners else ():
+        for path in uses.read | uses.called:
             yield from self._meant(function, path)
         for path in uses.bound:
             yield from self._meant(function, path, setting=True)

@@ -86,9 +86,8 @@ class _Reader:
 
     def take_over(self, inner: Uses) -> None:
         """Add what nested code does with objects from outside of this code."""
-        outer = {path for path in inner.bound if path.root == "global" or path.name in self.captured}
-        self.bound |= {path for path in outer if path.root != "local"}
-        self.bound |= {one for path in inner.bound if path.steps for one in self.from_here(path)}
+        # Nested code that binds a variable of this code binds nothing outside of it.
+        self.bound |= {one for path in inner.bound for one in self.from_here(path) if one is path or path.steps}
         for mine, its in (
             (self.changed, inner.changed),
             (self.handed, inner.handed),

@@ -34,6 +34,7 @@ class State:
     def __init__(self, ignored: tuple[str, ...] = ()) -> None:
         self._ignored = ignored  # patterns of `module:NAME`: globals that do not affect results
         self._places: set[Place] = set()
+        self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
         self._whole: set[int] = set()  # tables that code on the way uses otherwise than item by item, by id
@@ -60,6 +61,9 @@ class State:
     def _take_in(self, places: set[Place]) -> None:
         new = places - self._places
         self._places |= new
+        for place in new:
+            if place[0] == "field":
+                self._fields.setdefault(place[1], set()).add(place[2])
         self._is_late |= any(place in self._met or ("fields", place[1]) in self._met for place in new)
 
     def ignores(self, path: str) -> bool:
@@ -91,7 +95,7 @@ class State:
             self._met |= {("fields", known) for known in classes}
         else:
             self._met |= {("field", known, name) for known in classes for name in among}
-        return frozenset(place[2] for place in self._places if place[0] == "field" and place[1] in classes)
+        return frozenset().union(*(self._fields.get(known, ()) for known in classes))
 
     def _is(self, place: Place) -> bool:
         self._met.add(place)

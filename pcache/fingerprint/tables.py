@@ -20,9 +20,9 @@ def table_of(values: Values, value: Any, path: str) -> object:
     """A dict or namespace by what code on the way reads of it; in its order only where that can matter."""
     steps = values.walk.state.reads(value)
     held = value if isinstance(value, dict) else attributes_of(value)
-    default = values.reference(look(value, "default_factory"), path)
     if steps is None or len(held) > _MAX_ITEMS or values.walk.state.is_object(value):
         return values.reference(value, path)
+    default = values.reference(look(value, "default_factory"), path)
     if "[]" in steps:
         values.walk.watch(value, READERS[type(value)])
         return ("any item", default, sorted(map(digest_of, pairs_of(values, held, path))))

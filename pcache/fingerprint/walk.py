@@ -213,17 +213,17 @@ class Walk(Findings):
         held += [self.reference(base, path) for base in parents_of(cls)]
         if virtual := self.registered(cls):
             held.append([self.reference(one, path) for one in virtual])
-        values = [name for name, value in members.items() if not self.is_code(value)]
-        fields, module = self.state.fields(cls, values), sys.modules.get(module_of(cls))
+        values = {name for name, value in members.items() if not self.is_code(value)}
+        fields, module = values & self.state.fields(cls, values), sys.modules.get(module_of(cls))
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):
-            if name in fields and not self.is_code(members[name]):
+            if name in fields:
                 if module is not None:
                     self.ends.add_moving(vars(module), f"{qualname_of(cls)}.{name}", type(members[name]))
                 continue
             value = self.look(members, name)
             if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):
                 continue
-            if self.is_code(value):
+            if name not in values:
                 held.append((name, self.reference(value, f"{path}.{name}")))
             else:
                 held.append(name)

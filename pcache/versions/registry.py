@@ -221,27 +221,30 @@ def read_all(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -
     """
     if keyring is None:
         return {}
-    names = _names(folder, most)
-    matches = [match for match in map(_NAME.fullmatch, names) if match is not None and match[2] is not None]
-    found = {}
-    for key in keyring.keys.values():
-        for match in matches:
-            if match[1] not in found and match[2] == seal.mark(_FUNCTION, match[1], key):
-                found[match[1]] = read(f"{folder}/{match[0]}", keyring)
+    found: dict[str, FunctionVersion | None] = {}
+    for match in _sealed(folder, keyring, most):
+        if match[1] not in found:
+            found[match[1]] = read(f"{folder}/{match[0]}", keyring)
     return {function_id: facts for function_id, facts in found.items() if facts is not None}
 
 
 def latest(folder: str, keyring: Keyring, count: int) -> list[FunctionVersion]:
     """The versions whose files were written last; none where the folder holds more names than are looked at."""
     dated = []
-    for match in filter(None, map(_NAME.fullmatch, _names(folder, _MOST_LISTED))):
-        if any(match[2] == seal.mark(_FUNCTION, match[1], key) for key in keyring.keys.values()):
-            try:
-                dated.append((os.lstat(path := f"{folder}/{match[0]}").st_mtime_ns, path))
-            except OSError as error:
-                raise_if_interrupt(error)  # else removed meanwhile
+    for match in _sealed(folder, keyring, _MOST_LISTED):
+        try:
+            dated.append((os.lstat(path := f"{folder}/{match[0]}").st_mtime_ns, path))
+        except OSError as error:
+            raise_if_interrupt(error)  # else removed meanwhile
     found = (read(path, keyring) for _, path in sorted(dated)[-count:])
     return [version for version in found if version is not None]
+
+
+def _sealed(folder: str, keyring: Keyring, most: int) -> Iterator[re.Match[str]]:
+    """The names of files of versions that one of our keys has marked, key by key."""
+    matches = [match for match in map(_NAME.fullmatch, _names(folder, most)) if match is not None]
+    for key in keyring.keys.values():
+        yield from (match for match in matches if match[2] == seal.mark(_FUNCTION, match[1], key))
 
 
 def _names(folder: str, most: int) -> list[str]:
