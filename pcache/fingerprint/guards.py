@@ -227,7 +227,7 @@ class Guards:
                     return False
         except (KeyError, RuntimeError):  # a name was deleted, or another thread is changing a table
             return False
-        if any(
+        if self._classes and any(
             len(members) != count and _names_of(members, left)[1] != names
             for members, names, left, count in self._classes
         ):

@@ -80,20 +80,20 @@ class LocalStore(Shards):
 
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         """Return the stored result of an entry; raises `Miss`, and `DirectoryError` for a shard that is not safe."""
-        name = address.name
-        shard = name[17:19]
-        path = f"{self.entries}/{shard}/{name}"
-        if loading and path in loading and is_loaded_here(path):
+        if loading and (path := self.place(address.name)) in loading and is_loaded_here(path):
             raise LoadingItself("unloadable", detail="this thread is already loading it")
         now_ns = time.time_ns()
-        loaded = self._recent.again(path, address, now_ns)
+        loaded = self._recent.again(address, now_ns)
         if loaded is None:
+            name = address.name
+            shard = name[17:19]  # as `shard_in`, and the path as `place`, which are calls more
+            path = f"{self.entries}/{shard}/{name}"
             if shard not in self._checked_shards:
                 self._check_shard(shard)
             loaded = read_value(path, address, keyring, now_ns, verify)
-            self._recent.keep(path, loaded, now_ns)
+            self._recent.keep(name, path, loaded, now_ns)
         if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # also if in the future: a wrong clock
-            self._touch(path, loaded, now_ns)
+            self._touch(self.place(address.name), loaded, now_ns)
         return loaded
 
     def _check_shard(self, shard: str) -> None:
