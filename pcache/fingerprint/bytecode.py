@@ -55,7 +55,7 @@ _STORE_VARIABLE = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
 _SETTING = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars"))
 # Where code calls one of these, texts in it may name attributes or globals.
 REFLECTION = frozenset("getattr vars attrgetter methodcaller globals __dict__".split())
-_MEMO_SIZE = 4096  # code objects remembered; those made anew at each call must not pile up
+_MEMO_SIZE = 1 << 16  # code objects remembered; those made anew at each call must not pile up
 
 
 class CodeFacts(NamedTuple):

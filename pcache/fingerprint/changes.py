@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
+from pcache.fingerprint.parts import BY_REFERENCE
 from pcache.fingerprint.uses import TABLES, Path, is_table
 from pcache.objects.lookup import (
     attributes_of,
@@ -34,7 +35,7 @@ _CHANGING_SLOTS = ("__setitem__", "__delitem__", "__iadd__", "__ior__", "__isub_
 _SETTING_SLOTS = frozenset(
     (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
 ) | {"__init_subclass__", "__set_name__"}
-_MOST_CALLS = 5  # through which a parameter is followed back to what is passed
+_MOST_PASSED = 20  # objects that one parameter may be, as far as they are followed
 _PLAIN = frozenset((dict, list, set))
 _MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MISSING = object()
@@ -58,35 +59,43 @@ class Changes:
             for value in members_of(cls).values():
                 for function in _functions_in(value):
                     self._owners.setdefault(id(function), []).append(cls)
-        # What parameters may be: the functions that pass something, and the paths of that.
-        self._passed: dict[tuple[int, str], set[tuple[FunctionType, Path]]] = {}
+        # What parameters may be, by the id of the function and by name: the places of an object, and the object.
+        self._passed: dict[tuple[int, str], dict[object, _Way]] = {}
         self._found: dict[tuple[int, Path], list[list[_Way]]] = {}  # by function and path
         functions = self._all = [one for one in found if is_a(one, FunctionType)]
         self.functions = self._on_the_way(functions)
 
     def _on_the_way(self, functions: list[FunctionType]) -> list[FunctionType]:
-        """Functions that are no methods, methods that Python itself calls, and those that these are seen to call."""
+        """Functions that are no methods, methods that Python itself calls, and those that these are seen to call.
+
+        What a function is given is followed from there on as soon as it is known, in functions that are on the way.
+        """
         reached = {id(one): one for one in functions if id(one) not in self._owners or _is_implicit(one)}
-        waiting = list(reached.values())
+        waiting = dict(reached)
         while waiting:
-            function = waiting.pop()
-            waiting += [one for one in self._given_more(function) if id(one) in reached]
+            _, function = waiting.popitem()
+            for given in self._given_more(function):
+                if id(given) in reached:
+                    waiting[id(given)] = given
             for called in self._called_by(function):
                 if id(called) in self._owners and id(called) not in reached:
-                    reached[id(called)] = called
-                    waiting.append(called)
+                    reached[id(called)] = waiting[id(called)] = called
         return list(reached.values())
 
     def _given_more(self, function: FunctionType) -> Iterator[FunctionType]:
         """The functions to which one passes something that they are not known to be given."""
         for of, position, path in uses_of(function.__code__).given:
-            for target in self._meant(function, of):
+            ways = [way[-1] for way in self._ways(function, path) if _may_be_changed(way[-1][1])]
+            for target in self._meant(function, of) if ways else ():
                 code = target.__code__
                 at = position + (id(target) in self._owners and bool(of.steps))
                 if at < code.co_argcount:
-                    passed = self._passed.setdefault((id(target), code.co_varnames[at]), set())
-                    if (function, path) not in passed:
-                        passed.add((function, path))
+                    passed = self._passed.setdefault((id(target), code.co_varnames[at]), {})
+                    before = len(passed)
+                    for places, value in ways:
+                        if len(passed) < _MOST_PASSED:
+                            passed.setdefault(value if type(value) is _Classes else id(value), (places, value))
+                    if len(passed) > before:
                         yield target
 
     def _called_by(self, function: FunctionType) -> Iterator[FunctionType]:
@@ -151,7 +160,7 @@ class Changes:
         first = code.co_varnames[:1] if code.co_argcount else ()
         return path.root == "local" and id(function) in self._owners and (path.name,) == first
 
-    def _ways(self, function: FunctionType, path: Path, depth: int = 0, *, known: bool = True) -> Iterator[list[_Way]]:
+    def _ways(self, function: FunctionType, path: Path, *, known: bool = True) -> Iterator[list[_Way]]:
         """The places that a path may lead through, each with its value; only such as lead to the end of it.
 
         With `known` that has to have a value.
@@ -159,7 +168,7 @@ class Changes:
         key = (id(function), path)
         ways = self._found.get(key)
         if ways is None:
-            ways = [way for way in self._beginnings(function, path, depth) if self._follow(way, path.steps)]
+            ways = [way for way in self._beginnings(function, path) if self._follow(way, path.steps)]
             if path.root != "local" or self._is_own(function, path):  # of others more may become known
                 self._found[key] = ways
         return (way for way in ways if way[-1][1] is not _MISSING or not known)
@@ -173,7 +182,7 @@ class Changes:
             way.append(found)
         return True
 
-    def _beginnings(self, function: FunctionType, path: Path, depth: int) -> Iterator[list[_Way]]:
+    def _beginnings(self, function: FunctionType, path: Path) -> Iterator[list[_Way]]:
         if path.root == "global":
             namespace = function.__globals__
             yield [([("name", id(namespace), path.name)], namespace.get(path.name, _MISSING))]
@@ -183,9 +192,8 @@ class Changes:
                 yield [([("variable", id(cells[path.name]))], content_of(cells[path.name]))]
         elif self._is_own(function, path):
             yield [([], _Classes(self._owners[id(function)]))]
-        elif depth < _MOST_CALLS:
-            for caller, passed in list(self._passed.get((id(function), path.name), ())):
-                yield from (way[-1:] for way in self._ways(caller, passed, depth + 1))
+        else:
+            yield from ([way] for way in list(self._passed.get((id(function), path.name), {}).values()))
 
     def _step(self, value: Any, step: str) -> _Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
@@ -231,6 +239,11 @@ def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
     elif is_a(value, TABLES) and not is_user_code(type(value)):
         yield from places
         yield ("object", id(value))
+
+
+def _may_be_changed(value: Any) -> bool:
+    """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
+    return type(value) is _Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_user_code(type(value))
 
 
 def _is_implicit(function: FunctionType) -> bool:

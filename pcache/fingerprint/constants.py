@@ -90,8 +90,9 @@ class Values:
         self.reference = walk.reference
         self.walk = walk
         self._open: list[int] = []  # ids of the containers being written
-        # Containers, their representations, and the classes of contents that were not fully read.
-        self._written: dict[int, tuple[object, object, frozenset[tuple[type, bool]]]] = {}
+        self._encoding: list[int] = []  # ids of the values being encoded
+        # Objects, their representations, and the classes of contents that were not fully read.
+        self._written: dict[tuple[int, str], tuple[object, object, frozenset[tuple[type, bool]]]] = {}
         self._ends: set[tuple[type, bool]] = set()  # the same for the container being written
 
     def token(self, value: Any, path: str) -> object:
@@ -127,16 +128,22 @@ class Values:
 
     def nested(self, value: object, write: Callable[[], object]) -> object:
         """Represent an object that may contain itself, or be met often."""
-        key = id(value)
-        if key in self._open:
-            return ("cycle", self._open.index(key))
+        if id(value) in self._open:
+            return ("cycle", self._open.index(id(value)))
+        return self.once(value, lambda: (class_name(value), digest_of(write())), self._open)
+
+    def once(self, value: object, write: Callable[[], object], opened: list[int], how: str = "") -> object:
+        """What represents an object, found out when it is met first; meanwhile it stands among those `opened`."""
+        key = id(value), how
         if key not in self._written:
+            if id(value) in opened:
+                raise RecursionError("it contains itself")
             around, self._ends = self._ends, set()
-            self._open.append(key)
+            opened.append(id(value))
             try:
-                self._written[key] = value, (class_name(value), digest_of(write())), frozenset(self._ends)
+                self._written[key] = value, write(), frozenset(self._ends)
             finally:
-                self._open.pop()
+                opened.pop()
                 self._ends |= around
         for cls, seen in self._written[key][2]:
             self.end(cls, seen=seen)
@@ -148,7 +155,13 @@ class Values:
         self.walk.ends.note(cls, seen=seen)
 
     def constant(self, value: object, path: str, *, straight: bool = False) -> object:
-        """A value as if it were an argument; by its parts if it has no key."""
+        """A value as if it were an argument; by its parts if it has no key, or is met again inside of itself."""
+        if id(value) in self._open:
+            return self.in_parts(value, path)
+        return self.once(value, lambda: self.encoded(value, path, straight=straight), self._encoding, "encoded")
+
+    def encoded(self, value: object, path: str, *, straight: bool) -> object:
+        """The digest of a value's encoding."""
         hashed: LargeContents = {}
         if type(value) in READERS or module_name(type(value)) not in IMMUTABLE:
             self.walk.watch(value, Encoding(hashed))

@@ -30,7 +30,7 @@ from pcache.objects.bytecode import placed_operations_of, taken_by
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_KNOWN_MOST = 20_000  # code objects remembered
+_KNOWN_MOST = 1 << 16  # code objects remembered
 _JUMPS = frozenset(hasjrel)
 _ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split())
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
