@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.fingerprint.bytecode import facts_of
@@ -83,19 +85,43 @@ def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> 
 
 def _file_of(name: str) -> str:
     """The file of a user's module; empty for any other, and where there is none."""
+    path = text(look(look(sys.modules.get(name), "__spec__"), "origin")) or _where_it_is_found(name)
+    return path if is_user_file(path) and os.path.isfile(path) else ""
+
+
+def _where_it_is_found(name: str) -> str:
+    """The file that an import of a module would load; empty if there is none."""
     from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
     from importlib.util import find_spec
 
     root, *steps = name.split(".")
     spec, _ = try_call(find_spec, root)
     for step in steps:
-        if spec is None or spec.submodule_search_locations is None:
+        folders = None if spec is None else spec.submodule_search_locations
+        if folders is None or not any(_may_hold(folder, step) for folder in folders):
             return ""
-        spec, _ = try_call(PathFinder.find_spec, f"{spec.name}.{step}", spec.submodule_search_locations)
-    path = text(look(spec, "origin"))
-    return path if is_user_file(path) and os.path.isfile(path) else ""
+        spec, _ = try_call(PathFinder.find_spec, f"{spec.name}.{step}", folders)
+    return text(look(spec, "origin"))
 
 
+def _may_hold(folder: str, step: str) -> bool:
+    """Whether a folder has anything of a module's name; true for what is no folder, such as an archive.
+
+    Most names that import statements take from a module are not modules: this is faster than to look for each.
+    """
+    try:
+        changed = os.stat(folder).st_mtime_ns
+        if (known := _listed.get(folder)) is None or known[0] != changed:
+            known = changed, frozenset(entry.partition(".")[0] for entry in os.listdir(folder))
+            if time.time_ns() - changed > _SETTLED:
+                _listed[folder] = known
+    except OSError:
+        return True
+    return step in known[1]
+
+
+_listed: dict[str, tuple[int, frozenset[str]]] = {}  # names in folders, with the time of the folder's last change
+_SETTLED = 2 * 10**9  # nanoseconds after which another change has another time
 _known: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
 # Modules whose files changed while they were loaded: it is unknown which code runs.
 doubted: set[str] = set()

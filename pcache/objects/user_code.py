@@ -17,6 +17,7 @@ from pcache.system.interrupts import try_call
 
 _INSTALLED = ("site-packages", "dist-packages")
 _EXTENSIONS = (".so", ".pyd")
+_STDLIB = sysconfig.get_path("stdlib") + os.sep
 _user: dict[str, bool] = {}
 _versions: dict[str, str] = {}
 _expected: dict[str, tuple[installed.State, str]] = {}  # of packages that are not loaded
@@ -67,7 +68,7 @@ def is_user_file(path: str) -> bool:
 
 def _is_installed(path: str) -> bool:
     parts = path.replace("\\", "/").split("/")
-    return any(part in parts for part in _INSTALLED) or path.startswith(sysconfig.get_path("stdlib") + os.sep)
+    return any(part in parts for part in _INSTALLED) or path.startswith(_STDLIB)
 
 
 def package_of(name: str) -> tuple[str, str]:
