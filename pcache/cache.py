@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
-from pcache.config.options import Options, make_options
+from pcache.config.options import GIVEN, make_options
 from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_library, register_reducer
@@ -36,9 +36,10 @@ class Cache:
     """Function results in one directory.
 
     `location` is the directory, by default that of the settings. Sizes are bytes or text such as "20 GiB", durations
-    seconds, `timedelta` or text such as "2h30m". `signing_key` is base64 of 32 bytes, or several such keys, of which
-    the first signs. `shared` is for a directory that a group of users shares, and requires a given key. Other values
-    come from the environment, the project file, the user file or the defaults (`pcache config` shows which).
+    seconds, `timedelta` or text such as "2h30m". `ignore_globals` lists globals that do not affect results, as patterns
+    of `module:NAME`. `signing_key` is base64 of 32 bytes, or several such keys, of which the first signs. `shared` is
+    for a directory that a group of users shares, and requires a given key. Other values come from the environment, the
+    project file, the user file or the defaults (`pcache config` shows which).
 
     Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for values that cannot be used. Storing the first result
     makes the directory. Any number of threads, processes and `Cache` objects may share a directory on one machine; on a
@@ -58,6 +59,7 @@ class Cache:
         verify: str | None = None,
         summaries: bool | None = None,
         lock_timeout: float | str | timedelta | None = None,
+        ignore_globals: list[str] | tuple[str, ...] | None = None,
         read_only: bool | None = None,
         shared: bool | None = None,
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
@@ -75,6 +77,7 @@ class Cache:
             "verify": verify,
             "summaries": summaries,
             "lock_timeout": lock_timeout,
+            "ignore_globals": ignore_globals,
             "read_only": read_only,
             "shared": shared,
         }
@@ -165,14 +168,14 @@ class Cache:
                 setting="function",
                 value=function,
             )
-        if unknown := sorted(set(options) - set(Options._fields)):
+        if unknown := sorted(set(options) - set(GIVEN)):
             raise ConfigError(
-                f"cached has no option {unknown[0]!r}; it has {', '.join(Options._fields)}",
+                f"cached has no option {unknown[0]!r}; it has {', '.join(GIVEN)}",
                 setting=unknown[0],
                 value=options[unknown[0]],
             )
-        made = make_options(**options)
         settings = self.settings
+        made = make_options(**options)._replace(ignore_globals=settings.ignore_globals)
         own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
         for name in ("ttl", "lock_timeout", "summaries"):
             if getattr(made, name) is None:  # the decorator goes before the settings of the function

@@ -1,11 +1,11 @@
-"""What statistics call for: functions that are faster without a cache, misses and errors with what they mean."""
+"""What statistics call for: functions that gain nothing by a cache and why, misses and errors with what they mean."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from pcache.cli.output import hint, say
+from pcache.cli.output import hint, say, say_tree
 from pcache.cli.tables import Column, say_table
 from pcache.text.phrases import counted, percent
 from pcache.text.units import format_duration
@@ -43,6 +43,7 @@ _KINDS = {
 def say_advice(found: Stats) -> None:
     """Print a table for each kind of problem, and hints on standard error; usually nothing."""
     _say_dear(found.functions)
+    _say_changing(found.functions)
     _say_reasons(_MISS_COLUMNS, found.misses_by_reason if set(found.misses_by_reason) - _ORDINARY else {}, _REASONS)
     _say_reasons(_ERROR_COLUMNS, found.errors_by_kind, _KINDS)
     _say_hints(found)
@@ -63,6 +64,15 @@ def _why_dear(item: FunctionStats) -> str:
     if not item.hits:
         return f"computed in {computing}, stored in {storing}, never hit"
     return f"computed in {computing}, stored in {storing}, hit in {format_duration(item.hit_seconds / item.hits)}"
+
+
+def _say_changing(functions: Sequence[FunctionStats]) -> None:
+    """Functions whose results are not found again, with the globals at fault."""
+    for item in functions:
+        if item.changing_globals is not None:
+            say()
+            seen, advice = item.changing_globals.text, item.changing_globals.advice
+            say_tree([(0, f"Results of {item.name} are not found again"), (1, seen), (1, advice)])
 
 
 def _say_reasons(columns: Sequence[Column], numbers: Mapping[str, int], meanings: Mapping[str, str]) -> None:

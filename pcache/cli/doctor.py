@@ -15,7 +15,7 @@ from pcache.text.phrases import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcache.insight.doctor import Finding
+    from pcache.insight.records import Finding
 
 _COLOURS = {"ok": "green", "note": "yellow", "problem": "red"}
 

@@ -34,7 +34,7 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
     script runs, except what stands below `if __name__ == "__main__":`); no result is loaded. Exits with 1 for a miss.
 
     With a function's name alone, nothing is imported: its code versions are listed, with what was edited between them,
-    and which of them are no longer on disk.
+    which of them are no longer on disk, and whether a global differs in every process.
 
     \b
     pcache explain 'simulate(1000, seed=7)'
@@ -97,10 +97,14 @@ def _parsed(target: str) -> tuple[str, tuple[tuple[Any, ...], dict[str, Any]] | 
 
 
 def _version_lines(found: list[VersionInfo]) -> Iterator[tuple[int, str]]:
-    now = time.time()
+    now, told = time.time(), set[str]()
     for i, version in enumerate(found):
         if i == 0 or found[i - 1].function != version.function:
             yield 0, version.function
+            if version.changing_globals is not None and version.function not in told:
+                told.add(version.function)
+                yield 1, version.changing_globals.text
+                yield 1, version.changing_globals.advice
         yield (
             1,
             f"version {version.function_id}, first seen {age(version.first_seen, now)} ago: "

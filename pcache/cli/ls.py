@@ -243,6 +243,8 @@ def _readable(setting: Setting) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, tuple):
+        return ", ".join(value) or "none"
     if setting.name == "max_size":
         return format_size(value)
     if setting.name == "min_free":

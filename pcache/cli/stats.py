@@ -16,7 +16,7 @@ from pcache.cli.tables import Column, say_table
 from pcache.config.settings import to_leave_free
 from pcache.errors import ConfigError
 from pcache.layout import ledger_folder
-from pcache.text.phrases import age, counted, percent
+from pcache.text.phrases import age, clock, counted, percent
 from pcache.text.units import format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def stats(since: float, plot: bool, exact: bool, zero: bool, yes: bool, as_json:
 
     Time saved is what the results of hits had taken to compute, less the time that the hits took. By function: entries,
     bytes, hits and hit rate, time saved, last use. Then, if there are any: running computations, functions that are
-    faster without the cache, misses and errors that need attention.
+    faster without the cache or are computed again in every process, misses and errors that need attention.
 
     Counts are those of all programs; those of a running one arrive every few seconds. Of more than 100,000 entries a
     random sample is listed, marked by "about".
@@ -198,7 +198,7 @@ def _free(found: Stats) -> str:
 def _say_activity(found: Stats, since: float) -> None:
     say()
     if not _is_active(found):
-        when = f" since {_clock(since // _HOUR * _HOUR)}" if since else ""
+        when = f" since {clock(since // _HOUR * _HOUR)}" if since else ""
         say(f"Nothing was counted{when or ' yet'}.")
         return
     rate = found.hit_rate
@@ -215,7 +215,7 @@ def _say_activity(found: Stats, since: float) -> None:
             ("waited", f"{counted(found.waited, 'hit')}, computed by another call meanwhile" if found.waited else ""),
             ("computed", f"for {format_duration(found.computed_seconds)}" if found.computed_seconds else ""),
             ("evicted", f"{gone}{cost}" if found.evicted else ""),
-            ("counted", f"since {_clock(counted_since)}, {age(counted_since, time.time())} ago"),
+            ("counted", f"since {clock(counted_since)}, {age(counted_since, time.time())} ago"),
         ],
         indent=_INDENT,
         bold="time saved",
@@ -234,10 +234,6 @@ def _saved(found: Activity) -> str:
 
 def _misses(number: int) -> str:
     return "1 miss" if number == 1 else f"{number:,} misses"
-
-
-def _clock(since: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
 
 
 def _say_functions(found: Stats, now: float) -> None:

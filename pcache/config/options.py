@@ -26,15 +26,24 @@ class Options(NamedTuple):
     code: str = "deep"
     summaries: bool | None = None
     unhashable: str = "raise"
+    ignore_globals: tuple[str, ...] = ()  # those of the settings, not of the decorator
 
     @property
     def ignored_parameters(self) -> tuple[str, ...]:
         return tuple(name for name in self.ignore if ":" not in name)
 
     @property
-    def ignored_globals(self) -> tuple[str, ...]:
-        """Patterns of `module:NAME`."""
+    def named_globals(self) -> tuple[str, ...]:
+        """Patterns of `module:NAME` that the decorator was given: each has to fit a global that the function uses."""
         return tuple(name for name in self.ignore if ":" in name)
+
+    @property
+    def ignored_globals(self) -> tuple[str, ...]:
+        """All patterns of `module:NAME`; those of the settings are for many functions, and need not fit any global."""
+        return (*self.named_globals, *self.ignore_globals)
+
+
+GIVEN = tuple(name for name in Options._fields if name != "ignore_globals")  # what the decorator takes
 
 
 def make_options(

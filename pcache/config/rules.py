@@ -105,6 +105,13 @@ def read_switch(value: Any) -> bool:
     return _SWITCHES[_word(value)]
 
 
+def _globals(value: Any) -> tuple[str, ...]:
+    names = value if isinstance(value, list | tuple) else (None,)
+    if not all(isinstance(name, str) and all(name.partition(":")[::2]) for name in names):
+        raise unusable(value, "a list of globals or patterns of them, such as ['module:NAME', '*:NAME']")
+    return tuple(names)
+
+
 def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:
     """Let the word "none" lift a limit, since None itself means "not given"."""
 
@@ -134,6 +141,7 @@ RULES = (
     Rule("verify", _verify),
     Rule("summaries", read_switch),
     Rule("lock_timeout", _or_none(parse_duration)),
+    Rule("ignore_globals", _globals),
     Rule("read_only", read_switch, "PCACHE_READ_ONLY"),
     Rule("shared", read_switch, "PCACHE_SHARED"),
     Rule("disable", read_switch, "PCACHE_DISABLE"),

@@ -51,6 +51,7 @@ class Settings(NamedTuple):
     verify: str = "once"
     summaries: bool = True
     lock_timeout: float | None = None  # seconds
+    ignore_globals: tuple[str, ...] = ()  # patterns of `module:NAME`
     read_only: bool = False
     shared: bool = False
     disable: bool = False

@@ -14,7 +14,7 @@ import stat
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 from pcache.config.settings import describe, resolve, to_leave_free
 from pcache.counters import ledger
@@ -23,6 +23,7 @@ from pcache.entry import format as entry_format
 from pcache.errors import ConfigError, DirectoryError, Miss, SigningKeyError
 from pcache.eviction import usage
 from pcache.insight.probes import held_locks, try_out
+from pcache.insight.records import Finding
 from pcache.layout import GENERATION, entries_folder, functions_folder, generation_folder, ledger_folder, locks_folder
 from pcache.signing.key_source import KeySource
 from pcache.signing.keyring import WAYS_OUT
@@ -33,16 +34,16 @@ from pcache.system.ownership import SAFE_FLAGS, our_uid
 from pcache.system.permissions import Access
 from pcache.text.units import format_duration, format_size
 from pcache.versions import registry
+from pcache.versions.moments import of_functions
 from pcache.versions.superseded import superseded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pcache.config.settings import Settings
+    from pcache.insight.records import State
     from pcache.signing.keyring import Keyring
     from pcache.storage.store import StoredFile
-
-    State = Literal["ok", "note", "problem"]
 
 _SAMPLE = 1000  # entries whose headers are read
 _SKEW, _SLOW_SYNC = 60.0, 0.2  # seconds that clocks may differ, and that a disk may take
@@ -53,15 +54,6 @@ _TROUBLES: dict[str, tuple[State, str, str]] = {
     "owner": ("problem", "belong to another user, and are computed again", "set PCACHE_SHARED=1 if that is on purpose"),
     "future": ("note", "were made or used in the future: a clock was set back", "set the clock"),
 }
-
-
-class Finding(NamedTuple):
-    """One check: its outcome, and what to do about it (empty if there is nothing to do)."""
-
-    check: str
-    state: State
-    text: str
-    advice: str = ""
 
 
 def diagnose(directory: str | None = None, version: str = "") -> list[Finding]:
@@ -270,10 +262,14 @@ def _contents(settings: Settings, access: Access, keyring: Keyring | None) -> It
     except (DirectoryError, OSError) as error:
         yield Finding("entries", "problem", f"they cannot be listed: {error}")
         return
-    if gone := superseded(functions_folder(store.root), keyring):
+    folder = functions_folder(store.root)
+    known = registry.read_all(folder, keyring)
+    if gone := superseded(folder, keyring, known):
         count = f"{len(gone)} version" + "s" * (len(gone) > 1)
         text = f"the code of {count} of functions is not on disk any more"
         yield Finding("versions of code", "note", text, "pcache clear --superseded")
+    for name, found in of_functions(known.values(), keyring, lambda: ledger.read(settings.directory, keyring)).items():
+        yield Finding("versions of code", "note", f"results of {name} are not found again: {found.text}", found.advice)
     for path in held_locks(settings.directory):
         text = f"{path} is locked by a program that does nothing with it; limits are kept without it"
         yield Finding("locks", "problem", text, f"find and end it: fuser -v {shlex.quote(path)}")

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.counters import tombstones
+from pcache.counters import ledger, tombstones
 from pcache.entry.format import NEVER
 from pcache.entry.inspector import check_file, inspect_file
 from pcache.errors import Miss, Uncached
@@ -19,6 +19,7 @@ from pcache.keys.argument_digests import signed
 from pcache.objects.summary import arguments_of, in_one_line
 from pcache.text.units import format_duration
 from pcache.versions.differences import Difference, of_arguments, of_versions
+from pcache.versions.moments import ChangingGlobals, of_function
 from pcache.versions.registry import read_all
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Explanation:
     `reason` is "hit", a miss' reason, "disabled", "refreshing" or "uncached"; `detail` the evidence and `advice` what
     can be done, as sentences. `created`, `expires` (seconds since 1970) and `cost` (seconds) are those of the call's
     entry, if it can be read. `nearest` are the stored calls of the function that differ least, at most three.
-    `by_class` names objects that the function uses and of which little more than the class is known.
+    `by_class` names objects that the function uses and of which little more than the class is known. `changing_globals`
+    are those that make the function another one in each process, so that no call of another process is found.
     """
 
     function: str
@@ -69,6 +71,7 @@ class Explanation:
     cost: float | None = None
     nearest: tuple[Nearby, ...] = ()
     by_class: tuple[str, ...] = ()
+    changing_globals: ChangingGlobals | None = None
 
     def __str__(self) -> str:
         return "\n".join("  " * depth + text for depth, text in self.lines())
@@ -89,6 +92,8 @@ class Explanation:
                 yield 2, str(difference)
         for name in self.by_class:
             yield 1, f"{name}: an edit of it may go unnoticed; depends_on= can name what it is made of"
+        if self.changing_globals is not None:
+            yield 1, self.changing_globals.text
         if self.advice:
             yield 1, self.advice
 
@@ -114,7 +119,10 @@ def explain(question: Question) -> Explanation:
     """Explain what a call would find."""
     facts, address = question.facts, question.address
     reason, detail, header = _look(question)
-    nearest = [] if reason == "hit" or question.bypass else _nearest(question)
+    is_open = reason != "hit" and not question.bypass
+    known = _versions(question) if is_open else {}
+    nearest = _nearest(question, known) if is_open else []
+    changing = _changing(question, known) if reason == "absent" else None
     if reason == "absent":
         detail = detail or _whereabouts(question, stored=bool(nearest))
     return Explanation(
@@ -125,7 +133,7 @@ def explain(question: Question) -> Explanation:
         hit=reason == "hit",
         reason=reason,
         detail=detail,
-        advice=_advice(facts, nearest),
+        advice=_advice(facts, nearest) if changing is None else changing.advice,
         created=header and header.created_ns / 1e9,
         expires=header.expires_ns / 1e9 if header and header.expires_ns != NEVER else None,
         cost=header and header.cost_ns / 1e9,
@@ -135,6 +143,7 @@ def explain(question: Question) -> Explanation:
             for label, (_, shown) in facts.parts.items()
             if label.startswith("making ") and shown.endswith((BY_CLASS, IN_PART))
         ),
+        changing_globals=changing,
     )
 
 
@@ -236,16 +245,26 @@ def _header(flow: Flow, address: Address) -> Header | None:
         return None
 
 
-def _nearest(question: Question) -> list[Nearby]:
+def _versions(question: Question) -> dict[str, FunctionVersion]:
+    """The recorded versions of the function, by id."""
+    flow, name = question.flow, question.facts.name
+    known = read_all(flow.directory.functions, flow.keys.look())
+    return {function_id: version for function_id, version in known.items() if version.name == name}
+
+
+def _changing(question: Question, known: Mapping[str, FunctionVersion]) -> ChangingGlobals | None:
+    """The globals that alone tell the last versions apart, the one that runs among them."""
+    flow, keyring = question.flow, question.flow.keys.look()
+    return of_function(known.values(), keyring, lambda: ledger.read(flow.directory.location, keyring), question.facts)
+
+
+def _nearest(question: Question, recorded: Mapping[str, FunctionVersion]) -> list[Nearby]:
     """The stored calls of the same function that differ least: in arguments first, then in code."""
     flow, facts = question.flow, question.facts
     keyring = flow.keys.look()
     if keyring is None:
         return []
-    known = {
-        i: version for i, version in read_all(flow.directory.functions, keyring).items() if version.name == facts.name
-    }
-    known[facts.function_id] = facts
+    known = {**recorded, facts.function_id: facts}
     changes = {function_id: of_versions(version, facts, keyring) for function_id, version in known.items()}
     digests = {key_id: signed(question.digests, key) for key_id, key in keyring.keys.items()}
     found = []

@@ -35,6 +35,7 @@ from pcache.objects.summary import arguments_of
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 from pcache.versions.differences import of_versions
+from pcache.versions.moments import of_functions
 from pcache.versions.superseded import superseded
 
 if TYPE_CHECKING:
@@ -100,7 +101,10 @@ def stats_of(
             sums[item.function_id] = _Sums(item)
         sums[item.function_id].add(item)
     looked_at = share()
-    names = names_of(directory, (found.smallest for found in sums.values()))
+    keyring = directory.keys.look()
+    known = registry.read_all(directory.functions, keyring)
+    names = names_of(directory, (found.smallest for found in sums.values()), known)
+    changing = of_functions(known.values(), keyring, lambda: reading)
     ids: dict[str, list[str]] = {name: [] for name in acts if name}
     for function_id in sums:
         ids.setdefault(names.get(function_id, NAMELESS), []).append(function_id)
@@ -112,6 +116,7 @@ def stats_of(
             entries=round(sum(sums[i].entries for i in own) / looked_at),
             bytes=round(sum(sums[i].size for i in own) / looked_at),
             last_used=max((sums[i].used_ns for i in own), default=0) / 1e9,
+            changing_globals=changing.get(name),
         )
         for name, own in ids.items()
     ]
@@ -194,6 +199,7 @@ def versions(directory: Directory, selection: Selection = None) -> list[VersionI
     entries_of: dict[str, list[StoredFile]] = defaultdict(list)
     for item in files:
         entries_of[item.function_id].append(item)
+    changing = of_functions(known.values(), keyring, lambda: ledger.read(directory.location, keyring))
     found: list[VersionInfo] = []
     before: dict[str, FunctionVersion] = {}
     for version in sorted(known.values(), key=lambda version: version.first_seen):
@@ -214,6 +220,7 @@ def versions(directory: Directory, selection: Selection = None) -> list[VersionI
                 superseded=gone.get(version.function_id, ""),
                 adopted=tuple(item.function_id for item in registry.read_adopted(folder, version.function_id, keyring)),
                 differences=() if previous is None else of_versions(previous, version, keyring),
+                changing_globals=changing.get(version.name),
             )
         )
     return found[::-1]

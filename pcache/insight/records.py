@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Literal
 
     from pcache.versions.differences import Difference
+    from pcache.versions.moments import ChangingGlobals
+
+    State = Literal["ok", "note", "problem"]
 
 _ENOUGH = 10  # calls
 
@@ -65,7 +69,8 @@ class Period(Activity):
 class FunctionStats(Activity):
     """One cached function, all its code versions together. `name` is "?" for results whose function is not known.
 
-    `bytes` is the size on disk, `last_used` 0 for a function without entries.
+    `bytes` is the size on disk, `last_used` 0 for a function without entries. `changing_globals` are those that make
+    the function another one in each process, if there are any.
     """
 
     name: str
@@ -73,6 +78,7 @@ class FunctionStats(Activity):
     entries: int
     bytes: int
     last_used: float
+    changing_globals: ChangingGlobals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class VersionInfo:
 
     `superseded` says why the code on disk is another one; it is empty if it is the same, or if that is unknown.
     `adopted` are the ids of versions whose results count as this one's, `differences` those from the version seen
-    before.
+    before. `changing_globals` are those that make the function another one in each process, if there are any.
     """
 
     function: str
@@ -94,6 +100,7 @@ class VersionInfo:
     superseded: str
     adopted: tuple[str, ...]
     differences: tuple[Difference, ...]
+    changing_globals: ChangingGlobals | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +192,12 @@ class EntryDetails:
     stream_raw_length: int
     buffers: tuple[BufferInfo, ...]
     imports: tuple[str, ...]
+
+
+class Finding(NamedTuple):
+    """One check of the doctor: its outcome, and what to do about it (empty if there is nothing to do)."""
+
+    check: str
+    state: State
+    text: str
+    advice: str = ""

@@ -193,18 +193,13 @@ class Saving:
 
     def _warn_of_moments(self, job: Job, keyring: Keyring) -> None:
         """Say once if the function is another one in each process, and why."""
-        from pcache.versions.moments import changing_globals  # late for start-up time
+        from pcache.versions.moments import of_running  # late for start-up time
 
-        names = try_call(changing_globals, self._directory.functions, job.version, keyring)[0]
-        if names:
-            listed = ", ".join(names)
-            warn_once(
-                (job.name, "moments", listed),
-                f"results of {job.name} are not found again: {listed} differs in every process, and counts like a"
-                f" constant. If results do not depend on it, use @cached(ignore={names!r}); otherwise pass it as an"
-                " argument. `pcache explain` shows what differs.",
-                PcacheWarning,
-            )
+        found = try_call(of_running, self._directory, job.version, keyring)[0]
+        if found is not None:
+            advice = found.advice[:1].upper() + found.advice[1:]
+            message = f"results of {job.name} are not found again: {found.text}. {advice}."
+            warn_once((job.name, "moments", *found.names), message, PcacheWarning)
 
     def _check_writing(self) -> Keyring:
         if self._settings.read_only or time.monotonic() < self._stopped_until:

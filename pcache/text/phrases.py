@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from pcache.text.units import format_duration
 
 _LEAST = 0.001  # the smallest share that is shown
@@ -24,6 +26,11 @@ def percent(share: float) -> str:
     if 0 < share < _LEAST or 1 - _LEAST < share < 1:
         return f"<{_LEAST:.1%}" if share < _LEAST else f">{1 - _LEAST:.1%}"
     return f"{share:.1%}".replace(".0%", "%")
+
+
+def clock(seconds: float) -> str:
+    """A time (seconds since 1970) to the minute: `2026-03-01 10:00`."""
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
 def age(since: float, now: float) -> str:

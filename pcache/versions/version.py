@@ -84,7 +84,7 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
         from pcache.versions.registry import describe  # the same
 
     found = of_callable(function, options.code, options.depends_on, options.ignored_globals)
-    _check_ignored(found, options.ignored_globals, label)
+    _check_ignored(found, options.named_globals, label)
     chosen, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         raise error

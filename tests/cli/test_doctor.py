@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from pcache import Cache
 from pcache.cli import main
+from tests.support.changing import ADVICE, SEEN, Program
 from tests.support.processes import ROOT
 
 
@@ -88,3 +89,18 @@ def test_on_a_terminal(filled: Cache) -> None:
     assert b"\x1b[2J" not in said
     assert b"evil" in said
     assert b"ok" in said
+
+
+def test_functions_that_are_others_in_each_process(tmp_path: Path) -> None:
+    """A note for each, with what to do; functions that are found again have none."""
+    program = Program(tmp_path / "project")
+    notes = []
+    for _ in range(3):
+        assert program.run().code == 0
+        found = json.loads(program.pcache("doctor", "--json").out)
+        notes.append([item for item in found if item["check"] == "versions of code"])
+    assert notes[:2] == [[], []]
+    (note,) = (item for item in notes[2] if "job:simulate" in item["text"])
+    assert note["text"].startswith(f"results of job:simulate are not found again: {SEEN}. Since ")
+    assert (note["state"], note["advice"]) == ("note", ADVICE)
+    assert not any("job:limited" in item["text"] for item in notes[2])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.changing import ADVICE, SEEN, Program
 from tests.support.running import ROOT, run, write
 
 SCRIPT = """
@@ -424,3 +425,30 @@ def test_a_script_that_reads_its_arguments(project: Project) -> None:
         **project.environment,
     )
     assert project.pcache("explain", "listed(1)").out.startswith("listed(n=1): hit\n")
+
+
+def test_a_function_that_is_another_one_in_each_process(tmp_path: Path) -> None:
+    """The miss and the list of versions say so, with what to do; `adopt` is not advised, as it would not help."""
+    program = Program(tmp_path / "project")
+    for _ in range(2):
+        assert program.run().code == 0
+    outcome = program.pcache("explain", "job:simulate(1)")  # the third process
+    lines = outcome.out.splitlines()
+    assert (outcome.code, lines[0]) == (1, "simulate(n=1): miss, absent")
+    assert lines[-2].startswith(f"  {SEEN}. Since ")
+    assert lines[-2].endswith(" to compute")
+    assert ", 4 calls took " in lines[-2]
+    assert lines[-1] == f"  {ADVICE}"
+    assert "adopt" not in outcome.out
+    found = json.loads(program.pcache("explain", "job:simulate(1)", "--json").out)
+    assert found["changing_globals"]["names"] == ["job:RUN_ID"]
+    assert found["advice"] == found["changing_globals"]["advice"] == ADVICE
+    assert program.run().code == 0
+    listed = program.pcache("explain", "simulate").out.splitlines()
+    assert [line for line in listed if line.startswith("  ") and "version " not in line and line[2] != " "] == listed[
+        1:3
+    ]
+    assert listed[1].startswith(f"  {SEEN}. Since ")
+    assert listed[2] == f"  {ADVICE}"
+    versions = json.loads(program.pcache("explain", "simulate", "--json").out)
+    assert [version["changing_globals"]["versions"] for version in versions] == [3, 3, 3]

@@ -27,6 +27,7 @@ from pcache.layout import ledger_folder
 from pcache.text.units import format_duration, format_size
 from tests.cli.test_ls import double, report, run, snapshot, wait_for, zeros
 from tests.cli.test_terminal import CODES, environment, pcache_in_pipe, pcache_on_terminal
+from tests.support.changing import ADVICE, SEEN, Program
 from tests.support.processes import append_lines
 from tests.support.running import run as run_script
 from tests.support.running import write
@@ -453,3 +454,24 @@ def test_a_reader_that_stops_reading(filled: Cache) -> None:
         done = subprocess.run(["bash", "-c", script], env=environment(), capture_output=True, check=False)
         assert done.returncode in (0, 141)
         assert done.stderr == b""
+
+
+def test_functions_that_are_others_in_each_process(tmp_path: Path) -> None:
+    """Both forms name the global, the number of versions, what was computed, and what to do; once for a function."""
+    program = Program(tmp_path / "project")
+    for _ in range(3):
+        assert program.run().code == 0
+    lines = program.pcache("stats").out.splitlines()
+    at = lines.index("Results of job:simulate are not found again")
+    assert re.fullmatch(
+        rf"  {SEEN}\. Since \d{{4}}-\d\d-\d\d \d\d:00, 6 calls took [\d.]+ .?s to compute", lines[at + 1]
+    )
+    assert lines[at + 2] == f"  {ADVICE}"
+    assert sum("simulate are not found again" in line for line in lines) == 1
+    assert "adopt" not in "".join(lines)
+    functions = {item["name"]: item for item in json.loads(program.pcache("stats", "--json").out)["functions"]}
+    found = functions["job:simulate"]["changing_globals"]
+    assert (found["names"], found["versions"], found["calls"]) == (["job:RUN_ID"], 3, 6)
+    assert found["seconds"] == functions["job:simulate"]["computed_seconds"]
+    assert found["advice"] == ADVICE
+    assert functions["job:limited"]["changing_globals"] is None

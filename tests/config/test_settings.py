@@ -43,6 +43,7 @@ UNUSABLE: dict[str, list[object]] = {
     "verify": ["never", "", True, 1],
     "summaries": [2, "maybe", 1.0, []],
     "lock_timeout": [-1, "soon", float("inf")],
+    "ignore_globals": ["*:RUN_ID", "", True, {"a:B": 1}, ["RUN_ID"], ["jobs:"], [":RUN_ID"], ["a:B", 3]],
     "key_file": ["", 3],
 }
 
@@ -115,7 +116,7 @@ def test_defaults(place: Place) -> None:
     settings = resolve()
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
-    assert settings[5:-2] == (None, "auto", "once", True, None, False, False, False, False, None)
+    assert settings[5:-2] == (None, "auto", "once", True, None, (), False, False, False, False, None)
     assert settings.functions == {}
     assert set(settings.origins.values()) == {"default"}
     assert list(settings.origins) == list(Settings._fields[:-2])
@@ -193,6 +194,8 @@ def test_settings_can_be_pickled() -> None:
         ("lock_timeout", 0, 0.0),
         ("lock_timeout", "90 s", 90.0),
         ("lock_timeout", "none", None),
+        ("ignore_globals", ["jobs:RUN_ID", "*:NOW"], ("jobs:RUN_ID", "*:NOW")),
+        ("ignore_globals", (), ()),
         ("disable", 1, True),
     ],
 )

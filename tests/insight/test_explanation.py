@@ -25,6 +25,7 @@ from pcache.keys.reducers import arrays, arrow, builtin
 from pcache.keys.reducers import polars as polars_reducers
 from pcache.storage.claim_owner import owner_record
 from pcache.versions import registry
+from tests.support.changing import ADVICE, Program
 from tests.support.processes import KEY, OTHER_RING, RING, address_of, place_of
 from tests.support.running import run, station, write
 
@@ -453,3 +454,15 @@ def test_adopted_results_that_are_gone(made: Any, cache: Cache) -> None:
     explanation = new.explain(2)
     assert explanation.reason == "absent"
     assert re.match("the result of version [0-9a-f]{16}, which was adopted, cannot be used: ", explanation.detail)
+
+
+def test_a_function_that_is_another_one_in_each_process(tmp_path: Path) -> None:
+    """The third process is told of the global before it computes, and of nothing once it has stored the result."""
+    program = Program(tmp_path / "project")
+    told = "import job; found = job.simulate.explain(1); print(found.changing_globals and found.changing_globals.names)"
+    again = f"{told}; print(found.advice); job.main(); print(job.simulate.explain(1))"
+    out = [program.run("-W", "ignore", "-c", again).out.splitlines() for _ in range(3)]
+    assert [lines[0] for lines in out] == ["None", "None", "('job:RUN_ID',)"]
+    assert "pcache adopt" in out[1][1]
+    assert out[2][1] == ADVICE
+    assert [lines[2] for lines in out] == ["simulate(n=1): hit"] * 3
