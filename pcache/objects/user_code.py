@@ -10,7 +10,8 @@ import sys
 import sysconfig
 from typing import Any
 
-from pcache.objects.lookup import attributes_of, module_of, text
+from pcache.objects import installed
+from pcache.objects.lookup import attributes_of, look, module_of, text
 from pcache.system.file_content import content_digest
 from pcache.system.interrupts import try_call
 
@@ -18,6 +19,7 @@ _INSTALLED = ("site-packages", "dist-packages")
 _EXTENSIONS = (".so", ".pyd")
 _user: dict[str, bool] = {}
 _versions: dict[str, str] = {}
+_expected: dict[str, tuple[installed.State, str]] = {}  # of packages that are not loaded
 _built: dict[str, str] = {}
 
 
@@ -79,8 +81,23 @@ def package_of(name: str) -> tuple[str, str]:
     try:
         return root, _versions[root]
     except KeyError:
-        version = _versions[root] = _version_of(root)
-        return root, version
+        return root, _version_now(root)
+
+
+def _version_now(root: str) -> str:
+    """The version of a package; for good once it is loaded, and before that until something is installed."""
+    state = installed.state()
+    before, version = _expected.get(root, (None, ""))
+    is_settled = root in sys.modules or root in sys.stdlib_module_names
+    if before != state:
+        was, version = version, _version_of(root)
+        if is_settled and was and was != version:
+            version = f"{was} or {version}"  # upgraded before it was loaded, or since: nobody else has that identity
+    if is_settled:
+        _versions[root] = version
+    else:
+        _expected[root] = state, version
+    return version
 
 
 def _built_here(name: str) -> str:
@@ -98,18 +115,16 @@ def _version_of(root: str) -> str:
     if root in sys.stdlib_module_names:
         return ".".join(map(str, sys.version_info[:2]))
     # Not by getattr: a package may warn when it computes this.
-    declared = text(attributes_of(sys.modules.get(root)).get("__version__"))
+    members = attributes_of(sys.modules.get(root))
+    declared, file = text(members.get("__version__")), text(members.get("__file__"))
     if declared:
         return declared
-    from importlib import metadata  # late for start-up time: 20 ms, and most packages declare their version
+    if root not in sys.modules:
+        from importlib.util import find_spec  # late for start-up time: most packages that code uses are loaded
 
-    try:
-        return metadata.version(root)
-    except metadata.PackageNotFoundError:
-        pass  # a distribution of another name holds it; finding that one would read the records of all
-    try:
-        return metadata.version(metadata.packages_distributions().get(root, [root])[0])
-    except metadata.PackageNotFoundError:
-        # An extension module that was built beside the program.
-        path = text(attributes_of(sys.modules.get(root)).get("__file__"))
-        return content_digest(path).hex()[:16] if os.path.isfile(path) else ""
+        spec, _ = try_call(find_spec, root)
+        if spec is None:
+            return ""  # not installed: no distribution need be asked
+        file = text(look(spec, "origin"))
+    # Without a distribution by its file: copied there by hand, or an extension module built beside the program.
+    return installed.versions_of(root) or (content_digest(file).hex()[:16] if os.path.isfile(file) else "")
