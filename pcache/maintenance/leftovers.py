@@ -21,7 +21,8 @@ _LEFT_BEHIND = 3600  # seconds after which a small temporary file is a leftover
 
 def sweep(directory: Directory) -> int:
     """Remove leftovers of killed processes; return the number of claims among them."""
-    for path in registry.paths(directory.functions, temporary=True):
+    temporary = registry.paths(directory.functions, temporary=True)
+    for path in [*temporary, *registry.unused_tables(directory.functions, directory.keys.look())]:
         try:
             if abs(time.time() - os.stat(path).st_mtime) > _LEFT_BEHIND:
                 directory.access.remove(directory.location, path)

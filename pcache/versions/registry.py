@@ -3,15 +3,15 @@
 `<function_id>.<mark>.json` has its names and the parts of its fingerprint: listings and `explain` need them, entries
 have only ids. Losing it loses names, never results. The mark is made with the signing key, so that files of other
 users, however many, are not opened. `<function_id>.adopted` lists earlier versions whose results also count for this
-one; it is a separate file, which is usually absent, so that a hit need not read JSON.
+one; it is a separate file, which is usually absent, so that a hit need not read JSON. Most of many parts lie in a table
+that versions share (`part_tables.py`); a version whose table is lost counts as lost itself.
 
 Digests in these files are keyed: without the key one cannot find out a constant or default by trying values.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
+import contextlib
 import os
 import re
 import sys
@@ -19,19 +19,19 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.signing import seal
-from pcache.system.interrupts import raise_if_interrupt, uninterrupted
+from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import PRIVATE, Access
-from pcache.system.safefiles import NO_FILE, read_plain, write_all
+from pcache.versions import part_tables, sealed_files
+from pcache.versions.part_tables import Stored, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pcache.signing.keyring import Keyring
 
-_NAME = re.compile(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted)")
+_NAME = re.compile(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted|parts)")
 _TEMPORARY = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}")
 _ID = re.compile(r"[0-9a-f]{16}")
-_MAX_SIZE = 4 << 20  # bytes
 _LAST_TIME = 1 << 36  # seconds since 1970: later times are invalid
 _MOST_LISTED = 2000  # names that a call looks at: 5 ms
 _TEMPORARY_AGE = 60  # seconds
@@ -116,15 +116,13 @@ def _is_value(label: str) -> bool:
     return label.startswith(("constant ", "depends_on", "version"))
 
 
-def _written(facts: FunctionVersion, keyring: Keyring, *, summaries: bool) -> dict[str, Any]:
-    """The content of the file of a version that runs."""
-    record, digests = facts._asdict(), facts.digests(keyring.signing.hex(), keyring) or {}
-    del record["signed_by"]
-    record["parts"] = {
+def _written(facts: FunctionVersion, keyring: Keyring, *, summaries: bool) -> dict[str, tuple[str, str]]:
+    """The parts of a version that runs, as they are stored."""
+    digests = facts.digests(keyring.signing.hex(), keyring) or {}
+    return {
         label: (digests[label], shown if summaries or not _is_value(label) else "")
         for label, (_, shown) in facts.parts.items()
     }
-    return record
 
 
 def write(
@@ -146,9 +144,17 @@ def write(
         if summaries or not any(shown for label, (_, shown) in known.parts.items() if _is_value(label)):
             return before
         facts = facts._replace(first_seen=known.first_seen)
-    _write(path, seal.to_json(_FUNCTION, _written(facts, keyring, summaries=summaries), keyring), access)
+    shown_in = None if known is None else _table_of(before, keyring)
+    stored = part_tables.store(folder, _written(facts, keyring, summaries=summaries), keyring, access)
+    record = {**facts._asdict(), "parts": stored.parts, **(stored._asdict() if stored.table else {})}
+    del record["signed_by"]
+    sealed_files.write(path, seal.to_json(_FUNCTION, record, keyring), access)
     if before != path:
         os.unlink(before)  # it was sealed with an older key, and contains the values
+    if shown_in is not None and shown_in in _unused(folder, keyring):
+        table_id, key_id = shown_in
+        with contextlib.suppress(FileNotFoundError):  # swept meanwhile
+            os.unlink(part_tables.path_of(folder, table_id, keyring.keys[key_id]))  # it contains the values as well
     return path
 
 
@@ -158,7 +164,7 @@ def write_adopted(
     """Write which versions' results count as those of a version; replaces the list. Raises `OSError`."""
     body = {"function_id": function_id, "adopted": [version._asdict() for version in adopted]}
     path = os.path.join(folder, f"{function_id}.adopted")
-    _write(path, seal.to_json(_ADOPTED, body, keyring), access, durable=True)
+    sealed_files.write(path, seal.to_json(_ADOPTED, body, keyring), access, durable=True)
 
 
 def read_adopted(
@@ -191,8 +197,14 @@ def find(folder: str, function_id: str, keyring: Keyring, *, strictly: bool = Fa
     return next((facts for facts in found if facts is not None), None)
 
 
-def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:
-    """The facts in one file; None if it is gone, damaged or sealed by another user."""
+def read(
+    path: str, keyring: Keyring, *, strictly: bool = False, tables: Tables | None = None
+) -> FunctionVersion | None:
+    """The facts in one file; None if it, or the table that it names, is gone, damaged or sealed by another user.
+
+    With `strictly` raises `OSError` if it cannot be read now. `tables` are those of its folder.
+    """
+    tables = Tables(os.path.dirname(path), keyring) if tables is None else tables
     found = _read(path, keyring, _FUNCTION, strictly=strictly)
     if found is None:
         return None
@@ -201,10 +213,13 @@ def read(path: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVers
         if path != _path(os.path.dirname(path), record["function_id"], keyring.keys[key_id]):
             return None
         record["parameters"] = tuple(record["parameters"])
-        record["parts"] = {label: (digest, shown) for label, (digest, shown) in record["parts"].items()}
-        version = FunctionVersion(**{**record, "signed_by": key_id.hex()})
+        own = {label: (digest, shown) for label, (digest, shown) in record["parts"].items()}
+        stored = Stored(own, record.pop("table", ""), tuple(record.pop("without", ())))
+        if (parts := tables.parts_of(stored, key_id, strictly=strictly)) is None:
+            return None
+        version = FunctionVersion(**{**record, "parts": parts, "signed_by": key_id.hex()})
         sound = 0 <= version.first_seen < _LAST_TIME and _are_texts((*version[:5], *version.parameters))
-        sound = sound and _are_texts(text for part in version.parts.values() for text in part)
+        sound = sound and _are_texts(text for part in own.values() for text in part)
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # written by another release
     return version if sound else None
@@ -222,9 +237,10 @@ def read_all(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -
     if keyring is None:
         return {}
     found: dict[str, FunctionVersion | None] = {}
+    tables = Tables(folder, keyring)
     for match in _sealed(folder, keyring, most):
         if match[1] not in found:
-            found[match[1]] = read(f"{folder}/{match[0]}", keyring)
+            found[match[1]] = read(f"{folder}/{match[0]}", keyring, tables=tables)
     return {function_id: facts for function_id, facts in found.items() if facts is not None}
 
 
@@ -236,34 +252,22 @@ def latest(folder: str, keyring: Keyring, count: int) -> list[FunctionVersion]:
             dated.append((os.lstat(path := f"{folder}/{match[0]}").st_mtime_ns, path))
         except OSError as error:
             raise_if_interrupt(error)  # else removed meanwhile
-    found = (read(path, keyring) for _, path in sorted(dated)[-count:])
+    tables = Tables(folder, keyring)
+    found = (read(path, keyring, tables=tables) for _, path in sorted(dated)[-count:])
     return [version for version in found if version is not None]
 
 
 def _sealed(folder: str, keyring: Keyring, most: int) -> Iterator[re.Match[str]]:
     """The names of files of versions that one of our keys has marked, key by key."""
-    matches = [match for match in map(_NAME.fullmatch, _names(folder, most)) if match is not None]
+    matches = [match for match in map(_NAME.fullmatch, sealed_files.names(folder, most)) if match is not None]
     for key in keyring.keys.values():
         yield from (match for match in matches if match[2] == seal.mark(_FUNCTION, match[1], key))
 
 
-def _names(folder: str, most: int) -> list[str]:
-    """The names in a folder; empty if there are `most` or more."""
-    try:
-        if most == sys.maxsize:
-            return os.listdir(folder)
-        with uninterrupted(os.scandir, folder) as items:
-            names = [item.name for item in itertools.islice(items, most)]
-    except OSError as error:
-        raise_if_interrupt(error)
-        return []
-    return names if len(names) < most else []
-
-
 def paths(folder: str, *, temporary: bool = False) -> Iterator[str]:
-    """The files of versions; with `temporary` the leftovers of killed processes."""
+    """The files of versions and their tables; with `temporary` the leftovers of killed processes."""
     pattern = _TEMPORARY if temporary else _NAME
-    for name in _names(folder, sys.maxsize):
+    for name in sealed_files.names(folder):
         path = os.path.join(folder, name)
         if pattern.fullmatch(name) and (not temporary or _is_old(path)):
             yield path
@@ -278,26 +282,27 @@ def _is_old(path: str) -> bool:
         return False  # renamed meanwhile
 
 
-def _write(path: str, data: bytes, access: Access = PRIVATE, *, durable: bool = False) -> None:
-    """Write a file atomically; raises `OSError`."""
-    place, name = os.path.split(path)
-    folder = access.enter_or_make(os.path.dirname(os.path.dirname(place)), place)
-    try:
-        temporary = f"{name}.{os.urandom(4).hex()}"
+def unused_tables(folder: str, keyring: Keyring | None) -> list[str]:
+    """The tables that no version names. The version of a table that was written just now may be about to follow."""
+    unused = set() if keyring is None else _unused(folder, keyring)
+    return [part_tables.path_of(folder, table_id, keyring.keys[key_id]) for table_id, key_id in unused if keyring]
+
+
+def _unused(folder: str, keyring: Keyring) -> set[tuple[str, bytes]]:
+    unused = part_tables.all_of(folder, keyring)
+    if unused:
         try:
-            fd = folder.open(temporary, os.O_WRONLY | os.O_EXCL)
-            try:
-                write_all(fd, data)
-                folder.rename(temporary, name)
-                if durable:
-                    os.fsync(fd)  # after the renaming, so that the new name is on the disk too
-            finally:
-                os.close(fd)
-        except BaseException:
-            folder.remove(temporary)  # a full disk: leave no incomplete file
-            raise
-    finally:
-        os.closerange(folder.fd, folder.fd + 1)
+            unused -= {_table_of(f"{folder}/{match[0]}", keyring) for match in _sealed(folder, keyring, sys.maxsize)}
+        except OSError as error:
+            raise_if_interrupt(error)
+            return set()  # a version that cannot be read now may name any
+    return unused
+
+
+def _table_of(path: str, keyring: Keyring) -> tuple[str, bytes]:
+    """The table that the file of a version names, and the id of the key; raises `OSError` if it cannot be read now."""
+    found = _read(path, keyring, _FUNCTION, strictly=True)
+    return ("", b"") if found is None else (str(found[0].get("table", "")), found[1])
 
 
 def _read(path: str, keyring: Keyring, kind: bytes, *, strictly: bool) -> tuple[dict[str, Any], bytes] | None:
@@ -305,11 +310,5 @@ def _read(path: str, keyring: Keyring, kind: bytes, *, strictly: bool) -> tuple[
 
     With `strictly` raises `OSError` if it cannot be read now.
     """
-    try:
-        data = read_plain(path, _MAX_SIZE, believe=functools.partial(seal.is_whole, kind, keyring))
-    except OSError as error:
-        raise_if_interrupt(error)
-        if strictly and error.errno not in NO_FILE:
-            raise
-        return None
-    return seal.from_json(kind, data, keyring)
+    data = sealed_files.read(path, keyring, kind, strictly=strictly)
+    return None if data is None else seal.from_json(kind, data, keyring)
