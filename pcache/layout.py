@@ -3,6 +3,7 @@
 CACHEDIR.TAG  .gitignore             tell backups and git to leave it out; the tag marks it as a pcache directory
 v1/entries/00 ... ff/                shards of entries, with their claims and drafts
 v1/functions/                        records of function versions
+v1/code/                             what was read from the code of large programs
 v1/ledger/                           counters, tombstones (`removed`) and usage (`occupancy`)
 v1/locks/                            one lock for evicting, one for merging counters
 """
@@ -28,6 +29,11 @@ def entries_folder(root: str) -> str:
 def functions_folder(root: str) -> str:
     """The folder of the records of function versions."""
     return os.path.join(root, GENERATION, "functions")
+
+
+def code_folder(root: str) -> str:
+    """The folder of what was read from code."""
+    return os.path.join(root, GENERATION, "code")
 
 
 def ledger_folder(root: str) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
+from pcache.fingerprint import known_code
 from pcache.fingerprint.uses import CHANGING_FUNCTIONS, CHANGING_METHODS
 from pcache.keys.encoder import encode
 from pcache.objects.bytecode import operations_of
@@ -55,7 +56,6 @@ _STORE_VARIABLE = frozenset((opmap["STORE_DEREF"], opmap["DELETE_DEREF"]))
 _SETTING = frozenset(("setattr", "delattr", "__setattr__", "__delattr__", "__dict__", "vars"))
 # Where code calls one of these, texts in it may name attributes or globals.
 REFLECTION = frozenset("getattr vars attrgetter methodcaller globals __dict__".split())
-_MEMO_SIZE = 1 << 16  # code objects remembered; those made anew at each call must not pile up
 
 
 class CodeFacts(NamedTuple):
@@ -82,18 +82,10 @@ class CodeFacts(NamedTuple):
     mutates: bool
 
 
-_known: dict[CodeType, CodeFacts] = {}
-
-
 def facts_of(code: CodeType) -> CodeFacts:
     """Read a code object; remembered for the next time."""
-    try:
-        return _known[code]
-    except KeyError:
-        if len(_known) >= _MEMO_SIZE:
-            _known.clear()
-        facts = _known[code] = _read(code)
-        return facts
+    found: CodeFacts | None = known_code.facts.get(code) or known_code.recall(known_code.facts, code)
+    return found or known_code.note(known_code.facts, code, _read(code))
 
 
 def _read(code: CodeType) -> CodeFacts:

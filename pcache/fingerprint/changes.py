@@ -35,7 +35,6 @@ _CHANGING_SLOTS = ("__setitem__", "__delitem__", "__iadd__", "__ior__", "__isub_
 _SETTING_SLOTS = frozenset(
     (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
 ) | {"__init_subclass__", "__set_name__"}
-_MOST_PASSED = 20  # objects that one parameter may be, as far as they are followed
 _PLAIN = frozenset((dict, list, set))
 _MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MISSING = object()
@@ -93,8 +92,7 @@ class Changes:
                     passed = self._passed.setdefault((id(target), code.co_varnames[at]), {})
                     before = len(passed)
                     for places, value in ways:
-                        if len(passed) < _MOST_PASSED:
-                            passed.setdefault(value if type(value) is _Classes else id(value), (places, value))
+                        passed.setdefault(value if type(value) is _Classes else id(value), (places, value))
                     if len(passed) > before:
                         yield target
 

@@ -11,6 +11,7 @@ from opcode import hasjrel, opmap, opname
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from pcache.fingerprint import known_code
 from pcache.fingerprint.uses import (
     CHANGING_FUNCTIONS,
     CHANGING_METHODS,
@@ -30,7 +31,6 @@ from pcache.objects.bytecode import placed_operations_of, taken_by
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_KNOWN_MOST = 1 << 16  # code objects remembered
 _JUMPS = frozenset(hasjrel)
 _ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split())
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
@@ -38,17 +38,10 @@ _LOOKING = frozenset(("isinstance", "id"))  # functions that do nothing with wha
 _PEEKING = ("MATCH_", "GET_", "BEFORE_", "BINARY_SLICE", "SEND", "LOAD_SPECIAL")  # operations that leave some of them
 
 
-_known: dict[CodeType, Uses] = {}
-
-
 def uses_of(code: CodeType) -> Uses:
     """What code does with objects from outside; remembered."""
-    known = _known.get(code)
-    if known is None:
-        if len(_known) >= _KNOWN_MOST:
-            _known.clear()
-        known = _known[code] = _Reader(code).read()
-    return known
+    found: Uses | None = known_code.uses.get(code) or known_code.recall(known_code.uses, code)
+    return found or known_code.note(known_code.uses, code, _Reader(code).read())
 
 
 class _Reader:

@@ -25,6 +25,7 @@ from pcache.objects.class_memo import OfCode
 from pcache.objects.culprit import say_where
 from pcache.objects.lookup import MOCKED, content_of, is_a, look
 from pcache.objects.summary import summarize_value
+from pcache.system.garbage import uncollected
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ class Fingerprint:
         ignored: tuple[str, ...] = (),
     ) -> None:
         functions = [root for root in roots if is_a(root, FunctionType)]
-        walk, (self.digest, constants) = _walked(make, follow, functions, State(ignored))
+        with uncollected():
+            walk, (self.digest, constants) = _walked(make, follow, functions, State(ignored))
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self.unknown = walk.unknown

@@ -7,6 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.objects.lookup import attributes_of, look, text, title_of
 from pcache.objects.user_code import is_user_file
@@ -122,7 +123,6 @@ def _may_hold(folder: str, step: str) -> bool:
 
 _listed: dict[str, tuple[int, frozenset[str]]] = {}  # names in folders, with the time of the folder's last change
 _SETTLED = 2 * 10**9  # nanoseconds after which another change has another time
-_known: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
 # Modules whose files changed while they were loaded: it is unknown which code runs.
 doubted: set[str] = set()
 
@@ -135,7 +135,8 @@ def _read(name: str, path: str) -> tuple[Source, list[str]]:
 
 
 def _code_of(name: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
-    if (name, content) not in _known:
+    known = known_code.modules
+    if (name, content) not in known:
         with open(path, "rb") as file:
             code, error = try_call(compile, file.read(), path, "exec")
         if error is not None:
@@ -143,5 +144,5 @@ def _code_of(name: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
         facts = facts_of(code)
         package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]
         further = [found for one in sorted(facts.imports) for found in _candidates(*one, package)]
-        _known[name, content] = facts.digest, further
-    return _known[name, content]
+        known[name, content] = facts.digest, further
+    return known[name, content]

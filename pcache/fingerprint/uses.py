@@ -62,7 +62,6 @@ class Constant(NamedTuple):
 
 
 UNKNOWN: frozenset[Path] = frozenset()
-_keys: dict[str, str | int] = {}  # by step
 NULL = Constant("beside a function on the stack, where a method has its object")
 
 
@@ -80,17 +79,18 @@ def paths_of(value: Any) -> frozenset[Path]:
 
 
 def item_step(key: Any) -> str:
-    """The step to an item: `['a']` or `[1]` where the key is known, else `[]`."""
-    if type(key) is not Constant or not isinstance(key.value, (str, int)):
-        return "[]"
-    step = f"[{key.value!r}]"
-    _keys[step] = key.value
-    return step
+    """The step to an item: `['a` or `[1` where the key is known, else `[]`."""
+    value = key.value if type(key) is Constant else None
+    if isinstance(value, str):
+        return f"['{value}"
+    return f"[{int(value)}" if isinstance(value, int) else "[]"
 
 
 def key_of(step: str) -> Any:
     """The key of an item, or the name of an attribute."""
-    return _keys[step] if step.startswith("[") else step[1:]
+    if step.startswith("[") and step[1:2] != "'":
+        return int(step[1:])
+    return step[2:] if step.startswith("[") else step[1:]
 
 
 def literal_in(values: list[Any]) -> str:

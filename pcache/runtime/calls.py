@@ -24,7 +24,7 @@ from pcache.runtime.singleflight import computing
 from pcache.storage.store import name_of
 from pcache.system.file_content import links_to
 from pcache.system.fork import whole
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import stands, try_call
 from pcache.versions import version as versions
 
 if TYPE_CHECKING:
@@ -82,13 +82,16 @@ class Calls:
     def find_version(self) -> Version:
         """Find out which code runs, and which earlier versions' results count; once per function and process."""
         with whole:
-            from pcache.versions import registry  # late for start-up time: decorating needs no version
+            from pcache.versions import kept_code, registry  # late for start-up time: decorating needs no version
 
+        keyring, directory = self._flow.keys.keyring or try_call(self._flow.keys.look)[0], self._flow.directory
+        kept_code.load(directory.location, self._function, keyring)
         found = versions.find(self._function, self.label, self._options, self.binder)
         if found.fingerprint.uncached:
             raise Uncached(found.fingerprint.uncached)
-        keyring = self._flow.keys.keyring or try_call(self._flow.keys.look)[0]
-        adopted = registry.read_adopted(self._flow.directory.functions, found.hex_id, keyring)
+        if not directory.settings.read_only and stands(directory.functions):
+            kept_code.keep(directory.location, self._function, keyring, directory.access)
+        adopted = registry.read_adopted(directory.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
         return self._version
 

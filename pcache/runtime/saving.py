@@ -176,7 +176,7 @@ class Saving:
         return self._limiter
 
     def _register(self, job: Job, keyring: Keyring) -> None:
-        from pcache.versions import registry  # late for start-up time: a hit registers nothing
+        from pcache.versions import kept_code, registry  # late for start-up time: a hit registers nothing
 
         facts = job.version
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
@@ -189,6 +189,7 @@ class Saving:
                 self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
             else:
                 self._registered[facts.function_id] = path
+                kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
                 self._warn_of_moments(job, keyring)
 
     def _warn_of_moments(self, job: Job, keyring: Keyring) -> None:

@@ -22,7 +22,7 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 """
 _TAG_MARK = b"stored function results of pcache"
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
-_LAYOUT = re.compile(r"(entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
+_LAYOUT = re.compile(r"(code|entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
 _SHARDS, _FUNCTIONS = (
     re.compile(r"[0-9a-f]{2}(\..*)?"),
     re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),

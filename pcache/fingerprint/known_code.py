@@ -1,0 +1,96 @@
+"""What was read from code, remembered in this process; that of large programs is kept between processes as well.
+
+Reading takes 0.1 to 0.5 ms for each function: a second for a program of some thousands of them. What is read depends on
+nothing but the code, so it is kept by a digest of that, and by which Python and which release of pcache read it.
+"""
+
+from __future__ import annotations
+
+import marshal
+import os
+from _frozen_importlib_external import MAGIC_NUMBER
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+if TYPE_CHECKING:
+    from types import CodeType
+
+    Kept = tuple[dict[bytes, tuple[Any, Any]], dict[tuple[str, bytes], tuple[bytes, list[str]]]]
+
+_MOST = 1 << 16  # code objects remembered; those made anew at each call must not pile up
+_PLAIN = 2  # the version of marshal that says the same of equal code, however its constants are shared
+
+facts: dict[CodeType, Any] = {}  # by `bytecode.facts_of`
+uses: dict[CodeType, Any] = {}  # by `dataflow.uses_of`
+# By `source_files`: the digest of a module's code and what it imports, by its name and the digest of its file.
+modules: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
+new: dict[CodeType, None] = {}  # code that was read in this process, in order
+_kept: dict[bytes, tuple[Any, Any]] = {}  # facts and uses, either of which may be missing, by digest of the code
+
+
+def note(memo: dict[CodeType, Any], code: CodeType, found: Any) -> Any:
+    """Remember what was read from a code object."""
+    if len(memo) >= _MOST:
+        facts.clear()
+        uses.clear()
+        new.clear()
+    memo[code] = found
+    new[code] = None
+    return found
+
+
+def recall(memo: dict[CodeType, Any], code: CodeType) -> Any:
+    """What another process has read from a code object; None if that is not known."""
+    found = _kept.get(_digest_of(code)) if _kept else None
+    if found is None:
+        return None
+    for known, value in zip((facts, uses), found, strict=True):
+        if value is not None:
+            known[code] = value
+    return memo.get(code)
+
+
+def _digest_of(code: CodeType) -> bytes:
+    return blake3(marshal.dumps(code, _PLAIN)).digest(16)
+
+
+def take_in(kept: Kept) -> None:
+    """Add what other processes have read."""
+    _kept.update(kept[0])
+    modules.update(kept[1])
+
+
+def give_out() -> Kept:
+    """What this process has read, or has been given; equal parts are one object, which makes its pickle small."""
+    same: dict[Any, Any] = {}
+    for code in [code for code in new if code in uses]:  # of others only a digest is asked for
+        values = [_shared(memo.get(code), same) for memo in (facts, uses)]
+        _kept[_digest_of(code)] = values[0], values[1]
+    new.clear()
+    return dict(_kept), dict(modules)
+
+
+def _shared(value: Any, same: dict[Any, Any]) -> Any:
+    """A record with paths that are the same objects where they are equal."""
+    if value is None:
+        return None
+    sets = [
+        frozenset(same.setdefault(item, item) for item in field) if type(field) is frozenset else field
+        for field in value
+    ]
+    return type(value)(*sets)
+
+
+def read_by() -> str:
+    """What reads code here: this Python, and this release of pcache. What others have read does not count."""
+    here = os.path.dirname(__file__)
+    files: list[tuple[Any, ...]] = []
+    for folder in (here, os.path.join(os.path.dirname(here), "objects")):
+        try:
+            with os.scandir(folder) as found:
+                names = [(one.name, one.stat()) for one in found if one.name.endswith(".py")]
+        except OSError:
+            names = []  # in an archive
+        files += sorted((name, status.st_size, status.st_mtime_ns) for name, status in names)
+    return blake3(repr((MAGIC_NUMBER, files)).encode()).hexdigest(8)
