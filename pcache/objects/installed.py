@@ -33,7 +33,8 @@ def state() -> State:
 
 def _time_of(folder: str) -> int:
     try:
-        return os.stat(folder or ".").st_mtime_ns
+        # Asked first, since an exception that is looked at holds the frames of all callers until garbage is collected.
+        return os.stat(folder or ".").st_mtime_ns if os.access(folder or ".", os.F_OK) else 0
     except OSError as error:
         raise_if_interrupt(error)
     except ValueError:
@@ -55,11 +56,11 @@ def versions_of(package: str) -> str:
         held = _all_held(metadata.distributions())
         _scanned.clear()
         _scanned[now] = held
-    named, _ = try_call(metadata.distribution, package)
     found: dict[str, str] = {}
-    for one in [*held.get(package, ()), *([] if named is None else [named])]:
-        (name, version), error = try_call(_described, one)
-        if error is None:
+    for one in [*held.get(package, ()), *metadata.distributions(name=package)]:
+        described = try_call(_described, one)[0]
+        if described is not None:
+            name, version = described
             found.setdefault(_SEPARATORS.sub("-", name).lower(), version)  # of two copies the first is imported
     if len(found) == 1:
         return next(iter(found.values()))

@@ -87,14 +87,15 @@ def package_of(name: str) -> tuple[str, str]:
 
 def _version_now(root: str) -> str:
     """The version of a package; for good once it is loaded, and before that until something is installed."""
-    state = installed.state()
+    if root in sys.stdlib_module_names:
+        return _versions.setdefault(root, ".".join(map(str, sys.version_info[:2])))
+    state, is_loaded = installed.state(), root in sys.modules
     before, version = _expected.get(root, (None, ""))
-    is_settled = root in sys.modules or root in sys.stdlib_module_names
     if before != state:
         was, version = version, _version_of(root)
-        if is_settled and was and was != version:
+        if is_loaded and was and was != version:
             version = f"{was} or {version}"  # upgraded before it was loaded, or since: nobody else has that identity
-    if is_settled:
+    if is_loaded:
         _versions[root] = version
     else:
         _expected[root] = state, version
@@ -113,8 +114,6 @@ def _built_here(name: str) -> str:
 
 
 def _version_of(root: str) -> str:
-    if root in sys.stdlib_module_names:
-        return ".".join(map(str, sys.version_info[:2]))
     # Not by getattr: a package may warn when it computes this.
     members = attributes_of(sys.modules.get(root))
     declared, file = text(members.get("__version__")), text(members.get("__file__"))
@@ -123,7 +122,7 @@ def _version_of(root: str) -> str:
     if root not in sys.modules:
         from importlib.util import find_spec  # late for start-up time: most packages that code uses are loaded
 
-        spec, _ = try_call(find_spec, root)
+        spec = try_call(find_spec, root)[0]  # without the error, which holds the frames of all callers
         if spec is None:
             return ""  # not installed: no distribution need be asked
         file = text(look(spec, "origin"))

@@ -90,7 +90,7 @@ def test_what_is_not_installed_is_not_looked_for(cache: Cache, counting: Countin
     @cache.cached
     def total(x: int) -> int:
         try:
-            import pctest_absent
+            import pctest_absent  # type: ignore[import-not-found]
         except ImportError:
             return x + 1
         return pctest_absent.total(x)  # type: ignore[no-any-return]
