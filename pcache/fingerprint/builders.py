@@ -14,6 +14,9 @@ import time
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
+from blake3 import blake3
+
+from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.uses import CHANGING_METHODS
@@ -23,7 +26,7 @@ from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     import _ast
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pcache.fingerprint.findings import Findings
 
@@ -83,45 +86,46 @@ def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType
 def _code_that_makes(
     namespace: Namespace, name: str, *, is_moving: bool = False
 ) -> CodeType | tuple[ModuleType, str] | None:
-    """The statements that make a name, as code; the module and name that it was imported from; None if unknown.
+    """The statements that make a name, as code; the module and name that it was imported from; None if unknown."""
+    file = namespace.get("__file__")
+    text = _text_of(namespace, str(namespace.get("__name__", "")), file) if isinstance(file, str) and file else None
+    if text is None or not isinstance(file, str):
+        return None
+    digest = blake3(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")).digest(16)
+    known = known_code.makings.get(key := (file, digest, name, is_moving))
+    if known is None:
+        known = known_code.makings[key] = _read(text, file, digest, name, is_moving=is_moving)
+    return _origin(namespace, known.imports, name) or known.code
+
+
+def _read(text: bytes | str, file: str, digest: bytes, name: str, *, is_moving: bool) -> known_code.Making:
+    """The statements of a module that make a name, as code, and what the module imports by them.
 
     `name` may lead into classes and functions by dots: `Model.lock`. Of what moves while the program runs only the
-    statements count that bind or change it: the others do so in turn.
+    statements count that bind or change it: the others do so in turn. Where none are found the name may come from any
+    import of the module.
     """
-    tree, file = _tree_of(namespace)
+    key = file, digest
+    if key not in _trees:
+        _trees[key] = try_call(compile, text, file, "exec", _ONLY_THE_TREE, True)[0]
+    tree = _trees[key]
+    if tree is None:
+        return known_code.Making(None, ())
     found: list[_ast.stmt] = []
-    body = tree.body if tree is not None else []
+    body = tree.body
     for step in name.split("."):
         inner = [one for one in body if _changes(one, step)] if is_moving else _that_make(body, step)
         found = inner or found
         body = [one for outer in inner if type(outer).__name__ == "ClassDef" for one in outer.body]  # type: ignore[attr-defined]
+    imports = tuple(_imports_in(found or tree.body))
     if not found:
-        return _origin(namespace, tree.body if tree is not None else [], name)
-    origin = _origin(namespace, found, name)
-    if origin is not None:
-        return origin
+        return known_code.Making(None, imports)
     import _ast  # late for start-up time
 
-    code, error = try_call(compile, _ast.Module(found, []), file, "exec", 0, True)
-    return code if error is None else None
+    return known_code.Making(try_call(compile, _ast.Module(found, []), file, "exec", 0, True)[0], imports)
 
 
-_trees: dict[tuple[str, str], tuple[_ast.Module | None, str]] = {}
-
-
-def _tree_of(namespace: Namespace) -> tuple[_ast.Module | None, str]:
-    """The syntax tree of a module, and its file; remembered."""
-    name, file = str(namespace.get("__name__", "")), namespace.get("__file__")
-    if not isinstance(file, str) or not file:
-        return None, ""
-    text = _text_of(namespace, name, file)
-    if text is None:
-        return None, file
-    key = (file, digest_of(text).hex())
-    if key not in _trees:
-        tree, error = try_call(compile, text, file, "exec", _ONLY_THE_TREE, True)
-        _trees[key] = (tree if error is None else None), file
-    return _trees[key]
+_trees: dict[tuple[str, bytes], _ast.Module | None] = {}  # syntax trees by file and content
 
 
 def _text_of(namespace: Namespace, name: str, file: str) -> bytes | str | None:
@@ -247,24 +251,29 @@ def _mentions(node: Any, names: set[str], *, deep: bool = False) -> bool:
     return False
 
 
-def _origin(namespace: Namespace, statements: list[Any], name: str) -> tuple[ModuleType, str] | None:
+def _imports_in(statements: list[Any]) -> Iterator[known_code.ImportFrom]:
+    """The statements `from module import name, ...`."""
+    for one in statements:
+        if type(one).__name__ == "ImportFrom":
+            yield one.level, one.module or "", tuple((alias.name, alias.asname or alias.name) for alias in one.names)
+
+
+def _origin(namespace: Namespace, imports: Iterable[known_code.ImportFrom], name: str) -> tuple[ModuleType, str] | None:
     """The user's module that a name was imported from, and its name there."""
-    for statement in statements:
-        if type(statement).__name__ != "ImportFrom":
-            continue
-        module = _module_of(namespace, statement)
-        for alias in statement.names if module is not None else ():
-            if alias.name == "*" and name in vars(module) and vars(module)[name] is namespace.get(name):
+    for level, module_name, names in imports:
+        module = _module_of(namespace, level, module_name)
+        for original, own in names if module is not None else ():
+            if original == "*" and name in vars(module) and vars(module)[name] is namespace.get(name):
                 return module, name  # type: ignore[return-value]
-            if (alias.asname or alias.name) == name and alias.name in vars(module):
-                return module, alias.name  # type: ignore[return-value]
+            if own == name and original in vars(module):
+                return module, original  # type: ignore[return-value]
     return None
 
 
-def _module_of(namespace: Namespace, statement: Any) -> ModuleType | None:
+def _module_of(namespace: Namespace, level: int, name: str) -> ModuleType | None:
     steps = str(namespace.get("__package__") or "").split(".")
-    above = steps[: len(steps) - statement.level + 1] if statement.level else []
-    found = sys.modules.get(".".join([*above, *([statement.module] if statement.module else [])]))
+    above = steps[: len(steps) - level + 1] if level else []
+    found = sys.modules.get(".".join([*above, *([name] if name else [])]))
     return found if isinstance(found, ModuleType) and is_user_module(found.__name__) else None
 
 

@@ -9,14 +9,30 @@ from __future__ import annotations
 import marshal
 import os
 from _frozen_importlib_external import MAGIC_NUMBER
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
 if TYPE_CHECKING:
     from types import CodeType
 
-    Kept = tuple[dict[bytes, tuple[Any, Any]], dict[tuple[str, bytes], tuple[bytes, list[str]]]]
+    ImportFrom = tuple[int, str, tuple[tuple[str, str], ...]]  # level, module, names there and here
+
+
+class Making(NamedTuple):
+    """The statements of a module that make a name, as code; and its imports, from which the name may come instead."""
+
+    code: CodeType | None
+    imports: tuple[ImportFrom, ...]
+
+
+class Kept(NamedTuple):
+    """What is kept between processes."""
+
+    code: dict[bytes, tuple[Any, Any]]
+    modules: dict[tuple[str, bytes], tuple[bytes, list[str]]]
+    makings: dict[tuple[str, bytes, str, bool], tuple[bytes, tuple[ImportFrom, ...]]]
+
 
 _MOST = 1 << 16  # code objects remembered; those made anew at each call must not pile up
 _PLAIN = 2  # the version of marshal that says the same of equal code, however its constants are shared
@@ -26,6 +42,8 @@ uses: dict[CodeType, Any] = {}  # by `dataflow.uses_of`
 # By `source_files`: the digest of a module's code and what it imports, by its name and the digest of its file.
 modules: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
 new: dict[CodeType, None] = {}  # code that was read in this process, in order
+# By `builders`: what makes a name, by the file, the digest of its content, the name, and whether it is state.
+makings: dict[tuple[str, bytes, str, bool], Making] = {}
 _kept: dict[bytes, tuple[Any, Any]] = {}  # facts and uses, either of which may be missing, by digest of the code
 
 
@@ -57,8 +75,10 @@ def _digest_of(code: CodeType) -> bytes:
 
 def take_in(kept: Kept) -> None:
     """Add what other processes have read."""
-    _kept.update(kept[0])
-    modules.update(kept[1])
+    _kept.update(kept.code)
+    modules.update(kept.modules)
+    for key, (code, imports) in kept.makings.items():
+        makings[key] = Making(marshal.loads(code), imports)  # noqa: S302 - sealed with a key of ours
 
 
 def give_out() -> Kept:
@@ -68,7 +88,8 @@ def give_out() -> Kept:
         values = [_shared(memo.get(code), same) for memo in (facts, uses)]
         _kept[_digest_of(code)] = values[0], values[1]
     new.clear()
-    return dict(_kept), dict(modules)
+    plain = {key: (marshal.dumps(code, _PLAIN), imports) for key, (code, imports) in list(makings.items())}
+    return Kept(dict(_kept), dict(modules), plain)
 
 
 def _shared(value: Any, same: dict[Any, Any]) -> Any:

@@ -352,7 +352,7 @@ def test_what_code_does_with_objects() -> None:
     assert {("".join((of.name, *of.steps)), at, path.name) for of, at, path in uses.given} >= {("fill", 0, "HANDED")}
     read = {"".join((path.name, *path.steps)) for path in uses.read}
     assert {path.steps for path in uses.called} >= {(".get",)}
-    assert {"TABLE['a']", "LATE['b']", "LATE['b'][]", "CACHE", "OTHER"} <= read
+    assert {"TABLE['a", "LATE['b", "LATE['b[]", "CACHE", "OTHER"} <= read
     assert "HANDED" in {path.name for path in uses.handed}
 
 
