@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
@@ -86,23 +86,25 @@ def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> 
 
 def _file_of(name: str) -> str:
     """The file of a user's module; empty for any other, and where there is none."""
-    path = text(look(look(sys.modules.get(name), "__spec__"), "origin")) or _where_it_is_found(name)
+    path = text(look(_spec_of(name), "origin"))
     return path if is_user_file(path) and os.path.isfile(path) else ""
 
 
-def _where_it_is_found(name: str) -> str:
-    """The file that an import of a module would load; empty if there is none."""
+def _spec_of(name: str) -> Any:
+    """Where an import of a module would find it; None if it would not. Nothing is imported for this."""
     from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
     from importlib.util import find_spec
 
-    root, *steps = name.split(".")
-    spec, _ = try_call(find_spec, root)
-    for step in steps:
-        folders = None if spec is None else spec.submodule_search_locations
-        if folders is None or not any(_may_hold(folder, step) for folder in folders):
-            return ""
-        spec, _ = try_call(PathFinder.find_spec, f"{spec.name}.{step}", folders)
-    return text(look(spec, "origin"))
+    loaded = look(sys.modules.get(name), "__spec__")
+    if loaded is not None:
+        return loaded
+    package, _, step = name.rpartition(".")
+    if not package:
+        return try_call(find_spec, name)[0]
+    folders = look(_spec_of(package), "submodule_search_locations")
+    if folders is None or not any(_may_hold(folder, step) for folder in folders):
+        return None
+    return try_call(PathFinder.find_spec, name, folders)[0]
 
 
 def _may_hold(folder: str, step: str) -> bool:

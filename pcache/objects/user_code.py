@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from typing import Any
 
 from pcache.objects import installed
@@ -17,7 +16,7 @@ from pcache.system.interrupts import try_call
 
 _INSTALLED = ("site-packages", "dist-packages")
 _EXTENSIONS = (".so", ".pyd")
-_STDLIB = sysconfig.get_path("stdlib") + os.sep
+_STDLIB = os.path.dirname(os.__file__) + os.sep  # `sysconfig` would say the same, and takes 0.5 ms to load
 _user: dict[str, bool] = {}
 _versions: dict[str, str] = {}
 _expected: dict[str, tuple[installed.State, str]] = {}  # of packages that are not loaded
