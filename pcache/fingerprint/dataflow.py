@@ -7,7 +7,7 @@ Names that stand for one object (`c = CACHE`) are followed.
 
 from __future__ import annotations
 
-from opcode import hasjrel, opmap, opname
+from opcode import hasjrel, opmap
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,22 @@ from pcache.objects.bytecode import placed_operations_of, taken_by
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-_JUMPS = frozenset(hasjrel)
-_ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split())
+_BACKWARD = frozenset(one for name, one in opmap.items() if "BACKWARD" in name)
+_FORWARD = frozenset(hasjrel) - _BACKWARD
+_OR_POP = frozenset(one for name, one in opmap.items() if "OR_POP" in name)
+_ENDS = frozenset(
+    opmap[name]
+    for name in "RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split()
+    if name in opmap
+)
+_POP_TOP = opmap["POP_TOP"]
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
 _LOOKING = frozenset(("isinstance", "id"))  # functions that do nothing with what they are given
-_PEEKING = ("MATCH_", "GET_", "BEFORE_", "BINARY_SLICE", "SEND", "LOAD_SPECIAL")  # operations that leave some of them
+_PEEKING = frozenset(  # operations that leave some of what they look at
+    one
+    for name, one in opmap.items()
+    if name.startswith(("MATCH_", "GET_", "BEFORE_", "BINARY_SLICE", "SEND", "LOAD_SPECIAL"))
+)
 
 
 def uses_of(code: CodeType) -> Uses:
@@ -65,12 +76,13 @@ class _Reader:
 
     def read(self) -> Uses:
         operations = list(placed_operations_of(self.code.co_code))
-        for _ in range(2):  # the second time with what names stand for
+        loops = any(operation in _BACKWARD for _, operation, _, _ in operations)
+        for _ in range(1 + loops):  # the second time with what names stand for further below
             self.stack, self.ahead = [], {}
             for at, operation, argument, following in operations:
                 if at in self.ahead:
                     self.stack = joined(self.stack, self.ahead.pop(at))
-                self.do(opname[operation], operation, argument, following)
+                self.do(operation, argument, following)
         for nested in self.code.co_consts:
             if isinstance(nested, CodeType):
                 self.take_over(uses_of(nested))
@@ -128,27 +140,27 @@ class _Reader:
         else:
             self.aliases[name] = self.aliases.get(name, UNKNOWN) | paths_of(value)
 
-    def do(self, name: str, operation: int, argument: int, following: int) -> None:
+    def do(self, operation: int, argument: int, following: int) -> None:
         """Do one operation, and note the stack where it may go on."""
-        kept = list(self.stack) if "OR_POP" in name else None  # which takes nothing where it jumps
-        act = _ACTS.get(name)
+        kept = list(self.stack) if operation in _OR_POP else None  # which takes nothing where it jumps
+        act = _ACT_OF.get(operation)
         if act is not None:
             act(self, argument)
         else:
-            self.do_another(name, operation, argument)
-        if operation in _JUMPS and "BACKWARD" not in name:
+            self.do_another(operation, argument)
+        if operation in _FORWARD:
             target = following + 2 * argument
             self.ahead[target] = joined(kept or list(self.stack), self.ahead.get(target))
-        if name in _ENDS:
+        if operation in _ENDS:
             self.stack = []
 
-    def do_another(self, name: str, operation: int, argument: int) -> None:
+    def do_another(self, operation: int, argument: int) -> None:
         """An operation of which only counts that it does something with the objects that it takes."""
         takes, effect = taken_by(operation, argument)
-        if name.startswith(_PEEKING):
+        if operation in _PEEKING:
             self.hand(self.stack[-3:])
         taken = self.pop(takes)
-        if name != "POP_TOP":
+        if operation != _POP_TOP:
             self.hand(taken)
         self.stack += [UNKNOWN] * (takes + effect)
 
@@ -339,3 +351,4 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "CALL": _Reader.call,
     "CALL_KW": _Reader.call_with_names,
 }
+_ACT_OF = {opmap[name]: act for name, act in _ACTS.items() if name in opmap}

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
 # Objects of these modules do not change in place, except containers.
 IMMUTABLE = frozenset(
-    "_collections builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re typing uuid"
-    " zoneinfo".split()
+    "_collections builtins datetime decimal _decimal fractions inspect ipaddress operator pathlib pathlib._local re"
+    " typing uuid zoneinfo".split()
 )
 _EACH_CALL = 1000  # objects compared at each call, at most: 20 us
 _COST_OF_ONE = 10  # of a container besides its items; encoding an object costs ten times as much

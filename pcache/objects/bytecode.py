@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from opcode import EXTENDED_ARG, HAVE_ARGUMENT, opmap, opname, stack_effect
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ def placed_operations_of(body: bytes) -> Iterator[tuple[int, int, int, int]]:
         argument, start = 0, at
 
 
+@functools.cache
 def taken_by(operation: int, argument: int) -> tuple[int, int]:
     """How many objects an operation takes from the stack, and by how many that then is longer."""
     effect = stack_effect(operation, argument if operation >= HAVE_ARGUMENT else None, jump=False)
