@@ -16,7 +16,7 @@ from blake3 import blake3
 from pcache.fingerprint import known_code
 from pcache.fingerprint.uses import CHANGING_FUNCTIONS, CHANGING_METHODS
 from pcache.keys.encoder import encode
-from pcache.objects.bytecode import operations_of
+from pcache.objects.bytecode import numbers_of, operations_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +27,13 @@ _STORE_NAME = opmap["STORE_NAME"]
 _INCIDENTAL = frozenset(("__doc__", "__firstlineno__"))
 _SET_IN_BODIES = _INCIDENTAL | {"__annotations__"}  # by class statements in functions, which do not read it
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]  # its argument is twice the index of the name, plus a flag
-_LOAD_NAME = frozenset(opmap[name] for name in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS") if name in opmap)
+_LOAD_NAME = numbers_of("LOAD_NAME LOAD_FROM_DICT_OR_GLOBALS")
 _STORE_GLOBAL = frozenset((opmap["STORE_GLOBAL"], opmap["DELETE_GLOBAL"]))
 _IMPORT_NAME = opmap["IMPORT_NAME"]
 _LOAD_SMALL_INT = opmap.get("LOAD_SMALL_INT")  # from 3.14 on: the number itself
 _STORE_SUBSCR, _COPY = opmap["STORE_SUBSCR"], opmap["COPY"]
 _STORE_ATTRIBUTE = frozenset((opmap["STORE_ATTR"], opmap["DELETE_ATTR"]))
-_LOAD_ATTRIBUTE = frozenset(opmap[name] for name in ("LOAD_ATTR", "LOAD_METHOD") if name in opmap)
+_LOAD_ATTRIBUTE = numbers_of("LOAD_ATTR LOAD_METHOD")
 _ON_ATTRIBUTES = _LOAD_ATTRIBUTE | _STORE_ATTRIBUTE | {_COPY}
 # Operations that load one object; some of 3.13 and later load two.
 _LOADS = frozenset(

@@ -26,7 +26,7 @@ from pcache.fingerprint.uses import (
     literal_in,
     paths_of,
 )
-from pcache.objects.bytecode import placed_operations_of, taken_by
+from pcache.objects.bytecode import numbers_of, placed_operations_of, taken_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -34,11 +34,7 @@ if TYPE_CHECKING:
 _BACKWARD = frozenset(one for name, one in opmap.items() if "BACKWARD" in name)
 _FORWARD = frozenset(hasjrel) - _BACKWARD
 _OR_POP = frozenset(one for name, one in opmap.items() if "OR_POP" in name)
-_ENDS = frozenset(
-    opmap[name]
-    for name in "RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split()
-    if name in opmap
-)
+_ENDS = numbers_of("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD")
 _POP_TOP = opmap["POP_TOP"]
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
 _LOOKING = frozenset(("isinstance", "id"))  # functions that do nothing with what they are given

@@ -93,6 +93,7 @@ class Findings:
         self.cells: list[tuple[CellType, object, str]] = []  # with the names of the variables
         self.watched: dict[tuple[int, type], Watched] = {}  # checked again in each call, by id and reader
         self.members: dict[int, Mapping[str, Any]] = {}  # of classes of packages, by id
+        self.counters: dict[int, frozenset[str]] = {}  # attributes that methods of a class count up, by its id
         self.abstract: dict[int, tuple[type, list[type]]] = {}  # classes, with those registered as their subclasses
         self.meets_mock = False
         self.facts: list[CodeFacts] = []

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
 from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.guards import Attributes, items_reader
 from pcache.objects.extra_state import author_of
-from pcache.objects.lookup import bases_of, is_exactly, members_of
+from pcache.objects.lookup import bases_of, is_exactly, look, member, members_of
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Values(Protocol):
@@ -24,9 +26,34 @@ if TYPE_CHECKING:
 
         def reference(self, value: Any, path: str) -> object: ...
         def taken_apart(self, value: object, path: str) -> object: ...
+        def constant(self, value: object, path: str) -> object: ...
+        def nested(self, value: object, write: Callable[[], object]) -> object: ...
+        def is_deep(self) -> bool: ...
 
 
 _BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
+
+
+def instance_of(values: Values, value: Any, path: str) -> object:
+    """An instance of a user's class by its class and its pickled state, part by part.
+
+    Attributes that methods of the class count up do not count; a part without a key counts by its class.
+    """
+    kind, cls, walk = values.reference(type(value), path), type(value), values.walk
+    if member(cls, "_member_map_") is not None:
+        name = look(value, "_name_")
+        own = values.reference(look(value, "_value_"), path)
+        return ("member", kind, name if type(name) is str else None, own)
+    if member(cls, "__pcache_key__") is not None or values.is_deep():
+        return ("object", kind, values.constant(value, path))
+    walk.state.meet(value)
+    fields = walk.state.fields(cls)
+    if fields:
+        walk.ends.note_moving(cls)
+    walk.watch(value, Attributes(cls, _counters_of(walk, cls) | fields))
+    if items := items_reader(cls):
+        walk.watch(value, items)
+    return ("object", kind, values.nested(value, lambda: state_of(values, value, path)))
 
 
 def state_of(values: Values, value: Any, path: str) -> object:
@@ -53,7 +80,7 @@ def _named(values: Values, held: dict[Any, Any], cls: type, fields: frozenset[st
     """Attributes by name, without those that code on the way sets, counts up or fills in."""
     named = {key: item for key, item in held.items() if type(key) is str}
     rest = [[key, item] for key, item in held.items() if type(key) is not str]
-    left = {key for key in counters_of(cls) & named.keys() if is_exactly(named[key], _NUMBERS)}
+    left = {key for key in _counters_of(values.walk, cls) & named.keys() if is_exactly(named[key], _NUMBERS)}
     left |= {key for key, item in named.items() if "hash" in key and type(item) is int and is_large(item)}
     kept_keys = sorted(named.keys() - left - fields)
     written: list[object] = [[(key, values.reference(named[key], f"{path}.{key}")) for key in kept_keys]]
@@ -65,8 +92,12 @@ def is_large(number: int) -> bool:
     return abs(number) > SMALLEST_ADDRESS
 
 
-def counters_of(cls: type) -> frozenset[str]:
+def _counters_of(walk: Any, cls: type) -> frozenset[str]:
     """The attributes that methods of a class count up, other than methods that build an instance."""
-    members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
-    functions = [found for _, found in members if type(found) is FunctionType]
-    return frozenset().union(*(facts_of(function.__code__).counters for function in functions))
+    known = walk.counters.get(id(cls))
+    if known is None:
+        members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
+        functions = [found for _, found in members if type(found) is FunctionType]
+        known = frozenset().union(*(facts_of(function.__code__).counters for function in functions))
+        walk.counters[id(cls)] = known
+    return known  # type: ignore[no-any-return]

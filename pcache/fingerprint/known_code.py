@@ -44,6 +44,7 @@ modules: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
 new: dict[CodeType, None] = {}  # code that was read in this process, in order
 # By `builders`: what makes a name, by the file, the digest of its content, the name, and whether it is state.
 makings: dict[tuple[str, bytes, str, bool], Making] = {}
+_recalled: set[bytes] = set()  # digests of code that this process has met
 _kept: dict[bytes, tuple[Any, Any]] = {}  # facts and uses, either of which may be missing, by digest of the code
 
 
@@ -60,9 +61,10 @@ def note(memo: dict[CodeType, Any], code: CodeType, found: Any) -> Any:
 
 def recall(memo: dict[CodeType, Any], code: CodeType) -> Any:
     """What another process has read from a code object; None if that is not known."""
-    found = _kept.get(_digest_of(code)) if _kept else None
+    found = _kept.get(digest := _digest_of(code)) if _kept else None
     if found is None:
         return None
+    _recalled.add(digest)
     for known, value in zip((facts, uses), found, strict=True):
         if value is not None:
             known[code] = value
@@ -70,7 +72,11 @@ def recall(memo: dict[CodeType, Any], code: CodeType) -> Any:
 
 
 def _digest_of(code: CodeType) -> bytes:
-    return blake3(marshal.dumps(code, _PLAIN)).digest(16)
+    """The digest of a code object; empty for one with constants that no source can have."""
+    try:
+        return blake3(marshal.dumps(code, _PLAIN)).digest(16)
+    except ValueError:
+        return b""
 
 
 def take_in(kept: Kept) -> None:
@@ -85,11 +91,15 @@ def give_out() -> Kept:
     """What this process has read, or has been given; equal parts are one object, which makes its pickle small."""
     same: dict[Any, Any] = {}
     for code in [code for code in new if code in uses]:  # of others only a digest is asked for
-        values = [_shared(memo.get(code), same) for memo in (facts, uses)]
-        _kept[_digest_of(code)] = values[0], values[1]
+        _recalled.add(digest := _digest_of(code))
+        _kept[digest] = _shared(facts.get(code), same), _shared(uses[code], same)
     new.clear()
+    _kept.pop(b"", None)
+    if len(_kept) > _MOST:  # of versions of the program that are long gone
+        for digest in _kept.keys() - _recalled:
+            del _kept[digest]
     plain = {key: (marshal.dumps(code, _PLAIN), imports) for key, (code, imports) in list(makings.items())}
-    return Kept(dict(_kept), dict(modules), plain)
+    return Kept(dict(_kept), dict(modules), plain if len(plain) <= _MOST else {})
 
 
 def _shared(value: Any, same: dict[Any, Any]) -> Any:

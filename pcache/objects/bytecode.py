@@ -19,6 +19,11 @@ _TAKES = {
 _ONE_FROM_MANY = ("BUILD_", "CALL_", "FORMAT_VALUE", "MAKE_FUNCTION")  # operations that make one object
 
 
+def numbers_of(names: str) -> frozenset[int]:
+    """The numbers of operations, of those that this Python has."""
+    return frozenset(opmap[name] for name in names.split() if name in opmap)
+
+
 def operations_of(body: bytes) -> list[tuple[int, int]]:
     """Operations with extended arguments: a docstring takes an index among the constants and shifts the others."""
     found = []

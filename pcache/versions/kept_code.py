@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.entry import pickling
 from pcache.fingerprint import known_code
 from pcache.layout import code_folder
 from pcache.objects.lookup import attributes_of, look, text
@@ -65,7 +66,7 @@ def keep(root: str, function: Callable[..., Any], keyring: Keyring | None, acces
 
 
 def _unpacked(body: bytes) -> Any:
-    return pickle.loads(zlib.decompressobj().decompress(body, _MAX_RAW))
+    return pickling.load(zlib.decompressobj().decompress(body, _MAX_RAW))
 
 
 def _path(root: str, function: Callable[..., Any], keyring: Keyring) -> str | None:
