@@ -36,6 +36,7 @@ _SETTING_SLOTS = frozenset(
     (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
 ) | {"__init_subclass__", "__set_name__"}
 _PLAIN = frozenset((dict, list, set))
+_OF_FUNCTIONS = frozenset(("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__"))
 _MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MISSING = object()
 
@@ -196,6 +197,8 @@ class Changes:
     def _step(self, value: Any, step: str) -> _Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
         name = step[1:]
+        if name in _OF_FUNCTIONS and not is_a(value, FunctionType):
+            return None  # it may be a function where this is used
         if type(value) is _Classes and not step.startswith("["):
             return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
         if step.startswith("["):
