@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 C = TypeVar("C")
 
 _STOP_WRITING = 60.0  # seconds before the next try after a write failed
+_TICK = 0.02  # seconds by which a file may seem older than the clock says
 _AS_IF = f"Functions are computed as if there were no cache; {{}} again after {_STOP_WRITING:.0f} s."
 # Errors that pass: all descriptors are in use, or the program closed one of pcache's.
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
@@ -190,10 +191,11 @@ class Saving:
             else:
                 self._registered[facts.function_id] = path
                 kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
-                self._warn_of_moments(job, keyring)
+                if (try_call(os.path.getmtime, path)[0] or 0.0) >= facts.first_seen - _TICK:
+                    self._warn_of_moments(job, keyring)
 
     def _warn_of_moments(self, job: Job, keyring: Keyring) -> None:
-        """Say once if the function is another one in each process, and why."""
+        """Say once if the function, of which this is a new version, is another one in each process, and why."""
         from pcache.versions.moments import of_running  # late for start-up time
 
         found = try_call(of_running, self._directory, job.version, keyring)[0]
