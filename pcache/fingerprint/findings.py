@@ -8,6 +8,7 @@ from types import CellType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import Parts, digest_of
+from pcache.fingerprint.source_files import Finder
 from pcache.fingerprint.state import State
 from pcache.keys.names import import_name
 from pcache.objects.lookup import content_of, is_a, members_of, module_of, qualname_of
@@ -86,7 +87,7 @@ class Findings:
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
-        self.imported: set[str] = set()  # modules that functions import, by name
+        self.finder = Finder()  # of modules that functions import
         self.noted: set[tuple[int, str]] = set()
         self.present: dict[int, tuple[Mapping[str, Any], set[str]]] = {}
         self.absent: dict[int, tuple[Mapping[str, Any], set[str]]] = {}

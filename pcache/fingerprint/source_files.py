@@ -53,19 +53,19 @@ def _source(name: str, path: str, module: str) -> Source:
     return Source(name, path, reading.digest, reading, module)
 
 
-def imported(imports: Iterable[Import], package: str, seen: set[str]) -> tuple[list[Source], list[str]]:
+def imported(imports: Iterable[Import], package: str, finder: Finder) -> tuple[list[Source], list[str]]:
     """What import statements load: the user's modules, with those that these import, and top-level names of others.
 
-    Nothing is imported for this. Names in `seen` are left out, and others added to it.
+    Nothing is imported for this. Names that the finder was asked for before are left out.
     """
     sources: list[Source] = []
     others: list[str] = []
     waiting = [name for one in sorted(imports) for name in _candidates(*one, package)]
     for name in waiting:  # grows meanwhile
-        if name in seen:
+        if name in finder.asked:
             continue
-        seen.add(name)
-        path = _file_of(name)
+        finder.asked.add(name)
+        path = finder.file_of(name)
         if path:
             source, further = _read(name, path)
             sources.append(source)
@@ -84,46 +84,55 @@ def _candidates(name: str, level: int, taken: tuple[str, ...], package: str) -> 
     return [".".join(steps[: i + 1]) for i in range(len(steps))] + [f"{name}.{item}" for item in taken if item != "*"]
 
 
-def _file_of(name: str) -> str:
-    """The file of a user's module; empty for any other, and where there is none."""
-    path = text(look(_spec_of(name), "origin"))
-    return path if is_user_file(path) and os.path.isfile(path) else ""
+class Finder:
+    """Finds where an import would find modules, during one walk. Nothing is imported for this.
 
-
-def _spec_of(name: str) -> Any:
-    """Where an import of a module would find it; None if it would not. Nothing is imported for this."""
-    from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
-    from importlib.util import find_spec
-
-    loaded = look(sys.modules.get(name), "__spec__")
-    if loaded is not None:
-        return loaded
-    package, _, step = name.rpartition(".")
-    if not package:
-        return try_call(find_spec, name)[0]
-    folders = look(_spec_of(package), "submodule_search_locations")
-    if folders is None or not any(_may_hold(folder, step) for folder in folders):
-        return None
-    return try_call(PathFinder.find_spec, name, folders)[0]
-
-
-def _may_hold(folder: str, step: str) -> bool:
-    """Whether a folder has anything of a module's name; true for what is no folder, such as an archive.
-
-    Most names that import statements take from a module are not modules: this is faster than to look for each.
+    Most names that import statements take from a module are no modules, and most modules were looked for before. So
+    what was found in a folder is remembered until the folder changes.
     """
-    try:
-        changed = os.stat(folder).st_mtime_ns
-        if (known := _listed.get(folder)) is None or known[0] != changed:
-            known = changed, frozenset(entry.partition(".")[0] for entry in os.listdir(folder))
-            if time.time_ns() - changed > _SETTLED:
-                _listed[folder] = known
-    except OSError:
-        return True
-    return step in known[1]
+
+    def __init__(self) -> None:
+        self.asked: set[str] = set()
+        self._specs: dict[str, Any] = {}
+        self._changed: dict[str, int | None] = {}  # when folders changed last
+
+    def file_of(self, name: str) -> str:
+        """The file of a user's module; empty for any other, and where there is none."""
+        path = text(look(self._spec_of(name), "origin"))
+        return path if is_user_file(path) and os.path.isfile(path) else ""
+
+    def _spec_of(self, name: str) -> Any:
+        if name not in self._specs:
+            self._specs[name] = look(sys.modules.get(name), "__spec__") or self._find(name)
+        return self._specs[name]
+
+    def _find(self, name: str) -> Any:
+        from importlib.machinery import PathFinder  # late for start-up time: imports inside of functions are rare
+        from importlib.util import find_spec
+
+        package = name.rpartition(".")[0]
+        if not package:
+            return try_call(find_spec, name)[0]
+        found = look(self._spec_of(package), "submodule_search_locations")
+        folders = try_call(tuple, found or ())[0] or ()
+        state = folders, tuple(map(self._state_of, folders))
+        if (known := _found.get(name)) is not None and known[0] == state:
+            return known[1]
+        spec = try_call(PathFinder.find_spec, name, list(folders))[0] if folders else None
+        if None not in state[1]:
+            _found[name] = state, spec
+        return spec
+
+    def _state_of(self, folder: str) -> int | None:
+        """When a folder changed last; None if it may change again within the same tick, or is no folder."""
+        if folder not in self._changed:
+            status, _ = try_call(os.stat, folder)
+            settled = status is not None and time.time_ns() - status.st_mtime_ns > _SETTLED
+            self._changed[folder] = status.st_mtime_ns if status is not None and settled else None
+        return self._changed[folder]
 
 
-_listed: dict[str, tuple[int, frozenset[str]]] = {}  # names in folders, with the time of the folder's last change
+_found: dict[str, tuple[tuple[tuple[str, ...], tuple[int | None, ...]], Any]] = {}  # with the state of the folders
 _SETTLED = 2 * 10**9  # nanoseconds after which another change has another time
 # Modules whose files changed while they were loaded: it is unknown which code runs.
 doubted: set[str] = set()

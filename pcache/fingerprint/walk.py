@@ -243,7 +243,7 @@ class Walk(Findings):
 
     def imports(self, imports: Iterable[tuple[str, int, tuple[str, ...]]], package: str) -> None:
         """Modules imported by a function's body: the user's by their files, since they may not be loaded yet."""
-        sources, others = imported(imports, package, self.imported)
+        sources, others = imported(imports, package, self.finder)
         for name in others:
             self.package(name)
         for source in sources:
