@@ -78,6 +78,7 @@ _VALUE_MODULES = frozenset(
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # taken part by part: one may have no key
 _MAX_ITEMS, _MAX_NESTED = 1000, 50
+_TEXTS, _LONG_TEXT = (str, bytes), 64
 
 
 class Values:
@@ -100,6 +101,8 @@ class Values:
         if is_exactly(value, SCALARS):
             if type(value) is bytearray:
                 self.walk.watch(value, Encoding())
+            elif type(value) not in _TEXTS or len(value) < _LONG_TEXT:
+                return ("value", value)  # as short as a digest
             return ("value", blake3(b"".join(encode(value))).digest(16))
         if is_exactly(value, CONTAINERS):
             return self.container(value, path)
