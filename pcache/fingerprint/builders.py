@@ -37,6 +37,7 @@ BY_CLASS, IN_PART = "by its class alone", "by what it refers to"
 _ONLY_THE_TREE = 0x400  # as `ast.parse` asks for: the module `ast` is not needed, and takes 3 ms to load
 _LONGEST = 4 << 20  # bytes of a source file
 _TICK = 0.01  # seconds: the resolution of a process's start time
+_AT_ONCE, _MOST_TRIES = 0.001, 100  # seconds within which two looks at clocks are one
 
 
 def follow_makers(walk: Findings) -> None:
@@ -282,8 +283,13 @@ def _when_it_began() -> float:
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])
-        since = ticks / os.sysconf("SC_CLK_TCK")
-        return time.time() - max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - since - _TICK)
+        for _ in range(_MOST_TRIES):  # the process may be put aside between two looks at clocks
+            before = time.clock_gettime(time.CLOCK_BOOTTIME)
+            now = time.time()
+            after = time.clock_gettime(time.CLOCK_BOOTTIME)
+            if after - before < _AT_ONCE:
+                break
+        return now - max(0.0, after - ticks / os.sysconf("SC_CLK_TCK") - _TICK)
     except (OSError, ValueError, IndexError, AttributeError):
         return time.time()
 
