@@ -12,7 +12,7 @@ from opcode import opname
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from pcache.objects.bytecode import operations_of
+from pcache.objects.bytecode import plain_operations
 from pcache.objects.lookup import is_a, look, member
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     Token = tuple[str, Any]
 
 _VARIADIC = 0x04 | 0x08  # flags of code with `*args`, and with `**kwargs`
-_SAYS_NOTHING = frozenset("NOP NOT_TAKEN PRECALL PUSH_NULL RESUME".split())
-_LOCAL = re.compile("(LOAD|STORE|DELETE)_FAST(_AND_CLEAR|_CHECK|_BORROW)?")  # 3.13 has operations that do two of these
+_SAYS_NOTHING = frozenset("PRECALL PUSH_NULL RESUME".split())
+_LOCAL = re.compile("(LOAD|STORE|DELETE)_FAST(_AND_CLEAR|_CHECK)?")
 _SIMPLE = frozenset("LOAD_CONST LOAD_SMALL_INT LOAD_FAST LOAD_DEREF LOAD_GLOBAL".split())
 _ITEM = frozenset("BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR".split())
 _TRUTH = frozenset("CONTAINS_OP TO_BOOL UNARY_NOT".split())
@@ -127,14 +127,12 @@ def _tokens(code: CodeType) -> Iterator[Token]:
     """The operations of code by name, each with its variable, attribute or number."""
     local = code.co_varnames
     cells = (*local, *(name for name in code.co_cellvars if name not in local), *code.co_freevars)
-    for operation, argument in operations_of(code.co_code):
+    for operation, argument in zip(*plain_operations(code.co_code), strict=True):
         name = opname[operation]
         if name in _SAYS_NOTHING:
             continue
-        if "_FAST" in name and (steps := _LOCAL.findall(name)):
-            places = (argument,) if len(steps) == 1 else (argument >> 4, argument & 15)
-            for (verb, how), place in zip(steps, places, strict=True):
-                yield f"{verb}_FAST{how * (how == '_AND_CLEAR')}", cells[place]
+        if _LOCAL.fullmatch(name):
+            yield name.removesuffix("_CHECK"), cells[argument]
         elif name.endswith(("_DEREF", "_CLOSURE")):
             yield name, cells[argument]
         elif name == "LOAD_METHOD":

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import functools
+from itertools import compress, count
 from opcode import EXTENDED_ARG, HAVE_ARGUMENT, opmap, opname, stack_effect
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _CACHE = opmap["CACHE"]
+_IDLE = bytes(number for number in range(256) if opname[number] in ("CACHE", "NOP", "NOT_TAKEN"))
+# What operations are that differ from others only in speed.
+_PARTS = {
+    opmap[name]: bytes(opmap[part] for part in parts.split())
+    for name, parts in {
+        "LOAD_FAST_BORROW": "LOAD_FAST",
+        "LOAD_FAST_LOAD_FAST": "LOAD_FAST LOAD_FAST",
+        "LOAD_FAST_BORROW_LOAD_FAST_BORROW": "LOAD_FAST LOAD_FAST",
+        "STORE_FAST_LOAD_FAST": "STORE_FAST LOAD_FAST",
+        "STORE_FAST_STORE_FAST": "STORE_FAST STORE_FAST",
+        "RETURN_CONST": "LOAD_CONST RETURN_VALUE",
+    }.items()
+    if name in opmap
+}
+_COMPOSED = _PARTS.keys() | {EXTENDED_ARG}
+_TWO_VARIABLES = frozenset(number for number in _PARTS if opname[number].count("FAST") > 1)
+
+
+def marks_of(*operations: Iterable[int]) -> bytes:
+    """A table for `bytes.translate` with 1 for some operations and 0 for others."""
+    marked = set().union(*operations)
+    return bytes(number in marked for number in range(256))
+
+
+_MARKED = marks_of(_COMPOSED)
+_LASTING = marks_of(set(range(256)).difference(_IDLE))
+_COUNTS = bytes(0 if one in (*_IDLE, EXTENDED_ARG) else len(_PARTS.get(one, b"1")) for one in range(256))
 # How many objects an operation takes, where that does not follow from its effect on the stack.
 _TAKES = {
     **dict.fromkeys("UNARY_NOT UNARY_NEGATIVE UNARY_INVERT TO_BOOL FORMAT_SIMPLE GET_ITER GET_AWAITABLE".split(), 1),
@@ -24,19 +52,38 @@ def numbers_of(names: str) -> frozenset[int]:
     return frozenset(opmap[name] for name in names.split() if name in opmap)
 
 
-def operations_of(body: bytes) -> list[tuple[int, int]]:
-    """Operations with extended arguments: a docstring takes an index among the constants and shifts the others."""
-    found = []
-    argument = 0
-    for at in range(0, len(body), 2):
-        operation = body[at]
-        if operation == _CACHE:
-            continue  # the interpreter's inline cache, always zero here
-        argument = argument << 8 | body[at + 1]
-        if operation != EXTENDED_ARG:
-            found.append((operation, argument))
-            argument = 0
-    return found
+def plain_operations(body: bytes) -> tuple[bytes, Sequence[int]]:
+    """The operations of code and their arguments, but for what depends on the lines of its source.
+
+    Those that do nothing are left out, and those that do what two others do are taken apart: `counts_of` has how many
+    come from each. Arguments are extended, as a docstring takes an index among the constants and shifts the others.
+    """
+    kinds = body[::2]
+    lasting = kinds.translate(None, _IDLE)
+    arguments = bytes(compress(body[1::2], kinds.translate(_LASTING)))
+    return (lasting, arguments) if _COMPOSED.isdisjoint(kinds) else _taken_apart(lasting, list(arguments))
+
+
+def counts_of(body: bytes) -> bytes:
+    """How many plain operations there are for each two bytes of code."""
+    return body[::2].translate(_COUNTS)
+
+
+def _taken_apart(kinds: bytes, arguments: list[int]) -> tuple[bytes, list[int]]:
+    plain = bytearray()
+    found: list[int] = []
+    done = 0
+    for at in compress(count(), kinds.translate(_MARKED)):
+        plain += kinds[done:at]
+        found += arguments[done:at]
+        done = at + 1
+        kind, argument = kinds[at], arguments[at]
+        if kind == EXTENDED_ARG:
+            arguments[done] |= argument << 8
+        else:
+            plain += _PARTS[kind]
+            found += ((argument >> 4, argument & 15) if kind in _TWO_VARIABLES else (argument, 0))[: len(_PARTS[kind])]
+    return bytes(plain + kinds[done:]), found + arguments[done:]
 
 
 def placed_operations_of(body: bytes) -> Iterator[tuple[int, int, int, int]]:
