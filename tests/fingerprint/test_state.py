@@ -366,3 +366,44 @@ def test_all_code_can_be_read(module: str) -> None:
     codes = [one.__code__ for one in found if isinstance(one, FunctionType)]
     assert len(codes) > 3
     assert all(uses_of(code) is uses_of(code) for code in codes)
+
+
+TEN_TIMES = """
+import sys
+from random import randint
+from pcache import Cache
+cache = Cache(sys.argv[1])
+MEMO = {}
+class Counter:
+    calls = 0
+class Model:
+    def __init__(self):
+        self.weights = None
+    def predict(self, x):
+        if self.weights is None:
+            self.weights = [randint(1, 9) for _ in range(3)]
+        return x + len(self.weights)
+model = Model()
+computed = []
+@cache.cached
+def simulate(x):
+    computed.append(x)
+    Counter.calls += 1
+    if x not in MEMO:
+        MEMO[x] = model.predict(x)
+    return MEMO[x]
+for x in (1, 2, 1):
+    simulate(x)
+Counter.calls += 1
+model.predict(9)
+simulate(2)
+print(len(computed))
+"""
+
+
+def test_a_program_that_runs_ten_times(tmp_path: Path) -> None:
+    """With a counter, a memo, a model that is loaded late and random numbers: computed once, and one version."""
+    script = write(tmp_path / "job.py", TEN_TIMES)
+    computed = [run(script, tmp_path / "cache", PYTHONHASHSEED=str(number)) for number in range(10)]
+    assert computed == [["2"], *[["0"]] * 9]
+    assert len(list((tmp_path / "cache" / "v1" / "functions").iterdir())) == 1
