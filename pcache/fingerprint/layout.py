@@ -225,8 +225,8 @@ class _Writer:
         return False
 
     def handler_of(self, at: int) -> tuple[int, int] | None:
-        """The block where the handler of a block begins, and how."""
+        """The block where the handler of a block begins, and the depth of the stack with a flag."""
         handler = bisect_right(self.handled_from, at) - 1
         if handler < 0 or at >= self.handlers[handler][1]:
             return None
-        return self.content_of(self.handlers[handler][2]), self.handlers[handler][3]
+        return self.handlers[handler][2:]
