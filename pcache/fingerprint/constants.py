@@ -20,13 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.fingerprint.anatomy import (
-    LIKE_ADDRESSES,
-    Anatomy,
-    TooMuch,
-    holds_addresses,
-    shown_of,
-)
+from pcache.fingerprint.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_addresses, is_of_python, shown_of
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
@@ -235,7 +229,7 @@ class Values:
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
-        if is_user_code(cls):
+        if is_user_code(cls) and is_of_python(cls):  # C code may give its classes to a module that is not there
             return self.instance(value, path)
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):

@@ -495,3 +495,17 @@ YAML = Package(
         "node": Item("yaml.compose('a: 1')", "yaml.compose('a: 2')", "yaml.serialize(x)"),
     },
 )
+
+REGEX = Package(
+    "import regex",
+    {
+        "pattern": Item("regex.compile('(a| {})x')", "regex.compile('(a| {})y')", "x.pattern"),
+        "flags": Item("regex.compile('a', regex.I)", "regex.compile('a')", "bool(x.match('A'))"),
+        "words": Item(
+            r"regex.compile(r'\L<words>', words=['one', 'two', 'three'])",
+            r"regex.compile(r'\L<words>', words=['one', 'two', 'four'])",
+            "bool(x.match('three'))",
+        ),
+        "bytes": Item("regex.compile(b'(a| {})x')", "regex.compile('(a| {})x')", "type(x.pattern).__name__"),
+    },
+)
