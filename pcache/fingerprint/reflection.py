@@ -6,6 +6,7 @@ subclasses affect behaviour only where some code reads them. So these wait until
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,20 @@ def _read(found: Any, attribute: str) -> Any:
         return try_call(getattr, found, attribute, None)[0]  # of a function
     if attribute == "__annotations__":
         return try_call(_ANNOTATIONS, found)[0]
-    return members_of(found).get(attribute)  # not of a base class
+    return docstring_of(found) if attribute == "__doc__" else members_of(found).get(attribute)  # not of a base class
+
+
+def docstring_of(cls: type) -> Any:
+    """The docstring of a class; a mark where it was made of a dataclass' fields, which say the same.
+
+    Such a text has defaults and types as `repr` shows them, with their addresses.
+    """
+    text = members_of(cls).get("__doc__")
+    if type(text) is str and "__dataclass_fields__" in members_of(cls) and text.startswith(f"{cls.__name__}("):
+        signature = try_call(sys.modules["inspect"].signature, cls)[0]
+        if text == f"{cls.__name__}{signature}".replace(" -> None", ""):
+            return "as the fields say"
+    return text
 
 
 def _carried_modules(walk: Findings, names: frozenset[str]) -> None:
