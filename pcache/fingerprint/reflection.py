@@ -11,7 +11,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import digest_of
-from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of
+from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of, module_of
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def follow_mentions(walk: Findings) -> None:
                 walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
         if subclasses and is_a(found, type):
             walk.watch(found, _subclasses)
-        below: list[type] = type.__subclasses__(found) if subclasses and is_a(found, type) else []
+        # By module, since these are imported in one order or another, and in each as they are written.
+        below = sorted(type.__subclasses__(found), key=module_of) if subclasses and is_a(found, type) else []
         if below and (part := f"name {label}.__subclasses__") not in walk.parts:
             walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
 

@@ -26,7 +26,22 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "from dataclasses import dataclass\n@dataclass\nclass Work:\n    'Work(n: int = 1) runs.'\n    n: int = 1\n"
         "def f(x): return Work.__doc__", "runs", "walks",
     ),
+    "addresses of Python's own objects as keys": (
+        "SHOWN = dict.fromkeys(map(id, (None, Ellipsis, NotImplemented, (), int)), 1)\n"
+        "def f(x): return SHOWN[id(None)] + len(SHOWN) + sum(SHOWN.values())", "()", "len",
+    ),
+    "subclasses in modules that are imported in one order or another": (
+        "import importlib, os, shapes\nfor n in ('squares', 'circles')[:: 3 - 2 * int(os.environ['PYTHONHASHSEED'])]:\n"
+        "    importlib.import_module(n)\ndef f(x): return {c.__name__ for c in shapes.Shape.__subclasses__()}, 1",
+        "}, 1", "}, 2",
+    ),
 }  # fmt: skip
+
+MODULES = {
+    "shapes": "class Shape: pass",
+    "squares": "from shapes import Shape\nclass Square(Shape): pass\nclass Oblong(Shape): pass",
+    "circles": "from shapes import Shape\nclass Circle(Shape): pass",
+}
 
 DRIVER = """
 import importlib, json, sys
@@ -44,7 +59,7 @@ print(json.dumps(found))
 def ids_of(folder: Path, texts: list[str], seed: str) -> list[list[str]]:
     """The ids of each program's function, and the key of a call."""
     names = [f"program_{number}" for number in range(len(texts))]
-    for name, text in zip(names, texts, strict=True):
+    for name, text in (*zip(names, texts, strict=True), *MODULES.items()):
         write(folder / f"{name}.py", text)
     (line,) = run(write(folder / "driver.py", DRIVER), folder / "cache", *names, PYTHONHASHSEED=seed)
     found: list[list[str]] = json.loads(line)
