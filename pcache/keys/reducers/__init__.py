@@ -20,6 +20,7 @@ for _library, _module in {
     "PIL": "images",
     "pydantic": "models",
     **dict.fromkeys(("numba", "_regex"), "compiled"),
+    **dict.fromkeys(("rpds", "immutables", "pyrsistent"), "unordered"),
     **dict.fromkeys(
         "_io dask dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel partd shelve sqlalchemy sqlite3"
         " tarfile xarray xml zarr zipfile".split(),
