@@ -32,7 +32,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
-from defects_bench import CHECKOUT, DECORATORS, LOST, NONE, OK, UNSEEN, WRONG, Bench, Outcome, count, environment
+from defects_bench import (
+    CHECKOUT,
+    DECORATORS,
+    LOST,
+    NONE,
+    OK,
+    UNSEEN,
+    WRONG,
+    Bench,
+    Outcome,
+    count,
+    environment,
+    write_between_marks,
+)
 from defects_faults import FAULTS
 from defects_objects import STORIES as OBJECTS
 from defects_stories import BY_COMPUTED_NAME, NEW_PARAMETER, STORIES, tell
@@ -176,14 +189,6 @@ def problems(outcomes: Mapping[tuple[str, str], Outcome]) -> Iterator[str]:
             yield f"{title}, {tool}: {mark}: {said}"
 
 
-def write_between_marks(path: Path, text: str) -> None:
-    """Replace what stands between the two marks of a page."""
-    page = path.read_text(encoding="utf-8")
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{after}", encoding="utf-8")
-
-
 def main(words: Sequence[str]) -> int:
     sys.path.insert(0, str(CHECKOUT))
     tools = [tool for tool in DECORATORS if importlib.util.find_spec(tool)]
@@ -200,7 +205,7 @@ def main(words: Sequence[str]) -> int:
     print(f"{count(len(outcomes), 'cell')} in {time.monotonic() - started:.0f} s", file=sys.stderr)
     if not words:
         Path(__file__).with_suffix(".md").write_text(page, encoding="utf-8")
-        write_between_marks(KEYS_PAGE, f"{made}\n{sections(IN_KEYS_PAGE, '###', cases, tools, outcomes)}")
+        write_between_marks(KEYS_PAGE, (BEGIN, END), f"{made}\n{sections(IN_KEYS_PAGE, '###', cases, tools, outcomes)}")
     found = list(problems(outcomes))
     print(*found, sep="\n", file=sys.stderr)
     return 1 if found else 0

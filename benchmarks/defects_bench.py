@@ -196,3 +196,11 @@ def environment(home: Path) -> dict[str, str]:
 
 def count(number: int, noun: str = "execution") -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def write_between_marks(path: Path, marks: tuple[str, str], text: str) -> None:
+    """Replace what stands between two marks of a page."""
+    page = path.read_text(encoding="utf-8")
+    before, _, rest = page.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    path.write_text(f"{before}{marks[0]}\n\n{text}\n{marks[1]}{after}", encoding="utf-8")

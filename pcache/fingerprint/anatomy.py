@@ -271,15 +271,15 @@ def shown_of(part: object) -> dict[str, Any]:
 
 def is_of_c(cls: type) -> bool:
     """Whether objects of a class may hold more than attributes and slots: C code may keep data in them."""
-    return not all(map(_is_of_python, bases_of(cls)[:-1]))
+    return not all(map(is_of_python, bases_of(cls)[:-1]))
 
 
 def _shows_all(cls: type) -> bool:
     """Whether all that C code keeps in objects of a class is known to be objects that they refer to."""
-    return all(_is_of_python(base) or module_of(base).partition(".")[0] in _OPEN for base in bases_of(cls)[:-1])
+    return all(is_of_python(base) or module_of(base).partition(".")[0] in _OPEN for base in bases_of(cls)[:-1])
 
 
-def _is_of_python(cls: type) -> bool:
+def is_of_python(cls: type) -> bool:
     """Whether a class adds only attributes and slots to its base, and no data of C code."""
     base = cls.__base__
     more = _SIZE(cls) - (_SIZE(base) if base is not None else 0)

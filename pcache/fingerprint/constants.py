@@ -20,17 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.fingerprint.anatomy import (
-    LIKE_ADDRESSES,
-    Anatomy,
-    TooMuch,
-    holds_addresses,
-    shown_of,
-)
+from pcache.fingerprint.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_addresses, is_of_python
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding
-from pcache.fingerprint.instances import instance_of, state_of
+from pcache.fingerprint.instances import added_to, instance_of, state_of
 from pcache.fingerprint.kinds import (
     BY_CLASS,
     BY_MAKING,
@@ -57,7 +51,6 @@ from pcache.objects.lookup import (
     member,
     module_of,
     qualname_of,
-    text,
 )
 from pcache.objects.user_code import is_user_code
 from pcache.system.file_content import read_or_miss
@@ -242,7 +235,7 @@ class Values:
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
-        if is_user_code(cls):
+        if is_user_code(cls) and is_of_python(cls):  # C code may give its classes to a module that is not there
             return instance_of(self, value, path)
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
@@ -324,13 +317,9 @@ class Values:
         ]
 
     def beyond(self, value: Any, path: str) -> tuple[object, ...]:
-        """The attributes that an object of a subclass has beyond those of Python's own class."""
+        """The attributes that an object of a subclass has beyond those of Python's own class, but for its state."""
         cls = type(value)
-        if cls in _DESCRIPTORS:
-            return ()
-        shown = shown_of(value)
-        kept = [(name, self.reference(shown[name], f"{path}.{name}")) for name in sorted(filter(text, shown))]
-        return (self.reference(cls, path), kept)
+        return () if cls in _DESCRIPTORS else (self.reference(cls, path), added_to(self, value, path))
 
     def of_functools(self, value: Any, path: str) -> object:
         """Cached functions and wrappers of functools by the function in them; None for anything else."""

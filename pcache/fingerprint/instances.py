@@ -76,6 +76,14 @@ def state_of(values: Values, value: Any, path: str) -> object:
     return written
 
 
+def added_to(values: Values, value: Any, path: str) -> list[object]:
+    """The attributes of an object beyond those that C code keeps, as far as they are no state."""
+    fields = values.walk.state.fields(type(value))
+    if fields:
+        values.walk.ends.note_moving(type(value))
+    return _named(values, shown_of(value), type(value), fields, path)
+
+
 def _named(values: Values, held: dict[Any, Any], cls: type, fields: frozenset[str], path: str) -> list[object]:
     """Attributes by name, without those that code on the way sets, counts up or fills in."""
     named = {key: item for key, item in held.items() if type(key) is str}

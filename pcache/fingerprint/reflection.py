@@ -6,11 +6,12 @@ subclasses affect behaviour only where some code reads them. So these wait until
 
 from __future__ import annotations
 
+import sys
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import digest_of
-from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of
+from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of, module_of
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def follow_mentions(walk: Findings) -> None:
                 walk.parts.add(part, digest_of(walk.reference(value, f"{path}.{attribute}")), "")
         if subclasses and is_a(found, type):
             walk.watch(found, _subclasses)
-        below: list[type] = type.__subclasses__(found) if subclasses and is_a(found, type) else []
+        # By module, since these are imported in one order or another, and in each as they are written.
+        below = sorted(type.__subclasses__(found), key=module_of) if subclasses and is_a(found, type) else []
         if below and (part := f"name {label}.__subclasses__") not in walk.parts:
             walk.parts.add(part, digest_of([walk.reference(one, path) for one in below]), "")
 
@@ -69,7 +71,20 @@ def _read(found: Any, attribute: str) -> Any:
         return try_call(getattr, found, attribute, None)[0]  # of a function
     if attribute == "__annotations__":
         return try_call(_ANNOTATIONS, found)[0]
-    return members_of(found).get(attribute)  # not of a base class
+    return docstring_of(found) if attribute == "__doc__" else members_of(found).get(attribute)  # not of a base class
+
+
+def docstring_of(cls: type) -> Any:
+    """The docstring of a class; a mark where it was made of a dataclass' fields, which say the same.
+
+    Such a text has defaults and types as `repr` shows them, with their addresses.
+    """
+    text = members_of(cls).get("__doc__")
+    if type(text) is str and "__dataclass_fields__" in members_of(cls) and text.startswith(f"{cls.__name__}("):
+        signature = try_call(sys.modules["inspect"].signature, cls)[0]
+        if text == f"{cls.__name__}{signature}".replace(" -> None", ""):
+            return "as the fields say"
+    return text
 
 
 def _carried_modules(walk: Findings, names: frozenset[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.guards import READERS, Picked
@@ -38,9 +39,9 @@ def pairs_of(values: Values, held: dict[Any, Any], path: str) -> list[list[objec
 
 
 def _key(values: Values, key: object, path: str) -> object:
-    """A key; one that is the address of a global object, which differs in each process, by its name."""
+    """A key; one that is the address of a global object or builtin, which differs in each process, by its name."""
     if type(key) is int and is_large(key) and values.walk.ends.site is not None:
-        for name, value in list(values.walk.ends.site[0].items()):
+        for name, value in (*list(values.walk.ends.site[0].items()), *vars(builtins).items(), ("()", ())):
             if id(value) == key:
                 return ("address", name)
     return values.reference(key, path)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pcache.fingerprint.bytecode import facts_of, is_of_attrs
 from pcache.fingerprint.fingerprint import Fingerprint
 from pcache.fingerprint.parts import digest_of
-from pcache.fingerprint.reflection import OF_CLASSES
+from pcache.fingerprint.reflection import OF_CLASSES, docstring_of
 from pcache.fingerprint.walk import Walk
 from pcache.objects.class_memo import OfCode
 from pcache.objects.lookup import attributes_of, bases_of, is_a, look, member, members_of, module_of, qualname_of
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
 
     from pcache.fingerprint.state import State
 
-_OF_CLASSES = ("__doc__", "__orig_bases__", "__parameters__", "__type_params__")
+_OF_CLASSES = ("__orig_bases__", "__parameters__", "__type_params__")
 _texts = operator.attrgetter("__doc__", "__name__", "__qualname__")
 _annotations = operator.attrgetter("__annotations__")
 _MAX_BRACKETS = 20
 _find_names = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*").findall
 _LAZY = sys.version_info >= (3, 14)  # annotations are code that runs when they are first read
-_OWN = frozenset((*_OF_CLASSES, "__annotations__", "__annotate_func__", "__annotate__", "__annotations_cache__"))
+_OWN = frozenset(_OF_CLASSES) | frozenset(
+    ("__doc__", "__annotations__", "__annotate_func__", "__annotate__", "__annotations_cache__")
+)
 
 
 class Shown(Walk):
@@ -87,7 +89,9 @@ class Shown(Walk):
 
     def _class(self, cls: type, path: str) -> object:
         members = members_of(cls)
-        held: list[object] = [qualname_of(cls), self._annotations(cls, path)]
+        self.look(members, "__doc__")
+        held: list[object] = [qualname_of(cls), self.reference(docstring_of(cls), f"{path}.__doc__")]
+        held.append(self._annotations(cls, path))
         held += self._named(members, [name for name in _OF_CLASSES if name in members], path)
         for name in sorted(name for name in members if type(name) is str and name not in _OWN | OF_CLASSES):
             value = members[name]

@@ -11,6 +11,7 @@ when it is first needed, and what was appended to it counts. So does one that an
 from __future__ import annotations
 
 import functools
+import os
 import re
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
@@ -19,6 +20,7 @@ from typing import Any
 from pcache.objects.class_memo import ByClass
 from pcache.objects.lookup import bases_of, class_name, full_name, is_a, look, member, members_of
 from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.system.interrupts import try_call
 
 # Types of descriptors that store the computed value among the attributes, under their own name.
 _REMEMBERING = frozenset(
@@ -62,12 +64,11 @@ class Memos:
     Whatever the value, only if it cannot change, or only if it is empty.
     """
 
-    __slots__ = ("_any_value", "_dict", "_empty", "_seen", "_slots", "_unchangeable", "names")
+    __slots__ = ("_any_value", "_dict", "_empty", "_slots", "_unchangeable", "names")
 
     def __init__(self, cls: type, any_value: set[str], unchangeable: set[str], empty: set[str]) -> None:
         self._any_value, self._unchangeable, self._empty = any_value, unchangeable, empty
         self.names = frozenset(any_value | unchangeable | empty)
-        self._seen: tuple[int, frozenset[str]] = (0, frozenset())
         self._dict = next(
             (members_of(base)["__dict__"] for base in bases_of(cls) if "__dict__" in members_of(base)), None
         )
@@ -92,17 +93,17 @@ class Memos:
             return True
         if name in self._empty:
             return value is None or value == {}
-        return _is_unchangeable(value) and name not in self._assigned()
-
-    def _assigned(self) -> frozenset[str]:
-        """The user's names that code may assign to, as far as modules are loaded."""
-        count = len(sys.modules)
-        if self._seen[0] != count:
-            self._seen = count, _assigned_in_sources(self._unchangeable)
-        return self._seen[1]
+        return _is_unchangeable(value) and (assigned := _assigned_in_sources()) is not None and name not in assigned
 
 
 _known: ByClass[Memos | None] = ByClass()
+# Statements that set an attribute, up to the sign; attributes in them; names that are texts.
+_SETTING = re.compile(r"(?m)(?:^|;)[ \t]*([\w.,\[\] ]*\.\w[\w.,\[\] ]*(?::[^=\n]*|\*\*|//|<<|>>|[-+*/%&|^@])?)=(?!=)")
+_ATTRIBUTE, _WORD = re.compile(r"\.(\w+)"), re.compile(r"[\"'](\w+)(?=[\"'])")
+_State = tuple[int, ...]
+_NOTHING: tuple[_State, frozenset[str]] = ((), frozenset())
+_in_file: dict[str, tuple[_State, frozenset[str]]] = {}  # what sources assign to, by file
+_assigned: tuple[int, frozenset[str] | None] = (0, None)  # what all do, with the number of modules
 
 
 def memos_of(cls: type) -> Memos | None:
@@ -149,23 +150,45 @@ def without(state: Any, filled: dict[str, Any], depth: int = 0) -> Any:
     return state
 
 
-def _assigned_in_sources(names: set[str]) -> frozenset[str]:
-    """Which of these attributes the sources of the user's modules may assign to; all where one has no source.
+def _assigned_in_sources() -> frozenset[str] | None:
+    """The attributes that the sources of the user's modules may assign to; None, for all, where one has no source."""
+    global _assigned  # noqa: PLW0603 - the same for all classes
+    count = len(sys.modules)
+    if _assigned[0] != count:
+        found: set[str] = set()
+        for name, module in list(sys.modules.items()):
+            if is_user_module(name) and (names := _assigned_in(module)) is not None:
+                found |= names
+            elif name == "__main__":
+                break
+        else:
+            _assigned = count, frozenset(found)
+            return _assigned[1]
+        _assigned = count, None
+    return _assigned[1]
+
+
+def _assigned_in(module: object) -> frozenset[str] | None:
+    """The attributes that the source of a module may assign to; of a file that is unchanged, as it was read before.
 
     Searched as text, since a module's code is not kept after it ran: a statement that sets the name, or the name as a
-    text, as in `setattr` and mocks. Takes 0.1 ms a module; called only where an object caches something.
+    text, as in `setattr` and mocks. Takes some milliseconds for a long module.
     """
-    words = "|".join(map(re.escape, names))
-    target = r"[\w.,\[\] ]*"
-    operator = r"(?::[^=\n]*|\*\*|//|<<|>>|[-+*/%&|^@])?"
-    setting = re.compile(rf"(?m)(?:^|;)[ \t]*{target}\.({words})\b{target}{operator}=(?!=)|[\"']({words})[\"']")
-    found: set[str] = set()
-    for name, module in list(sys.modules.items()):
-        if is_user_module(name) and (text := _source_of(module)) is not None:
-            found.update(word for match in setting.finditer(text) for word in match.groups() if word)
-        elif name == "__main__":
-            return frozenset(names)
-    return frozenset(found)
+    path = look(module, "__file__")
+    state = None
+    if type(path) is str:
+        found = try_call(os.stat, path)[0]
+        state = found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if state is not None and _in_file.get(path, _NOTHING)[0] == state:
+            return _in_file[path][1]
+    text = _source_of(module)
+    if text is None:
+        return None
+    targets = " ".join(_SETTING.findall(text))
+    names = frozenset((*_ATTRIBUTE.findall(targets), *_WORD.findall(text)))
+    if state is not None:
+        _in_file[path] = state, names
+    return names
 
 
 def _source_of(module: object) -> str | None:

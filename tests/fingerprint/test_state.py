@@ -51,6 +51,12 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "MEMO = {}\ndef key(x): return str(x)\ndef f(x):\n    MEMO[key(x)] = x\n    return x",
         "MEMO = {}", "MEMO = {1: 2}",
     ),
+    "a memo of a property": (
+        "class lazy(property):\n    def __init__(self, get, k):\n        super().__init__(get)\n"
+        "        self.k, self.memo = k, {}\n    def __get__(self, obj, cls=None):\n"
+        "        if cls not in self.memo: self.memo[cls] = self.fget(cls) * self.k\n        return self.memo[cls]\n"
+        "class A:\n    v = lazy(lambda cls: 2, 3)\ndef f(x): return A.v", "2, 3", "2, 4",
+    ),
     "a memo among defaults": (
         "def h(x, memo={}):\n    memo[x] = x\n    return memo[x]\ndef f(x): return h(x)", "return memo[x]", "return x",
     ),

@@ -212,3 +212,32 @@ def test_one_result_for_an_object_that_is_used_meanwhile(tmp_path: Path) -> None
     for _ in range(3):
         total(order)
     assert len(runs) == 1
+
+
+READS = """
+    import functools
+    import sys
+    from pcache.keys.encoder import encode
+    class Order:
+        @functools.cached_property
+        def total(self): return 2
+    kinds = [type(f"Order{n}", (), {"size": functools.cached_property(Order.total.func)}) for n in range(20)]
+    for kind in kinds:
+        kind.size.__set_name__(kind, "size")
+    def use(kind):
+        one = kind()
+        one.size
+        encode(one)
+    use(kinds.pop())
+    opened = []
+    sys.addaudithook(lambda event, arguments: event == "open" and opened.append(arguments[0]))
+    for n, kind in enumerate(kinds):
+        sys.modules[f"another{n}"] = type(sys)(f"another{n}")
+        use(kind)
+    print(opened.count(__file__))
+"""
+
+
+def test_sources_are_read_once(tmp_path: Path) -> None:
+    """However many classes remember something, and however many modules are imported meanwhile."""
+    assert run(write(tmp_path / "program.py", READS)) == ["0"]

@@ -26,6 +26,8 @@ PACKAGES: dict[str, Package] = {
     "torch": of_arrays.TORCH,
     "networkx": of_others.NETWORKX,
     "sympy": of_others.SYMPY,
+    "regex": of_others.REGEX,
+    "unordered": of_others.UNORDERED,
     "numba": of_others.NUMBA,
     "wrapt": of_others.WRAPT,
     "toolz": of_others.TOOLZ,

@@ -495,3 +495,36 @@ YAML = Package(
         "node": Item("yaml.compose('a: 1')", "yaml.compose('a: 2')", "yaml.serialize(x)"),
     },
 )
+
+REGEX = Package(
+    "import regex",
+    {
+        "pattern": Item("regex.compile('(a| {})x')", "regex.compile('(a| {})y')", "x.pattern"),
+        "flags": Item("regex.compile('a', regex.I)", "regex.compile('a')", "bool(x.match('A'))"),
+        "words": Item(
+            r"regex.compile(r'\L<words>', words=['one', 'two', 'three'])",
+            r"regex.compile(r'\L<words>', words=['one', 'two', 'four'])",
+            "bool(x.match('three'))",
+        ),
+        "bytes": Item("regex.compile(b'(a| {})x')", "regex.compile('(a| {})x')", "type(x.pattern).__name__"),
+    },
+)
+
+_LETTERS = "zip('abcdefgh', range(8))"
+UNORDERED = Package(
+    "import immutables, jsonschema, pyrsistent, rpds",
+    {
+        "trie": Item(f"rpds.HashTrieMap({_LETTERS})", "rpds.HashTrieMap(a=1)", "sorted(x.items())"),
+        "members": Item("rpds.HashTrieSet('abcdefgh')", "rpds.HashTrieSet('abc')", "sorted(x)"),
+        "mapping": Item(f"immutables.Map({_LETTERS})", "immutables.Map(a=1)", "sorted(x.items())"),
+        "record": Item(f"pyrsistent.pmap({_LETTERS})", "pyrsistent.pmap({'a': 1})", "sorted(x.items())"),
+        "names": Item("pyrsistent.pset('abcdefgh')", "pyrsistent.pset('abc')", "sorted(x)"),
+        "schema": Item(
+            "jsonschema.Draft7Validator({'type': 'number'})",
+            "jsonschema.Draft7Validator({'type': 'string'})",
+            "x.is_valid(1)",
+            stored=False,
+        ),
+    },
+    ("rpds", "immutables", "pyrsistent", "jsonschema"),
+)

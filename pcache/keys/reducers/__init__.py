@@ -19,7 +19,8 @@ for _library, _module in {
     "torch": "tensors",
     "PIL": "images",
     "pydantic": "models",
-    "numba": "compiled",
+    **dict.fromkeys(("numba", "_regex"), "compiled"),
+    **dict.fromkeys(("rpds", "immutables", "pyrsistent"), "unordered"),
     **dict.fromkeys(
         "_io dask dbm fileinput fsspec h5py jinja2 mmap multiprocessing netCDF4 nibabel partd shelve sqlalchemy sqlite3"
         " tarfile xarray xml zarr zipfile".split(),

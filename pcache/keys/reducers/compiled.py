@@ -1,7 +1,8 @@
-"""Functions that numba compiles: what they are made of, not what was compiled of them so far."""
+"""Functions that numba compiles, and patterns of `regex`: what they are made of, not what was compiled of it."""
 
 from __future__ import annotations
 
+from copyreg import dispatch_table
 from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import register_reducer
@@ -39,6 +40,15 @@ def _jitclass(kind: Any, _encoder: Writer) -> object:
     return (kind.class_name, fields, kind.jit_methods, kind.jit_props, kind.jit_static_methods)
 
 
+def _pattern(pattern: Any, _encoder: Writer) -> object:
+    """A pattern by its text, its flags and its lists of words; the code in its pickle is in the order of a set.
+
+    The function that pickles it stands for the version of `regex`: the class names a module that is not there.
+    """
+    return (dispatch_table.get(type(pattern)), pattern.pattern, pattern.flags, pattern.named_lists)
+
+
 register_reducer("numba.core.ccallback.CFunc", _callback)
 register_reducer("numba.core.types.misc.ClassType", _jitclass)
 register_reducer("numba.core.serialize.ReduceMixin", _compiled, subclasses=True)
+register_reducer("_regex.Pattern", _pattern)

@@ -1,0 +1,165 @@
+"""The functions of real packages as if a user had written them: are their ids the same in every process?
+
+    python benchmarks/real_code.py [--limit 40] [--installed] [--write] [PACKAGE[==VERSION][:IMPORT_NAME] ...]
+
+Each package is downloaded and unpacked without its metadata, so that pcache takes its code for the user's and follows
+it. The ids of its functions are taken in three processes: another hash seed, another working directory, modules
+imported in reverse. An id that differs means that no result of that function is ever found again. `--installed` uses
+the packages of this interpreter for what the code imports; else all that is needed is installed first. All goes into
+build/real-code. `--write` writes the table into docs/keys.md. Exits with 1 when a function raises, or has another id in
+each process and `BECAUSE` does not say why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from defects_bench import CHECKOUT, environment, write_between_marks
+
+PAGE = CHECKOUT / "docs" / "keys.md"
+BEGIN, END = "<!-- real code: begin -->", "<!-- real code: end -->"
+FOLDER = CHECKOUT / "build" / "real-code"
+CHILD = Path(__file__).with_name("real_code_child.py")
+TIMEOUT = 300.0
+RUNS = (("1", "as they are", CHECKOUT), ("2", "as they are", Path("/")), ("1", "reversed", CHECKOUT))
+
+PACKAGES = """
+""".split()
+
+# Why functions are not the same in every process, by package.
+BECAUSE: dict[str, str] = {}
+
+
+class Found(NamedTuple):
+    """What came out for one package."""
+
+    name: str
+    version: str
+    functions: int
+    exceptions: list[str]
+    unstable: list[str]
+    milliseconds: list[float]
+    parts: list[str]  # what differed in the unstable ones
+
+
+def pip(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--quiet", *words], check=True, stdout=sys.stderr)
+
+
+def unpacked(requirement: str) -> tuple[Path, str]:
+    """The folder with the code of a package, and its version."""
+    folder = FOLDER / requirement
+    if not (folder / "version").exists():
+        with tempfile.TemporaryDirectory() as wheels:
+            pip("download", "--no-deps", "--only-binary=:all:", "-d", wheels, requirement)
+            (wheel,) = Path(wheels).glob("*.whl")
+            with zipfile.ZipFile(wheel) as archive:
+                names = [name for name in archive.namelist() if ".dist-info/" not in name and ".data/" not in name]
+                archive.extractall(folder, names)
+            (folder / "version").write_text(wheel.name.split("-")[1])
+    return folder, (folder / "version").read_text()
+
+
+def installed(requirements: list[str]) -> Path:
+    """A folder with all that packages import."""
+    folder = FOLDER / "site-packages"  # what lies below such a name is no code of the user's
+    if not folder.exists():
+        pip("install", "--target", str(folder), *requirements)
+    return folder
+
+
+def observe(package: str, limit: int, needs: Path | None) -> Found | None:
+    """Take the ids of a package's functions in three processes; None if one of these dies."""
+    requirement, _, name = package.partition(":")
+    name = name or requirement.partition("==")[0].replace("-", "_")
+    folder, version = unpacked(requirement)
+    runs: list[Any] = []
+    with tempfile.TemporaryDirectory() as home:
+        for seed, order, place in RUNS:
+            env = environment(Path(home))
+            env["PYTHONPATH"] = os.pathsep.join(map(str, filter(None, [folder, CHECKOUT, needs])))
+            env |= {"REAL_CODE_PACKAGE": name, "REAL_CODE_LIMIT": str(limit), "REAL_CODE_ORDER": order}
+            env |= {"REAL_CODE_OUT": f"{home}/{len(runs)}", "PYTHONHASHSEED": seed, "MPLBACKEND": "Agg"}
+            try:
+                done = subprocess.run(
+                    [sys.executable, str(CHILD)], env=env, cwd=place, capture_output=True, text=True, timeout=TIMEOUT
+                )
+                runs.append(json.loads(Path(env["REAL_CODE_OUT"]).read_text()))
+            except subprocess.TimeoutExpired:
+                print(f"{name}: nothing after {TIMEOUT:.0f} s", file=sys.stderr)
+                return None
+            except FileNotFoundError:
+                print(f"{name} did not run: {done.stderr[-500:]}", file=sys.stderr)
+                return None
+    return compared(name, version, runs)
+
+
+def compared(name: str, version: str, runs: list[Any]) -> Found:
+    """What three processes found, side by side."""
+    (first, parts), *others = runs
+    raised = [f"{function}: {error}" for function, (_, _, error) in first.items() if error]
+    unstable = [
+        function
+        for function, (id_, _, _) in first.items()
+        if any(function in other and other[function][0] != id_ for other, _ in others)
+    ]
+    differ = {label for _, other in others for label in parts.keys() & other.keys() if parts[label] != other[label]}
+    times = sorted(milliseconds for _, milliseconds, _ in first.values()) or [0.0]
+    return Found(name, version, len(first), raised, unstable, times, sorted(differ) if unstable else [])
+
+
+def line(found: Found) -> str:
+    """One row of the table."""
+    why = BECAUSE.get(found.name, ", ".join(f"`{label}`" for label in found.parts[:3])) if found.unstable else ""
+    numbers = (found.functions, len(found.exceptions), len(found.unstable))
+    times = f"{statistics.median(found.milliseconds):.1f} | {found.milliseconds[-1]:.0f}"
+    return f"| {found.name} | {found.version} | {' | '.join(map(str, numbers))} | {times} | {why} |"
+
+
+def table(found: list[Found]) -> str:
+    head = "| package | version | functions | exceptions | unstable | median ms | longest ms | what is unstable |"
+    rows = sorted(map(line, found), key=str.lower)
+    functions, unstable = sum(one.functions for one in found), sum(len(one.unstable) for one in found)
+    raised = sum(len(one.exceptions) for one in found)
+    total = f"{functions} functions of {len(found)} packages: {raised} exceptions, {unstable} unstable."
+    return "\n".join([head, "|---|---|--:|--:|--:|--:|--:|---|", *rows, "", total])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--limit", type=int, default=40, help="functions of a package, at most")
+    parser.add_argument("--installed", action="store_true", help="use the packages of this interpreter")
+    parser.add_argument("--write", action="store_true", help="write the table into docs/keys.md")
+    parser.add_argument("packages", nargs="*", default=PACKAGES)
+    options = parser.parse_args()
+    needs = None if options.installed else installed([one.partition(":")[0] for one in options.packages])
+    found, dead = [], 0
+    for package in options.packages:
+        one = observe(package, options.limit, needs)
+        if one is None:
+            dead += 1
+            continue
+        found.append(one)
+        print(line(one), flush=True)
+        for text in (*one.exceptions, *one.unstable, *one.parts):
+            print(f"    {text}", file=sys.stderr)
+    print(table(found).rpartition("\n")[2])
+    if options.write:
+        made = f"Made by `python benchmarks/real_code.py --limit {options.limit} --write`."
+        write_between_marks(PAGE, (BEGIN, END), f"{made} CPython {platform.python_version()}.\n\n{table(found)}\n")
+    unexplained = any(one.exceptions or (one.unstable and one.name not in BECAUSE) for one in found)
+    sys.exit(bool(dead or unexplained))
+
+
+if __name__ == "__main__":
+    main()
