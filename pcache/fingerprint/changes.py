@@ -54,10 +54,13 @@ class Changes:
         found = list({id(one): one for one in code}.values())
         self._instances = instances
         self._owners: dict[int, list[type]] = {}  # the classes of methods, by the id of the function
+        self._static: set[int] = set()  # methods that are given no object
         for cls in (one for one in found if is_a(one, type)):
             for value in members_of(cls).values():
                 for function in _functions_in(value):
                     self._owners.setdefault(id(function), []).append(cls)
+                    if is_a(value, staticmethod) and function.__code__.co_name != "__new__":
+                        self._static.add(id(function))
         # What parameters may be, by the id of the function and by name: the places of an object, and the object.
         self._passed: dict[tuple[int, str], dict[object, _Way]] = {}
         self._found: dict[tuple[int, Path], list[list[_Way]]] = {}  # by function and path
@@ -71,23 +74,24 @@ class Changes:
         """
         reached = {id(one): one for one in functions if id(one) not in self._owners or _is_implicit(one)}
         waiting = dict(reached)
-        while waiting:
-            _, function = waiting.popitem()
-            for given in self._given_more(function):
-                if id(given) in reached:
-                    waiting[id(given)] = given
-            for called in self._called_by(function):
-                if id(called) in self._owners and id(called) not in reached:
-                    reached[id(called)] = waiting[id(called)] = called
+        while waiting:  # in turns, so that what many pass to one function is followed from there at once
+            turn, waiting = waiting, {}
+            for function in turn.values():
+                for given in self._given_more(function):
+                    if id(given) in reached:
+                        waiting[id(given)] = given
+                for called in self._called_by(function):
+                    if id(called) in self._owners and id(called) not in reached:
+                        reached[id(called)] = waiting[id(called)] = called
         return list(reached.values())
 
     def _given_more(self, function: FunctionType) -> Iterator[FunctionType]:
         """The functions to which one passes something that they are not known to be given."""
         for of, position, path in uses_of(function.__code__).given:
             ways = [way[-1] for way in self._ways(function, path) if _may_be_changed(way[-1][1])]
-            for target in self._meant(function, of) if ways else ():
+            for target, is_bound in self._called_as(function, of) if ways else ():
                 code = target.__code__
-                at = position + (id(target) in self._owners and bool(of.steps))
+                at = position + is_bound
                 if at < code.co_argcount:
                     passed = self._passed.setdefault((id(target), code.co_varnames[at]), {})
                     before = len(passed)
@@ -119,6 +123,14 @@ class Changes:
                 yield from _functions_in(kept(value, "fset" if setting else "fget"))
             elif not setting:
                 yield from _functions_in(value)
+
+    def _called_as(self, function: FunctionType, path: Path) -> Iterator[tuple[FunctionType, bool]]:
+        """The functions that a path means, each with whether it is given its object first."""
+        for way in self._ways(function, path):
+            value, holder = way[-1][1], way[-2][1] if len(way) > 1 else None
+            is_bound = is_a(value, (classmethod, MethodType)) or (path.steps != () and not is_a(holder, BY_REFERENCE))
+            for target in () if is_a(value, property) else _functions_in(value):
+                yield target, is_bound and id(target) in self._owners and id(target) not in self._static
 
     def places(self, keep: list[object]) -> Iterator[Place]:
         """All places that are changed; objects that they belong to are kept alive."""
@@ -156,7 +168,8 @@ class Changes:
         """Whether a path begins at the object of a method, or at its class."""
         code = function.__code__
         first = code.co_varnames[:1] if code.co_argcount else ()
-        return path.root == "local" and id(function) in self._owners and (path.name,) == first
+        is_method = id(function) in self._owners and id(function) not in self._static
+        return path.root == "local" and is_method and (path.name,) == first
 
     def _ways(self, function: FunctionType, path: Path, *, known: bool = True) -> Iterator[list[_Way]]:
         """The places that a path may lead through, each with its value; only such as lead to the end of it.
@@ -192,6 +205,7 @@ class Changes:
             yield [([], _Classes(self._owners[id(function)]))]
         else:
             yield from ([way] for way in list(self._passed.get((id(function), path.name), {}).values()))
+            yield from ([([], default)] for default in _default_of(function, path.name))
 
     def _step(self, value: Any, step: str) -> _Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
@@ -237,6 +251,16 @@ def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
     elif is_a(value, TABLES) and not is_user_code(type(value)):
         yield from places
         yield ("object", id(value))
+
+
+def _default_of(function: FunctionType, name: str) -> Iterator[Any]:
+    """What a parameter is where nothing is passed."""
+    code, given = function.__code__, function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    if name in positional[len(positional) - len(given) :]:
+        yield given[positional.index(name) - len(positional)]
+    elif name in (named := function.__kwdefaults__ or {}):
+        yield named[name]
 
 
 def _may_be_changed(value: Any) -> bool:

@@ -123,6 +123,21 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "import numpy\nrng = numpy.random.default_rng(1)\ndef f(x): return x + 0 * rng.random()",
         "default_rng(1)", "default_rng(2)",
     ),
+    "a counter behind a default": (
+        "class T:\n    n = 0\n    def hit(self): T.n += 1\ndef h(x, t=T()):\n    t.hit()\n    return x\n"
+        "def f(x): return h(x)",
+        "n = 0", "n = 1",
+    ),
+    "a counter by way of a static method": (
+        "class T:\n    n = 0\n    def hit(self): self.n = self.n + 1\nclass S:\n    @staticmethod\n"
+        "    def run(of): of.hit()\nt = T()\ndef f(x):\n    S.run(t)\n    return x",
+        "n = 0", "n = 1",
+    ),
+    "a counter of what a class's method is given": (
+        "class T:\n    n = 0\n    def hit(self): self.n = self.n + 1\nclass S:\n    def run(self, of): of.hit()\n"
+        "s, t = S(), T()\ndef f(x):\n    S.run(s, t)\n    return x",
+        "n = 0", "n = 1",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
