@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import TABLES, Path, is_table
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -36,6 +36,7 @@ _SETTING_SLOTS = frozenset(
     (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
 ) | {"__init_subclass__", "__set_name__"}
 _PLAIN = frozenset((dict, list, set))
+_METHODS_OF_C = frozenset((BuiltinFunctionType, MethodWrapperType))
 _MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MISSING = object()
 
@@ -150,6 +151,23 @@ class Changes:
                 for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
                     yield from _of_container(*way[-1])
                     keep += [value for _, value in way]
+            for path in uses.read | uses.called:
+                for way in self._ways(function, path):
+                    if _changes_its_own(way[-1][1]):
+                        yield from self._of_kept_method(way, path)
+                        keep.append(way[-1][1])
+
+    def _of_kept_method(self, way: list[_Way], path: Path) -> Iterator[Place]:
+        """The places of a container whose method was put under a name of its own: `self._add = self.items.append`."""
+        yield from _of_container([], way[-1][1].__self__)
+        holder = way[-2][1] if len(way) > 1 else None
+        for cls in holder if type(holder) is _Classes else (type(holder),):
+            for instance in self._instances.get(id(cls), ()):
+                shown = shown_of(instance)
+                method: Any = shown.get(path.steps[-1][1:])
+                if _changes_its_own(method):
+                    yield from _of_container([], method.__self__)
+                    yield from (("field", id(cls), name) for name, held in shown.items() if held is method.__self__)
 
     def note_reading(self, state: Reading) -> None:
         """Note how all code reads the tables that it reaches by name."""
@@ -205,7 +223,8 @@ class Changes:
             yield [([], _Classes(self._owners[id(function)]))]
         else:
             yield from ([way] for way in list(self._passed.get((id(function), path.name), {}).values()))
-            yield from ([([], default)] for default in _default_of(function, path.name))
+            for default in _default_of(function, path.name):
+                yield [([], default)]
 
     def _step(self, value: Any, step: str) -> _Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
@@ -251,6 +270,11 @@ def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
     elif is_a(value, TABLES) and not is_user_code(type(value)):
         yield from places
         yield ("object", id(value))
+
+
+def _changes_its_own(value: Any) -> bool:
+    """Whether an object is a method of a container, bound to it, that changes it."""
+    return is_exactly(value, _METHODS_OF_C) and value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES)
 
 
 def _default_of(function: FunctionType, name: str) -> Iterator[Any]:

@@ -189,6 +189,8 @@ class _Reader:
 
     def attribute(self, name: str) -> None:
         [owner] = self.pop()
+        if name in CHANGING_METHODS:  # it will be called by another name
+            self.changed |= paths_of(owner)
         self.load(frozenset(path.step(f".{name}") for path in paths_of(owner)))
 
     def method(self, name: str) -> None:

@@ -138,6 +138,18 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "s, t = S(), T()\ndef f(x):\n    S.run(s, t)\n    return x",
         "n = 0", "n = 1",
     ),
+    "a method of a list by another name": (
+        "LOG = [1]\ndef f(x):\n    add = LOG.append\n    add(x)\n    return x", "LOG = [1]", "LOG = [2]",
+    ),
+    "a method of a list that a module keeps": (
+        "LOG = [1]\nadd = LOG.append\ndef f(x):\n    add(x)\n    return x", "LOG = [1]", "LOG = [2]",
+    ),
+    "a method of a queue that objects keep": (
+        "from collections import deque\nclass M:\n    def __init__(self, k):\n        self.k, self.q = k, deque()\n"
+        "        self.add = self.q.append\n    def put(self, x): self.add(x)\na, b = M(1), M(2)\n"
+        "def f(x):\n    a.put(x)\n    b.put(x)\n    return x",
+        "M(2)", "M(3)",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
