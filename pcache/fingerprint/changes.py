@@ -25,7 +25,8 @@ from pcache.objects.user_code import is_user_code, is_user_module
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id)
+    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
+    # ("late", id of a class, name): an attribute of the class itself, which it or a class below may not have yet
     Place = tuple[Any, ...]
     _Way = tuple[list[Place], Any]
 
@@ -56,11 +57,14 @@ class Changes:
         self._instances = instances
         self._owners: dict[int, list[type]] = {}  # the classes of methods, by the id of the function
         self._static: set[int] = set()  # methods that are given no object
+        self._given_class: set[int] = set()  # methods that are given their class instead of an object
         for cls in (one for one in found if is_a(one, type)):
             for value in members_of(cls).values():
                 for function in _functions_in(value):
                     self._owners.setdefault(id(function), []).append(cls)
-                    if is_a(value, staticmethod) and function.__code__.co_name != "__new__":
+                    if is_a(value, classmethod) or function.__code__.co_name == "__new__":
+                        self._given_class.add(id(function))
+                    elif is_a(value, staticmethod):
                         self._static.add(id(function))
         # What parameters may be, by the id of the function and by name: the places of an object, and the object.
         self._passed: dict[tuple[int, str], dict[object, _Way]] = {}
@@ -143,6 +147,8 @@ class Changes:
                     continue
                 for way in self._ways(function, path, known=False):
                     yield from way[-1][0]
+                    if self._is_of_class(function, path, way):
+                        yield from (("late", *place[1:]) for place in way[-1][0])
                     keep += [value for _, value in way]
             for path in uses.changed:
                 inside = next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
@@ -188,6 +194,12 @@ class Changes:
         first = code.co_varnames[:1] if code.co_argcount else ()
         is_method = id(function) in self._owners and id(function) not in self._static
         return path.root == "local" and is_method and (path.name,) == first
+
+    def _is_of_class(self, function: FunctionType, path: Path, way: list[_Way]) -> bool:
+        """Whether what a path binds is an attribute of a class itself."""
+        if path.steps and is_a(way[-2][1], type):
+            return True
+        return len(path.steps) == 1 and id(function) in self._given_class and self._is_own(function, path)
 
     def _ways(self, function: FunctionType, path: Path, *, known: bool = True) -> Iterator[list[_Way]]:
         """The places that a path may lead through, each with its value; only such as lead to the end of it.

@@ -150,6 +150,17 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "def f(x):\n    a.put(x)\n    b.put(x)\n    return x",
         "M(2)", "M(3)",
     ),
+    "a class attribute that is missing at first": (
+        "class B:\n    def go(self):\n        cls = self.__class__\n        cls.seen()\n        return cls.k\n"
+        "    @classmethod\n    def seen(cls):\n        if not hasattr(cls, 'names'): cls.names = set()\n"
+        "        cls.names.add(1)\nclass T(B):\n    k = 1\nt = T()\ndef f(x): return t.go() + x",
+        "k = 1", "k = 2",
+    ),
+    "a class attribute that is missing in a class below": (
+        "class B:\n    n = 0\n    @classmethod\n    def hit(cls): cls.n = cls.n + 1\nclass T(B): pass\n"
+        "def f(x):\n    T.hit()\n    return x",
+        "n = 0", "n = 1",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
