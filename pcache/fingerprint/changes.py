@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import TABLES, Path, is_table
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -25,7 +25,8 @@ from pcache.objects.user_code import is_user_code, is_user_module
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id)
+    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
+    # ("late", id of a class, name): an attribute of the class itself, which it or a class below may not have yet
     Place = tuple[Any, ...]
     _Way = tuple[list[Place], Any]
 
@@ -37,6 +38,7 @@ _SETTING_SLOTS = frozenset(
 ) | {"__init_subclass__", "__set_name__"}
 _PLAIN = frozenset((dict, list, set))
 _OF_FUNCTIONS = frozenset(("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__"))
+_METHODS_OF_C = frozenset((BuiltinFunctionType, MethodWrapperType))
 _MOST_ITEMS = 100  # of a container, whose classes are looked at
 _MISSING = object()
 
@@ -55,10 +57,16 @@ class Changes:
         found = list({id(one): one for one in code}.values())
         self._instances = instances
         self._owners: dict[int, list[type]] = {}  # the classes of methods, by the id of the function
+        self._static: set[int] = set()  # methods that are given no object
+        self._given_class: set[int] = set()  # methods that are given their class instead of an object
         for cls in (one for one in found if is_a(one, type)):
             for value in members_of(cls).values():
                 for function in _functions_in(value):
                     self._owners.setdefault(id(function), []).append(cls)
+                    if is_a(value, classmethod) or function.__code__.co_name == "__new__":
+                        self._given_class.add(id(function))
+                    elif is_a(value, staticmethod):
+                        self._static.add(id(function))
         # What parameters may be, by the id of the function and by name: the places of an object, and the object.
         self._passed: dict[tuple[int, str], dict[object, _Way]] = {}
         self._found: dict[tuple[int, Path], list[list[_Way]]] = {}  # by function and path
@@ -72,23 +80,24 @@ class Changes:
         """
         reached = {id(one): one for one in functions if id(one) not in self._owners or _is_implicit(one)}
         waiting = dict(reached)
-        while waiting:
-            _, function = waiting.popitem()
-            for given in self._given_more(function):
-                if id(given) in reached:
-                    waiting[id(given)] = given
-            for called in self._called_by(function):
-                if id(called) in self._owners and id(called) not in reached:
-                    reached[id(called)] = waiting[id(called)] = called
+        while waiting:  # in turns, so that what many pass to one function is followed from there at once
+            turn, waiting = waiting, {}
+            for function in turn.values():
+                for given in self._given_more(function):
+                    if id(given) in reached:
+                        waiting[id(given)] = given
+                for called in self._called_by(function):
+                    if id(called) in self._owners and id(called) not in reached:
+                        reached[id(called)] = waiting[id(called)] = called
         return list(reached.values())
 
     def _given_more(self, function: FunctionType) -> Iterator[FunctionType]:
         """The functions to which one passes something that they are not known to be given."""
         for of, position, path in uses_of(function.__code__).given:
             ways = [way[-1] for way in self._ways(function, path) if _may_be_changed(way[-1][1])]
-            for target in self._meant(function, of) if ways else ():
+            for target, is_bound in self._called_as(function, of) if ways else ():
                 code = target.__code__
-                at = position + (id(target) in self._owners and bool(of.steps))
+                at = position + is_bound
                 if at < code.co_argcount:
                     passed = self._passed.setdefault((id(target), code.co_varnames[at]), {})
                     before = len(passed)
@@ -121,6 +130,14 @@ class Changes:
             elif not setting:
                 yield from _functions_in(value)
 
+    def _called_as(self, function: FunctionType, path: Path) -> Iterator[tuple[FunctionType, bool]]:
+        """The functions that a path means, each with whether it is given its object first."""
+        for way in self._ways(function, path):
+            value, holder = way[-1][1], way[-2][1] if len(way) > 1 else None
+            is_bound = is_a(value, (classmethod, MethodType)) or (path.steps != () and not is_a(holder, BY_REFERENCE))
+            for target in () if is_a(value, property) else _functions_in(value):
+                yield target, is_bound and id(target) in self._owners and id(target) not in self._static
+
     def places(self, keep: list[object]) -> Iterator[Place]:
         """All places that are changed; objects that they belong to are kept alive."""
         for function in self.functions:
@@ -131,6 +148,8 @@ class Changes:
                     continue
                 for way in self._ways(function, path, known=False):
                     yield from way[-1][0]
+                    if self._is_of_class(function, path, way):
+                        yield from (("late", *place[1:]) for place in way[-1][0])
                     keep += [value for _, value in way]
             for path in uses.changed:
                 inside = next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
@@ -139,6 +158,23 @@ class Changes:
                 for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
                     yield from _of_container(*way[-1])
                     keep += [value for _, value in way]
+            for path in uses.read | uses.called:
+                for way in self._ways(function, path):
+                    if _changes_its_own(way[-1][1]):
+                        yield from self._of_kept_method(way, path)
+                        keep.append(way[-1][1])
+
+    def _of_kept_method(self, way: list[_Way], path: Path) -> Iterator[Place]:
+        """The places of a container whose method was put under a name of its own: `self._add = self.items.append`."""
+        yield from _of_container([], way[-1][1].__self__)
+        holder = way[-2][1] if len(way) > 1 else None
+        for cls in holder if type(holder) is _Classes else (type(holder),):
+            for instance in self._instances.get(id(cls), ()):
+                shown = shown_of(instance)
+                method: Any = shown.get(path.steps[-1][1:])
+                if _changes_its_own(method):
+                    yield from _of_container([], method.__self__)
+                    yield from (("field", id(cls), name) for name, held in shown.items() if held is method.__self__)
 
     def note_reading(self, state: Reading) -> None:
         """Note how all code reads the tables that it reaches by name."""
@@ -157,7 +193,14 @@ class Changes:
         """Whether a path begins at the object of a method, or at its class."""
         code = function.__code__
         first = code.co_varnames[:1] if code.co_argcount else ()
-        return path.root == "local" and id(function) in self._owners and (path.name,) == first
+        is_method = id(function) in self._owners and id(function) not in self._static
+        return path.root == "local" and is_method and (path.name,) == first
+
+    def _is_of_class(self, function: FunctionType, path: Path, way: list[_Way]) -> bool:
+        """Whether what a path binds is an attribute of a class itself."""
+        if path.steps and is_a(way[-2][1], type):
+            return True
+        return len(path.steps) == 1 and id(function) in self._given_class and self._is_own(function, path)
 
     def _ways(self, function: FunctionType, path: Path, *, known: bool = True) -> Iterator[list[_Way]]:
         """The places that a path may lead through, each with its value; only such as lead to the end of it.
@@ -193,6 +236,8 @@ class Changes:
             yield [([], _Classes(self._owners[id(function)]))]
         else:
             yield from ([way] for way in list(self._passed.get((id(function), path.name), {}).values()))
+            for default in _default_of(function, path.name):
+                yield [([], default)]
 
     def _step(self, value: Any, step: str) -> _Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
@@ -240,6 +285,21 @@ def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
     elif is_a(value, TABLES) and not is_user_code(type(value)):
         yield from places
         yield ("object", id(value))
+
+
+def _changes_its_own(value: Any) -> bool:
+    """Whether an object is a method of a container, bound to it, that changes it."""
+    return is_exactly(value, _METHODS_OF_C) and value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES)
+
+
+def _default_of(function: FunctionType, name: str) -> Iterator[Any]:
+    """What a parameter is where nothing is passed."""
+    code, given = function.__code__, function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    if name in positional[len(positional) - len(given) :]:
+        yield given[positional.index(name) - len(positional)]
+    elif name in (named := function.__kwdefaults__ or {}):
+        yield named[name]
 
 
 def _may_be_changed(value: Any) -> bool:

@@ -104,8 +104,7 @@ class Values:
     def container(self, value: Any, path: str) -> object:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if self.walk.state.is_object(value):
-            self.walk.ends.note_moving(type(value))
-            return ("state", class_name(value))
+            return self.moving(value)
         if len(value) > _MAX_ITEMS or self.is_deep():
             return self.constant(value, path)
         if type(value) in READERS:
@@ -121,6 +120,11 @@ class Values:
             return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
 
         return self.nested(value, write)
+
+    def moving(self, value: object) -> object:
+        """A container that code on the way changes."""
+        self.walk.ends.note_moving(type(value))
+        return ("state", class_name(value))
 
     def nested(self, value: object, write: Callable[[], object]) -> object:
         """Represent an object that may contain itself, or be met often."""
@@ -248,6 +252,8 @@ class Values:
         """An object of a package, or of Python's own library."""
         cls = type(value)
         kind = kind_of(value)
+        if self.walk.state.is_object(value):  # such as a deque
+            return self.moving(value)
         if is_generator(value) and is_made_by_code(self.walk):
             self.walk.ends.note_moving(cls)
             return self.unknown(value, path)

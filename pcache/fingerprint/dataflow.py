@@ -197,6 +197,11 @@ class _Reader:
 
     def attribute(self, name: str) -> None:
         [owner] = self.pop()
+        if name in CHANGING_METHODS:  # it will be called by another name
+            self.changed |= paths_of(owner)
+        if name == "__class__":  # an attribute of an object's class is one of the object
+            self.stack.append(paths_of(owner))
+            return
         self.load(frozenset(path.step(f".{name}") for path in paths_of(owner)))
 
     def method(self, name: str) -> None:
@@ -275,7 +280,7 @@ class _Reader:
             self.changed |= paths_of(first)
             self.hand(arguments[1:])
         elif names == {"type"} and len(arguments) == 1:
-            self.stack.append(first)  # an attribute of an object's class is one of the object
+            self.stack.append(first)  # as `__class__`
             return
         elif names & {"setattr", "delattr"} and literal:
             self.bound |= {path.step(f".{literal}") for path in paths_of(first)}

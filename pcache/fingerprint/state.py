@@ -35,6 +35,7 @@ class State:
         self._ignored = ignored  # patterns of `module:NAME`: globals that do not affect results
         self._places: set[Place] = set()
         self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
+        self._late_fields: dict[int, set[str]] = {}  # those of classes that these may not have yet
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
         self._whole: set[int] = set()  # tables that code on the way uses otherwise than item by item, by id
@@ -64,7 +65,10 @@ class State:
         for place in new:
             if place[0] == "field":
                 self._fields.setdefault(place[1], set()).add(place[2])
-        self._is_late |= any(place in self._met or ("fields", place[1]) in self._met for place in new)
+            elif place[0] == "late":
+                self._late_fields.setdefault(place[1], set()).add(place[2])
+        met = self._met
+        self._is_late |= any(place in met or place[:2] in met or ("fields", place[1]) in met for place in new)
 
     def ignores(self, path: str) -> bool:
         """Whether a global was said not to matter."""
@@ -96,6 +100,12 @@ class State:
         else:
             self._met |= {("field", known, name) for known in classes for name in among}
         return frozenset().union(*(self._fields.get(known, ()) for known in classes))
+
+    def late_fields(self, cls: type) -> frozenset[str]:
+        """The attributes of a class itself that code on the way sets, and that it need not have yet."""
+        classes = set(map(id, bases_of(cls)))
+        self._met |= {("late", known) for known in classes}
+        return frozenset().union(*(self._late_fields.get(known, ()) for known in classes))
 
     def _is(self, place: Place) -> bool:
         self._met.add(place)

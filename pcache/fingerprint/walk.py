@@ -215,10 +215,10 @@ class Walk(Findings):
             held.append([self.reference(one, path) for one in virtual])
         values = {name for name, value in members.items() if not self.is_code(value)}
         fields, module = values & self.state.fields(cls, values), sys.modules.get(module_of(cls))
+        for name in sorted(fields | self.state.late_fields(cls)) if module is not None else ():
+            self.ends.add_moving(vars(module), f"{qualname_of(cls)}.{name}", type(members.get(name)))
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):
             if name in fields:
-                if module is not None:
-                    self.ends.add_moving(vars(module), f"{qualname_of(cls)}.{name}", type(members[name]))
                 continue
             value = self.look(members, name)
             if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):

@@ -129,6 +129,44 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "import numpy\nrng = numpy.random.default_rng(1)\ndef f(x): return x + 0 * rng.random()",
         "default_rng(1)", "default_rng(2)",
     ),
+    "a counter behind a default": (
+        "class T:\n    n = 0\n    def hit(self): T.n += 1\ndef h(x, t=T()):\n    t.hit()\n    return x\n"
+        "def f(x): return h(x)",
+        "n = 0", "n = 1",
+    ),
+    "a counter by way of a static method": (
+        "class T:\n    n = 0\n    def hit(self): self.n = self.n + 1\nclass S:\n    @staticmethod\n"
+        "    def run(of): of.hit()\nt = T()\ndef f(x):\n    S.run(t)\n    return x",
+        "n = 0", "n = 1",
+    ),
+    "a counter of what a class's method is given": (
+        "class T:\n    n = 0\n    def hit(self): self.n = self.n + 1\nclass S:\n    def run(self, of): of.hit()\n"
+        "s, t = S(), T()\ndef f(x):\n    S.run(s, t)\n    return x",
+        "n = 0", "n = 1",
+    ),
+    "a method of a list by another name": (
+        "LOG = [1]\ndef f(x):\n    add = LOG.append\n    add(x)\n    return x", "LOG = [1]", "LOG = [2]",
+    ),
+    "a method of a list that a module keeps": (
+        "LOG = [1]\nadd = LOG.append\ndef f(x):\n    add(x)\n    return x", "LOG = [1]", "LOG = [2]",
+    ),
+    "a method of a queue that objects keep": (
+        "from collections import deque\nclass M:\n    def __init__(self, k):\n        self.k, self.q = k, deque()\n"
+        "        self.add = self.q.append\n    def put(self, x): self.add(x)\na, b = M(1), M(2)\n"
+        "def f(x):\n    a.put(x)\n    b.put(x)\n    return x",
+        "M(2)", "M(3)",
+    ),
+    "a class attribute that is missing at first": (
+        "class B:\n    def go(self):\n        cls = self.__class__\n        cls.seen()\n        return cls.k\n"
+        "    @classmethod\n    def seen(cls):\n        if not hasattr(cls, 'names'): cls.names = set()\n"
+        "        cls.names.add(1)\nclass T(B):\n    k = 1\nt = T()\ndef f(x): return t.go() + x",
+        "k = 1", "k = 2",
+    ),
+    "a class attribute that is missing in a class below": (
+        "class B:\n    n = 0\n    @classmethod\n    def hit(cls): cls.n = cls.n + 1\nclass T(B): pass\n"
+        "def f(x):\n    T.hit()\n    return x",
+        "n = 0", "n = 1",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
