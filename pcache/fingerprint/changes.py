@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType, ModuleType
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import TABLES, Path, is_table
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -24,6 +25,7 @@ from pcache.objects.user_code import is_user_code, is_user_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import CodeType
 
     # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id)
     Place = tuple[Any, ...]
@@ -87,10 +89,9 @@ class Changes:
         for of, position, path in uses_of(function.__code__).given:
             ways = [way[-1] for way in self._ways(function, path) if _may_be_changed(way[-1][1])]
             for target in self._meant(function, of) if ways else ():
-                code = target.__code__
-                at = position + (id(target) in self._owners and bool(of.steps))
-                if at < code.co_argcount:
-                    passed = self._passed.setdefault((id(target), code.co_varnames[at]), {})
+                is_method = id(target) in self._owners and bool(of.steps)
+                if parameter := _parameter(target.__code__, position, is_method=is_method):
+                    passed = self._passed.setdefault((id(target), parameter), {})
                     before = len(passed)
                     for places, value in ways:
                         passed.setdefault(value if type(value) is _Classes else id(value), (places, value))
@@ -124,6 +125,7 @@ class Changes:
     def places(self, keep: list[object]) -> Iterator[Place]:
         """All places that are changed; objects that they belong to are kept alive."""
         for function in self.functions:
+            yield from self._by_methods(function, keep)
             uses = uses_of(function.__code__)
             builds = function.__code__.co_name in _BUILDERS
             for path in uses.bound:
@@ -139,6 +141,14 @@ class Changes:
                 for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
                     yield from _of_container(*way[-1])
                     keep += [value for _, value in way]
+
+    def _by_methods(self, function: FunctionType, keep: list[object]) -> Iterator[Place]:
+        """The containers whose methods code has: whoever has `LOG.append` may call it."""
+        for path in uses_of(function.__code__).read:
+            for _, value in (way[-1] for way in self._ways(function, path)):
+                for owner in _changed_by(value):
+                    keep.append(owner)
+                    yield ("object", id(owner))
 
     def note_reading(self, state: Reading) -> None:
         """Note how all code reads the tables that it reaches by name."""
@@ -233,6 +243,14 @@ class _Classes(tuple[type, ...]):
     __slots__ = ()
 
 
+def _parameter(code: CodeType, position: int | str, *, is_method: bool) -> str:
+    """The parameter that gets an argument; empty if none does, or one for many."""
+    if type(position) is str:
+        return position if position in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] else ""
+    at = int(position) + is_method
+    return code.co_varnames[at] if at < code.co_argcount else ""
+
+
 def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
     """The places of a container that is changed in place; nothing of another object."""
     if value is _MISSING:
@@ -240,6 +258,19 @@ def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
     elif is_a(value, TABLES) and not is_user_code(type(value)):
         yield from places
         yield ("object", id(value))
+
+
+def _changed_by(value: Any) -> Iterator[Any]:
+    """The containers that the call of an object may change: those whose methods it is, or holds."""
+    if type(value) is BuiltinFunctionType:
+        if value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES):
+            yield value.__self__
+    elif type(value) is partial:
+        yield from _changed_by(value.func)
+    elif is_exactly(value, _PLAIN):
+        for item in list(value.values() if type(value) is dict else value)[:_MOST_ITEMS]:
+            if type(item) is BuiltinFunctionType:
+                yield from _changed_by(item)
 
 
 def _may_be_changed(value: Any) -> bool:

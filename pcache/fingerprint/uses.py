@@ -37,14 +37,14 @@ class Uses(NamedTuple):
     """What code, with the code nested in it, does with objects from outside.
 
     `bound` are the names, variables and attributes that it binds or deletes, `changed` the objects that it changes in
-    place, `given` those that it passes on: path of the function, position, path of the object. `handed` are the objects
-    with which it does more than look up their attributes and items; `read` are all that it reads, `called` the methods
-    that it looks up and calls.
+    place, `given` those that it passes on: path of the function, position or keyword, path of the object. `handed` are
+    the objects with which it does more than look up their attributes and items; `read` are all that it reads, `called`
+    the methods that it looks up and calls.
     """
 
     bound: frozenset[Path]
     changed: frozenset[Path]
-    given: frozenset[tuple[Path, int, Path]]
+    given: frozenset[tuple[Path, int | str, Path]]
     handed: frozenset[Path]
     read: frozenset[Path]
     called: frozenset[Path]

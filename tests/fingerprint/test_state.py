@@ -131,6 +131,28 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "class Rule:\n    def __init__(self, n): self.n, self._hash = n, hash((n, 'rule'))\nRULES = [Rule('a')]\n"
         "def f(x): return len(RULES) + x", "Rule('a')", "Rule('b')",
     ),
+    "a list that is given by keyword": (
+        "L = [1]\ndef push(x, *, into): into.append(x)\ndef f(x):\n    push(x, into=L)\n    return x",
+        "L = [1]", "L = [2]",
+    ),
+    "a method of a list by another name": (
+        "L = [1]\ndef f(x):\n    add = L.append\n    add(x)\n    return x", "L = [1]", "L = [2]",
+    ),
+    "a method of a list that is passed on": (
+        "L = [1]\ndef each(items, do):\n    for one in items: do(one)\ndef f(x):\n    each([x], L.append)\n"
+        "    return x", "L = [1]", "L = [2]",
+    ),
+    "a method of a list as a global": (
+        "L = [1]\nlog = L.append\ndef f(x):\n    log(x)\n    return x", "L = [1]", "L = [2]",
+    ),
+    "a method of a list in a partial": (
+        "from functools import partial\nL = [1]\nlog = partial(L.append)\ndef f(x):\n    log(x)\n    return x",
+        "L = [1]", "L = [2]",
+    ),
+    "listeners": (
+        "class S:\n    def __init__(self): self.all = []\n    def fire(self, x):\n        for one in self.all: one(x)\n"
+        "L = [1]\ns = S()\ns.all.append(L.append)\ndef f(x):\n    s.fire(x)\n    return x", "L = [1]", "L = [2]",
+    ),
 }  # fmt: skip
 
 # `main` sets the program up from the environment, by code that is not on the way of `f`.
