@@ -31,6 +31,7 @@ class Calls:
         self.handed: set[Path] = set()
         self.met: set[Path] = set()
         self.called: set[Path] = set()
+        self.filled: set[Path] = set()
         self.stack: list[Any] = []
 
     def hand(self, values: Iterable[Any]) -> None:

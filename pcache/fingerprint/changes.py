@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table, key_of, owner_of
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import CodeType
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id)
+    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
+    # ("item", id of a dict, key)
     Place = tuple[Any, ...]
     _Way = tuple[list[Place], Any]
 
@@ -107,7 +109,7 @@ class Changes:
             yield from self._meant(function, path)
         for path in uses.bound:
             yield from self._meant(function, path, setting=True)
-        for path in uses.changed:
+        for path in uses.changed | set(map(owner_of, uses.filled)):
             for _, value in (way[-1] for way in self._ways(function, path)):
                 classes = value if type(value) is _Classes else (type(value),)
                 for name in _CHANGING_SLOTS:
@@ -134,13 +136,24 @@ class Changes:
                 for way in self._ways(function, path, known=False):
                     yield from way[-1][0]
                     keep += [value for _, value in way]
-            for path in uses.changed:
-                inside = next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
-                if self._is_own(function, path) and inside <= builds:
+            for path in uses.changed | uses.filled:
+                is_set = path in uses.filled
+                if self._is_own(function, path) and _inside(path) <= builds:
                     continue
-                for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
-                    yield from _of_container(*way[-1])
+                for way, is_item in self._changed_ways(function, path, is_set=is_set):
+                    yield from way[-1][0] if is_item else _of_container(*way[-1])
                     keep += [value for _, value in way]
+
+    def _changed_ways(self, function: FunctionType, path: Path, *, is_set: bool) -> Iterator[tuple[list[_Way], bool]]:
+        """The ways to an object that code changes, or to what holds it; each with whether that is an item it sets."""
+        ways = list(self._ways(function, path, known=False))
+        if is_set:
+            ways = [way for way in ways if _is_dict(way[-2][1])]
+        yield from ((way, is_set) for way in ways)
+        while not ways and path.steps and path.steps[-1].startswith("["):
+            path = owner_of(path)
+            ways = list(self._ways(function, path, known=False))
+            yield from ((way, False) for way in ways)
 
     def _by_methods(self, function: FunctionType, keep: list[object]) -> Iterator[Place]:
         """The containers whose methods code has: whoever has `LOG.append` may call it."""
@@ -203,6 +216,8 @@ class Changes:
             yield [([], _Classes(self._owners[id(function)]))]
         else:
             yield from ([way] for way in list(self._passed.get((id(function), path.name), {}).values()))
+            if is_a(default := _defaults_of(function).get(path.name), TABLES):
+                yield [([], default)]
 
     def _step(self, value: Any, step: str) -> _Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
@@ -211,6 +226,8 @@ class Changes:
             return None  # it may be a function where this is used
         if type(value) is _Classes and not step.startswith("["):
             return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
+        if step.startswith("[") and step != "[]" and (known := _item(value, key_of(step))):
+            return known
         if step.startswith("["):
             items = list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else []
             classes = _Classes(type(item) for item in items[:_MOST_ITEMS] if is_user_code(type(item)))
@@ -249,6 +266,32 @@ def _parameter(code: CodeType, position: int | str, *, is_method: bool) -> str:
         return position if position in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] else ""
     at = int(position) + is_method
     return code.co_varnames[at] if at < code.co_argcount else ""
+
+
+def _inside(path: Path) -> int:
+    """How many steps there are before the first item."""
+    return next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
+
+
+def _is_dict(value: Any) -> bool:
+    """Whether an object is a dict whose items are places of their own."""
+    return type(value) is dict or type(value) is defaultdict
+
+
+def _item(value: Any, key: Any) -> _Way | None:
+    """The place of an item by its key, and what is there; None where that cannot be told."""
+    if _is_dict(value):
+        return [("item", id(value), key)], value.get(key, _MISSING)
+    if type(value) in (list, tuple) and type(key) is int and -len(value) <= key < len(value):
+        return [], value[key]
+    return None
+
+
+def _defaults_of(function: FunctionType) -> dict[str, Any]:
+    """The defaults of a function by parameter."""
+    code, defaults = function.__code__, function.__defaults__ or ()
+    names = code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount]
+    return {**dict(zip(names, defaults, strict=False)), **(function.__kwdefaults__ or {})}
 
 
 def _of_container(places: list[Place], value: Any) -> Iterator[Place]:

@@ -76,7 +76,7 @@ class _Reader(Calls):
             if isinstance(nested, CodeType):
                 self.take_over(uses_of(nested))
         found = (frozenset(self.bound), frozenset(self.changed), frozenset(self.given))
-        return Uses(*found, frozenset(self.handed), frozenset(self.met), frozenset(self.called))
+        return Uses(*found, frozenset(self.handed), frozenset(self.met), frozenset(self.called), frozenset(self.filled))
 
     def take_over(self, inner: Uses) -> None:
         """Add what nested code does with objects from outside of this code."""
@@ -87,6 +87,7 @@ class _Reader(Calls):
             (self.handed, inner.handed),
             (self.met, inner.read),
             (self.called, inner.called),
+            (self.filled, inner.filled),
         ):
             mine |= {one for path in its for one in self.from_here(path)}
         for function, position, path in inner.given:
@@ -220,6 +221,16 @@ class _Reader(Calls):
         self.changed |= paths_of(taken.pop(at))
         self.hand(taken)
 
+    def change_item(self, *, takes: int, at: int) -> None:
+        """Set or delete an item: of the object at one place of the stack, by the key after it."""
+        key = self.stack[-1] if self.stack else UNKNOWN
+        if (step := item_step(key)) == "[]":
+            self.change(takes=takes, at=at)
+            return
+        taken = self.pop(takes)
+        self.filled |= {path.step(step) for path in paths_of(taken.pop(at))}
+        self.hand(taken)
+
     def contains(self, _: int) -> None:
         item, container = self.pop(2)
         self.hand([item])
@@ -281,8 +292,8 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "STORE_ATTR": _Reader.store_attribute,
     "DELETE_ATTR": _Reader.delete_attribute,
     "BINARY_SUBSCR": _Reader.load_item,
-    "STORE_SUBSCR": lambda reader, _: reader.change(takes=3, at=1),
-    "DELETE_SUBSCR": lambda reader, _: reader.change(takes=2, at=0),
+    "STORE_SUBSCR": lambda reader, _: reader.change_item(takes=3, at=1),
+    "DELETE_SUBSCR": lambda reader, _: reader.change_item(takes=2, at=0),
     "STORE_SLICE": lambda reader, _: reader.change(takes=4, at=1),
     "CONTAINS_OP": _Reader.contains,
     "BINARY_OP": _Reader.binary,

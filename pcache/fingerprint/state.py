@@ -35,6 +35,7 @@ class State:
         self._ignored = ignored  # patterns of `module:NAME`: globals that do not affect results
         self._places: set[Place] = set()
         self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
+        self._items: dict[int, set[Any]] = {}  # keys of dicts, by the id of the dict
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
         self._whole: set[int] = set()  # tables that code on the way uses otherwise than item by item, by id
@@ -50,7 +51,7 @@ class State:
         """
         uses, names = uses_of(code), set()
         for path in uses.bound | uses.changed:
-            if path.root == "global" and path.name in namespace and all(step.startswith("[") for step in path.steps):
+            if path.root == "global" and path.name in namespace and set(path.steps) <= {"[]"}:
                 value = namespace[path.name]
                 if path in uses.bound or (is_a(value, TABLES) and not is_user_code(type(value))):
                     names.add(path.name)
@@ -64,7 +65,9 @@ class State:
         for place in new:
             if place[0] == "field":
                 self._fields.setdefault(place[1], set()).add(place[2])
-        self._is_late |= any(place in self._met or ("fields", place[1]) in self._met for place in new)
+            elif place[0] == "item":
+                self._items.setdefault(place[1], set()).add(place[2])
+        self._is_late |= any(place in self._met or (f"{place[0]}s", place[1]) in self._met for place in new)
 
     def ignores(self, path: str) -> bool:
         """Whether a global was said not to matter."""
@@ -81,6 +84,11 @@ class State:
     def is_object(self, value: object) -> bool:
         """Whether a container is state, by whatever name it is reached."""
         return self._is(("object", id(value)))
+
+    def items(self, table: object) -> frozenset[Any]:
+        """The keys of a dict whose items are state."""
+        self._met.add(("items", id(table)))
+        return frozenset(self._items.get(id(table), ()))
 
     def meet(self, instance: Any) -> None:
         """Remember an instance of a user's class, for what its attributes are."""
