@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table
+from pcache.fingerprint.reached import (
+    MISSING,
+    Classes,
+    changed_by,
+    changes_its_own,
+    classes_in,
+    default_of,
+    functions_in,
+    inside,
+    is_dict,
+    is_implicit,
+    item,
+    may_be_changed,
+    of_container,
+    parameter,
+)
+from pcache.fingerprint.uses import Path, is_table, key_of, owner_of
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
     is_a,
-    is_exactly,
     kept,
-    look,
     member,
     members_of,
     title_of,
@@ -25,22 +39,11 @@ from pcache.objects.user_code import is_user_code, is_user_module
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
-    # ("late", id of a class, name): an attribute of the class itself, which it or a class below may not have yet
-    Place = tuple[Any, ...]
-    _Way = tuple[list[Place], Any]
+    from pcache.fingerprint.reached import Place, Way
 
 _BUILDERS = frozenset(("__init__", "__post_init__", "__setstate__", "__init_subclass__"))
 _CHANGING_SLOTS = ("__setitem__", "__delitem__", "__iadd__", "__ior__", "__isub__", "__iand__")
-# Methods that Python calls where a program sets something, or makes a class.
-_SETTING_SLOTS = frozenset(
-    (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
-) | {"__init_subclass__", "__set_name__"}
-_PLAIN = frozenset((dict, list, set))
 _OF_FUNCTIONS = frozenset(("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__"))
-_METHODS_OF_C = frozenset((BuiltinFunctionType, MethodWrapperType))
-_MOST_ITEMS = 100  # of a container, whose classes are looked at
-_MISSING = object()
 
 
 class Reading(Protocol):
@@ -61,15 +64,15 @@ class Changes:
         self._given_class: set[int] = set()  # methods that are given their class instead of an object
         for cls in (one for one in found if is_a(one, type)):
             for value in members_of(cls).values():
-                for function in _functions_in(value):
+                for function in functions_in(value):
                     self._owners.setdefault(id(function), []).append(cls)
                     if is_a(value, classmethod) or function.__code__.co_name == "__new__":
                         self._given_class.add(id(function))
                     elif is_a(value, staticmethod):
                         self._static.add(id(function))
         # What parameters may be, by the id of the function and by name: the places of an object, and the object.
-        self._passed: dict[tuple[int, str], dict[object, _Way]] = {}
-        self._found: dict[tuple[int, Path], list[list[_Way]]] = {}  # by function and path
+        self._passed: dict[tuple[int, str], dict[object, Way]] = {}
+        self._found: dict[tuple[int, Path], list[list[Way]]] = {}  # by function and path
         functions = self._all = [one for one in found if is_a(one, FunctionType)]
         self.functions = self._on_the_way(functions)
 
@@ -78,7 +81,7 @@ class Changes:
 
         What a function is given is followed from there on as soon as it is known, in functions that are on the way.
         """
-        reached = {id(one): one for one in functions if id(one) not in self._owners or _is_implicit(one)}
+        reached = {id(one): one for one in functions if id(one) not in self._owners or is_implicit(one)}
         waiting = dict(reached)
         while waiting:  # in turns, so that what many pass to one function is followed from there at once
             turn, waiting = waiting, {}
@@ -94,15 +97,13 @@ class Changes:
     def _given_more(self, function: FunctionType) -> Iterator[FunctionType]:
         """The functions to which one passes something that they are not known to be given."""
         for of, position, path in uses_of(function.__code__).given:
-            ways = [way[-1] for way in self._ways(function, path) if _may_be_changed(way[-1][1])]
+            ways = [way[-1] for way in self._ways(function, path) if may_be_changed(way[-1][1])]
             for target, is_bound in self._called_as(function, of) if ways else ():
-                code = target.__code__
-                at = position + is_bound
-                if at < code.co_argcount:
-                    passed = self._passed.setdefault((id(target), code.co_varnames[at]), {})
+                if name := parameter(target.__code__, position, is_method=is_bound):
+                    passed = self._passed.setdefault((id(target), name), {})
                     before = len(passed)
                     for places, value in ways:
-                        passed.setdefault(value if type(value) is _Classes else id(value), (places, value))
+                        passed.setdefault(value if type(value) is Classes else id(value), (places, value))
                     if len(passed) > before:
                         yield target
 
@@ -115,27 +116,27 @@ class Changes:
             yield from self._meant(function, path)
         for path in uses.bound:
             yield from self._meant(function, path, setting=True)
-        for path in uses.changed:
+        for path in uses.changed | set(map(owner_of, uses.filled)):
             for _, value in (way[-1] for way in self._ways(function, path)):
-                classes = value if type(value) is _Classes else (type(value),)
+                classes = value if type(value) is Classes else (type(value),)
                 for name in _CHANGING_SLOTS:
-                    yield from (one for cls in classes for one in _functions_in(member(cls, name)))
+                    yield from (one for cls in classes for one in functions_in(member(cls, name)))
 
     def _meant(self, function: FunctionType, path: Path, *, setting: bool = False) -> Iterator[FunctionType]:
         """The functions that a path means, or with `setting` those that setting such an attribute calls."""
         for way in self._ways(function, path):
             value = way[-1][1]
             if is_a(value, property):
-                yield from _functions_in(kept(value, "fset" if setting else "fget"))
+                yield from functions_in(kept(value, "fset" if setting else "fget"))
             elif not setting:
-                yield from _functions_in(value)
+                yield from functions_in(value)
 
     def _called_as(self, function: FunctionType, path: Path) -> Iterator[tuple[FunctionType, bool]]:
         """The functions that a path means, each with whether it is given its object first."""
         for way in self._ways(function, path):
             value, holder = way[-1][1], way[-2][1] if len(way) > 1 else None
             is_bound = is_a(value, (classmethod, MethodType)) or (path.steps != () and not is_a(holder, BY_REFERENCE))
-            for target in () if is_a(value, property) else _functions_in(value):
+            for target in () if is_a(value, property) else functions_in(value):
                 yield target, is_bound and id(target) in self._owners and id(target) not in self._static
 
     def places(self, keep: list[object]) -> Iterator[Place]:
@@ -151,30 +152,42 @@ class Changes:
                     if self._is_of_class(function, path, way):
                         yield from (("late", *place[1:]) for place in way[-1][0])
                     keep += [value for _, value in way]
-            for path in uses.changed:
-                inside = next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
-                if self._is_own(function, path) and inside <= builds:
+            for path in uses.changed | uses.filled:
+                is_set = path in uses.filled
+                if self._is_own(function, path) and inside(path) <= builds:
                     continue
-                for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
-                    yield from _of_container(*way[-1])
+                for way, is_item in self._changed_ways(function, path, is_set=is_set):
+                    yield from way[-1][0] if is_item else of_container(*way[-1])
                     keep += [value for _, value in way]
             for path in uses.read | uses.called:
                 for way in self._ways(function, path):
-                    if _changes_its_own(way[-1][1]):
-                        yield from self._of_kept_method(way, path)
-                        keep.append(way[-1][1])
+                    yield from self._of_kept_method(way, path)
+                    keep.append(way[-1][1])
 
-    def _of_kept_method(self, way: list[_Way], path: Path) -> Iterator[Place]:
-        """The places of a container whose method was put under a name of its own: `self._add = self.items.append`."""
-        yield from _of_container([], way[-1][1].__self__)
-        holder = way[-2][1] if len(way) > 1 else None
-        for cls in holder if type(holder) is _Classes else (type(holder),):
+    def _of_kept_method(self, way: list[Way], path: Path) -> Iterator[Place]:
+        """The places of containers whose methods code has: whoever has `self._add = self.items.append` may call it."""
+        value, holder = way[-1][1], way[-2][1] if len(way) > 1 else None
+        yield from (("object", id(owner)) for owner in changed_by(value))
+        if not changes_its_own(value):
+            return
+        for cls in holder if type(holder) is Classes else (type(holder),):
             for instance in self._instances.get(id(cls), ()):
                 shown = shown_of(instance)
                 method: Any = shown.get(path.steps[-1][1:])
-                if _changes_its_own(method):
-                    yield from _of_container([], method.__self__)
+                if changes_its_own(method):
+                    yield ("object", id(method.__self__))
                     yield from (("field", id(cls), name) for name, held in shown.items() if held is method.__self__)
+
+    def _changed_ways(self, function: FunctionType, path: Path, *, is_set: bool) -> Iterator[tuple[list[Way], bool]]:
+        """The ways to an object that code changes, or to what holds it; each with whether that is an item it sets."""
+        ways = list(self._ways(function, path, known=False))
+        if is_set:
+            ways = [way for way in ways if is_dict(way[-2][1])]
+        yield from ((way, is_set) for way in ways)
+        while not ways and path.steps and path.steps[-1].startswith("["):
+            path = owner_of(path)
+            ways = list(self._ways(function, path, known=False))
+            yield from ((way, False) for way in ways)
 
     def note_reading(self, state: Reading) -> None:
         """Note how all code reads the tables that it reaches by name."""
@@ -196,13 +209,13 @@ class Changes:
         is_method = id(function) in self._owners and id(function) not in self._static
         return path.root == "local" and is_method and (path.name,) == first
 
-    def _is_of_class(self, function: FunctionType, path: Path, way: list[_Way]) -> bool:
+    def _is_of_class(self, function: FunctionType, path: Path, way: list[Way]) -> bool:
         """Whether what a path binds is an attribute of a class itself."""
         if path.steps and is_a(way[-2][1], type):
             return True
         return len(path.steps) == 1 and id(function) in self._given_class and self._is_own(function, path)
 
-    def _ways(self, function: FunctionType, path: Path, *, known: bool = True) -> Iterator[list[_Way]]:
+    def _ways(self, function: FunctionType, path: Path, *, known: bool = True) -> Iterator[list[Way]]:
         """The places that a path may lead through, each with its value; only such as lead to the end of it.
 
         With `known` that has to have a value.
@@ -213,9 +226,9 @@ class Changes:
             ways = [way for way in self._beginnings(function, path) if self._follow(way, path.steps)]
             if path.root != "local" or self._is_own(function, path):  # of others more may become known
                 self._found[key] = ways
-        return (way for way in ways if way[-1][1] is not _MISSING or not known)
+        return (way for way in ways if way[-1][1] is not MISSING or not known)
 
-    def _follow(self, way: list[_Way], steps: tuple[str, ...]) -> bool:
+    def _follow(self, way: list[Way], steps: tuple[str, ...]) -> bool:
         """Add the places that steps lead to; return whether they are known to the end."""
         for step in steps:
             found = self._step(way[-1][1], step)
@@ -224,104 +237,50 @@ class Changes:
             way.append(found)
         return True
 
-    def _beginnings(self, function: FunctionType, path: Path) -> Iterator[list[_Way]]:
+    def _beginnings(self, function: FunctionType, path: Path) -> Iterator[list[Way]]:
         if path.root == "global":
             namespace = function.__globals__
-            yield [([("name", id(namespace), path.name)], namespace.get(path.name, _MISSING))]
+            yield [([("name", id(namespace), path.name)], namespace.get(path.name, MISSING))]
         elif path.root == "variable":
             cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             if path.name in cells:
                 yield [([("variable", id(cells[path.name]))], content_of(cells[path.name]))]
         elif self._is_own(function, path):
-            yield [([], _Classes(self._owners[id(function)]))]
+            yield [([], Classes(self._owners[id(function)]))]
         else:
             yield from ([way] for way in list(self._passed.get((id(function), path.name), {}).values()))
-            for default in _default_of(function, path.name):
+            for default in default_of(function, path.name):
                 yield [([], default)]
 
-    def _step(self, value: Any, step: str) -> _Way | None:
+    def _step(self, value: Any, step: str) -> Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
         name = step[1:]
         if name in _OF_FUNCTIONS and not is_a(value, FunctionType):
             return None  # it may be a function where this is used
-        if type(value) is _Classes and not step.startswith("["):
+        if type(value) is Classes and not step.startswith("["):
             return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
+        if step.startswith("[") and step != "[]" and (known := item(value, key_of(step))):
+            return known
         if step.startswith("["):
-            items = list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else []
-            classes = _Classes(type(item) for item in items[:_MOST_ITEMS] if is_user_code(type(item)))
+            classes = classes_in(value)
             return ([], classes) if classes else None
         if is_a(value, ModuleType):
             members = attributes_of(value) if is_user_module(title_of(value)) else {}
             return ([("name", id(members), name)], members[name]) if name in members else None
         if is_a(value, FunctionType):
-            return [("name", id(vars(value)), name)], vars(value).get(name, _MISSING)
+            return [("name", id(vars(value)), name)], vars(value).get(name, MISSING)
         cls = value if is_a(value, type) else type(value)
         if not is_user_code(cls):
             return None
         own = {} if cls is value else shown_of(value)
-        return [("field", id(cls), name)], own[name] if name in own else member(cls, name, _MISSING)
+        return [("field", id(cls), name)], own[name] if name in own else member(cls, name, MISSING)
 
-    def _of_classes(self, classes: _Classes, name: str) -> Any:
+    def _of_classes(self, classes: Classes, name: str) -> Any:
         """What an attribute of instances of some classes is: that of the class, or of an instance that was met."""
         for cls in classes:
-            if (found := member(cls, name, _MISSING)) is not _MISSING:
+            if (found := member(cls, name, MISSING)) is not MISSING:
                 return found
         for instance in (one for cls in classes for one in self._instances.get(id(cls), ())):
-            if (found := shown_of(instance).get(name, _MISSING)) is not _MISSING:
+            if (found := shown_of(instance).get(name, MISSING)) is not MISSING:
                 return found
-        return _MISSING
-
-
-class _Classes(tuple[type, ...]):
-    """Classes of which some object is an instance, or that it is itself."""
-
-    __slots__ = ()
-
-
-def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
-    """The places of a container that is changed in place; nothing of another object."""
-    if value is _MISSING:
-        yield from places
-    elif is_a(value, TABLES) and not is_user_code(type(value)):
-        yield from places
-        yield ("object", id(value))
-
-
-def _changes_its_own(value: Any) -> bool:
-    """Whether an object is a method of a container, bound to it, that changes it."""
-    return is_exactly(value, _METHODS_OF_C) and value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES)
-
-
-def _default_of(function: FunctionType, name: str) -> Iterator[Any]:
-    """What a parameter is where nothing is passed."""
-    code, given = function.__code__, function.__defaults__ or ()
-    positional = code.co_varnames[: code.co_argcount]
-    if name in positional[len(positional) - len(given) :]:
-        yield given[positional.index(name) - len(positional)]
-    elif name in (named := function.__kwdefaults__ or {}):
-        yield named[name]
-
-
-def _may_be_changed(value: Any) -> bool:
-    """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
-    return type(value) is _Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_user_code(type(value))
-
-
-def _is_implicit(function: FunctionType) -> bool:
-    """Whether Python calls a method by itself where an object is used, and not where one is changed."""
-    name = function.__code__.co_name
-    return name.startswith("__") and name.endswith("__") and name not in _SETTING_SLOTS
-
-
-def _functions_in(value: Any) -> Iterator[FunctionType]:
-    """The functions that an object consists of: those of descriptors and bound methods."""
-    if is_a(value, FunctionType):
-        yield value
-        yield from _functions_in(vars(value).get("__wrapped__"))
-    elif is_a(value, (staticmethod, classmethod)) or type(value) is MethodType:
-        yield from _functions_in(kept(value, "__func__"))
-    elif is_a(value, property):
-        for name in ("fget", "fset", "fdel"):
-            yield from _functions_in(kept(value, name))
-    elif member(type(value), "__get__") is not None:  # such as `cached_property`
-        yield from _functions_in(look(value, "func"))
+        return MISSING

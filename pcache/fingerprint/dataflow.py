@@ -12,8 +12,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint import known_code
+from pcache.fingerprint.calls import Calls
 from pcache.fingerprint.uses import (
-    CHANGING_FUNCTIONS,
     CHANGING_METHODS,
     NULL,
     UNKNOWN,
@@ -23,13 +23,12 @@ from pcache.fingerprint.uses import (
     Uses,
     item_step,
     joined,
-    literal_in,
     paths_of,
 )
 from pcache.objects.bytecode import numbers_of, placed_operations_of, taken_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
 _BACKWARD = frozenset(one for name, one in opmap.items() if "BACKWARD" in name)
 _FORWARD = frozenset(hasjrel) - _BACKWARD
@@ -37,7 +36,6 @@ _OR_POP = frozenset(one for name, one in opmap.items() if "OR_POP" in name)
 _ENDS = numbers_of("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD")
 _POP_TOP = opmap["POP_TOP"]
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
-_LOOKING = frozenset(("isinstance", "id"))  # functions that do nothing with what they are given
 _PEEKING = frozenset(  # operations that leave some of what they look at
     one
     for name, one in opmap.items()
@@ -51,7 +49,7 @@ def uses_of(code: CodeType) -> Uses:
     return found or known_code.note(known_code.uses, code, _Reader(code).read())
 
 
-class _Reader:
+class _Reader(Calls):
     """Reads one code object."""
 
     def __init__(self, code: CodeType) -> None:
@@ -61,14 +59,9 @@ class _Reader:
         self.captured = frozenset(code.co_freevars)
         parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         self.aliases = {name: frozenset((Path("local", name),)) for name in parameters}
-        self.bound: set[Path] = set()
-        self.changed: set[Path] = set()
-        self.given: set[tuple[Path, int, Path]] = set()
-        self.handed: set[Path] = set()
-        self.met: set[Path] = set()
-        self.called: set[Path] = set()
-        self.stack: list[Any] = []
+        super().__init__()
         self.ahead: dict[int, list[Any]] = {}  # the stack at the targets of jumps
+        self.names: tuple[str, ...] = ()  # of the last arguments of the next call
 
     def read(self) -> Uses:
         operations = list(placed_operations_of(self.code.co_code))
@@ -83,7 +76,7 @@ class _Reader:
             if isinstance(nested, CodeType):
                 self.take_over(uses_of(nested))
         found = (frozenset(self.bound), frozenset(self.changed), frozenset(self.given))
-        return Uses(*found, frozenset(self.handed), frozenset(self.met), frozenset(self.called))
+        return Uses(*found, frozenset(self.handed), frozenset(self.met), frozenset(self.called), frozenset(self.filled))
 
     def take_over(self, inner: Uses) -> None:
         """Add what nested code does with objects from outside of this code."""
@@ -94,6 +87,7 @@ class _Reader:
             (self.handed, inner.handed),
             (self.met, inner.read),
             (self.called, inner.called),
+            (self.filled, inner.filled),
         ):
             mine |= {one for path in its for one in self.from_here(path)}
         for function, position, path in inner.given:
@@ -115,14 +109,6 @@ class _Reader:
         taken = [UNKNOWN] * missing + self.stack[first:]
         del self.stack[first:]
         return taken
-
-    def hand(self, values: Iterable[Any]) -> None:
-        for value in values:
-            self.handed |= value.owners if type(value) is Method else paths_of(value)
-
-    def load(self, paths: frozenset[Path]) -> None:
-        self.met |= paths
-        self.stack.append(paths)
 
     def load_variable(self, name: str) -> None:
         own = self.aliases.get(name, UNKNOWN)
@@ -238,6 +224,16 @@ class _Reader:
         self.changed |= paths_of(taken.pop(at))
         self.hand(taken)
 
+    def change_item(self, *, takes: int, at: int) -> None:
+        """Set or delete an item: of the object at one place of the stack, by the key after it."""
+        key = self.stack[-1] if self.stack else UNKNOWN
+        if (step := item_step(key)) == "[]":
+            self.change(takes=takes, at=at)
+            return
+        taken = self.pop(takes)
+        self.filled |= {path.step(step) for path in paths_of(taken.pop(at))}
+        self.hand(taken)
+
     def contains(self, _: int) -> None:
         item, container = self.pop(2)
         self.hand([item])
@@ -261,59 +257,18 @@ class _Reader:
         if argument <= len(self.stack):
             self.stack[-argument], self.stack[-1] = self.stack[-1], self.stack[-argument]
 
+    def name_arguments(self, at: int) -> None:
+        self.names = self.code.co_consts[at]
+
     def call(self, count: int) -> None:
-        taken = self.pop(count + 2)
-        self.apply(next((one for one in taken[:2] if one is not NULL), UNKNOWN), taken[2:])
+        taken, names = self.pop(count + 2), self.names
+        self.names = ()
+        self.apply(next((one for one in taken[:2] if one is not NULL), UNKNOWN), taken[2:], names)
 
     def call_with_names(self, count: int) -> None:
-        self.pop()
+        [names] = self.pop()
+        self.names = names.value if type(names) is Constant and isinstance(names.value, tuple) else ()
         self.call(count)
-
-    def apply(self, function: Any, arguments: list[Any]) -> None:
-        """Call a function or method with arguments."""
-        if type(function) is Method:
-            self.apply_method(function, arguments)
-            return
-        names = {(path.steps or (path.name,))[-1].removeprefix(".") for path in paths_of(function)}
-        first, literal = (arguments or [UNKNOWN])[0], literal_in(arguments[1:2])
-        if names & CHANGING_FUNCTIONS:
-            self.changed |= paths_of(first)
-            self.hand(arguments[1:])
-        elif names == {"type"} and len(arguments) == 1:
-            self.stack.append(first)  # as `__class__`
-            return
-        elif names & {"setattr", "delattr"} and literal:
-            self.bound |= {path.step(f".{literal}") for path in paths_of(first)}
-            self.hand(arguments[2:])
-        elif names & {"getattr", "hasattr"} and literal:
-            self.load(frozenset(path.step(f".{literal}") for path in paths_of(first)))
-            return
-        elif names == {"len"}:
-            self.met |= {path.step("[]") for path in paths_of(first)}
-        elif not names & _LOOKING:
-            self.give(paths_of(function), arguments)
-        self.stack.append(UNKNOWN)
-
-    def apply_method(self, method: Method, arguments: list[Any]) -> None:
-        if method.name in CHANGING_METHODS:
-            self.changed |= method.owners
-            self.hand(arguments)
-        elif method.name in CHANGING_FUNCTIONS:  # of a module
-            self.changed |= paths_of((arguments or [UNKNOWN])[0])
-            self.hand(arguments[1:])
-        elif method.name == "get" and arguments:
-            self.hand(arguments)
-            self.load(frozenset(path.step(item_step(arguments[0])) for path in method.owners))
-            return
-        else:
-            self.handed |= method.owners
-            self.give(frozenset(path.step(f".{method.name}") for path in method.owners), arguments)
-        self.stack.append(UNKNOWN)
-
-    def give(self, functions: frozenset[Path], arguments: list[Any]) -> None:
-        self.hand(arguments)
-        for position, argument in enumerate(arguments):
-            self.given |= {(of, position, path) for of in functions for path in paths_of(argument)}
 
 
 _ATTRIBUTES_AND_METHODS = opmap.get("LOAD_METHOD", 256) > 255  # noqa: PLR2004 - no operation of its own, from 3.12 on
@@ -340,8 +295,8 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "STORE_ATTR": _Reader.store_attribute,
     "DELETE_ATTR": _Reader.delete_attribute,
     "BINARY_SUBSCR": _Reader.load_item,
-    "STORE_SUBSCR": lambda reader, _: reader.change(takes=3, at=1),
-    "DELETE_SUBSCR": lambda reader, _: reader.change(takes=2, at=0),
+    "STORE_SUBSCR": lambda reader, _: reader.change_item(takes=3, at=1),
+    "DELETE_SUBSCR": lambda reader, _: reader.change_item(takes=2, at=0),
     "STORE_SLICE": lambda reader, _: reader.change(takes=4, at=1),
     "CONTAINS_OP": _Reader.contains,
     "BINARY_OP": _Reader.binary,
@@ -349,6 +304,7 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "COPY": _Reader.copy,
     "SWAP": _Reader.swap,
     "PRECALL": lambda _reader, _: None,
+    "KW_NAMES": _Reader.name_arguments,
     "CALL": _Reader.call,
     "CALL_KW": _Reader.call_with_names,
 }

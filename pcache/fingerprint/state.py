@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import CodeType, FunctionType
 
-    from pcache.fingerprint.changes import Place
+    from pcache.fingerprint.reached import Place
 
 _MOST_INSTANCES = 5  # of a class
 
@@ -36,6 +36,7 @@ class State:
         self._places: set[Place] = set()
         self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
         self._late_fields: dict[int, set[str]] = {}  # those of classes that these may not have yet
+        self._items: dict[int, set[Any]] = {}  # keys of dicts, by the id of the dict
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
         self._whole: set[int] = set()  # tables that code on the way uses otherwise than item by item, by id
@@ -51,7 +52,7 @@ class State:
         """
         uses, names = uses_of(code), set()
         for path in uses.bound | uses.changed:
-            if path.root == "global" and path.name in namespace and all(step.startswith("[") for step in path.steps):
+            if path.root == "global" and path.name in namespace and set(path.steps) <= {"[]"}:
                 value = namespace[path.name]
                 if path in uses.bound or (is_a(value, TABLES) and not is_user_code(type(value))):
                     names.add(path.name)
@@ -67,8 +68,10 @@ class State:
                 self._fields.setdefault(place[1], set()).add(place[2])
             elif place[0] == "late":
                 self._late_fields.setdefault(place[1], set()).add(place[2])
-        met = self._met
-        self._is_late |= any(place in met or place[:2] in met or ("fields", place[1]) in met for place in new)
+            elif place[0] == "item":
+                self._items.setdefault(place[1], set()).add(place[2])
+            wholly = (("fields", place[1]), ("items", place[1]), place[:2], place)
+            self._is_late = self._is_late or any(asked in self._met for asked in wholly)
 
     def ignores(self, path: str) -> bool:
         """Whether a global was said not to matter."""
@@ -85,6 +88,11 @@ class State:
     def is_object(self, value: object) -> bool:
         """Whether a container is state, by whatever name it is reached."""
         return self._is(("object", id(value)))
+
+    def items(self, table: object) -> frozenset[Any]:
+        """The keys of a dict whose items are state."""
+        self._met.add(("items", id(table)))
+        return frozenset(self._items.get(id(table), ()))
 
     def meet(self, instance: Any) -> None:
         """Remember an instance of a user's class, for what its attributes are."""

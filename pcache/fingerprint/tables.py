@@ -27,15 +27,25 @@ def table_of(values: Values, value: Any, path: str) -> object:
     if "[]" in steps:
         values.walk.watch(value, READERS[type(value)])
         return ("any item", default, sorted(map(digest_of, pairs_of(values, held, path))))
-    picked = Picked(tuple(map(key_of, sorted(steps))))
+    moving = moving_in(values, value)
+    picked = Picked(tuple(key for key in map(key_of, sorted(steps)) if key not in moving))
     values.walk.watch(value, picked)
     there = [key for key in picked.keys if key in held]
     return ("items", class_name(value), default, [(key, values.reference(held[key], path)) for key in there])
 
 
 def pairs_of(values: Values, held: dict[Any, Any], path: str) -> list[list[object]]:
-    """The items of a dict, in their order."""
-    return [[_key(values, key, path), values.reference(item, path)] for key, item in list(held.items())]
+    """The items of a dict, in their order; without those that code on the way sets."""
+    moving, pairs = moving_in(values, held), list(held.items())
+    return [[_key(values, key, path), values.reference(item, path)] for key, item in pairs if key not in moving]
+
+
+def moving_in(values: Values, held: Any) -> frozenset[Any]:
+    """The keys of a dict whose items are state."""
+    moving: frozenset[Any] = values.walk.state.items(held)
+    if moving:
+        values.walk.ends.note_moving(type(held))
+    return moving
 
 
 def _key(values: Values, key: object, path: str) -> object:

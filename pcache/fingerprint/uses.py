@@ -37,17 +37,18 @@ class Uses(NamedTuple):
     """What code, with the code nested in it, does with objects from outside.
 
     `bound` are the names, variables and attributes that it binds or deletes, `changed` the objects that it changes in
-    place, `given` those that it passes on: path of the function, position, path of the object. `handed` are the objects
-    with which it does more than look up their attributes and items; `read` are all that it reads, `called` the methods
-    that it looks up and calls.
+    place, `given` those that it passes on: path of the function, position or keyword, path of the object. `handed` are
+    the objects with which it does more than look up their attributes and items; `read` are all that it reads, `called`
+    the methods that it looks up and calls. `filled` are the items that it sets or deletes by keys that it names.
     """
 
     bound: frozenset[Path]
     changed: frozenset[Path]
-    given: frozenset[tuple[Path, int, Path]]
+    given: frozenset[tuple[Path, int | str, Path]]
     handed: frozenset[Path]
     read: frozenset[Path]
     called: frozenset[Path]
+    filled: frozenset[Path]
 
 
 class Method(NamedTuple):
@@ -96,6 +97,11 @@ def key_of(step: str) -> Any:
 def literal_in(values: list[Any]) -> str:
     """The text that an argument is; empty where that is not known."""
     return next((one.value for one in values if type(one) is Constant and isinstance(one.value, str)), "")
+
+
+def owner_of(path: Path) -> Path:
+    """The path to the object of which another path leads to an item or attribute."""
+    return Path(path.root, path.name, path.steps[:-1])
 
 
 def is_table(value: Any) -> bool:

@@ -175,6 +175,44 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "class Rule:\n    def __init__(self, n): self.n, self._hash = n, hash((n, 'rule'))\nRULES = [Rule('a')]\n"
         "def f(x): return len(RULES) + x", "Rule('a')", "Rule('b')",
     ),
+    "a list that is given by keyword": (
+        "L = [1]\ndef push(x, *, into): into.append(x)\ndef f(x):\n    push(x, into=L)\n    return x",
+        "L = [1]", "L = [2]",
+    ),
+    "an item of a list": ("N = [0, 1]\ndef f(x):\n    N[0] += 1\n    return x", "[0, 1]", "[0, 2]"),
+    "an item of a dict": (
+        "D = {'n': 0, 'rate': 1}\ndef f(x):\n    D['n'] += 1\n    return x * D['rate']", "'rate': 1", "'rate': 2",
+    ),
+    "an item of a dict that is set late": (
+        "D = {}\ndef conf():\n    if 'a' not in D: D['a'] = 1\n    return D['a']\ndef f(x): return x * conf()",
+        "D['a'] = 1", "D['a'] = 2",
+    ),
+    "an item of a dict among defaults": (
+        "def h(x, d={'n': 0, 'rate': 1}):\n    d['n'] += 1\n    return x * d['rate']\ndef f(x): return h(x)",
+        "'rate': 1", "'rate': 2",
+    ),
+    "an attribute of an object in a dict": (
+        "class C:\n    def __init__(self, r): self.r, self.n = r, 0\nD = {'a': C(1)}\ndef f(x):\n"
+        "    D['a'].n += 1\n    return D['a'].r * x", "C(1)", "C(2)",
+    ),
+    "a method of a list by another name": (
+        "L = [1]\ndef f(x):\n    add = L.append\n    add(x)\n    return x", "L = [1]", "L = [2]",
+    ),
+    "a method of a list that is passed on": (
+        "L = [1]\ndef each(items, do):\n    for one in items: do(one)\ndef f(x):\n    each([x], L.append)\n"
+        "    return x", "L = [1]", "L = [2]",
+    ),
+    "a method of a list as a global": (
+        "L = [1]\nlog = L.append\ndef f(x):\n    log(x)\n    return x", "L = [1]", "L = [2]",
+    ),
+    "a method of a list in a partial": (
+        "from functools import partial\nL = [1]\nlog = partial(L.append)\ndef f(x):\n    log(x)\n    return x",
+        "L = [1]", "L = [2]",
+    ),
+    "listeners": (
+        "class S:\n    def __init__(self): self.all = []\n    def fire(self, x):\n        for one in self.all: one(x)\n"
+        "L = [1]\ns = S()\ns.all.append(L.append)\ndef f(x):\n    s.fire(x)\n    return x", "L = [1]", "L = [2]",
+    ),
 }  # fmt: skip
 
 # `main` sets the program up from the environment, by code that is not on the way of `f`.
@@ -242,6 +280,19 @@ SETTINGS = {
     "the default of a dict": "from collections import defaultdict\nD = defaultdict(lambda: RATE)\n"
     "def f(x): return D.get(x, 0) + len(D)",
     "a dict in a dict": "D = {'a': {'rate': RATE}, 'n': 1}\ndef f(x): return D['n'] * D['a']['rate']",
+    "an item beside a counter": "D = {'rate': RATE, 'n': 0}\ndef f(x):\n    D['n'] += 1\n    return D['rate']",
+    "an item beside a counter, set later": "D = {'n': 0}\ndef f(x):\n    D['n'] += 1\n    return D['rate']\n"
+    "def main(): D.update(rate=RATE)",
+    "an item beside a counter of an inner dict": "D = {'s': {'n': 0}, 'c': {}}\ndef f(x):\n    D['s']['n'] += 1\n"
+    "    return D['c']['rate']\ndef main(): D['c']['rate'] = RATE",
+    "an item beside a counter of a class": "class C:\n    d = {'n': 0}\n    def go(self):\n        self.d['n'] += 1\n"
+    "        return self.d['rate']\nC.d['rate'] = RATE\nc = C()\ndef f(x): return c.go()\ndef main(): pass",
+    "an item beside a counter in a closure": "def make(r):\n    d = {'rate': r, 'n': 0}\n    def g():\n"
+    "        d['n'] += 1\n        return d['rate']\n    return g\ng = make(RATE)\ndef f(x): return g()",
+    "an item beside a counter among defaults": "def g(d={'rate': RATE, 'n': 0}):\n    d['n'] += 1\n"
+    "    return d['rate']\ndef f(x): return g()",
+    "an attribute beside a counter of objects in a dict": "class C:\n    def __init__(self, r): self.r, self.n = r, 0\n"
+    "D = {'a': C(RATE)}\ndef f(x):\n    D['a'].n += 1\n    return D['a'].r",
     "a method that is called by a computed name": "D = {'rate': RATE, 'n': 1}\nclass V:\n"
     "    def visit_a(self): return D['rate']\n    def go(self, n): return getattr(self, 'visit_' + n)()\nv = V()\n"
     "def f(x): return D['n'] * v.go('a')",

@@ -1,0 +1,133 @@
+"""What objects that code reaches are made of: functions that may be called, containers that calls change."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
+from typing import TYPE_CHECKING, Any
+
+from pcache.fingerprint.parts import BY_REFERENCE
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path
+from pcache.objects.lookup import is_a, is_exactly, kept, look, member
+from pcache.objects.user_code import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import CodeType
+
+    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
+    # ("late", id of a class, name): an attribute of the class itself, which it or a class below may not have yet,
+    # ("item", id of a dict, key)
+    Place = tuple[Any, ...]
+    Way = tuple[list[Place], Any]  # places of an object, and the object
+
+# Methods that Python calls where a program sets something, or makes a class.
+_SETTING_SLOTS = frozenset(
+    "__setitem__ __delitem__ __iadd__ __ior__ __isub__ __iand__ __setattr__ __delattr__ __set__ __delete__ __del__"
+    " __setstate__ __init_subclass__ __set_name__".split()
+)
+_PLAIN = frozenset((dict, list, set))
+_METHODS_OF_C = frozenset((BuiltinFunctionType, MethodWrapperType))
+_MOST_ITEMS = 100  # of a container, whose classes are looked at
+MISSING = object()
+
+
+class Classes(tuple[type, ...]):
+    """Classes of which some object is an instance, or that it is itself."""
+
+    __slots__ = ()
+
+
+def classes_in(value: Any) -> Classes:
+    """The user's classes of which a container has instances."""
+    items = list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else []
+    return Classes(type(one) for one in items[:_MOST_ITEMS] if is_user_code(type(one)))
+
+
+def parameter(code: CodeType, position: int | str, *, is_method: bool) -> str:
+    """The parameter that gets an argument; empty if none does, or one for many."""
+    if type(position) is str:
+        return position if position in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount] else ""
+    at = int(position) + is_method
+    return code.co_varnames[at] if at < code.co_argcount else ""
+
+
+def inside(path: Path) -> int:
+    """How many steps there are before the first item."""
+    return next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
+
+
+def is_dict(value: Any) -> bool:
+    """Whether an object is a dict whose items are places of their own."""
+    return type(value) is dict or type(value) is defaultdict
+
+
+def item(value: Any, key: Any) -> Way | None:
+    """The place of an item by its key, and what is there; None where that cannot be told."""
+    if is_dict(value):
+        return [("item", id(value), key)], value.get(key, MISSING)
+    if type(value) in (list, tuple) and type(key) is int and -len(value) <= key < len(value):
+        return [], value[key]
+    return None
+
+
+def of_container(places: list[Place], value: Any) -> Iterator[Place]:
+    """The places of a container that is changed in place; nothing of another object."""
+    if value is MISSING:
+        yield from places
+    elif is_a(value, TABLES) and not is_user_code(type(value)):
+        yield from places
+        yield ("object", id(value))
+
+
+def changes_its_own(value: Any) -> bool:
+    """Whether an object is a method of a container, bound to it, that changes it."""
+    return is_exactly(value, _METHODS_OF_C) and value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES)
+
+
+def default_of(function: FunctionType, name: str) -> Iterator[Any]:
+    """What a parameter is where nothing is passed."""
+    code, given = function.__code__, function.__defaults__ or ()
+    positional = code.co_varnames[: code.co_argcount]
+    if name in positional[len(positional) - len(given) :]:
+        yield given[positional.index(name) - len(positional)]
+    elif name in (named := function.__kwdefaults__ or {}):
+        yield named[name]
+
+
+def changed_by(value: Any) -> Iterator[Any]:
+    """The containers that the call of an object may change: those whose methods it is, or holds."""
+    if changes_its_own(value):
+        yield value.__self__
+    elif type(value) is partial:
+        yield from changed_by(value.func)
+    elif is_exactly(value, _PLAIN):
+        for item in list(value.values() if type(value) is dict else value)[:_MOST_ITEMS]:
+            if changes_its_own(item):
+                yield item.__self__
+
+
+def may_be_changed(value: Any) -> bool:
+    """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
+    return type(value) is Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_user_code(type(value))
+
+
+def is_implicit(function: FunctionType) -> bool:
+    """Whether Python calls a method by itself where an object is used, and not where one is changed."""
+    name = function.__code__.co_name
+    return name.startswith("__") and name.endswith("__") and name not in _SETTING_SLOTS
+
+
+def functions_in(value: Any) -> Iterator[FunctionType]:
+    """The functions that an object consists of: those of descriptors and bound methods."""
+    if is_a(value, FunctionType):
+        yield value
+        yield from functions_in(vars(value).get("__wrapped__"))
+    elif is_a(value, (staticmethod, classmethod)) or type(value) is MethodType:
+        yield from functions_in(kept(value, "__func__"))
+    elif is_a(value, property):
+        for name in ("fget", "fset", "fdel"):
+            yield from functions_in(kept(value, name))
+    elif member(type(value), "__get__") is not None:  # such as `cached_property`
+        yield from functions_in(look(value, "func"))
