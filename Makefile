@@ -7,7 +7,7 @@ HUNT ?= 1
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint house types bench eviction scale soak damage versus hunt zoo mutants clean help
+.PHONY: demo test test-all lint house types bench eviction scale soak damage versus hunt zoo realcode mutants clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -24,6 +24,7 @@ help:
 	@echo "make versus    this checkout against another in turns: make versus OLD=../before"
 	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
 	@echo "make zoo       objects of forty packages as arguments, globals and results; installs those packages"
+	@echo "make realcode  ids of the functions of fifty packages in three processes; writes into docs/keys.md; half an hour"
 	@echo "make mutants   single edits of the source, which tests must notice; writes benchmarks/mutants.md; an hour"
 
 $(BIN)/python:
@@ -87,6 +88,10 @@ hunt: $(VENV)/test.stamp
 
 zoo: $(VENV)/test.stamp $(VENV)/zoo.stamp
 	$(PYTEST) -n 2 tests/zoo
+
+# Other packages: make realcode PACKAGES="rich networkx==3.6.1", which writes nothing.
+realcode: $(VENV)/test.stamp
+	$(BIN)/python benchmarks/real_code.py $(or $(PACKAGES),--write)
 
 # Fails when an edit is not noticed and not listed in tests/faults/mutants_left.txt. One module: MODULES=entry.format
 mutants: $(VENV)/test.stamp

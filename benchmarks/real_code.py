@@ -34,10 +34,31 @@ TIMEOUT = 300.0
 RUNS = (("1", "as they are", CHECKOUT), ("2", "as they are", Path("/")), ("1", "reversed", CHECKOUT))
 
 PACKAGES = """
+attrs:attr babel beautifulsoup4:bs4 boltons cattrs click dask docutils fastapi flask fonttools:fontTools fsspec
+geopandas httpx hypothesis ipython:IPython jedi jinja2 joblib jsonschema lark luigi markdown-it-py:markdown_it
+marshmallow mistune more-itertools:more_itertools mpmath narwhals networkx nibabel nltk packaging parso patsy pint
+plotly pooch prompt_toolkit pydantic pygments pyparsing python-dateutil:dateutil requests rich seaborn shapely sphinx
+starlette statsmodels structlog tenacity textblob toolz tornado traitlets trio typer urllib3 werkzeug wrapt xarray
+zarr altair nilearn black SQLAlchemy:sqlalchemy mne bokeh astropy scikit-learn:sklearn
 """.split()
 
 # Why functions are not the same in every process, by package.
-BECAUSE: dict[str, str] = {}
+BECAUSE = {
+    "SQLAlchemy": "objects with a random number",
+    "altair": "a table in the order of a set",
+    "babel": "a regular expression made of a set, in the order of its hashes",
+    "boltons": "a random number and the time of import",
+    "fsspec": "the number of the process, taken at import",
+    "hypothesis": "the time of import; objects that other modules fill in when they are imported",
+    "jedi": "the time of import",
+    "luigi": "a text made of a set, in the order of its hashes",
+    "pooch": "a table in the order of a set, `hashlib.algorithms_available`",
+    "pydantic": "a table in the order of a set",
+    "sympy": "tables in the order of sets; symbols with a random number",
+    "textblob": "a regular expression made of a set, in the order of its hashes",
+    "xarray": "locks with a random name",
+    "zarr": "locks with a random name",
+}
 
 
 class Found(NamedTuple):

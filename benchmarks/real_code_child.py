@@ -19,7 +19,7 @@ from types import FunctionType, ModuleType
 
 # Modules that are programs, or need a test runner, a screen or a database.
 LEFT_OUT = ("test", "__main__", "conftest", "benchmarks", "sandbox", "gui", "migrations")
-SECONDS = 100.0  # no function is begun after that
+SECONDS = 30.0  # no function is begun after that
 
 
 def modules_of(package: str, *, is_reversed: bool) -> list[ModuleType]:
