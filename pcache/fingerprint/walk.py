@@ -110,7 +110,8 @@ class Walk(Findings):
         if self.state.ignores(path):
             self.parts.add(f"ignored {path}", digest_of("ignored"), "")
             return held
-        if held is not MISSING and self.state.is_name(namespace, name) and not is_a(held, BY_REFERENCE):
+        is_state = self.state.is_name(namespace, name) and self.state.trusts((namespace, name))
+        if held is not MISSING and is_state and not is_a(held, BY_REFERENCE):
             self.ends.add_moving(namespace, name, type(held))
             return held
         value = self.look(namespace, name)
@@ -178,11 +179,12 @@ class Walk(Findings):
         named = [*zip(positional[len(positional) - len(defaults) :], defaults, strict=False)]
         for name, default in (*named, *sorted((function.__kwdefaults__ or {}).items())):
             is_state = is_a(default, TABLES) and Path("local", name) in uses_of(code).changed
+            is_state = is_state and self.state.trusts(self.ends.site)
             self.note(type(default) if is_state else default, f"{path}({name})")
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
             if name == "__class__":
                 self.reference(self.captured(cell, name), path)
-            elif self.state.is_variable(cell):
+            elif self.state.is_variable(cell) and self.state.trusts(self.ends.site):
                 self.ends.note_moving(type(content_of(cell)))
             else:
                 self.note(self.captured(cell, name), f"{path}({name})")
@@ -216,9 +218,10 @@ class Walk(Findings):
         values = {name for name, value in members.items() if not self.is_code(value)}
         fields, module = values & self.state.fields(cls, values), sys.modules.get(module_of(cls))
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):
-            if name in fields:
-                if module is not None:
-                    self.ends.add_moving(vars(module), f"{qualname_of(cls)}.{name}", type(members[name]))
+            place = None if module is None else (vars(module), f"{qualname_of(cls)}.{name}")
+            if name in fields and self.state.trusts(place):
+                if place is not None:
+                    self.ends.add_moving(*place, type(members[name]))
                 continue
             value = self.look(members, name)
             if name == "__hash__" and is_a(value, FunctionType) and is_of_attrs(value.__code__):
