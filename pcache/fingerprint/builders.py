@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.inputs import inputs_of, set_elsewhere
 from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.uses import CHANGING_METHODS
 from pcache.objects.lookup import look
@@ -54,12 +55,26 @@ def follow_makers(walk: Findings) -> None:
         if isinstance(code, CodeType):
             walk.parts.add(label, facts_of(code).digest, code.co_filename)
             _follow_names(walk, namespace, name, code)
+            _add_inputs(walk, namespace, name, code, is_moving=(place, name) in ends.moving)
         elif code is None:
             walk.parts.add(label, digest_of("unknown"), _shown(kinds))
         else:
             origin, original = code
             walk.parts.add(label, digest_of("imported"), "")
             ends.add(vars(origin), original, kinds)
+
+
+def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType, *, is_moving: bool) -> None:
+    """Add what an object starts with beyond its code; if that is not known of state, its value counts from now on."""
+    values, reads = inputs_of(code, namespace)
+    if is_moving:
+        others = set_elsewhere(namespace, name.partition(".")[0], walk.labels)
+        values, reads = {**values, **others.values}, reads or others.reads
+    for path, value in values.items():
+        if (label := f"constant {path}") not in walk.parts and not walk.state.ignores(path):
+            walk.parts.add(label, digest_of(value), "")
+    if reads and is_moving:
+        walk.state.distrust(namespace, name)
 
 
 def is_made_by_code(walk: Findings) -> bool:
@@ -115,8 +130,9 @@ def _read(text: bytes | str, file: str, digest: bytes, name: str, *, is_moving: 
     found: list[_ast.stmt] = []
     body = tree.body
     for step in name.split("."):
-        inner = [one for one in body if _changes(one, step)] if is_moving else _that_make(body, step)
-        found = inner or found
+        inner = _that_change(body, step) if is_moving else _that_make(body, step)
+        around = [one for one in found if is_moving and type(one).__name__ != "ClassDef"]
+        found = around + inner if inner else found
         body = [one for outer in inner if type(outer).__name__ == "ClassDef" for one in outer.body]  # type: ignore[attr-defined]
     imports = tuple(_imports_in(found or tree.body))
     if not found:
@@ -169,6 +185,17 @@ def _that_make(body: list[Any], name: str) -> list[_ast.stmt]:
             elif kind == "FunctionDef" and not statement.decorator_list and _mentions(statement, names, deep=True):
                 names.add(statement.name)
     return [one for one in body if _mentions(one, names) and (_name_of(one) in (None, name) or _is_used(one, names))]
+
+
+def _that_change(body: list[Any], name: str) -> list[_ast.stmt]:
+    """The statements that change what a name means, also where they get it from a function (`conf().rate = 2`)."""
+    getters = {one.name for one in body if type(one).__name__ == "FunctionDef" and _mentions(one, {name}, deep=True)}
+
+    def sets(statement: Any) -> bool:
+        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
+        return any(_root(one) in getters for target in targets for one in _flat(target))
+
+    return [one for one in body if _changes(one, name) or sets(one)]
 
 
 def _changes(statement: Any, name: str) -> bool:

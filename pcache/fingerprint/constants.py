@@ -103,7 +103,7 @@ class Values:
 
     def container(self, value: Any, path: str) -> object:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
-        if self.walk.state.is_object(value):
+        if self.walk.state.is_object(value) and self.walk.state.trusts(self.walk.ends.site):
             return self.moving(value)
         if len(value) > _MAX_ITEMS or self.is_deep():
             return self.constant(value, path)
@@ -312,7 +312,7 @@ class Values:
                 lambda: [
                     self.reference(self.walk.captured(cell, name), path)
                     for name, cell in cells
-                    if not self.walk.state.is_variable(cell)
+                    if not (self.walk.state.is_variable(cell) and self.walk.state.trusts(self.walk.ends.site))
                 ],
             )
         self.walk.watch(registry, READERS[MappingProxyType])

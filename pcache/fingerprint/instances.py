@@ -12,7 +12,7 @@ from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, take
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import Attributes, items_reader
 from pcache.objects.extra_state import author_of
-from pcache.objects.lookup import bases_of, is_exactly, look, member, members_of
+from pcache.objects.lookup import attributes_of, bases_of, is_exactly, look, member, members_of
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 _BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
 
+# What `enum` sets on members.
+_OF_MEMBERS = frozenset(("_name_", "_value_", "_sort_order_", "__objclass__", "_inverted_"))
+
 
 def instance_of(values: Values, value: Any, path: str) -> object:
     """An instance of a user's class by its class and its pickled state, part by part.
@@ -43,17 +46,32 @@ def instance_of(values: Values, value: Any, path: str) -> object:
     if member(cls, "_member_map_") is not None:
         name = look(value, "_name_")
         own = values.reference(look(value, "_value_"), path)
-        return ("member", kind, name if type(name) is str else None, own)
+        return ("member", kind, name if type(name) is str else None, own, *_of_member(values, value, path))
     if member(cls, "__pcache_key__") is not None or values.is_deep():
         return ("object", kind, values.constant(value, path))
     walk.state.meet(value)
-    fields = walk.state.fields(cls)
+    fields = _fields_of(walk, cls)
     if fields:
         walk.ends.note_moving(cls)
     walk.watch(value, Attributes(cls, _counters_of(walk, cls) | fields))
     if items := items_reader(cls):
         walk.watch(value, items)
     return ("object", kind, values.nested(value, lambda: state_of(values, value, path)))
+
+
+def _of_member(values: Values, value: Any, path: str) -> list[object]:
+    """What a program has set on a member of an enum."""
+    held = attributes_of(value)
+    fields = _fields_of(values.walk, type(value))
+    names = sorted(name for name in held.keys() - _OF_MEMBERS - fields if type(name) is str)
+    values.walk.watch(value, Attributes(type(value), fields))
+    return [(name, values.reference(held[name], f"{path}.{name}")) for name in names]
+
+
+def _fields_of(walk: Any, cls: type) -> frozenset[str]:
+    """The attributes of an instance that are state, if code says what they start with."""
+    fields: frozenset[str] = walk.state.fields(cls)
+    return fields if walk.state.trusts(walk.ends.site) else frozenset()
 
 
 def state_of(values: Values, value: Any, path: str) -> object:
@@ -66,7 +84,7 @@ def state_of(values: Values, value: Any, path: str) -> object:
         taken = ((None, [], shown_of(value), [], []), None)
     (make, arguments, state, items, pairs), found = taken
     written = [values.reference(part, path) for part in (make, arguments)]
-    fields = values.walk.state.fields(type(value))
+    fields = _fields_of(values.walk, type(value))
     for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
         if type(part) is dict:
             written += _named(values, part, type(value), fields, path)

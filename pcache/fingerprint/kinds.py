@@ -28,11 +28,11 @@ _KINDS = {
     ),
     # By the code that makes them.
     **dict.fromkeys(
-        "_asyncio _io _weakref _weakrefset asyncio concurrent contextlib.AsyncExitStack contextlib.ExitStack"
-        " contextlib._GeneratorContextManager contextlib._AsyncGeneratorContextManager ctypes.CDLL http io itertools"
-        " logging.LoggerAdapter queue socket ssl subprocess.Popen tempfile threading.Barrier"
-        " threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest urllib.request"
-        " weakref xmlrpc".split(),
+        "_asyncio _io _queue _thread._local _weakref _weakrefset asyncio concurrent contextlib.AsyncExitStack"
+        " contextlib.ExitStack contextlib._GeneratorContextManager contextlib._AsyncGeneratorContextManager"
+        " ctypes.CDLL http io itertools logging.LoggerAdapter queue socket ssl subprocess.Popen tempfile"
+        " threading.Barrier threading.BoundedSemaphore threading.Semaphore threading.Thread threading.Timer unittest"
+        " urllib.request weakref xmlrpc".split(),
         BY_MAKING,
     ),
     **dict.fromkeys(["argparse"], IN_PARTS),  # the name of a parser is that of the script

@@ -37,6 +37,7 @@ class State:
         self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
         self._late_fields: dict[int, set[str]] = {}  # those of classes that these may not have yet
         self._items: dict[int, set[Any]] = {}  # keys of dicts, by the id of the dict
+        self._distrusted: set[Place] = set()  # names whose objects start with something that is not known
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
         self._whole: set[int] = set()  # tables that code on the way uses otherwise than item by item, by id
@@ -76,6 +77,17 @@ class State:
     def ignores(self, path: str) -> bool:
         """Whether a global was said not to matter."""
         return any(fnmatchcase(path, pattern) for pattern in self._ignored)
+
+    def distrust(self, namespace: Any, name: str) -> None:
+        """Note that a name's object does not start as code says: it counts by what it holds."""
+        place = ("name", id(namespace), name)
+        self._is_late |= place not in self._distrusted
+        self._distrusted.add(place)
+        self._kept.append(namespace)
+
+    def trusts(self, site: tuple[Any, str] | None) -> bool:
+        """Whether code says what the object of a name starts with."""
+        return site is None or ("name", id(site[0]), site[1]) not in self._distrusted
 
     def is_name(self, namespace: Any, name: str) -> bool:
         """Whether a name of a module, or an attribute of a function, is state."""

@@ -43,6 +43,8 @@ def pairs_of(values: Values, held: dict[Any, Any], path: str) -> list[list[objec
 def moving_in(values: Values, held: Any) -> frozenset[Any]:
     """The keys of a dict whose items are state."""
     moving: frozenset[Any] = values.walk.state.items(held)
+    if not values.walk.state.trusts(values.walk.ends.site):
+        return frozenset()
     if moving:
         values.walk.ends.note_moving(type(held))
     return moving

@@ -110,7 +110,8 @@ class Walk(Findings):
         if self.state.ignores(path):
             self.parts.add(f"ignored {path}", digest_of("ignored"), "")
             return held
-        if held is not MISSING and self.state.is_name(namespace, name) and not is_a(held, BY_REFERENCE):
+        is_state = self.state.is_name(namespace, name) and self.state.trusts((namespace, name))
+        if held is not MISSING and is_state and not is_a(held, BY_REFERENCE):
             self.ends.add_moving(namespace, name, type(held))
             return held
         value = self.look(namespace, name)
@@ -178,11 +179,12 @@ class Walk(Findings):
         named = [*zip(positional[len(positional) - len(defaults) :], defaults, strict=False)]
         for name, default in (*named, *sorted((function.__kwdefaults__ or {}).items())):
             is_state = is_a(default, TABLES) and Path("local", name) in uses_of(code).changed
+            is_state = is_state and self.state.trusts(self.ends.site)
             self.note(type(default) if is_state else default, f"{path}({name})")
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=False):
             if name == "__class__":
                 self.reference(self.captured(cell, name), path)
-            elif self.state.is_variable(cell):
+            elif self.state.is_variable(cell) and self.state.trusts(self.ends.site):
                 self.ends.note_moving(type(content_of(cell)))
             else:
                 self.note(self.captured(cell, name), f"{path}({name})")
@@ -215,6 +217,8 @@ class Walk(Findings):
             held.append([self.reference(one, path) for one in virtual])
         values = {name for name, value in members.items() if not self.is_code(value)}
         fields, module = values & self.state.fields(cls, values), sys.modules.get(module_of(cls))
+        if module is not None:
+            fields = {name for name in fields if self.state.trusts((vars(module), f"{qualname_of(cls)}.{name}"))}
         for name in sorted(fields | self.state.late_fields(cls)) if module is not None else ():
             self.ends.add_moving(vars(module), f"{qualname_of(cls)}.{name}", type(members.get(name)))
         for name in sorted(filter(text, members.keys() - OF_CLASSES)):

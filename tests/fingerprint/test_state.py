@@ -293,6 +293,27 @@ SETTINGS = {
     "    return d['rate']\ndef f(x): return g()",
     "an attribute beside a counter of objects in a dict": "class C:\n    def __init__(self, r): self.r, self.n = r, 0\n"
     "D = {'a': C(RATE)}\ndef f(x):\n    D['a'].n += 1\n    return D['a'].r",
+    "a member of an enum": "import enum\nclass E(enum.Enum):\n    A = 1\ndef f(x): return E.A.rate\n"
+    "def main(): E.A.rate = RATE",
+    "an attribute of a thread": "import threading\nL = threading.local()\nL.rate = RATE\ndef f(x): return L.rate",
+    "what a table starts with": "D = {'rate': float(os.environ['RATE'])}\ndef f(x):\n    D[x] = 1\n"
+    "    return D['rate']",
+    "what a helper starts a table with": "def load(): return [float(os.environ['RATE'])]\nL = load()\n"
+    "def f(x):\n    L.append(x)\n    return L[0]",
+    "what an object starts with": "class C:\n    def __init__(self): self.r = float(os.environ['RATE'])\n"
+    "    def go(self):\n        r, self.r = self.r, self.r\n        return r\nc = C()\ndef f(x): return c.go()",
+    "what a generator starts with": "def make(r):\n    while True: yield r\nG = make(float(os.environ['RATE']))\n"
+    "def f(x): return next(G)",
+    "a table that is read from a file": "F = __file__ + '.txt'\nwith open(F, 'w') as file: _ = file.write(str(RATE))\n"
+    "D = {'rate': float(open(F).read())}\ndef f(x):\n    D[x] = 1\n    return D['rate']",
+    "a global with a default that is set late": "R = None\ndef rate():\n    global R\n    if R is None: R = 1.0\n"
+    "    return R\ndef f(x): return rate()\ndef main():\n    global R\n    R = float(os.environ['RATE'])",
+    "a global with a default that another function sets": "R = None\ndef rate():\n    global R\n"
+    "    if R is None: R = 1.0\n    return R\ndef f(x): return rate()\ndef use(r):\n    global R\n    R = r\n"
+    "def main(): use(RATE)",
+    "an attribute of one object by a function": "class C:\n    def __init__(self): self.rate = 1\none = None\n"
+    "def get():\n    global one\n    if one is None: one = C()\n    return one\n"
+    "get().rate = float(os.environ['RATE'])\ndef f(x): return get().rate",
     "a method that is called by a computed name": "D = {'rate': RATE, 'n': 1}\nclass V:\n"
     "    def visit_a(self): return D['rate']\n    def go(self, n): return getattr(self, 'visit_' + n)()\nv = V()\n"
     "def f(x): return D['n'] * v.go('a')",

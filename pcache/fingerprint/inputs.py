@@ -1,0 +1,115 @@
+"""What code that makes state takes from outside of the program.
+
+Code alone does not say what `STATS = {"rate": float(sys.argv[1])}` starts with. The program's arguments count by value,
+and so do the variables of the environment that such code names; what is read from files is not known, so that the
+object counts by what it holds. So does one that other functions of its module set to what they are given.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import CodeType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.dataflow import uses_of
+from pcache.objects.lookup import attributes_of, bases_of, is_a, members_of, title_of
+from pcache.objects.user_code import is_user_code, is_user_module
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping
+
+_BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+_ENVIRONMENT = frozenset(("environ", "getenv"))
+_ARGUMENTS = frozenset(("argv", "parse_args", "parse_known_args"))
+_READING = frozenset("open input stdin load fromfile loadtxt genfromtxt imread fetchall fetchone urlopen".split())
+_MOST = 200  # functions that are looked at
+
+
+class Inputs(NamedTuple):
+    """Values by the names under which `ignore=` knows them, and whether anything is read that is not known."""
+
+    values: dict[str, Any]
+    reads: bool
+
+
+def inputs_of(code: CodeType, namespace: Mapping[str, Any]) -> Inputs:
+    """What code, and the user's functions that it calls, take from outside."""
+    names: set[str] = set()
+    texts: set[str] = set()
+    own: set[str] = set()  # names of the user's functions, whose code says what they do
+    waiting: list[tuple[CodeType, Mapping[str, Any]]] = [(code, namespace)]
+    seen: set[CodeType] = set()
+    while waiting and len(seen) < _MOST:
+        code, namespace = waiting.pop()
+        if code not in seen:
+            seen.add(code)
+            names |= facts_of(code).names
+            texts.update(_texts(code))
+            for name, function in _functions_of(code, namespace):
+                own.add(name)
+                waiting.append((function.__code__, function.__globals__))
+    values: dict[str, Any] = {"sys:argv": getattr(sys, "argv", [])[1:]} if names & _ARGUMENTS else {}
+    if names & _ENVIRONMENT:
+        values |= {f"os:environ[{text}]": os.environ[text] for text in sorted(texts & os.environ.keys())}
+    reads = any(name in _READING or name.startswith("read") for name in names - own)
+    return Inputs(values, reads)
+
+
+def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[int]) -> Inputs:
+    """What functions of a module put into a global object, other than those on the way, which are `known` by id."""
+    values: dict[str, Any] = {}
+    reads = False
+    for function in [one for one in list(namespace.values()) if type(one) is FunctionType and id(one) not in known]:
+        code = function.__code__
+        if function.__globals__ is namespace and _sets(code, name):
+            inputs = inputs_of(code, namespace)
+            values |= inputs.values
+            reads = reads or inputs.reads or bool(code.co_argcount + code.co_kwonlyargcount)
+    return Inputs(values, reads)
+
+
+def _sets(code: CodeType, name: str) -> bool:
+    """Whether code binds a global name, or changes what it means."""
+    uses = uses_of(code)
+    paths = uses.bound | uses.changed | uses.filled
+    return any(path.root == "global" and path.name == name for path in paths)
+
+
+def _functions_of(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[tuple[str, FunctionType]]:
+    """The user's functions that code may call, by name; of classes those that build an instance."""
+    facts = facts_of(code)
+    found = [(name, namespace[name]) for name in sorted(facts.global_names) if name in namespace]
+    for _, module in list(found):
+        if is_a(module, ModuleType) and is_user_module(title_of(module)):
+            members = attributes_of(module)
+            found += [(name, members[name]) for name in sorted(facts.names & members.keys())]
+    for name, value in found:
+        if is_a(value, FunctionType) and is_user_module(str(value.__globals__.get("__name__"))):
+            yield name, value
+        elif is_a(value, type) and is_user_code(value):
+            yield from _methods_of(value)
+
+
+def _methods_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
+    """The methods that build an instance of a user's class, and those whose names these mention."""
+    members = {
+        name: value for base in bases_of(cls)[::-1] if is_user_code(base) for name, value in members_of(base).items()
+    }
+    waiting, seen = list(_BUILDERS & members.keys()), set(_BUILDERS)
+    while waiting:
+        name = waiting.pop()
+        if is_a(function := members[name], FunctionType):
+            yield name, function
+            more = facts_of(function.__code__).names & members.keys() - seen
+            seen |= more
+            waiting += more
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    for one in code.co_consts:
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, CodeType):
+            yield from _texts(one)
