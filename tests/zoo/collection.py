@@ -27,6 +27,7 @@ PACKAGES: dict[str, Package] = {
     "networkx": of_others.NETWORKX,
     "sympy": of_others.SYMPY,
     "regex": of_others.REGEX,
+    "pygments": of_others.PYGMENTS,
     "unordered": of_others.UNORDERED,
     "numba": of_others.NUMBA,
     "wrapt": of_others.WRAPT,

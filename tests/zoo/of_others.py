@@ -528,3 +528,11 @@ UNORDERED = Package(
     },
     ("rpds", "immutables", "pyrsistent", "jsonschema"),
 )
+
+PYGMENTS = Package(
+    "from pygments.token import Token",
+    {
+        "kind": Item("Token.Name", "Token.Number", "str(x), str(x.Odd)"),
+        "root": Item("Token", "Token.Text", "str(x), str(x.Odd)"),
+    },
+)

@@ -19,6 +19,7 @@ for _library, _module in {
     "torch": "tensors",
     "PIL": "images",
     "pydantic": "models",
+    "pygments": "tokens",
     **dict.fromkeys(("numba", "_regex"), "compiled"),
     **dict.fromkeys(("rpds", "immutables", "pyrsistent"), "unordered"),
     **dict.fromkeys(
