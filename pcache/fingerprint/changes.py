@@ -24,7 +24,7 @@ from pcache.fingerprint.reached import (
     of_container,
     parameter,
 )
-from pcache.fingerprint.uses import Path, is_table, key_of, owner_of
+from pcache.fingerprint.uses import Path, is_table, key_of, lead_to_values, owner_of
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -184,10 +184,11 @@ class Changes:
         if is_set:
             ways = [way for way in ways if is_dict(way[-2][1])]
         yield from ((way, is_set) for way in ways)
+        inner: tuple[str, ...] = ()
         while not ways and path.steps and path.steps[-1].startswith("["):
-            path = owner_of(path)
+            path, inner = owner_of(path), (path.steps[-1], *inner)
             ways = list(self._ways(function, path, known=False))
-            yield from ((way, False) for way in ways)
+            yield from ((way, False) for way in ways if is_set or not lead_to_values(way[-1][1], inner))
 
     def note_reading(self, state: Reading) -> None:
         """Note how all code reads the tables that it reaches by name."""

@@ -218,6 +218,16 @@ class _Reader(Calls):
         self.hand([key])
         self.load(frozenset(path.step(item_step(key)) for path in paths_of(owner)))
 
+    def iterate(self, _: int) -> None:
+        [value] = self.pop()
+        self.hand([value])
+        self.stack.append(frozenset(path.step("[]") for path in paths_of(value)))
+
+    def unpack(self, count: int) -> None:
+        [value] = self.pop()
+        self.hand([value])
+        self.stack += [frozenset(path.step(f"[{at}") for path in paths_of(value)) for at in reversed(range(count))]
+
     def change(self, *, takes: int, at: int) -> None:
         """Change one of the objects that an operation takes."""
         taken = self.pop(takes)
@@ -300,6 +310,9 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "STORE_SLICE": lambda reader, _: reader.change(takes=4, at=1),
     "CONTAINS_OP": _Reader.contains,
     "BINARY_OP": _Reader.binary,
+    "GET_ITER": _Reader.iterate,
+    "FOR_ITER": lambda reader, _: reader.stack.append(paths_of(reader.stack[-1]) if reader.stack else UNKNOWN),
+    "UNPACK_SEQUENCE": _Reader.unpack,
     "PUSH_NULL": lambda reader, _: reader.stack.append(NULL),
     "COPY": _Reader.copy,
     "SWAP": _Reader.swap,

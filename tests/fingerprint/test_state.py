@@ -167,6 +167,14 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "def f(x):\n    T.hit()\n    return x",
         "n = 0", "n = 1",
     ),
+    "counters in a list": (
+        "class T:\n    def __init__(self): self.n = [1]\n    def hit(self): self.n = self.n + [2]\nTS = [T(), T()]\n"
+        "def f(x):\n    for t in TS: t.hit()\n    return x",
+        "self.n = [1]", "self.n = [3]",
+    ),
+    "a memo that is unpacked": (
+        "T = {'a': (1, {})}\ndef f(x):\n    n, memo = T['a']\n    memo[x] = n\n    return x", "(1, {})", "(2, {})",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
@@ -194,9 +202,6 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
     "an attribute of an object in a dict": (
         "class C:\n    def __init__(self, r): self.r, self.n = r, 0\nD = {'a': C(1)}\ndef f(x):\n"
         "    D['a'].n += 1\n    return D['a'].r * x", "C(1)", "C(2)",
-    ),
-    "a method of a list by another name": (
-        "L = [1]\ndef f(x):\n    add = L.append\n    add(x)\n    return x", "L = [1]", "L = [2]",
     ),
     "a method of a list that is passed on": (
         "L = [1]\ndef each(items, do):\n    for one in items: do(one)\ndef f(x):\n    each([x], L.append)\n"
@@ -246,6 +251,15 @@ SETTINGS = {
     "the path of a model that is loaded late": "class M:\n    def __init__(self, p): self.p, self.w = p, None\n"
     "    def load(self): self.w = self.p\n    def run(self):\n        if self.w is None: self.load()\n"
     "        return self.w\nm = M(RATE)\ndef f(x): return m.run()\ndef main(): pass",
+    "an item that is added to by another name": "D, L, N = {'rate': 1}, [1], {'a': {'b': 1}}\n"
+    "def f(x):\n    r, s, t = D['rate'], L[0], N['a']['b']\n    r += 1\n    s *= 2\n    t -= 1\n    return r, s, t\n"
+    "def main(): D['rate'], L[0], N['a']['b'] = RATE, RATE, RATE",
+    "an item of a list": "L = [1]\ndef f(x):\n    s = L[0]\n    s += 1\n    return s\ndef main(): L[0] = RATE",
+    "numbers that are looked at one by one": "from decimal import Decimal\nL = [1, None, 'a', Decimal(1)]\n"
+    "def f(x):\n    n = 0\n    for r in L:\n        if r: r += r\n        n = (n, r)\n    return n\n"
+    "def main(): L[0] = RATE",
+    "numbers that are unpacked": "L = [1, [2]]\ndef f(x):\n    r, _ = L\n    r += 1\n    return r\n"
+    "def main(): L[0] = RATE",
     "an attribute of a namespace": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
     "def f(x): return args.rate",
     "a namespace that is passed on": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
