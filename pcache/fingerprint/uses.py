@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
+from pcache.fingerprint.parts import SCALARS
 from pcache.keys.names import type_name
+from pcache.objects.lookup import is_exactly
 
 CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
@@ -16,6 +18,10 @@ CHANGING_FUNCTIONS = frozenset(
     "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right setitem delitem shuffle".split()
 )
 TABLES = (dict, list, set, bytearray, deque)  # that may be changed in place
+_BY_KEY = frozenset((dict, list, tuple))
+_PLAIN = _BY_KEY | {set, frozenset, deque}
+_UNCHANGEABLE = SCALARS - {bytearray, type(None)}
+_MOST_ITEMS = 100  # of a container
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))
 
 
@@ -91,6 +97,25 @@ def key_of(step: str) -> Any:
     if step.startswith("[") and step[1:2] != "'":
         return int(step[1:])
     return step[2:] if step.startswith("[") else step[1:]
+
+
+def lead_to_numbers(value: Any, steps: tuple[str, ...]) -> bool:
+    """Whether steps into a container lead to nothing but numbers and texts, so that `n += 1` changes no container."""
+    found = [value] if steps else []
+    for step in steps:
+        if not step.startswith("["):
+            return False
+        found = [item for one in found for item in _items(one, step)][:_MOST_ITEMS]
+    return bool(found) and all(is_exactly(one, _UNCHANGEABLE) for one in found)
+
+
+def _items(value: Any, step: str) -> list[Any]:
+    """What a step into a container means: one item, or any."""
+    if step != "[]" and is_exactly(value, _BY_KEY):
+        key = key_of(step)
+        there = key in value if type(value) is dict else type(key) is int and -len(value) <= key < len(value)
+        return [value[key]] if there else []
+    return list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else [None]
 
 
 def literal_in(values: list[Any]) -> str:

@@ -202,6 +202,10 @@ SETTINGS = {
     "the path of a model that is loaded late": "class M:\n    def __init__(self, p): self.p, self.w = p, None\n"
     "    def load(self): self.w = self.p\n    def run(self):\n        if self.w is None: self.load()\n"
     "        return self.w\nm = M(RATE)\ndef f(x): return m.run()\ndef main(): pass",
+    "an item that is added to by another name": "D, L, N = {'rate': 1}, [1], {'a': {'b': 1}}\n"
+    "def f(x):\n    r, s, t = D['rate'], L[0], N['a']['b']\n    r += 1\n    s *= 2\n    t -= 1\n    return r, s, t\n"
+    "def main(): D['rate'], L[0], N['a']['b'] = RATE, RATE, RATE",
+    "an item of a list": "L = [1]\ndef f(x):\n    s = L[0]\n    s += 1\n    return s\ndef main(): L[0] = RATE",
     "an attribute of a namespace": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
     "def f(x): return args.rate",
     "a namespace that is passed on": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
