@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table, lead_to_numbers
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table, lead_to_values
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -155,7 +155,7 @@ class Changes:
                 if self._is_own(function, path) and inside <= builds:
                     continue
                 for way in self._ways(function, Path(path.root, path.name, path.steps[:inside]), known=False):
-                    if not lead_to_numbers(way[-1][1], path.steps[inside:]):
+                    if not lead_to_values(way[-1][1], path.steps[inside:]):
                         yield from _of_container(*way[-1])
                         keep += [value for _, value in way]
             for path in uses.read | uses.called:

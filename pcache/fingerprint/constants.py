@@ -29,8 +29,8 @@ from pcache.fingerprint.anatomy import (
 )
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
-from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding, items_reader
-from pcache.fingerprint.instances import counters_of, state_of
+from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding
+from pcache.fingerprint.instances import instance_of, state_of
 from pcache.fingerprint.kinds import (
     BY_CLASS,
     BY_MAKING,
@@ -109,7 +109,7 @@ class Values:
         """A container by its items, in an order that no hash seed changes; large ones are tables, not code."""
         if self.walk.state.is_object(value):
             return self.moving(value)
-        if len(value) > _MAX_ITEMS or len(self._open) > _MAX_NESTED:
+        if len(value) > _MAX_ITEMS or self.is_deep():
             return self.constant(value, path)
         if type(value) in READERS:
             self.walk.watch(value, READERS[type(value)])
@@ -124,6 +124,10 @@ class Values:
             return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
 
         return self.nested(value, write)
+
+    def is_deep(self) -> bool:
+        """Whether what is met lies too deep to be followed part by part."""
+        return len(self._open) > _MAX_NESTED
 
     def moving(self, value: object) -> object:
         """A container that code on the way changes."""
@@ -240,7 +244,7 @@ class Values:
         if is_a(value, File):
             return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls):
-            return self.instance(value, path)
+            return instance_of(self, value, path)
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
             return wrapper
@@ -340,23 +344,3 @@ class Values:
         cls = type(value)
         kind = look(value, "options_digest") if module_name(cls).startswith("pcache") else self.reference(cls, path)
         return ("wrapper", kind, self.reference(wrapped, path), self.reference(look(value, "dispatcher"), path))
-
-    def instance(self, value: Any, path: str) -> object:
-        """An instance of a user's class by its class and its pickled state, part by part.
-
-        Attributes that methods of the class count up do not count; a part without a key counts by its class.
-        """
-        kind = self.reference(type(value), path)
-        if member(type(value), "_member_map_") is not None:
-            name = look(value, "_name_")
-            return ("member", kind, name if type(name) is str else None, self.reference(look(value, "_value_"), path))
-        if member(type(value), "__pcache_key__") is not None or len(self._open) > _MAX_NESTED:
-            return ("object", kind, self.constant(value, path))
-        self.walk.state.meet(value)
-        fields = self.walk.state.fields(type(value))
-        if fields:
-            self.walk.ends.note_moving(type(value))
-        self.walk.watch(value, Attributes(type(value), counters_of(type(value)) | fields))
-        if items := items_reader(type(value)):
-            self.walk.watch(value, items)
-        return ("object", kind, self.nested(value, lambda: state_of(self, value, path)))

@@ -12,8 +12,8 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint import known_code
+from pcache.fingerprint.calls import apply
 from pcache.fingerprint.uses import (
-    CHANGING_FUNCTIONS,
     CHANGING_METHODS,
     NULL,
     UNKNOWN,
@@ -23,7 +23,6 @@ from pcache.fingerprint.uses import (
     Uses,
     item_step,
     joined,
-    literal_in,
     paths_of,
 )
 from pcache.objects.bytecode import placed_operations_of, taken_by
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 _JUMPS = frozenset(hasjrel)
 _ENDS = frozenset("RETURN_VALUE RETURN_CONST RAISE_VARARGS RERAISE JUMP_FORWARD JUMP_BACKWARD".split())
 _SUBSCRIPT, _IN_PLACE = 26, 13  # of BINARY_OP: an item, from 3.14 on; `+=` and the others from this one on
-_LOOKING = frozenset(("isinstance", "id"))  # functions that do nothing with what they are given
 _PEEKING = ("MATCH_", "GET_", "BEFORE_", "BINARY_SLICE", "SEND", "LOAD_SPECIAL")  # operations that leave some of them
 
 
@@ -224,6 +222,16 @@ class _Reader:
         self.hand([key])
         self.load(frozenset(path.step(item_step(key)) for path in paths_of(owner)))
 
+    def iterate(self, _: int) -> None:
+        [value] = self.pop()
+        self.hand([value])
+        self.stack.append(frozenset(path.step("[]") for path in paths_of(value)))
+
+    def unpack(self, count: int) -> None:
+        [value] = self.pop()
+        self.hand([value])
+        self.stack += [frozenset(path.step(f"[{at}") for path in paths_of(value)) for at in reversed(range(count))]
+
     def change(self, *, takes: int, at: int) -> None:
         """Change one of the objects that an operation takes."""
         taken = self.pop(takes)
@@ -255,57 +263,11 @@ class _Reader:
 
     def call(self, count: int) -> None:
         taken = self.pop(count + 2)
-        self.apply(next((one for one in taken[:2] if one is not NULL), UNKNOWN), taken[2:])
+        apply(self, next((one for one in taken[:2] if one is not NULL), UNKNOWN), taken[2:])
 
     def call_with_names(self, count: int) -> None:
         self.pop()
         self.call(count)
-
-    def apply(self, function: Any, arguments: list[Any]) -> None:
-        """Call a function or method with arguments."""
-        if type(function) is Method:
-            self.apply_method(function, arguments)
-            return
-        names = {(path.steps or (path.name,))[-1].removeprefix(".") for path in paths_of(function)}
-        first, literal = (arguments or [UNKNOWN])[0], literal_in(arguments[1:2])
-        if names & CHANGING_FUNCTIONS:
-            self.changed |= paths_of(first)
-            self.hand(arguments[1:])
-        elif names == {"type"} and len(arguments) == 1:
-            self.stack.append(first)  # as `__class__`
-            return
-        elif names & {"setattr", "delattr"} and literal:
-            self.bound |= {path.step(f".{literal}") for path in paths_of(first)}
-            self.hand(arguments[2:])
-        elif names & {"getattr", "hasattr"} and literal:
-            self.load(frozenset(path.step(f".{literal}") for path in paths_of(first)))
-            return
-        elif names == {"len"}:
-            self.met |= {path.step("[]") for path in paths_of(first)}
-        elif not names & _LOOKING:
-            self.give(paths_of(function), arguments)
-        self.stack.append(UNKNOWN)
-
-    def apply_method(self, method: Method, arguments: list[Any]) -> None:
-        if method.name in CHANGING_METHODS:
-            self.changed |= method.owners
-            self.hand(arguments)
-        elif method.name in CHANGING_FUNCTIONS:  # of a module
-            self.changed |= paths_of((arguments or [UNKNOWN])[0])
-            self.hand(arguments[1:])
-        elif method.name == "get" and arguments:
-            self.hand(arguments)
-            self.load(frozenset(path.step(item_step(arguments[0])) for path in method.owners))
-            return
-        else:
-            self.handed |= method.owners
-            self.give(frozenset(path.step(f".{method.name}") for path in method.owners), arguments)
-        self.stack.append(UNKNOWN)
-
-    def give(self, functions: frozenset[Path], arguments: list[Any]) -> None:
-        self.hand(arguments)
-        for position, argument in enumerate(arguments):
-            self.given |= {(of, position, path) for of in functions for path in paths_of(argument)}
 
 
 _ATTRIBUTES_AND_METHODS = opmap.get("LOAD_METHOD", 256) > 255  # noqa: PLR2004 - no operation of its own, from 3.12 on
@@ -338,6 +300,9 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "CONTAINS_OP": _Reader.contains,
     "BINARY_OP": _Reader.binary,
     "PUSH_NULL": lambda reader, _: reader.stack.append(NULL),
+    "GET_ITER": _Reader.iterate,
+    "FOR_ITER": lambda reader, _: reader.stack.append(paths_of(reader.stack[-1]) if reader.stack else UNKNOWN),
+    "UNPACK_SEQUENCE": _Reader.unpack,
     "COPY": _Reader.copy,
     "SWAP": _Reader.swap,
     "PRECALL": lambda _reader, _: None,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
 from pcache.fingerprint.bytecode import facts_of
+from pcache.fingerprint.guards import Attributes, items_reader
 from pcache.objects.extra_state import author_of
-from pcache.objects.lookup import bases_of, is_exactly, members_of
+from pcache.objects.lookup import bases_of, is_exactly, look, member, members_of
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
     class Values(Protocol):
@@ -24,9 +26,33 @@ if TYPE_CHECKING:
 
         def reference(self, value: Any, path: str) -> object: ...
         def taken_apart(self, value: object, path: str) -> object: ...
+        def constant(self, value: object, path: str) -> object: ...
+        def nested(self, value: object, write: Callable[[], object]) -> object: ...
+        def is_deep(self) -> bool: ...
 
 
 _BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
+
+
+def instance_of(values: Values, value: Any, path: str) -> object:
+    """An instance of a user's class by its class and its pickled state, part by part.
+
+    Attributes that methods of the class count up do not count; a part without a key counts by its class.
+    """
+    kind = values.reference(type(value), path)
+    if member(type(value), "_member_map_") is not None:
+        name = look(value, "_name_")
+        return ("member", kind, name if type(name) is str else None, values.reference(look(value, "_value_"), path))
+    if member(type(value), "__pcache_key__") is not None or values.is_deep():
+        return ("object", kind, values.constant(value, path))
+    values.walk.state.meet(value)
+    fields = values.walk.state.fields(type(value))
+    if fields:
+        values.walk.ends.note_moving(type(value))
+    values.walk.watch(value, Attributes(type(value), counters_of(type(value)) | fields))
+    if items := items_reader(type(value)):
+        values.walk.watch(value, items)
+    return ("object", kind, values.nested(value, lambda: state_of(values, value, path)))
 
 
 def state_of(values: Values, value: Any, path: str) -> object:

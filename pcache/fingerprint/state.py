@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.changes import Changes
 from pcache.fingerprint.dataflow import uses_of
-from pcache.fingerprint.uses import TABLES, is_table, lead_to_numbers
+from pcache.fingerprint.uses import TABLES, is_table, lead_to_values
 from pcache.objects.lookup import bases_of, is_a
 from pcache.objects.user_code import is_user_code
 
@@ -53,7 +53,7 @@ class State:
         for path in uses.bound | uses.changed:
             if path.root == "global" and path.name in namespace and all(step.startswith("[") for step in path.steps):
                 value = namespace[path.name]
-                if lead_to_numbers(value, path.steps):
+                if lead_to_values(value, path.steps):
                     continue
                 if path in uses.bound or (is_a(value, TABLES) and not is_user_code(type(value))):
                     names.add(path.name)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
-from pcache.fingerprint.parts import SCALARS
 from pcache.keys.names import type_name
-from pcache.objects.lookup import is_exactly
+from pcache.objects.lookup import is_exactly, member
 
 CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
@@ -20,7 +19,8 @@ CHANGING_FUNCTIONS = frozenset(
 TABLES = (dict, list, set, bytearray, deque)  # that may be changed in place
 _BY_KEY = frozenset((dict, list, tuple))
 _PLAIN = _BY_KEY | {set, frozenset, deque}
-_UNCHANGEABLE = SCALARS - {bytearray, type(None)}
+_CHANGING = ("__setitem__", "__iadd__", "__isub__", "__ior__", "append", "add", "update")
+_UNTOLD = object()
 _MOST_ITEMS = 100  # of a container
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))
 
@@ -99,14 +99,14 @@ def key_of(step: str) -> Any:
     return step[2:] if step.startswith("[") else step[1:]
 
 
-def lead_to_numbers(value: Any, steps: tuple[str, ...]) -> bool:
-    """Whether steps into a container lead to nothing but numbers and texts, so that `n += 1` changes no container."""
+def lead_to_values(value: Any, steps: tuple[str, ...]) -> bool:
+    """Whether steps into a container lead to nothing that can be changed in place: `n += 1` makes another number."""
     found = [value] if steps else []
     for step in steps:
         if not step.startswith("["):
             return False
         found = [item for one in found for item in _items(one, step)][:_MOST_ITEMS]
-    return bool(found) and all(is_exactly(one, _UNCHANGEABLE) for one in found)
+    return bool(found) and not any(one is _UNTOLD or _can_be_changed(type(one)) for one in found)
 
 
 def _items(value: Any, step: str) -> list[Any]:
@@ -115,7 +115,11 @@ def _items(value: Any, step: str) -> list[Any]:
         key = key_of(step)
         there = key in value if type(value) is dict else type(key) is int and -len(value) <= key < len(value)
         return [value[key]] if there else []
-    return list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else [None]
+    return list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else [_UNTOLD]
+
+
+def _can_be_changed(cls: type) -> bool:
+    return any(member(cls, name) is not None for name in _CHANGING)
 
 
 def literal_in(values: list[Any]) -> str:

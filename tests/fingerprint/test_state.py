@@ -161,6 +161,14 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "def f(x):\n    T.hit()\n    return x",
         "n = 0", "n = 1",
     ),
+    "counters in a list": (
+        "class T:\n    def __init__(self): self.n = [1]\n    def hit(self): self.n = self.n + [2]\nTS = [T(), T()]\n"
+        "def f(x):\n    for t in TS: t.hit()\n    return x",
+        "self.n = [1]", "self.n = [3]",
+    ),
+    "a memo that is unpacked": (
+        "T = {'a': (1, {})}\ndef f(x):\n    n, memo = T['a']\n    memo[x] = n\n    return x", "(1, {})", "(2, {})",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
@@ -206,6 +214,11 @@ SETTINGS = {
     "def f(x):\n    r, s, t = D['rate'], L[0], N['a']['b']\n    r += 1\n    s *= 2\n    t -= 1\n    return r, s, t\n"
     "def main(): D['rate'], L[0], N['a']['b'] = RATE, RATE, RATE",
     "an item of a list": "L = [1]\ndef f(x):\n    s = L[0]\n    s += 1\n    return s\ndef main(): L[0] = RATE",
+    "numbers that are looked at one by one": "from decimal import Decimal\nL = [1, None, 'a', Decimal(1)]\n"
+    "def f(x):\n    n = 0\n    for r in L:\n        if r: r += r\n        n = (n, r)\n    return n\n"
+    "def main(): L[0] = RATE",
+    "numbers that are unpacked": "L = [1, [2]]\ndef f(x):\n    r, _ = L\n    r += 1\n    return r\n"
+    "def main(): L[0] = RATE",
     "an attribute of a namespace": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
     "def f(x): return args.rate",
     "a namespace that is passed on": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"

@@ -236,23 +236,28 @@ def edited(folder: Path, edit: Edit, place: Path) -> Path:
     return place
 
 
+def steady(folder: Path, package: str, functions: int, seed: str) -> dict[str, Any]:
+    """Functions whose ids are the same for a copy in another folder: others know where they lie."""
+    other = shutil.copytree(folder, folder.with_name(f"{folder.name}.other"), copy_function=os.link)
+    (plain,) = asked(Question(folder, package, count=functions, seed=seed))
+    assert plain, f"{package} cannot be imported"
+    (again,) = asked(Question(other, package, tuple(plain)))
+    shutil.rmtree(other)
+    return {name: found for name, found in plain.items() if found == again[name]}
+
+
 def hunt(folder: Path, package: str, edits: int, *, seed: str = "1", functions: int = 12) -> Outcome:
     """Make edits of a copied package, each in a copy of its own; an id that is the same there is a miss."""
-    first = Question(folder, package, count=functions, seed=seed)
-    (plain,) = asked(first)
-    assert plain, f"{package} cannot be imported"
+    plain = steady(folder, package, functions, seed)
     outcome, tried = Outcome(defaultdict(int), []), 0
     made = edits_at_random(folder, package, plain, seed)
     while (left := edits - sum(outcome.seen.values()) - len(outcome.missed)) > 0 and tried < 10 * edits:
         if not (turn := list(islice(made, min(left, _AT_ONCE)))):
             break
-        places = [folder.with_name(f"{folder.name}.{tried + i}") for i in range(len(turn) + 1)]
-        tried += len(places)
-        same = turn[0]._replace(text=file_of(folder, turn[0].module).read_text())
-        folders = [edited(folder, one, at) for one, at in zip((same, *turn), places, strict=True)]
-        wanted = [tuple(plain), *((one.function,) for one in turn)]
-        again, *answers = asked(*(Question(at, package, names) for at, names in zip(folders, wanted, strict=True)))
-        assert again == plain, "another folder is another function"
+        places = [folder.with_name(f"{folder.name}.{tried + i}") for i in range(len(turn))]
+        tried += len(turn)
+        folders = [edited(folder, one, at) for one, at in zip(turn, places, strict=True)]
+        answers = asked(*(Question(at, package, (one.function,)) for at, one in zip(folders, turn, strict=True)))
         for edit, found in zip(turn, answers, strict=True):
             if found and found[edit.function][0] == plain[edit.function][0]:
                 outcome.missed.append(edit)
