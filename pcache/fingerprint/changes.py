@@ -6,25 +6,30 @@ from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
+from pcache.fingerprint.containers import (
+    CHANGING_SLOTS,
+    MISSING,
+    changed_by,
+    changed_in,
+    changes_its_own,
+    is_dict,
+    is_plain_below,
+    item_of,
+    view_of,
+)
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
 from pcache.fingerprint.reached import (
-    MISSING,
     Classes,
-    changed_by,
-    changes_its_own,
     classes_in,
     default_of,
     functions_in,
     inside,
-    is_dict,
     is_implicit,
-    item,
     may_be_changed,
-    of_container,
     parameter,
 )
-from pcache.fingerprint.uses import Path, is_table, key_of, lead_to_values, owner_of
+from pcache.fingerprint.uses import Path, is_namespace, is_table, key_of, lead_to_values, owner_of
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -39,10 +44,11 @@ from pcache.objects.user_code import is_user_code, is_user_module
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from pcache.fingerprint.reached import Place, Way
+    from pcache.fingerprint.containers import Place
+
+    Way = tuple[list[Place], Any]  # places of an object, and the object
 
 _BUILDERS = frozenset(("__init__", "__post_init__", "__setstate__", "__init_subclass__"))
-_CHANGING_SLOTS = ("__setitem__", "__delitem__", "__iadd__", "__ior__", "__isub__", "__iand__")
 _OF_FUNCTIONS = frozenset(("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__"))
 
 
@@ -119,7 +125,7 @@ class Changes:
         for path in uses.changed | set(map(owner_of, uses.filled)):
             for _, value in (way[-1] for way in self._ways(function, path)):
                 classes = value if type(value) is Classes else (type(value),)
-                for name in _CHANGING_SLOTS:
+                for name in CHANGING_SLOTS:
                     yield from (one for cls in classes for one in functions_in(member(cls, name)))
 
     def _meant(self, function: FunctionType, path: Path, *, setting: bool = False) -> Iterator[FunctionType]:
@@ -155,9 +161,12 @@ class Changes:
             for path in uses.changed | uses.filled:
                 is_set = path in uses.filled
                 if self._is_own(function, path) and inside(path) <= builds:
+                    if path.steps[is_set:] == ():
+                        classes = filter(is_plain_below, self._owners[id(function)])
+                        yield from (("field", id(cls), "[]") for cls in classes)
                     continue
                 for way, is_item in self._changed_ways(function, path, is_set=is_set):
-                    yield from way[-1][0] if is_item else of_container(*way[-1])
+                    yield from way[-1][0] if is_item else changed_in(*way[-1])
                     keep += [value for _, value in way]
             for path in uses.read | uses.called:
                 for way in self._ways(function, path):
@@ -260,7 +269,7 @@ class Changes:
             return None  # it may be a function where this is used
         if type(value) is Classes and not step.startswith("["):
             return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
-        if step.startswith("[") and step != "[]" and (known := item(value, key_of(step))):
+        if step.startswith("[") and step != "[]" and (known := item_of(value, key_of(step))):
             return known
         if step.startswith("["):
             classes = classes_in(value)
@@ -270,9 +279,11 @@ class Changes:
             return ([("name", id(members), name)], members[name]) if name in members else None
         if is_a(value, FunctionType):
             return [("name", id(vars(value)), name)], vars(value).get(name, MISSING)
+        if is_namespace(value):
+            return [("attribute", id(value), name)], attributes_of(value).get(name, MISSING)
         cls = value if is_a(value, type) else type(value)
         if not is_user_code(cls):
-            return None
+            return None if (view := view_of(value, name)) is None else ([], view)
         own = {} if cls is value else shown_of(value)
         return [("field", id(cls), name)], own[name] if name in own else member(cls, name, MISSING)
 

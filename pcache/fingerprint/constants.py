@@ -24,7 +24,7 @@ from pcache.fingerprint.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_a
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding
-from pcache.fingerprint.instances import added_to, instance_of, state_of
+from pcache.fingerprint.instances import added_to, instance_of
 from pcache.fingerprint.kinds import (
     BY_CLASS,
     BY_MAKING,
@@ -37,12 +37,14 @@ from pcache.fingerprint.kinds import (
     name_in_package,
 )
 from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
-from pcache.fingerprint.tables import pairs_of
+from pcache.fingerprint.tables import moving_in, pairs_of
+from pcache.fingerprint.uses import is_namespace
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.file import File, note
 from pcache.keys.names import module_name, type_name
 from pcache.keys.nesting import PLAIN_CONTENTS
 from pcache.objects.lookup import (
+    attributes_of,
     class_name,
     is_a,
     is_exactly,
@@ -51,6 +53,7 @@ from pcache.objects.lookup import (
     member,
     module_of,
     qualname_of,
+    text,
 )
 from pcache.objects.user_code import is_user_code
 from pcache.system.file_content import read_or_miss
@@ -69,7 +72,6 @@ _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
     " types typing uuid xml zoneinfo".split()
 )
-_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # taken part by part: one may have no key
 _MAX_ITEMS, _MAX_NESTED = 1000, 50
 _TEXTS, _LONG_TEXT = (str, bytes), 64
 
@@ -241,6 +243,9 @@ class Values:
             return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls) and is_of_python(cls):  # C code may give its classes to a module that is not there
             return instance_of(self, value, path)
+        if self.walk.state.is_object(value) and self.walk.state.trusts(self.walk.ends.site):
+            self.walk.ends.note_moving(cls)
+            return ("state", class_name(value))
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
             return wrapper
@@ -259,9 +264,12 @@ class Values:
             return self.unknown(value, path)
         if kind in (BY_CLASS, BY_MAKING):
             return self.machinery(value, path)
-        if type_name(cls) in _NAMESPACES:
-            self.walk.watch(value, Attributes(cls))
-            return ("object", self.reference(cls, path), self.nested(value, lambda: state_of(self, value, path)))
+        if is_namespace(value):
+            moving = moving_in(self, value)
+            self.walk.watch(value, Attributes(cls, moving))
+            held = [(name, item) for name, item in attributes_of(value).items() if name not in moving]
+            kept = sorted(held, key=lambda pair: text(pair[0]))
+            return ("object", self.reference(cls, path), self.nested(value, lambda: self.reference(kept, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
         if kind == IN_PARTS:

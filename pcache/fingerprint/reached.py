@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType, MethodWrapperType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
+from pcache.fingerprint.containers import MOST_ITEMS, PLAIN
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path
+from pcache.fingerprint.uses import TABLES, Path, is_container, is_namespace
 from pcache.objects.lookup import is_a, is_exactly, kept, look, member
 from pcache.objects.user_code import is_user_code
 
@@ -16,21 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import CodeType
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
-    # ("late", id of a class, name): an attribute of the class itself, which it or a class below may not have yet,
-    # ("item", id of a dict, key)
-    Place = tuple[Any, ...]
-    Way = tuple[list[Place], Any]  # places of an object, and the object
-
 # Methods that Python calls where a program sets something, or makes a class.
 _SETTING_SLOTS = frozenset(
     "__setitem__ __delitem__ __iadd__ __ior__ __isub__ __iand__ __setattr__ __delattr__ __set__ __delete__ __del__"
     " __setstate__ __init_subclass__ __set_name__".split()
 )
-_PLAIN = frozenset((dict, list, set))
-_METHODS_OF_C = frozenset((BuiltinFunctionType, MethodWrapperType))
-_MOST_ITEMS = 100  # of a container, whose classes are looked at
-MISSING = object()
 
 
 class Classes(tuple[type, ...]):
@@ -41,8 +30,8 @@ class Classes(tuple[type, ...]):
 
 def classes_in(value: Any) -> Classes:
     """The user's classes of which a container has instances."""
-    items = list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else []
-    return Classes(type(one) for one in items[:_MOST_ITEMS] if is_user_code(type(one)))
+    items = list(value.values() if type(value) is dict else value) if is_exactly(value, PLAIN) else []
+    return Classes(type(one) for one in items[:MOST_ITEMS] if is_user_code(type(one)))
 
 
 def parameter(code: CodeType, position: int | str, *, is_method: bool) -> str:
@@ -58,34 +47,6 @@ def inside(path: Path) -> int:
     return next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
 
 
-def is_dict(value: Any) -> bool:
-    """Whether an object is a dict whose items are places of their own."""
-    return type(value) is dict or type(value) is defaultdict
-
-
-def item(value: Any, key: Any) -> Way | None:
-    """The place of an item by its key, and what is there; None where that cannot be told."""
-    if is_dict(value):
-        return [("item", id(value), key)], value.get(key, MISSING)
-    if type(value) in (list, tuple) and type(key) is int and -len(value) <= key < len(value):
-        return [], value[key]
-    return None
-
-
-def of_container(places: list[Place], value: Any) -> Iterator[Place]:
-    """The places of a container that is changed in place; nothing of another object."""
-    if value is MISSING:
-        yield from places
-    elif is_a(value, TABLES) and not is_user_code(type(value)):
-        yield from places
-        yield ("object", id(value))
-
-
-def changes_its_own(value: Any) -> bool:
-    """Whether an object is a method of a container, bound to it, that changes it."""
-    return is_exactly(value, _METHODS_OF_C) and value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES)
-
-
 def default_of(function: FunctionType, name: str) -> Iterator[Any]:
     """What a parameter is where nothing is passed."""
     code, given = function.__code__, function.__defaults__ or ()
@@ -96,21 +57,10 @@ def default_of(function: FunctionType, name: str) -> Iterator[Any]:
         yield named[name]
 
 
-def changed_by(value: Any) -> Iterator[Any]:
-    """The containers that the call of an object may change: those whose methods it is, or holds."""
-    if changes_its_own(value):
-        yield value.__self__
-    elif type(value) is partial:
-        yield from changed_by(value.func)
-    elif is_exactly(value, _PLAIN):
-        for item in list(value.values() if type(value) is dict else value)[:_MOST_ITEMS]:
-            if changes_its_own(item):
-                yield item.__self__
-
-
 def may_be_changed(value: Any) -> bool:
     """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
-    return type(value) is Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_user_code(type(value))
+    known = type(value) is Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_namespace(value)
+    return known or is_container(value) or is_user_code(type(value))
 
 
 def is_implicit(function: FunctionType) -> bool:

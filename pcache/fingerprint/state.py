@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.changes import Changes
 from pcache.fingerprint.dataflow import uses_of
-from pcache.fingerprint.uses import TABLES, is_table, lead_to_values
-from pcache.objects.lookup import bases_of, is_a
-from pcache.objects.user_code import is_user_code
+from pcache.fingerprint.uses import is_container, is_table, lead_to_values
+from pcache.objects.lookup import bases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import CodeType, FunctionType
 
-    from pcache.fingerprint.reached import Place
+    from pcache.fingerprint.containers import Place
 
 _MOST_INSTANCES = 5  # of a class
 
@@ -36,7 +35,7 @@ class State:
         self._places: set[Place] = set()
         self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
         self._late_fields: dict[int, set[str]] = {}  # those of classes that these may not have yet
-        self._items: dict[int, set[Any]] = {}  # keys of dicts, by the id of the dict
+        self._items: dict[int, set[Any]] = {}  # of dicts and namespaces, by id
         self._distrusted: set[Place] = set()  # names whose objects start with something that is not known
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
@@ -57,7 +56,7 @@ class State:
                 value = namespace[path.name]
                 if lead_to_values(value, path.steps):
                     continue
-                if path in uses.bound or (is_a(value, TABLES) and not is_user_code(type(value))):
+                if path in uses.bound or is_container(value):
                     names.add(path.name)
         self._take_in({("name", id(namespace), name) for name in names})
         self._kept.append(namespace)
@@ -71,7 +70,7 @@ class State:
                 self._fields.setdefault(place[1], set()).add(place[2])
             elif place[0] == "late":
                 self._late_fields.setdefault(place[1], set()).add(place[2])
-            elif place[0] == "item":
+            elif place[0] in ("item", "attribute"):
                 self._items.setdefault(place[1], set()).add(place[2])
             wholly = (("fields", place[1]), ("items", place[1]), place[:2], place)
             self._is_late = self._is_late or any(asked in self._met for asked in wholly)
@@ -104,8 +103,8 @@ class State:
         return self._is(("object", id(value)))
 
     def items(self, table: object) -> frozenset[Any]:
-        """The keys of a dict whose items are state."""
-        self._met.add(("items", id(table)))
+        """The keys of a dict whose items are state, or the names of a namespace."""
+        self._met |= {("items", id(table)), ("attributes", id(table))}
         return frozenset(self._items.get(id(table), ()))
 
     def meet(self, instance: Any) -> None:

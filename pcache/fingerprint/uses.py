@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from pcache.keys.names import type_name
 from pcache.objects.lookup import is_exactly, member
+from pcache.objects.user_code import is_user_code
 
 CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
@@ -22,6 +23,10 @@ _PLAIN = _BY_KEY | {set, frozenset, deque}
 _CHANGING = ("__setitem__", "__iadd__", "__isub__", "__ior__", "append", "add", "update")
 _UNTOLD = object()
 _MOST_ITEMS = 100  # of a container
+# Others that `x[i] = y` and the methods above change in place, by name: their modules may not be loaded.
+_OTHER_TABLES = frozenset(
+    "array.array collections.ChainMap collections.UserDict collections.UserList numpy.ndarray".split()
+)
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))
 
 
@@ -135,4 +140,16 @@ def owner_of(path: Path) -> Path:
 
 def is_table(value: Any) -> bool:
     """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
-    return type(value) is dict or type(value) is defaultdict or type_name(type(value)) in _NAMESPACES
+    return type(value) is dict or type(value) is defaultdict or is_namespace(value)
+
+
+def is_container(value: Any) -> bool:
+    """Whether an object is a container of Python or a package that may be changed in place."""
+    if isinstance(value, TABLES):
+        return not is_user_code(type(value))
+    return type_name(type(value)) in _OTHER_TABLES
+
+
+def is_namespace(value: Any) -> bool:
+    """Whether an object is a namespace of Python's own library."""
+    return type_name(type(value)) in _NAMESPACES
