@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_table, key_of, owner_of
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_namespace, is_table, key_of, owner_of
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import CodeType
 
     # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
-    # ("item", id of a dict, key)
+    # ("item", id of a dict, key), ("attribute", id of a namespace, name)
     Place = tuple[Any, ...]
     _Way = tuple[list[Place], Any]
 
@@ -237,6 +237,8 @@ class Changes:
             return ([("name", id(members), name)], members[name]) if name in members else None
         if is_a(value, FunctionType):
             return [("name", id(vars(value)), name)], vars(value).get(name, _MISSING)
+        if is_namespace(value):
+            return [("attribute", id(value), name)], attributes_of(value).get(name, _MISSING)
         cls = value if is_a(value, type) else type(value)
         if not is_user_code(cls):
             return None
@@ -318,7 +320,8 @@ def _changed_by(value: Any) -> Iterator[Any]:
 
 def _may_be_changed(value: Any) -> bool:
     """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
-    return type(value) is _Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_user_code(type(value))
+    known = type(value) is _Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_namespace(value)
+    return known or is_user_code(type(value))
 
 
 def _is_implicit(function: FunctionType) -> bool:

@@ -30,7 +30,7 @@ from pcache.fingerprint.anatomy import (
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding
-from pcache.fingerprint.instances import instance_of, state_of
+from pcache.fingerprint.instances import instance_of
 from pcache.fingerprint.kinds import (
     BY_CLASS,
     BY_MAKING,
@@ -43,12 +43,14 @@ from pcache.fingerprint.kinds import (
     name_in_package,
 )
 from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
-from pcache.fingerprint.tables import pairs_of
+from pcache.fingerprint.tables import moving_in, pairs_of
+from pcache.fingerprint.uses import is_namespace
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.file import File, note
 from pcache.keys.names import module_name, type_name
 from pcache.keys.nesting import PLAIN_CONTENTS
 from pcache.objects.lookup import (
+    attributes_of,
     class_name,
     is_a,
     is_exactly,
@@ -76,7 +78,6 @@ _VALUE_MODULES = frozenset(
     "array builtins collections configparser datetime decimal fractions functools ipaddress operator pathlib re string"
     " types typing uuid xml zoneinfo".split()
 )
-_NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))  # taken part by part: one may have no key
 _MAX_ITEMS, _MAX_NESTED = 1000, 50
 
 
@@ -257,9 +258,12 @@ class Values:
             return self.unknown(value, path)
         if kind in (BY_CLASS, BY_MAKING):
             return self.machinery(value, path)
-        if type_name(cls) in _NAMESPACES:
-            self.walk.watch(value, Attributes(cls))
-            return ("object", self.reference(cls, path), self.nested(value, lambda: state_of(self, value, path)))
+        if is_namespace(value):
+            moving = moving_in(self, value)
+            self.walk.watch(value, Attributes(cls, moving))
+            held = [(name, item) for name, item in attributes_of(value).items() if name not in moving]
+            kept = sorted(held, key=lambda pair: text(pair[0]))
+            return ("object", self.reference(cls, path), self.nested(value, lambda: self.reference(kept, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
         if kind == IN_PARTS:

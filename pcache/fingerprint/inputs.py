@@ -57,17 +57,22 @@ def inputs_of(code: CodeType, namespace: Mapping[str, Any]) -> Inputs:
     return Inputs(values, reads)
 
 
-def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[int]) -> Inputs:
-    """What functions of a module put into a global object, other than those on the way, which are `known` by id."""
+def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[CodeType]) -> Inputs:
+    """What functions of a module put into a global object, other than those whose code is on the way."""
     values: dict[str, Any] = {}
     reads = False
-    for function in [one for one in list(namespace.values()) if type(one) is FunctionType and id(one) not in known]:
+    for function in [one for one in list(namespace.values()) if type(one) is FunctionType]:
         code = function.__code__
-        if function.__globals__ is namespace and _sets(code, name):
+        if function.__globals__ is namespace and not _holds(code, known) and _sets(code, name):
             inputs = inputs_of(code, namespace)
             values |= inputs.values
             reads = reads or inputs.reads or bool(code.co_argcount + code.co_kwonlyargcount)
     return Inputs(values, reads)
+
+
+def _holds(code: CodeType, known: Container[CodeType]) -> bool:
+    """Whether code is known, or makes a function that is: a decorator does what its wrapper does."""
+    return code in known or any(_holds(one, known) for one in code.co_consts if isinstance(one, CodeType))
 
 
 def _sets(code: CodeType, name: str) -> bool:

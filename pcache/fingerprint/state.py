@@ -35,7 +35,7 @@ class State:
         self._ignored = ignored  # patterns of `module:NAME`: globals that do not affect results
         self._places: set[Place] = set()
         self._fields: dict[int, set[str]] = {}  # those of classes and their instances, by the id of the class
-        self._items: dict[int, set[Any]] = {}  # keys of dicts, by the id of the dict
+        self._items: dict[int, set[Any]] = {}  # of dicts and namespaces, by id
         self._distrusted: set[Place] = set()  # names whose objects start with something that is not known
         self._met: set[Place] = set()
         self._is_late = False  # whether a place was met with its value, and is known to be state since then
@@ -66,7 +66,7 @@ class State:
         for place in new:
             if place[0] == "field":
                 self._fields.setdefault(place[1], set()).add(place[2])
-            elif place[0] == "item":
+            elif place[0] in ("item", "attribute"):
                 self._items.setdefault(place[1], set()).add(place[2])
         self._is_late |= any(place in self._met or (f"{place[0]}s", place[1]) in self._met for place in new)
 
@@ -98,8 +98,8 @@ class State:
         return self._is(("object", id(value)))
 
     def items(self, table: object) -> frozenset[Any]:
-        """The keys of a dict whose items are state."""
-        self._met.add(("items", id(table)))
+        """The keys of a dict whose items are state, or the names of a namespace."""
+        self._met |= {("items", id(table)), ("attributes", id(table))}
         return frozenset(self._items.get(id(table), ()))
 
     def meet(self, instance: Any) -> None:

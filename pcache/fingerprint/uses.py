@@ -106,4 +106,9 @@ def owner_of(path: Path) -> Path:
 
 def is_table(value: Any) -> bool:
     """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
-    return type(value) is dict or type(value) is defaultdict or type_name(type(value)) in _NAMESPACES
+    return type(value) is dict or type(value) is defaultdict or is_namespace(value)
+
+
+def is_namespace(value: Any) -> bool:
+    """Whether an object is a namespace of Python's own library."""
+    return type_name(type(value)) in _NAMESPACES

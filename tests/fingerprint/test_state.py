@@ -151,6 +151,14 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "class C:\n    def __init__(self, r): self.r, self.n = r, 0\nD = {'a': C(1)}\ndef f(x):\n"
         "    D['a'].n += 1\n    return D['a'].r * x", "C(1)", "C(2)",
     ),
+    "a counter of a namespace": (
+        "from types import SimpleNamespace\nS = SimpleNamespace(n=0, rate=1, log=[])\ndef f(x):\n    S.n += 1\n"
+        "    S.log.append(x)\n    return x * S.rate", "rate=1", "rate=2",
+    ),
+    "a table of what a decorator took": (
+        "TIMES = [0]\ndef timed(fn):\n    def go(x):\n        TIMES.append(fn)\n        return fn(x)\n    return go\n"
+        "@timed\ndef h(x): return x\ndef f(x): return h(x)", "TIMES = [0]", "TIMES = [1]",
+    ),
     "a method of a list by another name": (
         "L = [1]\ndef f(x):\n    add = L.append\n    add(x)\n    return x", "L = [1]", "L = [2]",
     ),
@@ -270,6 +278,8 @@ SETTINGS = {
     "an attribute of one object by a function": "class C:\n    def __init__(self): self.rate = 1\none = None\n"
     "def get():\n    global one\n    if one is None: one = C()\n    return one\n"
     "get().rate = float(os.environ['RATE'])\ndef f(x): return get().rate",
+    "an attribute of a namespace beside a counter": "from types import SimpleNamespace\n"
+    "S = SimpleNamespace(n=0, rate=1)\ndef f(x):\n    S.n += 1\n    return S.rate\ndef main(): S.rate = RATE",
     "a method that is called by a computed name": "D = {'rate': RATE, 'n': 1}\nclass V:\n"
     "    def visit_a(self): return D['rate']\n    def go(self, n): return getattr(self, 'visit_' + n)()\nv = V()\n"
     "def f(x): return D['n'] * v.go('a')",
