@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from functools import partial
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
+from pcache.fingerprint.containers import (
+    CHANGING_SLOTS,
+    MISSING,
+    MOST_ITEMS,
+    PLAIN,
+    changed_by,
+    changed_in,
+    is_dict,
+    is_plain_below,
+    item_of,
+    view_of,
+)
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, Path, is_namespace, is_table, key_of, owner_of
+from pcache.fingerprint.uses import (
+    TABLES,
+    Path,
+    is_container,
+    is_namespace,
+    is_table,
+    key_of,
+    owner_of,
+)
 from pcache.objects.lookup import (
     attributes_of,
     content_of,
@@ -28,21 +46,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from types import CodeType
 
-    # ("name", id of a namespace, name), ("variable", id of a cell), ("field", id of a class, name), ("object", id),
-    # ("item", id of a dict, key), ("attribute", id of a namespace, name)
-    Place = tuple[Any, ...]
+    from pcache.fingerprint.containers import Place
+
     _Way = tuple[list[Place], Any]
 
 _BUILDERS = frozenset(("__init__", "__post_init__", "__setstate__", "__init_subclass__"))
-_CHANGING_SLOTS = ("__setitem__", "__delitem__", "__iadd__", "__ior__", "__isub__", "__iand__")
 # Methods that Python calls where a program sets something, or makes a class.
 _SETTING_SLOTS = frozenset(
-    (*_CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
+    (*CHANGING_SLOTS, "__setattr__", "__delattr__", "__set__", "__delete__", "__del__", "__setstate__")
 ) | {"__init_subclass__", "__set_name__"}
-_PLAIN = frozenset((dict, list, set))
 _OF_FUNCTIONS = frozenset(("__code__", "__globals__", "__defaults__", "__kwdefaults__", "__closure__"))
-_MOST_ITEMS = 100  # of a container, whose classes are looked at
-_MISSING = object()
 
 
 class Reading(Protocol):
@@ -112,7 +125,7 @@ class Changes:
         for path in uses.changed | set(map(owner_of, uses.filled)):
             for _, value in (way[-1] for way in self._ways(function, path)):
                 classes = value if type(value) is _Classes else (type(value),)
-                for name in _CHANGING_SLOTS:
+                for name in CHANGING_SLOTS:
                     yield from (one for cls in classes for one in _functions_in(member(cls, name)))
 
     def _meant(self, function: FunctionType, path: Path, *, setting: bool = False) -> Iterator[FunctionType]:
@@ -139,16 +152,19 @@ class Changes:
             for path in uses.changed | uses.filled:
                 is_set = path in uses.filled
                 if self._is_own(function, path) and _inside(path) <= builds:
+                    if path.steps[is_set:] == ():
+                        classes = filter(is_plain_below, self._owners[id(function)])
+                        yield from (("field", id(cls), "[]") for cls in classes)
                     continue
                 for way, is_item in self._changed_ways(function, path, is_set=is_set):
-                    yield from way[-1][0] if is_item else _of_container(*way[-1])
+                    yield from way[-1][0] if is_item else changed_in(*way[-1])
                     keep += [value for _, value in way]
 
     def _changed_ways(self, function: FunctionType, path: Path, *, is_set: bool) -> Iterator[tuple[list[_Way], bool]]:
         """The ways to an object that code changes, or to what holds it; each with whether that is an item it sets."""
         ways = list(self._ways(function, path, known=False))
         if is_set:
-            ways = [way for way in ways if _is_dict(way[-2][1])]
+            ways = [way for way in ways if is_dict(way[-2][1])]
         yield from ((way, is_set) for way in ways)
         while not ways and path.steps and path.steps[-1].startswith("["):
             path = owner_of(path)
@@ -159,7 +175,7 @@ class Changes:
         """The containers whose methods code has: whoever has `LOG.append` may call it."""
         for path in uses_of(function.__code__).read:
             for _, value in (way[-1] for way in self._ways(function, path)):
-                for owner in _changed_by(value):
+                for owner in changed_by(value):
                     keep.append(owner)
                     yield ("object", id(owner))
 
@@ -193,7 +209,7 @@ class Changes:
             ways = [way for way in self._beginnings(function, path) if self._follow(way, path.steps)]
             if path.root != "local" or self._is_own(function, path):  # of others more may become known
                 self._found[key] = ways
-        return (way for way in ways if way[-1][1] is not _MISSING or not known)
+        return (way for way in ways if way[-1][1] is not MISSING or not known)
 
     def _follow(self, way: list[_Way], steps: tuple[str, ...]) -> bool:
         """Add the places that steps lead to; return whether they are known to the end."""
@@ -207,7 +223,7 @@ class Changes:
     def _beginnings(self, function: FunctionType, path: Path) -> Iterator[list[_Way]]:
         if path.root == "global":
             namespace = function.__globals__
-            yield [([("name", id(namespace), path.name)], namespace.get(path.name, _MISSING))]
+            yield [([("name", id(namespace), path.name)], namespace.get(path.name, MISSING))]
         elif path.root == "variable":
             cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
             if path.name in cells:
@@ -226,34 +242,34 @@ class Changes:
             return None  # it may be a function where this is used
         if type(value) is _Classes and not step.startswith("["):
             return [("field", id(cls), name) for cls in value], self._of_classes(value, name)
-        if step.startswith("[") and step != "[]" and (known := _item(value, key_of(step))):
+        if step.startswith("[") and step != "[]" and (known := item_of(value, key_of(step))):
             return known
         if step.startswith("["):
-            items = list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else []
-            classes = _Classes(type(item) for item in items[:_MOST_ITEMS] if is_user_code(type(item)))
+            items = list(value.values() if type(value) is dict else value) if is_exactly(value, PLAIN) else []
+            classes = _Classes(type(item) for item in items[:MOST_ITEMS] if is_user_code(type(item)))
             return ([], classes) if classes else None
         if is_a(value, ModuleType):
             members = attributes_of(value) if is_user_module(title_of(value)) else {}
             return ([("name", id(members), name)], members[name]) if name in members else None
         if is_a(value, FunctionType):
-            return [("name", id(vars(value)), name)], vars(value).get(name, _MISSING)
+            return [("name", id(vars(value)), name)], vars(value).get(name, MISSING)
         if is_namespace(value):
-            return [("attribute", id(value), name)], attributes_of(value).get(name, _MISSING)
+            return [("attribute", id(value), name)], attributes_of(value).get(name, MISSING)
         cls = value if is_a(value, type) else type(value)
         if not is_user_code(cls):
-            return None
+            return None if (view := view_of(value, name)) is None else ([], view)
         own = {} if cls is value else shown_of(value)
-        return [("field", id(cls), name)], own[name] if name in own else member(cls, name, _MISSING)
+        return [("field", id(cls), name)], own[name] if name in own else member(cls, name, MISSING)
 
     def _of_classes(self, classes: _Classes, name: str) -> Any:
         """What an attribute of instances of some classes is: that of the class, or of an instance that was met."""
         for cls in classes:
-            if (found := member(cls, name, _MISSING)) is not _MISSING:
+            if (found := member(cls, name, MISSING)) is not MISSING:
                 return found
         for instance in (one for cls in classes for one in self._instances.get(id(cls), ())):
-            if (found := shown_of(instance).get(name, _MISSING)) is not _MISSING:
+            if (found := shown_of(instance).get(name, MISSING)) is not MISSING:
                 return found
-        return _MISSING
+        return MISSING
 
 
 class _Classes(tuple[type, ...]):
@@ -275,20 +291,6 @@ def _inside(path: Path) -> int:
     return next((at for at, step in enumerate(path.steps) if step.startswith("[")), len(path.steps))
 
 
-def _is_dict(value: Any) -> bool:
-    """Whether an object is a dict whose items are places of their own."""
-    return type(value) is dict or type(value) is defaultdict
-
-
-def _item(value: Any, key: Any) -> _Way | None:
-    """The place of an item by its key, and what is there; None where that cannot be told."""
-    if _is_dict(value):
-        return [("item", id(value), key)], value.get(key, _MISSING)
-    if type(value) in (list, tuple) and type(key) is int and -len(value) <= key < len(value):
-        return [], value[key]
-    return None
-
-
 def _defaults_of(function: FunctionType) -> dict[str, Any]:
     """The defaults of a function by parameter."""
     code, defaults = function.__code__, function.__defaults__ or ()
@@ -296,32 +298,10 @@ def _defaults_of(function: FunctionType) -> dict[str, Any]:
     return {**dict(zip(names, defaults, strict=False)), **(function.__kwdefaults__ or {})}
 
 
-def _of_container(places: list[Place], value: Any) -> Iterator[Place]:
-    """The places of a container that is changed in place; nothing of another object."""
-    if value is _MISSING:
-        yield from places
-    elif is_a(value, TABLES) and not is_user_code(type(value)):
-        yield from places
-        yield ("object", id(value))
-
-
-def _changed_by(value: Any) -> Iterator[Any]:
-    """The containers that the call of an object may change: those whose methods it is, or holds."""
-    if type(value) is BuiltinFunctionType:
-        if value.__name__ in CHANGING_METHODS and is_a(value.__self__, TABLES):
-            yield value.__self__
-    elif type(value) is partial:
-        yield from _changed_by(value.func)
-    elif is_exactly(value, _PLAIN):
-        for item in list(value.values() if type(value) is dict else value)[:_MOST_ITEMS]:
-            if type(item) is BuiltinFunctionType:
-                yield from _changed_by(item)
-
-
 def _may_be_changed(value: Any) -> bool:
     """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
     known = type(value) is _Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_namespace(value)
-    return known or is_user_code(type(value))
+    return known or is_container(value) or is_user_code(type(value))
 
 
 def _is_implicit(function: FunctionType) -> bool:

@@ -242,6 +242,9 @@ class Values:
             return ("file", note(read_or_miss(value.path)).digest)
         if is_user_code(cls):
             return instance_of(self, value, path)
+        if self.walk.state.is_object(value) and self.walk.state.trusts(self.walk.ends.site):
+            self.walk.ends.note_moving(cls)
+            return ("state", class_name(value))
         own = module_name(cls).partition(".")[0]
         if own in ("pcache", "functools") and (wrapper := self.of_functools(value, path)):
             return wrapper

@@ -51,12 +51,18 @@ def instance_of(values: Values, value: Any, path: str) -> object:
         return ("object", kind, values.constant(value, path))
     walk.state.meet(value)
     fields = _fields_of(walk, cls)
-    if fields:
+    moves = _moves(walk, value, fields)
+    if fields or moves:
         walk.ends.note_moving(cls)
     walk.watch(value, Attributes(cls, _counters_of(walk, cls) | fields))
-    if items := items_reader(cls):
+    if not moves and (items := items_reader(cls)):
         walk.watch(value, items)
     return ("object", kind, values.nested(value, lambda: state_of(values, value, path)))
+
+
+def _moves(walk: Any, value: object, fields: frozenset[str]) -> bool:
+    """Whether code on the way changes what an instance of a container's subclass holds."""
+    return "[]" in fields or (walk.state.is_object(value) and walk.state.trusts(walk.ends.site))
 
 
 def _of_member(values: Values, value: Any, path: str) -> list[object]:
@@ -78,6 +84,8 @@ def state_of(values: Values, value: Any, path: str) -> object:
     """The state of an instance as its pickle has it, part by part."""
     author = author_of(type(value))
     taken, error = try_call(taken_by_pickle, value, author)
+    if _moves(values.walk, value, _fields_of(values.walk, type(value))):
+        taken, error = ((None, [], shown_of(value), [], []), None), None
     if error is not None:  # it cannot be pickled, or its reduced form is invalid
         if is_of_c(type(value)):
             return values.taken_apart(value, path)

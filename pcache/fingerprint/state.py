@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.changes import Changes
 from pcache.fingerprint.dataflow import uses_of
-from pcache.fingerprint.uses import TABLES, is_table
-from pcache.objects.lookup import bases_of, is_a
-from pcache.objects.user_code import is_user_code
+from pcache.fingerprint.uses import is_container, is_table
+from pcache.objects.lookup import bases_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import CodeType, FunctionType
 
-    from pcache.fingerprint.changes import Place
+    from pcache.fingerprint.containers import Place
 
 _MOST_INSTANCES = 5  # of a class
 
@@ -54,7 +53,7 @@ class State:
         for path in uses.bound | uses.changed:
             if path.root == "global" and path.name in namespace and set(path.steps) <= {"[]"}:
                 value = namespace[path.name]
-                if path in uses.bound or (is_a(value, TABLES) and not is_user_code(type(value))):
+                if path in uses.bound or is_container(value):
                     names.add(path.name)
         self._take_in({("name", id(namespace), name) for name in names})
         self._kept.append(namespace)

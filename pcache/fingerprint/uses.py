@@ -6,6 +6,7 @@ from collections import defaultdict, deque
 from typing import Any, NamedTuple
 
 from pcache.keys.names import type_name
+from pcache.objects.user_code import is_user_code
 
 CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
@@ -16,6 +17,10 @@ CHANGING_FUNCTIONS = frozenset(
     "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right setitem delitem shuffle".split()
 )
 TABLES = (dict, list, set, bytearray, deque)  # that may be changed in place
+# Others that `x[i] = y` and the methods above change in place, by name: their modules may not be loaded.
+_OTHER_TABLES = frozenset(
+    "array.array collections.ChainMap collections.UserDict collections.UserList numpy.ndarray".split()
+)
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))
 
 
@@ -107,6 +112,13 @@ def owner_of(path: Path) -> Path:
 def is_table(value: Any) -> bool:
     """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
     return type(value) is dict or type(value) is defaultdict or is_namespace(value)
+
+
+def is_container(value: Any) -> bool:
+    """Whether an object is a container of Python or a package that may be changed in place."""
+    if isinstance(value, TABLES):
+        return not is_user_code(type(value))
+    return type_name(type(value)) in _OTHER_TABLES
 
 
 def is_namespace(value: Any) -> bool:

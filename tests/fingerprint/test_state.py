@@ -159,6 +159,33 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "TIMES = [0]\ndef timed(fn):\n    def go(x):\n        TIMES.append(fn)\n        return fn(x)\n    return go\n"
         "@timed\ndef h(x): return x\ndef f(x): return h(x)", "TIMES = [0]", "TIMES = [1]",
     ),
+    "a memo of a class of dicts": (
+        "class Memo(dict):\n    def __missing__(self, x):\n        v = self[x] = x * 2\n        return v\n"
+        "M = Memo({0: 1})\ndef f(x): return M[x]", "{0: 1}", "{0: 2}",
+    ),
+    "a log of a class of lists": (
+        "class Log(list):\n    def note(self, x): self.append(x)\nlog = Log([1])\ndef f(x):\n    log.note(x)\n"
+        "    return x", "Log([1])", "Log([2])",
+    ),
+    "a dict of a class of its own": (
+        "class Store(dict): pass\nS = Store({0: 1})\ndef f(x):\n    S[x] = 1\n    return x", "{0: 1}", "{0: 2}",
+    ),
+    "a list in a tuple": ("T = ([1], {})\ndef f(x):\n    T[0].append(x)\n    return x", "[1]", "[2]"),
+    "a chain of dicts": (
+        "from collections import ChainMap\nC = ChainMap({}, {'a': 1})\ndef f(x):\n    C[x] = x\n    return C['a']",
+        "'a': 1", "'a': 2",
+    ),
+    "an array": (
+        "import numpy\nA = numpy.full(9, 1)\ndef f(x):\n    A[x] += 1\n    return x", "full(9, 1)", "full(9, 2)",
+    ),
+    "an array of an object": (
+        "import numpy\nclass B:\n    def __init__(self, n): self.a = numpy.zeros(n)\n"
+        "    def go(self, x): self.a[x] = 1\nb = B(9)\ndef f(x):\n    b.go(x)\n    return x", "B(9)", "B(8)",
+    ),
+    "rows of a frame": (
+        "import pandas\nF = pandas.DataFrame({'a': [1]})\ndef f(x):\n    F.loc[len(F)] = [x]\n    return x",
+        "[1]", "[2]",
+    ),
     "a method of a list by another name": (
         "L = [1]\ndef f(x):\n    add = L.append\n    add(x)\n    return x", "L = [1]", "L = [2]",
     ),
@@ -280,6 +307,20 @@ SETTINGS = {
     "get().rate = float(os.environ['RATE'])\ndef f(x): return get().rate",
     "an attribute of a namespace beside a counter": "from types import SimpleNamespace\n"
     "S = SimpleNamespace(n=0, rate=1)\ndef f(x):\n    S.n += 1\n    return S.rate\ndef main(): S.rate = RATE",
+    "an attribute of a class of dicts": "class S(dict): pass\ns = S()\ndef f(x):\n    s[x] = 1\n    return s.rate\n"
+    "def main(): s.rate = RATE",
+    "a class of dicts that does not set items": "class S(dict):\n    def __setitem__(self, k, v): pass\ns = S()\n"
+    "def f(x):\n    s[x] = 1\n    return s['rate']\ndef main(): dict.__setitem__(s, 'rate', RATE)",
+    "what a class of dicts starts with": "class S(dict): pass\ns = S(rate=float(os.environ['RATE']))\ndef f(x):\n"
+    "    s[x] = 1\n    return s['rate']",
+    "an array that is only read": "import numpy\nA = numpy.zeros(3)\ndef f(x): return float(A[0])\n"
+    "def main(): A[0] = RATE",
+    "what an array starts with": "import numpy\nA = numpy.full(9, RATE)\ndef f(x):\n    A[x] += 1\n"
+    "    return float(A[0])",
+    "a frame that is added to another": "import pandas\nF = pandas.DataFrame({'a': [1]})\n"
+    "def f(x): return float(F.add(1)['a'][0])\ndef main(): F.loc[0] = [RATE]",
+    "what main puts into an array": "import numpy\nA = numpy.zeros(9)\ndef f(x):\n    A[x] += 1\n"
+    "    return float(A[0])\ndef main(): A[0] = float(os.environ['RATE'])",
     "a method that is called by a computed name": "D = {'rate': RATE, 'n': 1}\nclass V:\n"
     "    def visit_a(self): return D['rate']\n    def go(self, n): return getattr(self, 'visit_' + n)()\nv = V()\n"
     "def f(x): return D['n'] * v.go('a')",
