@@ -50,12 +50,10 @@ print(json.dumps(took))
 STORE = "import sys, pcache; pcache.Cache(sys.argv[1]).cached(lambda: 1)()"
 
 
-def ask(
-    checkout: Path, folder: Path, needs: Path | None, home: Path, cache: Path, names: tuple[str, ...]
-) -> list[float]:
+def ask(checkout: Path, places: list[Path], cache: Path, names: tuple[str, ...]) -> list[float]:
     """Seconds that a process takes to find the ids of functions, one after the other."""
-    env = environment(home)
-    env["PYTHONPATH"] = os.pathsep.join(map(str, filter(None, [folder, checkout, needs])))
+    env = environment(cache.parent)
+    env["PYTHONPATH"] = os.pathsep.join(map(str, [places[0], checkout, *places[1:]]))
     subprocess.run([sys.executable, "-c", STORE, str(cache)], env=env, check=True)
     done = subprocess.run([sys.executable, "-c", ASK, str(cache), *names], env=env, check=True, capture_output=True)
     return list(json.loads(done.stdout))

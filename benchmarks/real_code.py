@@ -44,7 +44,6 @@ zarr altair nilearn black SQLAlchemy:sqlalchemy mne bokeh astropy scikit-learn:s
 
 # Why functions are not the same in every process, by package.
 BECAUSE = {
-    "SQLAlchemy": "objects with a random number",
     "altair": "a table in the order of a set",
     "babel": "a regular expression made of a set, in the order of its hashes",
     "boltons": "a random number and the time of import",
@@ -56,6 +55,7 @@ BECAUSE = {
     "pydantic": "a table in the order of a set",
     "sympy": "tables in the order of sets; symbols with a random number",
     "textblob": "a regular expression made of a set, in the order of its hashes",
+    "trio": "a table that modules fill in when they are imported",
     "xarray": "locks with a random name",
     "zarr": "locks with a random name",
 }

@@ -91,7 +91,7 @@ def state_of(values: Values, value: Any, path: str) -> object:
             return values.taken_apart(value, path)
         taken = ((None, [], shown_of(value), [], []), None)
     (make, arguments, state, items, pairs), found = taken
-    written = [values.reference(part, path) for part in (make, arguments)]
+    written = [values.reference(part, path) for part in (make, _without_hashes(arguments, state))]
     fields = _fields_of(values.walk, type(value))
     for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
         if type(part) is dict:
@@ -100,6 +100,15 @@ def state_of(values: Values, value: Any, path: str) -> object:
             written.append(values.reference(part, path))
     written.append(values.reference([items, pairs], path))
     return written
+
+
+def _without_hashes(arguments: list[Any], state: Any) -> list[Any]:
+    """Arguments without the hashes of texts beside them: these differ in each process, and follow from the text."""
+    if not any(type(part) is int and is_large(part) for part in arguments):
+        return arguments
+    beside = (*arguments, *(state.values() if type(state) is dict else ()))
+    hashes = {hash(part) for part in beside if type(part) is str}
+    return ["hash of a text" if type(part) is int and is_large(part) and part in hashes else part for part in arguments]
 
 
 def added_to(values: Values, value: Any, path: str) -> list[object]:

@@ -30,6 +30,12 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "SHOWN = dict.fromkeys(map(id, (None, Ellipsis, NotImplemented, (), int)), 1)\n"
         "def f(x): return SHOWN[id(None)] + len(SHOWN) + sum(SHOWN.values())", "()", "len",
     ),
+    "a number that is the hash of a text": (
+        "class Symbol(int):\n    def __new__(cls, name):\n        made = int.__new__(cls, hash(name))\n"
+        "        made.name = name\n        return made\nclass Named(Symbol):\n"
+        "    def __reduce__(self): return Named, (self.name, int(self))\nONE, TWO = Symbol('one'), Named('two')\n"
+        "def f(x): return ONE.name, TWO.name", "'two'", "'three'",
+    ),
     "subclasses in modules that are imported in one order or another": (
         "import importlib, os, shapes\nfor n in ('squares', 'circles')[:: 3 - 2 * int(os.environ['PYTHONHASHSEED'])]:\n"
         "    importlib.import_module(n)\ndef f(x): return {c.__name__ for c in shapes.Shape.__subclasses__()}, 1",
