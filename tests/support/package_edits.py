@@ -163,6 +163,7 @@ def edit_at_random(folder: Path, function: str, labels: Mapping[str, list[str]],
     path = file_of(folder, module)
     source = _read(path) if path.exists() else None
     nodes = source.nodes.get(f"{'function' if kind == 'function' else 'value'} {name}") if source else None
+    nodes = _inside(nodes or [], matched.group(4) or "")
     node = rng.choice(nodes) if nodes else None
     edits = list(edits_of(node)) if node is not None else []
     if kind != "function":  # `A | B` and `B | A` are one value
@@ -180,6 +181,15 @@ def edit_at_random(folder: Path, function: str, labels: Mapping[str, list[str]],
         if _compiled(text) not in (None, source.code)
         else None
     )
+
+
+def _inside(nodes: list[ast.AST], name: str) -> list[ast.AST]:
+    """Those nodes of a function that lie in a function inside of it; what is around that runs at import."""
+    for step in filter(None, name.split(".<locals>.")):
+        inner = [node for node in nodes if isinstance(node, _FUNCTIONS) and node.name == step]
+        below = {id(node) for node in ast.walk(inner[0])} if len(inner) == 1 else set()
+        nodes = [node for node in nodes if id(node) in below and node is not inner[0]]
+    return nodes
 
 
 class _Source(NamedTuple):
