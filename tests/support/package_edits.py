@@ -228,7 +228,8 @@ def edits_at_random(folder: Path, package: str, functions: Mapping[str, Any], se
     """Edits of what some functions reach, none of them twice, until no more are found."""
     rng, made, vain = random.Random(seed), set(), 0
     reached = {name: by_kind(package, labels) for name, (_, labels) in functions.items()}
-    while vain < _IN_VAIN:
+    reached = {name: labels for name, labels in reached.items() if labels}
+    while reached and vain < _IN_VAIN:
         function, vain = rng.choice(sorted(reached)), vain + 1
         edit = edit_at_random(folder, function, reached[function], rng)
         if edit is not None and (edit.module, edit.text) not in made:
