@@ -163,6 +163,7 @@ def edit_at_random(folder: Path, function: str, labels: Mapping[str, list[str]],
     path = file_of(folder, module)
     source = _read(path) if path.exists() else None
     nodes = source.nodes.get(f"{'function' if kind == 'function' else 'value'} {name}") if source else None
+    nodes = _inside(nodes or [], matched.group(4) or "")
     node = rng.choice(nodes) if nodes else None
     edits = list(edits_of(node)) if node is not None else []
     if kind != "function":  # `A | B` and `B | A` are one value
@@ -180,6 +181,15 @@ def edit_at_random(folder: Path, function: str, labels: Mapping[str, list[str]],
         if _compiled(text) not in (None, source.code)
         else None
     )
+
+
+def _inside(nodes: list[ast.AST], name: str) -> list[ast.AST]:
+    """Those nodes of a function that lie in a function inside of it; what is around that runs at import."""
+    for step in filter(None, name.split(".<locals>.")):
+        inner = [node for node in nodes if isinstance(node, _FUNCTIONS) and node.name == step]
+        below = {id(node) for node in ast.walk(inner[0])} if len(inner) == 1 else set()
+        nodes = [node for node in nodes if id(node) in below and node is not inner[0]]
+    return nodes
 
 
 class _Source(NamedTuple):
@@ -218,7 +228,8 @@ def edits_at_random(folder: Path, package: str, functions: Mapping[str, Any], se
     """Edits of what some functions reach, none of them twice, until no more are found."""
     rng, made, vain = random.Random(seed), set(), 0
     reached = {name: by_kind(package, labels) for name, (_, labels) in functions.items()}
-    while vain < _IN_VAIN:
+    reached = {name: labels for name, labels in reached.items() if labels}
+    while reached and vain < _IN_VAIN:
         function, vain = rng.choice(sorted(reached)), vain + 1
         edit = edit_at_random(folder, function, reached[function], rng)
         if edit is not None and (edit.module, edit.text) not in made:
