@@ -63,7 +63,7 @@ def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[Code
     reads = False
     for function in [one for one in list(namespace.values()) if type(one) is FunctionType]:
         code = function.__code__
-        if function.__globals__ is namespace and not _holds(code, known) and _sets(code, name):
+        if function.__globals__ is namespace and _sets(code, name) and not _holds(code, known):
             inputs = inputs_of(code, namespace)
             values |= inputs.values
             reads = reads or inputs.reads or bool(code.co_argcount + code.co_kwonlyargcount)
@@ -76,10 +76,15 @@ def _holds(code: CodeType, known: Container[CodeType]) -> bool:
 
 
 def _sets(code: CodeType, name: str) -> bool:
-    """Whether code binds a global name, or changes what it means."""
+    """Whether code binds a global name, or changes what it means; code that does not mention it is not read."""
+    if not _mentions(code, name):
+        return False
     uses = uses_of(code)
-    paths = uses.bound | uses.changed | uses.filled
-    return any(path.root == "global" and path.name == name for path in paths)
+    return any(path[:2] == ("global", name) for paths in (uses.bound, uses.changed, uses.filled) for path in paths)
+
+
+def _mentions(code: CodeType, name: str) -> bool:
+    return name in code.co_names or any(_mentions(one, name) for one in code.co_consts if isinstance(one, CodeType))
 
 
 def _functions_of(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[tuple[str, FunctionType]]:
