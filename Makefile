@@ -24,7 +24,7 @@ help:
 	@echo "make versus    this checkout against another in turns: make versus OLD=../before"
 	@echo "make hunt      the long search for faults: kills, power cuts, full disks, damage, attacks, load; writes docs/reliability.md"
 	@echo "make zoo       objects of forty packages as arguments, globals and results; installs those packages"
-	@echo "make realcode  ids of the functions of fifty packages in three processes; writes into docs/keys.md; half an hour"
+	@echo "make realcode  ids of the functions of seventy packages in three processes; writes into docs/keys.md; half an hour"
 	@echo "make mutants   single edits of the source, which tests must notice; writes benchmarks/mutants.md; an hour"
 
 $(BIN)/python:

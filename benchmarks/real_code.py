@@ -34,19 +34,24 @@ TIMEOUT = 300.0
 RUNS = (("1", "as they are", CHECKOUT), ("2", "as they are", Path("/")), ("1", "reversed", CHECKOUT))
 
 PACKAGES = """
-attrs:attr babel beautifulsoup4:bs4 boltons cattrs click dask docutils fastapi flask fonttools:fontTools fsspec
-geopandas httpx hypothesis ipython:IPython jedi jinja2 joblib jsonschema lark luigi markdown-it-py:markdown_it
-marshmallow mistune more-itertools:more_itertools mpmath narwhals networkx nibabel nltk packaging parso patsy pint
-plotly pooch prompt_toolkit pydantic pygments pyparsing python-dateutil:dateutil requests rich seaborn shapely sphinx
-starlette statsmodels structlog tenacity textblob toolz tornado traitlets trio typer urllib3 werkzeug wrapt xarray
-zarr altair nilearn black SQLAlchemy:sqlalchemy mne bokeh astropy scikit-learn:sklearn
+attrs==26.1.0:attr babel==2.19.0 beautifulsoup4==4.15.0:bs4 boltons==26.2.0 cattrs==26.2.1 click==8.5.1 dask==2026.8.0
+docutils==0.23 fastapi==0.165.0 flask==3.1.3 fonttools==4.68.0:fontTools fsspec==2026.9.0 geopandas==1.2.0
+httpx==0.28.1 hypothesis==6.170.17 ipython==9.18.1:IPython jedi==0.20.1 jinja2==3.1.6 joblib==1.6.0 jsonschema==4.26.0
+lark==1.3.1 luigi==3.8.1 markdown-it-py==4.3.0:markdown_it marshmallow==4.4.0 mistune==3.4.0
+more-itertools==11.2.1:more_itertools mpmath==1.4.1 narwhals==2.29.0 networkx==3.6.1 nibabel==5.4.2 nltk==3.10.4
+packaging==26.4 parso==0.8.7 patsy==1.0.3 pint==0.25.3 plotly==7.1.0 pooch==1.9.0 prompt_toolkit==3.0.53
+pydantic==2.14.4 pygments==2.21.0 pyparsing==3.3.3 python-dateutil==4.0.0:dateutil requests==2.34.2 rich==15.0.0
+seaborn==0.13.2 shapely==2.2.0 sphinx==9.0.4 starlette==1.10.0 statsmodels==0.15.0 structlog==26.1.0 tenacity==9.2.1
+textblob==0.20.1 toolz==1.2.0 tornado==6.6.1 traitlets==5.16.1 trio==0.35.0 typer==0.29.2 urllib3==2.8.0
+werkzeug==3.1.9 wrapt==2.5.2 xarray==2026.9.0 zarr==3.1.6 altair==6.3.0 nilearn==0.14.1 black==26.10.1
+SQLAlchemy==2.1.9:sqlalchemy mne==1.13.2 bokeh==3.9.2 anyio==4.16.0 referencing==0.37.0
 """.split()
 
 # Why functions are not the same in every process, by package.
 BECAUSE = {
-    "altair": "a table in the order of a set",
     "babel": "a regular expression made of a set, in the order of its hashes",
     "boltons": "a random number and the time of import",
+    "fastapi": "a key with a random number",
     "fsspec": "the number of the process, taken at import",
     "hypothesis": "the time of import; objects that other modules fill in when they are imported",
     "jedi": "the time of import",
@@ -54,6 +59,7 @@ BECAUSE = {
     "pooch": "a table in the order of a set, `hashlib.algorithms_available`",
     "pydantic": "a table in the order of a set",
     "sympy": "tables in the order of sets; symbols with a random number",
+    "sqlalchemy": "addresses of objects, taken at import",
     "textblob": "a regular expression made of a set, in the order of its hashes",
     "trio": "a table that modules fill in when they are imported",
     "xarray": "locks with a random name",
