@@ -34,6 +34,7 @@ class Parts:
         self.parts: dict[str, Part] = {}
         self._digests: dict[str, bytes] = {}  # in full
         self._taken: set[str] = set()
+        self._counts: dict[str, int] = {}  # the last number given to a label that was wanted more than once
 
     def __contains__(self, label: str) -> bool:
         return label in self.parts
@@ -42,9 +43,9 @@ class Parts:
         """Reserve a label; if it is taken, add the path, where there is one, and then a number, `(2)` or more."""
         if path and label in self._taken:
             label = f"{label} ({path})"
-        wanted, count = label, 1
+        wanted = label
         while label in self._taken:
-            count += 1
+            count = self._counts[wanted] = self._counts.get(wanted, 1) + 1
             label = f"{wanted} ({count})"
         self._taken.add(label)
         return label
