@@ -58,15 +58,16 @@ def follow_makers(walk: Findings) -> None:
             _add_inputs(walk, namespace, name, code, is_moving=(place, name) in ends.moving)
         elif code is None:
             walk.parts.add(label, digest_of("unknown"), _shown(kinds))
+            _add_inputs(walk, namespace, name, None, is_moving=(place, name) in ends.moving)
         else:
             origin, original = code
             walk.parts.add(label, digest_of("imported"), "")
             ends.add(vars(origin), original, kinds)
 
 
-def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType, *, is_moving: bool) -> None:
+def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType | None, *, is_moving: bool) -> None:
     """Add what an object starts with beyond its code; if that is not known of state, its value counts from now on."""
-    values, reads = inputs_of(code, namespace)
+    values, reads = inputs_of(code, namespace) if code is not None else ({}, False)
     if is_moving:
         known = {found.__code__ for found, _, _ in walk.queue if type(found) is FunctionType}
         others = set_elsewhere(namespace, name.partition(".")[0], known)

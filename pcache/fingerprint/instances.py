@@ -5,14 +5,17 @@ Attributes that code on the way sets are state, and those that methods of the cl
 
 from __future__ import annotations
 
+from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import Attributes, items_reader
+from pcache.objects.class_memo import ByClass
 from pcache.objects.extra_state import author_of
-from pcache.objects.lookup import attributes_of, bases_of, is_exactly, look, member, members_of
+from pcache.objects.lookup import attributes_of, bases_of, is_a, is_exactly, look, member, members_of
+from pcache.objects.user_code import is_user_code
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -76,8 +79,20 @@ def _of_member(values: Values, value: Any, path: str) -> list[object]:
 
 def _fields_of(walk: Any, cls: type) -> frozenset[str]:
     """The attributes of an instance that are state, if code says what they start with."""
-    fields: frozenset[str] = walk.state.fields(cls)
+    fields: frozenset[str] = walk.state.fields(cls) | _remembered_by(cls)
     return fields if walk.state.trusts(walk.ends.site) else frozenset()
+
+
+_properties: ByClass[frozenset[str]] = ByClass()
+
+
+def _remembered_by(cls: type) -> frozenset[str]:
+    """The attributes that `cached_property` of a user's class fills in: state, whoever reads them first."""
+    known = _properties.get(id(cls))
+    if known is None:
+        own = [item for base in bases_of(cls) if is_user_code(base) for item in members_of(base).items()]
+        known = _properties.keep(cls, frozenset(name for name, entry in own if is_a(entry, cached_property)))
+    return known
 
 
 def state_of(values: Values, value: Any, path: str) -> object:
@@ -113,7 +128,7 @@ def _without_hashes(arguments: list[Any], state: Any) -> list[Any]:
 
 def added_to(values: Values, value: Any, path: str) -> list[object]:
     """The attributes of an object beyond those that C code keeps, as far as they are no state."""
-    fields = values.walk.state.fields(type(value))
+    fields = _fields_of(values.walk, type(value))
     if fields:
         values.walk.ends.note_moving(type(value))
     return _named(values, shown_of(value), type(value), fields, path)

@@ -52,12 +52,14 @@ class State:
         """
         uses, names = uses_of(code), set()
         for path in uses.bound | uses.changed:
-            if path.root == "global" and path.name in namespace and set(path.steps) <= {"[]"}:
-                value = namespace[path.name]
-                if lead_to_values(value, path.steps):
-                    continue
-                if path in uses.bound or is_container(value):
-                    names.add(path.name)
+            if path.root != "global" or not set(path.steps) <= {"[]"}:
+                continue
+            if path.name not in namespace:
+                names |= {path.name} if path in uses.bound and not path.steps else set()
+                continue
+            value = namespace[path.name]
+            if not lead_to_values(value, path.steps) and (path in uses.bound or is_container(value)):
+                names.add(path.name)
         self._take_in({("name", id(namespace), name) for name in names})
         self._kept.append(namespace)
         return names

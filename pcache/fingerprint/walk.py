@@ -111,7 +111,7 @@ class Walk(Findings):
             self.parts.add(f"ignored {path}", digest_of("ignored"), "")
             return held
         is_state = self.state.is_name(namespace, name) and self.state.trusts((namespace, name))
-        if held is not MISSING and is_state and not is_a(held, BY_REFERENCE):
+        if is_state and not is_a(held, BY_REFERENCE):
             self.ends.add_moving(namespace, name, type(held))
             return held
         value = self.look(namespace, name)

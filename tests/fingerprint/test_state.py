@@ -175,6 +175,19 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
     "a memo that is unpacked": (
         "T = {'a': (1, {})}\ndef f(x):\n    n, memo = T['a']\n    memo[x] = n\n    return x", "(1, {})", "(2, {})",
     ),
+    "a cached property": (
+        "from functools import cached_property\nclass M:\n    @cached_property\n    def t(self): return [1]\n"
+        "m = M()\ndef f(x): return m.t[0] * x", "[1]", "[2]",
+    ),
+    "a cached property of what an object has": (
+        "from functools import cached_property\nclass M:\n    def __init__(self, n): self.n = n\n    @cached_property\n"
+        "    def t(self): return {'n': self.n}\n    def go(self, x): return x * self.t['n']\nm = M(1)\n"
+        "def f(x): return m.go(x)", "M(1)", "M(2)",
+    ),
+    "a global that is made late": (
+        "def get():\n    global V\n    try: return V\n    except NameError:\n        V = [1]\n        return V\n"
+        "def f(x): return get()[0] * x", "[1]", "[2]",
+    ),
     "ids as keys": (
         "class A: pass\na, b = A(), A()\nNAMES = {id(a): 'a', id(b): 'b'}\ndef f(x): return NAMES.get(id(a)), x",
         "id(b): 'b'", "id(b): 'c'",
@@ -295,6 +308,12 @@ SETTINGS = {
     "def main(): L[0] = RATE",
     "numbers that are unpacked": "L = [1, [2]]\ndef f(x):\n    r, _ = L\n    r += 1\n    return r\n"
     "def main(): L[0] = RATE",
+    "a cached property that main sets": "from functools import cached_property\nclass M:\n    @cached_property\n"
+    "    def t(self): return [0]\nm = M()\ndef conf(rate): m.t = [rate]\ndef f(x): return m.t[0]\n"
+    "def main(): conf(RATE)",
+    "a global made late that main sets": "def get():\n    global V\n    try: return V\n    except NameError:\n"
+    "        V = [0]\n        return V\ndef conf(rate):\n    global V\n    V = [rate]\ndef f(x): return get()[0]\n"
+    "def main(): conf(RATE)",
     "an attribute of a namespace": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
     "def f(x): return args.rate",
     "a namespace that is passed on": "import argparse\nargs = argparse.Namespace(rate=RATE, jobs=1)\n"
