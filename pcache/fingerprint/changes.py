@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
@@ -290,7 +290,8 @@ class Changes:
     def _of_classes(self, classes: Classes, name: str) -> Any:
         """What an attribute of instances of some classes is: that of the class, or of an instance that was met."""
         for cls in classes:
-            if (found := member(cls, name, MISSING)) is not MISSING:
+            found = member(cls, name, MISSING)
+            if found is not MISSING and type(found) is not MemberDescriptorType:  # of a slot, which instances fill
                 return found
         for instance in (one for cls in classes for one in self._instances.get(id(cls), ())):
             if (found := shown_of(instance).get(name, MISSING)) is not MISSING:

@@ -175,6 +175,10 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
     "a memo that is unpacked": (
         "T = {'a': (1, {})}\ndef f(x):\n    n, memo = T['a']\n    memo[x] = n\n    return x", "(1, {})", "(2, {})",
     ),
+    "a memo in a slot": (
+        "class M:\n    __slots__ = ('n', 'c')\n    def __init__(self): self.n, self.c = 1, {}\n    def go(self, x):\n"
+        "        self.c[x] = x\n        return x * self.n\nm = M()\ndef f(x): return m.go(x)", "= 1, {}", "= 2, {}",
+    ),
     "a cached property": (
         "from functools import cached_property\nclass M:\n    @cached_property\n    def t(self): return [1]\n"
         "m = M()\ndef f(x): return m.t[0] * x", "[1]", "[2]",
