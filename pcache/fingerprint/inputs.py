@@ -66,7 +66,8 @@ def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[Code
         if function.__globals__ is namespace and _sets(code, name) and not _holds(code, known):
             inputs = inputs_of(code, namespace)
             values |= inputs.values
-            reads = reads or inputs.reads or bool(code.co_argcount + code.co_kwonlyargcount)
+            takes = inputs.reads or bool(code.co_argcount + code.co_kwonlyargcount)
+            reads = reads or (takes and _sets_anew(code, name))
     return Inputs(values, reads)
 
 
@@ -81,6 +82,12 @@ def _sets(code: CodeType, name: str) -> bool:
         return False
     uses = uses_of(code)
     return any(path[:2] == ("global", name) for paths in (uses.bound, uses.changed, uses.filled) for path in paths)
+
+
+def _sets_anew(code: CodeType, name: str) -> bool:
+    """Whether code sets a global name, or something of what it means, otherwise than to count it up."""
+    uses = uses_of(code)
+    return any(path[:2] == ("global", name) and path not in uses.read for path in uses.bound | uses.filled)
 
 
 def _mentions(code: CodeType, name: str) -> bool:

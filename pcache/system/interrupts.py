@@ -70,8 +70,14 @@ def is_interrupt(error: BaseException) -> bool:
 
 
 def _is_handler(frame: Any) -> bool:
-    """Whether a frame is a signal handler's: its arguments are a signal's number and the interrupted frame."""
-    code = frame.f_code
+    """Whether a frame is a signal handler's: its arguments are a signal's number and the interrupted frame.
+
+    None of ours is. To read the variables of one that handles the exception would tie both together, until garbage is
+    collected, and with them the arguments of calls.
+    """
+    code, module = frame.f_code, frame.f_globals.get("__name__")
+    if type(module) is str and module.startswith("pcache."):
+        return False
     names = code.co_varnames[: code.co_argcount + bool(code.co_flags & 0x04)]  # CO_VARARGS
     given = [frame.f_locals.get(name) for name in names]
     given += [item for items in given if type(items) is tuple for item in items]

@@ -179,6 +179,10 @@ PROGRAMS: dict[str, tuple[str, str, str]] = {
         "class M:\n    __slots__ = ('n', 'c')\n    def __init__(self): self.n, self.c = 1, {}\n    def go(self, x):\n"
         "        self.c[x] = x\n        return x * self.n\nm = M()\ndef f(x): return m.go(x)", "= 1, {}", "= 2, {}",
     ),
+    "a log that others write too": (
+        "LOG, N = [1], 0\ndef other(y):\n    global N\n    N += 1\n    LOG.append(y)\ndef main(): other(5)\n"
+        "def f(x):\n    global N\n    N = N + 1\n    LOG.append(x)\n    return x", "LOG, N = [1]", "LOG, N = [2]",
+    ),
     "a cached property": (
         "from functools import cached_property\nclass M:\n    @cached_property\n    def t(self): return [1]\n"
         "m = M()\ndef f(x): return m.t[0] * x", "[1]", "[2]",

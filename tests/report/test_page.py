@@ -196,7 +196,7 @@ def test_nothing_of_the_cache_is_markup(tmp_path: Path) -> None:
     assert not any(name.startswith("on") for _, found in page.tags for name in found)
     assert HOSTILE in page.text
     listed = page.text.partition("Most expensive entries")[2].partition("Being computed")[0]
-    assert "49" not in listed.replace("{{7*7}}", "")
+    assert not re.search(r"\b49\b(?! s ago)", listed.replace("{{7*7}}", ""))
     assert page.stats["functions"][0]["name"].count("script") == 3
     assert "\u202e" not in html
     assert "\x1b" not in html
