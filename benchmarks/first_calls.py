@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import platform
@@ -54,8 +55,9 @@ def ask(checkout: Path, places: list[Path], cache: Path, names: tuple[str, ...])
     """Seconds that a process takes to find the ids of functions, one after the other."""
     env = environment(cache.parent)
     env["PYTHONPATH"] = os.pathsep.join(map(str, [places[0], checkout, *places[1:]]))
-    subprocess.run([sys.executable, "-c", STORE, str(cache)], env=env, check=True)
-    done = subprocess.run([sys.executable, "-c", ASK, str(cache), *names], env=env, check=True, capture_output=True)
+    run = functools.partial(subprocess.run, env=env, check=True, cwd=cache.parent, capture_output=True)
+    run([sys.executable, "-c", STORE, str(cache)])
+    done = run([sys.executable, "-c", ASK, str(cache), *names])
     return list(json.loads(done.stdout))
 
 

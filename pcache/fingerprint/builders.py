@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
@@ -69,8 +69,7 @@ def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType 
     """Add what an object starts with beyond its code; if that is not known of state, its value counts from now on."""
     values, reads = inputs_of(code, namespace) if code is not None else ({}, False)
     if is_moving:
-        known = {found.__code__ for found, _, _ in walk.queue if type(found) is FunctionType}
-        others = set_elsewhere(namespace, name.partition(".")[0], known)
+        others = set_elsewhere(namespace, name.partition(".")[0], walk.codes)
         values, reads = {**values, **others.values}, reads or others.reads
     for path, value in values.items():
         if (label := f"constant {path}") not in walk.parts and not walk.state.ignores(path):

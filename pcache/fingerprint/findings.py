@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from _abc import _get_dump  # type: ignore[import-not-found]  # what `ABCMeta` is made of
-from types import CellType, FunctionType, ModuleType
+from types import CellType, CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import Parts, digest_of
@@ -86,6 +86,7 @@ class Findings:
         self.ends = Ends()
         self.labels: dict[int, str] = {}  # of functions and classes, by id
         self.queue: list[tuple[Any, str, str]] = []  # functions and classes, each with its label and path
+        self.codes: set[CodeType] = set()  # of functions in the queue
         self.spaces: dict[int, str] = {}  # names of module namespaces, by id
         self.finder = Finder()  # of modules that functions import
         self.noted: set[tuple[int, str]] = set()

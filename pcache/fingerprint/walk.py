@@ -99,6 +99,8 @@ class Walk(Findings):
             label = self.labels[id(found)] = self.parts.unique(wanted, path if own else "")
             self.ends.meet(found)
             self.queue.append((found, label, name if label == f"{kind} {name}" else path))
+            if kind == "function":
+                self.codes.add(found.__code__)
         return label
 
     def bind(self, namespace: Mapping[str, Any], name: str, path: str, *, partly: bool = False) -> object:
