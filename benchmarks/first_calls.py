@@ -25,7 +25,6 @@ from pathlib import Path
 from defects_bench import CHECKOUT, environment
 from real_code import installed, unpacked
 
-ROUNDS = 3
 PAGE = CHECKOUT / "benchmarks" / "first_calls.md"
 PROGRAMS = {
     "sympy==1.14.0": ("sympy:simplify", "sympy:solve"),
@@ -65,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("before", type=Path, help="the other checkout")
     parser.add_argument("--installed", action="store_true", help="use the packages of this interpreter")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind; the median counts")
     parser.add_argument("--write", action="store_true", help="write first_calls.md")
     parser.add_argument("program", nargs="*", help="a package and two or more of its functions, as module:name")
     options = parser.parse_intermixed_args()
@@ -80,7 +80,7 @@ def main() -> None:
             kept = Path(home, "kept")
             ask(CHECKOUT, places, kept, names)
             rows: list[list[list[float]]] = [[], [], []]
-            for turn in range(ROUNDS):
+            for turn in range(options.rounds):
                 rows[0].append(ask(options.before, places, Path(home, f"old{turn}"), names))
                 rows[1].append(ask(CHECKOUT, places, Path(home, f"new{turn}"), names))
                 rows[2].append(ask(CHECKOUT, places, kept, names))
@@ -91,7 +91,9 @@ def main() -> None:
         print("\n".join(lines[-len(names) :]), flush=True)
     if options.write:
         when = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%d}, Python {platform.python_version()}"
-        about = f"{when}, {os.cpu_count()} cores. Medians of {ROUNDS}. Made by `python benchmarks/first_calls.py`."
+        about = (
+            f"{when}, {os.cpu_count()} cores. Medians of {options.rounds}. Made by `python benchmarks/first_calls.py`."
+        )
         text = f"# Finding out which code runs\n\n{about}\n"
         PAGE.write_text(text + "\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
