@@ -51,18 +51,19 @@ def follow_makers(walk: Findings) -> None:
         path = f"{walk.space(namespace)}:{name}"
         if (label := f"making {path}") in walk.parts:
             continue
-        code = _code_that_makes(namespace, name, is_moving=(place, name) in ends.moving)
-        if isinstance(code, CodeType):
-            walk.parts.add(label, facts_of(code).digest, code.co_filename)
-            _follow_names(walk, namespace, name, code)
-            _add_inputs(walk, namespace, name, code, is_moving=(place, name) in ends.moving)
-        elif code is None:
-            walk.parts.add(label, digest_of("unknown"), _shown(kinds))
-            _add_inputs(walk, namespace, name, None, is_moving=(place, name) in ends.moving)
-        else:
+        is_moving = (place, name) in ends.moving
+        code = _code_that_makes(namespace, name, is_moving=is_moving)
+        if isinstance(code, tuple):
             origin, original = code
             walk.parts.add(label, digest_of("imported"), "")
             ends.add(vars(origin), original, kinds)
+            continue
+        if code is None:
+            walk.parts.add(label, digest_of("unknown"), _shown(kinds))
+        else:
+            walk.parts.add(label, facts_of(code).digest, code.co_filename)
+            _follow_names(walk, namespace, name, code)
+        _add_inputs(walk, namespace, name, code, is_moving=is_moving)
 
 
 def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType | None, *, is_moving: bool) -> None:

@@ -12,7 +12,6 @@ from pcache.fingerprint.containers import (
     changed_by,
     changed_in,
     changes_its_own,
-    is_dict,
     is_plain_below,
     item_of,
     view_of,
@@ -29,7 +28,7 @@ from pcache.fingerprint.reached import (
     may_be_changed,
     parameter,
 )
-from pcache.fingerprint.uses import Path, is_namespace, is_table, key_of, lead_to_values, owner_of
+from pcache.fingerprint.uses import Path, is_dict, is_namespace, is_table, key_of, lead_to_values, owner_of
 from pcache.objects.lookup import (
     attributes_of,
     content_of,

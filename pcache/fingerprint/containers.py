@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import partial
 from types import BuiltinFunctionType, MethodWrapperType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, is_container
+from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, is_container, is_dict, items_of
 from pcache.keys.names import type_name
 from pcache.objects.lookup import bases_of, is_a, is_exactly, members_of
 from pcache.objects.user_code import is_user_code
@@ -46,11 +45,6 @@ def view_of(value: Any, name: str) -> View | None:
     """What an attribute of an array or frame shows of it, if it can be changed by that."""
     views = _VIEWS.get(type_name(type(value)), ())
     return View(value) if name in views else None
-
-
-def is_dict(value: Any) -> bool:
-    """Whether an object is a dict whose items are places of their own."""
-    return type(value) is dict or type(value) is defaultdict
 
 
 def item_of(value: Any, key: Any) -> tuple[list[Place], Any] | None:
@@ -93,6 +87,6 @@ def changed_by(value: Any) -> Iterator[Any]:
     elif type(value) is partial:
         yield from changed_by(value.func)
     elif is_exactly(value, PLAIN):
-        for item in list(value.values() if type(value) is dict else value)[:MOST_ITEMS]:
+        for item in items_of(value)[:MOST_ITEMS]:
             if changes_its_own(item):
                 yield item.__self__

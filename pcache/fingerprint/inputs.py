@@ -20,7 +20,7 @@ from pcache.objects.user_code import is_user_code, is_user_module
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
 
-_BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))
+BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))  # methods that build an instance
 _ENVIRONMENT = frozenset(("environ", "getenv"))
 _ARGUMENTS = frozenset(("argv", "parse_args", "parse_known_args"))
 _READING = frozenset("open input stdin load fromfile loadtxt genfromtxt imread fetchall fetchone urlopen".split())
@@ -114,7 +114,7 @@ def _methods_of(cls: type) -> Iterator[tuple[str, FunctionType]]:
     members = {
         name: value for base in bases_of(cls)[::-1] if is_user_code(base) for name, value in members_of(base).items()
     }
-    waiting, seen = list(_BUILDERS & members.keys()), set(_BUILDERS)
+    waiting, seen = list(BUILDERS & members.keys()), set(BUILDERS)
     while waiting:
         name = waiting.pop()
         if is_a(function := members[name], FunctionType):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import Attributes, items_reader
+from pcache.fingerprint.inputs import BUILDERS
 from pcache.objects.class_memo import ByClass
 from pcache.objects.extra_state import author_of
 from pcache.objects.lookup import attributes_of, bases_of, is_a, is_exactly, look, member, members_of
@@ -34,8 +35,7 @@ if TYPE_CHECKING:
         def is_deep(self) -> bool: ...
 
 
-_BUILDERS, _NUMBERS = frozenset(("__init__", "__new__", "__post_init__")), frozenset((int, float))
-
+_NUMBERS = frozenset((int, float))
 # What `enum` sets on members.
 _OF_MEMBERS = frozenset(("_name_", "_value_", "_sort_order_", "__objclass__", "_inverted_"))
 
@@ -97,17 +97,17 @@ def _remembered_by(cls: type) -> frozenset[str]:
 
 def state_of(values: Values, value: Any, path: str) -> object:
     """The state of an instance as its pickle has it, part by part."""
-    author = author_of(type(value))
-    taken, error = try_call(taken_by_pickle, value, author)
-    if _moves(values.walk, value, _fields_of(values.walk, type(value))):
-        taken, error = ((None, [], shown_of(value), [], []), None), None
-    if error is not None:  # it cannot be pickled, or its reduced form is invalid
-        if is_of_c(type(value)):
+    fields = _fields_of(values.walk, type(value))
+    taken: Any = None
+    error: BaseException | None = None
+    if not (moves := _moves(values.walk, value, fields)):
+        taken, error = try_call(taken_by_pickle, value, author_of(type(value)))
+        if error is not None and is_of_c(type(value)):
             return values.taken_apart(value, path)
+    if moves or error is not None:  # what it holds does not count, or it cannot be pickled
         taken = ((None, [], shown_of(value), [], []), None)
     (make, arguments, state, items, pairs), found = taken
     written = [values.reference(part, path) for part in (make, _without_hashes(arguments, state))]
-    fields = _fields_of(values.walk, type(value))
     for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
         if type(part) is dict:
             written += _named(values, part, type(value), fields, path)
@@ -154,7 +154,7 @@ def _counters_of(walk: Any, cls: type) -> frozenset[str]:
     """The attributes that methods of a class count up, other than methods that build an instance."""
     known = walk.counters.get(id(cls))
     if known is None:
-        members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in _BUILDERS]
+        members = [item for base in bases_of(cls) for item in members_of(base).items() if item[0] not in BUILDERS]
         functions = [found for _, found in members if type(found) is FunctionType]
         known = frozenset().union(*(facts_of(function.__code__).counters for function in functions))
         walk.counters[id(cls)] = known

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
-from pcache.fingerprint.containers import MOST_ITEMS, PLAIN
+from pcache.fingerprint.containers import CHANGING_SLOTS, MOST_ITEMS, PLAIN
 from pcache.fingerprint.parts import BY_REFERENCE
-from pcache.fingerprint.uses import TABLES, Path, is_container, is_namespace
+from pcache.fingerprint.uses import TABLES, Path, is_container, is_namespace, items_of
 from pcache.objects.lookup import is_a, is_exactly, kept, look, member
 from pcache.objects.user_code import is_user_code
 
@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from types import CodeType
 
 # Methods that Python calls where a program sets something, or makes a class.
-_SETTING_SLOTS = frozenset(
-    "__setitem__ __delitem__ __iadd__ __ior__ __isub__ __iand__ __setattr__ __delattr__ __set__ __delete__ __del__"
-    " __setstate__ __init_subclass__ __set_name__".split()
+_SETTING_SLOTS = frozenset(CHANGING_SLOTS).union(
+    "__setattr__ __delattr__ __set__ __delete__ __del__ __setstate__ __init_subclass__ __set_name__".split()
 )
 
 
@@ -30,7 +29,7 @@ class Classes(tuple[type, ...]):
 
 def classes_in(value: Any) -> Classes:
     """The user's classes of which a container has instances."""
-    items = list(value.values() if type(value) is dict else value) if is_exactly(value, PLAIN) else []
+    items = items_of(value) if is_exactly(value, PLAIN) else []
     return Classes(type(one) for one in items[:MOST_ITEMS] if is_user_code(type(one)))
 
 

@@ -126,7 +126,7 @@ class Finder:
     def _state_of(self, folder: str) -> int | None:
         """When a folder changed last; None if it may change again within the same tick, or is no folder."""
         if folder not in self._changed:
-            status, _ = try_call(os.stat, folder)
+            status = try_call(os.stat, folder)[0]
             settled = status is not None and time.time_ns() - status.st_mtime_ns > _SETTLED
             self._changed[folder] = status.st_mtime_ns if status is not None and settled else None
         return self._changed[folder]

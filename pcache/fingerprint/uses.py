@@ -121,7 +121,12 @@ def _items(value: Any, step: str) -> list[Any]:
         key = key_of(step)
         there = key in value if type(value) is dict else type(key) is int and -len(value) <= key < len(value)
         return [value[key]] if there else []
-    return list(value.values() if type(value) is dict else value) if is_exactly(value, _PLAIN) else [_UNTOLD]
+    return items_of(value) if is_exactly(value, _PLAIN) else [_UNTOLD]
+
+
+def items_of(value: Any) -> list[Any]:
+    """What a container of Python's own holds; of a dict its values."""
+    return list(value.values() if type(value) is dict else value)
 
 
 def _can_be_changed(cls: type) -> bool:
@@ -140,7 +145,12 @@ def owner_of(path: Path) -> Path:
 
 def is_table(value: Any) -> bool:
     """Whether an object may be read in part: a dict, or a namespace such as that of `argparse`."""
-    return type(value) is dict or type(value) is defaultdict or is_namespace(value)
+    return is_dict(value) or is_namespace(value)
+
+
+def is_dict(value: Any) -> bool:
+    """Whether an object is a dict that is looked up item by item."""
+    return type(value) is dict or type(value) is defaultdict
 
 
 def is_container(value: Any) -> bool:

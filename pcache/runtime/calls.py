@@ -24,7 +24,7 @@ from pcache.runtime.singleflight import computing
 from pcache.storage.store import name_of
 from pcache.system.file_content import links_to
 from pcache.system.fork import whole
-from pcache.system.interrupts import stands, try_call
+from pcache.system.interrupts import try_call
 from pcache.versions import version as versions
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Calls:
         found = versions.find(self._function, self.label, self._options, self.binder)
         if found.fingerprint.uncached:
             raise Uncached(found.fingerprint.uncached)
-        if not directory.settings.read_only and stands(directory.functions):
+        if not directory.settings.read_only:
             kept_code.keep(directory.location, self._function, keyring, directory.access)
         adopted = registry.read_adopted(directory.functions, found.hex_id, keyring)
         self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))

@@ -16,10 +16,10 @@ from blake3 import blake3
 
 from pcache.entry import pickling
 from pcache.fingerprint import known_code
-from pcache.layout import code_folder
+from pcache.layout import code_folder, functions_folder
 from pcache.objects.lookup import attributes_of, look, text
 from pcache.signing import seal
-from pcache.system.interrupts import raise_if_interrupt, try_call
+from pcache.system.interrupts import raise_if_interrupt, stands, try_call
 from pcache.versions import sealed_files
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def load(root: str, function: Callable[..., Any], keyring: Keyring | None) -> No
 
 def keep(root: str, function: Callable[..., Any], keyring: Keyring | None, access: Access) -> None:
     """Write what this process has read, if that took long; never raises `OSError`."""
-    if keyring is None or len(known_code.new) < _MOST_NEW or (path := _path(root, function, keyring)) is None:
+    if keyring is None or len(known_code.new) < _MOST_NEW or not stands(functions_folder(root)):
+        return  # the process asks again where it stores a result
+    if (path := _path(root, function, keyring)) is None:
         return
     body = zlib.compress(pickle.dumps((known_code.read_by(), known_code.give_out()), 5), _LEVEL)
     if len(body) > _MAX_SIZE:
