@@ -42,7 +42,7 @@ from pcache.objects.lookup import (
     members_of,
     module_of,
 )
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,8 +137,8 @@ class Anatomy:
         if cls is MappingProxyType:
             return ["proxy", *gc.get_referents(part)]
         author = author_of(cls)
-        taken, error = try_call(taken_by_pickle, part, author)
-        if error is not None:  # it has no pickle, or is pickled by name
+        taken, is_taken = attempt(taken_by_pickle, part, author)
+        if not is_taken:  # it has no pickle, or is pickled by name
             return [cls, *self._by_looking(part)]
         (make, arguments, state, items, pairs), added = taken
         pieces = [cls, make, *arguments]

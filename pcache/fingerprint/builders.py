@@ -23,13 +23,14 @@ from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.uses import CHANGING_METHODS
 from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_module
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     import _ast
     from collections.abc import Iterable, Iterator, Mapping
 
     from pcache.fingerprint.findings import Findings
+    from pcache.fingerprint.inputs import Once
 
     Namespace = Mapping[str, Any]
 
@@ -52,7 +53,7 @@ def follow_makers(walk: Findings) -> None:
         if (label := f"making {path}") in walk.parts:
             continue
         is_moving = (place, name) in ends.moving
-        code = _code_that_makes(namespace, name, is_moving=is_moving)
+        code = _making(walk, namespace, name, is_moving=is_moving)
         if isinstance(code, tuple):
             origin, original = code
             walk.parts.add(label, digest_of("imported"), "")
@@ -68,9 +69,10 @@ def follow_makers(walk: Findings) -> None:
 
 def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType | None, *, is_moving: bool) -> None:
     """Add what an object starts with beyond its code; if that is not known of state, its value counts from now on."""
-    values, reads = inputs_of(code, namespace) if code is not None else ({}, False)
+    once = walk.state.once
+    values, reads = inputs_of(code, namespace, once) if code is not None else ({}, False)
     if is_moving:
-        others = set_elsewhere(namespace, name.partition(".")[0], walk.codes)
+        others = set_elsewhere(namespace, name.partition(".")[0], walk.codes, once)
         values, reads = {**values, **others.values}, reads or others.reads
     for path, value in values.items():
         if (label := f"constant {path}") not in walk.parts and not walk.state.ignores(path):
@@ -81,7 +83,7 @@ def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType 
 
 def is_made_by_code(walk: Findings) -> bool:
     """Whether the code is known that makes the global object which is being followed."""
-    return walk.ends.site is not None and _code_that_makes(*walk.ends.site) is not None
+    return walk.ends.site is not None and _making(walk, *walk.ends.site) is not None
 
 
 def _shown(kinds: set[tuple[str, bool]]) -> str:
@@ -101,32 +103,37 @@ def _follow_names(walk: Findings, namespace: Namespace, own: str, code: CodeType
             walk.package(module)
 
 
-def _code_that_makes(
-    namespace: Namespace, name: str, *, is_moving: bool = False
+def _making(
+    walk: Findings, namespace: Namespace, name: str, *, is_moving: bool = False
 ) -> CodeType | tuple[ModuleType, str] | None:
     """The statements that make a name, as code; the module and name that it was imported from; None if unknown."""
+    once = walk.state.once
+    return once(("making", id(namespace), name, is_moving), lambda: _look(once, namespace, name, is_moving=is_moving))
+
+
+def _look(once: Once, namespace: Namespace, name: str, *, is_moving: bool) -> CodeType | tuple[ModuleType, str] | None:
+    """The same, by reading the source of the module."""
     file = namespace.get("__file__")
-    text = _text_of(namespace, str(namespace.get("__name__", "")), file) if isinstance(file, str) and file else None
-    if text is None or not isinstance(file, str):
+    if not isinstance(file, str) or not file:
         return None
-    digest = blake3(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")).digest(16)
+    module = str(namespace.get("__name__", ""))
+    text, digest = once(("text", file, module), lambda: _text_of(namespace, module, file))
+    if text is None:
+        return None
     known = known_code.makings.get(key := (file, digest, name, is_moving))
     if known is None:
-        known = known_code.makings[key] = _read(text, file, digest, name, is_moving=is_moving)
+        tree = once(("tree", file, digest), lambda: try_call(compile, text, file, "exec", _ONLY_THE_TREE, True)[0])
+        known = known_code.makings[key] = _read(tree, file, name, is_moving=is_moving)
     return _origin(namespace, known.imports, name) or known.code
 
 
-def _read(text: bytes | str, file: str, digest: bytes, name: str, *, is_moving: bool) -> known_code.Making:
+def _read(tree: _ast.Module | None, file: str, name: str, *, is_moving: bool) -> known_code.Making:
     """The statements of a module that make a name, as code, and what the module imports by them.
 
     `name` may lead into classes and functions by dots: `Model.lock`. Of what moves while the program runs only the
     statements count that bind or change it: the others do so in turn. Where none are found the name may come from any
     import of the module.
     """
-    key = file, digest
-    if key not in _trees:
-        _trees[key] = try_call(compile, text, file, "exec", _ONLY_THE_TREE, True)[0]
-    tree = _trees[key]
     if tree is None:
         return known_code.Making(None, ())
     found: list[_ast.stmt] = []
@@ -144,16 +151,17 @@ def _read(text: bytes | str, file: str, digest: bytes, name: str, *, is_moving: 
     return known_code.Making(try_call(compile, _ast.Module(found, []), file, "exec", 0, True)[0], imports)
 
 
-_trees: dict[tuple[str, bytes], _ast.Module | None] = {}  # syntax trees by file and content
-
-
-def _text_of(namespace: Namespace, name: str, file: str) -> bytes | str | None:
-    """The source of a module as it was loaded; None if that is unknown."""
+def _text_of(namespace: Namespace, name: str, file: str) -> tuple[bytes | str | None, bytes]:
+    """The source of a module as it was loaded, and its digest; None if that is unknown."""
+    text: bytes | str | None = None
     if os.path.isfile(file):
-        return _unchanged(file) if file.endswith(".py") else None
-    loader = look(namespace.get("__spec__"), "loader")
-    text, error = try_call(lambda: loader.get_source(name))
-    return text if error is None and isinstance(text, str) and len(text) <= _LONGEST else None
+        text = _unchanged(file) if file.endswith(".py") else None
+    else:
+        loader = look(namespace.get("__spec__"), "loader")
+        found, _ = attempt(lambda: loader.get_source(name))
+        text = found if isinstance(found, str) and len(found) <= _LONGEST else None
+    written = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    return text, blake3(written or b"").digest(16)
 
 
 def _unchanged(file: str) -> bytes | None:

@@ -57,7 +57,7 @@ from pcache.objects.lookup import (
 )
 from pcache.objects.user_code import is_user_code
 from pcache.system.file_content import read_or_miss
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -169,8 +169,8 @@ class Values:
             self.walk.watch(value, Encoding(hashed))
         nesting = Nesting(lambda part: self.reference(part, path), straight=straight)
         nesting.found = {known: item for known, item in hashed.items() if known[1] in PLAIN_CONTENTS}
-        chunks, error = try_call(encode, value, nesting)
-        if error is None:
+        chunks, is_done = attempt(encode, value, nesting)
+        if is_done:
             encoding = b"".join(chunks)
             if (
                 not is_exactly(value, CONTAINERS)

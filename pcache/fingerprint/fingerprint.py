@@ -58,13 +58,14 @@ class Fingerprint:
         functions = [root for root in roots if is_a(root, FunctionType)]
         with uncollected():
             walk, (self.digest, constants) = _walked(make, follow, functions, State(ignored))
+            self._guards = Guards(walk)
+            walk.end()
         self.parts = walk.parts.parts
         self.files = [*walk.files, *constants]
         self.unknown = walk.unknown
         self.uncached = MOCKED if walk.meets_mock else ""
         self._unloaded = walk.unloaded
         self._stale = False
-        self._guards = Guards(walk)
 
     def holds(self) -> bool:
         """Whether all dependencies that are checked in each call are unchanged."""
@@ -117,6 +118,7 @@ def _walked(
             raise error
         if not state.learn([*(code for code, _, _ in walk.queue), *roots]):
             return walk, found
+        walk.end()
 
 
 _known: OfCode[Fingerprint] = OfCode()

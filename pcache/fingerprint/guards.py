@@ -36,7 +36,7 @@ from pcache.objects.lookup import (
     slots_of,
 )
 from pcache.objects.user_code import is_user_code
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -123,10 +123,10 @@ class Encoding:
         nesting = Nesting(_by_identity, straight=True)
         if self._hashed is not None:
             nesting.found, self._hashed = self._hashed, None
-        chunks, error = try_call(encode, value, nesting)
-        if error is not None:
-            chunks, error = try_call(_parts_of, value)
-        encoding = b"" if error is not None else b"".join(chunks)
+        chunks, is_done = attempt(encode, value, nesting)
+        if not is_done:
+            chunks, is_done = attempt(_parts_of, value)
+        encoding = b"".join(chunks) if is_done else b""
         self.size = len(encoding) + hashed_bytes(nesting.found)
         digest = blake3(encoding).digest(16)
         if digest != self._digest:
@@ -260,8 +260,8 @@ class Guards:
         if self.hold() and all(_same(read(value), held) for read, value, held in containers):
             return True
         before = self._names, self._cells, self._classes, self._often, self._seldom
-        taken, error = try_call(self._taken_over)
-        if error is None and taken is not None:
+        taken, _ = attempt(self._taken_over)
+        if taken is not None:
             self._names, self._cells, self._classes, watched = taken
             self._often, self._seldom = _by_cost(watched)
             if self.hold():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.dataflow import uses_of
@@ -18,13 +18,22 @@ from pcache.objects.lookup import attributes_of, bases_of, is_a, members_of, tit
 from pcache.objects.user_code import is_user_code, is_user_module
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
 BUILDERS = frozenset(("__init__", "__new__", "__post_init__"))  # methods that build an instance
 _ENVIRONMENT = frozenset(("environ", "getenv"))
 _ARGUMENTS = frozenset(("argv", "parse_args", "parse_known_args"))
 _READING = frozenset("open input stdin load fromfile loadtxt genfromtxt imread fetchall fetchone urlopen".split())
 _MOST = 200  # functions that are looked at
+
+
+T = TypeVar("T")
+
+
+class Once(Protocol):
+    """A memory of what was found, by any key."""
+
+    def __call__(self, key: object, look: Callable[[], T]) -> T: ...
 
 
 class Inputs(NamedTuple):
@@ -34,8 +43,15 @@ class Inputs(NamedTuple):
     reads: bool
 
 
-def inputs_of(code: CodeType, namespace: Mapping[str, Any]) -> Inputs:
-    """What code, and the user's functions that it calls, take from outside."""
+def inputs_of(code: CodeType, namespace: Mapping[str, Any], once: Once) -> Inputs:
+    """What code, and the user's functions that it calls, take from outside.
+
+    With `once` what was found before is not looked for again.
+    """
+    return once((code, id(namespace)), lambda: _inputs_of(code, namespace, once))
+
+
+def _inputs_of(code: CodeType, namespace: Mapping[str, Any], once: Once) -> Inputs:
     names: set[str] = set()
     texts: set[str] = set()
     own: set[str] = set()  # names of the user's functions, whose code says what they do
@@ -47,7 +63,7 @@ def inputs_of(code: CodeType, namespace: Mapping[str, Any]) -> Inputs:
             seen.add(code)
             names |= facts_of(code).names
             texts.update(_texts(code))
-            for name, function in _functions_of(code, namespace):
+            for name, function in _called_by(code, namespace, once):
                 own.add(name)
                 waiting.append((function.__code__, function.__globals__))
     values: dict[str, Any] = {"sys:argv": getattr(sys, "argv", [])[1:]} if names & _ARGUMENTS else {}
@@ -57,14 +73,14 @@ def inputs_of(code: CodeType, namespace: Mapping[str, Any]) -> Inputs:
     return Inputs(values, reads)
 
 
-def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[CodeType]) -> Inputs:
+def set_elsewhere(namespace: Mapping[str, Any], name: str, known: Container[CodeType], once: Once) -> Inputs:
     """What functions of a module put into a global object, other than those whose code is on the way."""
     values: dict[str, Any] = {}
     reads = False
     for function in [one for one in list(namespace.values()) if type(one) is FunctionType]:
         code = function.__code__
         if function.__globals__ is namespace and _sets(code, name) and not _holds(code, known):
-            inputs = inputs_of(code, namespace)
+            inputs = inputs_of(code, namespace, once)
             values |= inputs.values
             takes = inputs.reads or bool(code.co_argcount + code.co_kwonlyargcount)
             reads = reads or (takes and _sets_anew(code, name))
@@ -92,6 +108,10 @@ def _sets_anew(code: CodeType, name: str) -> bool:
 
 def _mentions(code: CodeType, name: str) -> bool:
     return name in code.co_names or any(_mentions(one, name) for one in code.co_consts if isinstance(one, CodeType))
+
+
+def _called_by(code: CodeType, namespace: Mapping[str, Any], once: Once) -> list[tuple[str, FunctionType]]:
+    return once(("called", code, id(namespace)), lambda: list(_functions_of(code, namespace)))
 
 
 def _functions_of(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[tuple[str, FunctionType]]:

@@ -17,7 +17,7 @@ from pcache.objects.class_memo import ByClass
 from pcache.objects.extra_state import author_of
 from pcache.objects.lookup import attributes_of, bases_of, is_a, is_exactly, look, member, members_of
 from pcache.objects.user_code import is_user_code
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,12 +99,12 @@ def state_of(values: Values, value: Any, path: str) -> object:
     """The state of an instance as its pickle has it, part by part."""
     fields = _fields_of(values.walk, type(value))
     taken: Any = None
-    error: BaseException | None = None
-    if not (moves := _moves(values.walk, value, fields)):
-        taken, error = try_call(taken_by_pickle, value, author_of(type(value)))
-        if error is not None and is_of_c(type(value)):
+    is_taken = False
+    if not _moves(values.walk, value, fields):
+        taken, is_taken = attempt(taken_by_pickle, value, author_of(type(value)))
+        if not is_taken and is_of_c(type(value)):
             return values.taken_apart(value, path)
-    if moves or error is not None:  # what it holds does not count, or it cannot be pickled
+    if not is_taken:  # what it holds does not count, or it cannot be pickled
         taken = ((None, [], shown_of(value), [], []), None)
     (make, arguments, state, items, pairs), found = taken
     written = [values.reference(part, path) for part in (make, _without_hashes(arguments, state))]

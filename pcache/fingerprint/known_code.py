@@ -44,17 +44,19 @@ modules: dict[tuple[str, bytes], tuple[bytes, list[str]]] = {}
 new: dict[CodeType, None] = {}  # code that was read in this process, in order
 # By `builders`: what makes a name, by the file, the digest of its content, the name, and whether it is state.
 makings: dict[tuple[str, bytes, str, bool], Making] = {}
+_same: dict[Any, Any] = {}  # what was read, by itself
 _recalled: set[bytes] = set()  # digests of code that this process has met
 _kept: dict[bytes, tuple[Any, Any]] = {}  # facts and uses, either of which may be missing, by digest of the code
 
 
 def note(memo: dict[CodeType, Any], code: CodeType, found: Any) -> Any:
-    """Remember what was read from a code object."""
+    """Remember what was read from a code object; equal parts are one object, since there are many."""
     if len(memo) >= _MOST:
         facts.clear()
         uses.clear()
         new.clear()
-    memo[code] = found
+        _same.clear()
+    found = memo[code] = type(found)(*(_same.setdefault(one, one) for one in found))
     new[code] = None
     return found
 

@@ -12,7 +12,7 @@ from pcache.fingerprint.bytecode import facts_of
 from pcache.objects.lookup import attributes_of, look, text, title_of
 from pcache.objects.user_code import is_user_file
 from pcache.system.file_content import Reading, read, unknown
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -149,8 +149,8 @@ def _code_of(name: str, path: str, content: bytes) -> tuple[bytes, list[str]]:
     known = known_code.modules
     if (name, content) not in known:
         with open(path, "rb") as file:
-            code, error = try_call(compile, file.read(), path, "exec")
-        if error is not None:
+            code, is_code = attempt(compile, file.read(), path, "exec")
+        if not is_code:
             return content, []
         facts = facts_of(code)
         package = name if os.path.basename(path).startswith("__init__.") else name.rpartition(".")[0]

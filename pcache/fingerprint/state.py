@@ -11,7 +11,7 @@ program sets up by a method which the function never calls counts by what it hol
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.fingerprint.changes import Changes
 from pcache.fingerprint.dataflow import uses_of
@@ -19,12 +19,14 @@ from pcache.fingerprint.uses import is_container, is_table, lead_to_values
 from pcache.objects.lookup import bases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import CodeType, FunctionType
 
     from pcache.fingerprint.containers import Place
 
 _MOST_INSTANCES = 5  # of a class
+
+T = TypeVar("T")
 
 
 class State:
@@ -44,6 +46,15 @@ class State:
         self._written: dict[int, tuple[Any, frozenset[str] | None]] = {}  # tables, and what was thought to be read
         self._kept: list[object] = []  # alive, so that no id is reused
         self._instances: dict[int, list[Any]] = {}  # some that were met, by the id of their class
+        self._looks: dict[object, Any] = {}
+        self._learnt: tuple[set[int], int] = set(), 0  # the code, and how many instances, that all is known of
+
+    def once(self, key: object, look: Callable[[], T]) -> T:
+        """What a look at something finds that stays as it is from one walk to the next."""
+        if key not in self._looks:
+            self._looks[key] = look()
+        found: T = self._looks[key]
+        return found
 
     def learn_own(self, code: CodeType, namespace: Mapping[str, Any]) -> set[str]:
         """Take in the names of its module that code binds, or whose containers it changes; return them.
@@ -166,9 +177,13 @@ class State:
 
     def learn(self, code: Iterable[FunctionType | type]) -> bool:
         """Take in what the code that a walk found changes and reads; return whether that walk thought otherwise."""
-        changes = Changes(code, self._instances)
-        self._take_in(set(changes.places(self._kept)))
-        changes.note_reading(self)
+        found = list(code)
+        known, instances = {id(one) for one in found}, sum(map(len, self._instances.values()))
+        if instances > self._learnt[1] or not known <= self._learnt[0]:
+            self._learnt = known, instances
+            changes = Changes(found, self._instances)
+            self._take_in(set(changes.places(self._kept)))
+            changes.note_reading(self)
         is_late, self._is_late = self._is_late, False
         written, self._written = self._written, {}
         self._met.clear()

@@ -20,7 +20,7 @@ from pcache.fingerprint.reflection import OF_CLASSES, docstring_of
 from pcache.fingerprint.walk import Walk
 from pcache.objects.class_memo import OfCode
 from pcache.objects.lookup import attributes_of, bases_of, is_a, look, member, members_of, module_of, qualname_of
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -111,8 +111,8 @@ class Shown(Walk):
         if is_a(found, type) and not _LAZY:
             annotations = self.look(members_of(found), "__annotations__") if _has_own(found) else None
         else:
-            annotations, error = try_call(getattr, found, "__annotations__", None)
-            if error is not None:  # a name in it is not defined yet: use the code that would evaluate it
+            annotations, is_known = attempt(getattr, found, "__annotations__", None)
+            if not is_known:  # a name in it is not defined yet: use the code that would evaluate it
                 return self.reference(try_call(getattr, found, "__annotate__", None)[0], f"{path}.__annotations__")
         if type(annotations) is not dict:
             return None

@@ -65,6 +65,10 @@ class Walk(Findings):
         super().__init__(state, strict=strict)
         self.values = Values(self)
 
+    def end(self) -> None:
+        """Part from what refers to the walk, so that all that it made goes with it, and leaves no cycles."""
+        del self.values
+
     def run(self, root: Any, depends_on: Iterable[object] = ()) -> bytes:
         """Follow a function or class, or none, and its declared dependencies; return the digest of all."""
         self.root = root

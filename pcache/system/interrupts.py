@@ -166,3 +166,16 @@ def try_call(function: Callable[..., Any], *args: Any) -> tuple[Any, BaseExcepti
         if is_interrupt(error):
             raise
         return None, error
+
+
+def attempt(function: Callable[..., Any], *args: Any) -> tuple[Any, bool]:
+    """The same for who does not ask which exception it was; whether there was none.
+
+    An exception that is kept in a variable keeps all callers of its frame, until garbage is collected.
+    """
+    try:
+        return function(*args), True
+    except BaseException as error:
+        if is_interrupt(error):
+            raise
+        return None, False
