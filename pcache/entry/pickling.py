@@ -14,6 +14,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pcache.entry.out_of_band import kept_apart
 from pcache.objects.copyreg_codes import by_name, numbered, numbers
 from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.extra_state import author_of, exactly, whole
@@ -90,6 +91,7 @@ class _Reducers(dict[type, Any]):
             names = {full_name(base) for base in bases_of(cls)}
             lossy = next((reduce for name, reduce in _LOSSY.items() if name in names), None)
             found = lossy or exactly(cls) or (_as_it_says if author_of(cls) is None else _whole)
+            found = kept_apart(cls, found)
         self[cls] = found
         return found
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 OTHER_MODULE = "it names classes of its module, which is a different module here"
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
-_MAP_MIN = 256 << 10  # bytes of a buffer from which a map is cheaper than a copy
+_MAP_MIN = 256 << 10  # bytes of all raw buffers from which a map is cheaper than copies
 _KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would stay in memory for ever
 _KEPT_BUFFERS = 4
 _RECENT_STREAM = 8 << 10  # bytes; larger streams take longer to unpickle than to read, so they are not kept
@@ -211,8 +211,9 @@ def _buffers(
     """The buffers of an entry, each a writable view: mapped where that pays, read and unpacked elsewhere."""
     # A map shows later writes to the file, even after its check: only files that no one else can write to are mapped.
     is_ours = status.st_uid == our_uid() and not status.st_mode & OTHERS_WRITE
-    mappable = [is_ours and row.codec == RAW and row.length >= _MAP_MIN for row in rows]
-    mapped = _map(fd, status.st_size) if any(mappable) else None
+    mappable = [is_ours and row.codec == RAW for row in rows]
+    raw = sum(row.length for row, is_raw in zip(rows, mappable, strict=True) if is_raw)
+    mapped = _map(fd, status.st_size) if raw >= _MAP_MIN else None
     whole = memoryview(mapped) if mapped is not None else None
     identity = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
     known = verify == "stream" or (verify == "once" and identity in _verified)
