@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar,
 
 from pcache.counters.tally import CacheInfo
 from pcache.entry.main_module import take_after
+from pcache.entry.reader import own_cost_of
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.names import names_itself
@@ -20,6 +21,7 @@ from pcache.objects.lookup import look
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Call, Calls
 from pcache.runtime.modes import mode
+from pcache.runtime.singleflight import computing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,7 +40,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 
-_SOME = 15  # of 16 hits are not timed: reading the clock twice would take longer than all other counting
+_SOME = 15  # of 16 hits do not ask whether counts are to be written
 _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
@@ -82,7 +84,7 @@ class CachedFunction(Generic[P, R]):
                         raise
             if values is not None:
                 tally = self._tally
-                started = 0 if tally.hits & _SOME else _clock()
+                started = _clock()
                 large: LargeContents = {}
                 address = self._address(values, large)
                 since_ns = time.time_ns() if asked == "refreshing" or self._refresh else 0
@@ -94,15 +96,16 @@ class CachedFunction(Generic[P, R]):
                     miss = without_tracebacks(error)
                 else:
                     tally.hits += 1
-                    tally.saved_ns += found.header.cost_ns
+                    tally.saved_ns += own_cost_of(found) if computing.get() else found.header.cost_ns
                     tally.read_bytes += found.identity[1]
-                    if started:
-                        self._time(started)
+                    if not tally.hits & _SOME or not tally.name:
+                        self._look()
+                    tally.hit_ns += _clock() - started
                     return found.value  # type: ignore[no-any-return]
                 if type(miss) is not LoadingItself:
                     call = Call(args, kwargs, values, address, large)
                     found = None if since_ns else self._found_earlier(call, started)
-                    job = self._job(call, since_ns) if found is None else None
+                    job = self._job(call, since_ns, started) if found is None else None
                     if job is not None and job.is_deep:
                         deep = self._flow.begin(job)
                         job = job if deep is not None else None
@@ -124,20 +127,18 @@ class CachedFunction(Generic[P, R]):
             return self._flow.keep(job, miss, deep, result)  # type: ignore[no-any-return]
         return self._flow.compute(job, miss)  # type: ignore[no-any-return]
 
-    def _job(self, call: Call, since_ns: int = 0) -> Job:
+    def _job(self, call: Call, since_ns: int, began_ns: int = 0) -> Job:
         """Count a miss, and return the job of computing it."""
-        job = self._calls.job(call, since_ns)
+        job = self._calls.job(call, since_ns, began_ns)
         self._misses += 1
         return job
 
-    def _time(self, started: int) -> None:
-        """Count the time of one hit of a sample, and write the ledger when that is due."""
-        tally = self._tally
-        tally.name = tally.name or self.name
-        if tally.hits > 1:  # the first one checks directories and imports modules, so it is not typical
-            tally.timed += 1
-            tally.timed_ns += _clock() - started
+    def _look(self) -> None:
+        """Write what was counted when that is due; not at the first hit, since a short process does so as it ends."""
+        if self._tally.name:
             self._flow.ledger.look(time.time_ns())
+        else:
+            self._tally.name = self.name
 
     def _found(self, call: Call) -> Loaded:
         """Return the stored result of a call; raises `Miss`."""
@@ -158,9 +159,10 @@ class CachedFunction(Generic[P, R]):
                 continue
             if started is not None:
                 self._tally.hits += 1
-                self._tally.saved_ns += found.header.cost_ns
+                self._tally.saved_ns += own_cost_of(found) if computing.get() else found.header.cost_ns
                 self._tally.read_bytes += found.identity[1]
-                self._time(started or _clock())
+                self._look()
+                self._tally.hit_ns += _clock() - started
             return found
         return None
 

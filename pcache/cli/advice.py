@@ -59,11 +59,12 @@ def _say_dear(functions: Sequence[FunctionStats]) -> None:
 
 
 def _why_dear(item: FunctionStats) -> str:
-    computing = format_duration(item.computed_seconds / max(item.misses, 1))
-    storing = format_duration(item.store_seconds / max(item.stored, 1))
-    if not item.hits:
-        return f"computed in {computing}, stored in {storing}, never hit"
-    return f"computed in {computing}, stored in {storing}, hit in {format_duration(item.hit_seconds / item.hits)}"
+    parts = []
+    if item.misses:
+        parts.append(f"computing {format_duration(item.computed_seconds / item.misses)}")
+        parts.append(f"key and storing {format_duration(item.seconds_a_miss)}")
+    parts.append(f"a hit {format_duration(item.seconds_a_hit)}" if item.hits else "never hit")
+    return f"{format_duration(-item.net_seconds)} lost: {', '.join(parts)}"
 
 
 def _say_changing(functions: Sequence[FunctionStats]) -> None:

@@ -33,7 +33,7 @@ _FUNCTION_COLUMNS = (
     Column("Size", right=True),
     Column("Hits", right=True),
     Column("Rate", right=True),
-    Column("Saved", right=True),
+    Column("Net gain", right=True),
     Column("Last used", right=True),
 )
 RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
@@ -208,6 +208,7 @@ def _say_activity(found: Stats, since: float) -> None:
     say_facts(
         [
             ("time saved", _saved(found)),
+            ("net gain", _net(found) if found.store_seconds else ""),
             (
                 "hit rate",
                 "" if rate is None else f"{percent(rate)}: {counted(found.hits, 'hit')}, {_misses(found.misses)}",
@@ -232,6 +233,13 @@ def _saved(found: Activity) -> str:
     return f"none: hits took {format_duration(-found.saved_seconds)} longer than computing"
 
 
+def _net(found: Activity) -> str:
+    """What is left of the time saved after all that misses took beyond computing."""
+    took = f"keys and storing took {format_duration(found.store_seconds)}"
+    net = found.net_seconds
+    return f"{format_duration(net)}: {took}" if net >= 0 else f"none yet: {took}, {format_duration(-net)} more"
+
+
 def _misses(number: int) -> str:
     return "1 miss" if number == 1 else f"{number:,} misses"
 
@@ -249,7 +257,7 @@ def _say_functions(found: Stats, now: float) -> None:
                 format_size(item.bytes),
                 f"{item.hits:,}",
                 "" if item.hit_rate is None else percent(item.hit_rate),
-                "" if item.hit_rate is None else format_duration(item.saved_seconds),
+                "" if item.hit_rate is None else format_duration(item.net_seconds),
                 f"{age(item.last_used, now)} ago" if item.last_used else "",
             )
             for item in found.functions

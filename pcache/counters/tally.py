@@ -18,23 +18,21 @@ class CacheInfo(NamedTuple):
 
 
 class Tally:
-    """Plain attributes, since a hit has 150 ns for all counting.
+    """Plain attributes, since a hit has 200 ns for all counting.
 
-    Every sixteenth hit is timed. `name` is that of the function, known from the first hit on: looking it up later would
-    keep the function alive.
+    `name` is that of the function, known from the first hit on: looking it up later would keep the function alive.
     """
 
-    __slots__ = ("_taken", "hits", "name", "owner", "read_bytes", "saved_ns", "timed", "timed_ns")
+    __slots__ = ("_taken", "hit_ns", "hits", "name", "owner", "read_bytes", "saved_ns")
 
     def __init__(self, owner: object) -> None:
         self.owner = weakref.ref(owner)
         self.name = ""
-        self.hits = self.saved_ns = self.read_bytes = self.timed_ns = self.timed = 0
+        self.hits = self.saved_ns = self.read_bytes = self.hit_ns = 0
         self._taken = (0, 0, 0, 0)
 
     def take(self) -> dict[str, int]:
-        """What was added to the counters since the last time; the time of hits is estimated from the timed ones."""
-        hit_ns = self.timed_ns * self.hits // (self.timed or 1)
-        before, now = self._taken, (self.hits, self.saved_ns, self.read_bytes, hit_ns)
-        self._taken = (*now[:3], max(hit_ns, before[3]))  # the estimate may fall, written counts cannot
+        """What was added to the counters since the last time."""
+        before, now = self._taken, (self.hits, self.saved_ns, self.read_bytes, self.hit_ns)
+        self._taken = now
         return {name: n - m for name, n, m in zip(_COUNTERS, now, before, strict=True) if n > m}

@@ -17,6 +17,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pcache.entry import format as entry_format
+from pcache.entry import mtime
 from pcache.entry.compression import RAW
 from pcache.entry.format import new_tuple
 from pcache.entry.main_module import means_the_same
@@ -80,6 +81,11 @@ class Loaded(NamedTuple):
     mtime_ns: int
     stream: bytes | None
     identity: tuple[int, int, int]
+
+
+def own_cost_of(loaded: Loaded) -> int:
+    """The nanoseconds that a result took without the cached calls inside of it, which have entries of their own."""
+    return mtime.unpack(loaded.mtime_ns).cost_ns or loaded.header.cost_ns
 
 
 def open_entry(place: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:

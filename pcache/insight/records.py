@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     State = Literal["ok", "note", "problem"]
 
 _ENOUGH = 10  # calls
+_MUCH = 1.0  # seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """The counts of calls by all processes; those of running processes are up to some seconds behind.
 
-    `saved_seconds` is what the results of hits took to compute, less the time that the hits took (every sixteenth is
-    timed). `store_seconds` is the time that storing took, `waited` are hits that another thread or process computed
-    meanwhile. `misses_by_reason` has the reasons of `Miss`, `errors_by_kind` why results were not stored.
+    `saved_seconds` is what the results of hits took to compute, less the time that the hits took. `computed_seconds` is
+    the time of functions without the cached calls inside of them, which count for themselves; a hit inside of a cached
+    call saves no more than that. `store_seconds` is what misses took beyond computing: keys, looking, storing. `waited`
+    are hits that another thread or process computed meanwhile. `misses_by_reason` has the reasons of `Miss`,
+    `errors_by_kind` why results were not stored.
     """
 
     hits: int = 0
@@ -49,12 +52,30 @@ class Activity:
 
     @property
     def costs_more(self) -> bool:
-        """Whether caching took more time than it saved, over enough calls to tell."""
-        if self.hits + self.misses < _ENOUGH or not self.misses:
+        """Whether caching took more time than it saved, over enough calls or seconds to tell.
+
+        What was computed once and never asked for again gains nothing either, but may do so tomorrow. So a hit, or what
+        a miss takes beyond computing, has to take longer than computing does.
+        """
+        calls = self.hits + self.misses
+        if self.net_seconds >= 0 or (calls < _ENOUGH and self.net_seconds > -_MUCH):
             return False
-        compute = self.computed_seconds / self.misses
-        handle = max(self.hit_seconds / max(self.hits, 1), self.store_seconds / max(self.stored, 1))
-        return self.saved_seconds < self.store_seconds and compute < handle
+        compute = (self.computed_seconds + self.saved_seconds + self.hit_seconds) / max(calls, 1)
+        return compute < max(self.seconds_a_hit, self.seconds_a_miss)
+
+    @property
+    def net_seconds(self) -> float:
+        """The time that caching saved in all, less all that it took; negative if it took more."""
+        return self.saved_seconds - self.store_seconds
+
+    @property
+    def seconds_a_hit(self) -> float:
+        return self.hit_seconds / max(self.hits, 1)
+
+    @property
+    def seconds_a_miss(self) -> float:
+        """What a miss took beyond computing."""
+        return self.store_seconds / max(self.misses, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +160,7 @@ class Stats(Activity):
 
 def as_plain(found: Activity) -> dict[str, Any]:
     """The fields of a record for JSON, with derived values: rates, and whether a function costs more."""
-    plain = {**asdict(found), "hit_rate": found.hit_rate}
+    plain = {**asdict(found), "hit_rate": found.hit_rate, "net_seconds": found.net_seconds}
     if isinstance(found, Stats):
         plain["functions"] = [{**as_plain(item), "costs_more": item.costs_more} for item in found.functions]
     return plain

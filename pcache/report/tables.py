@@ -52,8 +52,8 @@ def _table(titles: str, rows: Sequence[tuple[Text, ...]]) -> Table:
 def functions(survey: Survey) -> Table:
     """All counts by function."""
     titles = (
-        "Function*|Entries|Size|Last used|Hits|Misses|Hit rate|Saved|Computed|Hits took|Storing took|Stored|Waited"
-        "|Read|Written|Errors"
+        "Function*|Entries|Size|Last used|Hits|Misses|Hit rate|Net gain|Saved|Computed|Hits took|Storing took|Stored"
+        "|Waited|Read|Written|Errors"
     )
     return _table(titles, [_function(item, survey.now) for item in survey.stats.functions])
 
@@ -67,6 +67,7 @@ def _function(item: FunctionStats, now: float) -> tuple[Text, ...]:
         formatting.number(item.hits),
         formatting.number(item.misses),
         formatting.share(item.hit_rate),
+        formatting.duration(item.net_seconds),
         formatting.duration(item.saved_seconds),
         formatting.duration(item.computed_seconds),
         formatting.duration(item.hit_seconds),
@@ -101,16 +102,15 @@ def disk(functions: Sequence[FunctionStats]) -> Table:
 def costly(functions: Sequence[FunctionStats]) -> Table:
     """Functions whose caching took more time than it saved."""
     return _table(
-        "Function*|Calls|One computation|Storing one|One hit|Saved|Storing took",
+        "Function*|Calls|Net gain|One computation|Key and storing|One hit",
         [
             (
                 formatting.name(item.name),
                 formatting.number(item.hits + item.misses),
-                formatting.duration(item.computed_seconds / item.misses),
-                formatting.duration(item.store_seconds / max(item.stored, 1)),
-                formatting.duration(item.hit_seconds / max(item.hits, 1)),
-                formatting.duration(item.saved_seconds),
-                formatting.duration(item.store_seconds),
+                formatting.duration(item.net_seconds),
+                formatting.duration(item.computed_seconds / max(item.misses, 1)),
+                formatting.duration(item.seconds_a_miss),
+                formatting.duration(item.seconds_a_hit),
             )
             for item in functions
             if item.costs_more

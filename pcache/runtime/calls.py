@@ -139,8 +139,11 @@ class Calls:
                 name = name_of(earlier.hex_id, key.hex())
                 yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
 
-    def job(self, call: Call, since_ns: int = 0) -> Job:
-        """The job of computing a call. Made before the function runs, since that may change its arguments."""
+    def job(self, call: Call, since_ns: int = 0, began_ns: int = 0) -> Job:
+        """The job of computing a call, which began at a time of the performance counter, by default now.
+
+        Made before the function runs, since that may change its arguments.
+        """
         load_modules()
         from pcache.keys.argument_digests import Watch, digests_of  # late for start-up time: a hit needs no digests
 
@@ -190,6 +193,6 @@ class Calls:
             since_ns,
             self._options.summaries is not False,
             inputs_hold,
-            Run(),
+            Run(began_ns),
             look_again,
         )

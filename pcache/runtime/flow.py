@@ -16,7 +16,7 @@ from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import PROOF, Wait, detach_claim
 from pcache.runtime.resting import LOOK
 from pcache.runtime.saving import CannotWrite, Saving
-from pcache.runtime.singleflight import Flight, computing, flights
+from pcache.runtime.singleflight import Flight, computing, flights, innermost
 from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, uninterrupted
 from pcache.system.notices import log, warn_once
 
@@ -32,10 +32,15 @@ _SAY_WAITING = 60.0  # seconds of waiting after which a log line names the owner
 
 
 class Deep(NamedTuple):
-    """The state of a call that is computed deep inside of others: a private claim, and when it began."""
+    """The state of a call that is computed deep inside of others: a private claim, and when it began.
+
+    `around` is the computation that it is part of, `nested_ns` the time of what had missed in that before.
+    """
 
     claim: HeldClaim
     began_ns: int
+    around: Flight
+    nested_ns: int
 
 
 class Flow:
@@ -69,11 +74,12 @@ class Flow:
 
         Whatever fails here, the function is called exactly once, and its result returned or its exception raised.
         """
-        run = job.run
+        run, around = job.run, innermost()
         try:
             try:
                 return self._compute(job, miss)
             finally:
+                self._count_time(job, around)
                 self.ledger.look(time.time_ns())
         except RecursionError as error:  # nothing is called here: the stack is full
             if error is run.error:
@@ -87,13 +93,25 @@ class Flow:
             return run.end()
         return job.function(*job.args, **job.kwargs)
 
+    def _count_time(self, job: Job, around: Flight | None) -> None:
+        """Count what a miss took beyond its computation; and all of it to the computation that it is part of."""
+        run = job.run
+        elapsed_ns = time.perf_counter_ns() - run.began_ns
+        if run.took_ns:  # else another process has computed it
+            self.ledger.count(job.name, store_ns=max(elapsed_ns - run.took_ns, 0))
+        if around is not None:
+            around.nested_ns += elapsed_ns
+
     def begin(self, job: Job) -> Deep | None:
         """Take a private claim for a call that is computed deep inside of others; None where that is impossible."""
         try:
             claim = self.saving.claim(job, private=True)
         except CannotWrite:
             claim = None
-        return None if claim is None else Deep(claim, time.perf_counter_ns())
+        around = innermost()
+        if claim is None or around is None:
+            return None
+        return Deep(claim, time.perf_counter_ns(), around, around.nested_ns)
 
     def drop(self, job: Job, deep: Deep) -> None:
         """Release what `begin` took: the function raised, and the caller gets that exception, whatever fails here."""
@@ -106,10 +124,13 @@ class Flow:
     def keep(self, job: Job, miss: Miss, deep: Deep, result: Any) -> Any:
         """Store a result that was computed deep inside of others; return it."""
         try:
-            cost_ns = time.perf_counter_ns() - deep.began_ns
-            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+            cost_ns, run = time.perf_counter_ns() - deep.began_ns, job.run
+            run.took(cost_ns, deep.around.nested_ns - deep.nested_ns)
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": run.own_ns})
             try_call(job.look_again, cost_ns)
             self.saving.settle(deep.claim, job, result, cost_ns, miss)
+            deep.around.nested_ns = deep.nested_ns
+            self._count_time(job, deep.around)
         except RecursionError:
             pass  # a later call stores it
         except BaseException as error:
@@ -249,20 +270,22 @@ class Flow:
     def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
         """Compute; return the result and the nanoseconds that it took. Calls inside know that it is being computed."""
         inside = {**computing.get(), flight.place: flight}
+        run, nested_ns = job.run, flight.nested_ns
         started = time.perf_counter_ns()
-        run = job.run
         token = uninterrupted(computing.set, inside)
         try:
             result = run.result = job.function(*job.args, **job.kwargs)
             run.done = True
         except BaseException as error:
             run.error, run.traceback = error, TRACEBACK.__get__(error).tb_next
+            run.took(time.perf_counter_ns() - started, flight.nested_ns - nested_ns)
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
             raise
         finally:
             computing.reset(token)
         cost_ns = time.perf_counter_ns() - started
-        self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": cost_ns})
+        run.took(cost_ns, flight.nested_ns - nested_ns)
+        self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": run.own_ns})
         try_call(job.look_again, cost_ns)
         return result, cost_ns
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.runtime.singleflight import computing
@@ -18,15 +19,25 @@ _DEEP = 16  # nested computations, each of which takes a descriptor and six call
 
 
 class Run:
-    """The outcome of a job's one call of its function: nothing yet, a result, or the exception it raised."""
+    """The outcome of a job's one call of its function: nothing yet, a result, or the exception it raised.
 
-    __slots__ = ("done", "error", "result", "traceback")
+    Times are nanoseconds of a clock of their own: when the call of the cached function began, how long the function
+    took, and how long without the cached calls inside of it, which have entries of their own.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("began_ns", "done", "error", "own_ns", "result", "took_ns", "traceback")
+
+    def __init__(self, began_ns: int = 0) -> None:
+        self.began_ns = began_ns or time.perf_counter_ns()
+        self.took_ns = self.own_ns = 0
         self.done = False
         self.error: BaseException | None = None
         self.result: Any = None
         self.traceback: TracebackType | None = None  # of the error, from the function on
+
+    def took(self, elapsed_ns: int, nested_ns: int) -> None:
+        """Note how long the function took, and how long the cached calls inside of it."""
+        self.took_ns, self.own_ns = elapsed_ns, max(elapsed_ns - nested_ns, 0)
 
     def raises(self, error: BaseException) -> bool:
         """Whether this is the exception of the function; if so, remove the frames of pcache from its traceback."""

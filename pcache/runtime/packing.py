@@ -38,7 +38,7 @@ def pack(
     )
     meta, _ = try_call(_meta, result, job, keyring)  # summaries ask objects for their shape: user code, which may fail
     pieces = encode_entry(payload.stream, payload.buffers, facts, meta or b"{}", compression, keyring)
-    return pieces, mtime.pack(mtime.Stamp(created_ns, cost_ns, facts.expires_ns))
+    return pieces, mtime.pack(mtime.Stamp(created_ns, job.run.own_ns, facts.expires_ns))
 
 
 def _meta(result: object, job: Job, keyring: Keyring) -> bytes:

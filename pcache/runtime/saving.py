@@ -130,7 +130,6 @@ class Saving:
         from pcache.entry.pickling import dump  # late for start-up time: a hit encodes nothing
         from pcache.runtime.packing import pack  # the same
 
-        started = time.perf_counter_ns()
         if not job.inputs_hold():
             log("%s: a result is not stored, as code or a file that it uses changed meanwhile", job.name, level="info")
             return False
@@ -161,8 +160,7 @@ class Saving:
                 try_call(self._store.delete, job.address.name)
             return False
         self._register(job, keyring)
-        took_ns = time.perf_counter_ns() - started
-        self._ledger.count(job.name, stored=1, written_bytes=length, store_ns=took_ns)
+        self._ledger.count(job.name, stored=1, written_bytes=length)
         return True
 
     @property

@@ -24,16 +24,29 @@ class Flight:
 
     It is under way while `busy` is held; its thread holds that in a `with`, so that an interrupt releases it.
     `claim` is the claim it holds, `awaits` are the entries that calls inside of it wait for, and `turns` the times at
-    which other calls stopped waiting for it.
+    which other calls stopped waiting for it. `nested_ns` is the time of the cached calls inside of it that missed.
     """
 
-    __slots__ = ("awaits", "busy", "claim", "function_id", "lost", "native_id", "place", "stored", "thread", "turns")
+    __slots__ = (
+        "awaits",
+        "busy",
+        "claim",
+        "function_id",
+        "lost",
+        "native_id",
+        "nested_ns",
+        "place",
+        "stored",
+        "thread",
+        "turns",
+    )
 
     def __init__(self, place: str, function_id: bytes) -> None:
         self.place = place
         self.function_id = function_id
         self.claim: HeldClaim | None = None
         self.lost = False
+        self.nested_ns = 0
         self.awaits: list[str] = []
         self.turns: list[float] = []
         self.native_id = threading.get_native_id()
@@ -100,6 +113,12 @@ flights = Flights()
 
 # The computations around the current call, by the place of the entry: a recursive call computes and does not wait.
 computing: ContextVar[Mapping[str, Flight]] = ContextVar("pcache_computing", default=MappingProxyType({}))
+
+
+def innermost() -> Flight | None:
+    """The computation that the current call is part of."""
+    around = list(computing.get().values())
+    return around[-1] if around else None
 
 
 if sys.platform != "win32":

@@ -106,8 +106,9 @@ class LocalStore(Shards):
 
     def _touch(self, path: str, loaded: Loaded, now_ns: int) -> None:
         """Note in the modification time of an entry's file that it was used."""
-        header, uses = loaded.header, mtime.unpack(loaded.mtime_ns).uses + 1
-        mtime_ns = mtime.pack(mtime.Stamp(now_ns, header.cost_ns, header.expires_ns, uses))
+        before = mtime.unpack(loaded.mtime_ns)
+        stamp = mtime.Stamp(now_ns, before.cost_ns or loaded.header.cost_ns, loaded.header.expires_ns, before.uses + 1)
+        mtime_ns = mtime.pack(stamp)
         try:
             status = os.lstat(path)
             os.utime(path, ns=(now_ns, mtime_ns), follow_symlinks=False)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HOUR = 3600
-DERIVED = {"hit_rate", "costs_more"}  # what JSON has besides the fields
+DERIVED = {"hit_rate", "costs_more", "net_seconds"}  # what JSON has besides the fields
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_screen_has_the_numbers_of_the_report(filled: Cache) -> None:
         assert line.split()[1:2] == [str(item["entries"])]
         assert f" {item['hits']} " in line
         assert format_size(item["bytes"]) in line
-        assert format_duration(item["saved_seconds"]) in line
+        assert format_duration(item["net_seconds"]) in line
 
 
 def test_limits_show_with_what_is_used_of_them(filled: Cache, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -239,12 +239,12 @@ def test_functions_that_cost_more_than_they_save(filled: Cache) -> None:
         | {(0, "a:often", name): n for name, n in often.items()},
     )
     text = run("stats", "-C", filled.location).stdout
-    assert "a:never" + 19 * " " + "computed in 10 us, stored in 200 us, never hit\n" in text
-    assert "a:often" + 19 * " " + "computed in 10 us, stored in 200 us, hit in 100 us\n" in text
+    assert "a:never" + 19 * " " + "10 ms lost: computing 10 us, key and storing 200 us, never hit\n" in text
+    assert "a:often" + 19 * " " + "14 ms lost: computing 10 us, key and storing 200 us, a hit 100 us\n" in text
     assert "Without @cached they are faster" in text
     noted(filled, {(0, f"a:{'long_name_' * 9}", name): n for name, n in often.items()})
     output = pcache_on_terminal("stats", "-C", filled.location)[1]  # where there is little room, figures stay
-    assert re.search(r"_name_  computed in 10 us, stored in 200 us, hit in 100 us\n", output)
+    assert re.search(r"  14 ms lost: computing 10 us, key and storing 200 us, a hit 100 us\n", output)
     dear = {item["name"] for item in report("stats", "-C", filled.location)["functions"] if item["costs_more"]}
     assert {"a:never", "a:often"} < dear
 

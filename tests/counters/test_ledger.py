@@ -107,12 +107,13 @@ def test_everything_is_counted_as_it_is(root: Path) -> None:
     assert found["computed_ns"] >= cost_ns > 0
     assert 0 < found["saved_ns"] < 3 * cost_ns
     assert found["store_ns"] > 0
-    assert found["hit_ns"] == 0  # of so few none was timed
+    assert found["hit_ns"] > 0
     for _ in range(40):
         cached(1)
     assert cache.flow.ledger.flush()
     assert 40 * 100 < counted(root, f"{__name__}:double")["hit_ns"] < 40 * 10**9
     found = counted(root, f"{__name__}:fail")
+    assert found.pop("store_ns") > 0  # its key, and looking for it
     assert found == {"misses.absent": 1, "errors.raised": 1}
     found = counted(root, f"{__name__}:lock")
     assert (found["misses.absent"], found["errors.unpicklable"], found["stored"]) == (1, 1, 0)
