@@ -1,5 +1,6 @@
 """Every name below the root of a cache directory.
 
+signing-key                          the signing key, only where PCACHE_KEY_IN_DIRECTORY asks for it
 CACHEDIR.TAG  .gitignore             tell backups and git to leave it out; the tag marks it as a pcache directory
 v1/entries/00 ... ff/                shards of entries, with their claims and drafts
 v1/functions/                        records of function versions
@@ -14,6 +15,7 @@ import os
 
 GENERATION = "v1"  # of the layout: a new layout gets a new name
 TAG_FILE = "CACHEDIR.TAG"
+KEY_FILE = "signing-key"
 
 
 def generation_folder(root: str) -> str:

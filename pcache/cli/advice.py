@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pcache.cli.output import hint, say, say_tree
 from pcache.cli.tables import Column, say_table
+from pcache.signing.keyring import ONE_KEY
 from pcache.text.phrases import counted, percent
 from pcache.text.units import format_duration
 
@@ -38,6 +39,14 @@ _KINDS = {
     "DirectoryError": "the directory was refused: a warning says why",
     "SigningKeyError": "the signing key cannot be used: `pcache config`",
 }
+
+
+def say_first(found: Stats) -> None:
+    """Print what makes the rest look well though nothing is found again: results signed with another key."""
+    if foreign := found.misses_by_reason.get("foreign", 0):
+        say(f"{counted(foreign, 'call')} found a result signed with another key, and computed it again:", bold=True)
+        say(f"{ONE_KEY}.")
+        say()
 
 
 def say_advice(found: Stats) -> None:

@@ -11,13 +11,16 @@ from pcache.cli import options
 from pcache.cli.app import PROBLEM, Commands
 from pcache.cli.output import NO_PLACE, clean, say, say_json
 from pcache.errors import ConfigError, SigningKeyError
+from pcache.layout import KEY_FILE
 from pcache.signing import keyring
-from pcache.signing.key_source import KeySource
+from pcache.storage.directory import keys_of
 from pcache.system import output_file
 from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from pcache.signing.key_source import KeySource
 
 
 @click.group(cls=Commands)
@@ -157,13 +160,15 @@ def _holds(path: str, keys: list[bytes]) -> bool:
 
 def _keys() -> KeySource:
     settings = options.settings()
-    keys = KeySource(None, settings.key_file, shared=settings.shared)
+    keys = keys_of(settings)
     keys.look()  # raises if the user's own key cannot be used
     return keys
 
 
 def _key_path() -> str:
-    path = os.environ.get("PCACHE_KEY_FILE") or options.settings().key_file or keyring.default_key_path()
+    settings = options.settings()
+    inside = os.path.join(settings.directory, KEY_FILE) if settings.key_in_directory else None
+    path = os.environ.get("PCACHE_KEY_FILE") or settings.key_file or inside or keyring.default_key_path()
     if path is None:
         raise ConfigError(
             "there is no home directory to keep a key in; name a file with PCACHE_KEY_FILE, or set PCACHE_KEY to what"

@@ -223,10 +223,10 @@ def config(ctx: click.Context, as_json: bool) -> None:
 
 def _signing_key(found: Settings) -> tuple[str | None, str, str]:
     """The id of the signing key, where the key comes from, and what is wrong with it."""
-    from pcache.signing.key_source import KeySource  # late for start-up time
+    from pcache.storage.directory import keys_of  # late for start-up time
 
     try:
-        keys = KeySource(None, found.key_file, shared=found.shared)
+        keys = keys_of(found)
         keys.look()  # only this finds out whether the user's own key is usable
     except SigningKeyError as error:
         return None, "", str(error)

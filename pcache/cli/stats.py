@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pcache.cli import options
-from pcache.cli.advice import say_advice
+from pcache.cli.advice import say_advice, say_first
 from pcache.cli.output import clean, estimated, say, say_facts, say_json
 from pcache.cli.progress import Progress
 from pcache.cli.tables import Column, say_table
@@ -140,6 +140,7 @@ def _say_over_time(found: Stats, periods: Sequence[Period], since: float) -> Non
 
 def _say_stats(found: Stats, since: float) -> None:
     now = time.time()
+    say_first(found)
     _say_contents(found)
     _say_activity(found, since)
     _say_functions(found, now)

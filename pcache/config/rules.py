@@ -147,5 +147,6 @@ RULES = (
     Rule("disable", read_switch, "PCACHE_DISABLE"),
     Rule("refresh", read_switch, "PCACHE_REFRESH"),
     Rule("key_file", read_path),
+    Rule("key_in_directory", read_switch, "PCACHE_KEY_IN_DIRECTORY"),
 )
 OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries")  # can be set for single functions too

@@ -57,6 +57,7 @@ class Settings(NamedTuple):
     disable: bool = False
     refresh: bool = False
     key_file: str | None = None  # absolute
+    key_in_directory: bool = False
     origins: Mapping[str, str] = {}
     functions: Mapping[str, Mapping[str, Any]] = {}  # settings of single functions, by name or pattern
 
@@ -139,8 +140,8 @@ def _from_project() -> Iterator[Setting]:
     if not isinstance(table, dict):
         raise _refused("tool.pcache is not a table; write settings below [tool.pcache]", origin)
     for name in table:
-        if name.replace("-", "_").lower() in ("key", "key_file", "signing_key"):
-            raise _refused("a project file may not set signing keys; put key_file into the user file", origin, name)
+        if name.replace("-", "_").lower() in ("key", "key_file", "key_in_directory", "signing_key"):
+            raise _refused(f"a project file may not set signing keys; put {name} into the user file", origin, name)
     for setting in _from_table(table, origin, path):
         if setting.name == "verify" and setting.value == "stream":
             raise _refused("a project file may not turn checks off; move verify to the user file", origin, "verify")
@@ -206,8 +207,9 @@ def _checked(rule: Rule, given: object, origin: str, *, folder: str) -> Setting:
 def _unknown(name: str, known: Iterable[str], origin: str) -> ConfigError:
     import difflib  # late for start-up time
 
-    nearest = difflib.get_close_matches(name.replace("-", "_"), names := list(known), n=1, cutoff=0.5)
-    hint = f"the nearest name is {nearest[0]!r}" if nearest else f"there are {', '.join(names)}"
+    meant = {rule.name: [rule.file_name] for rule in RULES if rule.file_name in known}.get(name)
+    nearest = meant or difflib.get_close_matches(name.replace("-", "_"), list(known), n=1, cutoff=0.5)
+    hint = f"the nearest name is {nearest[0]!r}" if nearest else f"there are {', '.join(known)}"
     return _refused(f"there is no setting {name!r:.80}; {hint}", origin, name)
 
 

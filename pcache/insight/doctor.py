@@ -25,8 +25,8 @@ from pcache.eviction import usage
 from pcache.insight.probes import held_locks, try_out
 from pcache.insight.records import Finding
 from pcache.layout import GENERATION, entries_folder, functions_folder, generation_folder, ledger_folder, locks_folder
-from pcache.signing.key_source import KeySource
-from pcache.signing.keyring import WAYS_OUT
+from pcache.signing.keyring import INSIDE, ONE_KEY, WAYS_OUT
+from pcache.storage.directory import keys_of
 from pcache.storage.local import LocalStore
 from pcache.storage.root import check_root, is_laid_out, is_ours
 from pcache.system.mounts import filesystem_of, is_network
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from pcache.config.settings import Settings
     from pcache.insight.records import State
+    from pcache.signing.key_source import KeySource
     from pcache.signing.keyring import Keyring
     from pcache.storage.store import StoredFile
 
@@ -49,7 +50,7 @@ _SAMPLE = 1000  # entries whose headers are read
 _SKEW, _SLOW_SYNC = 60.0, 0.2  # seconds that clocks may differ, and that a disk may take
 _FEW_INODES, _GENERATION = 10_000, re.compile(r"v\d+")
 _TROUBLES: dict[str, tuple[State, str, str]] = {
-    "foreign": ("note", "are signed with a key that you do not have, and are computed again", "pcache key import"),
+    "foreign": ("problem", "are signed with a key that you do not have, and are computed again", ONE_KEY),
     "damaged": ("problem", "are damaged, and are computed again", "pcache verify --repair"),
     "owner": ("problem", "belong to another user, and are computed again", "set PCACHE_SHARED=1 if that is on purpose"),
     "future": ("note", "were made or used in the future: a clock was set back", "set the clock"),
@@ -74,9 +75,8 @@ def _versions(version: str) -> Finding:
         except PackageNotFoundError:
             missing.append(name)
     parts.append(platform.platform(terse=True))
-    if missing:
-        return Finding("versions", "note", f"{', '.join(parts)}; not known: {', '.join(missing)}")
-    return Finding("versions", "ok", ", ".join(parts))
+    unknown = f"; not known: {', '.join(missing)}" if missing else ""
+    return Finding("versions", "note" if missing else "ok", ", ".join(parts) + unknown)
 
 
 def _of_settings(directory: str | None) -> Iterator[Finding]:
@@ -110,7 +110,7 @@ def _refusal(check: str, error: Exception, otherwise: str) -> Finding:
 
 def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
     try:
-        keys = KeySource(None, settings.key_file, shared=settings.shared)
+        keys = keys_of(settings)
         keys.look()  # only this finds out whether the user's own key is usable
     except SigningKeyError as error:
         return None, _refusal("signing key", error, WAYS_OUT)
@@ -120,10 +120,14 @@ def _key(settings: Settings) -> tuple[KeySource | None, Finding]:
         return keys, Finding("signing key", "problem", text, WAYS_OUT)
     if keys.keyring is None:
         return keys, Finding("signing key", "ok", f"none yet: the first result makes {keys.path}")
-    more = len(keys.keyring.keys) - 1
     mode = f", mode {stat.S_IMODE(os.stat(keys.path).st_mode):o}" if keys.path else ""
-    reading = f", and {more} for reading" if more else ""
-    return keys, Finding("signing key", "ok", f"{keys.keyring.signing.hex()} from {where}{mode}{reading}")
+    reading = f", and {more} for reading" if (more := len(keys.keyring.keys) - 1) else ""
+    text = f"{keys.keyring.signing.hex()} from {where}{mode}{reading}"
+    if keys.path and os.path.dirname(keys.path) == settings.directory:
+        return keys, Finding(
+            "signing key", "note", f"{text}: {INSIDE}", "unset PCACHE_KEY_IN_DIRECTORY if that is wrong"
+        )
+    return keys, Finding("signing key", "ok", text)
 
 
 def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:

@@ -11,12 +11,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pcache.errors import DirectoryError, Miss, SigningKeyError, StoreWarning, without_tracebacks
+from pcache.errors import DirectoryError, ForeignEntry, Miss, SigningKeyError, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import PROOF, Wait, detach_claim
 from pcache.runtime.resting import LOOK
 from pcache.runtime.saving import CannotWrite, Saving
 from pcache.runtime.singleflight import Flight, computing, flights, innermost
+from pcache.signing.keyring import ONE_KEY
 from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, uninterrupted
 from pcache.system.notices import log, warn_once
 
@@ -140,6 +141,14 @@ class Flow:
 
     def _compute(self, job: Job, miss: Miss) -> Any:
         log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
+        if type(miss) is ForeignEntry:
+            warn_once(
+                (self.directory.location, "foreign"),
+                f"a result of {job.name} in {self.directory.location} was {miss.detail}: it is computed again and"
+                " replaced, as are those of this process wherever the other key is in use."
+                f" {ONE_KEY[:1].upper()}{ONE_KEY[1:]}.",
+                StoreWarning,
+            )
         if miss.reason == "unloadable":
             log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
         place = self.store.place(job.address.name)

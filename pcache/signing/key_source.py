@@ -43,28 +43,41 @@ class Wanted(NamedTuple):
 
 
 def source_of(
-    given: str | bytes | Iterable[str | bytes] | Wanted | None, key_file: str | None, *, shared: bool
+    given: str | bytes | Iterable[str | bytes] | Wanted | None,
+    key_file: str | None,
+    *,
+    shared: bool,
+    inside: str | None = None,
 ) -> KeySource:
-    """The source for the `signing_key` that a cache was given: keys, or what was pickled of them."""
+    """The source for the `signing_key` that a cache was given: keys, or what was pickled of them.
+
+    `inside` is the key file in the cache directory, for a cache that keeps its key there.
+    """
     if isinstance(given, Wanted):
-        return FoundAgain(given, key_file, shared=shared)
-    return KeySource(given, key_file, shared=shared)
+        return FoundAgain(given, key_file, shared=shared, inside=inside)
+    return KeySource(given, key_file, shared=shared, inside=inside)
 
 
 class KeySource:
     """Where a cache's signing keys come from: the argument, PCACHE_KEY, a key file, or the user's own key file.
 
     The first three are read at once, so that a bad one is reported when the cache is made. The user's own key is made
-    when the first entry is written; while there is none, or its file is bad, nothing is read or written. Safe to use
-    from several threads and processes: the first to make the key wins, and the others read it.
+    when the first entry is written; while there is none, or its file is bad, nothing is read or written. So is the one
+    in the file `inside`, which takes its place. Safe to use from several threads and processes: the first to make the
+    key wins, and the others read it.
     """
 
     def __init__(
-        self, given: str | bytes | Iterable[str | bytes] | None, key_file: str | None, *, shared: bool = False
+        self,
+        given: str | bytes | Iterable[str | bytes] | None,
+        key_file: str | None,
+        *,
+        shared: bool = False,
+        inside: str | None = None,
     ) -> None:
         self.path: str | None = None
         self.origin = "argument"
-        self._key_file, self._shared = key_file, shared
+        self._key_file, self._shared, self._inside = key_file, shared, inside
         # None while the user has no key yet: then there is nothing to be read either.
         self.keyring: Keyring | None = None
         given = hidden(given)
@@ -82,6 +95,9 @@ class KeySource:
                     f"the key file {named} does not exist; `pcache key new` writes one.", source=named
                 )
             self._take(keys)
+        elif inside is not None:
+            self.path, self.origin = inside, "the cache directory itself,"
+            self._take_if_there()
         elif shared:
             raise SigningKeyError(
                 "a shared cache directory needs a signing key that its users share, as nothing else protects them from"
@@ -91,10 +107,13 @@ class KeySource:
             )
         else:
             self.path, self.origin = default_key_path(), "your key file"
-            try:
-                self._read_own()
-            except SigningKeyError:
-                pass  # the user did not name this file: it stops no program, and the first call warns
+            self._take_if_there()
+
+    def _take_if_there(self) -> None:
+        try:
+            self._read_own()
+        except SigningKeyError:
+            pass  # the user did not name this file: it stops no program, and the first call warns
 
     def _take(self, keys: list[bytes]) -> Keyring:
         _known.update((key_id(key), key) for key in keys)
@@ -156,7 +175,7 @@ class KeySource:
         return Wanted(tuple(keyring.keys) if keyring is not None else (), self.origin, self.path)
 
     def __reduce__(self) -> Any:
-        return partial(source_of, shared=self._shared), (self.wanted(), self._key_file)
+        return partial(source_of, shared=self._shared, inside=self._inside), (self.wanted(), self._key_file)
 
 
 class FoundAgain(KeySource):
@@ -166,9 +185,11 @@ class FoundAgain(KeySource):
     `signing_key=` later. Making this raises nothing.
     """
 
-    def __init__(self, wanted: Wanted, key_file: str | None, *, shared: bool = False) -> None:
+    def __init__(
+        self, wanted: Wanted, key_file: str | None, *, shared: bool = False, inside: str | None = None
+    ) -> None:
         self.origin, self.path = wanted.origin, wanted.path
-        self._wanted, self._key_file, self._shared = wanted, key_file, shared
+        self._wanted, self._key_file, self._shared, self._inside = wanted, key_file, shared, inside
         self.keyring = None
         self._here: KeySource | None = None  # the keys of this process, used if there was no key yet
         try:
@@ -186,7 +207,7 @@ class FoundAgain(KeySource):
 
     def _found_here(self) -> KeySource:
         if self._here is None:
-            self._here = KeySource(None, self._key_file, shared=self._shared)
+            self._here = KeySource(None, self._key_file, shared=self._shared, inside=self._inside)
             self.origin, self.path = self._here.origin, self._here.path
         return self._here
 
@@ -200,7 +221,8 @@ class FoundAgain(KeySource):
 
     def _around(self) -> Iterator[bytes]:
         """The keys in this process's environment and key files; anything else there is skipped."""
-        files = (self._wanted.path, os.environ.get("PCACHE_KEY_FILE"), self._key_file, default_key_path())
+        named = os.environ.get("PCACHE_KEY_FILE")
+        files = (self._wanted.path, named, self._key_file, self._inside, default_key_path())
         for path in dict.fromkeys(path for path in files if path):
             try:
                 yield from read_key_file(os.path.expanduser(path), shared=self._shared) or ()

@@ -40,6 +40,12 @@ WAYS_OUT = (
     " folder that you can write to"
 )
 
+INSIDE = "whoever can write there can make programs load what they wrote"
+ONE_KEY = (
+    "programs that share a directory need one key: set PCACHE_KEY to what `pcache key export` prints where the others"
+    " run; or set PCACHE_KEY_IN_DIRECTORY=1 for all of them, if everyone who can write to the directory is trusted"
+)
+
 
 class Secret(bytes):
     """A signing key whose bytes are never printed or pickled, nor by an object that holds it."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.config.settings import resolve
 from pcache.counters.pending import Ledger
 from pcache.errors import ConfigError
-from pcache.layout import functions_folder
+from pcache.layout import KEY_FILE, functions_folder
 from pcache.signing.key_source import Wanted, source_of
 from pcache.signing.keyring import hidden
 from pcache.storage.local import LocalStore
@@ -18,7 +18,23 @@ from pcache.system.permissions import Access
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from pcache.config.settings import Settings
+    from pcache.signing.key_source import KeySource
     from pcache.storage.store import Store
+
+
+def keys_of(settings: Settings, given: str | bytes | Iterable[str | bytes] | Wanted | None = None) -> KeySource:
+    """Where a cache with these settings has its signing keys from."""
+    inside = os.path.join(settings.directory, KEY_FILE) if settings.key_in_directory else None
+    if inside is not None and settings.shared:
+        raise ConfigError(
+            "a directory that a group shares cannot hold its own signing key, as that would let all of them in; unset"
+            " key_in_directory and set PCACHE_KEY_FILE",
+            setting="key_in_directory",
+            value=True,
+            origin=settings.origins["key_in_directory"],
+        )
+    return source_of(given, settings.key_file, shared=settings.shared, inside=inside)
 
 
 class Directory:
@@ -41,7 +57,7 @@ class Directory:
             signing_key = hidden(signing_key)  # tracebacks of errors below show the variables of this frame
         self.arguments = dict(arguments)
         self.settings = resolve(**self.arguments)
-        self.keys = source_of(signing_key, self.settings.key_file, shared=self.settings.shared)
+        self.keys = keys_of(self.settings, signing_key)
         self.access = Access(self.settings.shared)
         self.store, self._make_store = make_store(self.location, self.access), make_store
         self.ledger = Ledger(self.location, self.keys, read_only=self.settings.read_only, access=self.access)

@@ -10,7 +10,7 @@ import re
 import time
 
 from pcache.errors import DirectoryError
-from pcache.layout import GENERATION, TAG_FILE, entries_folder, functions_folder, generation_folder
+from pcache.layout import GENERATION, KEY_FILE, TAG_FILE, entries_folder, functions_folder, generation_folder
 from pcache.storage.shards import Shards, is_in_place
 from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
@@ -58,7 +58,7 @@ def check_root(root: str, access: Access = PRIVATE) -> bool:
     """
     if not access.check(root):
         return False
-    if not is_ours(root) and (others := sorted(_listed(root) - _OWN_NAMES)):
+    if not is_ours(root) and (others := sorted(name for name in _listed(root) if not _is_own(name))):
         raise DirectoryError(
             f"the directory {root} holds other things ({others[0]!r}, ...) and is not a pcache directory; choose an"
             " empty or a new one",
@@ -66,6 +66,10 @@ def check_root(root: str, access: Access = PRIVATE) -> bool:
             reason="not ours",
         )
     return True
+
+
+def _is_own(name: str) -> bool:
+    return name in _OWN_NAMES or name.startswith(KEY_FILE)  # also one that is being written
 
 
 def _listed(root: str) -> set[str]:

@@ -116,7 +116,7 @@ def test_defaults(place: Place) -> None:
     settings = resolve()
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
-    assert settings[5:-2] == (None, "auto", "once", True, None, (), False, False, False, False, None)
+    assert settings[5:-2] == (None, "auto", "once", True, None, (), False, False, False, False, None, False)
     assert settings.functions == {}
     assert set(settings.origins.values()) == {"default"}
     assert list(settings.origins) == list(Settings._fields[:-2])
