@@ -7,7 +7,7 @@ HUNT ?= 1
 DEMO := PCACHE_DIR=$(DEMO_CACHE) $(BIN)/python examples/stdlib_survey.py
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all lint house types bench eviction scale soak damage versus hunt zoo realcode mutants clean help
+.PHONY: demo test test-all lint house types bench eviction compression scale soak damage versus hunt zoo realcode mutants clean help
 
 help:
 	@echo "make demo      a slow analysis of Python's standard library, twice: the second time from the cache"
@@ -18,6 +18,7 @@ help:
 	@echo "make test-all  the tests under every CPython >= 3.11 on this machine"
 	@echo "make bench     the benchmarks; writes benchmarks/results.md"
 	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
+	@echo "make compression  rules for compressing on the same traces; writes docs/compression.md; five minutes"
 	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
 	@echo "make soak      four processes write 20 GB through a cache of 1 GiB; writes benchmarks/soak.md"
 	@echo "make damage    the same damage to what pcache and peers stored; writes benchmarks/damage.md; five minutes"
@@ -68,6 +69,9 @@ bench: $(VENV)/test.stamp $(VENV)/peers.stamp
 
 eviction: $(VENV)/plots.stamp
 	$(BIN)/python benchmarks/eviction.py
+
+compression: $(VENV)/plots.stamp
+	$(BIN)/python benchmarks/compression.py
 
 scale: $(VENV)/test.stamp $(VENV)/peers.stamp
 	$(BIN)/python benchmarks/scale.py --write

@@ -84,10 +84,10 @@ def test_callers_may_change_what_they_get(cache: Cache, name: str) -> None:
 @pytest.mark.parametrize("size", [10, 10_000, 200_000], ids=["small", "medium", "mapped"])
 @pytest.mark.parametrize("compressible", [False, True], ids=["noise", "zeros"])
 @pytest.mark.parametrize("writable", [False, True], ids=["read-only", "writable"])
-def test_an_array_keeps_its_rights(cache: Cache, size: int, compressible: bool, writable: bool) -> None:
+def test_an_array_keeps_its_rights(tmp_path: Path, size: int, compressible: bool, writable: bool) -> None:
     """Writable arrays are writable on a hit and read-only ones are not, however they lie in the file."""
 
-    @cache.cached
+    @Cache(tmp_path / "cache", compression=1).cached
     def numbers(size: int, compressible: bool, writable: bool) -> Any:
         array = np.zeros(size) if compressible else kinds.noise(size)
         array.flags.writeable = writable

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pcache.entry import format as entry_format
 from pcache.entry import mtime
-from pcache.entry.compression import RAW
+from pcache.entry.compression import MAP_MIN, RAW
 from pcache.entry.format import new_tuple
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import load, load_again, load_with, loading
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 OTHER_MODULE = "it names classes of its module, which is a different module here"
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
-_MAP_MIN = 256 << 10  # bytes of all raw buffers from which a map is cheaper than copies
 _KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would stay in memory for ever
 _KEPT_BUFFERS = 4
 _RECENT_STREAM = 8 << 10  # bytes; larger streams take longer to unpickle than to read, so they are not kept
@@ -219,7 +218,7 @@ def _buffers(
     is_ours = status.st_uid == our_uid() and not status.st_mode & OTHERS_WRITE
     mappable = [is_ours and row.codec == RAW for row in rows]
     raw = sum(row.length for row, is_raw in zip(rows, mappable, strict=True) if is_raw)
-    mapped = _map(fd, status.st_size) if raw >= _MAP_MIN else None
+    mapped = _map(fd, status.st_size) if raw >= MAP_MIN else None
     whole = memoryview(mapped) if mapped is not None else None
     identity = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
     known = verify == "stream" or (verify == "once" and identity in _verified)

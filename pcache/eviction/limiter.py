@@ -3,7 +3,8 @@
 Each process adds up what it writes, and adds it to the shared usage file when that reaches a small share of a limit. If
 the total exceeds the limit, the process that noticed evicts before it writes its result; the others go on. It lists as
 many shards as hold some thousand entries: keys are spread evenly over the shards, so the least valuable entries there
-are of little value anywhere, and the time does not depend on the directory's size. Correctness depends on nothing here.
+are of little value anywhere, and the time does not depend on the directory's size. Cold entries are compressed before
+any are evicted, and while there is room. Correctness depends on nothing here.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.config.settings import to_leave_free
+from pcache.eviction.cold import COLD, RESTED, SCARCE, ColdPacker, slice_of
 from pcache.eviction.deletion import EVICTED, record, total_size
 from pcache.eviction.policy import Limits
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _SHARES = 2048  # a process updates the usage file after writing a limit divided by this
 _LARGEST = 10  # a result may take a limit divided by this
 _LOOK_THROUGH = 4096  # entries, about, from which the least valuable are chosen
+_LOOK_FOR_COLD = 512  # entries, about, that are looked at while there is room: 2 ms
 _PATIENCE = 0.05  # seconds that an eviction may take unless the limit is exceeded by a lot
 _A_LOT = 1.04  # times the limit
 _LONGEST = 0.5  # seconds that an eviction may take in any case: the next call continues it
@@ -71,6 +74,7 @@ class Limiter(Unfinished):
         self._scopes: dict[str, Scope | None] = {}
         self._names: dict[str, str] = {}  # of functions, by the id of a version: these never change
         self._chooser = Chooser(directory, _MOST_VERSIONS)
+        self._cold = ColdPacker(directory)
         # Processes begin at different shards. `random` belongs to the program, which may have seeded it.
         self._next_shard = os.urandom(1)[0] % SHARDS
         super().__init__()
@@ -108,7 +112,7 @@ class Limiter(Unfinished):
                 return f"it takes {format_size(size)}, which is more than {name}"
         return ""
 
-    def make(self, name: str, length: int, function: str) -> None:
+    def make(self, name: str, length: int, function: str, cost_ns: int = 0) -> None:
         """Count an entry that is about to be written, and evict if that exceeds a limit."""
         shard, size = int(shard_in(name), 16), on_disk(length)
         self._names[name.partition("-")[0]] = function
@@ -117,7 +121,7 @@ class Limiter(Unfinished):
             is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
             untold = scope.gauge.add(shard, 1, size)
             if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
-                self._look(scope, (shard, Amount(1, size)))
+                self._look(scope, (shard, Amount(1, size)), cost_ns=cost_ns)
 
     def give_back(self, gone: Iterable[StoredFile], function: str) -> None:
         """Count entries of a function that were removed; the next update of the usage file includes them."""
@@ -163,14 +167,20 @@ class Limiter(Unfinished):
                 name = self._names[function_id] = facts.name
         return name or ""
 
-    def _look(self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE) -> None:
-        """Update the usage file, and evict if a limit is exceeded. `pending` is about to be written."""
+    def _look(
+        self, scope: Scope, pending: tuple[int, Amount] | None = None, wait: float = PATIENCE, cost_ns: int = 0
+    ) -> None:
+        """Update the usage file, and compress or evict others. `pending` is about to be written."""
         written = scope.gauge.untold.size
         total = scope.gauge.tell(wait, pending)
-        if total is None or _excess(total, self._limits_now(scope, total, written)) <= 1:
+        if total is None:
             return
+        limits = self._limits_now(scope, total, written)
         try:
-            self._evict(scope, total, written, pending)
+            if _excess(total, limits) > 1:
+                self._evict(scope, total, written, pending, slice_of(cost_ns))
+            elif pending is not None and not scope.function:
+                self._tidy(scope, total, limits, slice_of(cost_ns))
         except OSError as error:
             raise_if_interrupt(error)  # else a read-only disk or directory: what could be removed is removed
 
@@ -195,10 +205,32 @@ class Limiter(Unfinished):
         except AttributeError:  # Windows
             return None
 
-    def _evict(self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None) -> None:
+    def _tidy(self, scope: Scope, total: Amount, limits: Limits, seconds: float) -> None:
+        """While there is room, compress cold entries of some shards, unless another process does."""
+        shards = self._next_shards(min(SHARDS, SHARDS * _LOOK_FOR_COLD // max(total.entries, 1) + 1))
+        names = set(self._store.shards()).intersection(f"{shard:02x}" for shard in shards)
+        scarce = limits.max_size is not None and total.size > SCARCE * limits.max_size
+        idle = RESTED if scarce else COLD
+        items = self._cold.among(self._entries_of(scope.function, sorted(names)), idle)
+        lock = self._lock() if items else None
+        if lock is not None:
+            with lock:
+                self._pack(scope, items, idle, seconds)
+
+    def _pack(self, scope: Scope, items: list[StoredFile], idle: float, seconds: float) -> list[StoredFile]:
+        """Compress those of some entries that were not used for a time; return all as they are now."""
+        packed = dict(self._cold.pack(items, idle, seconds))
+        for item, now in packed.items():
+            scope.gauge.add(int(shard_of(item), 16), 0, now.size - item.size)
+        return [packed.get(item, item) for item in items]
+
+    def _evict(
+        self, scope: Scope, total: Amount, written: int, pending: tuple[int, Amount] | None, seconds: float
+    ) -> None:
         """Remove the least valuable entries, some shards at a time, unless another process does.
 
-        If that takes long, and the limit is exceeded by little, the next call removes the rest.
+        Before, entries are compressed for so many seconds. If removing takes long, and the limit is exceeded by little,
+        the next call removes the rest.
         """
         lock = self._lock()
         # The lock saves work: two processes choose the same entries. If the limit is exceeded by a lot, both evict.
@@ -212,6 +244,8 @@ class Limiter(Unfinished):
                 if lock is not None:
                     show(lock)
                 items = self._look_through(shards, scope, pending, correct=lock is not None)
+                if lock is not None:
+                    items, seconds = self._pack(scope, items, RESTED, seconds), 0.0
                 # Entries that were invalidated or replaced may not be subtracted yet: first find out the usage.
                 told = scope.gauge.tell()
                 if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from pcache.entry import mtime
+from pcache.entry.compression import would_be_mapped
 from pcache.entry.format import NEVER, Facts
 from pcache.entry.main_module import flags_of
 from pcache.entry.writer import encode_entry
@@ -37,7 +38,8 @@ def pack(
         flags=flags_of(payload.stream, job.address.home),
     )
     meta, _ = try_call(_meta, result, job, keyring)  # summaries ask objects for their shape: user code, which may fail
-    pieces = encode_entry(payload.stream, payload.buffers, facts, meta or b"{}", compression, keyring)
+    mapped = would_be_mapped(buffer.nbytes for buffer in payload.buffers)
+    pieces = encode_entry(payload.stream, payload.buffers, facts, meta or b"{}", compression, keyring, mapped=mapped)
     return pieces, mtime.pack(mtime.Stamp(created_ns, job.run.own_ns, facts.expires_ns))
 
 

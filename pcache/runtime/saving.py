@@ -145,7 +145,7 @@ class Saving:
             return False
         try:
             if not self._store.network:  # without locks, only `evict` keeps limits
-                self.limiter.make(job.address.name, length, job.name)
+                self.limiter.make(job.address.name, length, job.name, cost_ns)
             published = claim.publish(
                 pieces,
                 durable=cost_ns >= DURABLE,

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pcache.system.permissions import Access
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS)  # the file system has no locks, or none left
-AT_ONCE = 64 << 10  # bytes up to which joining the pieces is cheaper than one write for each
+AT_ONCE = 64 << 10  # bytes up to which joining the pieces is cheaper than to write them as they are
+_TOGETHER = 512  # pieces given to the system at once, which takes 1,024
 
 if TYPE_CHECKING:
 
@@ -114,23 +115,24 @@ def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
         # Check and use in one line, as in `Opened.use`, which would be one more call for each.
         done, _ = (file.is_ours() and (os.pwrite(fd, data, 0), os.utime(fd, ns=times))) or _stop(file)  # type: ignore[func-returns-value]
     if done < total:
-        at = 0
-        for piece in pieces:
-            at = _write_at(file, at, piece)
+        write_all(file, pieces)
         file.use(os.utime, fd, ns=times)
     return total
 
 
-def _write_at(file: Opened, at: int, piece: Any) -> int:
-    """Write one piece at its place; return where the next one begins."""
-    if not memoryview(piece).nbytes:
-        return at
-    with memoryview(piece) as view, view.cast("B") as rest:
-        done = 0
-        while done < len(rest):  # a write may end early
-            count = file.use(os.pwrite, file.number, rest[done:], at + done)
-            done += count if count and count > 0 else _stop(file)
-    return at + done
+def write_all(file: Opened, pieces: Sequence[Any]) -> None:
+    """Write pieces one after the other from the start of a file, out of the memory that they are in."""
+    left = [view.cast("B") for piece in pieces if (view := memoryview(piece)).nbytes]
+    at = first = 0
+    while first < len(left):
+        count = file.use(os.pwritev, file.number, left[first : first + _TOGETHER], at)
+        count = count if count and count > 0 else _stop(file)
+        at += count
+        while first < len(left) and count >= len(left[first]):
+            count -= len(left[first])
+            first += 1
+        if count:  # a write may end early
+            left[first] = left[first][count:]
 
 
 def _stop(file: Opened) -> Any:

@@ -26,7 +26,7 @@ from pcache.errors import DirectoryError, LoadingItself
 from pcache.layout import GENERATION
 from pcache.storage import claim as claims
 from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_of, read_owner
-from pcache.storage.drafts import PrivateClaim
+from pcache.storage.drafts import PrivateClaim, write_all
 from pcache.storage.recent import Recent
 from pcache.storage.root import TAG_AGE, check_root, keep_tag, make_root
 from pcache.storage.shards import Shards
@@ -227,11 +227,7 @@ class LocalStore(Shards):
             with Lock(temporary, "x+", access=folder) as lock:
                 with suppress(OSError):  # without locks, leftovers are recognised by their age
                     locking()(lock.fd, blocking=False)
-                for piece in pieces:
-                    with memoryview(piece) as view, view.cast("B") as rest:
-                        done = 0
-                        while done < len(rest):
-                            done += lock.write(rest[done:])
+                write_all(lock, pieces)
                 os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
                 # A `put` in another process may still store a result between this check and the renaming; it is lost
                 # then, and the earlier result stays.

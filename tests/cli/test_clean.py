@@ -234,7 +234,7 @@ def test_recompress(tmp_path: Path) -> None:
 def test_recompress_leaves_what_it_cannot_read(cache: Cache) -> None:
     """A damaged entry, and one that is being computed anew, are left alone and counted."""
     harm(cache, 1)
-    text = cache.cached(double)
+    text = Cache(cache.location, compression=1).cached(double)
     text("x" * 20_000)
     held = cache.flow.store.claim(
         address_of(text, "x" * 20_000).name, owner_record("somebody", cache.flow.keys.ensure())

@@ -95,7 +95,7 @@ class Patient:
     def meet(self, folder: Path | str, kind: str, n: int = 1, *, signing_key: bytes = KEY, **options: Any) -> None:
         """Prepare the call without making it."""
         settings = {name: options.pop(name) for name in ("verify",) if name in options}
-        self.cache = Cache(folder, signing_key=signing_key, **settings)
+        self.cache = Cache(folder, signing_key=signing_key, **{"compression": 1, **settings})
         # With code="none" the global counter that the function changes is not part of its fingerprint.
         self.function = self.cache.cached(code="none", **options)(make)
         self.call = (kind, n)

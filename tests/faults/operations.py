@@ -57,7 +57,7 @@ class World:
         os.environ["XDG_CONFIG_HOME"] = str(base / "config")
 
     def open(self, **options: Any) -> None:
-        self.cache = Cache(self.root, signing_key=None if self.operation.own_key else KEY, **options)
+        self.cache = Cache(self.root, signing_key=None if self.operation.own_key else KEY, compression=1, **options)
         self.cached = self.cache.cached(answer, code="none", version=self.operation.version)
 
     def call(self, *names: str) -> None:

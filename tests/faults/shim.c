@@ -138,7 +138,7 @@ CALL(ssize_t, write, (int fd, const void *from, size_t n), (fd, from, half(what,
 CALL(ssize_t, pwrite, (int fd, const void *from, size_t n, off_t o), (fd, from, half(what, n), o), known(fd), 'w', -1, )
 CALL(ssize_t, pwrite64, (int fd, const void *from, size_t n, off64_t o), (fd, from, half(what, n), o), known(fd), 'w', -1, )
 
-/* Of several pieces only the first, shortened: pcache gives one at a time. */
+/* Of several pieces only the first, shortened. */
 static const struct iovec *fewer(int what, const struct iovec *from, int *n, struct iovec *space) {
     if ((what != SHORT && what != SHORT_THEN_FAIL) || *n < 1) return from;
     *space = from[0], space->iov_len = half(what, space->iov_len), *n = 1;

@@ -135,7 +135,7 @@ class Ground:
         self.folder = folder
         self.home = folder / "home"
         os.environ["XDG_CONFIG_HOME"] = str(self.home)
-        self.cache = Cache(folder / "cache", signing_key=KEY)
+        self.cache = Cache(folder / "cache", signing_key=KEY, compression=1)
         self.crowded = Cache(folder / "crowded", signing_key=KEY, max_entries=40)
         self.number = 0
         self.aim: Aim | None = None

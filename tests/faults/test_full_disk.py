@@ -119,14 +119,14 @@ def obey(order, numbers):
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 with tempfile.TemporaryDirectory() as folder:
     first, FOLDER = FOLDER, folder
-    cache = Cache(folder + "/cache", signing_key=bytes(range(32)), max_entries=3)
+    cache = Cache(folder + "/cache", signing_key=bytes(range(32)), max_entries=3, compression=1)
     cached = cached_in(cache)
     for order in ("call", "put", "refresh", "call", "stored", "invalidate"):
         obey(order, (0, 9))
     for order, *numbers in (("recompress", 3), ("flush",), ("evict", 1), ("verify",), ("clear",)):
         obey(order, numbers)
     FOLDER, ran, refused = first, 0, 0
-cache = Cache(sys.argv[1], signing_key=bytes(range(32)))
+cache = Cache(sys.argv[1], signing_key=bytes(range(32)), compression=1)
 cached = cached_in(cache)
 say("ready")
 while line := hear():

@@ -29,7 +29,7 @@ count, seconds, workers, seed = map(int, sys.argv[2:6])
 chance = random.Random(seed)
 flow.LOOK = float("inf")  # a dead owner's lock must be free by itself
 pending.FULL = 2000  # bytes: lines are set aside and merged all the time
-limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18)
+limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18, compression=1)
 KEYS, SIZES = 8, (40, 4000, 60_000)  # in one write, a larger one, and one that is compressed
 
 # A value contains its call and its computation, and the rest must match these.

@@ -243,7 +243,7 @@ def test_large_arrays_take_little_memory(tmp_path: Path, kind: str) -> None:
     size = 120 << 20
     value = Block(random.Random(1).randbytes(1 << 20) * (size >> 20)) if kind == "mapped" else Block(size)
     cache = Cache(tmp_path / "cache", signing_key=KEY)
-    Cache(tmp_path / "cache", signing_key=KEY, compression="none" if kind == "mapped" else "auto").cached(code="none")(
+    Cache(tmp_path / "cache", signing_key=KEY, compression="none" if kind == "mapped" else 1).cached(code="none")(
         bytearray_of
     ).put(value, 1)
     del value

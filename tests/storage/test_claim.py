@@ -274,8 +274,8 @@ def test_a_process_without_standard_input(tmp_path: Path) -> None:
 
 def test_pieces_that_the_system_takes_in_parts(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A short write is followed by the rest, at its place."""
-    pwrite = os.pwrite
-    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, memoryview(data).cast("B")[:3], at))
+    write = os.pwritev
+    monkeypatch.setattr(os, "pwritev", lambda fd, pieces, at: write(fd, [pieces[0][:3]], at))
     held = try_claim(path, OWNER)
     assert held is not None
     items = memoryview(b"abcdefghijkl").cast("I")  # three, as many as the first write has bytes
