@@ -77,13 +77,21 @@ class UnpicklableResult(PcacheError, TypeError):
 
 
 class Miss(PcacheError, LookupError):
-    """There is no usable stored result. `reason` is one of the words of `MissReason`, `detail` the evidence."""
+    """There is no usable stored result. `reason` is one of the words of `MissReason`, `detail` the evidence.
+
+    `call` is the function and its arguments in brief, where it is known.
+    """
 
     def __init__(self, reason: MissReason, *, key: str = "", detail: str = "") -> None:
-        super().__init__(f"no stored result: {reason}" + (f" ({detail})" if detail else ""))
+        super().__init__(reason)
         self.reason: MissReason = reason
         self.key = key
         self.detail = detail
+        self.call = ""
+
+    def __str__(self) -> str:
+        call, detail = self.call and f" of {self.call}", self.detail and f" ({self.detail})"
+        return f"no stored result{call}: {self.reason}{detail}"
 
 
 class DamagedEntry(Miss):

@@ -182,7 +182,12 @@ class CachedFunction(Generic[P, R]):
 
     def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
-        value: R = self._found(self._calls.of(args, kwargs)).value
+        call = self._calls.of(args, kwargs)
+        try:
+            value: R = self._found(call).value
+        except Miss as miss:
+            miss.call = self._calls.shown(call)
+            raise
         return value
 
     def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:

@@ -235,7 +235,7 @@ def _say_verified(found: Verified, *, repair: bool, dry_run: bool) -> None:
     required=True,
     metavar="LEVEL",
     shell_complete=complete_level,
-    help="A zstd level from 1 (fast) to 22 (small), or 'auto', or 'none'.",
+    help="A zstd level from -7 (fast) to 22 (small), or 'auto', or 'none'.",
 )
 @click.option(
     "--older-than",

@@ -214,7 +214,8 @@ def _unknown(name: str, known: Iterable[str], origin: str) -> ConfigError:
 
 
 def _refused(reason: str, origin: str, setting: str = "", value: object = None) -> ConfigError:
-    return ConfigError(f"{origin}: {reason}", setting=setting, value=value, origin=origin)
+    place = "" if origin == "argument" else f"{origin}: "
+    return ConfigError(f"{place}{reason}", setting=setting, value=value, origin=origin)
 
 
 def _nearest_project_file() -> str | None:

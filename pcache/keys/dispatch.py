@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pcache.errors import ConfigError
-from pcache.keys.file import noting
+from pcache.keys.file import NoFile, noting
 from pcache.keys.nesting import FILES
 from pcache.objects.cached_state import memos_of, without
 from pcache.objects.class_memo import ByClass
@@ -317,6 +317,8 @@ def _own_key(obj: Any, encoder: Writer) -> object:
 def _said(function: Callable[..., Any], args: tuple[object, ...], value: object, encoder: Writer, what: str) -> object:
     """Call a user's function for a value; note the files that it read, so that they are checked again."""
     found, error = try_call(noting, function, *args)
+    if isinstance(error, NoFile):
+        raise error
     if error is not None:
         raise TypeError(f"{what} raised {described(error)}") from error
     key, files = found

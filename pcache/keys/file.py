@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _notes = threading.local()
 
 
+class NoFile(TypeError):
+    """There is no file of that name."""
+
+
 class File:
     """A file argument that counts by its content, whatever its name.
 
@@ -61,7 +65,10 @@ class File:
         return File, (self.path,)
 
     def __pcache_key__(self) -> bytes:
-        return note(read(self.path)).digest
+        try:
+            return note(read(self.path)).digest
+        except FileNotFoundError:
+            raise NoFile(f"there is no file {self.path}") from None
 
 
 def note(reading: Reading) -> Reading:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from pcache.errors import UnhashableArgument
 from pcache.keys.dispatch import is_replaced
 from pcache.keys.encoder import encode
+from pcache.keys.file import NoFile
 from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.lookup import module_of, qualname_of
 from pcache.objects.recursion import has_room
 from pcache.system.interrupts import try_call
+from pcache.text.phrases import a_thing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,10 +42,18 @@ def _unhashable(function: str, name: str, value: object, error: BaseException) -
     else:
         found, _ = try_call(find_culprit, value, name, encode, error, is_replaced)  # which asks a value for its parts
         culprit = found or Culprit(name, qualname_of(type(value)), first_line(error))
+    if isinstance(error, NoFile):
+        return UnhashableArgument(
+            f"{function}: argument {name!r} has no key: {error}",
+            function=function,
+            parameter=name,
+            type_name=culprit.type_name,
+            path=culprit.path,
+        )
     why = (
         "it is nested too deeply"
         if isinstance(error, RecursionError)
-        else f"{culprit.path} is a {culprit.type_name}: {culprit.error}"
+        else f"{culprit.path} is {a_thing(culprit.type_name)}: {culprit.error}"
     )
     return UnhashableArgument(
         f"{function}: argument {name!r} has no key: {why}. If it does not affect the result, leave it out with"

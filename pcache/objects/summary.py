@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
+_FEW = 8  # items of a container that is shown in full
 _MOST = 50  # values of a call
 _AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
 # Packages whose `shape` may be read: that of another object may be computed, or fetched from a server.
@@ -82,7 +83,8 @@ def summarize_result(function: str, value: Any) -> str:
 def summarize_unnamed(value: Any) -> str:
     """A value without a name, which could say that it is secret: of text only its length."""
     cls = type(value)
-    return f"{cls.__name__}({len(value)})" if cls is str or cls is bytes else summarize_value(value)
+    has_text = cls is str or cls is bytes or is_exactly(value, _SIZED)
+    return f"{cls.__name__}({len(value)})" if has_text else summarize_value(value)
 
 
 def in_full(value: Any) -> str:
@@ -92,8 +94,10 @@ def in_full(value: Any) -> str:
 
 def _in_full(value: Any, depth: int) -> str:
     cls = type(value)
-    if not is_exactly(value, _NESTED) or depth == _DEPTH or len(value) > _MOST:
+    if not is_exactly(value, _NESTED):
         return summarize_value(value)
+    if depth == _DEPTH or len(value) > _MOST:
+        return f"{cls.__name__}({len(value)})"
     if cls is dict:
         pairs = ((summarize_value(key), _in_full(item, depth + 1)) for key, item in value.items())
         return "{" + ", ".join(f"{key}: {shown_as(key, text)}" for key, text in pairs) + "}"
@@ -113,7 +117,7 @@ def arguments_of(meta: Mapping[str, Any]) -> str:
 
 
 def summarize_value(value: Any) -> str:
-    """A value in at most 40 characters: plain ones in full, others by type and size."""
+    """A value in at most 40 characters: plain ones and short containers in full, others by type and size."""
     cls = type(value)
     if is_exactly(value, _PLAIN):
         # An int of a million digits takes seconds to print.
@@ -121,7 +125,8 @@ def summarize_value(value: Any) -> str:
     if cls is str or cls is bytes:
         return _cut(repr(value[:_VALUE]), _VALUE) if len(value) > _VALUE else _cut(repr(value), _VALUE)
     if is_exactly(value, _SIZED):
-        return f"{cls.__name__}({len(value)})"
+        short = _in_full(value, 0) if len(value) <= _FEW and is_exactly(value, _NESTED) else ""
+        return short if 0 < len(short) <= _VALUE else f"{cls.__name__}({len(value)})"
     if _has_shape(cls):
         shape, _ = try_call(_shape_of, value)
         if shape is not None:

@@ -139,6 +139,13 @@ class Calls:
                 name = name_of(earlier.hex_id, key.hex())
                 yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
 
+    def shown(self, call: Call) -> str:
+        """A call for people: `simulate(n=1000, seed=7)`; without values where these are not to be written down."""
+        from pcache.objects.summary import in_one_line, summarize  # late for start-up time
+
+        hidden = self._options.summaries is False
+        return f"{self.label}({'...' if hidden else in_one_line(summarize(self.binder.names, call.values))})"
+
     def job(self, call: Call, since_ns: int = 0, began_ns: int = 0) -> Job:
         """The job of computing a call, which began at a time of the performance counter, by default now.
 

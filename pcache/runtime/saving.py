@@ -26,6 +26,7 @@ from pcache.storage.store import DURABLE
 from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, stands, try_call
 from pcache.system.notices import log, warn_once
+from pcache.text.phrases import a_thing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -223,8 +224,8 @@ class Saving:
         culprit = culprit_of(result, error)
         self._ledger.count(job.name, **{"errors.unpicklable": 1})
         message = (
-            f"the result of {job.name} cannot be stored: {culprit.path} is a {culprit.type_name}, which cannot be"
-            f" pickled ({culprit.error}). The caller got it, and it will be computed at every call."
+            f"the result of {job.name} cannot be stored: {culprit.path} is {a_thing(culprit.type_name)}, which cannot"
+            f" be pickled ({culprit.error}). The caller got it, and it will be computed at every call."
         )
         if job.strict:
             raise UnpicklableResult(

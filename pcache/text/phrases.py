@@ -16,6 +16,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}"
 
 
+def a_thing(name: str) -> str:
+    """`a lock`, `an async_generator`."""
+    return f"an {name}" if name[:1].lower() in tuple("aeio") else f"a {name}"
+
+
 def brief(seconds: float) -> str:
     """A duration in one unit: `3 d`, `12 ms`."""
     return " ".join(format_duration(seconds).split(" ")[:2])

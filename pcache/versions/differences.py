@@ -157,9 +157,31 @@ def of_arguments(
             change = "unknown" if shown[0] == shown[1] else "changed"
         else:
             change = "changed"
-        found.append(Difference(kind, "" if kind == "captured" else name, change, *shown))
+        inside = _inside(name, *shown) if change == "changed" and kind == "argument" else []
+        found += inside or [Difference(kind, "" if kind == "captured" else name, change, *shown)]
     order = list(now)
-    return tuple(sorted(found, key=lambda item: (item.kind, order.index(item.name) if item.name in now else 0)))
+    names = [item.name.partition("[")[0] for item in found]
+    places = {item: order.index(name) if name in now else 0 for item, name in zip(found, names, strict=True)}
+    return tuple(sorted(found, key=lambda item: (item.kind, places[item])))
+
+
+def _inside(name: str, before: str, now: str) -> list[Difference]:
+    """The items in which two dicts differ that are shown in full; none where that cannot be told."""
+    if not all(text[:1] == "{" and text[-1:] == "}" for text in (before, now)):
+        return []
+    from ast import literal_eval  # late for start-up time
+
+    try:
+        old, new = literal_eval(before), literal_eval(now)
+    except (ValueError, SyntaxError, TypeError):
+        return []  # something is not shown, or is no literal
+    found = []
+    for key in [*old, *(key for key in new if key not in old)]:
+        values = [repr(table[key]) if key in table else "" for table in (old, new)]
+        if values[0] != values[1]:
+            change = "changed" if all(values) else "removed" if values[0] else "added"
+            found.append(Difference("argument", f"{name}[{key!r}]", change, *values))
+    return found
 
 
 CAPTURED = "captured values"  # their name among the digests of arguments

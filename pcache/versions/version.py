@@ -23,6 +23,7 @@ from pcache.objects.summary import in_full, shown_part
 from pcache.system.file_content import read_any, unknown
 from pcache.system.fork import whole
 from pcache.system.interrupts import try_call
+from pcache.text.phrases import a_thing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -170,7 +171,7 @@ def digest_of_options(options: Options, label: str) -> bytes:
         _, error = try_call(_try_declared, value)
         if error is not None:
             raise ConfigError(
-                f"depends_on= of {label}: item {i} is a {qualname_of(type(value))} that cannot be digested"
+                f"depends_on= of {label}: item {i} is {a_thing(qualname_of(type(value)))} that cannot be digested"
                 f" ({error}); it takes functions, classes, modules, paths of files and folders, and plain values",
                 setting="depends_on",
                 value=value,

@@ -372,7 +372,9 @@ def test_ls_says_what_cannot_be_read_or_is_expired(filled: Cache) -> None:
 
 def test_show_says_everything(filled: Cache) -> None:
     """Header, meta, buffers and imports of an entry, named by any prefix that no other key has."""
-    key = filled.cached(zeros).key(100_000)
+    packed = Cache(filled.location, compression=1).cached(zeros)
+    packed.refresh(100_000)
+    key = packed.key(100_000)
     text = run("show", key[:10], "-C", filled.location).stdout
     facts = dict(line.split(maxsplit=1) for line in text.splitlines() if line[:1].strip() and line.split()[1:])
     assert facts["key"] == key

@@ -215,7 +215,7 @@ def test_unusable_values_are_refused(name: str, given: object) -> None:
     error = refusal(**{name: given})
     assert (error.setting, error.origin) == (name, "argument")
     assert error.value is given
-    assert str(error).startswith(f"argument: {name}: cannot ")
+    assert str(error).startswith(f"{name}: cannot ")
     assert repr(given)[:40] in str(error)
 
 
@@ -240,7 +240,7 @@ def test_none_as_an_argument_is_not_given(place: Place) -> None:
 def test_an_unknown_argument_is_refused() -> None:
     """A misspelt argument names the setting that was meant."""
     error = refusal(max_siz=5)
-    assert str(error) == "argument: there is no setting 'max_siz'; the nearest name is 'max_size'"
+    assert str(error) == "there is no setting 'max_siz'; the nearest name is 'max_size'"
 
 
 @pytest.mark.parametrize("text", ["1", "true", "YES", " on "])

@@ -94,8 +94,8 @@ def test_another_argument(made: Any) -> None:
     simulate(2, seed=6)
     explanation = simulate.explain(2, seed=5, data=[1])
     assert told(explanation) in (
-        ["argument n: 1 -> 2", "argument data: None -> list(1)"],
-        ["argument seed: 6 -> 5", "argument data: None -> list(1)"],
+        ["argument n: 1 -> 2", "argument data: None -> [1]"],
+        ["argument seed: 6 -> 5", "argument data: None -> [1]"],
     )
     assert len(explanation.nearest) == 2
     assert explanation.detail == "this call was not stored before"
@@ -466,3 +466,18 @@ def test_a_function_that_is_another_one_in_each_process(tmp_path: Path) -> None:
     assert "pcache adopt" in out[1][1]
     assert out[2][1] == ADVICE
     assert [lines[2] for lines in out] == ["simulate(n=1): hit"] * 3
+
+
+def test_what_differs_inside_of_a_dict(made: Any) -> None:
+    """Of short dicts the items that differ are shown, but for secrets, by their old and new value."""
+    simulate = made()
+    simulate(1, data={"lr": 0.1, "n": 3, "old": None})
+    assert told(simulate.explain(1, data={"lr": 0.2, "n": 3, "new": "x"})) == [
+        "argument data['lr']: 0.1 -> 0.2",
+        "argument data['old'] is gone; it was None",
+        "argument data['new'] is new: 'x'",
+    ]
+    simulate(2, data={"password": "a", "n": 3})
+    [said] = [text for text in told(simulate.explain(2, data={"password": "b", "n": 3})) if "data" in text]
+    assert "'a'" not in said
+    assert "'b'" not in said

@@ -144,8 +144,10 @@ def _parquet(fragment: Any, encoder: Writer) -> object:
 
 
 def _refuse(way_out: str) -> Any:
-    def reduce(_obj: object, _encoder: Writer) -> object:
-        raise TypeError(f"{_WAY_OUT}{way_out}")
+    def reduce(obj: object, _encoder: Writer) -> object:
+        name = look(obj, "name")
+        known = type(name) is str and os.path.isfile(name)
+        raise TypeError(_WAY_OUT + (way_out.replace(_FILE, f"pcache.File({name!r})") if known else way_out))
 
     return reduce
 
