@@ -61,15 +61,14 @@ def resident() -> int:
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Rss:"))
 
 
-def large_hit(name: str, folder: str, mmap_mode: str | None = None) -> None:
+def large_hit(name: str, folder: str) -> None:
     """Hit a large array, the first time and again; print seconds and bytes of memory as JSON."""
     import json
 
     import numpy as np
     from blake3 import blake3
 
-    options = {"mmap_mode": mmap_mode} if mmap_mode else {}
-    function = subjects.CACHES[name](folder, **options)(subjects.array)
+    function = subjects.MAPPING[name](folder)(subjects.array)
     np.ones(10).sum()
     before = resident()
     started = time.perf_counter()

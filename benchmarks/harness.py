@@ -1,4 +1,4 @@
-"""Timing contestants against each other, and saying what came out.
+"""Timing contestants against each other.
 
 The speed of a machine changes by a factor of two from minute to minute, so nothing is compared across runs: contestants
 take turns, round by round, and what counts is the median of the rounds' ratios. The ratio of the fastest rounds stands
@@ -7,18 +7,19 @@ beside it: where the two differ much, the run was disturbed.
 
 from __future__ import annotations
 
+import cProfile
 import gc
 import os
+import pstats
 import statistics
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from subjects import QUICK, SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
-
-MET, MISSED, SKIPPED = "met", "**missed**", "skipped"
 
 
 class Times:
@@ -43,6 +44,9 @@ class Times:
         less = self.median(base)
         return Times({name: [t - less for t in times] for name, times in self.rounds.items() if name != base})
 
+    def scaled(self, factor: float) -> Times:
+        return Times({name: [t * factor for t in times] for name, times in self.rounds.items()})
+
 
 def race(
     contestants: Mapping[str, Callable[[], object]],
@@ -50,19 +54,25 @@ def race(
     calls: int,
     rounds: int,
     warmups: int = 1,
+    before: Mapping[str, Callable[[], object]] | None = None,
     after: Callable[[], object] | None = None,
 ) -> Times:
     """Let contestants, each of which makes `calls` calls, take turns; who begins changes from round to round.
 
-    `after` cleans up behind each of them and is not timed.
+    What `before` has for a contestant prepares each of its turns, `after` cleans up behind everybody: neither is timed.
     """
     names = list(contestants)
     times: dict[str, list[float]] = {name: [] for name in names}
+    prepare = before or {}
+    if QUICK:
+        rounds, warmups = min(rounds, 2), min(warmups, 1)
     for number in range(-warmups, rounds):
         gc.collect()
         shift = number % len(names)
         for name in names[shift:] + names[:shift]:
             run = contestants[name]
+            if name in prepare:
+                prepare[name]()
             started = time.perf_counter()
             run()
             elapsed = time.perf_counter() - started
@@ -74,7 +84,7 @@ def race(
 
 
 def settle(cached: Any) -> None:
-    """Make the entries ten seconds old: those written less than two seconds ago are read anew at each hit."""
+    """Make the entries ten seconds old: file times of some systems do not tell young files from others."""
     for item in cached._flow.store.scan():
         os.utime(item.path, (time.time() - 10,) * 2)
 
@@ -86,69 +96,24 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
 
-@dataclass
-class Check:
-    """One target with what was measured."""
+def where_time_goes(run: Callable[[], object], share: float = 0.06) -> str:
+    """Name the functions in which `run` spends the most time of its own, as cProfile sees the calling thread."""
+    profile = cProfile.Profile()
+    deadline = time.perf_counter() + 0.2 / SCALE
+    profile.runcall(run)
+    while time.perf_counter() < deadline:
+        profile.runcall(run)
+    stats: dict[tuple[str, int, str], tuple[Any, ...]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    total = sum(entry[2] for entry in stats.values())
+    found = sorted(((entry[2] / total, place) for place, entry in stats.items()), reverse=True)[:5]
+    return ", ".join(f"{spell(place)} {100 * part:.0f} %" for part, place in found if part >= share)
 
-    target: str
-    measured: str
-    verdict: str
 
-
-@dataclass
-class Section:
-    """One kind of work: a table, targets, and what a reader has to know."""
-
-    title: str
-    note: str = ""
-    head: tuple[str, ...] = ()
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-
-    def show(self, times: Times, labels: Mapping[str, str], base: str = "pcache") -> None:
-        """Make the table of a race; `labels` says what each contestant does."""
-        self.head = ("", "median", "fastest round", f"x {base}", "x of the fastest rounds")
-        for name in times.rounds:
-            median, fastest = times.ratio(name, base)
-            figures = (duration(times.median(name)), duration(times.fastest(name)), f"{median:.2f}", f"{fastest:.2f}")
-            self.rows.append((labels.get(name, name), *figures))
-
-    def at_most(self, limit: float, times: Times, what: str, name: str = "pcache", to: str = "bare") -> None:
-        """Expect `name` to take at most `limit` times as long as `to`."""
-        if to not in times.rounds:
-            self.checks.append(Check(what, f"{to} is not installed", SKIPPED))
-            return
-        median, fastest = times.ratio(name, to)
-        self.check(what, f"{median:.2f}x (fastest rounds: {fastest:.2f}x)", median <= limit)
-
-    def at_least(self, factor: float, times: Times, what: str, than: str, name: str = "pcache") -> None:
-        """Expect `name` to be at least `factor` times as fast as `than`."""
-        if than not in times.rounds:
-            self.checks.append(Check(what, f"{than} is not installed", SKIPPED))
-            return
-        median, fastest = times.ratio(than, name)
-        self.check(what, f"{median:.2f}x (fastest rounds: {fastest:.2f}x)", median >= factor)
-
-    def no_slower_than_peers(self, times: Times, peers: Sequence[str], name: str = "pcache") -> None:
-        """Expect `name` to be as fast as the fastest of the peers that took part."""
-        present = [peer for peer in peers if peer in times.rounds]
-        if not present:
-            self.checks.append(Check("at least as fast as the fastest peer", "no peer is installed", SKIPPED))
-            return
-        best = min(present, key=times.median)
-        self.at_least(1, times, f"at least as fast as the fastest peer ({best})", than=best, name=name)
-
-    def check(self, target: str, measured: str, met: bool) -> None:
-        self.checks.append(Check(target, measured, MET if met else MISSED))
-
-    def markdown(self) -> str:
-        parts = [f"## {self.title}\n"]
-        if self.note:
-            parts.append(self.note + "\n")
-        if self.rows:
-            parts.append(table(self.head, self.rows))
-        parts.extend(f"- {check.target}: {check.measured}, {check.verdict}" for check in self.checks)
-        return "\n".join(parts) + "\n"
+def spell(place: tuple[str, int, str]) -> str:
+    path, _, function = place
+    if path == "~":  # written in C
+        return f"`{function.strip('<>').removeprefix('built-in method ').replace(chr(39), '').split(' at 0x')[0]}`"
+    return f"`{os.path.basename(path).removesuffix('.py')}.{function}`"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -6,18 +6,25 @@ Imported by children whose start-up is measured, so nothing is imported here bef
 from __future__ import annotations
 
 import functools
+import os
 
 TYPE_CHECKING = False  # typing's, without importing typing
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-ARRAY_BYTES = 100_000_000
-ROWS = 1_000_000
-ARGUMENT_ROWS = 100_000
+QUICK = bool(os.environ.get("BENCHMARK_QUICK"))  # everything small and seldom: to see that it runs, not to measure
+SCALE = 100 if QUICK else 1
+ARRAY_BYTES = 100_000_000 // SCALE
+ROWS = 1_000_000 // SCALE
+ARGUMENT_ROWS = 100_000 // SCALE
 COLUMNS = 6
 TEXT_BYTES = 1_000_000
-OBJECTS = 17_500  # dicts of three items: a pickle of about 1 MB
+OBJECTS = 17_500 // SCALE  # dicts of three items: a pickle of about 1 MB
+JOB_ROWS = 1_500_000 // SCALE
+STATIONS = 400
+EMBEDDINGS = 20_000 // SCALE
+DIMENSIONS = 384
 
 
 def small(n: int) -> dict[str, Any]:
@@ -67,6 +74,14 @@ def random_array() -> Any:
 
 
 @functools.cache
+def rounded_array() -> Any:
+    """100 MB of readings with one decimal: zstd makes a fifth of them."""
+    import numpy as np
+
+    return np.random.default_rng(3).integers(0, 400, ARRAY_BYTES // 8) / 10
+
+
+@functools.cache
 def random_frame(rows: int, kind: str) -> Any:
     """A frame of six columns: "floats", or "mixed" with two columns of small integers among them."""
     import numpy as np
@@ -84,6 +99,11 @@ def array(n: int) -> Any:
     return random_array()
 
 
+def packable_array(n: int) -> Any:
+    """100 MB of floats that compress well."""
+    return rounded_array()
+
+
 def frame(n: int, kind: str) -> Any:
     return random_frame(ROWS, kind)
 
@@ -96,6 +116,47 @@ def of_array(values: Any) -> int:
 def of_frame(values: Any) -> int:
     """A function of a frame."""
     return len(values)
+
+
+def embedding(sentence: str) -> Any:
+    """What a model would return for a sentence."""
+    import numpy as np
+
+    return np.random.default_rng(int(sentence.rpartition(" ")[2])).random(DIMENSIONS, dtype=np.float32)
+
+
+def stages(cached: Callable[[Any], Any]) -> Callable[[int], list[Any]]:
+    """A job of four stages of frames, each of which asks for the one before; it returns all of them."""
+    import numpy as np
+    import pandas as pd
+
+    def readings(n: int) -> Any:
+        rng = np.random.default_rng(n)
+        station = rng.integers(0, STATIONS, JOB_ROWS)
+        hour = np.arange(JOB_ROWS) // STATIONS
+        temperature = rng.normal(12, 8, JOB_ROWS)
+        rain = np.where(rng.random(JOB_ROWS) < 0.9, 0.0, rng.random(JOB_ROWS))
+        return pd.DataFrame({"station": station, "hour": hour, "temperature": temperature, "rain": rain})
+
+    def cleaned(n: int) -> Any:
+        frame = readings(n)
+        return frame[frame["temperature"].between(-20, 40)].reset_index(drop=True)
+
+    def enriched(n: int) -> Any:
+        frame = cleaned(n)
+        mean = frame.groupby("station")["temperature"].transform("mean")
+        return frame.assign(deviation=frame["temperature"] - mean, day=frame["hour"] // 24)
+
+    def summary(n: int) -> Any:
+        frame = enriched(n)
+        return frame.groupby(["station", "day"]).agg({"deviation": "mean", "rain": "sum"}).reset_index()
+
+    readings, cleaned, enriched, summary = map(cached, (readings, cleaned, enriched, summary))
+
+    def job(n: int) -> list[Any]:
+        return [readings(n), cleaned(n), enriched(n), summary(n)]
+
+    return job
 
 
 def pcache(folder: str, **options: Any) -> Callable[[Any], Any]:
@@ -118,4 +179,30 @@ def joblib(folder: str, **options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
-CACHES: dict[str, Callable[..., Callable[[Any], Any]]] = {"pcache": pcache, "diskcache": diskcache, "joblib": joblib}
+def joblib_mapped(folder: str) -> Callable[[Any], Any]:
+    return joblib(folder, mmap_mode="r")
+
+
+def checkpointer(folder: str) -> Callable[[Any], Any]:
+    from checkpointer import Checkpointer
+
+    decorate: Callable[[Any], Any] = Checkpointer(directory=folder, verbosity=0)
+    return decorate
+
+
+def cachier(folder: str) -> Callable[[Any], Any]:
+    from cachier import cachier as decorator
+
+    # A file a result: by default each call reads, and each store rewrites, the results of all calls.
+    decorate: Callable[[Any], Any] = decorator(cache_dir=folder, backend="pickle", separate_files=True)
+    return decorate
+
+
+CACHES: dict[str, Callable[..., Callable[[Any], Any]]] = {
+    "pcache": pcache,
+    "diskcache": diskcache,
+    "joblib": joblib,
+    "checkpointer": checkpointer,
+    "cachier": cachier,
+}
+MAPPING = CACHES | {"joblib mmap": joblib_mapped}  # for results that can be mapped

@@ -1,7 +1,7 @@
 """Compare rules for what is compressed: seconds computed, packed and unpacked, bytes kept, and how long hits take.
 
-    python benchmarks/compression.py           # minutes; rewrites the figures of docs/compression.md
-    python benchmarks/compression.py --quick   # seconds; shorter traces, writes nothing
+    python benchmarks/compression_rules.py           # minutes; rewrites the figures of docs/compression.md
+    python benchmarks/compression_rules.py --quick   # seconds; shorter traces, writes nothing
 
 Traces, eviction and what entries consist of are the same for each rule. The rule that is tried is that of
 `pcache.entry.compression`, and times are constants, so that the figures are the same on every machine.
@@ -287,8 +287,8 @@ def rows_of(cells: Sequence[Cells], size: float) -> str:
 
 def figures(traces: Sequence[Trace], sizes: Sequence[float]) -> str:
     said = [
-        "Made by `python benchmarks/compression.py`. Seconds, bytes and seconds in hits are relative to compressing"
-        f" nothing; geometric means over {len(traces)} traces, hits' seconds added up.\n"
+        "Made by `python benchmarks/compression_rules.py`. Seconds, bytes and seconds in hits are relative to"
+        f" compressing nothing; geometric means over {len(traces)} traces, hits' seconds added up.\n"
     ]
     for size in sizes:
         cells = [

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import subjects
-from harness import Section, Times, duration, race, settle
+from harness import Times, duration, race, settle
+from verdicts import Section
 
 from pcache.entry import format as entry_format
 from pcache.entry import reader
-from pcache.storage.recent import Recent
+from sections.contestants import Newcomer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ENTRIES = 1000
+ENTRIES = 1000 // subjects.SCALE
 LIMIT = 3e-6  # seconds
 
 
@@ -57,10 +58,7 @@ def cost_of_checks(folder: str) -> Section:
         cached(n)
     settle(cached)
 
-    def first() -> None:
-        cached._flow.store._recent = Recent()  # each entry is read anew
-        for n in range(ENTRIES):
-            cached(n)
+    newcomer = Newcomer(folder, subjects.small, [((n,), {}) for n in range(ENTRIES)], warm=(-1,))
 
     def again() -> None:
         for n in range(ENTRIES):
@@ -73,8 +71,10 @@ def cost_of_checks(folder: str) -> Section:
 
         return bare
 
+    first = newcomer.run
+    anew = dict.fromkeys(("first", "first, unchecked"), newcomer.prepare)
     runs = {"first": first, "first, unchecked": without(first), "again": again, "again, unchecked": without(again)}
-    times = race(runs, calls=ENTRIES, rounds=101, warmups=5)
+    times = race(runs, calls=ENTRIES, rounds=61, warmups=3, before=anew)
     section = Section(
         cost_of_checks.__doc__ or "",
         f"{ENTRIES} entries of 200 bytes in turn. Unchecked: kind of file, owner, magic, lengths, tag, key, function"
