@@ -8,7 +8,7 @@ Little-endian. `docs/format.md` describes it in prose, and a test compares its t
     header   = key(20) function_id(8) key_id(8) created_ns(8) expires_ns(8) cost_ns(8)
                kind(1) codec(1) flags(2) meta_length(4) stream_length(8) stream_raw_length(8) n_buffers(4)
                proof(8) check(4)
-    table    = per buffer: offset(8) length(8) raw_length(8) codec(1) zero(7) digest(32)
+    table    = per buffer: offset(8) length(8) raw_length(8) codec(1) in_segments(1) zero(6) digest(32)
     buffers  = each at a multiple of 64, zeros between them
 
 The head is what the tag covers: everything up to and including the table. A buffer has its own digest in the table, so
@@ -28,6 +28,7 @@ from blake3 import blake3
 from pcache.entry.compression import RAW, Part, check_unpacked, decompress
 from pcache.errors import DamagedEntry, ExpiredEntry, ForeignEntry, Miss
 from pcache.signing.seal import parse
+from pcache.system.digests import SEGMENT, Content, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MAGIC = b"PCACHE\x00" + bytes([FORMAT])
 HEADER = Struct("<20s8s8sqqqBBHIQQI8s4s")
-TABLE_ROW = Struct("<QQQB7x32s")
+TABLE_ROW = Struct("<QQQBB6x32s")
 TAG_SIZE = 32
 ALIGNMENT = 64
 PICKLE = 0  # kind: a protocol-5 pickle stream with its buffers out of band
@@ -84,12 +85,16 @@ new_tuple = tuple.__new__
 
 
 class BufferRow(NamedTuple):
-    """The position of one buffer in the file, and the digest of its stored bytes."""
+    """The position of one buffer in the file, and the digest of its stored bytes; `in_segments` says how it is made.
+
+    0: BLAKE3, whatever the length; 1: `system/digests.py`.
+    """
 
     offset: int
     length: int
     raw_length: int
     codec: int
+    in_segments: int
     digest: bytes
 
 
@@ -113,7 +118,7 @@ def encode(facts: Facts, meta: bytes, stream: Part, buffers: Sequence[Part], key
         size = memoryview(part.data).nbytes
         padding = -end % ALIGNMENT
         end += padding
-        rows.append(TABLE_ROW.pack(end, size, part.raw_length, part.codec, blake3(part.data).digest()))
+        rows.append(TABLE_ROW.pack(end, size, part.raw_length, part.codec, size > SEGMENT, digest_of(part.data)))
         bodies += (bytes(padding), part.data)
         end += size
     fields = (*facts[:2], keyring.signing, *facts[2:5], PICKLE, stream.codec, facts.flags)
@@ -247,16 +252,17 @@ def check_stream(data: Any, header: Header) -> None:
 
 def check_buffer(row: BufferRow, stored: Any) -> None:
     """Check the stored bytes of one buffer against the table; raises `DamagedEntry`."""
-    if not compare_digest(blake3(stored).digest(), row.digest):
+    digest = digest_of(stored) if row.in_segments else blake3(stored).digest()
+    if not compare_digest(digest, row.digest) or row.in_segments > 1:
         raise DamagedEntry("a buffer does not match its digest")
 
 
 def check_pieces(row: BufferRow, read: Callable[[], Iterable[Any]]) -> None:
     """Check one buffer, whose pieces each `read()` yields, and that it unpacks; raises `DamagedEntry`."""
-    hasher = blake3()
+    hasher: Any = Content() if row.in_segments else blake3()
     for piece in read():
         hasher.update(piece)
-    if not compare_digest(hasher.digest(), row.digest):
+    if not compare_digest(hasher.digest(), row.digest) or row.in_segments > 1:
         raise DamagedEntry("a buffer does not match its digest")
     if row.codec != RAW:
         check_unpacked(read(), row.codec, row.raw_length)

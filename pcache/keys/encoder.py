@@ -29,6 +29,7 @@ from pcache.keys.nesting import SPELLED_OUT_LIMIT, TooDeep
 from pcache.keys.nesting import Nesting as Nesting  # noqa: PLC0414 - re-exported for callers of `encode`
 from pcache.objects.copyreg_codes import numbered, numbers
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
+from pcache.system.digests import SEGMENT, Content, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 KEY_SIZE = 20
+_LONG_CONTEXT = "pcache 2026 key of a long encoding"  # BLAKE3 key derivation: no other encoding has such a key
 _PROTOCOL = 5
 _EMPTY_SET, _FROZENSET = b"\x8f", b"\x91"
 _SHARING_FACTOR = 8  # a memo that shortens the stream this much means repeated parts
@@ -296,9 +298,9 @@ def _with_buffers(encoder: Encoder) -> Sequence[Any]:
         with memoryview(buffer) as view:
             layout = f"{raw.nbytes} {view.format} {view.shape}"
             if view.obj is not None and memoryview(view.obj).nbytes == raw.nbytes:
-                content = encoder.once(view.obj, lambda: blake3(raw).hexdigest(), "raw")  # noqa: B023 - called at once
+                content = encoder.once(view.obj, lambda: digest_of(raw).hex(), "raw")  # noqa: B023 - called at once
             else:  # a part of something larger
-                content = blake3(raw).hexdigest()
+                content = digest_of(raw).hex()
         chunks.append(f"{layout} {content}".encode())
     return chunks
 
@@ -307,6 +309,11 @@ def digest(prefix: bytes, chunks: Sequence[Any]) -> bytes:
     """Return the key of an encoded value, 20 bytes; `prefix` keeps the keys of different functions apart."""
     if len(chunks) == 1:
         return blake3(prefix + chunks[0]).digest(KEY_SIZE)
+    if sum(map(len, chunks)) > SEGMENT:
+        content = Content()
+        for chunk in chunks:
+            content.update(chunk)
+        return blake3(prefix + content.digest(), derive_key_context=_LONG_CONTEXT).digest(KEY_SIZE)
     hasher = blake3(prefix)
     for chunk in chunks:
         hasher.update(chunk)

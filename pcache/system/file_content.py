@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
+from pcache.system.digests import SEGMENT, Content, digest_of_range
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from io import FileIO
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 20  # bytes that are read at once
 
 _SETTLED_NS = 2 * 10**9  # a younger file may change again within one tick of its clock
 
@@ -156,7 +159,7 @@ def glance(path: str) -> Reading:
 
 
 def content_digest(path: str) -> bytes:
-    """BLAKE3 of a file's content, 32 bytes; raises `OSError`, also for anything but a regular file."""
+    """The digest of a file's content, 32 bytes; raises `OSError`, also for anything but a regular file."""
     return read(path).digest
 
 
@@ -173,15 +176,8 @@ def read(path: str) -> Reading:
             raise OSError(errno.EINVAL, "it is not a regular file", path)
         content = _identity(status)
         identity = content + identity[_PLAIN:]
-        hasher = blake3()
-        length = 0
-        buffer = bytearray(_BLOCK)
-        with memoryview(buffer) as view:
-            while count := file.readinto(buffer):
-                hasher.update(view[:count])
-                length += count
+        digest, length = _digest(file, status.st_size)
         unchanged = _identity(os.fstat(file.fileno())) == content
-    digest = hasher.digest()
     # Those of /proc have another length than they report, and change without a trace.
     settled = unchanged and length == status.st_size and now - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NS
     if settled:
@@ -189,6 +185,21 @@ def read(path: str) -> Reading:
             _memo.clear()
         _memo[content] = digest
     return Reading(path, digest, identity, settled)
+
+
+def _digest(file: FileIO, size: int) -> tuple[bytes, int]:
+    """The digest of what a file holds, and how long that is; `size` is how long it says it is."""
+    if size > SEGMENT:
+        digest = digest_of_range(file.fileno(), 0, size)
+        if digest is not None and not os.pread(file.fileno(), 1, size):
+            return digest, size
+    hasher, length = Content(), 0
+    buffer = bytearray(_BLOCK)
+    with memoryview(buffer) as view:
+        while count := file.readinto(buffer):
+            hasher.update(view[:count])
+            length += count
+    return hasher.digest(), length
 
 
 def read_or_miss(path: str) -> Reading:

@@ -22,8 +22,8 @@ _IMPORTS = 1.0  # seconds that it waits for imports of other threads, which may 
 LATE = frozenset(
     "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis"
     " enum fcntl fnmatch gc glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath"
-    " numbers opcode pathlib pickletools platform pwd random re secrets string textwrap token tokenize traceback urllib"
-    " zlib".split()
+    " numbers opcode pathlib pickletools platform pwd random re resource secrets string textwrap token tokenize"
+    " traceback urllib zlib".split()
 )
 _taken: list[bool] = []
 _token = os.urandom(16)

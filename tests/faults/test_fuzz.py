@@ -118,13 +118,13 @@ def mutated_table(data: bytes, chance: random.Random) -> bytes:
     if not header.n_buffers:
         return mutated_header(data, chance)
     at = header.head_length - TABLE_ROW.size * chance.randint(1, header.n_buffers)
-    offset, length, raw_length, codec, digest = TABLE_ROW.unpack_from(data, at)
+    offset, length, raw_length, codec, in_segments, digest = TABLE_ROW.unpack_from(data, at)
     numbers = [offset, length, raw_length]
     which = chance.randrange(3)
     numbers[which] = chance.choice(((numbers[which] + chance.randrange(-70, 70)) % 2**64, chance.choice(NUMBERS)))
     if chance.random() < 0.5:
         digest = blake3(data[numbers[0] : numbers[0] + numbers[1]]).digest()
-    row = TABLE_ROW.pack(*numbers, chance.choice((codec, 0, 1, 7)), digest)
+    row = TABLE_ROW.pack(*numbers, chance.choice((codec, 0, 1, 7)), chance.choice((in_segments, 0, 1, 2)), digest)
     return signed(data[:at] + row + data[at + TABLE_ROW.size :], header)
 
 

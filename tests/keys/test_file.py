@@ -86,8 +86,8 @@ def test_content_with_the_old_size_and_time_is_read(
 def test_an_untouched_file_is_read_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that has not changed for a while is not read again, by whatever name; a young one is."""
     read: list[int] = []
-    original = file_content.blake3
-    monkeypatch.setattr(file_content, "blake3", lambda: read.append(1) or original())
+    original = file_content.Content
+    monkeypatch.setattr(file_content, "Content", lambda: read.append(1) or original())
     link = path.with_name("link")
     link.symlink_to(path)
     file_content.content_digest(str(path))

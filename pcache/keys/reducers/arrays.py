@@ -9,10 +9,9 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.keys.dispatch import once_a_call, register_reducer
 from pcache.objects.extra_state import is_twin
+from pcache.system.digests import Content, digest_of
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer
@@ -65,20 +64,20 @@ def _kind(dtype: Any) -> object:
 
 
 def content_digest(array: Any) -> str:
-    """BLAKE3, in hexadecimal, of the elements in C order: in place, or block by block if memory has another order."""
+    """The digest, in hexadecimal, of the elements in C order: in place, or block by block if memory has others."""
     if array.dtype.char in "gG" and _PADDED_LONG_DOUBLE:
         # Six of the sixteen bytes of an 80-bit float are padding of arbitrary content.
         parts = array.flatten().view("u1").reshape(-1, 16)
         parts[:, 10:] = 0
-        return blake3(parts).hexdigest()
+        return digest_of(parts.reshape(-1)).hex()
     if array.flags.c_contiguous:
-        return blake3(array.reshape(-1).view("u1") if array.size else b"").hexdigest()
-    hasher = blake3()
+        return digest_of(array.reshape(-1).view("u1") if array.size else b"").hex()
+    content = Content()
     raw = array.view(f"V{array.itemsize}").flat  # as bytes: other dtypes would be converted to native byte order here
     elements = max(1, _BLOCK // array.itemsize)
     for start in range(0, array.size, elements):
-        hasher.update(raw[start : start + elements].tobytes())
-    return hasher.hexdigest()
+        content.update(raw[start : start + elements].tobytes())
+    return content.hexdigest()
 
 
 def _scalar(scalar: Any, encoder: Writer) -> object:

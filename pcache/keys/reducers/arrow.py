@@ -9,10 +9,9 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.keys.dispatch import once_a_call, register_reducer
 from pcache.keys.reducers import handles  # noqa: F401 - registers datasets and files, which read later
+from pcache.system.digests import Content
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ class _Column:
     """
 
     def __init__(self) -> None:
-        self.digests: dict[str, Any] = {}
+        self.digests: dict[str, Content] = {}
         self.counts: dict[str, int] = {}
         self.dictionaries: dict[str, object] = {}
         self.types = sys.modules["pyarrow"].types
@@ -41,7 +40,7 @@ class _Column:
         return (sorted(self.counts.items()), digests, sorted(self.dictionaries.items()))
 
     def feed(self, path: str, data: Any) -> None:
-        self.digests.setdefault(path, blake3()).update(data)
+        self.digests.setdefault(path, Content()).update(data)
 
     def add(self, array: Any, path: str = "") -> None:
         """Add the values of one chunk; raises `_UnknownType`."""

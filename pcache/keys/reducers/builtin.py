@@ -7,12 +7,11 @@ from pickle import PickleBuffer
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.errors import Uncached
 from pcache.keys.dispatch import register_reducer
 from pcache.objects.library_names import instance
 from pcache.objects.lookup import MOCKED
+from pcache.system.digests import digest_of
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ def _memory(view: memoryview, encoder: Writer) -> object:
         raise TypeError("its elements are references to objects")
 
     def digest() -> str:
-        return blake3(PickleBuffer(view).raw() if view.c_contiguous else view.tobytes()).hexdigest()
+        return digest_of(PickleBuffer(view).raw() if view.c_contiguous else view.tobytes()).hex()
 
     return (view.format, view.shape, view.readonly, encoder.once(view, digest))
 

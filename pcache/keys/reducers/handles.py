@@ -14,14 +14,13 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.keys.dispatch import Reduced, register_reducer
 from pcache.keys.file import note
 from pcache.keys.nesting import FILES
 from pcache.objects.cached_state import memos_of, without
 from pcache.objects.lookup import look
 from pcache.objects.path_holders import texts_in
+from pcache.system.digests import digest_of
 from pcache.system.file_content import Reading, glance, read_folder
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _refuse(way_out: str) -> Any:
 
 def _shared_memory(memory: Any, encoder: Writer) -> object:
     """Shared memory by its current content; its name only says where it lies."""
-    return (memory.name, memory.size, encoder.once(memory, lambda: blake3(memory.buf).hexdigest()))
+    return (memory.name, memory.size, encoder.once(memory, lambda: digest_of(memory.buf).hex()))
 
 
 def _shared_list(shared: Any, _encoder: Writer) -> object:

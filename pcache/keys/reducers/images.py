@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.keys.dispatch import register_reducer
+from pcache.system.digests import digest_of
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer
@@ -26,7 +25,7 @@ def _image(image: Any, encoder: Writer) -> object:
     image.load()
     palette = image.palette and (image.palette.mode, image.getpalette(image.palette.mode))
     tags = dict(getattr(image, "tag_v2", None) or {})
-    digest = encoder.once(image, lambda: blake3(image.tobytes()).hexdigest())
+    digest = encoder.once(image, lambda: digest_of(image.tobytes()).hex())
     return (image.mode, image.size, palette, digest, dict(image.info), tags, getattr(image, "quantization", None))
 
 

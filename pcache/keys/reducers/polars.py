@@ -9,9 +9,8 @@ import io
 import sys
 from typing import TYPE_CHECKING, Any
 
-from blake3 import blake3
-
 from pcache.keys.dispatch import once_a_call, register_reducer
+from pcache.system.digests import Content
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer
@@ -34,7 +33,7 @@ def _lazy(_frame: object, _encoder: Writer) -> object:
 
 
 def _digest(series: Any) -> str:
-    hasher = blake3()
+    hasher = Content()
     _feed(hasher, series)
     return hasher.hexdigest()
 
