@@ -56,6 +56,7 @@ LIKE_ADDRESSES = re.compile(b"\x8a\x06|[0-9]{12}|0x[0-9a-f]{8}")  # in a pickle:
 SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
 _NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # attributes of parsers, unless set explicitly
+PRIVATE = "__pydantic_private__"  # the slot of a model with the dict of its private attributes
 _KEPT = re.compile("cache|memo(?!ry)")
 # Counters of the objects of a kind that the process made before: of SQLAlchemy, Django, WTForms, marshmallow.
 _COUNTS = frozenset(("_creation_order", "creation_counter", "_creation_counter", "_creation_index"))
@@ -266,6 +267,8 @@ def shown_of(part: object) -> dict[str, Any]:
                 value = look(part, name, _MISSING)
                 if value is not _MISSING:
                     shown.setdefault(name, value)
+    if type(private := shown.get(PRIVATE)) is dict:  # of pydantic's models
+        shown.update(private)
     return shown
 
 
@@ -287,7 +290,7 @@ def is_of_python(cls: type) -> bool:
         return True
     members = members_of(cls)
     slots = sum(type(entry) is MemberDescriptorType for entry in members.values())
-    declared = "__slots__" in members or "__dict__" in members
+    declared = not members.keys().isdisjoint(("__slots__", "__dict__", "__weakref__"))
     return (
         bool(flags_of(cls) & _HEAP) and declared and more - _POINTER * slots <= 2 * _POINTER
     )  # a dict, weak references

@@ -20,7 +20,7 @@ from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.inputs import inputs_of, set_elsewhere
 from pcache.fingerprint.parts import digest_of
-from pcache.fingerprint.uses import CHANGING_METHODS
+from pcache.fingerprint.statements import that_change, that_make, with_origins
 from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_module
 from pcache.system.interrupts import attempt, try_call
@@ -139,13 +139,14 @@ def _read(tree: _ast.Module | None, file: str, name: str, *, is_moving: bool) ->
     found: list[_ast.stmt] = []
     body = tree.body
     for step in name.split("."):
-        inner = _that_change(body, step) if is_moving else _that_make(body, step)
+        inner = that_change(body, step) if is_moving else that_make(body, step)
         around = [one for one in found if is_moving and type(one).__name__ != "ClassDef"]
         found = around + inner if inner else found
         body = [one for outer in inner if type(outer).__name__ == "ClassDef" for one in outer.body]  # type: ignore[attr-defined]
     imports = tuple(_imports_in(found or tree.body))
     if not found:
         return known_code.Making(None, imports)
+    found = with_origins(tree.body, found)
     import _ast  # late for start-up time
 
     return known_code.Making(try_call(compile, _ast.Module(found, []), file, "exec", 0, True)[0], imports)
@@ -175,118 +176,6 @@ def _unchanged(file: str) -> bytes | None:
         return None
     latest = max(seen.st_mtime, seen.st_ctime, link.st_ctime)
     return text if latest <= _BEGAN and len(text) <= _LONGEST else None
-
-
-def _that_make(body: list[Any], name: str) -> list[_ast.stmt]:
-    """The statements that bind a name, or mention it when the module is loaded.
-
-    Also those that mention another name of the same object (`cursor = CONNECTION.cursor()`), or call a function that
-    mentions one. Statements that run only in the main program are left out: others that import the module have the same
-    object.
-    """
-    names, count = {name}, 0
-    body = [one for one in body if not (_is_of_the_program(one) or _is_shown(one))]
-    while len(names) > count:
-        count = len(names)
-        for statement in body:
-            kind = type(statement).__name__
-            if kind == "Assign" and _root(statement.value) in names:
-                names.update(target.id for target in statement.targets if type(target).__name__ == "Name")
-            elif kind == "FunctionDef" and not statement.decorator_list and _mentions(statement, names, deep=True):
-                names.add(statement.name)
-    return [one for one in body if _mentions(one, names) and (_name_of(one) in (None, name) or _is_used(one, names))]
-
-
-def _that_change(body: list[Any], name: str) -> list[_ast.stmt]:
-    """The statements that change what a name means, also where they get it from a function (`conf().rate = 2`)."""
-    getters = {one.name for one in body if type(one).__name__ == "FunctionDef" and _mentions(one, {name}, deep=True)}
-
-    def sets(statement: Any) -> bool:
-        targets = getattr(statement, "targets", None) or [getattr(statement, "target", None)]
-        return any(_root(one) in getters for target in targets for one in _flat(target))
-
-    return [one for one in body if _changes(one, name) or sets(one)]
-
-
-def _changes(statement: Any, name: str) -> bool:
-    """Whether a statement binds a name, or changes what it means: sets an item or attribute, or calls a method.
-
-    In loops, which a program runs for its results, only methods that change containers are taken for a change.
-    """
-    if _is_of_the_program(statement):
-        return False
-    kind = type(statement).__name__
-    if kind in ("FunctionDef", "AsyncFunctionDef", "ClassDef"):
-        return bool(statement.name == name)
-    if kind in ("Import", "ImportFrom"):
-        return any((one.asname or one.name.partition(".")[0]) in (name, "*") for one in statement.names)
-    if kind == "Expr":
-        return type(statement.value).__name__ == "Call" and _root(statement.value) == name
-    targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]
-    if any(name in map(_root, _flat(target)) for target in targets):
-        return True
-    inner = [one for field in ("body", "orelse", "finalbody") for one in getattr(statement, field, ())]
-    inner += [one for handler in getattr(statement, "handlers", ()) for one in handler.body]
-    loops = kind in ("For", "AsyncFor", "While")
-    return any(_changes(one, name) and not (loops and _only_asks(one)) for one in inner)
-
-
-def _flat(target: Any) -> list[Any]:
-    """The targets in a target that is unpacked."""
-    return [one for item in target.elts for one in _flat(item)] if hasattr(target, "elts") else [target]
-
-
-def _only_asks(statement: Any) -> bool:
-    """Whether a statement calls a method that is not known to change anything."""
-    return type(statement).__name__ == "Expr" and getattr(statement.value.func, "attr", "") not in CHANGING_METHODS
-
-
-def _name_of(statement: Any) -> str | None:
-    """The name of the function that a statement defines."""
-    return statement.name if type(statement).__name__ in ("FunctionDef", "AsyncFunctionDef") else None
-
-
-def _is_used(statement: Any, names: set[str]) -> bool:
-    """Whether a function's decorators or defaults mention one of the names."""
-    return any(_mentions(one, names) for one in (*statement.decorator_list, statement.args))
-
-
-def _root(node: Any) -> str:
-    """The name at the start of attributes, items and method calls."""
-    while type(node).__name__ in ("Attribute", "Call", "Subscript", "Await"):
-        node = node.func if type(node).__name__ == "Call" else node.value
-    return getattr(node, "id", "")
-
-
-def _is_of_the_program(statement: Any) -> bool:
-    """Whether a statement is `if __name__ == "__main__":`."""
-    return type(statement).__name__ == "If" and _mentions(statement.test, {"__name__"})
-
-
-def _is_shown(statement: Any) -> bool:
-    """Whether a statement is a call of `print`."""
-    call = getattr(statement, "value", None)
-    return type(statement).__name__ == "Expr" and getattr(getattr(call, "func", None), "id", None) == "print"
-
-
-def _mentions(node: Any, names: set[str], *, deep: bool = False) -> bool:
-    """Whether code mentions one of the names, except in the bodies of functions, which run later."""
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        kind = type(node).__name__
-        if kind == "Name" and node.id in names:
-            return True
-        if kind in ("FunctionDef", "AsyncFunctionDef", "ClassDef") and node.name in names:
-            return True
-        if kind == "alias" and (node.asname or node.name.partition(".")[0]) in names:
-            return True
-        later = () if deep or kind not in ("FunctionDef", "AsyncFunctionDef", "Lambda") else ("body",)
-        for field in getattr(node, "_fields", ()):
-            if field not in later:
-                value = getattr(node, field, None)
-                waiting += value if isinstance(value, list) else [value]
-    return False
 
 
 def _imports_in(statements: list[Any]) -> Iterator[known_code.ImportFrom]:

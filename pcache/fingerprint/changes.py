@@ -12,6 +12,7 @@ from pcache.fingerprint.containers import (
     changed_by,
     changed_in,
     changes_its_own,
+    field_of,
     is_plain_below,
     item_of,
     view_of,
@@ -22,15 +23,28 @@ from pcache.fingerprint.reached import (
     Classes,
     classes_in,
     default_of,
+    fillers_of,
     functions_in,
     inside,
     is_implicit,
     may_be_changed,
     parameter,
 )
-from pcache.fingerprint.uses import Path, is_dict, is_namespace, is_table, key_of, lead_to_values, owner_of
+from pcache.fingerprint.uses import (
+    ANY,
+    CALLED,
+    SUPER,
+    Path,
+    is_dict,
+    is_namespace,
+    is_table,
+    key_of,
+    lead_to_values,
+    owner_of,
+)
 from pcache.objects.lookup import (
     attributes_of,
+    bases_of,
     content_of,
     is_a,
     kept,
@@ -77,7 +91,12 @@ class Changes:
                         self._static.add(id(function))
         # What parameters may be, by the id of the function and by name: the places of an object, and the object.
         self._passed: dict[tuple[int, str], dict[object, Way]] = {}
+        self._open: list[FunctionType] = []  # whose results are being followed
+        self._results: dict[object, Way | None] = {}  # of functions and properties, with their objects
         self._found: dict[tuple[int, Path], list[list[Way]]] = {}  # by function and path
+        for cls in (one for one in found if is_a(one, type)):
+            for getter, name in fillers_of(cls):
+                self._passed.setdefault((id(getter), name), {}).setdefault(one := Classes((cls,)), ([], one))
         functions = self._all = [one for one in found if is_a(one, FunctionType)]
         self.functions = self._on_the_way(functions)
 
@@ -153,6 +172,8 @@ class Changes:
                 if builds and self._is_own(function, path) and len(path.steps) == 1:
                     continue
                 for way in self._ways(function, path, known=False):
+                    if path.steps[-1:] == (f".{ANY}",) and self._is_of_class(function, path, way):
+                        continue  # code that builds a class by computed names
                     yield from way[-1][0]
                     if self._is_of_class(function, path, way):
                         yield from (("late", *place[1:]) for place in way[-1][0])
@@ -240,11 +261,37 @@ class Changes:
     def _follow(self, way: list[Way], steps: tuple[str, ...]) -> bool:
         """Add the places that steps lead to; return whether they are known to the end."""
         for step in steps:
-            found = self._step(way[-1][1], step)
+            if is_a(way[-1][1], property) and (returned := self._returned(way)) is not None:
+                way.append(returned)
+            found = self._returned(way) if step == CALLED else self._step(way[-1][1], step)
             if found is None:
                 return False
             way.append(found)
         return True
+
+    def _returned(self, way: list[Way]) -> Way | None:
+        """What the function or property at the end of a way returns: something of its object, or of its module."""
+        value, holder = way[-1][1], way[-2][1] if len(way) > 1 else None
+        key = tuple(one if type(one) is Classes else id(one) for one in (value, holder))
+        if key not in self._results:
+            self._results[key] = self._result(value, holder)
+        return self._results[key]
+
+    def _result(self, value: Any, holder: Any) -> Way | None:
+        for function in functions_in(kept(value, "fget") if is_a(value, property) else value):
+            if function in self._open or not is_user_module(str(function.__globals__.get("__name__"))):
+                continue
+            self._open.append(function)
+            for path in sorted(uses_of(function.__code__).returned):
+                own = path.root == "local" and path.name == parameter(function.__code__, 0, is_method=False)
+                known = own and holder is not None and not is_a(holder, BY_REFERENCE)
+                begun: Iterable[list[Way]] = [[([], holder)]] if known else self._beginnings(function, path)
+                for one in begun:
+                    if self._follow(one, path.steps) and one[-1][1] is not MISSING:
+                        self._open.pop()
+                        return one[-1]
+            self._open.pop()
+        return None
 
     def _beginnings(self, function: FunctionType, path: Path) -> Iterator[list[Way]]:
         if path.root == "global":
@@ -264,6 +311,8 @@ class Changes:
     def _step(self, value: Any, step: str) -> Way | None:
         """The places of an attribute or item, and what is there; None where that cannot be told."""
         name = step[1:]
+        if step == SUPER:
+            return ([], Classes(bases_of(cls)[1] for cls in value)) if type(value) is Classes else None
         if name in _OF_FUNCTIONS and not is_a(value, FunctionType):
             return None  # it may be a function where this is used
         if type(value) is Classes and not step.startswith("["):
@@ -284,7 +333,8 @@ class Changes:
         if not is_user_code(cls):
             return None if (view := view_of(value, name)) is None else ([], view)
         own = {} if cls is value else shown_of(value)
-        return [("field", id(cls), name)], own[name] if name in own else member(cls, name, MISSING)
+        found = own[name] if name in own else member(cls, name, MISSING)
+        return [("field", id(cls), name)], found if cls is value else field_of(value, found)
 
     def _of_classes(self, classes: Classes, name: str) -> Any:
         """What an attribute of instances of some classes is: that of the class, or of an instance that was met."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
-from pcache.fingerprint.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_addresses, is_of_python
+from pcache.fingerprint.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_addresses, is_of_python, shown_of
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding
@@ -270,6 +270,9 @@ class Values:
             held = [(name, item) for name, item in attributes_of(value).items() if name not in moving]
             kept = sorted(held, key=lambda pair: text(pair[0]))
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.reference(kept, path)))
+        if class_name(value) == "Field" and module_of(cls) == "dataclasses":  # its default may be state
+            parts = sorted(shown_of(value).items())
+            return ("object", self.reference(cls, path), self.nested(value, lambda: self.reference(parts, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
         if kind == IN_PARTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from functools import partial
 from types import BuiltinFunctionType, MethodWrapperType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -33,6 +34,7 @@ PLAIN = frozenset((dict, list, set))
 _METHODS_OF_C = frozenset((BuiltinFunctionType, MethodWrapperType))
 MOST_ITEMS = 100  # of a container, whose classes are looked at
 MISSING = object()
+_TUPLE_GETTER = type(namedtuple("_One", ("it",)).it)  # type: ignore[attr-defined]
 
 
 class View(NamedTuple):
@@ -45,6 +47,11 @@ def view_of(value: Any, name: str) -> View | None:
     """What an attribute of an array or frame shows of it, if it can be changed by that."""
     views = _VIEWS.get(type_name(type(value)), ())
     return View(value) if name in views else None
+
+
+def field_of(value: Any, entry: Any) -> Any:
+    """What an entry of a class means for an instance: an item, of a named tuple; else itself."""
+    return entry.__get__(value) if type(entry) is _TUPLE_GETTER else entry
 
 
 def item_of(value: Any, key: Any) -> tuple[list[Place], Any] | None:

@@ -15,12 +15,17 @@ from pcache.fingerprint import known_code
 from pcache.fingerprint.calls import Calls
 from pcache.fingerprint.uses import (
     CHANGING_METHODS,
+    COPY,
+    KEYS,
     NULL,
+    OWN_DICT,
+    SUPER,
     UNKNOWN,
     Constant,
     Method,
     Path,
     Uses,
+    attributes_among,
     item_step,
     joined,
     paths_of,
@@ -60,6 +65,7 @@ class _Reader(Calls):
         parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
         self.aliases = {name: frozenset((Path("local", name),)) for name in parameters}
         super().__init__()
+        self.own = frozenset((Path("local", parameters[0]),)) if code.co_argcount else UNKNOWN
         self.ahead: dict[int, list[Any]] = {}  # the stack at the targets of jumps
         self.names: tuple[str, ...] = ()  # of the last arguments of the next call
 
@@ -74,14 +80,15 @@ class _Reader(Calls):
                 self.do(operation, argument, following)
         for nested in self.code.co_consts:
             if isinstance(nested, CodeType):
-                self.take_over(uses_of(nested))
-        found = (frozenset(self.bound), frozenset(self.changed), frozenset(self.given))
-        return Uses(*found, frozenset(self.handed), frozenset(self.met), frozenset(self.called), frozenset(self.filled))
+                self.take_over(uses_of(nested), self.iterated.get(nested, UNKNOWN))
+        return self.found()
 
-    def take_over(self, inner: Uses) -> None:
-        """Add what nested code does with objects from outside of this code."""
+    def take_over(self, inner: Uses, iterated: frozenset[Path]) -> None:
+        """Add what nested code does with objects from outside of this code, and with what it goes through."""
         # Nested code that binds a variable of this code binds nothing outside of it.
-        self.bound |= {one for path in inner.bound for one in self.from_here(path) if one is path or path.steps}
+        self.bound |= {
+            one for path in inner.bound for one in self.from_here(path, iterated) if one is path or path.steps
+        }
         for mine, its in (
             (self.changed, inner.changed),
             (self.handed, inner.handed),
@@ -89,26 +96,22 @@ class _Reader(Calls):
             (self.called, inner.called),
             (self.filled, inner.filled),
         ):
-            mine |= {one for path in its for one in self.from_here(path)}
+            mine |= {one for path in its for one in self.from_here(path, iterated)}
         for function, position, path in inner.given:
-            pairs = [(of, one) for of in self.from_here(function) for one in self.from_here(path)]
+            functions = list(self.from_here(function, iterated))
+            pairs = [(of, one) for of in functions for one in self.from_here(path, iterated)]
             self.given |= {(of, position, one) for of, one in pairs}
 
-    def from_here(self, path: Path) -> Iterator[Path]:
+    def from_here(self, path: Path, iterated: frozenset[Path]) -> Iterator[Path]:
         """The paths that an object of nested code has in this code."""
         if path.root == "global" or (path.root == "variable" and path.name in self.captured):
             yield path
         elif path.root == "variable":
             for one in self.aliases.get(path.name, UNKNOWN):
                 yield one.step(*path.steps)
-
-    def pop(self, count: int = 1) -> list[Any]:
-        """Take objects from the stack, in the order in which they were put there."""
-        missing = max(count - len(self.stack), 0)
-        first = len(self.stack) - count + missing
-        taken = [UNKNOWN] * missing + self.stack[first:]
-        del self.stack[first:]
-        return taken
+        elif path.name == ".0":
+            for one in iterated:
+                yield one.step(*path.steps)
 
     def load_variable(self, name: str) -> None:
         own = self.aliases.get(name, UNKNOWN)
@@ -120,7 +123,9 @@ class _Reader(Calls):
             self.bound.add(Path("variable", name))
             self.hand([value])
         else:
-            self.aliases[name] = self.aliases.get(name, UNKNOWN) | paths_of(value)
+            paths = paths_of(value)
+            is_another = bool(paths) and all(path.is_made() for path in paths)  # `row = dict(row)`
+            self.aliases[name] = paths if is_another else self.aliases.get(name, UNKNOWN) | paths
 
     def do(self, operation: int, argument: int, following: int) -> None:
         """Do one operation, and note the stack where it may go on."""
@@ -184,7 +189,7 @@ class _Reader(Calls):
     def attribute(self, name: str) -> None:
         [owner] = self.pop()
         if name in CHANGING_METHODS:  # it will be called by another name
-            self.changed |= paths_of(owner)
+            self.change_in_place(paths_of(owner))
         if name == "__class__":  # an attribute of an object's class is one of the object
             self.stack.append(paths_of(owner))
             return
@@ -202,8 +207,9 @@ class _Reader(Calls):
             self.attribute(self.code.co_names[argument])
 
     def load_super(self, argument: int) -> None:
-        self.pop(3)
-        self.stack += [NULL, UNKNOWN] if argument & 1 else [UNKNOWN]
+        owner = self.pop(3)[2]
+        self.stack.append(frozenset(path.step(SUPER) for path in paths_of(owner)))
+        (self.method if argument & 1 else self.attribute)(self.code.co_names[argument >> 2])
 
     def store_attribute(self, argument: int) -> None:
         value, owner = self.pop(2)
@@ -216,7 +222,8 @@ class _Reader(Calls):
     def load_item(self, _: int) -> None:
         owner, key = self.pop(2)
         self.hand([key])
-        self.load(frozenset(path.step(item_step(key)) for path in paths_of(owner)))
+        paths = attributes_among(paths_of(owner), key.value) if type(key) is Constant and type(key.value) is str else ()
+        self.load(frozenset((*paths, *(path.step(item_step(key)) for path in paths_of(owner)))))
 
     def iterate(self, _: int) -> None:
         [value] = self.pop()
@@ -231,7 +238,7 @@ class _Reader(Calls):
     def change(self, *, takes: int, at: int) -> None:
         """Change one of the objects that an operation takes."""
         taken = self.pop(takes)
-        self.changed |= paths_of(taken.pop(at))
+        self.change_in_place(paths_of(taken.pop(at)))
         self.hand(taken)
 
     def change_item(self, *, takes: int, at: int) -> None:
@@ -241,13 +248,15 @@ class _Reader(Calls):
             self.change(takes=takes, at=at)
             return
         taken = self.pop(takes)
-        self.filled |= {path.step(step) for path in paths_of(taken.pop(at))}
+        paths = paths_of(taken.pop(at))
+        self.bound |= attributes_among(paths, step[2:])
+        self.filled |= {path.step(step) for path in paths if path.steps[-1:] not in ((OWN_DICT,), (COPY,))}
         self.hand(taken)
 
     def contains(self, _: int) -> None:
         item, container = self.pop(2)
         self.hand([item])
-        self.met |= {path.step(item_step(item)) for path in paths_of(container)}
+        self.met |= {path.step(step) for path in paths_of(container) for step in (item_step(item), KEYS)}
         self.stack.append(UNKNOWN)
 
     def binary(self, argument: int) -> None:
@@ -273,7 +282,9 @@ class _Reader(Calls):
     def call(self, count: int) -> None:
         taken, names = self.pop(count + 2), self.names
         self.names = ()
-        self.apply(next((one for one in taken[:2] if one is not NULL), UNKNOWN), taken[2:], names)
+        is_given = type(taken[0]) is Constant and NULL not in taken[:2]  # a generator expression, what it goes through
+        function = next((one for one in taken[:2] if one is not NULL), UNKNOWN)
+        self.apply(function, taken[1 if is_given else 2 :], names)
 
     def call_with_names(self, count: int) -> None:
         [names] = self.pop()
@@ -302,6 +313,11 @@ _ACTS: dict[str, Callable[[_Reader, int], None]] = {
     "LOAD_METHOD": lambda reader, at: reader.method(reader.code.co_names[at]),
     "LOAD_ATTR": _Reader.load_attribute,
     "LOAD_SUPER_ATTR": _Reader.load_super,
+    "MAKE_FUNCTION": _Reader.make_function,
+    "SET_FUNCTION_ATTRIBUTE": _Reader.add_to_function,
+    "BEFORE_WITH": _Reader.enter,
+    "BEFORE_ASYNC_WITH": _Reader.enter,
+    "RETURN_VALUE": _Reader.give_back,
     "STORE_ATTR": _Reader.store_attribute,
     "DELETE_ATTR": _Reader.delete_attribute,
     "BINARY_SUBSCR": _Reader.load_item,

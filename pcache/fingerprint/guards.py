@@ -74,21 +74,25 @@ READERS: dict[type, Read] = {
 class Attributes:
     """Reads the attributes and slots of an instance, without those that its methods count up.
 
-    `filled` are those that its `cached_property` fill in when they are first read.
+    `filled` are those that its `cached_property` fill in when they are first read. Where code on the way sets
+    attributes by computed names, only those count that its class sets by name.
     """
 
-    __slots__ = ("_has_slots", "_without", "filled")
+    __slots__ = ("_has_slots", "_named", "_without", "filled")
 
-    def __init__(self, cls: type, without: frozenset[str] = frozenset()) -> None:
+    def __init__(self, cls: type, without: frozenset[str] = frozenset(), named: frozenset[str] | None = None) -> None:
         memos = memos_of(cls)
         self._has_slots = any(map(slots_of, bases_of(cls)))
         self._without = without
+        self._named = named
         self.filled = memos.names if memos is not None else frozenset()
 
     def __call__(self, instance: object) -> tuple[Any, ...]:
         held = shown_of(instance) if self._has_slots else attributes_of(instance)
         if not self._without.isdisjoint(held):
             held = {name: value for name, value in held.items() if name not in self._without}
+        if self._named is not None:
+            held = {name: value for name, value in held.items() if name in self._named}
         return (*held, *held.values())
 
 

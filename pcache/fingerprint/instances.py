@@ -5,18 +5,20 @@ Attributes that code on the way sets are state, and those that methods of the cl
 
 from __future__ import annotations
 
-from functools import cached_property
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from pcache.fingerprint.anatomy import SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
+from pcache.fingerprint.anatomy import PRIVATE, SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import Attributes, items_reader
 from pcache.fingerprint.inputs import BUILDERS
+from pcache.fingerprint.lazily import computed_by, remembered_by
+from pcache.fingerprint.reached import functions_in
+from pcache.fingerprint.reflection import annotations_of
+from pcache.fingerprint.uses import ANY
 from pcache.objects.class_memo import ByClass
 from pcache.objects.extra_state import author_of
-from pcache.objects.lookup import attributes_of, bases_of, is_a, is_exactly, look, member, members_of
-from pcache.objects.user_code import is_user_code
+from pcache.objects.lookup import attributes_of, bases_of, is_exactly, look, member, members_of
 from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
@@ -53,11 +55,12 @@ def instance_of(values: Values, value: Any, path: str) -> object:
     if member(cls, "__pcache_key__") is not None or values.is_deep():
         return ("object", kind, values.constant(value, path))
     walk.state.meet(value)
-    fields = _fields_of(walk, cls)
+    fields = _fields_of(walk, value)
     moves = _moves(walk, value, fields)
     if fields or moves:
         walk.ends.note_moving(cls)
-    walk.watch(value, Attributes(cls, _counters_of(walk, cls) | fields))
+    named = _named_by(cls) if ANY in fields else None
+    walk.watch(value, Attributes(cls, _counters_of(walk, cls) | fields, named))
     if not moves and (items := items_reader(cls)):
         walk.watch(value, items)
     return ("object", kind, values.nested(value, lambda: state_of(values, value, path)))
@@ -71,33 +74,41 @@ def _moves(walk: Any, value: object, fields: frozenset[str]) -> bool:
 def _of_member(values: Values, value: Any, path: str) -> list[object]:
     """What a program has set on a member of an enum."""
     held = attributes_of(value)
-    fields = _fields_of(values.walk, type(value))
+    fields = _fields_of(values.walk, value)
     names = sorted(name for name in held.keys() - _OF_MEMBERS - fields if type(name) is str)
     values.walk.watch(value, Attributes(type(value), fields))
     return [(name, values.reference(held[name], f"{path}.{name}")) for name in names]
 
 
-def _fields_of(walk: Any, cls: type) -> frozenset[str]:
+def _fields_of(walk: Any, value: Any) -> frozenset[str]:
     """The attributes of an instance that are state, if code says what they start with."""
-    fields: frozenset[str] = walk.state.fields(cls) | _remembered_by(cls)
+    cls = type(value)
+    fields: frozenset[str] = walk.state.fields(cls) | remembered_by(cls) | computed_by(cls, value, walk.state.once)
+    if ANY in fields:
+        fields |= {name for name in shown_of(value) if type(name) is str} - _named_by(cls)
     return fields if walk.state.trusts(walk.ends.site) else frozenset()
 
 
-_properties: ByClass[frozenset[str]] = ByClass()
+_names: ByClass[frozenset[str]] = ByClass()
 
 
-def _remembered_by(cls: type) -> frozenset[str]:
-    """The attributes that `cached_property` of a user's class fills in: state, whoever reads them first."""
-    known = _properties.get(id(cls))
+def _named_by(cls: type) -> frozenset[str]:
+    """The attributes that code of a class sets by name: those that it sets by computed names are others."""
+    known = _names.get(id(cls))
     if known is None:
-        own = [item for base in bases_of(cls) if is_user_code(base) for item in members_of(base).items()]
-        known = _properties.keep(cls, frozenset(name for name, entry in own if is_a(entry, cached_property)))
+        members = [item for base in bases_of(cls)[:-1] for item in members_of(base).items()]
+        functions = [function for _, value in members for function in functions_in(value)]
+        names = {name for name, value in members if member(type(value), "__get__") is None}
+        names.update(*(facts_of(function.__code__).stored for function in functions))
+        for base in bases_of(cls):
+            names.update(attempt(annotations_of, base)[0] or ())
+        known = _names.keep(cls, frozenset(names))
     return known
 
 
 def state_of(values: Values, value: Any, path: str) -> object:
     """The state of an instance as its pickle has it, part by part."""
-    fields = _fields_of(values.walk, type(value))
+    fields = _fields_of(values.walk, value)
     taken: Any = None
     is_taken = False
     if not _moves(values.walk, value, fields):
@@ -109,11 +120,24 @@ def state_of(values: Values, value: Any, path: str) -> object:
     (make, arguments, state, items, pairs), found = taken
     written = [values.reference(part, path) for part in (make, _without_hashes(arguments, state))]
     for part in (*(state if type(state) is tuple else (state,)), *((found,) if found else ())):
-        if type(part) is dict:
+        if type(part) is dict and type(part.get("__dict__")) is dict:
+            written += _nested(values, part, type(value), fields, path)
+        elif type(part) is dict:
             written += _named(values, part, type(value), fields, path)
         elif part is not None or not fields:  # there is no state as long as no attribute is set
             written.append(values.reference(part, path))
     written.append(values.reference([items, pairs], path))
+    return written
+
+
+def _nested(values: Values, held: dict[Any, Any], cls: type, fields: frozenset[str], path: str) -> list[object]:
+    """A state that has an object's attributes in dicts, beside the names of those that were set: as of pydantic."""
+    written: list[object] = []
+    for name, part in held.items():
+        if name in ("__dict__", PRIVATE) and type(part) is dict:
+            written.append((name, _named(values, part, cls, fields, path)))
+        else:
+            written.append((name, values.reference(part - fields if type(part) is set else part, path)))
     return written
 
 
@@ -128,7 +152,7 @@ def _without_hashes(arguments: list[Any], state: Any) -> list[Any]:
 
 def added_to(values: Values, value: Any, path: str) -> list[object]:
     """The attributes of an object beyond those that C code keeps, as far as they are no state."""
-    fields = _fields_of(values.walk, type(value))
+    fields = _fields_of(values.walk, value)
     if fields:
         values.walk.ends.note_moving(type(value))
     return _named(values, shown_of(value), type(value), fields, path)

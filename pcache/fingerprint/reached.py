@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pcache.fingerprint.containers import CHANGING_SLOTS, MOST_ITEMS, PLAIN
 from pcache.fingerprint.parts import BY_REFERENCE
 from pcache.fingerprint.uses import TABLES, Path, is_container, is_namespace, items_of
-from pcache.objects.lookup import is_a, is_exactly, kept, look, member
+from pcache.objects.lookup import is_a, is_exactly, kept, look, member, members_of
 from pcache.objects.user_code import is_user_code
 
 if TYPE_CHECKING:
@@ -60,6 +60,14 @@ def may_be_changed(value: Any) -> bool:
     """Whether an object, or what its attributes and items are, may be changed by code that is given it."""
     known = type(value) is Classes or is_a(value, (*TABLES, *BY_REFERENCE, MethodType)) or is_namespace(value)
     return known or is_container(value) or is_user_code(type(value))
+
+
+def fillers_of(cls: type) -> Iterator[tuple[FunctionType, str]]:
+    """The methods that Python calls to get attributes of a class's instances, with the parameter that is the object."""
+    for value in members_of(cls).values():
+        getter = member(type(value), "__get__") if is_user_code(type(value)) else None
+        if is_a(getter, FunctionType) and (name := parameter(getter.__code__, 0, is_method=True)):
+            yield getter, name
 
 
 def is_implicit(function: FunctionType) -> bool:

@@ -17,7 +17,7 @@ from pcache.system.interrupts import try_call
 if TYPE_CHECKING:
     from pcache.fingerprint.findings import Findings
 
-_ANNOTATIONS = vars(type)["__annotations__"].__get__
+annotations_of = vars(type)["__annotations__"].__get__
 _EMPTY = frozenset((dict, tuple, str, type(None)))  # objects of these types may be empty
 # Set by the class statement or by its first use; adds nothing to what the members say.
 OF_CLASSES = frozenset(
@@ -26,6 +26,7 @@ OF_CLASSES = frozenset(
     " _value_repr_ __slotnames__ _abc_impl"
     # Of pydantic: made from the fields, the settings and the validators, with addresses in it.
     " __pydantic_core_schema__ __pydantic_validator__ __pydantic_serializer__"
+    " __pydantic_setattr_handlers__"  # filled in when attributes are first set
     # Of enums: made from the members; combined flags add to it when they are first used.
     " _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_".split()
 )
@@ -70,7 +71,7 @@ def _read(found: Any, attribute: str) -> Any:
     if not is_a(found, type):
         return try_call(getattr, found, attribute, None)[0]  # of a function
     if attribute == "__annotations__":
-        return try_call(_ANNOTATIONS, found)[0]
+        return try_call(annotations_of, found)[0]
     return docstring_of(found) if attribute == "__doc__" else members_of(found).get(attribute)  # not of a base class
 
 

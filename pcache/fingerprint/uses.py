@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.keys.names import type_name
 from pcache.objects.lookup import is_exactly, member
 from pcache.objects.user_code import is_user_code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert move_to_end pop popitem popleft remove reverse rotate"
@@ -18,6 +21,13 @@ CHANGING_FUNCTIONS = frozenset(
     "heapify heappop heappush heappushpop heapreplace insort insort_left insort_right setitem delitem shuffle".split()
 )
 TABLES = (dict, list, set, bytearray, deque)  # that may be changed in place
+ANY = "*"  # an attribute whose name is computed
+KEYS = "[?"  # beside the steps to items: whether they are there
+OWN_DICT = ".__dict__"  # the step to the dict that has an object's attributes
+CALLED = "()"  # the step to what a function returns
+COPY = "~"  # the step to another container of the same items
+SUPER = "^"  # the step from an object to what `super()` is for it
+PAIRS = "{}"  # the step to the pairs of `dict.items()` and `enumerate`
 _BY_KEY = frozenset((dict, list, tuple))
 _PLAIN = _BY_KEY | {set, frozenset, deque}
 _CHANGING = ("__setitem__", "__iadd__", "__isub__", "__ior__", "append", "add", "update")
@@ -25,7 +35,8 @@ _UNTOLD = object()
 _MOST_ITEMS = 100  # of a container
 # Others that `x[i] = y` and the methods above change in place, by name: their modules may not be loaded.
 _OTHER_TABLES = frozenset(
-    "array.array collections.ChainMap collections.UserDict collections.UserList numpy.ndarray".split()
+    "_io.BytesIO _io.StringIO array.array collections.ChainMap collections.UserDict collections.UserList"
+    " numpy.ndarray".split()
 )
 _NAMESPACES = frozenset(("argparse.Namespace", "types.SimpleNamespace"))
 
@@ -41,7 +52,28 @@ class Path(NamedTuple):
     steps: tuple[str, ...] = ()
 
     def step(self, *steps: str) -> Path:
-        return Path(self.root, self.name, (*self.steps, *steps))
+        taken = (*self.steps, *steps)
+        if PAIRS in taken or COPY in taken:
+            taken = _to_items(taken)
+        return Path(self.root, self.name, taken)
+
+    def is_made(self) -> bool:
+        """Whether it is what a call returns, mostly another object than what the call is given."""
+        return self.steps[-1:] == (CALLED,) or self.steps[-1:] == (COPY,)
+
+
+def _to_items(steps: tuple[str, ...]) -> tuple[str, ...]:
+    """Steps to items of a copy, and to the second of the pairs of a container, are those to its items."""
+    for at, step in enumerate(steps[:-1]):
+        if step == COPY and steps[at + 1].startswith("["):
+            return _to_items((*steps[:at], "[]", *steps[at + 2 :]))
+        if step == COPY and steps[at + 1] in (COPY, PAIRS):
+            return _to_items((*steps[:at], *steps[at + 1 :]))
+        if step == PAIRS and steps[at + 1] == COPY:
+            return _to_items((*steps[: at + 1], *steps[at + 2 :]))
+        if step == PAIRS and steps[at + 1 : at + 3] == ("[]", "[1"):
+            return _to_items((*steps[:at], "[]", *steps[at + 3 :]))
+    return steps
 
 
 class Uses(NamedTuple):
@@ -50,7 +82,8 @@ class Uses(NamedTuple):
     `bound` are the names, variables and attributes that it binds or deletes, `changed` the objects that it changes in
     place, `given` those that it passes on: path of the function, position or keyword, path of the object. `handed` are
     the objects with which it does more than look up their attributes and items; `read` are all that it reads, `called`
-    the methods that it looks up and calls. `filled` are the items that it sets or deletes by keys that it names.
+    the methods that it looks up and calls. `filled` are the items that it sets or deletes by keys that it names, and
+    `returned` what it returns itself.
     """
 
     bound: frozenset[Path]
@@ -60,6 +93,7 @@ class Uses(NamedTuple):
     read: frozenset[Path]
     called: frozenset[Path]
     filled: frozenset[Path]
+    returned: frozenset[Path]
 
 
 class Method(NamedTuple):
@@ -90,6 +124,11 @@ def paths_of(value: Any) -> frozenset[Path]:
     return value if type(value) is frozenset else UNKNOWN
 
 
+def attributes_among(paths: Iterable[Path], name: str = ANY) -> set[Path]:
+    """Of paths to objects' own dicts: those to the attribute that an item of that name is."""
+    return {owner_of(path).step(f".{name}") for path in paths if path.steps[-1:] == (OWN_DICT,)}
+
+
 def item_step(key: Any) -> str:
     """The step to an item: `['a` or `[1` where the key is known, else `[]`."""
     value = key.value if type(key) is Constant else None
@@ -100,6 +139,8 @@ def item_step(key: Any) -> str:
 
 def key_of(step: str) -> Any:
     """The key of an item, or the name of an attribute."""
+    if step == KEYS:
+        return _UNTOLD  # of none
     if step.startswith("[") and step[1:2] != "'":
         return int(step[1:])
     return step[2:] if step.startswith("[") else step[1:]

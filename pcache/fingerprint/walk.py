@@ -55,6 +55,11 @@ if TYPE_CHECKING:
 _OWN_NAME = frozenset(("__name__", "__doc__"))
 
 
+def _is_of_package(held: object) -> bool:
+    """Whether an object is a module of a package: code may import it when it is first needed."""
+    return is_a(held, ModuleType) and not is_user_module(title_of(held))
+
+
 class Walk(Findings):
     """One pass over all that a function or class depends on, breadth first.
 
@@ -117,7 +122,7 @@ class Walk(Findings):
             self.parts.add(f"ignored {path}", digest_of("ignored"), "")
             return held
         is_state = self.state.is_name(namespace, name) and self.state.trusts((namespace, name))
-        if is_state and not is_a(held, BY_REFERENCE):
+        if is_state and (not is_a(held, BY_REFERENCE) or _is_of_package(held)):
             self.ends.add_moving(namespace, name, type(held))
             return held
         value = self.look(namespace, name)
