@@ -44,9 +44,9 @@ _ON_ATTRIBUTES = _ATTRIBUTE | {_COPY}
 # Operations that load one object.
 _LOADS = numbers_of("LOAD_CONST LOAD_DEREF LOAD_FAST LOAD_FAST_CHECK LOAD_GLOBAL LOAD_NAME LOAD_SMALL_INT")
 # How many flag bits an argument has below the index of its name.
-_NAME_SHIFT = {opmap["LOAD_GLOBAL"]: 1}
+NAME_SHIFT = {opmap["LOAD_GLOBAL"]: 1}
 if sys.version_info >= (3, 12):
-    _NAME_SHIFT |= {opmap["LOAD_ATTR"]: 1, opmap["LOAD_SUPER_ATTR"]: 2}
+    NAME_SHIFT |= {opmap["LOAD_ATTR"]: 1, opmap["LOAD_SUPER_ATTR"]: 2}
 _CHANGING_METHODS = frozenset(
     "add append appendleft clear discard extend extendleft insert pop popitem popleft remove setdefault update".split()
 )
@@ -165,7 +165,7 @@ def _words(code: CodeType, operations: Operations) -> list[object]:
     for at in compress(count(), kinds.translate(_WORDED)):
         kind, argument = kinds[at], arguments[at]
         if kind in _HAS_NAME:
-            shift = _NAME_SHIFT.get(kind, 0)
+            shift = NAME_SHIFT.get(kind, 0)
             words[at] = (kind | (argument & ((1 << shift) - 1)) << 8, code.co_names[argument >> shift])
         elif kind in _HAS_CONST:
             value = code.co_consts[argument]
@@ -262,7 +262,7 @@ class _Names:
 
 
 def _attribute_name(code: CodeType, operations: Operations, at: int) -> str:
-    return code.co_names[operations[1][at] >> _NAME_SHIFT.get(operations[0][at], 0)]
+    return code.co_names[operations[1][at] >> NAME_SHIFT.get(operations[0][at], 0)]
 
 
 def _constant_at(code: CodeType, operations: Operations, at: int) -> object:

@@ -14,7 +14,7 @@ from types import CodeType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.anatomy import shown_of
-from pcache.fingerprint.bytecode import facts_of, is_of_attrs
+from pcache.fingerprint.bytecode import NAME_SHIFT, facts_of, is_of_attrs
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.inputs import BUILDERS, inputs_of
 from pcache.fingerprint.parts import SCALARS
@@ -33,7 +33,6 @@ _ATTRIBUTES = numbers_of("LOAD_ATTR STORE_ATTR DELETE_ATTR LOAD_METHOD")
 _LOAD, _STORE, _CONSTANT, _RETURN = (opmap[name] for name in "LOAD_ATTR STORE_ATTR LOAD_CONST RETURN_VALUE".split())
 _BRANCHES = frozenset(one for one, name in enumerate(opname) if "JUMP" in name and "_IF_" in name)
 _NEXT = 4  # operations between a look at an attribute and the branch
-_SHIFT = int("LOAD_METHOD" not in opmap)  # of the name in an argument of LOAD_ATTR, from 3.12 on
 _TAKES_MORE = 0x04 | 0x08 | 0x20 | 0x80 | 0x200  # flags of `*args` and `**kw`, of generators and coroutines
 
 _remembered: ByClass[frozenset[str]] = ByClass()
@@ -133,9 +132,8 @@ def _takes_from_outside(function: FunctionType, once: Once) -> bool:
 
 def _on(code: CodeType, operations: list[tuple[int, int, int, int]], name: str) -> list[int]:
     """The places of operations on an attribute of that name."""
-    shift = {_LOAD: _SHIFT}
     return [
         at
         for at, (_, operation, argument, _) in enumerate(operations)
-        if operation in _ATTRIBUTES and code.co_names[argument >> shift.get(operation, 0)] == name
+        if operation in _ATTRIBUTES and code.co_names[argument >> NAME_SHIFT.get(operation, 0)] == name
     ]

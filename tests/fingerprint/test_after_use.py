@@ -6,6 +6,7 @@ Each has an edit of what its objects start with, and that makes it another funct
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -338,9 +339,18 @@ def test_use_makes_no_other_function(tmp_path: Path) -> None:
     assert [name for name, ids in after.items() if ids[0] == first[name][0]] == []
 
 
+# A list comprehension is a function of its own before Python 3.12. What it calls for each item is not seen to be called,
+# so that attributes which that sets count by value. Later it is seen, as in a `for` statement: they are state, and count
+# by the code that makes them, whatever else sets them.
+SEEN_TO_BE_SET = {name for name, text in SET_UP.items() if "in list(ALL)" in text} - {
+    "a private attribute that starts otherwise"
+}
+
+
 def test_what_is_set_up_counts(tmp_path: Path) -> None:
     """Another value that the code on the way does not put there is another function."""
-    texts = {name: f"import os\nRATE = float(os.environ['RATE'])\n{text}" for name, text in SET_UP.items()}
+    counting = {name: text for name, text in SET_UP.items() if sys.version_info < (3, 12) or name not in SEEN_TO_BE_SET}
+    texts = {name: f"import os\nRATE = float(os.environ['RATE'])\n{text}" for name, text in counting.items()}
     programs = {name: text for name, text in texts.items() if available(text)}
     found = [ids_of(tmp_path, programs, RATE=rate) for rate in ("2", "2", "3")]
     assert [name for name in programs if found[0][name][0] != found[1][name][0]] == []

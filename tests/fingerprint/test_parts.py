@@ -74,7 +74,7 @@ def test_the_parts_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "name demo:Model": "helpers:Model",
         "function helpers:clean": helpers,
         "constant helpers:clean(low)": "0.5",
-        "constant helpers:clean(steps)": "tuple(2)",
+        "constant helpers:clean(steps)": "(1, 2)",
         "constant helpers:LIMIT": "3",
         "class helpers:Model": "",
         "constant helpers:Model.rate": "0.25",

@@ -144,7 +144,11 @@ def nodes_of(tree: ast.Module) -> dict[str, list[ast.AST]]:
             if isinstance(one, _FUNCTIONS):
                 found[f"function {scope}{one.name}"].append(inside[scope + one.name])
             elif isinstance(one, ast.ClassDef):
-                visit(one.body, f"{scope}{one.name}.")
+                of_ints = any(ast.unparse(base).endswith(("IntEnum", "IntFlag")) for base in one.bases)
+                # The members of such a class are integers, whatever type of number is written.
+                visit(
+                    [item for item in one.body if not (of_ints and isinstance(item, ast.Assign))], f"{scope}{one.name}."
+                )
             elif isinstance(one, (ast.Assign, ast.AnnAssign)) and one.value is not None:
                 for target in one.targets if isinstance(one, ast.Assign) else [one.target]:
                     if isinstance(target, ast.Name):
