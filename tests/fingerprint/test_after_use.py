@@ -339,9 +339,9 @@ def test_use_makes_no_other_function(tmp_path: Path) -> None:
     assert [name for name, ids in after.items() if ids[0] == first[name][0]] == []
 
 
-# A list comprehension is a function of its own before Python 3.12. What it calls for each item is not seen to be called,
-# so that attributes which that sets count by value. Later it is seen, as in a `for` statement: they are state, and count
-# by the code that makes them, whatever else sets them.
+# A list comprehension is a function of its own before Python 3.12. What it calls for each item is not seen to be
+# called, so that attributes which that sets count by value. Later it is seen, as in a `for` statement: they are state,
+# and count by the code that makes them, whatever else sets them.
 SEEN_TO_BE_SET = {name for name, text in SET_UP.items() if "in list(ALL)" in text} - {
     "a private attribute that starts otherwise"
 }
