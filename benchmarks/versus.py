@@ -33,7 +33,11 @@ if TYPE_CHECKING:
 BATCH = 200  # calls
 KINDS = {
     "hit": "repeated hit, int argument, 200 B result",
+    "keywords": "repeated hit, int, dict and list arguments",
+    "stored": "hit just after storing, 200 B result",
     "first": "first read of an entry in a process, 200 B",
+    "text": "repeated hit, 1 MB of text",
+    "text first": "first read of 1 MB of text",
     "miss": "miss, 200 B result",
     "refresh": "miss that replaces an entry, 200 B",
     "raises": "miss of a function that raises",
@@ -56,11 +60,33 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
     def large(n: int) -> object:
         return np.full(1 << 17, float(n))
 
-    hits, misses, raises, arrays = map(cache.cached, (small, cache_version(cache, small), failing, large))
+    def text(n: int) -> str:
+        return f"{n} and so on, " * (1 << 16)
+
+    def keywords(n: int, *, window: int, options: dict[str, object], items: list[int]) -> bytes:
+        return b"%d" % n * 40
+
+    functions = (
+        small,
+        cache_version(cache, small),
+        failing,
+        large,
+        text,
+        keywords,
+        cache_version(cache, small, "stored"),
+    )
+    hits, misses, raises, arrays, texts, keyworded, stored = map(cache.cached, functions)
+
+    def with_keywords(n: int) -> None:
+        keyworded(n, window=5, options={"method": "fast", "tolerance": 0.01, "depth": n}, items=[1, 2, 3, n])
+
     for n in range(BATCH):
         hits(n)
     for n in range(BATCH // 10):
         arrays(n)
+        texts(n)
+    for n in range(BATCH):
+        with_keywords(n)
     long_ago = time.time() - 10
     for parent, _, names in os.walk(os.path.join(folder, "v1", "entries")):
         for name in names:
@@ -78,9 +104,14 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
         state["next"] += calls
         return per_call(call, calls, 10**6 + state["next"])
 
-    def first() -> float:
+    def first(call: Callable[[int], object], calls: int) -> float:
         cache.flow.store._recent = type(cache.flow.store._recent)()
-        return per_call(hits, BATCH)
+        return per_call(call, calls)
+
+    def just_stored() -> float:
+        for n in range(BATCH // 10):
+            stored.refresh(n)
+        return per_call(stored, BATCH // 10)
 
     def quiet(n: int) -> None:
         with contextlib.suppress(ValueError):
@@ -92,7 +123,11 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
 
     return {
         "hit": lambda: per_call(hits, BATCH),
-        "first": first,
+        "keywords": lambda: per_call(with_keywords, BATCH),
+        "stored": just_stored,
+        "first": lambda: first(hits, BATCH),
+        "text": lambda: per_call(texts, BATCH // 10),
+        "text first": lambda: first(texts, BATCH // 10),
         "miss": lambda: new(misses, BATCH),
         "refresh": lambda: per_call(hits.refresh, BATCH // 4),
         "raises": lambda: new(quiet, BATCH),
@@ -102,9 +137,9 @@ def timed(cache: Cache, folder: str) -> dict[str, Callable[[], float]]:
     }
 
 
-def cache_version(cache: Cache, function: Callable[[int], bytes]) -> Callable[[int], bytes]:
+def cache_version(cache: Cache, function: Callable[[int], bytes], version: str = "misses") -> Callable[[int], bytes]:
     """The same function under another version, so that its entries are its own."""
-    made: Callable[[int], bytes] = cache.cached(version="misses")(function)
+    made: Callable[[int], bytes] = cache.cached(version=version)(function)
     return made
 
 

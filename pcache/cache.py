@@ -36,10 +36,10 @@ class Cache:
     """Function results in one directory.
 
     `location` is the directory, by default that of the settings. Sizes are bytes or text such as "20 GiB", durations
-    seconds, `timedelta` or text such as "2h30m". `ignore_globals` lists globals that do not affect results, as patterns
-    of `module:NAME`. `signing_key` is base64 of 32 bytes, or several such keys, of which the first signs. `shared` is
-    for a directory that a group of users shares, and requires a given key. Other values come from the environment, the
-    project file, the user file or the defaults (`pcache config` shows which).
+    seconds, `timedelta` or text such as "2h30m". `memory` limits what a process holds of entries; 0 is nothing.
+    `ignore_globals` lists globals that do not affect results, as `module:NAME`. `signing_key` is base64 of 32 bytes, or
+    several such keys, of which the first signs. `shared` is for a directory that a group shares, and requires a given
+    key. Other values come from environment, project file, user file or defaults (`pcache config` shows which).
 
     Raises `ConfigError`, `DirectoryError` or `SigningKeyError` for values that cannot be used. Storing the first result
     makes the directory. Any number of threads, processes and `Cache` objects may share a directory on one machine; on a
@@ -57,6 +57,7 @@ class Cache:
         ttl: float | str | timedelta | None = None,
         compression: str | int | None = None,
         verify: str | None = None,
+        memory: int | str | None = None,
         summaries: bool | None = None,
         lock_timeout: float | str | timedelta | None = None,
         ignore_globals: list[str] | tuple[str, ...] | None = None,
@@ -75,6 +76,7 @@ class Cache:
             "ttl": ttl,
             "compression": compression,
             "verify": verify,
+            "memory": memory,
             "summaries": summaries,
             "lock_timeout": lock_timeout,
             "ignore_globals": ignore_globals,
@@ -229,10 +231,7 @@ class Cache:
         function: CachedFunction[..., Any] | str | None = None,
         dry_run: bool = False,
     ) -> Removed:
-        """Remove the least valuable entries until the given limits are met, by default those of the settings.
-
-        Storing results keeps the limits of the settings; use this to apply stricter ones once.
-        """
+        """Remove the least valuable entries until given limits are met once; storing keeps those of the settings."""
         from pcache.maintenance import cleanup
 
         return cleanup.evict(self.directory, max_size, max_entries, max_age, function, dry_run=dry_run)

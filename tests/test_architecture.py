@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
-import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import pcache
-from pcache import Cache
 from tests.support import house
-from tests.support.processes import KEY, PRELUDE, ROOT, place_of, run
+from tests.support.processes import run
 
 PACKAGE = Path(pcache.__file__).parent
 
@@ -123,83 +119,3 @@ def test_what_a_first_hit_loads(tmp_path: Path) -> None:
     (loaded,) = run(FIRST_HIT, tmp_path)
     forbidden = {"filelock", "backports.zstd", "compression.zstd", "logging", "inspect", "click", "rich", "numpy"}
     assert forbidden & set(loaded.split()) == set()
-
-
-def python_calls(function: object, *arguments: object) -> list[str]:
-    """The Python functions that a call enters, without those of binding arguments and making the key."""
-    entered: list[str] = []
-    excluded = 0
-
-    def watch(frame: object, event: str, _: object) -> None:
-        nonlocal excluded
-        if event not in ("call", "return"):
-            return
-        name = frame.f_code.co_name  # type: ignore[attr-defined]
-        if excluded or name in ("bind", "address") or frame.f_code.co_filename.startswith("<pcache"):  # type: ignore[attr-defined]
-            excluded += 1 if event == "call" else -1
-        elif event == "call":
-            entered.append(name)
-
-    sys.setprofile(watch)
-    try:
-        function(*arguments)  # type: ignore[operator]
-    finally:
-        sys.setprofile(None)
-    return entered
-
-
-def square(n: int) -> int:
-    return n * n
-
-
-def test_the_calls_of_a_warm_hit(tmp_path: Path) -> None:
-    """A warm hit makes at most 12 Python calls besides those that make the key, and one that reads the file 15."""
-    cached = Cache(tmp_path / "cache", signing_key=KEY).cached(square)
-    cached(3)
-    cached(3)  # looks at the directories, once per process
-    os.utime(place_of(cached, 3), (time.time() - 10,) * 2)  # not written just now
-    reading = python_calls(cached, 3)
-    assert "read_value" in reading
-    assert len(reading) <= 15, reading
-    entered = python_calls(cached, 3)
-    assert entered[0] == "__call__"
-    assert {"look_up", "read"} <= set(entered)
-    assert len(entered) <= 12, entered
-
-
-TRACED = """
-import time
-from tests.support.processes import place_of
-cached = cache.cached(lambda n: n + 1)
-cached(1), cached(2)
-cache.flow.store.read(cached._calls.of((2,), {}).address, cache.flow.keys.keyring, "once")
-again = Cache(sys.argv[1], signing_key=bytes(range(32))).cached(cached.__wrapped__)
-again(2)
-os.utime(place_of(cached, 1), (time.time() - 10,) * 2)  # not written just now
-os.path.exists("/begin-of-hit")
-first = again(1)
-os.path.exists("/begin-of-hit")
-second = again(1)
-os.path.exists("/begin-of-hit")
-"""
-
-
-def test_the_system_calls_of_a_warm_hit(tmp_path: Path) -> None:
-    """A second hit looks at one file, and a first one opens, reads and closes it; no lock, no write."""
-    if shutil.which("strace") is None:
-        pytest.skip("there is no strace here")
-    log = tmp_path / "trace"
-    command = ["strace", "-f", "-qq", "-o", str(log), sys.executable, "-c", PRELUDE + TRACED, str(tmp_path / "cache")]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "ptrace" in done.stderr:
-        pytest.skip(f"strace may not trace here: {done.stderr}")
-    assert done.returncode == 0, done.stderr
-    hits = [part.splitlines()[1:-1] for part in log.read_text().split("/begin-of-hit")[1:3]]
-    first, second = ([re.sub(r"^\d+ +", "", line).partition("(")[0] for line in hit] for hit in hits)
-    assert first.count("openat") == 1
-    assert set(first) <= {
-        *("openat", "fstat", "newfstatat", "lstat", "read", "close", "close_range", "getuid", "brk")
-    }, first
-    # Four directories are looked at for the first key in a shard, once per process.
-    assert len(first) <= 14, first
-    assert second in (["newfstatat"], ["lstat"]), second

@@ -245,7 +245,7 @@ def _readable(setting: Setting) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return ", ".join(value) or "none"
-    if setting.name == "max_size":
+    if setting.name in ("max_size", "memory"):
         return format_size(value)
     if setting.name == "min_free":
         return f"{100 * value:g}%"

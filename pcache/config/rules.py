@@ -139,6 +139,7 @@ RULES = (
     Rule("ttl", _or_none(_age)),
     Rule("compression", read_compression),
     Rule("verify", _verify),
+    Rule("memory", parse_size, "PCACHE_MEMORY"),
     Rule("summaries", read_switch),
     Rule("lock_timeout", _or_none(parse_duration)),
     Rule("ignore_globals", _globals),

@@ -49,6 +49,7 @@ class Settings(NamedTuple):
     ttl: float | None = None  # seconds
     compression: str | int = "auto"  # "auto", "none" or a zstd level
     verify: str = "once"
+    memory: int = 64 << 20  # bytes per process
     summaries: bool = True
     lock_timeout: float | None = None  # seconds
     ignore_globals: tuple[str, ...] = ()  # patterns of `module:NAME`

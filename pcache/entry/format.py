@@ -46,7 +46,7 @@ PICKLE = 0  # kind: a protocol-5 pickle stream with its buffers out of band
 NEVER = (1 << 63) - 1  # expires_ns of an entry without a ttl
 
 _TAG_AT = len(MAGIC)
-HEADER_AT = _TAG_AT + TAG_SIZE
+HEADER_AT = SEAL_SIZE = _TAG_AT + TAG_SIZE  # the seal: magic and tag, which no two entries share
 META_AT = HEADER_AT + HEADER.size
 _PROOF_SIZE, _CHECK_SIZE = 8, 4
 _CHECK_AT = META_AT - _CHECK_SIZE
@@ -308,6 +308,13 @@ def unpack_buffer(row: BufferRow, stored: Any) -> Any:
     if row.raw_length != row.length:
         raise DamagedEntry("a buffer has another length than declared")
     return stored
+
+
+def head_of(pieces: Sequence[Any]) -> tuple[bytes, Header]:
+    """The seal and the header of an entry that `encode` made."""
+    first = pieces[0]
+    header = (first, HEADER_AT) if len(first) > SEAL_SIZE else (pieces[1], 0)
+    return first[:SEAL_SIZE], new_tuple(Header, HEADER.unpack_from(*header))
 
 
 def length_of(pieces: Sequence[Any]) -> int:

@@ -20,6 +20,7 @@ from pcache.entry import format as entry_format
 from pcache.entry import mtime
 from pcache.entry.compression import MAP_MIN, RAW
 from pcache.entry.format import new_tuple
+from pcache.entry.kept import NOTHING, copies_of, keep
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, Miss
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.entry.format import BufferRow, Header
+    from pcache.entry.kept import Kept
     from pcache.keys.names import Home
     from pcache.signing.keyring import Keyring
 
@@ -39,7 +41,6 @@ _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
 _KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would stay in memory for ever
 _KEPT_BUFFERS = 4
-_RECENT_STREAM = 8 << 10  # bytes; larger streams take longer to unpickle than to read, so they are not kept
 _MAP_TICK_NS = 20 * 10**6  # two ticks of a kernel's slowest clock, as file times of local file systems have
 # Before 3.13 each Python mmap keeps a file descriptor; from then on the only limit is the kernel's 65,530 maps.
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
@@ -53,7 +54,8 @@ _verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_
 class Address(NamedTuple):
     """Which entry to read, the key and id in it, its greatest age (None: any), and the module of the function.
 
-    `name` is its name in every store: the function's id and the key, `<16>-<40>` hexadecimal digits.
+    `name` is its name in every store: the function's id and the key, `<16>-<40>` hexadecimal digits. `spelling` is the
+    call as this process spells it out, which is found again sooner than the key; empty if it is long.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Address(NamedTuple):
     function_id: bytes
     ttl_ns: int | None
     home: Home | None = None
+    spelling: bytes = b""
 
 
 class Opener(Protocol):
@@ -70,7 +73,7 @@ class Opener(Protocol):
 
 
 class Loaded(NamedTuple):
-    """A stored result with its header and file times; `stream` if it is small enough to keep in memory.
+    """A stored result with its header and file times; `kept` if it was read, and may be held in memory.
 
     `identity` is the file's inode, size and ctime in nanoseconds.
     """
@@ -78,7 +81,7 @@ class Loaded(NamedTuple):
     value: Any
     header: Header
     mtime_ns: int
-    stream: bytes | None
+    kept: Kept | None
     identity: tuple[int, int, int]
 
 
@@ -119,12 +122,18 @@ def open_entry(place: str, *, any_owner: bool = False) -> tuple[int, os.stat_res
 
 
 def read_value(
-    place: str, address: Address, keyring: Keyring, now_ns: int, verify: str, open_it: Opener = open_entry
+    place: str,
+    address: Address,
+    keyring: Keyring,
+    now_ns: int,
+    verify: str,
+    open_it: Opener = open_entry,
+    to_keep: int = NOTHING,
 ) -> Loaded:
     """Return the value of an entry, checked in a fixed order before anything is unpickled; raises `Miss`.
 
     `place` is what `open_it` takes, by default the path of a file. `verify` says when the buffers of large arrays are
-    checked: "once" per file and process, "always" or, for "stream", never.
+    checked: "once" per file and process, "always" or, for "stream", never. At most `to_keep` bytes are kept.
     """
     fd, status = open_it(place, any_owner=keyring.any_owner)
     buffer = None
@@ -145,12 +154,15 @@ def read_value(
             entry_format.check_identity(header, address.key, address.function_id)
             entry_format.check_age(header, now_ns, address.ttl_ns)
             loader = load
+            copies: tuple[bytes, ...] | None = () if to_keep >= 0 else None
             if header.n_buffers:
                 rows = entry_format.table_of(head, header, size)
-                loader = load_with(_buffers(fd, status, rows, header, verify, now_ns))
+                buffers = _buffers(fd, status, rows, header, verify, now_ns)
+                copies = copies_of(buffers, to_keep if verify != "always" else NOTHING)
+                loader = load_with(buffers)
         finally:
             os.closerange(fd, fd + 1)  # before unpickling, which runs the user's code, and may close it too
-        return _load(status, head, header, loader, place, address)
+        return _load(status, head, header, loader, place, address, copies, to_keep)
     except OSError as error:
         raise_if_interrupt(error)
         raise Miss("damaged", detail=f"it cannot be read: {error.strerror}") from error
@@ -186,9 +198,16 @@ def read_head(
 
 
 def _load(
-    status: os.stat_result, head: Any, header: Header, loader: Callable[..., Any], place: str, address: Address
+    status: os.stat_result,
+    head: Any,
+    header: Header,
+    loader: Callable[..., Any],
+    place: str,
+    address: Address,
+    copies: tuple[bytes, ...] | None,
+    to_keep: int,
 ) -> Loaded:
-    """Unpickle an authentic entry that is the one asked for."""
+    """Unpickle an authentic entry that is the one asked for; `copies` are its buffers', None to keep nothing."""
     stream = entry_format.stream_of(head, header)
     loads = place
     try:
@@ -198,8 +217,7 @@ def _load(
         value, error = try_call(loader, stream)
         if error is not None:
             value, error = load_again(loader, stream, error)
-        small = not header.n_buffers and len(stream) <= _RECENT_STREAM
-        kept = bytes(stream) if small and error is None else None
+        kept = None if copies is None or error is not None else keep(stream, copies, head, to_keep)
     finally:
         loading.pop(loads, None)
         if isinstance(stream, memoryview):

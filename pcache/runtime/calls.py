@@ -5,6 +5,7 @@ One `Calls` for each cached function. Nothing here looks up entries.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.entry.format import new_tuple
@@ -14,6 +15,7 @@ from pcache.fingerprint.closure import Captured
 from pcache.keys.binder import make_binder
 from pcache.keys.encoder import digest, encode, nesting_with
 from pcache.keys.nesting import FILES, FINGERPRINT
+from pcache.keys.spelling import spell
 from pcache.keys.unhashable import unhashable_call
 from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_code
@@ -36,6 +38,10 @@ if TYPE_CHECKING:
     from pcache.keys.encoder import LargeContents
     from pcache.runtime.flow import Flow
     from pcache.versions.version import Version
+
+
+_LONGEST = 1000  # bytes of an encoding that is looked up before it is hashed
+_numbers = itertools.count()
 
 
 class Call(NamedTuple):
@@ -63,6 +69,7 @@ class Calls:
         self._options = options
         self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
         self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
+        self._token = b"%d " % next(_numbers)  # time to live and home belong to this object and are in its addresses
         self._version: Version | None = None
         self._watch: Watch | None = None  # made by the first miss
 
@@ -112,14 +119,23 @@ class Calls:
         if version is None or not (version.fingerprint.holds() or self._kept(version.fingerprint)):
             version = self.find_version()
         prefix = version.prefix + self._captured.digest(large, self._kept) if self._captured else version.prefix
+        spelled, plain, spelling = self._flow.store.spelled, spell(values), b""
+        if plain is not None:
+            spelling = self._token + prefix + plain
+            if (known := spelled.get(spelling)) is not None:
+                return known
         chunks, error = try_call(encode, values, None, large)
         if error is not None:
             if type(error) is Uncached:
                 raise error
             raise unhashable_call(self.label, self.binder.names, values, error) from error
+        if not spelling and len(chunks) == 1 and len(chunks[0]) <= _LONGEST:
+            spelling = self._token + prefix + chunks[0]
+            if (known := spelled.get(spelling)) is not None:
+                return known
         key = digest(prefix, chunks)
         name = f"{version.hex_id}-{key.hex()}"
-        return new_tuple(Address, (name, key, version.function_id, self._ttl_ns, version.home))
+        return new_tuple(Address, (name, key, version.function_id, self._ttl_ns, version.home, spelling))
 
     def _kept(self, fingerprint: Fingerprint) -> bool:
         """Whether a function that is running has changed only its own state: that does not make a new version."""

@@ -161,6 +161,8 @@ class Saving:
                 try_call(self._store.delete, job.address.name)
             return False
         self._register(job, keyring)
+        if not payload.buffers and claim.stored is not None:
+            self._store.remember(job.address, pieces, payload.stream, claim.stored)
         self._ledger.count(job.name, stored=1, written_bytes=length)
         return True
 

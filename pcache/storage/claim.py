@@ -54,6 +54,7 @@ class Claim(Lock):
     """
 
     lost = False
+    stored: os.stat_result | None = None
 
     def __init__(
         self, entry_path: str, suffix: str = CLAIM_SUFFIX, mode: str = "r+", *, access: Access = PRIVATE
@@ -134,6 +135,7 @@ class Claim(Lock):
         with draft:
             try:
                 size = draft.publish(self, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+                self.stored = draft.stored
                 if not self.abandon():
                     self.lost, size = True, 0
                     draft.withdraw(self.entry_path)
@@ -164,6 +166,8 @@ class Claim(Lock):
                 if self.is_in_place():
                     raise
                 self.lost = True  # removed just now, and perhaps taken anew by another process
+        if not self.lost:
+            self.stored = self.status()
         if durable and not self.lost:
             self.use(os.fsync, self.number)  # after the renaming, so that the new name is on the disk too
         self.release()

@@ -60,6 +60,7 @@ class Directory:
         self.keys = keys_of(self.settings, signing_key)
         self.access = Access(self.settings.shared)
         self.store, self._make_store = make_store(self.location, self.access), make_store
+        self.store.hold(self.settings.memory)
         self.ledger = Ledger(self.location, self.keys, read_only=self.settings.read_only, access=self.access)
 
     @property

@@ -51,6 +51,8 @@ class TakenAway(OSError):
 class Draft(Opened):
     """A file that becomes an entry. Use it in a `with`, which closes it in any case."""
 
+    stored: os.stat_result | None = None  # its status once it has the entry's name
+
     def __init__(self, path: str, *, access: Access = PRIVATE, is_new: bool = True) -> None:
         try:
             super().__init__(path, "x+" if is_new else "r+", access.make if is_new else access.reopen)
@@ -84,7 +86,7 @@ class Draft(Opened):
                 if not over:
                     unlink_if_there(claim.entry_path)
                 os.rename(self.path, claim.entry_path)
-                size = written
+                size, self.stored = written, self.status()
                 if durable:
                     self.use(os.fsync, self.number)  # after the renaming, so that the new name is on the disk too
         except FileNotFoundError:
@@ -149,6 +151,7 @@ class PrivateClaim:
 
     fd = -1  # what its owner waits for is not recorded
     lost = False
+    stored: os.stat_result | None = None
     _over = True  # until the draft is made
 
     def __init__(self, entry_path: str, owner: Record, access: Access = PRIVATE, *, locks: bool = True) -> None:
@@ -207,7 +210,9 @@ class PrivateClaim:
                 if draft.use(os.pread, draft.number, len(self._said) + 1, 0) != self._said:
                     return 0
                 draft.use(os.ftruncate, draft.number, 0)
-                return draft.publish(self, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+                size = draft.publish(self, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+                self.stored = draft.stored
+                return size
             finally:
                 draft.release()
 

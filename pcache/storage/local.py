@@ -20,8 +20,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.entry import mtime
+from pcache.entry.format import head_of
+from pcache.entry.kept import LARGEST, Kept
 from pcache.entry.pickling import is_loaded_here, loading
-from pcache.entry.reader import open_entry, read_value
+from pcache.entry.reader import Loaded, open_entry, read_value
 from pcache.errors import DirectoryError, LoadingItself
 from pcache.layout import GENERATION
 from pcache.storage import claim as claims
@@ -30,15 +32,15 @@ from pcache.storage.drafts import PrivateClaim, write_all
 from pcache.storage.recent import Recent
 from pcache.storage.root import TAG_AGE, check_root, keep_tag, make_root
 from pcache.storage.shards import Shards
-from pcache.storage.store import shard_in
+from pcache.storage.store import NAME_LENGTH, shard_in
 from pcache.system.interrupts import raise_if_interrupt, stands
 from pcache.system.locks import Lock, is_crowded, locking
 from pcache.system.permissions import PRIVATE, Access
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from pcache.entry.reader import Address, Loaded
+    from pcache.entry.reader import Address
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Owner, Record
@@ -68,7 +70,8 @@ class LocalStore(Shards):
     def __init__(self, root: str, access: Access = PRIVATE, *, network: bool | None = None) -> None:
         super().__init__(root, network=network, access=access)
         self._checked_shards: set[str] = set()
-        self._recent = Recent()
+        self._recent = Recent(is_network=lambda: self.network)
+        self.spelled = self._recent.spelled
         self._tag_due = 0.0
         try:
             check_root(root, access)
@@ -90,11 +93,33 @@ class LocalStore(Shards):
             path = f"{self.entries}/{shard}/{name}"
             if shard not in self._checked_shards:
                 self._check_shard(shard)
-            loaded = read_value(path, address, keyring, now_ns, verify)
-            self._recent.keep(name, path, loaded, now_ns)
+            loaded = read_value(path, address, keyring, now_ns, verify, to_keep=self._recent.to_keep(name))
+            self._recent.keep(address, path, loaded, now_ns)
         if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # also if in the future: a wrong clock
             self._touch(self.place(address.name), loaded, now_ns)
         return loaded
+
+    def hold(self, limit: int) -> None:
+        self._recent.hold(limit)
+
+    def remember(self, address: Address, pieces: Sequence[Any], stream: bytes, status: os.stat_result) -> None:
+        """Hold an entry that this process has just stored, which counts as verified."""
+        if not self._recent.limit or len(stream) > LARGEST:
+            return
+        seal, header = head_of(pieces)
+        identity = (status.st_ino, status.st_size, status.st_ctime_ns)
+        loaded = Loaded(None, header, status.st_mtime_ns, Kept(stream, (), seal), identity)
+        self._recent.keep(address, self.place(address.name), loaded)
+
+    def delete(self, name: str) -> bool:
+        self._recent.forget(name)
+        return super().delete(name)
+
+    def delete_entries(self, items: Iterable[StoredFile], refusals: list[OSError]) -> list[StoredFile]:
+        gone = super().delete_entries(items, refusals)
+        for item in gone:
+            self._recent.forget(item.path[-NAME_LENGTH:])
+        return gone
 
     def _check_shard(self, shard: str) -> None:
         """Refuse a shard that is a symbolic link, or that others can write to; checked once per process."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -73,6 +73,7 @@ class HeldClaim(Protocol):
     """The right to compute one missing result. Publish or abandon it, in the process that took it."""
 
     lost: bool  # whether it was removed by others, so that its result is not stored
+    stored: os.stat_result | None  # the status of the file that became the entry, when it did; None if not known
 
     def __enter__(self) -> Self: ...
     def __exit__(
@@ -106,7 +107,14 @@ class Store(Protocol):
     def place(self, name: str) -> str:
         """The place where an entry is kept, or would be."""
 
+    @property
+    def spelled(self) -> Mapping[bytes, Address]:
+        """The addresses of entries that are held in memory, by `Address.spelling`."""
+
     # Reading
+
+    def hold(self, limit: int) -> None:
+        """Hold at most so many bytes of entries in the memory of this process; 0 holds none."""
 
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         """Return a stored result, and note that it was used; raises `Miss`."""
@@ -141,6 +149,9 @@ class Store(Protocol):
         self, item: StoredFile, read: os.stat_result, pieces: Sequence[Any], claim: HeldClaim, *, durable: bool
     ) -> bool:
         """Replace an entry by other bytes of the same result; return False if it is no longer the one that was read."""
+
+    def remember(self, address: Address, pieces: Sequence[Any], stream: bytes, status: os.stat_result) -> None:
+        """Note the pickle stream of an entry without buffers that this process has just stored."""
 
     def concerns_one(self, error: Exception, name: str) -> bool:
         """Whether an entry could not be stored for a reason that does not affect others."""

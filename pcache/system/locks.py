@@ -87,6 +87,15 @@ class Opened(io.FileIO):
             raise_if_interrupt(error)
             return error.errno != errno.EBADF or self._forget()  # closed; else the disk does not answer
 
+    def status(self) -> os.stat_result | None:
+        """The file's status, None if the descriptor is no longer ours."""
+        try:
+            status = os.fstat(self.number)
+        except OSError as error:
+            raise_if_interrupt(error)
+            return None
+        return status if _identity_in(status) == self.identity else None
+
     def _forget(self) -> bool:
         self.close = _nothing  # type: ignore[method-assign]
         return False

@@ -41,6 +41,7 @@ UNUSABLE: dict[str, list[object]] = {
     "compression": [-8, 23, True, 1.0, "zip", "", []],
     "policy": ["fifo", "", True, 1],
     "verify": ["never", "", True, 1],
+    "memory": [-1, True, "much", "1 disk", 1e300, []],
     "summaries": [2, "maybe", 1.0, []],
     "lock_timeout": [-1, "soon", float("inf")],
     "ignore_globals": ["*:RUN_ID", "", True, {"a:B": 1}, ["RUN_ID"], ["jobs:"], [":RUN_ID"], ["a:B", 3]],
@@ -116,7 +117,7 @@ def test_defaults(place: Place) -> None:
     settings = resolve()
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
-    assert settings[5:-2] == (None, "auto", "once", True, None, (), False, False, False, False, None, False)
+    assert settings[5:-2] == (None, "auto", "once", 64 << 20, True, None, (), False, False, False, False, None, False)
     assert settings.functions == {}
     assert set(settings.origins.values()) == {"default"}
     assert list(settings.origins) == list(Settings._fields[:-2])
@@ -189,6 +190,9 @@ def test_settings_can_be_pickled() -> None:
         ("compression", "22", 22),
         ("verify", "always", "always"),
         ("verify", "STREAM", "stream"),
+        ("memory", "16 MB", 16 * 10**6),
+        ("memory", "0", 0),
+        ("memory", 0, 0),
         ("summaries", False, False),
         ("summaries", "off", False),
         ("lock_timeout", 0, 0.0),

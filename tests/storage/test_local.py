@@ -540,6 +540,7 @@ def test_a_shard_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Who reads or writes there again in this process does not look at the directories again."""
     cache = cache_at(tmp_path / "cache")
     cached = cache.cached(double)
+    cache.flow.store.hold(0)  # each hit reads
     looked: list[str] = []
     monkeypatch.setattr(os, "lstat", lambda path, real=os.lstat: (looked.append(str(path)), real(path))[1])
     assert cached(1) == cached(1) == 2  # the first of them made it
@@ -554,7 +555,8 @@ TOUCHED = """
 import time
 from pcache.entry import reader
 from pcache.entry.reader import _verified
-reader._MAP_TICK_NS = 0  # the files are new, and nobody else changes them
+from pcache.storage import recent
+reader._MAP_TICK_NS = recent._COARSE_TICK_NS = 0  # the files are new, and nobody else changes them
 from tests.support.processes import Block
 small, large = cache.cached(lambda n: n + 1), cache.cached(lambda n: Block(os.urandom(300_000)))
 small(1), large(1)

@@ -9,7 +9,7 @@ import os
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from pcache.entry import mtime
 from pcache.entry.format import length_of
@@ -20,7 +20,7 @@ from pcache.storage.claim_owner import Owner, Record, owner_in
 from pcache.storage.store import Claimed, HeldClaim, StoredFile, on_disk, shard_in
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from pcache.signing.keyring import Keyring
     from pcache.system.permissions import Access
@@ -38,6 +38,7 @@ class MemoryClaim:
 
     def __init__(self, store: MemoryStore, name: str, key: str, owner: Record) -> None:
         self.lost = False
+        self.stored: os.stat_result | None = None
         self.store, self.name, self.key, self.owner = store, name, key, owner
         self.said = owner.sealed(store.place(name))
 
@@ -71,6 +72,7 @@ class MemoryStore:
     """Entries and claims in two tables. Its location makes its places unique among stores."""
 
     network = False
+    spelled: ClassVar[Mapping[bytes, Address]] = {}
 
     def __init__(self, location: str, access: Access) -> None:
         del access
@@ -105,6 +107,12 @@ class MemoryStore:
             os.utime(file.fileno(), ns=(kept.mtime_ns, kept.mtime_ns))
             os.lseek(file.fileno(), 0, os.SEEK_SET)
             return os.dup(file.fileno()), os.fstat(file.fileno())
+
+    def hold(self, limit: int) -> None:
+        del limit  # everything is in memory
+
+    def remember(self, address: Address, pieces: Sequence[Any], stream: bytes, status: os.stat_result) -> None:
+        del address, pieces, stream, status
 
     def is_there(self, name: str) -> bool:
         return name in self.kept

@@ -10,7 +10,9 @@ from typing import Any, TypeVar, assert_type
 from pcache import Cache, CachedFunction, CacheInfo, cached, default_cache, disabled, refreshing, register_key
 
 T = TypeVar("T")
-cache = Cache("results", max_size="20 GiB", ttl=timedelta(days=1), ignore_globals=["*:RUN_ID"], signing_key=[b"", ""])
+cache = Cache(
+    "results", max_size="20 GiB", memory=0, ttl=timedelta(days=1), ignore_globals=["*:RUN_ID"], signing_key=[b"", ""]
+)
 
 
 @cached
