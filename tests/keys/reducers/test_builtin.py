@@ -159,7 +159,7 @@ def test_iterators_have_no_key(name: str, tmp_path: Any) -> None:
     """A hit would leave them unread: the error says what to pass, and nothing was taken out of them."""
     cached = Cache(tmp_path / "cache", signing_key=bytes(32)).cached(lambda data: list(data["rows"]))
     iterator = ITERATORS[name]()
-    with pytest.raises(UnhashableArgument, match=r"data\['rows'\] is a .*: reading an iterator uses it up") as caught:
+    with pytest.raises(UnhashableArgument, match=r"data\['rows'\] is an? .*: reading an iterator uses it up") as caught:
         cached({"rows": iterator})
     assert caught.value.path == "data['rows']"
     assert list(itertools.islice(iterator, 2)) == list(itertools.islice(ITERATORS[name](), 2))
