@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, overload
 
 from pcache.config.options import GIVEN, make_options
 from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_library, register_reducer
-from pcache.method import CachedClassMethod
 from pcache.objects.lookup import is_a
 from pcache.objects.summary import summarize_value
 from pcache.runtime.flow import Flow
 from pcache.signing.key_source import Wanted
 from pcache.signing.keyring import hidden
+from pcache.startup import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, late, overload
 from pcache.storage.directory import Directory, absolute
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions.version import label_of, name_of
@@ -24,9 +23,16 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Self
 
+    from pcache import method
     from pcache.eviction.deletion import Removed
+    from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
+    from pcache.maintenance import cleanup
     from pcache.maintenance.records import Recompressed, Verified
+else:
+    method = late("pcache.method")
+    listing = late("pcache.insight.listing")
+    cleanup = late("pcache.maintenance.cleanup")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -160,7 +166,7 @@ class Cache:
 
     def _wrap(self, function: Any, options: Mapping[str, Any]) -> Any:
         if is_a(function, classmethod):
-            return CachedClassMethod(self._wrap(function.__func__, options))
+            return method.CachedClassMethod(self._wrap(function.__func__, options))
         if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
         if not callable(function):
@@ -185,7 +191,7 @@ class Cache:
                 made = made._replace(**{name: getattr(settings, name) if default is None else default})
         return CachedFunction(function, self.flow, made)
 
-    # Maintenance and reports: their modules are imported when first used
+    # Maintenance and reports
 
     def stats(self, since: float = 0.0, *, exact: bool = False) -> Stats:
         """Entries and bytes, hits, misses and time saved, in all and by function, and what is being computed.
@@ -193,14 +199,10 @@ class Cache:
         Calls are counted from `since` on (seconds since 1970, to the hour). Reads names and sizes only; beyond 100,000
         entries it reads a sample, unless `exact` is set, which takes some 5 us an entry.
         """
-        from pcache.insight import listing
-
         return listing.stats(self.directory, since, exact=exact)
 
     def periods(self, since: float = 0.0) -> tuple[Period, ...]:
         """The counters over time: by hour, and by day for times more than a month ago."""
-        from pcache.insight import listing
-
         return listing.periods(self.directory, since)
 
     def functions(self) -> Iterator[FunctionStats]:
@@ -209,8 +211,6 @@ class Cache:
 
     def entries(self, function: CachedFunction[..., Any] | str | None = None) -> Iterator[EntryInfo]:
         """The entries, of one function (or those whose name matches a pattern) or of all, the latest used first."""
-        from pcache.insight import listing
-
         return listing.entries(self.directory, function)
 
     def versions(self, function: CachedFunction[..., Any] | str | None = None) -> list[VersionInfo]:
@@ -218,8 +218,6 @@ class Cache:
 
         Nothing is imported: the files on disk are compiled to find out which versions they have.
         """
-        from pcache.insight import listing
-
         return listing.versions(self.directory, function)
 
     def evict(
@@ -232,8 +230,6 @@ class Cache:
         dry_run: bool = False,
     ) -> Removed:
         """Remove the least valuable entries until given limits are met once; storing keeps those of the settings."""
-        from pcache.maintenance import cleanup
-
         return cleanup.evict(self.directory, max_size, max_entries, max_age, function, dry_run=dry_run)
 
     def clear(
@@ -251,8 +247,6 @@ class Cache:
         files are compiled and compared. Versions from notebooks, or made by another Python, stay. `unused_for` and
         `larger_than` restrict it to entries that were not used for so long, and take more space than that.
         """
-        from pcache.maintenance import cleanup
-
         return cleanup.clear(
             self.directory,
             function,
@@ -274,14 +268,10 @@ class Cache:
 
         Nothing is unpickled. Programs may use the cache meanwhile: they read either the old file or the new one.
         """
-        from pcache.maintenance import cleanup
-
         return cleanup.recompress(self.directory, compression, function, older_than=older_than, dry_run=dry_run)
 
     def verify(self, *, repair: bool = False) -> Verified:
         """Check every tag and digest; with `repair`, remove damaged entries. Nothing is unpickled."""
-        from pcache.maintenance import cleanup
-
         return cleanup.verify(self.directory, repair=repair)
 
 

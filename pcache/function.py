@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from pcache.counters.tally import CacheInfo
 from pcache.entry.main_module import take_after
@@ -16,29 +15,40 @@ from pcache.entry.reader import own_cost_of
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.names import names_itself
-from pcache.method import CachedMethod
 from pcache.objects.lookup import look
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Call, Calls
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import computing
+from pcache.startup import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, late, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pcache import method
     from pcache.config.options import Options
     from pcache.entry.reader import Loaded
+    from pcache.insight import explanation
     from pcache.insight.explanation import Explanation, Question
     from pcache.keys.encoder import LargeContents
-    from pcache.runtime.flow import Deep, Flow
+    from pcache.maintenance import cleanup
+    from pcache.runtime import invalidation
+    from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
+    from pcache.runtime.misses import Deep
+    from pcache.versions import adoption
     from pcache.versions.adoption import Adoption
+else:
+    method = late("pcache.method")
+    adoption = late("pcache.versions.adoption")
+    cleanup = late("pcache.maintenance.cleanup")
+    explanation = late("pcache.insight.explanation")
+    invalidation = late("pcache.runtime.invalidation")
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
 R = TypeVar("R")
 S = TypeVar("S")
-
 
 _SOME = 15  # of 16 hits do not ask whether counts are to be written
 _clock = time.perf_counter_ns
@@ -105,9 +115,10 @@ class CachedFunction(Generic[P, R]):
                 if type(miss) is not LoadingItself:
                     call = Call(args, kwargs, values, address, large)
                     found = None if since_ns else self._found_earlier(call, started)
-                    job = self._job(call, since_ns, started) if found is None else None
+                    if found is None:
+                        misses, job = self._flow.misses, self._job(call, since_ns, started)
                     if job is not None and job.is_deep:
-                        deep = self._flow.begin(job)
+                        deep = misses.begin(job)
                         job = job if deep is not None else None
         except RecursionError:
             job = None  # the stack has no room for anything else
@@ -122,10 +133,10 @@ class CachedFunction(Generic[P, R]):
             try:
                 result = self.__wrapped__(*args, **kwargs)
             except BaseException:
-                self._flow.drop(job, deep)
+                misses.drop(job, deep)
                 raise
-            return self._flow.keep(job, miss, deep, result)  # type: ignore[no-any-return]
-        return self._flow.compute(job, miss)  # type: ignore[no-any-return]
+            return misses.keep(job, miss, deep, result)  # type: ignore[no-any-return]
+        return misses.compute(job, miss)  # type: ignore[no-any-return]
 
     def _job(self, call: Call, since_ns: int, began_ns: int = 0) -> Job:
         """Count a miss, and return the job of computing it."""
@@ -203,25 +214,23 @@ class CachedFunction(Generic[P, R]):
         since_ns = time.time_ns()
         job: Job | None = None
         try:
-            job = self._job(self._calls.of(args, kwargs), since_ns)
+            misses, job = self._flow.misses, self._job(self._calls.of(args, kwargs), since_ns)
         except BaseException as error:
             if isinstance(error, TypeError) or passes(error, self._calls.label):
                 raise
         if job is None:
             return self.__wrapped__(*args, **kwargs)
-        return self._flow.compute(job, Miss("refreshed"))  # type: ignore[no-any-return]
+        return misses.compute(job, Miss("refreshed"))  # type: ignore[no-any-return]
 
     def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the stored result of this call; return whether one was removed."""
         if self._flow.settings.read_only:
             return False
-        from pcache.runtime.invalidation import invalidate  # late for start-up time
-
         try:
             call = self._calls.of(args, kwargs)
         except Uncached:
             return False
-        gone = invalidate(self._flow.directory, (call.address, *self._calls.earlier(call)))
+        gone = invalidation.invalidate(self._flow.directory, (call.address, *self._calls.earlier(call)))
         if gone:
             self._flow.saving.limiter.give_back(gone, self.name)
         return bool(gone)
@@ -241,23 +250,19 @@ class CachedFunction(Generic[P, R]):
         >>> print(square.explain(4).nearest[0].differences[0])
         argument n: 3 -> 4
         """
-        from pcache.insight.explanation import explain, of_uncached  # late for start-up time: loads dataclasses
-
         try:
-            return explain(self.question(args, kwargs))
+            return explanation.explain(self.question(args, kwargs))
         except Uncached as error:
-            return of_uncached(self.name, error)
+            return explanation.of_uncached(self.name, error)
 
     def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
         """The input of `explain` for a call."""
         bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
         if look(look(self.__wrapped__, "__code__"), "co_flags", 0) & _NO_RESULT:
             bypass = "uncached"
-        from pcache.insight.explanation import Question  # late for start-up time
-
         call = self._calls.of(args, kwargs)
         job, earlier = self._calls.job(call), tuple(self._calls.earlier(call))
-        return Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
+        return explanation.Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
 
     def adopt(
         self,
@@ -278,11 +283,8 @@ class CachedFunction(Generic[P, R]):
         >>> simulate.adopt(dry_run=True)  # doctest: +SKIP
         >>> simulate.adopt(added={"method": "exact"})  # doctest: +SKIP
         """
-        from pcache.versions.adoption import Adopter  # late for start-up time
-
-        calls, directory = self._calls, self._flow.directory
-        summaries = self._options.summaries is not False
-        adopter = Adopter(directory, calls.version.facts, calls.binder, self._options.key, summaries)
+        calls, directory, summaries = self._calls, self._flow.directory, self._options.summaries is not False
+        adopter = adoption.Adopter(directory, calls.version.facts(), calls.binder, self._options.key, summaries)
         outcome = adopter.adopt(earlier, added or {}, dry_run=dry_run, confirm=confirm)
         if outcome.done:
             calls.find_version()
@@ -299,9 +301,7 @@ class CachedFunction(Generic[P, R]):
 
     def cache_clear(self) -> None:
         """Remove all stored results of every version of this function, and reset the counters."""
-        from pcache.maintenance.cleanup import clear  # late for start-up time
-
-        clear(self._flow.directory, self)
+        cleanup.clear(self._flow.directory, self)
         self._hits_before, self._misses = self._tally.hits, 0
 
     def cache_parameters(self) -> dict[str, object]:
@@ -334,9 +334,9 @@ class CachedFunction(Generic[P, R]):
     @overload
     def __get__(
         self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
-    ) -> CachedMethod[Q, R]: ...
+    ) -> method.CachedMethod[Q, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else CachedMethod(self, instance)
+        return self if instance is None else method.CachedMethod(self, instance)
 
     def __reduce__(self) -> Any:
         if names_itself(self):

@@ -16,6 +16,13 @@ import os
 GENERATION = "v1"  # of the layout: a new layout gets a new name
 TAG_FILE = "CACHEDIR.TAG"
 KEY_FILE = "signing-key"
+NAME_LENGTH = 57  # characters of an entry's name: 16 digits of a function's id, a hyphen, 40 digits of a key
+CLAIM_SUFFIX = ".claim"  # of an entry's name
+
+
+def shard_in(name: str) -> str:
+    """The shard that an entry is in, by its name: the first two digits of its key."""
+    return name[17:19]
 
 
 def generation_folder(root: str) -> str:
@@ -31,6 +38,11 @@ def entries_folder(root: str) -> str:
 def functions_folder(root: str) -> str:
     """The folder of the records of function versions."""
     return os.path.join(root, GENERATION, "functions")
+
+
+def adopted_path(root: str, function_id: str) -> str:
+    """The file that says which versions' results count as those of a version."""
+    return os.path.join(functions_folder(root), f"{function_id}.adopted")
 
 
 def code_folder(root: str) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from pcache.config.rules import read_switch
 from pcache.errors import ConfigError
 from pcache.objects.summary import summarize_value
-from pcache.text.units import parse_duration
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from pcache.text import units
+else:
+    units = late("pcache.text.units")
 
 
 class Options(NamedTuple):
@@ -107,6 +109,6 @@ def _switch(option: str, value: Any) -> bool | None:
 
 def _duration(option: str, value: Any) -> float | None:
     try:
-        return None if value is None else parse_duration(value)
+        return None if value is None else units.parse_duration(value)
     except ConfigError as error:
         raise ConfigError(f"{option}= {error}", setting=option, value=value) from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError
-from pcache.text.units import parse_duration, parse_size, shown
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pcache.text import units
+else:
+    units = late("pcache.text.units")
 
 _FASTEST_LEVEL, _BEST_LEVEL = -7, 22  # of zstd
 _TOO_MANY = 2**63  # limit of any count
@@ -17,7 +20,7 @@ _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0"
 
 
 def unusable(value: object, expected: str) -> ConfigError:
-    return ConfigError(f"cannot use {shown(value)}; give {expected}", value=value)
+    return ConfigError(f"cannot use {units.shown(value)}; give {expected}", value=value)
 
 
 def _word(value: object) -> str:
@@ -37,14 +40,22 @@ def read_path(value: Any) -> str:
 
 
 def _size(value: Any) -> int:
-    size = parse_size(value)
+    size = units.parse_size(value)
     if size < 1:
         raise unusable(value, "at least one byte; to store nothing, use read_only or disable")
     return size
 
 
+def _memory(value: Any) -> int:
+    return units.parse_size(value)
+
+
+def _duration(value: Any) -> float | None:
+    return units.parse_duration(value)
+
+
 def _age(value: Any) -> float:
-    age = parse_duration(value)
+    age = units.parse_duration(value)
     if not age:
         raise unusable(value, "a duration above 0, or 'none' for no limit")
     return age
@@ -139,9 +150,9 @@ RULES = (
     Rule("ttl", _or_none(_age)),
     Rule("compression", read_compression),
     Rule("verify", _verify),
-    Rule("memory", parse_size, "PCACHE_MEMORY"),
+    Rule("memory", _memory, "PCACHE_MEMORY"),
     Rule("summaries", read_switch),
-    Rule("lock_timeout", _or_none(parse_duration)),
+    Rule("lock_timeout", _or_none(_duration)),
     Rule("ignore_globals", _globals),
     Rule("read_only", read_switch, "PCACHE_READ_ONLY"),
     Rule("shared", read_switch, "PCACHE_SHARED"),

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pcache.config.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 from pcache.errors import ConfigError
+from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
-from pcache.system.notices import log
 from pcache.system.userdirs import user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from pcache.system import notices
+else:
+    notices = late("pcache.system.notices")
 
 # Searched for first: most projects have no such table, and importing tomllib takes 6 to 9 ms.
 _PROJECT_MARK = b"tool.pcache"
@@ -64,6 +67,8 @@ class Settings(NamedTuple):
 
     def of_function(self, name: str) -> FunctionSettings:
         """The settings of the function `module:qualified.name`, else those of the first pattern that fits."""
+        if not self.functions:
+            return FunctionSettings()
         import fnmatch  # late for start-up time
 
         found = self.functions.get(name)
@@ -254,7 +259,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     if mark not in text:
         return b""
     if doubt:
-        log("the settings in %s are ignored: %s", path, doubt)
+        notices.log("the settings in %s are ignored: %s", path, doubt)
     return b"" if doubt else text
 
 

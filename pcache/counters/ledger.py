@@ -7,25 +7,24 @@
     totals begin with since TAB files TAB files: since when they count, the files that were set aside, those merged last
 
 A process counts in memory and appends at intervals and when it ends; a forked child starts at zero. Appending takes no
-lock: one write to a file opened for appending goes in one piece, and importing filelock costs 45 ms, more than a first
-hit. Only merging takes one. Numbers of one hour, function and counter add up, of any process, so that counters of
-other releases are kept. Blocks are sealed (`signing/seal.py`), and only files that the totals name are opened. A block that
-was cut short, damaged or not written with our key is skipped: losing the ledger loses statistics only.
+lock: one write to a file opened for appending goes in one piece, and a process that only hits loads no locks. Only
+merging takes one. Numbers of one hour, function and counter add up, of any process, so that counters of other releases
+are kept. Blocks are sealed (`signing/seal.py`), and only files that the totals name are opened. A block that was cut
+short, damaged or not written with our key is skipped: losing the ledger loses statistics only.
 
 Safe for threads, processes and forks. A killed process loses what it counted since it last appended.
-"""  # noqa: E501 - a line a kind
+"""
 
 from __future__ import annotations
 
 import functools
 import os
-import re
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
-from pcache.counters.line_format import HOUR, Amounts, Totals, add, by_day, lines_of, totals_of
+from pcache.counters.line_format import COUNTED, HOUR, MAX_SIZE, Amounts, Totals, add, by_day, lines_of, totals_of
 from pcache.layout import ledger_folder, locks_folder
 from pcache.signing import seal
+from pcache.startup import TYPE_CHECKING, NamedTuple, pattern
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import NO_FILE, is_plain_or_none, read_plain, write_all
@@ -34,13 +33,11 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.system.directories import OpenFolder
 
-FULL = 256 << 10  # bytes of appended lines, from which they are merged
 _SETTLED = 60.0  # seconds after which no process still appends to a file that was set aside
-MAX_SIZE = 32 * FULL  # of appended lines; nothing is appended to a longer file
 _MAX_TOTALS = 64 << 20
 _IDLE = 60.0  # seconds without a sign of the merging process, after which it is done without them
-COUNTED, _TOTALS = b"counters", b"totals"  # kinds of what is sealed
-_ASIDE = re.compile(r"counters\.[0-9a-f]{16}")
+_TOTALS = b"totals"  # the kind of what is sealed
+_ASIDE = pattern(r"counters\.[0-9a-f]{16}")
 
 
 class Reading(NamedTuple):

@@ -8,12 +8,16 @@ The content of the files is authenticated before it comes here. A line with impo
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+
+from pcache.startup import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 HOUR = 3600
+COUNTED = b"counters"  # the kind of what is sealed
+FULL = 256 << 10  # bytes of appended lines, from which they are merged
+MAX_SIZE = 32 * FULL  # of appended lines; nothing is appended to a longer file
 Amounts = dict[tuple[int, str, str], int]  # by hour (since 1970), function and counter
 
 _HOURLY = 31 * 24  # hours for which every hour is kept; older counts are kept by day

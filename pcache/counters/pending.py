@@ -11,13 +11,12 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
 
-from pcache.counters.ledger import COUNTED, FULL, MAX_SIZE, merge
-from pcache.counters.line_format import HOUR, line_of
+from pcache.counters.line_format import COUNTED, FULL, HOUR, MAX_SIZE, line_of
 from pcache.counters.tally import Tally
 from pcache.layout import ledger_folder
 from pcache.signing import seal
+from pcache.startup import TYPE_CHECKING, late
 from pcache.system.exit import Unfinished
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
@@ -25,8 +24,11 @@ from pcache.system.permissions import PRIVATE, Access
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pcache.counters import ledger
     from pcache.signing.key_source import KeySource
     from pcache.signing.keyring import Keyring
+else:
+    ledger = late("pcache.counters.ledger")
 
 _SOONEST, _LATEST = 0.2, 5.0  # seconds between two appends: soon at first, as many processes are short
 _OVERFULL = 16 * FULL  # where all processes only hit: then one of some 20,000 takes the lock
@@ -101,9 +103,9 @@ class Ledger(Unfinished):
                 return False  # a full or read-only disk; or the directory was removed, and will be made anew
             finally:
                 self._appending = False
-        if merging and size > (FULL if "filelock" in sys.modules else _OVERFULL):
+        if merging and size > (FULL if "pcache.system.locks" in sys.modules else _OVERFULL):
             try:
-                merge(self._folder, keyring, access=self._access)
+                ledger.merge(self._folder, keyring, access=self._access)
             except OSError as error:
                 raise_if_interrupt(error)  # else nothing is lost: the next append tries again
         return True

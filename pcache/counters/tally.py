@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import weakref
-from typing import NamedTuple
+from _weakref import ref
+
+from pcache.startup import NamedTuple
 
 _COUNTERS = ("hits", "saved_ns", "read_bytes", "hit_ns")
 
@@ -26,7 +27,7 @@ class Tally:
     __slots__ = ("_taken", "hit_ns", "hits", "name", "owner", "read_bytes", "saved_ns")
 
     def __init__(self, owner: object) -> None:
-        self.owner = weakref.ref(owner)
+        self.owner = ref(owner)
         self.name = ""
         self.hits = self.saved_ns = self.read_bytes = self.hit_ns = 0
         self._taken = (0, 0, 0, 0)

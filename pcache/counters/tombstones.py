@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 import struct
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.layout import tombstones_path
 from pcache.signing import seal
+from pcache.startup import TYPE_CHECKING, NamedTuple
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import read_plain, write_all

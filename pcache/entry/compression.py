@@ -11,11 +11,10 @@ zstd is the standard library's from Python 3.14 on and `backports.zstd` before; 
 
 from __future__ import annotations
 
-import math
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import DamagedEntry
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.fork import whole
 
 if TYPE_CHECKING:
@@ -137,7 +136,7 @@ def _compress(data: Any, size: int, setting: str | int, keeps: float) -> Part:
         return Part(data, size, RAW)
     zstd = _zstd()
     level = _DEFAULT_LEVEL if setting == "auto" else int(setting)
-    most = math.floor(size * keeps)
+    most = int(size * keeps)
     if size <= _PIECE:
         packed = zstd.compress(data, level)
     else:

@@ -20,20 +20,24 @@ signing key is unknown: then an intact header means that another user wrote the 
 from __future__ import annotations
 
 from _operator import _compare_digest as compare_digest  # hmac's, which imports OpenSSL
-from struct import Struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from _struct import Struct
 
 from blake3 import blake3
 
-from pcache.entry.compression import RAW, Part, check_unpacked, decompress
+from pcache.entry.compression import RAW
 from pcache.errors import DamagedEntry, ExpiredEntry, ForeignEntry, Miss
-from pcache.signing.seal import parse
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.digests import SEGMENT, Content, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pcache.entry import compression
+    from pcache.signing import seal
     from pcache.signing.keyring import Keyring
+else:
+    seal = late("pcache.signing.seal")
+    compression = late("pcache.entry.compression")
 
 # History. 1: 2026, the first.
 FORMAT = 1
@@ -109,7 +113,9 @@ class Facts(NamedTuple):
     flags: int = 0
 
 
-def encode(facts: Facts, meta: bytes, stream: Part, buffers: Sequence[Part], keyring: Keyring) -> list[Any]:
+def encode(
+    facts: Facts, meta: bytes, stream: compression.Part, buffers: Sequence[compression.Part], keyring: Keyring
+) -> list[Any]:
     """Return the bytes of an entry as pieces to be written one after the other."""
     rows: list[bytes] = []
     bodies: list[Any] = []
@@ -202,7 +208,7 @@ def stream_of(data: Any, header: Header) -> Any:
     start = META_AT + header.meta_length
     stream = memoryview(data)[start : start + header.stream_length]
     if header.codec != RAW:
-        return decompress(stream, header.codec, header.stream_raw_length)
+        return compression.decompress(stream, header.codec, header.stream_raw_length)
     if header.stream_raw_length != header.stream_length:
         raise DamagedEntry("the stream has another length than declared")
     return stream
@@ -211,7 +217,7 @@ def stream_of(data: Any, header: Header) -> Any:
 def meta_of(data: Any, header: Header) -> Mapping[str, Any]:
     """Return the metadata of an authenticated head: function, argument summary, result type, python, pid."""
     try:
-        meta = parse(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
+        meta = seal.parse(bytes(data[META_AT : META_AT + header.meta_length]) or b"{}")
     except ValueError as error:
         raise DamagedEntry(f"the meta part is not JSON: {error}") from error
     if not isinstance(meta, dict):
@@ -247,7 +253,7 @@ def check_stream(data: Any, header: Header) -> None:
         return
     start = META_AT + header.meta_length
     with memoryview(data)[start : start + header.stream_length] as stream:
-        check_unpacked([stream], header.codec, header.stream_raw_length)
+        compression.check_unpacked([stream], header.codec, header.stream_raw_length)
 
 
 def check_buffer(row: BufferRow, stored: Any) -> None:
@@ -265,7 +271,7 @@ def check_pieces(row: BufferRow, read: Callable[[], Iterable[Any]]) -> None:
     if not compare_digest(hasher.digest(), row.digest) or row.in_segments > 1:
         raise DamagedEntry("a buffer does not match its digest")
     if row.codec != RAW:
-        check_unpacked(read(), row.codec, row.raw_length)
+        compression.check_unpacked(read(), row.codec, row.raw_length)
     elif row.raw_length != row.length:
         raise DamagedEntry("a buffer has another length than declared")
 
@@ -304,7 +310,7 @@ def decode(data: Any, keyring: Keyring) -> tuple[Header, Mapping[str, Any], byte
 def unpack_buffer(row: BufferRow, stored: Any) -> Any:
     """Return the unpacked bytes of a checked buffer."""
     if row.codec != RAW:
-        return decompress(stored, row.codec, row.raw_length)
+        return compression.decompress(stored, row.codec, row.raw_length)
     if row.raw_length != row.length:
         raise DamagedEntry("a buffer has another length than declared")
     return stored
@@ -319,4 +325,6 @@ def head_of(pieces: Sequence[Any]) -> tuple[bytes, Header]:
 
 def length_of(pieces: Sequence[Any]) -> int:
     """The number of bytes of all pieces."""
+    if len(pieces) == 1 and type(pieces[0]) is bytes:
+        return len(pieces[0])  # a small entry
     return sum(memoryview(piece).nbytes for piece in pieces)

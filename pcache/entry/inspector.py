@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pcache.entry import format as entry_format
 from pcache.entry.main_module import means_the_same
 from pcache.entry.reader import OTHER_MODULE, check_paddings, open_entry, read_head
 from pcache.errors import DamagedEntry, Miss
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from pcache.entry.format import SEAL_SIZE, new_tuple
+from pcache.startup import Any, NamedTuple
 from pcache.system.interrupts import is_interrupt
 
 LARGEST = 4 << 20  # bytes of an entry that may be held

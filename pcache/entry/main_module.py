@@ -11,10 +11,10 @@ from __future__ import annotations
 import functools
 import sys
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.names import _MAIN, Home
 from pcache.objects.lookup import attributes_of, look
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ entry's cost unknown. Pure: no files, no clock.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from pcache.entry.format import NEVER, new_tuple
+from pcache.startup import NamedTuple
 
 MAX_USES = 31
 _USES_BITS, _LIFE_BITS, _COST_BITS = 5, 7, 7

@@ -10,9 +10,9 @@ import sys
 from array import array
 from importlib.util import find_spec
 from pickle import PickleBuffer
-from typing import TYPE_CHECKING, Any
 
 from pcache.objects.lookup import attributes_of, full_name
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickletools
 from pickletools import markobject
-from typing import TYPE_CHECKING
+
+from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,28 +9,32 @@ import copyreg
 import functools
 import io
 import operator
-import pickle
-import re
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from _pickle import Pickler, PicklingError, loads  # as `pickle` has it, which takes longer to import
 
-from pcache.entry.out_of_band import kept_apart
 from pcache.objects.copyreg_codes import by_name, numbered, numbers
-from pcache.objects.culprit import Culprit, find_culprit, first_line
-from pcache.objects.extra_state import author_of, exactly, whole
 from pcache.objects.lookup import bases_of, full_name
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late, pattern
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pickle import PickleBuffer
+
+    from pcache.entry import out_of_band
+    from pcache.objects import culprit, extra_state
+else:
+    out_of_band = late("pcache.entry.out_of_band")
+    extra_state = late("pcache.objects.extra_state")
+    culprit = late("pcache.objects.culprit")
 
 PROTOCOL = 5
-_NAMED = re.compile(rb"[\x82-\x84\x93]").findall  # opcodes that name what is called
-_HARMLESS = re.compile(  # those that name functions which call no others
+_NAMED = pattern(rb"[\x82-\x84\x93]")  # opcodes that name what is called
+_HARMLESS = pattern(  # those that name functions which call no others
     rb"\x8c(?:\x08builtins\x94?\x8c.(?:complex|bytearray|range|slice)|\x08datetime\x94?\x8c.\w+"
     rb"|\x07decimal\x94?\x8c\x07Decimal)\x94?\x93"
-).findall
+)
 
 loading: dict[str, None] = {}  # paths of entries that some thread is loading
 _LOADERS = ("pcache.entry.reader", "pcache.storage.recent")  # modules that load entries
@@ -50,7 +54,7 @@ def dump(value: object) -> Payload:
     """
     buffers: list[memoryview] = []
 
-    def take(buffer: pickle.PickleBuffer) -> bool:
+    def take(buffer: PickleBuffer) -> bool:
         try:
             buffers.append(buffer.raw())
         except BufferError:  # not contiguous: true means "in band"
@@ -58,7 +62,7 @@ def dump(value: object) -> Payload:
         return False
 
     stream = io.BytesIO()
-    make = _Unnumbered if numbers else pickle.Pickler
+    make = _Unnumbered if numbers else Pickler
     pickler = make(stream, PROTOCOL, buffer_callback=take)
     pickler.dispatch_table = _Reducers()
     excess = lower() if recursion_limit() > RAISED else 0
@@ -69,7 +73,7 @@ def dump(value: object) -> Payload:
     return Payload(stream.getvalue(), buffers)
 
 
-class _Unnumbered(pickle.Pickler):
+class _Unnumbered(Pickler):
     """Writes names in place of copyreg codes, which are only valid in this process; seldom needed, and slow."""
 
     def reducer_override(self, obj: Any) -> Any:
@@ -90,8 +94,8 @@ class _Reducers(dict[type, Any]):
                 raise KeyError(cls)  # by name, as pickle does it
             names = {full_name(base) for base in bases_of(cls)}
             lossy = next((reduce for name, reduce in _LOSSY.items() if name in names), None)
-            found = lossy or exactly(cls) or (_as_it_says if author_of(cls) is None else _whole)
-            found = kept_apart(cls, found)
+            found = lossy or extra_state.exactly(cls) or (_as_it_says if extra_state.author_of(cls) is None else _whole)
+            found = out_of_band.kept_apart(cls, found)
         self[cls] = found
         return found
 
@@ -101,13 +105,13 @@ _as_it_says = operator.methodcaller("__reduce_ex__", PROTOCOL)
 
 def _whole(obj: Any) -> Any:
     """Reduce an object with the state that its class's own pickles leave out."""
-    return whole(obj, PROTOCOL) or obj.__reduce_ex__(PROTOCOL)
+    return extra_state.whole(obj, PROTOCOL) or obj.__reduce_ex__(PROTOCOL)
 
 
 def _tensor(tensor: Any) -> Any:
     """Reduce a tensor of torch; refuse one that was computed from others, as its pickle loses its gradients."""
     if tensor.grad_fn is not None:
-        raise pickle.PicklingError("its pickle loses the history that gradients need; return x.detach()")
+        raise PicklingError("its pickle loses the history that gradients need; return x.detach()")
     return tensor.__reduce_ex__(PROTOCOL)
 
 
@@ -115,18 +119,19 @@ def _tensor(tensor: Any) -> Any:
 _LOSSY = {"torch.Tensor": _tensor}
 
 # Call it through `try_call` with an authenticated stream: it raises whatever the pickle hooks of the value raise.
-load: Callable[[Any], Any] = pickle.loads
+load: Callable[[Any], Any] = loads
 
 
 def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
     """`load` for a stream whose buffers are out of band."""
-    return functools.partial(pickle.loads, buffers=buffers)
+    return functools.partial(loads, buffers=buffers)
 
 
 def calls(stream: bytes) -> bool:
     """Whether loading a stream may call Python functions, which may look up the same result again."""
-    named = _NAMED(stream)
-    return bool(named) and len(named) != len(_HARMLESS(stream))
+    if b"\x93" not in stream and b"\x82" not in stream and b"\x83" not in stream and b"\x84" not in stream:
+        return False  # the usual case: no opcode names what is called
+    return len(_NAMED.findall(stream)) != len(_HARMLESS.findall(stream))
 
 
 def is_loaded_here(path: str) -> bool:
@@ -154,9 +159,9 @@ def load_again(loader: Callable[[Any], Any], stream: Any, error: BaseException) 
     return try_call(loader, stream)
 
 
-def culprit_of(value: object, error: BaseException) -> Culprit:
+def culprit_of(value: object, error: BaseException) -> culprit.Culprit:
     """Which part of a result cannot be pickled; paths start with "result"."""
     if isinstance(error, RecursionError):  # every part fails, and none of them is the cause
-        return Culprit("result", type(value).__qualname__, "it is nested too deeply")
-    found, _ = try_call(find_culprit, value, "result", dump, error)  # may run code of the value
-    return found or Culprit("result", type(value).__qualname__, first_line(error))
+        return culprit.Culprit("result", type(value).__qualname__, "it is nested too deeply")
+    found, _ = try_call(culprit.find_culprit, value, "result", dump, error)  # may run code of the value
+    return found or culprit.Culprit("result", type(value).__qualname__, culprit.first_line(error))

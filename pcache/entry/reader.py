@@ -8,33 +8,36 @@ copied, and changes stay in its process.
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import stat
 import sys
-import weakref
+from _weakref import ref
 from itertools import starmap
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pcache.entry import format as entry_format
-from pcache.entry import mtime
 from pcache.entry.compression import MAP_MIN, RAW
 from pcache.entry.format import new_tuple
 from pcache.entry.kept import NOTHING, copies_of, keep
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, Miss
-from pcache.objects.culprit import described
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, Protocol, late
 from pcache.system.interrupts import is_interrupt, raise_if_interrupt, try_call
 from pcache.system.ownership import OTHERS_WRITE, SAFE_FLAGS, our_uid
 
 if TYPE_CHECKING:
+    import mmap
     from collections.abc import Callable
 
+    from pcache.entry import mtime
     from pcache.entry.format import BufferRow, Header
     from pcache.entry.kept import Kept
     from pcache.keys.names import Home
+    from pcache.objects import culprit
     from pcache.signing.keyring import Keyring
+else:
+    mtime = late("pcache.entry.mtime")
+    culprit = late("pcache.objects.culprit")
 
 OTHER_MODULE = "it names classes of its module, which is a different module here"
 _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
@@ -46,7 +49,7 @@ _MAP_TICK_NS = 20 * 10**6  # two ticks of a kernel's slowest clock, as file time
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
 _MAX_VERIFIED = 8192
 
-_live_maps: set[weakref.ref[mmap.mmap]] = set()
+_live_maps: set[ref[mmap.mmap]] = set()
 _spare_buffers: list[bytearray] = []
 _verified: set[tuple[int, int, int, int]] = set()  # device, inode, size, ctime_ns of files whose buffers were checked
 
@@ -223,7 +226,7 @@ def _load(
         if isinstance(stream, memoryview):
             stream.release()  # its buffer is reused
     if error is not None:
-        raise Miss("unloadable", detail=described(error)) from error
+        raise Miss("unloadable", detail=culprit.described(error)) from error
     identity = (status.st_ino, status.st_size, status.st_ctime_ns)
     return new_tuple(Loaded, (value, header, status.st_mtime_ns, kept, identity))
 
@@ -277,6 +280,8 @@ def read_buffer(fd: int, row: BufferRow) -> bytearray:
 
 def _map(fd: int, size: int) -> mmap.mmap | None:
     """Map a file copy-on-write; None if too many maps are alive, or the system has no more."""
+    import mmap  # late for start-up time: few entries are large
+
     if len(_live_maps) >= _MAX_MAPS:
         return None
     try:
@@ -289,12 +294,14 @@ def _map(fd: int, size: int) -> mmap.mmap | None:
         return None  # no maps, descriptors or address space left: the buffers are read instead
     except ValueError:
         return None  # the file was truncated since its status was read
-    _live_maps.add(weakref.ref(mapped, _live_maps.discard))
+    _live_maps.add(ref(mapped, _live_maps.discard))
     return mapped
 
 
 def _drop_pages(mapped: mmap.mmap) -> None:
     """Release the memory that checking the digests touched; pages are read from the file again when needed."""
+    import mmap  # late for start-up time
+
     if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 

@@ -8,11 +8,11 @@ takes some milliseconds, or a share of the time that its own function took. `doc
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from pcache.entry.compression import LATER, MIN_SIZE, PACK_NS, RAW, Packer, would_be_mapped
 from pcache.errors import Miss
 from pcache.eviction.repacking import repack
+from pcache.startup import TYPE_CHECKING
 from pcache.storage.store import on_disk
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.notices import log

@@ -6,12 +6,12 @@ import itertools
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from pcache.counters import tombstones
 from pcache.eviction import usage
 from pcache.eviction.usage import Amount
 from pcache.layout import usage_path
+from pcache.startup import TYPE_CHECKING
 from pcache.storage.store import shard_of
 from pcache.system.interrupts import raise_if_interrupt, try_call
 

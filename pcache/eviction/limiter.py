@@ -9,24 +9,21 @@ any are evicted, and while there is room. Correctness depends on nothing here.
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.config.settings import to_leave_free
-from pcache.eviction.cold import COLD, RESTED, SCARCE, ColdPacker, slice_of
-from pcache.eviction.deletion import EVICTED, record, total_size
 from pcache.eviction.policy import Limits
 from pcache.eviction.usage import PATIENCE, SHARDS, Amount, Gauge, by_shard, total_of
-from pcache.eviction.victims import Chooser
-from pcache.layout import locks_folder
-from pcache.storage.store import on_disk, shard_in, shard_of
+from pcache.layout import locks_folder, shard_in
+from pcache.startup import TYPE_CHECKING, NamedTuple, late
+from pcache.storage.store import on_disk, shard_of
 from pcache.system.exit import Unfinished
 from pcache.system.interrupts import raise_if_interrupt
-from pcache.system.locks import show, take
+from pcache.system.locks import Unlocked, show, take
 from pcache.system.notices import log
 from pcache.text.units import format_size
 from pcache.versions import registry
@@ -34,9 +31,14 @@ from pcache.versions import registry
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pcache.eviction import cold, deletion, victims
     from pcache.storage.directory import Directory
     from pcache.storage.store import StoredFile
     from pcache.system.locks import Lock
+else:
+    cold = late("pcache.eviction.cold")
+    victims = late("pcache.eviction.victims")
+    deletion = late("pcache.eviction.deletion")
 
 _SHARES = 2048  # a process updates the usage file after writing a limit divided by this
 _LARGEST = 10  # a result may take a limit divided by this
@@ -72,9 +74,8 @@ class Limiter(Unfinished):
         self._settings = directory.settings
         self._keys = directory.keys
         self._scopes: dict[str, Scope | None] = {}
+        self._known: dict[str, tuple[Scope, ...]] = {}  # those of a function
         self._names: dict[str, str] = {}  # of functions, by the id of a version: these never change
-        self._chooser = Chooser(directory, _MOST_VERSIONS)
-        self._cold = ColdPacker(directory)
         # Processes begin at different shards. `random` belongs to the program, which may have seeded it.
         self._next_shard = os.urandom(1)[0] % SHARDS
         super().__init__()
@@ -92,11 +93,10 @@ class Limiter(Unfinished):
                 self._look(scope, wait=_AT_THE_END)
 
     def let_go(self) -> None:
-        """Update the usage file, if locks are available and its own is free."""
-        if hasattr(sys.modules.get("filelock"), "lock_descriptor"):
-            for scope in self._scopes.values():
-                if scope is not None and scope.gauge.untold != Amount():
-                    scope.gauge.tell(wait=0)
+        """Update the usage file, if its lock is free."""
+        for scope in self._scopes.values():
+            if scope is not None and scope.gauge.untold != Amount():
+                scope.gauge.tell(wait=0)
 
     def refusal(self, length: int, function: str) -> str:
         """Why a result of so many bytes is not stored; empty if it may be."""
@@ -118,7 +118,7 @@ class Limiter(Unfinished):
         self._names[name.partition("-")[0]] = function
         for scope in self._scopes_of(function):
             # An earlier process may have exceeded the limit and ended before it could evict.
-            is_late = not scope.gauge.started and _excess(total_of(scope.gauge.rows()), scope.limits) > 1
+            is_late = not scope.gauge.started and scope.limits.excess(total_of(scope.gauge.rows())) > 1
             untold = scope.gauge.add(shard, 1, size)
             if is_late or untold.size >= scope.step.size or untold.entries >= scope.step.entries:
                 self._look(scope, (shard, Amount(1, size)), cost_ns=cost_ns)
@@ -129,15 +129,20 @@ class Limiter(Unfinished):
             for item in gone:
                 scope.gauge.add(int(shard_of(item), 16), -1, -item.size)
 
-    def _scopes_of(self, function: str) -> Iterable[Scope]:
-        for name in ("", function):
-            if name not in self._scopes:
-                settings = self._settings if not name else self._settings.of_function(name)
-                limits = Limits(settings.max_size, settings.max_entries)
-                there = not name or limits != Limits()
-                self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
-            if (scope := self._scopes[name]) is not None:
-                yield scope
+    def _scopes_of(self, function: str) -> tuple[Scope, ...]:
+        known = self._known.get(function)
+        if known is None:
+            made = (self._scope(name) for name in ("", function))
+            known = self._known[function] = tuple(scope for scope in made if scope is not None)
+        return known
+
+    def _scope(self, name: str) -> Scope | None:
+        if name not in self._scopes:
+            settings = self._settings if not name else self._settings.of_function(name)
+            limits = Limits(settings.max_size, settings.max_entries)
+            there = not name or limits != Limits()
+            self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
+        return self._scopes[name]
 
     def _make_scope(self, function: str, limits: Limits) -> Scope:
         gauge = Gauge(self._root, function, lambda: by_shard(self._entries_of(function)), self._directory.access)
@@ -177,10 +182,10 @@ class Limiter(Unfinished):
             return
         limits = self._limits_now(scope, total, written)
         try:
-            if _excess(total, limits) > 1:
-                self._evict(scope, total, written, pending, slice_of(cost_ns))
+            if limits.excess(total) > 1:
+                self._evict(scope, total, written, pending, cold.slice_of(cost_ns))
             elif pending is not None and not scope.function:
-                self._tidy(scope, total, limits, slice_of(cost_ns))
+                self._tidy(scope, total, limits, cold.slice_of(cost_ns))
         except OSError as error:
             raise_if_interrupt(error)  # else a read-only disk or directory: what could be removed is removed
 
@@ -196,6 +201,14 @@ class Limiter(Unfinished):
         most = max(total.size - min(lacking, written), 0)
         return scope.limits._replace(max_size=min(most, scope.limits.max_size or most))
 
+    @functools.cached_property
+    def _chooser(self) -> victims.Chooser:
+        return victims.Chooser(self._directory, _MOST_VERSIONS)
+
+    @functools.cached_property
+    def _cold(self) -> cold.ColdPacker:
+        return cold.ColdPacker(self._directory)
+
     def _disk(self) -> os.statvfs_result | None:
         try:
             return os.statvfs(self._root)
@@ -209,8 +222,8 @@ class Limiter(Unfinished):
         """While there is room, compress cold entries of some shards, unless another process does."""
         shards = self._next_shards(min(SHARDS, SHARDS * _LOOK_FOR_COLD // max(total.entries, 1) + 1))
         names = set(self._store.shards()).intersection(f"{shard:02x}" for shard in shards)
-        scarce = limits.max_size is not None and total.size > SCARCE * limits.max_size
-        idle = RESTED if scarce else COLD
+        scarce = limits.max_size is not None and total.size > cold.SCARCE * limits.max_size
+        idle = cold.RESTED if scarce else cold.COLD
         items = self._cold.among(self._entries_of(scope.function, sorted(names)), idle)
         lock = self._lock() if items else None
         if lock is not None:
@@ -234,9 +247,9 @@ class Limiter(Unfinished):
         """
         lock = self._lock()
         # The lock saves work: two processes choose the same entries. If the limit is exceeded by a lot, both evict.
-        if lock is None and _excess(total, self._limits_now(scope, total, written)) < _A_LOT:
+        if lock is None and self._limits_now(scope, total, written).excess(total) < _A_LOT:
             return
-        with lock or contextlib.nullcontext():
+        with lock or Unlocked():
             deadline, left = time.monotonic() + _PATIENCE, SHARDS
             while left > 0:
                 shards = self._next_shards(min(left, SHARDS * _LOOK_THROUGH // max(total.entries, 1) + 1))
@@ -245,10 +258,10 @@ class Limiter(Unfinished):
                     show(lock)
                 items = self._look_through(shards, scope, pending, correct=lock is not None)
                 if lock is not None:
-                    items, seconds = self._pack(scope, items, RESTED, seconds), 0.0
+                    items, seconds = self._pack(scope, items, cold.RESTED, seconds), 0.0
                 # Entries that were invalidated or replaced may not be subtracted yet: first find out the usage.
                 told = scope.gauge.tell()
-                if told is None or (excess := _excess(told, limits := self._limits_now(scope, told, written))) <= 1:
+                if told is None or (excess := (limits := self._limits_now(scope, told, written)).excess(told)) <= 1:
                     break
                 gone = self._evict_from(items, limits, told)
                 for item in gone:
@@ -258,7 +271,7 @@ class Limiter(Unfinished):
                     lock.use(os.write, lock.number, b"limits were reached\n")  # first, so that it is logged once
                     self._say_first(scope, limits, told)
                 late = time.monotonic() - deadline
-                if _excess(total, limits) <= 1 or late > _LONGEST or (late > 0 and excess < _A_LOT):
+                if limits.excess(total) <= 1 or late > _LONGEST or (late > 0 and excess < _A_LOT):
                     break
 
     def _next_shards(self, count: int) -> list[int]:
@@ -311,17 +324,10 @@ class Limiter(Unfinished):
         victims = self._chooser.of_part(items, limits, total)[:_MOST_VICTIMS]
         refusals: list[OSError] = []
         gone = self._store.delete_entries(victims, refusals)
-        record(self._directory, gone, EVICTED)
+        deletion.record(self._directory, gone, deletion.EVICTED)
         if gone:
-            things = "entry" if len(gone) == 1 else "entries"
-            log(
-                "evicted %d %s of %s, %s",
-                len(gone),
-                things,
-                self._root,
-                format_size(total_size(gone)),
-                level="info",
-            )
+            things, size = "entry" if len(gone) == 1 else "entries", format_size(deletion.total_size(gone))
+            log("evicted %d %s of %s, %s", len(gone), things, self._root, size, level="info")
         if refusals and not gone:
             raise refusals[0]  # all others would fail as well
         return gone
@@ -341,10 +347,3 @@ class Limiter(Unfinished):
             f" for {scope.function}" if scope.function else "",
             " and ".join(named),
         )
-
-
-def _excess(total: Amount, limits: Limits) -> float:
-    """The usage as a multiple of the limits."""
-    by_size = 0.0 if limits.max_size is None else total.size / max(limits.max_size, 1)
-    by_count = 0.0 if limits.max_entries is None else total.entries / max(limits.max_entries, 1)
-    return max(by_size, by_count)

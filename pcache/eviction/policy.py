@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from itertools import chain
 from math import exp2, sqrt
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from pcache.startup import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Iterator
+
+    from pcache.eviction.usage import Amount
 
 Policy: TypeAlias = Literal["value", "lru"]
 
@@ -30,6 +33,12 @@ class Limits(NamedTuple):
     max_size: int | None = None
     max_entries: int | None = None
     max_age: float | None = None
+
+    def excess(self, usage: Amount) -> float:
+        """A usage as a multiple of these limits."""
+        by_size = 0.0 if self.max_size is None else usage.size / max(self.max_size, 1)
+        by_count = 0.0 if self.max_entries is None else usage.entries / max(self.max_entries, 1)
+        return max(by_size, by_count)
 
 
 class Entry(Protocol):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from pcache.entry import format as entry_format
 from pcache.entry.compression import LATER, would_be_mapped
 from pcache.entry.format import Facts, length_of
 from pcache.entry.inspector import examine
 from pcache.entry.reader import check_paddings, read_buffer
 from pcache.entry.writer import encode_entry
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.store import DURABLE, name_of, on_disk
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from pcache.eviction.policy import Limits, plan
 from pcache.eviction.usage import Amount
+from pcache.startup import TYPE_CHECKING
 from pcache.versions import registry
 from pcache.versions.superseded import superseded
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copyreg
 import gc
 import os
-import re
 import sys
 from itertools import islice
 from types import (
@@ -22,7 +21,6 @@ from types import (
     MethodType,
     ModuleType,
 )
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
@@ -30,7 +28,6 @@ from pcache.fingerprint.parts import SCALARS
 from pcache.keys.encoder import encode
 from pcache.keys.names import type_name
 from pcache.objects.class_memo import ByClass
-from pcache.objects.extra_state import author_of, reduced_with, set_by
 from pcache.objects.lookup import (
     attributes_of,
     bases_of,
@@ -42,22 +39,27 @@ from pcache.objects.lookup import (
     members_of,
     module_of,
 )
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late, pattern
 from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from re import Match
 
+    from pcache.objects import extra_state
     from pcache.objects.extra_state import Author
+else:
+    extra_state = late("pcache.objects.extra_state")
 
 _MOST, _MOST_PIECES = 5_000, 100_000  # objects visited, and the parts they hold: 50 ms
 _MAX_READ = 1 << 24  # items of an object's own iterator, which may have no end
-_NUMBER = re.compile("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
-LIKE_ADDRESSES = re.compile(b"\x8a\x06|[0-9]{12}|0x[0-9a-f]{8}")  # in a pickle: a number of six bytes, or digits
+_NUMBER = pattern("[0-9]{8,}|0x[0-9a-f]{8,}")  # of an address in a text
+LIKE_ADDRESSES = pattern(b"\x8a\x06|[0-9]{12}|0x[0-9a-f]{8}")  # in a pickle: a number of six bytes, or digits
 SMALLEST_ADDRESS = 1 << 20
 _HASH_SHIFT = 4  # the hash of an object that defines none is its address without the last bits, which are zero
 _NAMED_AFTER_THE_PROGRAM = frozenset(("prog", "_prog_prefix"))  # attributes of parsers, unless set explicitly
 PRIVATE = "__pydantic_private__"  # the slot of a model with the dict of its private attributes
-_KEPT = re.compile("cache|memo(?!ry)")
+_KEPT = pattern("cache|memo(?!ry)")
 # Counters of the objects of a kind that the process made before: of SQLAlchemy, Django, WTForms, marshmallow.
 _COUNTS = frozenset(("_creation_order", "creation_counter", "_creation_counter", "_creation_index"))
 _SIZE = type.__dict__["__basicsize__"].__get__
@@ -137,7 +139,7 @@ class Anatomy:
             return ["method", part.__func__, part.__self__]
         if cls is MappingProxyType:
             return ["proxy", *gc.get_referents(part)]
-        author = author_of(cls)
+        author = extra_state.author_of(cls)
         taken, is_taken = attempt(taken_by_pickle, part, author)
         if not is_taken:  # it has no pickle, or is pickled by name
             return [cls, *self._by_looking(part)]
@@ -173,7 +175,7 @@ class Anatomy:
             return _NUMBER.sub(self._numbered, part) if len(part) > 8 else part  # noqa: PLR2004 - digits of an address
         return part
 
-    def _numbered(self, found: re.Match[str]) -> str:
+    def _numbered(self, found: Match[str]) -> str:
         number = self._numbers.get(int(found.group(), 0 if found.group().startswith("0x") else 10))
         self.addresses += number is not None
         return found.group() if number is None else f"<{number}>"
@@ -194,7 +196,7 @@ def taken_by_pickle(value: Any, author: Author | None) -> tuple[tuple[Any, Any, 
     elif author is None:
         reduced, found = value.__reduce_ex__(4), None
     else:
-        reduced, found, _ = reduced_with(value, author, 4)
+        reduced, found, _ = extra_state.reduced_with(value, author, 4)
     if type(reduced) is not tuple:
         raise TypeError("it is pickled by name")
     make, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -239,7 +241,9 @@ def _is_put_by_a_descriptor(cls: type, name: str) -> bool:
         entry = type(member(cls, name))
         computes = member(entry, "__get__") is not None and member(entry, "__set__") is None
         known[name] = (
-            computes and entry is not FunctionType and not any(name in set_by(base) for base in bases_of(cls)[:-1])
+            computes
+            and entry is not FunctionType
+            and not any(name in extra_state.set_by(base) for base in bases_of(cls)[:-1])
         )
     return known[name]
 

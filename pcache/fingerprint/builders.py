@@ -12,27 +12,29 @@ import os
 import sys
 import time
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
-from pcache.fingerprint.inputs import inputs_of, set_elsewhere
 from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.statements import that_change, that_make, with_origins
 from pcache.objects.lookup import look
 from pcache.objects.user_code import is_user_module
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     import _ast
     from collections.abc import Iterable, Iterator, Mapping
 
+    from pcache.fingerprint import inputs
     from pcache.fingerprint.findings import Findings
     from pcache.fingerprint.inputs import Once
 
     Namespace = Mapping[str, Any]
+else:
+    inputs = late("pcache.fingerprint.inputs")
 
 # Shown to people for an object of unknown origin: only its class counts, or what C shows of it.
 BY_CLASS, IN_PART = "by its class alone", "by what it refers to"
@@ -70,9 +72,9 @@ def follow_makers(walk: Findings) -> None:
 def _add_inputs(walk: Findings, namespace: Namespace, name: str, code: CodeType | None, *, is_moving: bool) -> None:
     """Add what an object starts with beyond its code; if that is not known of state, its value counts from now on."""
     once = walk.state.once
-    values, reads = inputs_of(code, namespace, once) if code is not None else ({}, False)
+    values, reads = inputs.inputs_of(code, namespace, once) if code is not None else ({}, False)
     if is_moving:
-        others = set_elsewhere(namespace, name.partition(".")[0], walk.codes, once)
+        others = inputs.set_elsewhere(namespace, name.partition(".")[0], walk.codes, once)
         values, reads = {**values, **others.values}, reads or others.reads
     for path, value in values.items():
         if (label := f"constant {path}") not in walk.parts and not walk.state.ignores(path):

@@ -11,7 +11,6 @@ import sys
 from itertools import compress, count
 from opcode import hasconst, hasname, opmap
 from types import CodeType
-from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
@@ -20,6 +19,7 @@ from pcache.fingerprint.layout import JUMPS, written
 from pcache.fingerprint.uses import CHANGING_FUNCTIONS, CHANGING_METHODS
 from pcache.keys.encoder import encode
 from pcache.objects.bytecode import marks_of, numbers_of, placed_operations_of, plain_operations
+from pcache.startup import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from opcode import opmap
 from types import CodeType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.uses import (
     ANY,
@@ -26,6 +25,7 @@ from pcache.fingerprint.uses import (
     literal_in,
     paths_of,
 )
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import FunctionType, MemberDescriptorType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.containers import (
@@ -53,6 +52,7 @@ from pcache.objects.lookup import (
     title_of,
 )
 from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.startup import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

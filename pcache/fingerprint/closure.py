@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from blake3 import blake3
 
 from pcache.errors import PcacheWarning, Uncached
@@ -11,14 +9,17 @@ from pcache.keys.encoder import encode
 from pcache.keys.names import module_name
 from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.fork import whole
-from pcache.system.notices import warn_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.fingerprint.fingerprint import Fingerprint
     from pcache.keys.encoder import LargeContents
+    from pcache.system import notices
+else:
+    notices = late("pcache.system.notices")
 
 
 class Captured:
@@ -61,7 +62,7 @@ class Captured:
         if found.uncached:
             raise Uncached(found.uncached)
         for value in found.unknown:
-            warn_once(
+            notices.warn_once(
                 (module_name(self._function), self._label, "closure"),
                 f"{self._label} captures a {qualname_of(type(value))}, which has no key: its results are found again"
                 " only by this process. If it does not affect them, pass it as an argument with ignore=.",

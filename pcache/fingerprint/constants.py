@@ -5,8 +5,8 @@ Functions, classes and modules in them are left to the walk.
 
 from __future__ import annotations
 
+from _struct import Struct
 from functools import partial, partialmethod
-from struct import Struct
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -16,7 +16,6 @@ from types import (
     MethodWrapperType,
     ModuleType,
 )
-from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
@@ -24,20 +23,7 @@ from pcache.fingerprint.anatomy import LIKE_ADDRESSES, Anatomy, TooMuch, holds_a
 from pcache.fingerprint.builders import is_made_by_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import IMMUTABLE, READERS, Attributes, Encoding
-from pcache.fingerprint.instances import added_to, instance_of
-from pcache.fingerprint.kinds import (
-    BY_CLASS,
-    BY_MAKING,
-    CYTHON,
-    IN_PARTS,
-    is_generator,
-    is_known,
-    kind_of,
-    known_as,
-    name_in_package,
-)
 from pcache.fingerprint.parts import BY_REFERENCE, CONTAINERS, SCALARS, digest_of
-from pcache.fingerprint.tables import moving_in, pairs_of
 from pcache.fingerprint.uses import is_namespace
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.file import File, note
@@ -56,14 +42,21 @@ from pcache.objects.lookup import (
     text,
 )
 from pcache.objects.user_code import is_user_code
-from pcache.system.file_content import read_or_miss
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.fingerprint import instances, kinds, tables
     from pcache.fingerprint.findings import Findings
     from pcache.keys.encoder import LargeContents
+    from pcache.system import file_content
+else:
+    tables = late("pcache.fingerprint.tables")
+    instances = late("pcache.fingerprint.instances")
+    kinds = late("pcache.fingerprint.kinds")
+    file_content = late("pcache.system.file_content")
 
 _METHODS = frozenset((MethodType, MethodWrapperType, BuiltinFunctionType))
 _DESCRIPTORS = (staticmethod, classmethod, property, partial, partialmethod)
@@ -117,7 +110,7 @@ class Values:
         def write() -> object:
             # Copies: another thread may change it meanwhile.
             if isinstance(value, dict):
-                return pairs_of(self, value, path)
+                return tables.pairs_of(self, value, path)
             items = [self.reference(item, path) for item in list(value)]
             return sorted(map(digest_of, items)) if isinstance(value, (set, frozenset)) else items
 
@@ -175,11 +168,11 @@ class Values:
             if (
                 not is_exactly(value, CONTAINERS)
                 and LIKE_ADDRESSES.search(encoding)
-                and holds_addresses(value, is_known)
+                and holds_addresses(value, kinds.is_known)
             ):
                 return self.in_parts(value, path)
             return ("value", blake3(encoding).digest(16))
-        if kind_of(value) in (BY_CLASS, BY_MAKING) or member(type(value), "__next__") is not None:
+        if kinds.kind_of(value) in (kinds.BY_CLASS, kinds.BY_MAKING) or member(type(value), "__next__") is not None:
             return self.machinery(value, path)
         return self.in_parts(value, path)
 
@@ -194,7 +187,7 @@ class Values:
 
     def taken_apart(self, value: object, path: str) -> object:
         """The parts of an object, unless there are too many."""
-        anatomy = Anatomy(is_known, lambda part: self.known(part, path))
+        anatomy = Anatomy(kinds.is_known, lambda part: self.known(part, path))
         try:
             found = anatomy.take_apart(value)
         except TooMuch:
@@ -206,20 +199,20 @@ class Values:
 
     def known(self, part: Any, path: str) -> object:
         """Represent a part that is not taken apart."""
-        kind = kind_of(part)
-        if kind == BY_CLASS:
+        kind = kinds.kind_of(part)
+        if kind == kinds.BY_CLASS:
             return ("object", self.reference(type(part), path))
-        if kind == BY_MAKING:
+        if kind == kinds.BY_MAKING:
             return self.machinery(part, path)
-        if class_name(part) in CYTHON and module_of(part):
+        if class_name(part) in kinds.CYTHON and module_of(part):
             return self.walk.package(module_of(part), qualname_of(part))
-        if (known := name_in_package(part)) and not is_a(part, BY_REFERENCE):
+        if (known := kinds.name_in_package(part)) and not is_a(part, BY_REFERENCE):
             return self.walk.package(*known)
         return self.reference(part, path)
 
     def machinery(self, value: object, path: str) -> object:
         """An object that changes while a program runs: by its class, and by the code that makes it if that is known."""
-        if kind_of(value) != BY_CLASS:
+        if kinds.kind_of(value) != kinds.BY_CLASS:
             self.end(type(value))
         return self.unknown(value, path)
 
@@ -240,9 +233,9 @@ class Values:
             self.walk.watch(value, READERS[MappingProxyType])
             return ("proxy", self.nested(value, lambda: self.reference(dict(value), path)))
         if is_a(value, File):
-            return ("file", note(read_or_miss(value.path)).digest)
+            return ("file", note(file_content.read_or_miss(value.path)).digest)
         if is_user_code(cls) and is_of_python(cls):  # C code may give its classes to a module that is not there
-            return instance_of(self, value, path)
+            return instances.instance_of(self, value, path)
         if self.walk.state.is_object(value) and self.walk.state.trusts(self.walk.ends.site):
             self.walk.ends.note_moving(cls)
             return ("state", class_name(value))
@@ -256,16 +249,16 @@ class Values:
     def foreign(self, value: Any, path: str) -> object:
         """An object of a package, or of Python's own library."""
         cls = type(value)
-        kind = kind_of(value)
+        kind = kinds.kind_of(value)
         if self.walk.state.is_object(value):  # such as a deque
             return self.moving(value)
-        if is_generator(value) and is_made_by_code(self.walk):
+        if kinds.is_generator(value) and is_made_by_code(self.walk):
             self.walk.ends.note_moving(cls)
             return self.unknown(value, path)
-        if kind in (BY_CLASS, BY_MAKING):
+        if kind in (kinds.BY_CLASS, kinds.BY_MAKING):
             return self.machinery(value, path)
         if is_namespace(value):
-            moving = moving_in(self, value)
+            moving = tables.moving_in(self, value)
             self.walk.watch(value, Attributes(cls, moving))
             held = [(name, item) for name, item in attributes_of(value).items() if name not in moving]
             kept = sorted(held, key=lambda pair: text(pair[0]))
@@ -275,7 +268,7 @@ class Values:
             return ("object", self.reference(cls, path), self.nested(value, lambda: self.reference(parts, path)))
         if cls is Struct:  # has no key
             return ("object", self.reference(cls, path), value.format)
-        if kind == IN_PARTS:
+        if kind == kinds.IN_PARTS:
             return self.in_parts(value, path)
         # An object that contains itself is part of a framework: it may be large, and is taken apart within bounds.
         return self.constant(value, path, straight=module_name(cls).partition(".")[0] not in _VALUE_MODULES)
@@ -294,7 +287,7 @@ class Values:
 
     def of_method(self, value: Any, path: str) -> object:
         """A bound method by its function and its object; one of a package's own object by name."""
-        if known := known_as(value):
+        if known := kinds.known_as(value):
             return self.walk.package(*known)
         own = value.__self__
         if type(value) is MethodType:
@@ -336,7 +329,7 @@ class Values:
     def beyond(self, value: Any, path: str) -> tuple[object, ...]:
         """The attributes that an object of a subclass has beyond those of Python's own class, but for its state."""
         cls = type(value)
-        return () if cls in _DESCRIPTORS else (self.reference(cls, path), added_to(self, value, path))
+        return () if cls in _DESCRIPTORS else (self.reference(cls, path), instances.added_to(self, value, path))
 
     def of_functools(self, value: Any, path: str) -> object:
         """Cached functions and wrappers of functools by the function in them; None for anything else."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import namedtuple
 from functools import partial
 from types import BuiltinFunctionType, MethodWrapperType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.fingerprint.uses import CHANGING_METHODS, TABLES, is_container, is_dict, items_of
 from pcache.keys.names import type_name
 from pcache.objects.lookup import bases_of, is_a, is_exactly, members_of
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from opcode import hasjrel, opmap
 from types import CodeType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint import known_code
 from pcache.fingerprint.calls import Calls
@@ -31,6 +30,7 @@ from pcache.fingerprint.uses import (
     paths_of,
 )
 from pcache.objects.bytecode import numbers_of, placed_operations_of, taken_by
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

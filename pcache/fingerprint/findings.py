@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from _abc import _get_dump  # type: ignore[import-not-found]  # what `ABCMeta` is made of
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import Parts, digest_of
 from pcache.fingerprint.source_files import Finder
@@ -13,6 +12,7 @@ from pcache.fingerprint.state import State
 from pcache.keys.names import import_name
 from pcache.objects.lookup import content_of, is_a, members_of, module_of, qualname_of
 from pcache.objects.user_code import is_user_code, package_of
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.fork import process_token
 from pcache.system.interrupts import try_call
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import sys
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.guards import Guards
@@ -22,16 +21,19 @@ from pcache.fingerprint.state import State
 from pcache.fingerprint.walk import Walk
 from pcache.keys.file import noting
 from pcache.objects.class_memo import OfCode
-from pcache.objects.culprit import say_where
 from pcache.objects.lookup import MOCKED, content_of, is_a, look
 from pcache.objects.summary import summarize_value
+from pcache.startup import TYPE_CHECKING, Any, TypeVar, late
 from pcache.system.garbage import uncollected
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pcache.objects import culprit
     from pcache.system.file_content import Reading
+else:
+    culprit = late("pcache.objects.culprit")
 
 
 W = TypeVar("W", bound=Walk)
@@ -99,6 +101,8 @@ class Fingerprint:
         One that was loaded while its file changed counts as unknown from then on.
         """
         waiting = self._unloaded
+        if not waiting:
+            return not self._stale
         self._unloaded = [source for source in waiting if source.module not in sys.modules]
         changed = [source for source in waiting if not source.reading.is_untouched()]
         doubted.update(source.module for source in changed if source.module in sys.modules)
@@ -114,7 +118,7 @@ def _walked(
         walk = make(state)
         found, error = try_call(noting, follow, walk)
         if error is not None:
-            say_where(error, walk.at)
+            culprit.say_where(error, walk.at)
             raise error
         if not state.learn([*(code for code, _, _ in walk.queue), *roots]):
             return walk, found

@@ -14,17 +14,14 @@ import operator
 from _abc import get_cache_token  # type: ignore[import-not-found]  # what `ABCMeta` is made of
 from collections import defaultdict, deque
 from types import FunctionType, MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
 from pcache.fingerprint.anatomy import Anatomy, is_of_c, shown_of
 from pcache.fingerprint.findings import registered_with
-from pcache.fingerprint.kinds import is_known
 from pcache.fingerprint.parts import BY_REFERENCE
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.nesting import hashed_bytes
-from pcache.objects.cached_state import memos_of
 from pcache.objects.lookup import (
     attributes_of,
     bases_of,
@@ -36,13 +33,19 @@ from pcache.objects.lookup import (
     slots_of,
 )
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pcache.fingerprint import kinds
     from pcache.fingerprint.findings import Findings, Read, Watched
     from pcache.keys.encoder import LargeContents
+    from pcache.objects import cached_state
+else:
+    kinds = late("pcache.fingerprint.kinds")
+    cached_state = late("pcache.objects.cached_state")
 
 
 _DEFAULTS = (operator.attrgetter("__defaults__"), operator.attrgetter("__kwdefaults__"))
@@ -81,7 +84,7 @@ class Attributes:
     __slots__ = ("_has_slots", "_named", "_without", "filled")
 
     def __init__(self, cls: type, without: frozenset[str] = frozenset(), named: frozenset[str] | None = None) -> None:
-        memos = memos_of(cls)
+        memos = cached_state.memos_of(cls)
         self._has_slots = any(map(slots_of, bases_of(cls)))
         self._without = without
         self._named = named
@@ -158,7 +161,7 @@ def items_reader(cls: type) -> Read | None:
 
 def _parts_of(value: object) -> Sequence[Any]:
     """The encoded parts of an object without an encoding; raises if there are many."""
-    return encode(Anatomy(is_known, _code_by_identity, most=_MOST_PARTS).take_apart(value))
+    return encode(Anatomy(kinds.is_known, _code_by_identity, most=_MOST_PARTS).take_apart(value))
 
 
 def _cost(watched: Watched) -> int:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import sys
 from types import CodeType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.dataflow import uses_of
 from pcache.objects.lookup import attributes_of, bases_of, is_a, members_of, title_of
 from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterator, Mapping

@@ -6,7 +6,6 @@ Attributes that code on the way sets are state, and those that methods of the cl
 from __future__ import annotations
 
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.anatomy import PRIVATE, SMALLEST_ADDRESS, is_of_c, shown_of, taken_by_pickle
 from pcache.fingerprint.bytecode import facts_of
@@ -19,6 +18,7 @@ from pcache.fingerprint.uses import ANY
 from pcache.objects.class_memo import ByClass
 from pcache.objects.extra_state import author_of
 from pcache.objects.lookup import attributes_of, bases_of, is_exactly, look, member, members_of
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:

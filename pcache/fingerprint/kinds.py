@@ -6,15 +6,14 @@ An object may be of the process and not what a program wrote, say how far the pr
 from __future__ import annotations
 
 import sys
-from enum import Enum
 from functools import partial
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
-from typing import Any
 
 from pcache.keys.dispatch import AS_PICKLED, in_turn, resolve, resolved
 from pcache.keys.names import module_name
 from pcache.objects.lookup import attributes_of, class_name, is_a, is_exactly, member, module_of, qualname_of
 from pcache.objects.user_code import is_user_module
+from pcache.startup import Any
 
 # How objects of the standard library count whose state was not set by a program (`os.environ`), differs in each
 # process, or says how far a program has got. The name of a class precedes that of its module or package.
@@ -60,12 +59,18 @@ def kind_of(value: object) -> int | None:
         return BY_MAKING
     module = module_name(cls)
     root = module.partition(".")[0]
-    if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple, Enum)):
+    if root not in sys.stdlib_module_names or is_a(value, (int, float, str, bytes, tuple)) or _is_member(value):
         return None
     if module == "logging" and _is_made_by_hand(value):
         return BY_MAKING
     names = (f"{module}.{qualname_of(cls)}", module, root)
     return next((_KINDS[name] for name in names if name in _KINDS), None)
+
+
+def _is_member(value: object) -> bool:
+    """Whether a value is a member of an enumeration. Where `enum` is not loaded there are none."""
+    enum = sys.modules.get("enum")
+    return enum is not None and is_a(value, enum.Enum)
 
 
 def is_generator(value: object) -> bool:

@@ -9,14 +9,17 @@ from __future__ import annotations
 import marshal
 import os
 from _frozen_importlib_external import MAGIC_NUMBER
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
+
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from types import CodeType
 
     ImportFrom = tuple[int, str, tuple[tuple[str, str], ...]]  # level, module, names there and here
+
+MOST_NEW = 300  # code objects that are read in each process: 0.1 s; from there on they are kept
 
 
 class Making(NamedTuple):

@@ -8,12 +8,11 @@ and jumps and handlers refer to places in what was written.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from itertools import accumulate, compress, count, pairwise
 from opcode import hasjrel, opmap, opname
-from typing import TYPE_CHECKING, Any
 
 from pcache.objects.bytecode import counts_of, marks_of, numbers_of
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -226,6 +225,8 @@ class _Writer:
 
     def handler_of(self, at: int) -> tuple[int, int] | None:
         """The block where the handler of a block begins, and the depth of the stack with a flag."""
+        from bisect import bisect_right  # late for start-up time: most code handles no exceptions
+
         handler = bisect_right(self.handled_from, at) - 1
         if handler < 0 or at >= self.handlers[handler][1]:
             return None

@@ -11,7 +11,6 @@ import sys
 from functools import cached_property
 from opcode import opmap, opname
 from types import CodeType, FunctionType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.anatomy import shown_of
 from pcache.fingerprint.bytecode import NAME_SHIFT, facts_of, is_of_attrs
@@ -23,6 +22,7 @@ from pcache.objects.bytecode import numbers_of, placed_operations_of
 from pcache.objects.class_memo import ByClass
 from pcache.objects.lookup import attributes_of, bases_of, is_a, is_exactly, member, members_of, module_of
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,11 +7,11 @@ its version stands for it. What is found there later (`mock.patch.object(os, "ge
 from __future__ import annotations
 
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import is_plain
 from pcache.objects.lookup import attributes_of, bases_of, flags_of, full_name, is_a, is_mock, members_of, title_of
 from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,13 +6,13 @@ An edit therefore changes the parts that it touches and no other.
 from __future__ import annotations
 
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import Any, NamedTuple
 
 from blake3 import blake3
 
 from pcache.keys.encoder import encode
 from pcache.keys.names import import_name, module_name
 from pcache.objects.lookup import is_exactly, qualname_of
+from pcache.startup import Any, NamedTuple
 
 BY_REFERENCE = (FunctionType, type, ModuleType, BuiltinFunctionType)  # types of code, as opposed to values
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.containers import CHANGING_SLOTS, MOST_ITEMS, PLAIN
 from pcache.fingerprint.parts import BY_REFERENCE
 from pcache.fingerprint.uses import TABLES, Path, is_container, is_namespace, items_of
 from pcache.objects.lookup import is_a, is_exactly, kept, look, member, members_of
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

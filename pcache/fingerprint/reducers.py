@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from functools import partial
 from types import FunctionType, MethodType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 import pcache.keys.reducers  # noqa: F401 - registers how arrays and frames are written in keys
 from pcache.errors import Uncached
@@ -18,6 +17,7 @@ from pcache.objects.library_names import Named, instance, named
 from pcache.objects.lookup import MOCKED, attributes_of, content_of, flags_of, is_a, is_mock, look, text, title_of
 from pcache.objects.lookup import member as member_of
 from pcache.objects.user_code import is_user_code, is_user_module, package_of
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:

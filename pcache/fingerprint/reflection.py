@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.parts import digest_of
 from pcache.objects.lookup import attributes_of, is_a, is_exactly, members_of, module_of
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.fingerprint import known_code
 from pcache.fingerprint.bytecode import facts_of
 from pcache.objects.lookup import attributes_of, look, text, title_of
 from pcache.objects.user_code import is_user_file
-from pcache.system.file_content import Reading, read, unknown
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.interrupts import attempt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from types import ModuleType
 
+    from pcache.system import file_content
+
     Import = tuple[str, int, tuple[str, ...]]
+else:
+    file_content = late("pcache.system.file_content")
 
 
 class Source(NamedTuple):
@@ -27,7 +30,7 @@ class Source(NamedTuple):
     name: str
     path: str
     digest: bytes
-    reading: Reading
+    reading: file_content.Reading
     module: str  # its import name
 
 
@@ -49,7 +52,7 @@ def _inside(package: str, relative: str, path: str) -> Source:
 
 
 def _source(name: str, path: str, module: str) -> Source:
-    reading = read(path)
+    reading = file_content.read(path)
     return Source(name, path, reading.digest, reading, module)
 
 
@@ -140,7 +143,7 @@ doubted: set[str] = set()
 
 def _read(name: str, path: str) -> tuple[Source, list[str]]:
     """A module by its code, and the modules that it may load; remembered until the file changes."""
-    reading = unknown(path) if name in doubted else read(path)
+    reading = file_content.unknown(path) if name in doubted else file_content.read(path)
     digest, further = _code_of(name, path, reading.digest)
     return Source(name, path, reading.digest if name in doubted else digest, reading, name), further
 

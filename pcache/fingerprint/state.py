@@ -10,13 +10,11 @@ program sets up by a method which the function never calls counts by what it hol
 
 from __future__ import annotations
 
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, TypeVar
-
 from pcache.fingerprint.changes import Changes
 from pcache.fingerprint.dataflow import uses_of
 from pcache.fingerprint.uses import is_container, is_table, lead_to_values
 from pcache.objects.lookup import bases_of
+from pcache.startup import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -90,6 +88,10 @@ class State:
 
     def ignores(self, path: str) -> bool:
         """Whether a global was said not to matter."""
+        if not self._ignored:
+            return False
+        from fnmatch import fnmatchcase  # late for start-up time
+
         return any(fnmatchcase(path, pattern) for pattern in self._ignored)
 
     def distrust(self, namespace: Any, name: str) -> None:

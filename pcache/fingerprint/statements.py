@@ -5,9 +5,8 @@ They bind the name, or do something with what it means while the module is loade
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pcache.fingerprint.uses import CHANGING_METHODS
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import _ast

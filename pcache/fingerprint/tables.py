@@ -6,7 +6,6 @@ import builtins
 from collections import defaultdict
 from opcode import opmap
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.guards import READERS, Picked
 from pcache.fingerprint.instances import is_large
@@ -14,6 +13,7 @@ from pcache.fingerprint.parts import digest_of
 from pcache.fingerprint.uses import KEYS, key_of
 from pcache.objects.bytecode import numbers_of, placed_operations_of
 from pcache.objects.lookup import attributes_of, class_name, look
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcache.fingerprint.instances import Values

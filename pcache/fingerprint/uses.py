@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.keys.names import type_name
 from pcache.objects.lookup import is_exactly, member
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,7 +13,6 @@ import os
 import sys
 import types
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from pcache.fingerprint.builders import follow_makers
 from pcache.fingerprint.bytecode import REFLECTION, CodeFacts, facts_of, is_of_attrs
@@ -25,7 +24,6 @@ from pcache.fingerprint.parts import BY_REFERENCE, digest_of, is_plain, name_of,
 from pcache.fingerprint.reflection import OF_CLASSES, follow_mentions
 from pcache.fingerprint.source_files import Source, doubted, files_of, imported
 from pcache.fingerprint.state import State
-from pcache.fingerprint.tables import table_of
 from pcache.fingerprint.uses import TABLES, Path, is_table
 from pcache.keys.names import module_name, type_name
 from pcache.objects.lookup import (
@@ -44,11 +42,17 @@ from pcache.objects.lookup import (
 )
 from pcache.objects.summary import summarize_unnamed, summarize_value
 from pcache.objects.user_code import is_user_code, is_user_module
-from pcache.system.file_content import read_or_miss
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pcache.fingerprint import tables
+    from pcache.system import file_content
+else:
+    tables = late("pcache.fingerprint.tables")
+    file_content = late("pcache.system.file_content")
 
 
 # Labels say the name of a module; workers of a process pool see `__main__` under another one.
@@ -142,7 +146,7 @@ class Walk(Findings):
 
     def note(self, value: object, path: str, *, partly: bool = False) -> None:
         """Note what a name means, unless the object has that name itself."""
-        token = table_of(self.values, value, path) if partly else self.reference(value, path)
+        token = tables.table_of(self.values, value, path) if partly else self.reference(value, path)
         if token in (f"function {path}", f"class {path}") or (isinstance(token, str) and token.endswith(f" ({path})")):
             return
         kind = "name" if is_a(value, BY_REFERENCE) else "constant"
@@ -279,7 +283,7 @@ class Walk(Findings):
                 if (name := f"file {source.name}") not in self.parts:
                     self.parts.add(name, source.digest, source.path)
         elif isinstance(value, os.PathLike):
-            reading = read_or_miss(os.fspath(value))
+            reading = file_content.read_or_miss(os.fspath(value))
             self.files.append(reading)
             self.parts.add(f"file {label}", reading.digest, reading.path)
         elif callable(value) or is_a(value, ModuleType):

@@ -14,7 +14,6 @@ import stat
 import sys
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from pcache.config.settings import describe, resolve, to_leave_free
 from pcache.counters import ledger
@@ -26,6 +25,7 @@ from pcache.insight.probes import held_locks, try_out
 from pcache.insight.records import Finding
 from pcache.layout import GENERATION, entries_folder, functions_folder, generation_folder, ledger_folder, locks_folder
 from pcache.signing.keyring import INSIDE, ONE_KEY, WAYS_OUT
+from pcache.startup import TYPE_CHECKING
 from pcache.storage.directory import keys_of
 from pcache.storage.local import LocalStore
 from pcache.storage.root import check_root, is_laid_out, is_ours
@@ -67,7 +67,7 @@ def _versions(version: str) -> Finding:
     from importlib.metadata import version as installed
 
     parts = [f"pcache {version}".strip(), f"Python {platform.python_version()}"]
-    names = ["filelock", "blake3", *(["backports.zstd"] if sys.version_info < (3, 14) else [])]
+    names = ["blake3", *(["backports.zstd"] if sys.version_info < (3, 14) else [])]
     missing = []
     for name in names:
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.counters import ledger, tombstones
 from pcache.entry.format import NEVER
@@ -17,6 +16,7 @@ from pcache.errors import Miss, Uncached
 from pcache.fingerprint.builders import BY_CLASS, IN_PART
 from pcache.keys.argument_digests import signed
 from pcache.objects.summary import arguments_of, in_one_line
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.text.units import format_duration
 from pcache.versions.differences import Difference, of_arguments, of_versions
 from pcache.versions.moments import ChangingGlobals, of_function

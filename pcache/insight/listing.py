@@ -10,7 +10,6 @@ import itertools
 import os
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
 
 from pcache.counters import ledger
 from pcache.entry.format import NEVER
@@ -32,6 +31,7 @@ from pcache.insight.records import (
 )
 from pcache.maintenance.selection import NAMELESS, inspect_entry, listing, names_of, select, selected_ids
 from pcache.objects.summary import arguments_of
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 from pcache.versions.differences import of_versions

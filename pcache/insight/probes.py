@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from pcache.entry import mtime
 from pcache.layout import locks_folder, usage_path
+from pcache.startup import TYPE_CHECKING, NamedTuple
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.locks import is_idle, locking, try_lock
 from pcache.system.ownership import SAFE_FLAGS

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
@@ -18,6 +17,7 @@ from pcache.errors import ChangedArgumentWarning
 from pcache.keys.encoder import encode, encode_short, nesting_with
 from pcache.keys.nesting import size_of
 from pcache.objects.lookup import is_exactly
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
 from pcache.system.notices import warn_once
 
@@ -81,19 +81,24 @@ class Watch:
         self._collected = [form.startswith("**") for form in binder.form]
         self._looks = self._took_ns = 0
 
-    def look(self, values: Sequence[Any], digests: Mapping[str, bytes], large: LargeContents, cost_ns: int) -> None:
-        """Compare arguments with their digests from before the run, which took `cost_ns`; warn if they differ."""
+    def look(self, values: Sequence[Any], digests: Mapping[str, bytes], large: LargeContents, cost_ns: int) -> bool:
+        """Compare arguments with their digests from before the run, which took `cost_ns`; warn if they differ.
+
+        Returns whether any was encoded, which may run code of its class.
+        """
         if not self._is_users or (self._looks >= _ALWAYS and self._took_ns * _SHARE > cost_ns + _MISS_NS):
-            return
-        started = time.perf_counter_ns()
+            return False
+        started, encoded = time.perf_counter_ns(), False
         limit = max(_SMALL, cost_ns // _SHARE)  # hashing takes less than a nanosecond a byte
         for name, value, collected in zip(self._names, values, self._collected, strict=True):
             if digests[name] and _may_change(tuple(value) if collected else value):
+                encoded = True
                 now, error = try_call(_digest_again, value, large, limit)
                 if error is None and now != digests[name]:
                     self._say(name, value)
         self._took_ns = time.perf_counter_ns() - started
         self._looks += 1
+        return encoded
 
     def _say(self, name: str, value: Any) -> None:
         warn_once(

@@ -11,11 +11,9 @@ from another (`uses.handed_on`).
 from __future__ import annotations
 
 from types import FunctionType, GenericAlias, MethodType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError, UnhashableArgument
 from pcache.keys.variadics import handed_on, sees_order
-from pcache.objects.culprit import described
 from pcache.objects.lookup import (
     bases_of,
     class_name,
@@ -29,10 +27,15 @@ from pcache.objects.lookup import (
     qualname_of,
 )
 from pcache.objects.summary import summarize_value
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from pcache.objects import culprit
+else:
+    culprit = late("pcache.objects.culprit")
 
 _VARARGS = 0x04
 _VARKEYWORDS = 0x08
@@ -300,7 +303,7 @@ def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callab
         result, error = try_call(function, value)
         if error is not None:
             raise UnhashableArgument(
-                f"{label}: the key function of parameter {name!r} failed: {described(error)}",
+                f"{label}: the key function of parameter {name!r} failed: {culprit.described(error)}",
                 function=label,
                 parameter=name,
                 type_name=class_name(value),

@@ -9,24 +9,11 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from pcache.errors import ConfigError
 from pcache.keys.file import NoFile, noting
 from pcache.keys.nesting import FILES
-from pcache.objects.cached_state import memos_of, without
 from pcache.objects.class_memo import ByClass
-from pcache.objects.culprit import described
-from pcache.objects.extra_state import (
-    added,
-    author_beyond,
-    author_of,
-    is_in_table,
-    is_same_author,
-    party_of,
-    reduced_with,
-    takes_attributes,
-)
 from pcache.objects.lookup import (
     bases_of,
     full_name,
@@ -37,9 +24,9 @@ from pcache.objects.lookup import (
     module_of,
     qualname_of,
 )
-from pcache.objects.path_holders import tell_of_files
 from pcache.objects.summary import summarize_value
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any, TypeVar, late, overload
 from pcache.system.fork import whole
 from pcache.system.interrupts import try_call
 
@@ -47,8 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.keys.writer import Writer
+    from pcache.objects import cached_state, culprit, extra_state, path_holders
 
     Reducer = Callable[[Any, Writer], object]
+else:
+    path_holders = late("pcache.objects.path_holders")
+    cached_state = late("pcache.objects.cached_state")
+    extra_state = late("pcache.objects.extra_state")
+    culprit = late("pcache.objects.culprit")
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -197,14 +190,14 @@ def _brought(cls: type) -> Reducer | None:
         if reducer is None and id(base) in _by_type:
             reducer = _by_type[id(base)][1]
         if reducer is None and (of_base := _by_base_name.get(full_name(base))):
-            reducer = _extended(of_base, cls, cls if is_same_author(base, cls) else base)
+            reducer = _extended(of_base, cls, cls if extra_state.is_same_author(base, cls) else base)
     if reducer is None and any("__next__" in members_of(base) and is_iterator(base) for base in bases_of(cls)):
         reducer = _refuse_iterator
-    if reducer is None and (author_of(cls) is not None or not is_hashable(cls)):
+    if reducer is None and (extra_state.author_of(cls) is not None or not is_hashable(cls)):
         reducer = _as_pickled
-    if reducer in (None, _as_pickled) and memos_of(cls) is not None:
+    if reducer in (None, _as_pickled) and cached_state.memos_of(cls) is not None:
         reducer = _without_memos
-    if reducer is None and party_of(cls) not in ("", "python"):
+    if reducer is None and extra_state.party_of(cls) not in ("", "python"):
         reducer = _first_look
     return reducer
 
@@ -218,13 +211,13 @@ class Reduced(tuple[Any, ...]):
 def _as_pickled(obj: Any, _encoder: Writer) -> object:
     """An object as its base class pickles it, with all that its own class adds, and the class itself."""
     cls = type(obj)
-    author = author_of(cls)
-    if is_in_table(cls):
+    author = extra_state.author_of(cls)
+    if extra_state.is_in_table(cls):
         return NotImplemented
     if author is None:
         reduced = obj.__reduce_ex__(_PROTOCOL)
         return Reduced(reduced) if type(reduced) is tuple else NotImplemented
-    reduced, found, is_named = reduced_with(obj, author, _PROTOCOL)
+    reduced, found, is_named = extra_state.reduced_with(obj, author, _PROTOCOL)
     if not isinstance(reduced, tuple):
         return (cls, reduced, found) if found else NotImplemented
     if not found and (is_named or author.base is cls):
@@ -236,22 +229,22 @@ def _as_pickled(obj: Any, _encoder: Writer) -> object:
 def _without_memos(obj: Any, encoder: Writer) -> object:
     """An object as pickle writes it, without the values that it has cached in itself."""
     cls = type(obj)
-    memos = memos_of(cls)
+    memos = cached_state.memos_of(cls)
     filled = memos.filled(obj) if memos else {}
-    content = NotImplemented if author_of(cls) is None else _as_pickled(obj, encoder)
+    content = NotImplemented if extra_state.author_of(cls) is None else _as_pickled(obj, encoder)
     if not filled:
         return content
     reduced: Any = obj.__reduce_ex__(_PROTOCOL) if content is NotImplemented else content
     if type(reduced) not in (tuple, Reduced):
         return content
     make, *parts = reduced
-    return Reduced((make, *(without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
+    return Reduced((make, *(cached_state.without(part, filled) if i < 2 else part for i, part in enumerate(parts))))  # noqa: PLR2004
 
 
 def _first_look(obj: Any, _encoder: Writer) -> object:
     """Encode the first object of a library class as pickle does, but warn if it reads a file later."""
     resolved.keep(type(obj), _shaped(type(obj), None))
-    try_call(tell_of_files, obj)
+    try_call(path_holders.tell_of_files, obj)
     return NotImplemented
 
 
@@ -266,15 +259,15 @@ def _extended(reducer: Reducer, cls: type, base: type) -> Reducer | None:
     beyond = cls.__mro__[: cls.__mro__.index(base)]
     if any("__reduce__" in vars(one) or "__reduce_ex__" in vars(one) for one in beyond):
         return None
-    if base is cls and (not takes_attributes(cls) or party_of(cls) == "python"):
+    if base is cls and (not extra_state.takes_attributes(cls) or extra_state.party_of(cls) == "python"):
         return reducer
-    author = author_beyond(cls, base)
+    author = extra_state.author_beyond(cls, base)
 
     def reduce(obj: Any, encoder: Writer) -> object:
         content = reducer(obj, encoder)
         if content is NotImplemented:
             return _as_pickled(obj, encoder)
-        found = added(obj, author)
+        found = extra_state.added(obj, author)
         if not found and not is_user_code(type(obj)):
             return content
         return _with_code_of(obj, (content, found) if found else (content,))
@@ -320,7 +313,7 @@ def _said(function: Callable[..., Any], args: tuple[object, ...], value: object,
     if isinstance(error, NoFile):
         raise error
     if error is not None:
-        raise TypeError(f"{what} raised {described(error)}") from error
+        raise TypeError(f"{what} raised {culprit.described(error)}") from error
     key, files = found
     if files:
         encoder.once(value, lambda: files, FILES)

@@ -17,8 +17,7 @@ functions, classes) are written by the reducers that `dispatch` finds.
 
 from __future__ import annotations
 
-import pickle
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from _pickle import Pickler  # as `pickle` has it, which takes longer to import
 
 from blake3 import blake3
 
@@ -29,10 +28,12 @@ from pcache.keys.nesting import SPELLED_OUT_LIMIT, TooDeep
 from pcache.keys.nesting import Nesting as Nesting  # noqa: PLC0414 - re-exported for callers of `encode`
 from pcache.objects.copyreg_codes import numbered, numbers
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
+from pcache.startup import TYPE_CHECKING, Any, TypeVar, cast
 from pcache.system.digests import SEGMENT, Content, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pickle import PickleBuffer
 
     from pcache.keys.nesting import LargeContents as LargeContents  # noqa: PLC0414 - the same
     from pcache.keys.writer import Writer
@@ -72,12 +73,12 @@ class _Output:
         self.chunks.append(chunk)
 
 
-class Encoder(pickle.Pickler):
+class Encoder(Pickler):
     """The first pass."""
 
     def __init__(self, nesting: Nesting | None = None, limit: int = SPELLED_OUT_LIMIT, *, memo: bool = False) -> None:
         self.output = _Output(limit)
-        self.buffers: list[pickle.PickleBuffer] = []
+        self.buffers: list[PickleBuffer] = []
         self.nesting = nesting or Nesting()
         # list.append returns None: the buffer goes out of band
         super().__init__(self.output, _PROTOCOL, buffer_callback=self.buffers.append)

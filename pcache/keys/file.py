@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING, Any, TypeVar
 
-from pcache.system.file_content import Reading, read
+from pcache.startup import TYPE_CHECKING, Any, TypeVar, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.system import file_content
+
     T = TypeVar("T")
+else:
+    file_content = late("pcache.system.file_content")
 
 _notes = threading.local()
 
@@ -66,12 +69,12 @@ class File:
 
     def __pcache_key__(self) -> bytes:
         try:
-            return note(read(self.path)).digest
+            return note(file_content.read(self.path)).digest
         except FileNotFoundError:
             raise NoFile(f"there is no file {self.path}") from None
 
 
-def note(reading: Reading) -> Reading:
+def note(reading: file_content.Reading) -> file_content.Reading:
     """Report a file to the enclosing `noting` call."""
     found = getattr(_notes, "found", None)
     if found is not None:
@@ -79,10 +82,10 @@ def note(reading: Reading) -> Reading:
     return reading
 
 
-def noting(function: Callable[..., T], *args: Any) -> tuple[T, list[Reading]]:
+def noting(function: Callable[..., T], *args: Any) -> tuple[T, list[file_content.Reading]]:
     """Call a function; return also the files that were noted meanwhile in this thread."""
     outer = getattr(_notes, "found", None)
-    found: list[Reading] = []
+    found: list[file_content.Reading] = []
     try:
         _notes.found = found
         return function(*args), found

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.lookup import look, module_of, qualname_of, qualname_of_class, text
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
-
 from pcache.objects.lookup import look, module_of
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -87,4 +85,8 @@ def size_of(owner: object) -> int | None:
     if type(nbytes) is int:
         return nbytes
     shape = try_call(getattr, owner, "shape")[0] if module_of(type(owner)).partition(".")[0] in _FRAMES else None
-    return math.prod(shape) * 8 if type(shape) is tuple else None
+    if type(shape) is not tuple:
+        return None
+    from math import prod  # late for start-up time: frames are loaded with much more
+
+    return int(prod(shape)) * 8

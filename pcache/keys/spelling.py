@@ -6,7 +6,8 @@ Nothing is gained for lists and dicts: looking at their members takes as long as
 from __future__ import annotations
 
 import marshal
-from typing import Any
+
+from pcache.startup import Any
 
 # Of these exact types `marshal` writes the same bytes for the same values only. Not of all: of a `bytearray` it writes
 # those of `bytes`.

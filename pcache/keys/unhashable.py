@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from pcache.errors import UnhashableArgument
 from pcache.keys.dispatch import is_replaced
@@ -12,6 +11,7 @@ from pcache.keys.file import NoFile
 from pcache.objects.culprit import Culprit, find_culprit, first_line
 from pcache.objects.lookup import module_of, qualname_of
 from pcache.objects.recursion import has_room
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import try_call
 from pcache.text.phrases import a_thing
 

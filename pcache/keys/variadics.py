@@ -6,14 +6,13 @@ tell them apart. In doubt it can: code that is not one of the few forms below ma
 
 from __future__ import annotations
 
-import re
 import sys
 from opcode import opname
 from types import CodeType, FunctionType
-from typing import TYPE_CHECKING, Any
 
 from pcache.objects.bytecode import plain_operations
 from pcache.objects.lookup import is_a, look, member
+from pcache.startup import TYPE_CHECKING, Any, pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 _VARIADIC = 0x04 | 0x08  # flags of code with `*args`, and with `**kwargs`
 _SAYS_NOTHING = frozenset("PRECALL PUSH_NULL RESUME".split())
-_LOCAL = re.compile("(LOAD|STORE|DELETE)_FAST(_AND_CLEAR|_CHECK)?")
+_LOCAL = pattern("(LOAD|STORE|DELETE)_FAST(_AND_CLEAR|_CHECK)?")
 _SIMPLE = frozenset("LOAD_CONST LOAD_SMALL_INT LOAD_FAST LOAD_DEREF LOAD_GLOBAL".split())
 _ITEM = frozenset("BINARY_SUBSCR STORE_SUBSCR DELETE_SUBSCR".split())
 _TRUTH = frozenset("CONTAINS_OP TO_BOOL UNARY_NOT".split())

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.config.rules import read_compression
 from pcache.errors import ConfigError, DamagedEntry, Miss
@@ -23,6 +22,7 @@ from pcache.maintenance.recompression import recompress as pack
 from pcache.maintenance.records import Candidate, Problem, Recompressed, Verified
 from pcache.maintenance.selection import NAMELESS, inspect_entry, names_of, selected_ids
 from pcache.runtime.invalidation import fence
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.storage.root import check_root, is_there, keep_tag, require_ours
 from pcache.system.directories import in_a_sentence
 from pcache.text.units import parse_duration, parse_size
@@ -114,7 +114,7 @@ def clear(
     if not dry_run:
         for path in list(registry.paths(directory.functions)):
             if chosen.is_whole and (chosen.ids is None or os.path.basename(path).partition(".")[0] in chosen.ids):
-                directory.access.remove(directory.location, path)
+                registry.remove(directory.location, path, directory.access)
         sweep(directory)
         if refusals:
             raise refusals[0]  # tell the caller that entries are left

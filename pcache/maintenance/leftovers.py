@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from pcache.counters import ledger
 from pcache.errors import DirectoryError
 from pcache.signing.keyring import UNFINISHED
+from pcache.startup import TYPE_CHECKING
 from pcache.system.directories import open_folder
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pcache.errors import Miss
 from pcache.eviction.repacking import repack
 from pcache.maintenance.records import Recompressed
+from pcache.startup import TYPE_CHECKING
 from pcache.storage.store import on_disk
 from pcache.system.interrupts import raise_if_interrupt
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pcache.eviction.deletion import Removed

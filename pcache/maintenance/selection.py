@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from typing import TYPE_CHECKING, Protocol
 
 from pcache.entry.inspector import inspect_file
 from pcache.errors import ConfigError, DamagedEntry, Miss
+from pcache.startup import TYPE_CHECKING, Protocol
 from pcache.versions import registry
 
 if TYPE_CHECKING:

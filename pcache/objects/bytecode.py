@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from itertools import compress, count
 from opcode import EXTENDED_ARG, HAVE_ARGUMENT, opmap, opname, stack_effect
-from typing import TYPE_CHECKING
+
+from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -31,13 +32,16 @@ _TWO_VARIABLES = frozenset(number for number in _PARTS if opname[number].count("
 
 def marks_of(*operations: Iterable[int]) -> bytes:
     """A table for `bytes.translate` with 1 for some operations and 0 for others."""
-    marked = set().union(*operations)
-    return bytes(number in marked for number in range(256))
+    table = bytearray(256)
+    for number in set().union(*operations):
+        table[number] = 1
+    return bytes(table)
 
 
 _MARKED = marks_of(_COMPOSED)
 _LASTING = marks_of(set(range(256)).difference(_IDLE))
-_COUNTS = bytes(0 if one in (*_IDLE, EXTENDED_ARG) else len(_PARTS.get(one, b"1")) for one in range(256))
+_HOW_MANY = dict.fromkeys((*_IDLE, EXTENDED_ARG), 0) | {one: len(parts) for one, parts in _PARTS.items()}
+_COUNTS = bytes(_HOW_MANY.get(one, 1) for one in range(256))
 # How many objects an operation takes, where that does not follow from its effect on the stack.
 _TAKES = {
     **dict.fromkeys("UNARY_NOT UNARY_NEGATIVE UNARY_INVERT TO_BOOL FORMAT_SIMPLE GET_ITER GET_AWAITABLE".split(), 1),

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType
-from typing import Any
 
 from pcache.objects.class_memo import ByClass
 from pcache.objects.lookup import bases_of, class_name, full_name, is_a, look, member, members_of
 from pcache.objects.user_code import is_user_code, is_user_module
+from pcache.startup import Any, pattern
 from pcache.system.interrupts import try_call
 
 # Types of descriptors that store the computed value among the attributes, under their own name.
@@ -98,8 +97,8 @@ class Memos:
 
 _known: ByClass[Memos | None] = ByClass()
 # Statements that set an attribute, up to the sign; attributes in them; names that are texts.
-_SETTING = re.compile(r"(?m)(?:^|;)[ \t]*([\w.,\[\] ]*\.\w[\w.,\[\] ]*(?::[^=\n]*|\*\*|//|<<|>>|[-+*/%&|^@])?)=(?!=)")
-_ATTRIBUTE, _WORD = re.compile(r"\.(\w+)"), re.compile(r"[\"'](\w+)(?=[\"'])")
+_SETTING = pattern(r"(?m)(?:^|;)[ \t]*([\w.,\[\] ]*\.\w[\w.,\[\] ]*(?::[^=\n]*|\*\*|//|<<|>>|[-+*/%&|^@])?)=(?!=)")
+_ATTRIBUTE, _WORD = pattern(r"\.(\w+)"), pattern(r"[\"'](\w+)(?=[\"'])")
 _State = tuple[int, ...]
 _NOTHING: tuple[_State, frozenset[str]] = ((), frozenset())
 _in_file: dict[str, tuple[_State, frozenset[str]]] = {}  # what sources assign to, by file

@@ -6,15 +6,23 @@ no hash, since its metaclass says what that is.
 
 from __future__ import annotations
 
+from _weakref import ref
 from collections import OrderedDict
-from typing import Generic, TypeVar
-from weakref import KeyedRef
 
 from pcache.objects.lookup import qualname_of
+from pcache.startup import Generic, TypeVar
 
 T = TypeVar("T")
 _MOST = 4096  # remembered functions and classes
 _MOST_MADE = 128  # those of them that functions made
+
+
+class _Keyed(ref):  # type: ignore[type-arg]
+    """A weak reference that knows the key under which it is kept; as `weakref.KeyedRef`."""
+
+    __slots__ = ("key",)
+
+    key: int
 
 
 class ByClass(dict[int, T]):
@@ -25,16 +33,17 @@ class ByClass(dict[int, T]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._references: dict[int, KeyedRef[int, type]] = {}
+        self._references: dict[int, _Keyed] = {}
 
     def keep(self, cls: type, found: T) -> T:
         """Remember and return what was found."""
         key = id(cls)
-        self._references[key] = KeyedRef(cls, self._forget, key)
+        self._references[key] = reference = _Keyed(cls, self._forget)
+        reference.key = key
         self[key] = found
         return found
 
-    def _forget(self, reference: KeyedRef[int, type]) -> None:
+    def _forget(self, reference: _Keyed) -> None:
         if self._references.get(reference.key) is reference:
             self.pop(reference.key, None)
             del self._references[reference.key]

@@ -6,12 +6,11 @@ The number means something else in another process, or nothing. So neither keys 
 from __future__ import annotations
 
 import copyreg
-import pickle
 import sys
 from types import FunctionType
-from typing import Any
 
 from pcache.objects.lookup import is_a
+from pcache.startup import Any
 from pcache.system.interrupts import try_call
 
 _PROTOCOL = 5
@@ -27,6 +26,8 @@ def numbered(obj: Any) -> tuple[str, str] | None:
         name = try_call(obj.__reduce_ex__, _PROTOCOL)[0] if reduce is None else try_call(reduce, obj)[0]
     if not isinstance(name, str):
         return None
+    import pickle  # late for start-up time
+
     found = (str(pickle.whichmodule(obj, name)), name)  # type: ignore[attr-defined]  # as pickle itself finds it
     return found if found in numbers else None
 

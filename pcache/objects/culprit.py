@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import deque
 from functools import partial
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.lookup import (
     attributes_of,
@@ -22,6 +21,7 @@ from pcache.objects.lookup import (
     qualname_of,
     slots_of,
 )
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:

@@ -7,18 +7,18 @@ a subclass adds: attributes and slots are lost. A function sees them, so keys ho
 from __future__ import annotations
 
 import copyreg
-import pickle
 import sys
+from _pickle import PicklingError  # as `pickle` has it, which takes longer to import
 from array import array
 from collections import OrderedDict, deque
 from functools import partial
 from opcode import EXTENDED_ARG, opmap
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.class_memo import ByClass
 from pcache.objects.lookup import attributes_of, bases_of, look, member, members_of, module_of, qualname_of, slots_of
 from pcache.objects.user_code import is_user_code
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _SHARED = frozenset(("enum", "logging"))  # objects of these exist once per proc
 _STORE_ATTR = opmap["STORE_ATTR"]
 _DICT_AT = type.__dict__["__dictoffset__"].__get__
 _UNSET = object()
+_PROTOCOL = 5
 # What exceptions also have in C, but which follows from the rest or says how they came here.
 _OF_NO_ACCOUNT = frozenset(("args", "characters_written", "exceptions", "message", "__dict__", "__traceback__"))
 _PLAIN = (bool, int, str, bytes)
@@ -232,7 +233,7 @@ def whole(obj: Any, protocol: int) -> Any:
         return reduced
     of_base = reduced[0] is author.base or party_of(author.base) in _BARE
     if not is_named and author.base is not cls and of_base:
-        raise pickle.PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles lose subclasses")
+        raise PicklingError(f"it would be loaded as a {qualname_of(author.base)}, whose pickles lose subclasses")
     make, arguments, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
     if author.own_state:
         return reduced if state is not None else (make, arguments, found, items, pairs, setter)
@@ -252,7 +253,7 @@ def exactly(cls: type) -> Callable[[Any], Any] | None:
 def _characters(text: Any) -> Any:
     """A numpy text or bytes with the zeros at its end, which its own pickle strips."""
     if text[-1:] not in ("\0", b"\0"):
-        return text.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+        return text.__reduce_ex__(_PROTOCOL)
     return type(text), (str.__str__(text) if isinstance(text, str) else bytes(memoryview(text)),)
 
 
@@ -260,7 +261,7 @@ def _c_type(dtype: Any) -> Any:
     """A numpy dtype as the C type that it is: `long` and `long long` may have one size, and then one pickle."""
     if dtype.kind in "iufc" and dtype.metadata is None and is_twin(dtype):
         return sys.modules["numpy"].dtype, (dtype.byteorder.strip("=|") + dtype.char,)
-    return dtype.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+    return dtype.__reduce_ex__(_PROTOCOL)
 
 
 def is_twin(dtype: Any) -> bool:

@@ -9,10 +9,9 @@ too, but takes every line of their lists apart, and knows no compiled modules be
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import TYPE_CHECKING
 
+from pcache.startup import TYPE_CHECKING, pattern
 from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     State = tuple[tuple[str, int], ...]
 
-_HELD = re.compile(r"(?m)^([^\W\d]\w*)[/\\.]")  # in a list of files: the first name of a path, without what follows
-_SEPARATORS = re.compile(r"[-_.]+")
+_HELD = pattern(r"(?m)^([^\W\d]\w*)[/\\.]")  # in a list of files: the first name of a path, without what follows
+_SEPARATORS = pattern(r"[-_.]+")
 _scanned: dict[State, dict[str, list[Distribution]]] = {}  # of the last state only
 
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from functools import partial
 from types import FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.objects.lookup import attributes_of, is_a, look, member, module_of, qualname_of
 from pcache.objects.user_code import is_user_module, package_of
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

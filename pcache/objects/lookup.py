@@ -7,8 +7,8 @@ is read here comes from its type, from its dict and from the slots that the inte
 from __future__ import annotations
 
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
-from typing import Any, TypeGuard
 
+from pcache.startup import Any, TypeGuard
 from pcache.system.interrupts import try_call
 
 _GET = object.__getattribute__

@@ -7,14 +7,17 @@ the file; of others the user is told, once for each class. Paths and texts by th
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from pcache.errors import PcacheWarning
 from pcache.objects.lookup import bases_of, full_name, member, module_of, qualname_of
-from pcache.system.notices import warn_once
+from pcache.startup import TYPE_CHECKING, Any, late
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pcache.system import notices
+else:
+    notices = late("pcache.system.notices")
 
 _MOST_PARTS = 100
 _DEEP = 3
@@ -55,7 +58,7 @@ def tell_of_files(obj: Any) -> None:
     for text in texts_in(obj.__reduce_ex__(_PROTOCOL)):
         if os.path.isabs(text) and os.path.isfile(text):
             name = full_name(type(obj))
-            warn_once(
+            notices.warn_once(
                 (name, "counts by its path"),
                 f"a {name} in a key counts by its path, not by what is in it ({text}). If the file may change, pass"
                 f" pcache.File(...) as well, list pathlib.Path(...) in depends_on=, or say what counts with"

@@ -12,7 +12,8 @@ large that of a thread is cannot be asked (`threading.stack_size()` sets it).
 from __future__ import annotations
 
 import sys
-from typing import Any
+
+from pcache.startup import Any
 
 MOST = 3_000  # calls: 0.7 MiB of a stack at most, while small ones have 1 MiB
 RAISED = MOST if sys.version_info < (3, 12) and sys.implementation.name == "cpython" else sys.maxsize

@@ -6,16 +6,18 @@ Whatever is stored for people to read is made here, and values whose names say t
 from __future__ import annotations
 
 import functools
-import re
 from itertools import islice
-from typing import TYPE_CHECKING, Any
 
 from pcache.objects.lookup import bases_of, class_name, is_exactly, members_of, module_of, qualname_of
+from pcache.startup import TYPE_CHECKING, Any, late, pattern
 from pcache.system.interrupts import try_call
-from pcache.text.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from pcache.text import printable
+else:
+    printable = late("pcache.text.printable")
 
 _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
@@ -32,14 +34,14 @@ _DEPTH = 4
 NOT_SHOWN = "(not shown)"
 
 # Words of names: `api_key`, `apiKey`, `APIKey` and `api-key` have two. A name hidden by mistake costs a listing little.
-_WORDS = r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+"  # compiled by the first miss, not by the import
+_WORDS = pattern(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
 _SECRET = frozenset(
     "key keys token tokens auth authorization authentication secret secrets password passwords passwd pwd pw pass"
     " passphrase passcode pin otp totp mfa cred creds credential credentials bearer jwt cookie cookies dsn salt pepper"
     " mnemonic csrf xsrf cvv cvc ssn sas hmac nonce passwort kennwort".split()
 )
 # Within longer words, as in `dbpassword`, `APITOKEN` and `clientsecret`; not in `tokenizer` and `monkey`.
-_PARTS = (
+_PARTS = pattern(
     r"passw(or)?d|passphrase|passcode|secret|credential|(api|access|auth|private|secret|signing|encryption|master|ssh)key"
     r"|oauth|token$|seedphrase|sessionid|connectionstring|connstr"
 )
@@ -57,8 +59,8 @@ def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
 @functools.lru_cache(1024)
 def is_secret(name: str) -> bool:
     """Whether a name says that its value is secret."""
-    words = [word.lower() for word in re.findall(_WORDS, name)]
-    if re.search(_PARTS, "".join(words)):
+    words = [word.lower() for word in _WORDS.findall(name)]
+    if _PARTS.search("".join(words)):
         return True
     found = _SECRET.intersection(words)
     return bool(found) and not (found <= {"tokens", "keys"} and _COUNTS.intersection(words))
@@ -107,13 +109,13 @@ def _in_full(value: Any, depth: int) -> str:
 
 def in_one_line(arguments: Mapping[str, str]) -> str:
     """`n=3, path='a.csv', table=DataFrame(1000 x 6)`, at most 200 characters."""
-    return _cut(printable(", ".join(f"{name}={text}" for name, text in arguments.items())), _LINE)
+    return _cut(printable.printable(", ".join(f"{name}={text}" for name, text in arguments.items())), _LINE)
 
 
 def arguments_of(meta: Mapping[str, Any]) -> str:
     """The arguments of a stored call in one line, from its entry's metadata; empty where they are missing."""
     arguments = meta.get("arguments", "")
-    return in_one_line(arguments) if isinstance(arguments, dict) else printable(str(arguments))
+    return in_one_line(arguments) if isinstance(arguments, dict) else printable.printable(str(arguments))
 
 
 def summarize_value(value: Any) -> str:

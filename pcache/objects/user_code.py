@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
-from pcache.objects import installed
 from pcache.objects.lookup import attributes_of, look, module_of, text
-from pcache.system.file_content import content_digest
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.interrupts import try_call
+
+if TYPE_CHECKING:
+    from pcache.objects import installed
+    from pcache.system import file_content
+else:
+    installed = late("pcache.objects.installed")
+    file_content = late("pcache.system.file_content")
 
 _INSTALLED = ("site-packages", "dist-packages")
 _EXTENSIONS = (".so", ".pyd")
@@ -108,7 +113,7 @@ def _built_here(name: str) -> str:
         if not isinstance(path, str):
             return ""
         is_own = path.endswith(_EXTENSIONS) and not _is_installed(path) and os.path.isfile(path)
-        _built[name] = content_digest(path).hex()[:16] if is_own else ""
+        _built[name] = file_content.content_digest(path).hex()[:16] if is_own else ""
     return _built[name]
 
 
@@ -126,4 +131,4 @@ def _version_of(root: str) -> str:
             return ""  # not installed: no distribution need be asked
         file = text(look(spec, "origin"))
     # Without a distribution by its file: copied there by hand, or an extension module built beside the program.
-    return installed.versions_of(root) or (content_digest(file).hex()[:16] if os.path.isfile(file) else "")
+    return installed.versions_of(root) or (file_content.content_digest(file).hex()[:16] if os.path.isfile(file) else "")

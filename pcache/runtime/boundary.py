@@ -1,7 +1,7 @@
 """Which exceptions may leave a cached call, besides those of the function itself.
 
 Everything but the function runs inside of one guard at the boundary: in `CachedFunction.__call__` up to the function's
-call, and in `Flow.compute` around and after it. Code further down may raise anything.
+call, and in `Misses.compute` around and after it. Code further down may raise anything.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ One `Calls` for each cached function. Nothing here looks up entries.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
 
 from pcache.entry.format import new_tuple
 from pcache.entry.reader import Address
@@ -14,17 +14,11 @@ from pcache.errors import Uncached, UnhashableArgument
 from pcache.fingerprint.closure import Captured
 from pcache.keys.binder import make_binder
 from pcache.keys.encoder import digest, encode, nesting_with
-from pcache.keys.nesting import FILES, FINGERPRINT
 from pcache.keys.spelling import spell
-from pcache.keys.unhashable import unhashable_call
+from pcache.layout import adopted_path, code_folder
 from pcache.objects.lookup import look
-from pcache.objects.user_code import is_user_code
 from pcache.runtime.boundary import without_key
-from pcache.runtime.job import Job, Run
-from pcache.runtime.saving import load_modules
-from pcache.runtime.singleflight import computing
-from pcache.storage.store import name_of
-from pcache.system.file_content import links_to
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.fork import whole
 from pcache.system.interrupts import try_call
 from pcache.versions import version as versions
@@ -33,11 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pcache.config.options import Options
+    from pcache.fingerprint import known_code
     from pcache.fingerprint.fingerprint import Fingerprint
-    from pcache.keys.argument_digests import Watch
     from pcache.keys.encoder import LargeContents
     from pcache.runtime.flow import Flow
+    from pcache.runtime.job import Job
+    from pcache.runtime.jobs import Jobs
+    from pcache.versions import kept_code, registry
     from pcache.versions.version import Version
+else:
+    known_code = late("pcache.fingerprint.known_code")
+    kept_code = late("pcache.versions.kept_code")
+    registry = late("pcache.versions.registry")
 
 
 _LONGEST = 1000  # bytes of an encoding that is looked up before it is hashed
@@ -71,13 +72,13 @@ class Calls:
         self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
         self._token = b"%d " % next(_numbers)  # time to live and home belong to this object and are in its addresses
         self._version: Version | None = None
-        self._watch: Watch | None = None  # made by the first miss
+        self._jobs: Jobs | None = None  # made by the first miss
 
     @property
     def name(self) -> str:
         """`module:qualified.name`, from the version; for a function that cannot be cached, determined now."""
         try:
-            return self.version.facts.name
+            return self.version.name
         except Uncached:
             return versions.name_of(self._function, self.label)
 
@@ -88,19 +89,19 @@ class Calls:
 
     def find_version(self) -> Version:
         """Find out which code runs, and which earlier versions' results count; once per function and process."""
-        with whole:
-            from pcache.versions import kept_code, registry  # late for start-up time: decorating needs no version
-
         keyring, directory = self._flow.keys.keyring or try_call(self._flow.keys.look)[0], self._flow.directory
-        kept_code.load(directory.location, self._function, keyring)
+        if os.path.exists(code_folder(directory.location)):  # few programs are so large that anything is kept
+            kept_code.load(directory.location, self._function, keyring)
         found = versions.find(self._function, self.label, self._options, self.binder)
         if found.fingerprint.uncached:
             raise Uncached(found.fingerprint.uncached)
-        if not directory.settings.read_only:
+        if len(known_code.new) >= known_code.MOST_NEW and not directory.settings.read_only:
             kept_code.keep(directory.location, self._function, keyring, directory.access)
-        adopted = registry.read_adopted(directory.functions, found.hex_id, keyring)
-        self._version = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
-        return self._version
+        if os.path.exists(adopted_path(directory.location, found.hex_id)):
+            adopted = registry.read_adopted(directory.functions, found.hex_id, keyring)
+            found = found._replace(continued=tuple(versions.continued(adopted, self.binder)))
+        self._version = found
+        return found
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Bind arguments; raises `TypeError` if they do not fit the signature, `UnhashableArgument` or `Uncached`."""
@@ -128,6 +129,8 @@ class Calls:
         if error is not None:
             if type(error) is Uncached:
                 raise error
+            from pcache.keys.unhashable import unhashable_call  # late for start-up time: most calls have a key
+
             raise unhashable_call(self.label, self.binder.names, values, error) from error
         if not spelling and len(chunks) == 1 and len(chunks[0]) <= _LONGEST:
             spelling = self._token + prefix + chunks[0]
@@ -139,6 +142,8 @@ class Calls:
 
     def _kept(self, fingerprint: Fingerprint) -> bool:
         """Whether a function that is running has changed only its own state: that does not make a new version."""
+        from pcache.runtime.singleflight import computing  # late for start-up time: few functions change their state
+
         version = self._version
         if version is None or all(flight.function_id != version.function_id for flight in computing.get().values()):
             return False
@@ -152,7 +157,7 @@ class Calls:
             if values is not None:
                 prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
                 key = digest(prefix, encode(values, nesting_with(call.large)))
-                name = name_of(earlier.hex_id, key.hex())
+                name = f"{earlier.hex_id}-{key.hex()}"
                 yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
 
     def shown(self, call: Call) -> str:
@@ -167,55 +172,9 @@ class Calls:
 
         Made before the function runs, since that may change its arguments.
         """
-        load_modules()
-        from pcache.keys.argument_digests import Watch, digests_of  # late for start-up time: a hit needs no digests
+        if self._jobs is None:
+            with whole:
+                from pcache.runtime.jobs import Jobs  # late for start-up time: a hit computes nothing
 
-        def summary() -> dict[str, str]:
-            from pcache.objects.summary import summarize  # late for start-up time
-
-            return summarize(self.binder.names, call.values)
-
-        watch = self._watch = self._watch or Watch(self.name, self.binder, is_users=is_user_code(self._function))
-        digests = digests_of(zip(self.binder.names, call.values, strict=True), call.large)
-        if self._captured:
-            digests["captured values"] = self._captured.digest()
-        version = self.version
-        rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
-        same_before = all(fingerprint.rest_holds() for fingerprint in rests_on)
-        files = list(version.fingerprint.files)
-        for (_, how), (_, found) in call.large.items():
-            if how == FILES:
-                files += found
-            elif how == FINGERPRINT:
-                rests_on.append(found)
-        links = [links_to(file.path) for file in files]
-
-        def code_holds() -> bool:
-            return same_before and all(fingerprint.absorb() for fingerprint in rests_on)
-
-        def look_again(cost_ns: int) -> None:
-            code_holds()  # first: later keys must not depend on what the run changed
-            watch.look(call.values, digests, call.large, cost_ns)
-
-        def inputs_hold() -> bool:
-            if version.function_id != call.address.function_id or not code_holds():
-                return False  # something that the code depends on changed since the key was made
-            untouched = all(file.is_untouched() for file in files) and links == [links_to(file.path) for file in files]
-            return untouched and version.fingerprint.imports_hold()
-
-        return Job(
-            call.address,
-            self._function,
-            call.args,
-            call.kwargs,
-            version.facts,
-            summary,
-            digests,
-            self._options.strict,
-            self._options.lock_timeout,
-            since_ns,
-            self._options.summaries is not False,
-            inputs_hold,
-            Run(began_ns),
-            look_again,
-        )
+            self._jobs = Jobs(self.name, self.binder, self._function, self._options, self._captured)
+        return self._jobs.make(*call, self.version, since_ns, began_ns)

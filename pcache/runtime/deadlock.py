@@ -18,10 +18,9 @@ A call that waits less than half a second does none of this.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pcache.runtime.resting import LOOK, Resting
 from pcache.runtime.singleflight import computing, flights
+from pcache.startup import TYPE_CHECKING
 from pcache.system.clock import Stopwatch, now
 from pcache.system.interrupts import raise_if_interrupt
 

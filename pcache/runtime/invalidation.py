@@ -10,10 +10,9 @@ claim itself, which cannot be renamed once it is removed: there the renaming is 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from pcache.eviction.deletion import record
 from pcache.runtime.singleflight import flights
+from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

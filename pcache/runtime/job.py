@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.runtime.singleflight import computing
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import CONTEXT, TRACEBACK
 
 if TYPE_CHECKING:

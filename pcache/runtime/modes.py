@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
-from typing import Literal
+from _contextvars import ContextVar
 
+from pcache.startup import Literal
 from pcache.system.interrupts import uninterrupted
 
 Mode = Literal["disabled", "refreshing"]

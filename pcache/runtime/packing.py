@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pcache.entry import mtime
 from pcache.entry.compression import would_be_mapped
@@ -14,6 +13,7 @@ from pcache.entry.main_module import flags_of
 from pcache.entry.writer import encode_entry
 from pcache.keys.argument_digests import signed
 from pcache.objects.summary import summarize_result
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:

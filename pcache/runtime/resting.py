@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import TYPE_CHECKING
 
 from pcache.runtime.singleflight import flights
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:

@@ -6,12 +6,11 @@ Whatever goes wrong here, the caller of a cached function gets the result.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import time
-from typing import TYPE_CHECKING, TypeVar
 
 from pcache.entry.format import length_of
+from pcache.entry.pickling import culprit_of, dump
 from pcache.errors import (
     DamagedEntry,
     Miss,
@@ -21,22 +20,32 @@ from pcache.errors import (
     UnpicklableResult,
     UnpicklableResultWarning,
 )
+from pcache.eviction.limiter import Limiter
+from pcache.runtime.packing import pack
+from pcache.startup import TYPE_CHECKING, TypeVar, late
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.store import DURABLE
+from pcache.system.exit import Unfinished
 from pcache.system.fork import whole
-from pcache.system.interrupts import raise_if_interrupt, stands, try_call
+from pcache.system.interrupts import raise_if_interrupt, try_call
 from pcache.system.notices import log, warn_once
 from pcache.text.phrases import a_thing
+from pcache.versions import kept_code, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcache.eviction.limiter import Limiter
+    from pcache.runtime import invalidation
     from pcache.runtime.job import Job
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim_owner import Record
     from pcache.storage.directory import Directory
     from pcache.storage.store import HeldClaim
+    from pcache.versions import moments
+    from pcache.versions.registry import FunctionVersion
+else:
+    invalidation = late("pcache.runtime.invalidation")
+    moments = late("pcache.versions.moments")
 
 C = TypeVar("C")
 
@@ -51,20 +60,7 @@ class CannotWrite(Exception):
     """Nothing is written now: the cache is read-only, a write failed recently, or there is no signing key."""
 
 
-@functools.cache
-def load_modules() -> None:
-    """Import the modules that only a miss needs, in one step of some 80 ms."""
-    with whole:
-        import opcode  # noqa: F401 - the modules below import it late
-        import zlib  # noqa: F401 - the same
-
-        import pcache.counters.tombstones
-        import pcache.entry.pickling
-        import pcache.eviction.limiter
-        import pcache.runtime.packing  # noqa: F401 - and all that they import
-
-
-class Saving:
+class Saving(Unfinished):
     """Saves results in one cache directory. Safe for threads, processes and forks."""
 
     def __init__(self, directory: Directory) -> None:
@@ -75,8 +71,23 @@ class Saving:
         self._ledger = directory.ledger
         self._limiter: Limiter | None = None  # made when the first result is stored
         self._registered: dict[str, str] = {}  # paths of the registry's files of versions, by id
+        self._unlooked: dict[str, tuple[FunctionVersion, bool]] = {}  # of which results were stored since that, by id
         self._stopped_until = 0.0
         self._keyless_until = 0.0
+        super().__init__()
+
+    def reset(self) -> None:
+        """Leave to the parent of a forked child what it has to look at."""
+        self._unlooked = {}
+
+    def flush(self) -> None:
+        """Look whether the records of versions still stand of which results were stored since they were seen."""
+        while self._unlooked and self._keys.keyring is not None:
+            self._register_anew(*self._unlooked.popitem()[1], self._keys.keyring)
+
+    def let_go(self) -> None:
+        """The same."""
+        self.flush()
 
     def claim(self, job: Job, *, private: bool = False) -> HeldClaim | None:
         """Take the claim of a job, None while another process holds it; raises `CannotWrite`.
@@ -109,9 +120,7 @@ class Saving:
 
     def _fenced_claim(self, name: str, record: Record) -> HeldClaim:
         """A claim that cancels earlier ones: a computation under way does not replace the result that is put."""
-        from pcache.runtime.invalidation import forbid  # late for start-up time: a computed result cancels no others
-
-        forbid(self._store, name)
+        invalidation.forbid(self._store, name)
         return self._store.private_claim(name, record)
 
     def settle(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss) -> bool:
@@ -128,11 +137,9 @@ class Saving:
 
     def publish(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a held claim; return whether it is stored."""
-        from pcache.entry.pickling import dump  # late for start-up time: a hit encodes nothing
-        from pcache.runtime.packing import pack  # the same
-
+        name = job.name
         if not job.inputs_hold():
-            log("%s: a result is not stored, as code or a file that it uses changed meanwhile", job.name, level="info")
+            log("%s: a result is not stored, as code or a file that it uses changed meanwhile", name, level="info")
             return False
         payload, error = try_call(dump, result)
         if error is not None:
@@ -141,12 +148,13 @@ class Saving:
         keyring = self._keys.ensure()
         pieces, mtime_ns = pack(payload, result, job, created_ns, cost_ns, self._settings.compression, keyring)
         length = length_of(pieces)
-        if reason := self.limiter.refusal(length, job.name):
+        limiter = self.limiter
+        if reason := limiter.refusal(length, name):
             self._too_large(job, reason)
             return False
         try:
             if not self._store.network:  # without locks, only `evict` keeps limits
-                self.limiter.make(job.address.name, length, job.name, cost_ns)
+                limiter.make(job.address.name, length, name, cost_ns)
             published = claim.publish(
                 pieces,
                 durable=cost_ns >= DURABLE,
@@ -163,47 +171,56 @@ class Saving:
         self._register(job, keyring)
         if not payload.buffers and claim.stored is not None:
             self._store.remember(job.address, pieces, payload.stream, claim.stored)
-        self._ledger.count(job.name, stored=1, written_bytes=length)
+        self._ledger.count(name, stored=1, written_bytes=length)
         return True
 
     @property
     def limiter(self) -> Limiter:
         """Keeps the limits of the directory."""
         if self._limiter is None:
-            from pcache.eviction.limiter import Limiter  # late for start-up time: a hit stores nothing
-
             made = Limiter(self._directory)
             with whole:  # two threads may have made one: the first one counts
                 self._limiter = self._limiter or made
         return self._limiter
 
     def _register(self, job: Job, keyring: Keyring) -> None:
-        from pcache.versions import kept_code, registry  # late for start-up time: a hit registers nothing
+        """Keep the record of a job's version in the registry; looked at once a second, and when the process ends."""
+        function_id = job.version.function_id
+        path = self._registered.get(function_id)
+        if path is not None and registry.was_seen(path):
+            self._unlooked.setdefault(function_id, (job.version, job.summaries))
+            return
+        self._register_anew(job.version, job.summaries, keyring)
+        if path is None:
+            kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
 
-        facts = job.version
+    def _register_anew(self, facts: FunctionVersion, summaries: bool, keyring: Keyring) -> None:
+        folder, function_id = self._directory.functions, facts.function_id
+        self._unlooked.pop(function_id, None)
         # `clear`, of this process or another, removes the file of a function that goes on storing results.
-        folder, path = self._directory.functions, self._registered.get(facts.function_id)
-        if path is None or not stands(path):
-            try:
-                path = registry.write(folder, facts, keyring, summaries=job.summaries, access=self._directory.access)
-            except OSError as error:
-                raise_if_interrupt(error)
-                self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
-            else:
-                self._registered[facts.function_id] = path
-                kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
-                if (try_call(os.path.getmtime, path)[0] or 0.0) >= facts.first_seen - _TICK:
-                    self._warn_of_moments(job, keyring)
+        if function_id in self._registered and registry.is_there(self._registered[function_id]):
+            return
+        try:
+            path = registry.write(folder, facts, keyring, summaries=summaries, access=self._directory.access)
+        except OSError as error:
+            raise_if_interrupt(error)
+            self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
+            return
+        self._registered[function_id] = path
+        registry.is_there(path)
+        if (try_call(os.path.getmtime, path)[0] or 0.0) >= facts.first_seen - _TICK:
+            self._warn_of_moments(facts, keyring)
 
-    def _warn_of_moments(self, job: Job, keyring: Keyring) -> None:
+    def _warn_of_moments(self, facts: FunctionVersion, keyring: Keyring) -> None:
         """Say once if the function, of which this is a new version, is another one in each process, and why."""
-        from pcache.versions.moments import of_running  # late for start-up time
-
-        found = try_call(of_running, self._directory, job.version, keyring)[0]
+        known, _ = try_call(registry.latest, self._directory.functions, keyring, facts.name)
+        if len(known or ()) < registry.IN_A_ROW:
+            return
+        found = try_call(moments.of_running, self._directory, known, facts, keyring)[0]
         if found is not None:
             advice = found.advice[:1].upper() + found.advice[1:]
-            message = f"results of {job.name} are not found again: {found.text}. {advice}."
-            warn_once((job.name, "moments", *found.names), message, PcacheWarning)
+            message = f"results of {facts.name} are not found again: {found.text}. {advice}."
+            warn_once((facts.name, "moments", *found.names), message, PcacheWarning)
 
     def _check_writing(self) -> Keyring:
         if self._settings.read_only or time.monotonic() < self._stopped_until:
@@ -221,8 +238,6 @@ class Saving:
             raise CannotWrite from error
 
     def _unpicklable(self, job: Job, result: object, error: BaseException) -> None:
-        from pcache.entry.pickling import culprit_of  # late for start-up time
-
         culprit = culprit_of(result, error)
         self._ledger.count(job.name, **{"errors.unpicklable": 1})
         message = (

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from contextvars import ContextVar
+from _contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import SigningKeyError
 from pcache.signing.keyring import (
@@ -23,6 +22,7 @@ from pcache.signing.keyring import (
     read_key_file,
     write_key_file,
 )
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:

@@ -7,17 +7,16 @@ anyone could guess. Nothing here knows what an entry looks like, or where a cach
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
-import re
 import stat
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from blake3 import blake3
 
 from pcache.errors import SigningKeyError
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, NoReturn, pattern
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.ownership import SAFE_FLAGS, our_uid
 from pcache.system.safefiles import write_all
@@ -32,7 +31,7 @@ _KEY_ID_CONTEXT = "pcache 2026 signing key id"  # BLAKE3 key derivation: the id 
 _OTHERS_ANY = 0o077
 _GROUP_READS = 0o040
 _MAX_KEY_FILE = 64 << 10
-UNFINISHED = re.compile(r"\.[0-9]+\.[0-9a-f]{8}")  # end of a key file's name while it is being written
+UNFINISHED = pattern(r"\.[0-9]+\.[0-9a-f]{8}")  # end of a key file's name while it is being written
 # Errors of file systems without hard links: FAT, many in user space, and Android.
 _NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EINVAL)
 WAYS_OUT = (
@@ -112,7 +111,7 @@ def new_key() -> bytes:
 
 
 def key_to_text(key: bytes) -> str:
-    return base64.b64encode(key).decode()
+    return b2a_base64(key, newline=False).decode()
 
 
 def parse_key(text: str | bytes, source: str) -> bytes:
@@ -122,7 +121,7 @@ def parse_key(text: str | bytes, source: str) -> bytes:
         key = text
     else:
         try:
-            key = Secret(base64.b64decode(text.strip(), validate=True))
+            key = Secret(a2b_base64(text.strip(), strict_mode=True))
         except (ValueError, AttributeError):  # no base64; neither text nor bytes
             key = b""
     if len(key) != KEY_BYTES:

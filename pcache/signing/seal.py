@@ -12,23 +12,23 @@ bytes, whatever it holds. Names that are listed carry a mark made with the key: 
 from __future__ import annotations
 
 import os
-import re
 from _operator import _compare_digest as compare_digest  # see entry/format.py
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
+
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pcache.signing.keyring import Keyring
 
-_SEAL = re.compile(rb"([0-9a-f]{16}) ([0-9a-f]{16}) ([0-9a-f]{8}) ([0-9a-f]{32}) ([0-9a-f]{32})")
+_SEAL = pattern(rb"([0-9a-f]{16}) ([0-9a-f]{16}) ([0-9a-f]{8}) ([0-9a-f]{32}) ([0-9a-f]{32})")
 _BLOCK, _JSON = (b"\n@", b"\n"), (b'{"seal":"', b'",\n')  # the text before and after a seal
 HEAD = 128  # bytes that hold any of these
 _DEEPEST = 40  # levels of JSON; what we write has four
 _MOST_ODD = 10_000  # seals of others in a file, after which no more are looked for: 20 ms
-_TOKENS = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]'
+_TOKENS = pattern(rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]')
 
 
 class Seal(NamedTuple):
@@ -137,7 +137,7 @@ def parse(data: bytes) -> Any:
 
     depth = 0
     if data.count(b"[") + data.count(b"{") > _DEEPEST:
-        for match in re.finditer(_TOKENS, data):
+        for match in _TOKENS.finditer(data):
             depth += (match[0] in (b"[", b"{")) - (match[0] in (b"]", b"}"))
             if depth > _DEEPEST:
                 raise ValueError("it is nested too deeply")

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from pcache.entry.format import length_of
+from pcache.layout import CLAIM_SUFFIX
 from pcache.signing.keyring import make_keyring
-from pcache.storage.claim_owner import CLAIM_SUFFIX, MAX_OWNER, MAX_RECORD, owner_in
+from pcache.startup import TYPE_CHECKING, Any
+from pcache.storage.claim_owner import MAX_OWNER, MAX_RECORD, owner_in
 from pcache.storage.drafts import (
     AT_ONCE,
     NO_LOCKS,

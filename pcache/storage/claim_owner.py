@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 from _operator import _compare_digest as compare_digest  # see entry/format.py
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
+from pcache.layout import CLAIM_SUFFIX
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.safefiles import read_plain
 from pcache.text.printable import printable
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from pcache.signing.keyring import Keyring
 
-CLAIM_SUFFIX = ".claim"
 MAX_OWNER = 16 << 10  # bytes of an owner record
 _TAG = 32  # bytes of the tag in front of it
 MAX_RECORD = _TAG + MAX_OWNER

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
 
 from pcache.config.settings import resolve
 from pcache.counters.pending import Ledger
@@ -11,6 +10,7 @@ from pcache.errors import ConfigError
 from pcache.layout import KEY_FILE, functions_folder
 from pcache.signing.key_source import Wanted, source_of
 from pcache.signing.keyring import hidden
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.storage.local import LocalStore
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import Access

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any, Protocol
 
 from pcache.entry.format import length_of
-from pcache.storage.claim_owner import CLAIM_SUFFIX
+from pcache.layout import CLAIM_SUFFIX
+from pcache.startup import TYPE_CHECKING, Any, Protocol
 from pcache.system.interrupts import raise_if_interrupt, stands
 from pcache.system.locks import Opened, identity_at, locking
 from pcache.system.permissions import PRIVATE

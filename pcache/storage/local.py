@@ -15,37 +15,40 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
 
-from pcache.entry import mtime
 from pcache.entry.format import head_of
 from pcache.entry.kept import LARGEST, Kept
 from pcache.entry.pickling import is_loaded_here, loading
 from pcache.entry.reader import Loaded, open_entry, read_value
 from pcache.errors import DirectoryError, LoadingItself
-from pcache.layout import GENERATION
-from pcache.storage import claim as claims
-from pcache.storage.claim_owner import CLAIM_SUFFIX, owner_of, read_owner
-from pcache.storage.drafts import PrivateClaim, write_all
+from pcache.layout import CLAIM_SUFFIX, GENERATION, NAME_LENGTH, shard_in
+from pcache.startup import TYPE_CHECKING, Any, TypeVar, late
 from pcache.storage.recent import Recent
 from pcache.storage.root import TAG_AGE, check_root, keep_tag, make_root
 from pcache.storage.shards import Shards
-from pcache.storage.store import NAME_LENGTH, shard_in
 from pcache.system.interrupts import raise_if_interrupt, stands
-from pcache.system.locks import Lock, is_crowded, locking
 from pcache.system.permissions import PRIVATE, Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pcache.entry import mtime
     from pcache.entry.reader import Address
     from pcache.signing.keyring import Keyring
+    from pcache.storage import claim as claims
+    from pcache.storage import claim_owner, drafts
     from pcache.storage.claim import Claim
     from pcache.storage.claim_owner import Owner, Record
     from pcache.storage.store import Claimed, HeldClaim, StoredFile
+    from pcache.system import locks
     from pcache.system.directories import OpenFolder
+else:
+    claims = late("pcache.storage.claim")
+    mtime = late("pcache.entry.mtime")
+    locks = late("pcache.system.locks")
+    claim_owner = late("pcache.storage.claim_owner")
+    drafts = late("pcache.storage.drafts")
 
 _MAKERS = 20  # processes of a group that make a folder at once: each may replace an empty one by its own
 # Errors of writing an entry when a file, folder or link is in its way.
@@ -153,15 +156,15 @@ class LocalStore(Shards):
                 raise_if_interrupt(error)  # else the lookup that follows reports it
         return stands(path)
 
-    def claim(self, name: str, owner: Record) -> Claim | PrivateClaim | None:
+    def claim(self, name: str, owner: Record) -> Claim | drafts.PrivateClaim | None:
         """Take the claim of an entry, None while another process holds it; raises `OSError` if it cannot be made."""
-        if self.network or is_crowded():
+        if self.network or locks.is_crowded():
             return self.private_claim(name, owner)
         return self._claim_with(claims.try_claim, name, owner)
 
-    def private_claim(self, name: str, owner: Record) -> PrivateClaim:
+    def private_claim(self, name: str, owner: Record) -> drafts.PrivateClaim:
         """A claim that does not exclude others, and replaces an existing entry."""
-        return self._claim_with(partial(PrivateClaim, locks=not self.network), name, owner)
+        return self._claim_with(partial(drafts.PrivateClaim, locks=not self.network), name, owner)
 
     def _claim_with(self, take: Callable[[str, Record, Access], T], name: str, owner: Record) -> T:
         shard, path = shard_in(name), self.place(name)
@@ -194,11 +197,11 @@ class LocalStore(Shards):
 
     def owner(self, claimed: Claimed, keyring: Keyring | None) -> Owner | None:
         """The owner of a claim, None if no key authenticates its record."""
-        return owner_of(claimed.place, keyring)
+        return claim_owner.owner_of(claimed.place, keyring)
 
     def owner_at(self, place: str, keyring: Keyring | None) -> Owner | None:
         """Who computes the entry of a path, in this directory or another; None if unknown or not computed."""
-        return read_owner(place, keyring)
+        return claim_owner.read_owner(place, keyring)
 
     def release(self, name: str) -> bool:
         """Remove the claim file of a dead owner, whose forked child may still hold the lock.
@@ -249,10 +252,12 @@ class LocalStore(Shards):
             return False
         temporary = f"{name}{CLAIM_SUFFIX}-{os.urandom(4).hex()}"  # named as a claim, so that sweeps remove leftovers
         try:
-            with Lock(temporary, "x+", access=folder) as lock:
-                with suppress(OSError):  # without locks, leftovers are recognised by their age
-                    locking()(lock.fd, blocking=False)
-                write_all(lock, pieces)
+            with locks.Lock(temporary, "x+", access=folder) as lock:
+                try:
+                    locks.locking()(lock.fd, blocking=False)
+                except OSError as error:
+                    raise_if_interrupt(error)  # else there are no locks: leftovers are recognised by their age
+                drafts.write_all(lock, pieces)
                 os.utime(lock.fd, ns=(read.st_mtime_ns, read.st_mtime_ns))
                 # A `put` in another process may still store a result between this check and the renaming; it is lost
                 # then, and the earlier result stays.

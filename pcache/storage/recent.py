@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from _weakref import ref
 from collections import OrderedDict
 from itertools import islice
-from typing import TYPE_CHECKING
-from weakref import ref
 
 from pcache.entry import format as entry_format
 from pcache.entry.format import NEVER, SEAL_SIZE, new_tuple
@@ -22,6 +21,7 @@ from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_with, loading
 from pcache.entry.reader import OTHER_MODULE, Loaded, open_entry, renew_checked
 from pcache.errors import Miss
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:

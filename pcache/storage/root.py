@@ -6,15 +6,19 @@ A directory that holds other things is never used: nothing is stored in it or re
 from __future__ import annotations
 
 import os
-import re
 import time
 
 from pcache.errors import DirectoryError
 from pcache.layout import GENERATION, KEY_FILE, TAG_FILE, entries_folder, functions_folder, generation_folder
-from pcache.storage.shards import Shards, is_in_place
+from pcache.startup import TYPE_CHECKING, late, pattern
 from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import NO_FILE, read_plain, write_all
+
+if TYPE_CHECKING:
+    from pcache.storage import shards
+else:
+    shards = late("pcache.storage.shards")
 
 _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # This directory holds stored function results of pcache. It may be deleted at any time: results are computed again.
@@ -22,10 +26,10 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 """
 _TAG_MARK = b"stored function results of pcache"
 _OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
-_LAYOUT = re.compile(r"(code|entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
+_LAYOUT = pattern(r"(code|entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
 _SHARDS, _FUNCTIONS = (
-    re.compile(r"[0-9a-f]{2}(\..*)?"),
-    re.compile(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
+    pattern(r"[0-9a-f]{2}(\..*)?"),
+    pattern(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
 )
 TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files spare newer ones
 
@@ -109,12 +113,12 @@ def is_laid_out(root: str, access: Access = PRIVATE) -> bool:
         check_root(root, access)
         if is_there(os.path.join(root, TAG_FILE)) or not all(map(_LAYOUT.fullmatch, os.listdir(parts))):
             return False  # a tag of another program marks its own directory
-        shards = Shards(root, network=False, access=access)
-        names = [(shard, name) for shard in shards.shards() for name in shards.names_in(shard)]
-        for folder, ours in ((shards.entries, _SHARDS), (functions_folder(root), _FUNCTIONS)):
+        listed = shards.Shards(root, network=False, access=access)
+        names = [(shard, name) for shard in listed.shards() for name in listed.names_in(shard)]
+        for folder, ours in ((listed.entries, _SHARDS), (functions_folder(root), _FUNCTIONS)):
             if stands(folder) and not all(map(ours.fullmatch, os.listdir(folder))):
                 return False
-        return not names or any(is_in_place(shard, name) for shard, name in names)
+        return not names or any(shards.is_in_place(shard, name) for shard, name in names)
     except OSError as error:
         raise_if_interrupt(error)
         return False

@@ -8,37 +8,41 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import sys
 import time
 from functools import partial
 from itertools import groupby, islice
-from typing import TYPE_CHECKING, TypeVar
 
-from pcache.entry import mtime
 from pcache.entry.format import new_tuple
 from pcache.errors import DirectoryError
-from pcache.layout import entries_folder
-from pcache.storage import claim as claims
-from pcache.storage.claim_owner import CLAIM_SUFFIX
-from pcache.storage.store import NAME_LENGTH, Claimed, StoredFile, on_disk, shard_in, shard_of
-from pcache.system.directories import OpenFolder, not_removed
+from pcache.layout import CLAIM_SUFFIX, NAME_LENGTH, entries_folder, shard_in
+from pcache.startup import TYPE_CHECKING, TypeVar, late, pattern
 from pcache.system.interrupts import raise_if_interrupt
-from pcache.system.mounts import is_network
 from pcache.system.permissions import PRIVATE, Access
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pcache.entry import mtime
     from pcache.signing.keyring import Keyring
+    from pcache.storage import claim as claims
+    from pcache.storage import store
+    from pcache.storage.store import Claimed, StoredFile
+    from pcache.system import directories, mounts
+else:
+    store = late("pcache.storage.store")
+    claims = late("pcache.storage.claim")
+    mtime = late("pcache.entry.mtime")
+    mounts = late("pcache.system.mounts")
+    directories = late("pcache.system.directories")
 
 T = TypeVar("T")
 
-_SHARD = re.compile(r"[0-9a-f]{2}")
-_ENTRY = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}").fullmatch
+_SHARD = pattern(r"[0-9a-f]{2}")
+_ENTRY = pattern(r"[0-9a-f]{16}-[0-9a-f]{40}")
 _KIND = 0o170000  # the bits of a mode that say what kind of file it is
-_CLAIM = re.compile(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
+_CLAIM = pattern(r"[0-9a-f]{16}-[0-9a-f]{40}\.claim(-[0-9a-f]{8})?")
 _PRIVATE_CLAIM_AGE = 24 * 3600  # seconds after which a claim that cannot be locked is a leftover
 _PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors that are not the fault of the folder
 
@@ -56,12 +60,12 @@ class Shards:
     def network(self) -> bool:
         """Whether the root is on a network file system; determined by the first write."""
         if self._network is None:
-            self._network = is_network(self.root)
+            self._network = mounts.is_network(self.root)
         return self._network
 
     def place(self, name: str) -> str:
         """The path of an entry."""
-        return f"{self.entries}/{shard_in(name)}/{name}"
+        return f"{self.entries}/{name[17:19]}/{name}"  # as `shard_in`, which is a call more
 
     def delete(self, name: str) -> bool:
         """Remove an entry; return whether it was there. Raises `DirectoryError` if it cannot be removed."""
@@ -71,16 +75,16 @@ class Shards:
         """Remove entries, shard by shard, and return those that were there; appends the errors to `refusals`."""
         gone: list[StoredFile] = []
 
-        def remove(opened: OpenFolder) -> None:
+        def remove(opened: directories.OpenFolder) -> None:
             for item in group:
                 try:
                     if opened.remove(item.path[-NAME_LENGTH:]):
                         gone.append(item)
                 except OSError as error:
                     raise_if_interrupt(error)
-                    refusals.append(not_removed(item.path, error))
+                    refusals.append(directories.not_removed(item.path, error))
 
-        for shard, same in groupby(sorted(items, key=shard_of), shard_of):
+        for shard, same in groupby(sorted(items, key=store.shard_of), store.shard_of):
             group = list(same)
             try:
                 self.inside(f"{self.entries}/{shard}", remove)
@@ -88,12 +92,12 @@ class Shards:
                 refusals.append(error)
         return gone
 
-    def inside(self, folder: str, act: Callable[[OpenFolder], T]) -> T | None:
+    def inside(self, folder: str, act: Callable[[directories.OpenFolder], T]) -> T | None:
         """The result of `act` on a folder below the root, None if there is no such folder."""
         return self.access.inside(self.root, folder, act)
 
     def _of_shard(
-        self, shard: str, act: Callable[[OpenFolder], list[T]], refusals: list[OSError] | None = None
+        self, shard: str, act: Callable[[directories.OpenFolder], list[T]], refusals: list[OSError] | None = None
     ) -> list[T]:
         """The result of `act` on a shard; empty for one that is not safe to use or cannot be read."""
         try:
@@ -126,7 +130,7 @@ class Shards:
         except (FileNotFoundError, NotADirectoryError):
             return None
         length, stamped = status.st_size, mtime.unpack(status.st_mtime_ns)
-        return StoredFile(name[:16], name[17:], on_disk(length), length, path, *stamped)
+        return store.StoredFile(name[:16], name[17:], store.on_disk(length), length, path, *stamped)
 
     def count(self) -> int:
         """The number of files, mostly entries; reads names only, which takes a fifth of the time."""
@@ -138,11 +142,11 @@ class Shards:
             for name in self.names_in(shard):
                 if _CLAIM.fullmatch(name):
                     path = f"{self.entries}/{shard}/{name}"
-                    yield Claimed(name[:NAME_LENGTH], path, not name.endswith(CLAIM_SUFFIX))
+                    yield store.Claimed(name[:NAME_LENGTH], path, not name.endswith(CLAIM_SUFFIX))
 
     def names_in(self, shard: str) -> list[str]:
         """The names of all files in a shard, of any kind."""
-        return self._of_shard(shard, OpenFolder.names)
+        return self._of_shard(shard, directories.OpenFolder.names)
 
     def sweep(
         self, shards: Iterable[str] | None = None, keyring: Keyring | None = None, most: int = sys.maxsize
@@ -157,7 +161,7 @@ class Shards:
             removed, most = removed + sum(looked_at), max(most - len(looked_at), 1)
         return removed
 
-    def _sweep_in(self, keyring: Keyring | None, most: int, opened: OpenFolder) -> list[bool]:
+    def _sweep_in(self, keyring: Keyring | None, most: int, opened: directories.OpenFolder) -> list[bool]:
         removed = []
         for name in islice(filter(_CLAIM.fullmatch, opened.names()), most):
             try:
@@ -173,20 +177,20 @@ class Shards:
 
 def is_in_place(shard: str, name: str) -> bool:
     """Whether a file in a shard is named as an entry or a claim of that shard."""
-    return shard_in(name) == shard and bool(_ENTRY(name) or _CLAIM.fullmatch(name))
+    return shard_in(name) == shard and bool(_ENTRY.fullmatch(name) or _CLAIM.fullmatch(name))
 
 
 def _is_folder(item: os.DirEntry[str]) -> bool:
     return item.is_dir(follow_symlinks=False)
 
 
-def entries_in(opened: OpenFolder) -> list[StoredFile]:
+def entries_in(opened: directories.OpenFolder) -> list[StoredFile]:
     """The entries in a shard."""
     # Written without calls: each microsecond here is a second for a million entries.
     found = []
     for item in opened.items():
         name = item.name
-        if len(name) != NAME_LENGTH or not _ENTRY(name):
+        if len(name) != NAME_LENGTH or not _ENTRY.fullmatch(name):
             continue
         try:
             status = item.stat(follow_symlinks=False)
@@ -196,5 +200,5 @@ def entries_in(opened: OpenFolder) -> list[StoredFile]:
             continue
         length = status.st_size
         path, stamped = f"{opened.path}/{name}", mtime.unpack(status.st_mtime_ns)
-        found.append(new_tuple(StoredFile, (name[:16], name[17:], on_disk(length), length, path, *stamped)))
+        found.append(new_tuple(store.StoredFile, (name[:16], name[17:], store.on_disk(length), length, path, *stamped)))
     return found

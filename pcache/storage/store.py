@@ -7,7 +7,7 @@ An entry is known by its name, the function's id and the key. Only its store kno
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     import os
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DURABLE = 10**9  # nanoseconds of computing from which a result is worth an fsync
 _BLOCK = 4096  # bytes of a block, in which file systems allocate space
-NAME_LENGTH = 57  # characters of an entry's name: 16 digits of a function's id, a hyphen, 40 digits of a key
 
 
 class StoredFile(NamedTuple):
@@ -57,11 +56,6 @@ def name_of(function_id: str, key: str) -> str:
 def on_disk(length: int) -> int:
     """The space that an entry of so many bytes takes, in whole blocks: limits apply to this."""
     return -(-length // _BLOCK) * _BLOCK
-
-
-def shard_in(name: str) -> str:
-    """The shard that an entry is in, by its name: the first two digits of its key."""
-    return name[17:19]
 
 
 def shard_of(item: StoredFile) -> str:

@@ -15,14 +15,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+from _struct import Struct
 from _thread import allocate_lock, get_native_id, start_new_thread
 from functools import partial
 from itertools import starmap
-from struct import Struct
-from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.fork import whole
 from pcache.system.interrupts import is_interrupt, try_call
 

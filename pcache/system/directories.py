@@ -12,9 +12,9 @@ import os
 import stat
 import time
 from functools import partial, wraps
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 
 from pcache.errors import DirectoryError, PcacheError
+from pcache.startup import TYPE_CHECKING, NamedTuple, ParamSpec, TypeVar
 from pcache.system.clock import Stopwatch
 from pcache.system.interrupts import raise_if_interrupt, stands, uninterrupted
 from pcache.system.ownership import SAFE_FLAGS, check_directory, check_status, our_uid

@@ -8,9 +8,9 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import weakref
-from typing import TYPE_CHECKING
+from _weakrefset import WeakSet
 
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Unfinished:
             try_call(self.let_go)
 
 
-_unfinished: weakref.WeakSet[Unfinished] = weakref.WeakSet()
+_unfinished: WeakSet[Unfinished] = WeakSet()
 _arranged: set[int] = set()  # ids of processes
 
 

@@ -10,10 +10,10 @@ import errno
 import os
 import stat
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
+from pcache.startup import TYPE_CHECKING, NamedTuple
 from pcache.system.digests import SEGMENT, Content, digest_of_range
 
 if TYPE_CHECKING:

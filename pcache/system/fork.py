@@ -10,20 +10,20 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from typing import Any
 
+from pcache.startup import Any, whole
 from pcache.system.clock import Stopwatch
 
-whole = threading.RLock()  # reentrant: collecting garbage may close a lock
+__all__ = ["LATE", "process_token", "whole"]
 _PATIENCE = 10.0  # seconds that a fork waits for sections of at most some 100 ms
 _IMPORTS = 1.0  # seconds that it waits for imports of other threads, which may wait for the forking thread
 # The modules that we import late, and their imports; C modules come with one of these. A child could never import one
 # that another thread was importing at the fork. Other imports of threads, which may take seconds, are not waited for.
 LATE = frozenset(
-    "pcache filelock ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis"
-    " enum fcntl fnmatch gc glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging ntpath"
-    " numbers opcode pathlib pickletools platform pwd random re resource secrets string textwrap token tokenize"
-    " traceback urllib zlib".split()
+    "pcache ast backports bisect compression concurrent contextlib copy dataclasses decimal difflib dis enum"
+    " fcntl filelock fnmatch gc glob grp hashlib hmac importlib inspect ipaddress itertools json linecache logging"
+    " math mmap ntpath numbers opcode pathlib pickle pickletools platform pwd random re resource secrets string struct"
+    " textwrap token tokenize traceback typing urllib warnings weakref zlib".split()
 )
 _taken: list[bool] = []
 _token = os.urandom(16)

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import gc
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
+class uncollected:  # noqa: N801 - used as a function is
     """Collect no cycles meanwhile: each collection looks at all objects of the program, and would find none.
 
     A program that switched collection off finds it off afterwards.
     """
-    was_on = gc.isenabled()
-    try:
+
+    def __enter__(self) -> None:
+        self._was_on = gc.isenabled()
         gc.disable()
-        yield
-    finally:
-        if was_on:
+
+    def __exit__(self, *_: object) -> None:
+        if self._was_on:
             gc.enable()

@@ -16,9 +16,9 @@ from functools import partial
 from itertools import starmap
 from threading import get_ident, main_thread
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from pcache.errors import PcacheError
+from pcache.startup import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +35,7 @@ _GREEN = frozenset(("gevent", "greenlet", "eventlet"))  # they throw into a gree
 _DEBUGGERS = frozenset(("bdb",))  # their exception for quitting is raised wherever the program is
 _EXITS = frozenset(("exit", "_exit", "exit_thread"))  # functions that code calls to raise SystemExit itself
 _MAIN = ("__main__", "__mp_main__")  # they may have no file
+_OF_THE_SYSTEM = frozenset(kind for kind in (OSError, *OSError.__subclasses__()) if kind.__module__ == "builtins")
 _MADE_UP = 8  # bytes of the code of `PyCode_NewEmpty`
 
 
@@ -144,7 +145,17 @@ def raise_if_interrupt(error: OSError) -> None:
 
     The guard at the edge decides whether the caller gets it.
     """
-    if (error.errno is None and not isinstance(error, PcacheError)) or is_interrupt(error):
+    if error.errno is None and not isinstance(error, PcacheError):
+        raise error
+    if type(error) in _OF_THE_SYSTEM and error.errno is not None:
+        # The usual case, for which the rest of this would look longer: no code but ours is among its frames, so that no
+        # handler raised it; and it has a number, which no exception has that another thread raises by its class.
+        traceback = TRACEBACK.__get__(error)
+        while traceback is not None and str(traceback.tb_frame.f_globals.get("__name__")).startswith("pcache."):
+            traceback = traceback.tb_next
+        if traceback is None:
+            return
+    if is_interrupt(error):
         raise error
 
 

@@ -17,9 +17,9 @@ import operator
 import os
 import sys
 import time
-import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from _weakref import ref
 
+from pcache.startup import TYPE_CHECKING, Any, TypeVar
 from pcache.system.clock import Stopwatch
 from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
@@ -36,7 +36,8 @@ _close: Any = io.FileIO.close
 
 # Weak references, so that a lock which an interrupt leaked is released by garbage collection. No `WeakSet`: what it
 # forgets one with is written in Python, and an interrupt that comes there is lost.
-_held: set[weakref.ref[Lock]] = set()
+_held: set[ref[Lock]] = set()
+_ELSEWHERE = (errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK)  # held by another; some file systems say EACCES
 _PAUSE = 0.001  # seconds between two attempts
 _FEW = 16  # locks that any process may hold
 
@@ -138,7 +139,7 @@ class Lock(Opened):
     ) -> None:
         try:
             with whole:
-                _held.add(weakref.ref(self, _held.discard))
+                _held.add(ref(self, _held.discard))
                 super().__init__(path, mode, opener or access.open)
         except BaseException:
             self.close()
@@ -157,6 +158,16 @@ class Lock(Opened):
         if self.identity is not None and identity_of(self.number) == self.identity:
             os.closerange(self.number, self.number + 1)
         self.identity = None
+
+
+class Unlocked:
+    """In place of a lock that is not needed: `contextlib` has one, and takes a millisecond to load."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 def _nothing() -> None:
@@ -241,13 +252,33 @@ def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
         return False
 
 
-@functools.cache
-def locking() -> Callable[..., bool]:
-    """The function that locks a descriptor: `lock(fd, blocking=False)` returns whether it did."""
-    with whole:
-        from filelock import lock_descriptor  # late for start-up time: 45 ms, and a hit needs no lock
+if sys.platform == "win32":
 
-    return lock_descriptor
+    @functools.cache
+    def locking() -> Callable[..., bool]:
+        """The function that locks a descriptor: `lock(fd, blocking=False)` returns whether it did."""
+        with whole:
+            from filelock import lock_descriptor  # late for start-up time: 45 ms
+
+        return lock_descriptor
+
+else:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    def locking() -> Callable[..., bool]:
+        """The function that locks a descriptor: `lock(fd, blocking=False)` returns whether it did."""
+        return _lock
+
+    def _lock(fd: int, *, blocking: bool) -> bool:
+        """As filelock does it, without the 80 modules that this loads."""
+        try:
+            flock(fd, LOCK_EX if blocking else LOCK_EX | LOCK_NB)
+        except OSError as error:
+            raise_if_interrupt(error)
+            if error.errno in _ELSEWHERE:
+                return False
+            raise
+        return True
 
 
 def _after_fork_in_child() -> None:

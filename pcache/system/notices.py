@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-import warnings
-from typing import TYPE_CHECKING, Literal
 
+from pcache.startup import TYPE_CHECKING, Literal, late
 from pcache.system.interrupts import try_call
-from pcache.text.printable import printable
 
 if TYPE_CHECKING:
     from pcache.errors import PcacheWarning
+    from pcache.text import printable
+else:
+    printable = late("pcache.text.printable")
 
 _given: set[object] = set()
 
@@ -29,7 +30,7 @@ def _log(message: str, args: tuple[object, ...], level: str) -> None:
     if not logger.isEnabledFor(getattr(logging, level.upper())):
         return
     # A name or path may contain line breaks, or move the cursor.
-    shown = (printable(arg) if isinstance(arg, str) else arg for arg in args)
+    shown = (printable.printable(arg) if isinstance(arg, str) else arg for arg in args)
     getattr(logger, level)(message, *shown)
 
 
@@ -47,7 +48,9 @@ def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> Non
 
 
 def _warn(message: str, category: type[PcacheWarning]) -> None:
-    warnings.warn(printable(message), category, stacklevel=_stacklevel())
+    import warnings  # late for start-up time
+
+    warnings.warn(printable.printable(message), category, stacklevel=_stacklevel())
 
 
 def _stacklevel() -> int:

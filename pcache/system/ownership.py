@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from pcache.errors import DirectoryError
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:

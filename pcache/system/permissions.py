@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import functools
 import os
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pcache.errors import DirectoryError
+from pcache.startup import TYPE_CHECKING, NamedTuple, TypeVar
 from pcache.system.directories import (
     RIGHTS,
     OpenFolder,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING
 
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.ownership import SAFE_FLAGS
 

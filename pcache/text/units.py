@@ -7,9 +7,8 @@ a text belongs to; config/settings.py adds that to the error.
 
 from __future__ import annotations
 
-import re
-
 from pcache.errors import ConfigError
+from pcache.startup import pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,10 +42,9 @@ _DURATION_UNITS = {
     for spelling in spellings.split()
 }
 
-# Patterns stay texts until their first use, so that an import does not pay for compiling them.
-_SIZE = r"(\d[\d_]*)(?:\.(\d+))?[\s_]*([a-z]*)"
-_DURATION_PART = r"(\d+(?:\.\d+)?)[\s_]*([a-z\u00b5\u03bc]+)[\s_]*"
-
+_SIZE = pattern(r"(?a)(\d[\d_]*)(?:\.(\d+))?[\s_]*([a-z]*)")
+_DURATION_PART = pattern(r"(?a)(\d+(?:\.\d+)?)[\s_]*([a-z\u00b5\u03bc]+)[\s_]*")
+_DURATION = pattern(r"(?a)(?:\d+(?:\.\d+)?[\s_]*[a-z\u00b5\u03bc]+[\s_]*)+")
 
 _A_SIZE = "a size", "a number of bytes or a text such as '5 GiB', '500MB' or '1.5G'"
 
@@ -60,7 +58,7 @@ def parse_size(text: float | str) -> int:
     number = _bare_number(text)
     if number is not None:
         return int(number)
-    match = re.fullmatch(_SIZE, text.strip().lower(), re.ASCII) if _is_short(text) else None
+    match = _SIZE.fullmatch(text.strip().lower()) if _is_short(text) else None
     whole = _bare_number(match[1].replace("_", "")) if match else None
     unit = _SIZE_UNITS.get(match[3]) if match else None
     if match is None or whole is None or unit is None:
@@ -147,10 +145,10 @@ def _is_short(value: object) -> TypeGuard[str]:
 
 def _sum_of_parts(text: str) -> float | None:
     """Return the seconds of a text such as `2h30m`, None if it is not one."""
-    if not re.fullmatch(f"(?:{_DURATION_PART})+", text, re.ASCII):
+    if not _DURATION.fullmatch(text):
         return None
     total, smallest = 0.0, float("inf")
-    for amount, spelling in re.findall(_DURATION_PART, text, re.ASCII):
+    for amount, spelling in _DURATION_PART.findall(text):
         unit = _DURATION_UNITS.get(spelling)
         if unit is None or unit >= smallest:
             return None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.errors import ConfigError, DirectoryError
 from pcache.objects.summary import shown_as, summarize_value
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import raise_if_interrupt, try_call
 from pcache.versions import registry
 from pcache.versions.differences import Difference, are_apart, of_versions

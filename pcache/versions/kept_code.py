@@ -7,10 +7,7 @@ release of pcache has read is read anew. `v1/code/<folder>.<mark>`, compressed.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
-import zlib
-from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
@@ -19,6 +16,7 @@ from pcache.fingerprint import known_code
 from pcache.layout import code_folder, functions_folder
 from pcache.objects.lookup import attributes_of, look, text
 from pcache.signing import seal
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import raise_if_interrupt, stands, try_call
 from pcache.versions import sealed_files
 
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from pcache.system.permissions import Access
 
 _KIND = b"code"
-_MOST_NEW = 300  # code objects that are read in each process: 0.1 s
 _MAX_SIZE = 64 << 20  # bytes of a file
 _MAX_RAW = 512 << 20  # and without compression
 _LEVEL = 1  # of compression: 4 MB become 1 MB in 30 ms
@@ -55,10 +52,13 @@ def load(root: str, function: Callable[..., Any], keyring: Keyring | None) -> No
 
 def keep(root: str, function: Callable[..., Any], keyring: Keyring | None, access: Access) -> None:
     """Write what this process has read, if that took long; never raises `OSError`."""
-    if keyring is None or len(known_code.new) < _MOST_NEW or not stands(functions_folder(root)):
+    if keyring is None or len(known_code.new) < known_code.MOST_NEW or not stands(functions_folder(root)):
         return  # the process asks again where it stores a result
     if (path := _path(root, function, keyring)) is None:
         return
+    import pickle  # late for start-up time: most programs are small
+    import zlib
+
     body = zlib.compress(pickle.dumps((known_code.read_by(), known_code.give_out()), 5), _LEVEL)
     if len(body) > _MAX_SIZE:
         return
@@ -70,6 +70,8 @@ def keep(root: str, function: Callable[..., Any], keyring: Keyring | None, acces
 
 
 def _unpacked(body: bytes) -> Any:
+    import zlib  # late for start-up time
+
     return pickling.load(zlib.decompressobj().decompress(body, _MAX_RAW))
 
 

@@ -6,9 +6,9 @@ Files are parsed, never run. Only plain numbers and texts are looked for; all el
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pcache.objects.summary import summarize_value
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:

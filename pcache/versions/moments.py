@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pcache.counters import ledger
 from pcache.counters.line_format import HOUR
+from pcache.startup import TYPE_CHECKING
 from pcache.text.phrases import clock, counted
 from pcache.text.units import format_duration
-from pcache.versions import registry
 from pcache.versions.differences import of_versions
 from pcache.versions.literals import is_written_out
+from pcache.versions.registry import IN_A_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.storage.directory import Directory
     from pcache.versions.registry import FunctionVersion
-
-_LATEST = 30  # files of versions that a call reads: 3 ms
-_VERSIONS = 3  # in a row that differ in the same globals: an edit or two of one constant are no habit
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def of_function(
     if running is not None:
         versions.setdefault(running.function_id, running)
     row, names = _last_alike(list(versions.values()), keyring)
-    if len(row) < _VERSIONS or (running is not None and running.function_id not in {one.function_id for one in row}):
+    if len(row) < IN_A_ROW or (running is not None and running.function_id not in {one.function_id for one in row}):
         return None
     if any(is_written_out(name, row[0]) for name in names):
         return None  # somebody edits it
@@ -80,9 +77,10 @@ def of_function(
     return ChangingGlobals(tuple(names), len(row), since, calls, seconds, _advice(names, row[0].parts))
 
 
-def of_running(directory: Directory, running: FunctionVersion, keyring: Keyring) -> ChangingGlobals | None:
-    """The same for a function that has just stored a result: only the versions are read that were written last."""
-    known = [one for one in registry.latest(directory.functions, keyring, _LATEST) if one.name == running.name]
+def of_running(
+    directory: Directory, known: Iterable[FunctionVersion], running: FunctionVersion, keyring: Keyring
+) -> ChangingGlobals | None:
+    """The same for a function that has just stored a result; `known` are its versions among those written last."""
     return of_function(known, keyring, lambda: ledger.read(directory.location, keyring), running)
 
 
@@ -101,7 +99,7 @@ def _last_alike(
     versions: Sequence[FunctionVersion], keyring: Keyring | None
 ) -> tuple[list[FunctionVersion], list[str]]:
     """The last versions that differ in the same globals only, the newest first, and these globals."""
-    if len(versions) < _VERSIONS:
+    if len(versions) < IN_A_ROW:
         return [], []
     newest, *others = sorted(versions, key=lambda version: version.first_seen, reverse=True)
     row, names = [newest], set[str]()

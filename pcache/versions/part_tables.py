@@ -11,13 +11,12 @@ of its content.
 
 from __future__ import annotations
 
-import re
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
 
 from blake3 import blake3
 
 from pcache.signing import seal
+from pcache.startup import TYPE_CHECKING, NamedTuple, pattern
 from pcache.system.permissions import PRIVATE, Access
 from pcache.versions import sealed_files
 
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
 
     Parts = Mapping[str, tuple[str, str]]  # a keyed digest, and the text to show, by label
 
-_ID = re.compile(r"[0-9a-f]{16}")
-_NAME = re.compile(r"([0-9a-f]{16})\.([0-9a-f]{16})\.parts")
+_ID = pattern(r"[0-9a-f]{16}")
+_NAME = pattern(r"([0-9a-f]{16})\.([0-9a-f]{16})\.parts")
 _KIND = b"parts"
 _FEW = 200  # parts up to which they lie in the version's own file: 25 KB
 _SHARE = 10  # a version differs from its table in no more than this part of it: less is smaller than a table of its own

@@ -11,27 +11,27 @@ Digests in these files are keyed: without the key one cannot find out a constant
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
 import sys
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.signing import seal
-from pcache.system.interrupts import raise_if_interrupt
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, pattern
+from pcache.system.clock import now
+from pcache.system.interrupts import raise_if_interrupt, stands
 from pcache.system.permissions import PRIVATE, Access
 from pcache.versions import part_tables, sealed_files
 from pcache.versions.part_tables import Stored, Tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from re import Match
 
     from pcache.signing.keyring import Keyring
 
-_NAME = re.compile(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted|parts)")
-_TEMPORARY = re.compile(_NAME.pattern + r"\.[0-9a-f]{8}")
-_ID = re.compile(r"[0-9a-f]{16}")
+_NAME = pattern(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted|parts)")
+_TEMPORARY = pattern(_NAME.pattern + r"\.[0-9a-f]{8}")
+_ID = pattern(r"[0-9a-f]{16}")
 _LAST_TIME = 1 << 36  # seconds since 1970: later times are invalid
 _MOST_LISTED = 2000  # names that a call looks at: 5 ms
 _TEMPORARY_AGE = 60  # seconds
@@ -97,6 +97,30 @@ def part_digest(label: str, digest: str, key_id: str, keyring: Keyring) -> str:
     return seal.keyed(_PART, label, digest, keyring.keys[bytes.fromhex(key_id)])
 
 
+IN_A_ROW = 3  # versions that differ in the same globals: an edit or two of one constant are no habit
+_LATEST = 30  # files of versions that a call reads: 3 ms
+_seen: dict[str, float] = {}  # when records were last seen to stand, by path
+_LOOK = 1.0  # seconds for which a record that was seen is taken to stand
+
+
+def was_seen(path: str) -> bool:
+    """Whether a record stood within the last second, and this process has not removed it since."""
+    return 0 <= now() - _seen.get(path, float("-inf")) < _LOOK
+
+
+def is_there(path: str) -> bool:
+    """Whether a record stands."""
+    there = stands(path)
+    _seen[path] = now() if there else float("-inf")
+    return there
+
+
+def remove(root: str, path: str, access: Access) -> None:
+    """Remove a record below a root; raises `DirectoryError`."""
+    _seen.pop(path, None)
+    access.remove(root, path)
+
+
 def describe(
     function_id: str,
     name: str,
@@ -153,8 +177,10 @@ def write(
         os.unlink(before)  # it was sealed with an older key, and contains the values
     if shown_in is not None and shown_in in _unused(folder, keyring):
         table_id, key_id = shown_in
-        with contextlib.suppress(FileNotFoundError):  # swept meanwhile
+        try:
             os.unlink(part_tables.path_of(folder, table_id, keyring.keys[key_id]))  # it contains the values as well
+        except FileNotFoundError:
+            pass  # swept meanwhile
     return path
 
 
@@ -244,8 +270,13 @@ def read_all(folder: str, keyring: Keyring | None, *, most: int = sys.maxsize) -
     return {function_id: facts for function_id, facts in found.items() if facts is not None}
 
 
-def latest(folder: str, keyring: Keyring, count: int) -> list[FunctionVersion]:
-    """The versions whose files were written last; none where the folder holds more names than are looked at."""
+def latest(folder: str, keyring: Keyring, name: str) -> list[FunctionVersion]:
+    """The versions of a function among those whose files were written last; none if these cannot be in a row.
+
+    Nor where the folder holds more names than are looked at.
+    """
+    if len(sealed_files.names(folder, _MOST_LISTED)) < IN_A_ROW:
+        return []
     dated = []
     for match in _sealed(folder, keyring, _MOST_LISTED):
         try:
@@ -253,11 +284,11 @@ def latest(folder: str, keyring: Keyring, count: int) -> list[FunctionVersion]:
         except OSError as error:
             raise_if_interrupt(error)  # else removed meanwhile
     tables = Tables(folder, keyring)
-    found = (read(path, keyring, tables=tables) for _, path in sorted(dated)[-count:])
-    return [version for version in found if version is not None]
+    found = (read(path, keyring, tables=tables) for _, path in sorted(dated)[-_LATEST:])
+    return [version for version in found if version is not None and version.name == name]
 
 
-def _sealed(folder: str, keyring: Keyring, most: int) -> Iterator[re.Match[str]]:
+def _sealed(folder: str, keyring: Keyring, most: int) -> Iterator[Match[str]]:
     """The names of files of versions that one of our keys has marked, key by key."""
     matches = [match for match in map(_NAME.fullmatch, sealed_files.names(folder, most)) if match is not None]
     for key in keyring.keys.values():

@@ -6,9 +6,9 @@ import functools
 import itertools
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from pcache.signing import seal
+from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
 from pcache.system.permissions import PRIVATE, Access
 from pcache.system.safefiles import NO_FILE, read_plain, write_all

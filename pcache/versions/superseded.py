@@ -10,11 +10,10 @@ unchanged but whose constants or packages are not.
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import TYPE_CHECKING
 
 from pcache.fingerprint.bytecode import facts_of
+from pcache.startup import TYPE_CHECKING, pattern
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.versions.registry import FunctionVersion
 
-_FUNCTION = re.compile(r"function (?!__main__:)[^\s:]*:(\S+)")  # code of `__main__` has no permanent file
+_FUNCTION = pattern(r"function (?!__main__:)[^\s:]*:(\S+)")  # code of `__main__` has no permanent file
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 

@@ -6,10 +6,8 @@ version that has adopted others finds their results too, under the ids of those 
 
 from __future__ import annotations
 
+import functools
 import os
-from copy import copy
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from blake3 import blake3
 
@@ -20,10 +18,9 @@ from pcache.keys.names import home_of, module_name
 from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of, text
 from pcache.objects.summary import in_full, shown_part
-from pcache.system.file_content import read_any, unknown
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.fork import whole
 from pcache.system.interrupts import try_call
-from pcache.text.phrases import a_thing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,8 +31,13 @@ if TYPE_CHECKING:
     from pcache.keys.encoder import LargeContents
     from pcache.keys.names import Home
     from pcache.signing.keyring import Keyring
+    from pcache.system import file_content
     from pcache.system.file_content import Reading
+    from pcache.text import phrases
     from pcache.versions.registry import Adopted, FunctionVersion
+else:
+    phrases = late("pcache.text.phrases")
+    file_content = late("pcache.system.file_content")
 
 _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
@@ -50,7 +52,8 @@ class Version(NamedTuple):
     function_id: bytes
     hex_id: str
     prefix: bytes  # of the bytes that its keys are digests of
-    facts: FunctionVersion
+    name: str
+    facts: Callable[[], FunctionVersion]  # put together when they are first asked for
     fingerprint: Fingerprint
     home: Home
     continued: tuple[Continued, ...]
@@ -82,7 +85,6 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
     """Find out which code runs; once per function and process. Adopted versions are not looked up."""
     with whole:
         from pcache.fingerprint.fingerprint import of_callable  # late for start-up time: decorating needs no version
-        from pcache.versions.registry import describe  # the same
 
     found = of_callable(function, options.code, options.depends_on, options.ignored_globals)
     _check_ignored(found, options.named_globals, label)
@@ -90,25 +92,31 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
     if type(error) is Uncached:
         raise error
     # A file was removed since decoration: use a unique digest, and try again at each call.
-    options_digest, files = chosen if error is None else (os.urandom(16), [unknown("")])
+    options_digest, files = chosen if error is None else (os.urandom(16), [file_content.unknown("")])
     if files:
+        from copy import copy  # late for start-up time: few functions depend on files
+
         found = copy(found)  # other functions may share it
         found.files = [*found.files, *files]
     home, name = home_of(function), name_of(function, label)
     content = (name, found.digest, binder.source, options_digest)
     function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
-    facts = describe(
-        function_id.hex(),
-        name,
-        module=module_name(function),
-        file=_absolute(text(look(look(function, "__code__"), "co_filename"))),
-        parameters=binder.form,
-        parts={
-            label: (digest, shown_part(label, _absolute(shown)))
-            for label, (digest, shown) in (*found.parts.items(), *_of_options(options))
-        },
-    )
-    return Version(function_id, facts.function_id, _KEY_CONTEXT + function_id, facts, found, home, ())
+    parts = (*found.parts.items(), *_of_options(options))
+
+    @functools.cache
+    def facts() -> FunctionVersion:
+        from pcache.versions.registry import describe  # late for start-up time: a hit tells nobody of its version
+
+        return describe(
+            function_id.hex(),
+            name,
+            module=module_name(function),
+            file=_absolute(text(look(look(function, "__code__"), "co_filename"))),
+            parameters=binder.form,
+            parts={label: (digest, shown_part(label, _absolute(shown))) for label, (digest, shown) in parts},
+        )
+
+    return Version(function_id, function_id.hex(), _KEY_CONTEXT + function_id, name, facts, found, home, ())
 
 
 def _check_ignored(found: Fingerprint, patterns: tuple[str, ...], label: str) -> None:
@@ -116,6 +124,8 @@ def _check_ignored(found: Fingerprint, patterns: tuple[str, ...], label: str) ->
     names = [name.partition(" ") for name in found.parts]
     ignored = [name for kind, _, name in names if kind == "ignored"]
     for pattern in patterns:
+        from fnmatch import fnmatchcase  # late for start-up time: few decorators ignore globals
+
         if not any(fnmatchcase(name, pattern) for name in ignored):
             import difflib  # late for start-up time
 
@@ -170,8 +180,9 @@ def digest_of_options(options: Options, label: str) -> bytes:
     for i, value in enumerate(options.depends_on):
         _, error = try_call(_try_declared, value)
         if error is not None:
+            kind = phrases.a_thing(qualname_of(type(value)))
             raise ConfigError(
-                f"depends_on= of {label}: item {i} is {a_thing(qualname_of(type(value)))} that cannot be digested"
+                f"depends_on= of {label}: item {i} is {kind} that cannot be digested"
                 f" ({error}); it takes functions, classes, modules, paths of files and folders, and plain values",
                 setting="depends_on",
                 value=value,
@@ -189,7 +200,7 @@ def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
 def _try_declared(value: object) -> None:
     """Raise the error of digesting a `depends_on` value, and `ValueError` for text that is meant as a path."""
     if isinstance(value, os.PathLike):
-        read_any(os.fspath(value))
+        file_content.read_any(os.fspath(value))
     for part in _parts_of(value):
         if isinstance(part, (str, bytes)) and os.path.isfile(part):
             raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pcache import Cache
 from pcache.entry.format import NEVER
 from pcache.entry.mtime import MAX_USES, Stamp, pack, unpack
-from pcache.storage.shards import StoredFile
+from pcache.storage.store import StoredFile
 from tests.support.processes import KEY
 
 SECOND = 10**9

@@ -252,7 +252,7 @@ def hold_flight(ground: Ground, n: int, over: Callable[[], bool]) -> None:
         return [n] * 100
 
     made = ground.small._calls.job(ground.small._calls.of((n,), {}))
-    ground.cache.flow.compute(made._replace(function=lambda _: slow()), Miss("absent"))
+    ground.cache.flow.misses.compute(made._replace(function=lambda _: slow()), Miss("absent"))
 
 
 def hold_claim(ground: Ground, n: int, over: Callable[[], bool]) -> None:

@@ -21,13 +21,13 @@ HUNTER = """
 import json, mmap, random, select, signal, struct, time, traceback, warnings
 import numpy
 from pcache.counters import pending, ledger
-from pcache.runtime import flow
+from pcache.runtime import misses
 from pcache.system import locks
 from tests.support.processes import place_of
 warnings.simplefilter("error")
 count, seconds, workers, seed = map(int, sys.argv[2:6])
 chance = random.Random(seed)
-flow.LOOK = float("inf")  # a dead owner's lock must be free by itself
+misses.LOOK = float("inf")  # a dead owner's lock must be free by itself
 pending.FULL = 2000  # bytes: lines are set aside and merged all the time
 limited = Cache(sys.argv[1], signing_key=bytes(range(32)), max_entries=18, compression=1)
 KEYS, SIZES = 8, (40, 4000, 60_000)  # in one write, a larger one, and one that is compressed

@@ -5,9 +5,9 @@ from __future__ import annotations
 # Every execution adds a byte to the file in the second argument; the third is how many may go on to other calls.
 BOUNDED = """
 import threading
-from pcache.runtime import flow, deadlock, resting
+from pcache.runtime import misses, deadlock, resting
 resting.PATIENCE, resting.WITH_THREADS = 0.3, 1
-resting.LOOK = deadlock.LOOK = flow.LOOK = 0.1
+resting.LOOK = deadlock.LOOK = misses.LOOK = 0.1
 def run_so_far():
     log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(log, b".")
@@ -125,8 +125,8 @@ if "processes" in before:
 
 # A call that fails when it is told to go on.
 FAILING = """
-from pcache.runtime import flow, deadlock, resting
-resting.LOOK = deadlock.LOOK = flow.LOOK = 0.1
+from pcache.runtime import misses, deadlock, resting
+resting.LOOK = deadlock.LOOK = misses.LOOK = 0.1
 @cache.cached
 def f(n):
     say("computing")

@@ -505,7 +505,7 @@ def test_one_call(cache: Cache) -> None:
         return n
 
     for n, place in enumerate(
-        ["pcache.runtime.flow.Wait", "pcache.runtime.saving.owner_record", "pcache.runtime.packing.encode_entry"]
+        ["pcache.runtime.misses.Wait", "pcache.runtime.saving.owner_record", "pcache.runtime.packing.encode_entry"]
     ):
         with mock.patch(place, side_effect=MemoryError):
             assert count(n) == n

@@ -14,13 +14,14 @@ import pytest
 
 from pcache import Cache, DirectoryError, StoreWarning
 from pcache.entry import mtime
+from pcache.layout import shard_in
 from pcache.signing import seal
 from pcache.storage.claim import remove_leftover
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.local import LocalStore
 from pcache.storage.root import check_root, is_ours, make_root, require_ours
 from pcache.storage.shards import entries_in
-from pcache.storage.store import name_of, shard_in
+from pcache.storage.store import name_of
 from pcache.system import notices
 from pcache.system.directories import OpenFolder
 from pcache.system.permissions import Access
@@ -193,7 +194,6 @@ def test_a_shard_that_others_can_write_to_is_not_read(tmp_path: Path) -> None:
 
 CUT_TAG = """
 import resource
-from pcache.runtime import flow
 from pcache.system import notices
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), hard))

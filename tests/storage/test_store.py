@@ -15,10 +15,11 @@ from pcache.entry import mtime
 from pcache.entry.format import NEVER, Facts
 from pcache.entry.inspector import inspect_file
 from pcache.entry.reader import Address
+from pcache.layout import shard_in
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.directory import Directory
 from pcache.storage.local import LocalStore
-from pcache.storage.store import name_of, shard_in
+from pcache.storage.store import name_of
 from pcache.system.permissions import PRIVATE
 from tests.support.memory_store import MemoryStore
 from tests.support.processes import KEY, RING, address_of, entry_bytes

@@ -23,7 +23,7 @@ _BEGIN, _END = "<!-- drawn by tests/support/house.py -->", "<!-- end of the draw
 
 def order() -> dict[str, int]:
     """The rooms by name, each with its floor: the lowest imports nothing."""
-    text = re.search(r"```\n(errors .*?)```", DESIGN.read_text(), re.DOTALL)
+    text = re.search(r"```\n(startup .*?)```", DESIGN.read_text(), re.DOTALL)
     assert text is not None, "docs/design.md does not say the order of the rooms"
     return {room: floor for floor, names in enumerate(text[1].split("<")) for room in names.split()}
 

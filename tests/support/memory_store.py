@@ -16,8 +16,9 @@ from pcache.entry.format import length_of
 from pcache.entry.pickling import is_loaded_here, loading
 from pcache.entry.reader import Address, Loaded, read_value
 from pcache.errors import LoadingItself, Miss
+from pcache.layout import shard_in
 from pcache.storage.claim_owner import Owner, Record, owner_in
-from pcache.storage.store import Claimed, HeldClaim, StoredFile, on_disk, shard_in
+from pcache.storage.store import Claimed, HeldClaim, StoredFile, on_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

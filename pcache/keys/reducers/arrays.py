@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import once_a_call, register_reducer
 from pcache.objects.extra_state import is_twin
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.digests import Content, digest_of
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ hashed where they lie; only columns with missing values are first copied without
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import once_a_call, register_reducer
 from pcache.keys.reducers import handles  # noqa: F401 - registers datasets and files, which read later
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.digests import Content
 
 if TYPE_CHECKING:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import gc
 from pickle import PickleBuffer
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from pcache.errors import Uncached
 from pcache.keys.dispatch import register_reducer
 from pcache.objects.library_names import instance
 from pcache.objects.lookup import MOCKED
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.digests import digest_of
 from pcache.system.interrupts import try_call
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import Reduced, register_reducer
 from pcache.keys.file import note
@@ -20,6 +19,7 @@ from pcache.keys.nesting import FILES
 from pcache.objects.cached_state import memos_of, without
 from pcache.objects.lookup import look
 from pcache.objects.path_holders import texts_in
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.digests import digest_of
 from pcache.system.file_content import Reading, glance, read_folder
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pcache.keys.dispatch import register_reducer
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer

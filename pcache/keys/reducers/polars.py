@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import once_a_call, register_reducer
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.digests import Content
 
 if TYPE_CHECKING:

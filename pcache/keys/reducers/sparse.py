@@ -7,9 +7,9 @@ do not count; stored zeros and repeated entries do. The argument is left as it i
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import once_a_call, register_reducer
+from pcache.startup import TYPE_CHECKING, Any
 
 # What scipy keeps on a matrix; all else was put there by users.
 _OWN = frozenset("maxprint indptr indices data coords row col offsets rows dtype has_canonical_format".split())

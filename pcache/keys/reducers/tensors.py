@@ -6,10 +6,10 @@ Modules need nothing of their own: pickle takes them apart into their class and 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.reducers.arrays import content_digest
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer

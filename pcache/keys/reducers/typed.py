@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.names import module_name
 from pcache.objects.lookup import look, state_in_c
+from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:

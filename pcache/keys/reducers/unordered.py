@@ -5,9 +5,8 @@ Theirs is that of hashes, which differ in each process. `jsonschema` keeps its s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from pcache.keys.dispatch import register_reducer
+from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pcache.keys.writer import Writer

@@ -1,0 +1,293 @@
+"""The flow of a miss: claim, look again, compute, publish. Loaded by the first one.
+
+The promises depend on this order. A call that misses takes the claim and looks again, since another process may have
+published between its look and its claim. Whatever goes wrong with the cache, the function's result reaches the caller,
+and the function's own exceptions pass unchanged.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from pcache.errors import ForeignEntry, Miss, StoreWarning, without_tracebacks
+from pcache.runtime.boundary import passes
+from pcache.runtime.deadlock import PROOF, Wait, detach_claim
+from pcache.runtime.resting import LOOK
+from pcache.runtime.saving import CannotWrite
+from pcache.runtime.singleflight import Flight, computing, flights, innermost
+from pcache.signing.keyring import ONE_KEY
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple
+from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, uninterrupted
+from pcache.system.notices import log, warn_once
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.entry.reader import Address, Loaded
+    from pcache.runtime.job import Job
+    from pcache.runtime.saving import Saving
+    from pcache.storage.claim_owner import Owner
+    from pcache.storage.directory import Directory
+    from pcache.storage.store import HeldClaim, Store
+
+_PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # a share of the time waited so far; seconds
+_SAY_WAITING = 60.0  # seconds of waiting after which a log line names the owner
+
+
+class Deep(NamedTuple):
+    """The state of a call that is computed deep inside of others: a private claim, and when it began.
+
+    `around` is the computation that it is part of, `nested_ns` the time of what had missed in that before.
+    """
+
+    claim: HeldClaim
+    began_ns: int
+    around: Flight
+    nested_ns: int
+
+
+class Misses:
+    """Computes and stores what is missing in one cache directory. Safe for threads, processes and forks."""
+
+    def __init__(
+        self, directory: Directory, store: Store, look_up: Callable[[Address], Loaded], saving: Saving
+    ) -> None:
+        self.directory = directory
+        self.store = store
+        self.ledger = directory.ledger
+        self.look_up = look_up
+        self.saving = saving
+
+    def compute(self, job: Job, miss: Miss) -> Any:
+        """Compute a missing result once among all threads and processes, store it and return it.
+
+        Whatever fails here, the function is called exactly once, and its result returned or its exception raised.
+        """
+        run, around = job.run, innermost()
+        try:
+            try:
+                return self._compute(job, miss)
+            finally:
+                self._count_time(job, around)
+                self.ledger.look(time.time_ns())
+        except RecursionError as error:  # nothing is called here: the stack is full
+            if error is run.error:
+                TRACEBACK.__set__(error, run.traceback)
+                run.error = run.traceback = None
+                raise
+        except BaseException as error:
+            if run.raises(error) or passes(error, job.name):
+                raise
+        if run.done or run.error is not None:
+            return run.end()
+        return job.function(*job.args, **job.kwargs)
+
+    def _count_time(self, job: Job, around: Flight | None) -> None:
+        """Count what a miss took beyond its computation; and all of it to the computation that it is part of."""
+        run = job.run
+        elapsed_ns = time.perf_counter_ns() - run.began_ns
+        if run.took_ns:  # else another process has computed it
+            self.ledger.count(job.name, store_ns=max(elapsed_ns - run.took_ns, 0))
+        if around is not None:
+            around.nested_ns += elapsed_ns
+
+    def begin(self, job: Job) -> Deep | None:
+        """Take a private claim for a call that is computed deep inside of others; None where that is impossible."""
+        try:
+            claim = self.saving.claim(job, private=True)
+        except CannotWrite:
+            claim = None
+        around = innermost()
+        if claim is None or around is None:
+            return None
+        return Deep(claim, time.perf_counter_ns(), around, around.nested_ns)
+
+    def drop(self, job: Job, deep: Deep) -> None:
+        """Release what `begin` took: the function raised, and the caller gets that exception, whatever fails here."""
+        try:
+            deep.claim.abandon()
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
+
+    def keep(self, job: Job, miss: Miss, deep: Deep, result: Any) -> Any:
+        """Store a result that was computed deep inside of others; return it."""
+        try:
+            cost_ns, run = time.perf_counter_ns() - deep.began_ns, job.run
+            run.took(cost_ns, deep.around.nested_ns - deep.nested_ns)
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": run.own_ns})
+            try_call(job.look_again, cost_ns)
+            self.saving.settle(deep.claim, job, result, cost_ns, miss)
+            deep.around.nested_ns = deep.nested_ns
+            self._count_time(job, deep.around)
+        except RecursionError:
+            pass  # a later call stores it
+        except BaseException as error:
+            if passes(error, job.name):
+                raise
+        return result
+
+    def _compute(self, job: Job, miss: Miss) -> Any:
+        log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
+        if type(miss) is ForeignEntry:
+            warn_once(
+                (self.directory.location, "foreign"),
+                f"a result of {job.name} in {self.directory.location} was {miss.detail}: it is computed again and"
+                " replaced, as are those of this process wherever the other key is in use."
+                f" {ONE_KEY[:1].upper()}{ONE_KEY[1:]}.",
+                StoreWarning,
+            )
+        if miss.reason == "unloadable":
+            log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
+        place = self.store.place(job.address.name)
+        above = computing.get().get(place)
+        if above is not None and not above.over:
+            return self._run(job, miss, above)[0]
+        with Wait(place, self.directory, job.lock_timeout) as wait:
+            while True:
+                own = Flight(place, job.address.function_id)
+                with own.busy:
+                    try:
+                        flight = flights.enter(place, own)
+                        if flight is own:
+                            return self._lead(job, flight, miss, wait)
+                    finally:
+                        flights.leave(place, own)
+                if flight.thread == threading.get_ident():
+                    return self._run(job, miss, flight)[0]  # recursion that lost its context variables
+                if not wait.for_flight(flight) or not (flight.stored or flight.lost):
+                    return self._run_alone(job, miss)
+                try:
+                    return self._waited(job, self._look_again(job))
+                except Miss as again:
+                    miss = without_tracebacks(again)
+
+    def _look_again(self, job: Job) -> Loaded:
+        loaded = self.look_up(job.address)
+        if loaded.header.created_ns - loaded.header.cost_ns < job.since_ns:
+            raise Miss("refreshed")  # its computation began before the refresh was asked for
+        return loaded
+
+    def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait) -> Any:
+        """Take the claim and compute; or return the result that another process has computed meanwhile."""
+        started = wait.passed()
+        look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
+        alone = False
+        while True:
+            try:
+                claim = self.saving.claim(job, private=alone)
+            except CannotWrite:
+                break
+            if claim is not None:
+                with claim:  # closes it in any case: others wait for its lock
+                    try:
+                        wait.end()
+                        return self._compute_once(job, flight, claim, miss)
+                    except BaseException:
+                        claim.abandon()  # again, in case an interrupt came during the first time
+                        raise
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
+            passed = wait.passed()
+            if wait.is_over():
+                break
+            if passed >= look_at_owner:
+                look_at_owner = passed + LOOK
+                owner = wait.owner()
+                if owner is not None and owner.is_dead() and self._remove_dead_owner(job.address):
+                    continue
+                if reason := wait.is_in_vain(owner):
+                    alone = True
+                    self._say_in_vain(reason, owner)
+                    continue
+                if wait.is_endless():
+                    break
+                if passed >= say_waiting:
+                    say_waiting = passed + _SAY_WAITING
+                    text = "waiting for %s for %.0f s%s; lock_timeout= limits this"
+                    stopped = owner is not None and owner.is_stopped()
+                    log(text, owner, passed - started, ", which is stopped" if stopped else "")
+            wait.pause(min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
+        wait.end()
+        flight.stored = False
+        return self._run(job, miss, flight)[0]
+
+    def _say_in_vain(self, reason: str, owner: Owner | None) -> None:
+        """Say once why calls do not wait for the holder of a claim."""
+        if reason == "stopped":
+            log("%s is stopped and not waited for any longer; the result is computed here", owner)
+            return
+        warn_once(
+            (self.directory.location, reason),
+            f"a process without the signing key holds the claim of a result in {self.directory.location}: calls wait"
+            f" {PROOF:.0f} s for it and then compute for themselves. Check who may write there; a program that uses an"
+            " older version of pcache has the same effect.",
+            StoreWarning,
+        )
+
+    def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss) -> Any:
+        """Compute and store under a claim, unless another process has done so between our look and our claim."""
+        try:
+            if (found := self._found(job)) is not None:
+                return self._waited(job, found)
+            flight.stored, flight.claim = False, claim
+            began_ns = time.time_ns()
+            result, cost_ns = self._run(job, miss, flight)
+            detach_claim(flight)
+            flight.stored = self.saving.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
+            flight.lost = claim.lost
+            return result
+        finally:
+            detach_claim(flight)
+            claim.abandon()
+
+    def _found(self, job: Job) -> Loaded | None:
+        """Look again: another process may have published meanwhile."""
+        if not self.store.is_there(job.address.name):
+            return None  # the usual case, and cheaper than a lookup
+        try:
+            return self._look_again(job)
+        except Miss:
+            return None
+
+    def _remove_dead_owner(self, address: Address) -> bool:
+        """Remove the claim of a dead owner; return whether it was there."""
+        try:
+            return self.store.release(address.name)
+        except OSError as error:
+            raise_if_interrupt(error)
+            return False  # else we may not remove it
+
+    def _run_alone(self, job: Job, miss: Miss) -> Any:
+        """Compute without waiting for the other process that computes the same."""
+        flight = Flight(self.store.place(job.address.name), job.address.function_id)
+        with flight.busy:
+            return self._run(job, miss, flight)[0]
+
+    def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
+        """Compute; return the result and the nanoseconds that it took. Calls inside know that it is being computed."""
+        inside = {**computing.get(), flight.place: flight}
+        run, nested_ns = job.run, flight.nested_ns
+        started = time.perf_counter_ns()
+        token = uninterrupted(computing.set, inside)
+        try:
+            result = run.result = job.function(*job.args, **job.kwargs)
+            run.done = True
+        except BaseException as error:
+            run.error, run.traceback = error, TRACEBACK.__get__(error).tb_next
+            run.took(time.perf_counter_ns() - started, flight.nested_ns - nested_ns)
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
+            raise
+        finally:
+            computing.reset(token)
+        cost_ns = time.perf_counter_ns() - started
+        run.took(cost_ns, flight.nested_ns - nested_ns)
+        self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": run.own_ns})
+        try_call(job.look_again, cost_ns)
+        return result, cost_ns
+
+    def _waited(self, job: Job, loaded: Loaded) -> Any:
+        """Count and return a result that another thread or process computed meanwhile."""
+        self.ledger.count(job.name, hits=1, waited=1, read_bytes=loaded.identity[1])
+        return loaded.value
