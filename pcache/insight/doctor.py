@@ -67,7 +67,7 @@ def _versions(version: str) -> Finding:
     from importlib.metadata import version as installed
 
     parts = [f"pcache {version}".strip(), f"Python {platform.python_version()}"]
-    names = ["blake3", *(["backports.zstd"] if sys.version_info < (3, 14) else [])]
+    names = ["filelock", "blake3", *(["backports.zstd"] if sys.version_info < (3, 14) else [])]
     missing = []
     for name in names:
         try:

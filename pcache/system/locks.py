@@ -174,16 +174,18 @@ def _nothing() -> None:
     """Replaces `close` when the descriptor's number belongs to another file."""
 
 
-def try_lock(path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE) -> Lock | None:
+def try_lock(
+    path: str, wait: float = 0.0, *, access: Access | OpenFolder = PRIVATE, by: Callable[..., bool] | None = None
+) -> Lock | None:
     """Take the lock of a file that exists only for this; None while another process holds it for `wait` seconds.
 
-    Where others may write, the file's folder is opened, and passed as `access`. Raises `OSError` when the file cannot
-    be made or locked.
+    Where others may write, the file's folder is opened, and passed as `access`. `by` locks its descriptor instead of
+    `locking()`. Raises `OSError` when the file cannot be made or locked.
     """
     lock = Lock(path, access=access)
     try:
         clock = Stopwatch()
-        while not locking()(lock.fd, blocking=False):
+        while not (by or locking())(lock.fd, blocking=False):
             if clock.passed() >= wait:
                 lock.release()
                 return None
@@ -216,11 +218,11 @@ def take(folder: OpenFolder, name: str, wait: float, *, idle: float) -> Lock | N
     `show` is the sign.
     """
     path = os.path.join(folder.path, name)
-    lock = try_lock(path, wait, access=folder)
+    lock = try_lock(path, wait, access=folder, by=_library())
     if lock is None and is_idle(idle, *folder.at(name)):
         say_held(path)
         folder.remove(name)
-        lock = try_lock(path, access=folder)
+        lock = try_lock(path, access=folder, by=_library())
     if lock is not None:
         try:
             show(lock)
@@ -252,16 +254,17 @@ def is_idle(seconds: float, path: str, below: int | None = None) -> bool:
         return False
 
 
+@functools.cache
+def _library() -> Callable[..., bool]:
+    """That of filelock, for upkeep: loading it takes 45 to 70 ms, more than all else of a process's first miss."""
+    with whole:
+        from filelock import lock_descriptor  # late for start-up time
+
+    return lock_descriptor
+
+
 if sys.platform == "win32":
-
-    @functools.cache
-    def locking() -> Callable[..., bool]:
-        """The function that locks a descriptor: `lock(fd, blocking=False)` returns whether it did."""
-        with whole:
-            from filelock import lock_descriptor  # late for start-up time: 45 ms
-
-        return lock_descriptor
-
+    locking = _library
 else:
     from fcntl import LOCK_EX, LOCK_NB, flock
 
@@ -270,7 +273,7 @@ else:
         return _lock
 
     def _lock(fd: int, *, blocking: bool) -> bool:
-        """As filelock does it, without the 80 modules that this loads."""
+        """The same lock as filelock takes, without the 80 modules that this loads."""
         try:
             flock(fd, LOCK_EX if blocking else LOCK_EX | LOCK_NB)
         except OSError as error:
