@@ -312,7 +312,7 @@ def _with_buffers(encoder: Encoder) -> Sequence[Any]:
 
 def digest(prefix: bytes, chunks: Sequence[Any]) -> bytes:
     """Return the key of an encoded value, 20 bytes; `prefix` keeps the keys of different functions apart."""
-    if len(chunks) == 1:
+    if len(chunks) == 1 and len(chunks[0]) <= SEGMENT:
         return blake3(prefix + chunks[0]).digest(KEY_SIZE)
     if sum(map(len, chunks)) > SEGMENT:
         content = Content()

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from pcache import File
+from pcache.keys.encoder import digest
 from pcache.system import file_content
 from pcache.system.digests import SEGMENT, digest_of
 from tests.key_values import key_of
@@ -113,3 +114,12 @@ def test_chunks_do_not_count() -> None:
     part = NUMBERS.tobytes()
     assert key_of([part, "x", part]) == key_of([bytes(bytearray(part)), "x", bytes(bytearray(part))])
     assert key_of([part[:-1], part[-1:]]) != key_of([part, b""])
+
+
+def test_how_an_encoding_is_cut_does_not_count() -> None:
+    """A key is that of the bytes in all chunks, of which one may be as long as all of them."""
+    for size in (SEGMENT - 1, SEGMENT, SEGMENT + 1, len(NUMBERS)):
+        whole = NUMBERS.tobytes()[:size]
+        cuts = [[whole], [whole, b""], [whole[:9], whole[9:]], [whole[at : at + 65536] for at in range(0, size, 65536)]]
+        assert len({digest(b"prefix", chunks) for chunks in cuts}) == 1
+    assert digest(b"prefix", [digest_of(whole)]) != digest(b"prefix", [whole])
