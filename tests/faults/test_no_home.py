@@ -117,7 +117,9 @@ def work(form, stored, links, seed):
         wrong.append("not stored")
     if os.path.exists(victim + "/pwned"):
         wrong.append("executed")
-    if stored != (not said) or len(said) > 1 or (said and not ways(said[0])):
+    foreign = [text for text in said if "was signed with the key" in text]  # what was planted, once for each cache
+    others = [text for text in said if text not in foreign]
+    if stored != (not others) or len(others) > 1 or (others and not ways(others[0])) or len(foreign) > len(caches):
         wrong.append(f"said: {said}")
     return wrong
 def no_links(*_):

@@ -21,9 +21,8 @@ import scipy.sparse
 import pcache
 from pcache import Cache, UnhashableArgument
 from pcache.keys import encoder
-from pcache.keys.reducers import arrays, arrow, builtin
-from pcache.keys.reducers import polars as polars_reducers
 from pcache.storage.claim_owner import owner_record
+from pcache.system import digests
 from pcache.versions import registry
 from tests.support.changing import ADVICE, Program
 from tests.support.processes import KEY, OTHER_RING, RING, address_of, place_of
@@ -393,7 +392,7 @@ class Keyed:
 def test_large_contents_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """A miss hashes what is large for its key, and not again to tell which argument differs."""
     encoder._spare.clear()
-    for module in (encoder, arrays, arrow, builtin, polars_reducers):
+    for module in (encoder, digests):
         monkeypatch.setattr(module, "blake3", Counting)
     simulate = made()
     simulate.key(0)

@@ -26,7 +26,7 @@ from pcache.insight.records import Period, as_plain
 from pcache.report import charts, formatting
 from pcache.report.distributions import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
-from pcache.storage.shards import StoredFile
+from pcache.storage.store import StoredFile
 from tests.cli.test_ls import run
 from tests.support.pages import HOSTILE, Page, count, double, fill, halve
 
