@@ -650,7 +650,8 @@ def f(n):
     return n * n
 say("ready")
 hear()
-say([f(n) for n in range(30)] == [n * n for n in range(30)], not f.cache_info().misses or any("/entries/" in path for path in listed))
+found = [f(n) for n in range(30)]
+say(found == [n * n for n in range(30)], not f.cache_info().misses or any("/entries/" in path for path in listed))
 say("filelock" in sys.modules)
 """
 )
