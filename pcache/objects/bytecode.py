@@ -34,7 +34,8 @@ def marks_of(*operations: Iterable[int]) -> bytes:
     """A table for `bytes.translate` with 1 for some operations and 0 for others."""
     table = bytearray(256)
     for number in set().union(*operations):
-        table[number] = 1
+        if number < len(table):  # others are names within the compiler, from Python 3.12 on
+            table[number] = 1
     return bytes(table)
 
 
