@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,9 @@ from pcache.system import notices
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a job in the background, and in all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
