@@ -99,8 +99,9 @@ def ways() -> Iterator[tuple[str, str, Any, bool]]:
         for error in RAISED:
             yield module, name, error, True
         for value in RETURNED:
-            # The system takes a MagicMock for the number 1: used as a descriptor it is standard output.
-            if not (name == "open" and isinstance(value, mock.MagicMock)):
+            # The system takes a MagicMock for the number 1: used as a descriptor it is standard output. And CPython's
+            # `os.closerange(-1, 0)` closes all descriptors of the process.
+            if not (name == "open" and (value == -1 or isinstance(value, mock.MagicMock))):
                 yield module, name, value, False
 
 
