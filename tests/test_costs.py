@@ -5,9 +5,6 @@ A number that grows is a decision: raise it here with the reason, or find out wh
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +14,7 @@ import pytest
 import pcache
 from pcache import Cache
 from pcache.storage import recent
-from tests.support.processes import KEY, PRELUDE, ROOT, run
+from tests.support.processes import KEY, run, system_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +57,7 @@ def settle(cached: Any, *args: Any, **kwargs: Any) -> None:
     name = cached._calls.of(args, kwargs).address.name
     while (held := cached._flow.store._recent._held.get(name)) is None or held.settled is not held.identity:
         cached(*args, **kwargs)
-    while cached._tally.hits & 15 != 1:  # every sixteenth hit is timed, which the next ones are not then
+    while cached._tally.hits & 15 != 1:  # every sixteenth hit asks whether to write counts, which the next do not
         cached(*args, **kwargs)
 
 
@@ -121,16 +118,7 @@ READING = {*("openat", "fstat", "newfstatat", "lstat", "read", "close", "close_r
 
 def test_the_system_calls_of_a_hit(tmp_path: Path) -> None:
     """A repeated hit looks at one file, and a first one opens, reads and closes it; no lock, no write."""
-    if shutil.which("strace") is None:
-        pytest.skip("there is no strace here")
-    log = tmp_path / "trace"
-    command = ["strace", "-f", "-qq", "-o", str(log), sys.executable, "-c", PRELUDE + TRACED, str(tmp_path / "cache")]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "ptrace" in done.stderr:
-        pytest.skip(f"strace may not trace here: {done.stderr}")
-    assert done.returncode == 0, done.stderr
-    parts = [part.splitlines()[1:-1] for part in log.read_text().split('"/next"')]
-    calls = [[re.sub(r"^\d+ +", "", line).partition("(")[0] for line in part] for part in parts]
+    calls = system_calls(TRACED, tmp_path, "/next")
     first, repeated, fresh = calls[1], calls[3], calls[5]
     assert first.count("openat") == 1
     assert set(first) <= READING, first

@@ -6,15 +6,11 @@ cheaper lowers a limit, and who raises one says what for.
 
 from __future__ import annotations
 
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.support.processes import PRELUDE, ROOT, run
+from tests.support.processes import run, system_calls
 
 # What the standard library takes long to load, and neither an import nor a hit needs.
 SLOW = frozenset(
@@ -120,16 +116,7 @@ for n in range(1100):
 
 def test_system_calls_of_a_miss(tmp_path: Path) -> None:
     """A small miss makes one file, and looks at it for the reasons in docs/design.md."""
-    if shutil.which("strace") is None:
-        pytest.skip("there is no strace here")
-    log = tmp_path / "trace"
-    command = ["strace", "-f", "-qq", "-o", str(log), sys.executable, "-c", PRELUDE + TRACED, str(tmp_path / "cache")]
-    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
-    if done.returncode != 0 and "ptrace" in done.stderr:
-        pytest.skip(f"strace may not trace here: {done.stderr}")
-    assert done.returncode == 0, done.stderr
-    lines = log.read_text().split("/begin-of-miss")[1].splitlines()[1:-1]
-    calls = [re.sub(r"^\d+ +", "", line).partition("(")[0] for line in lines]
+    calls = system_calls(TRACED, tmp_path, "/begin-of-miss")[1]
     status = {"newfstatat", "fstat", "lstat"}
     looks = sum(call in status for call in calls)
     assert calls.count("openat") <= 2, calls  # the entry, which is missing, and the claim

@@ -11,9 +11,8 @@ from pcache.cli import options
 from pcache.cli.app import PROBLEM, Commands
 from pcache.cli.output import NO_PLACE, clean, say, say_json
 from pcache.errors import ConfigError, SigningKeyError
-from pcache.layout import KEY_FILE
 from pcache.signing import keyring
-from pcache.storage.directory import keys_of
+from pcache.storage.directory import key_inside, keys_of
 from pcache.system import output_file
 from pcache.text.phrases import counted
 
@@ -167,8 +166,8 @@ def _keys() -> KeySource:
 
 def _key_path() -> str:
     settings = options.settings()
-    inside = os.path.join(settings.directory, KEY_FILE) if settings.key_in_directory else None
-    path = os.environ.get("PCACHE_KEY_FILE") or settings.key_file or inside or keyring.default_key_path()
+    named = os.environ.get("PCACHE_KEY_FILE") or settings.key_file
+    path = named or key_inside(settings) or keyring.default_key_path()
     if path is None:
         raise ConfigError(
             "there is no home directory to keep a key in; name a file with PCACHE_KEY_FILE, or set PCACHE_KEY to what"

@@ -11,6 +11,7 @@ from array import array
 from importlib.util import find_spec
 from pickle import PickleBuffer
 
+from pcache.entry.compression import MAP_MIN
 from pcache.objects.lookup import attributes_of, full_name
 from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import attempt
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     Reducer = Callable[[Any], Any]
     Parts = tuple[Callable[..., Any], tuple[Any, ...]]  # what makes an object, and from what
 
-LARGE = 256 << 10  # bytes from which contents are mapped instead of copied
 # Types of polars that Arrow has as well, by how their names begin.
 _SHARED_WITH_ARROW = tuple("Int UInt Float Boolean String Binary Date Time Duration List Array".split())
 _NOT_SHARED = ("Categorical", "Enum", "Object", "Struct", "Decimal", "Unknown", "Null")
@@ -34,7 +34,7 @@ def kept_apart(cls: type, usual: Reducer) -> Reducer:
 
 
 def _array_of_numpy(found: Any) -> Parts | None:
-    if found.nbytes < LARGE or found.dtype.hasobject:
+    if found.nbytes < MAP_MIN or found.dtype.hasobject:
         return None
     has_buffer = found.dtype.kind not in "mM"  # numpy makes none of dates and times
     plain = found if has_buffer else found.view("i8")
@@ -57,7 +57,7 @@ def dated(counts: Any, dtype: Any) -> Any:
 
 
 def _subclass_of_numpy(found: Any) -> Parts | None:
-    if found.nbytes < LARGE or found.dtype.hasobject or (attributes_of(found).keys() - _OF_FILES):
+    if found.nbytes < MAP_MIN or found.dtype.hasobject or (attributes_of(found).keys() - _OF_FILES):
         return None
     return seen_as, (found.view(sys.modules["numpy"].ndarray), type(found))
 
@@ -71,7 +71,7 @@ def seen_as(found: Any, cls: type) -> Any:
 
 
 def _array_of_python(found: array[Any]) -> Parts | None:
-    return (typed, (found.typecode, PickleBuffer(found))) if len(found) * found.itemsize >= LARGE else None
+    return (typed, (found.typecode, PickleBuffer(found))) if len(found) * found.itemsize >= MAP_MIN else None
 
 
 def typed(typecode: str, content: Any) -> array[Any]:
@@ -85,14 +85,14 @@ def _frame_of_polars(frame: Any) -> Parts | None:
     """A data frame by its Arrow table, which shares its memory, if that is all there is to it."""
     series = frame.get_columns()
     is_plain = attributes_of(frame).keys() <= {"_df"} and all(map(_is_shared, series))
-    if not is_plain or frame.estimated_size() < LARGE or not _has_arrow():
+    if not is_plain or frame.estimated_size() < MAP_MIN or not _has_arrow():
         return None
     return framed, (_to_arrow(frame), [_order_of(one) for one in series])
 
 
 def _series_of_polars(series: Any) -> Parts | None:
     is_plain = attributes_of(series).keys() <= {"_s"} and _is_shared(series)
-    if not is_plain or series.estimated_size() < LARGE or not _has_arrow():
+    if not is_plain or series.estimated_size() < MAP_MIN or not _has_arrow():
         return None
     return first_column, (_to_arrow(series.to_frame()), [_order_of(series)])
 
@@ -135,7 +135,7 @@ def _tensor(tensor: Any) -> Parts | None:
     torch = sys.modules["torch"]
     is_plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.requires_grad
     is_plain = is_plain and tensor.is_contiguous() and not (tensor.is_conj() or tensor.is_neg() or tensor.is_quantized)
-    if not is_plain or attributes_of(tensor) or tensor.numel() * tensor.element_size() < LARGE:
+    if not is_plain or attributes_of(tensor) or tensor.numel() * tensor.element_size() < MAP_MIN:
         return None
     shared, is_done = attempt(lambda: tensor.flatten().view(torch.uint8).numpy())
     return (tensor_of, (shared, tensor.dtype, tuple(tensor.shape))) if is_done else None

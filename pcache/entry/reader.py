@@ -44,7 +44,7 @@ _READ_FLAGS = os.O_RDONLY | SAFE_FLAGS
 _SMALL_FILE = 64 << 10
 _KEPT_BUFFER = 4 << 20  # larger streams are rare, and their buffers would stay in memory for ever
 _KEPT_BUFFERS = 4
-_MAP_TICK_NS = 20 * 10**6  # two ticks of a kernel's slowest clock, as file times of local file systems have
+TICK_NS = 20 * 10**6  # two ticks of a kernel's slowest clock, as file times of local file systems have
 # Before 3.13 each Python mmap keeps a file descriptor; from then on the only limit is the kernel's 65,530 maps.
 _MAX_MAPS = 8192 if sys.version_info >= (3, 13) else 256
 _MAX_VERIFIED = 8192
@@ -256,7 +256,7 @@ def _buffers(
             buffers.append(read_buffer(fd, row))
     if mapped is not None and not known:
         _drop_pages(mapped)
-        if now_ns - status.st_ctime_ns >= _MAP_TICK_NS:  # so any later change changes its ctime
+        if now_ns - status.st_ctime_ns >= TICK_NS:  # so any later change changes its ctime
             if len(_verified) >= _MAX_VERIFIED:
                 _verified.clear()
             _verified.add(identity)

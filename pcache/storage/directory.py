@@ -23,9 +23,14 @@ if TYPE_CHECKING:
     from pcache.storage.store import Store
 
 
+def key_inside(settings: Settings) -> str | None:
+    """The key file in the cache directory, for a cache that keeps its key there."""
+    return os.path.join(settings.directory, KEY_FILE) if settings.key_in_directory else None
+
+
 def keys_of(settings: Settings, given: str | bytes | Iterable[str | bytes] | Wanted | None = None) -> KeySource:
     """Where a cache with these settings has its signing keys from."""
-    inside = os.path.join(settings.directory, KEY_FILE) if settings.key_in_directory else None
+    inside = key_inside(settings)
     if inside is not None and settings.shared:
         raise ConfigError(
             "a directory that a group shares cannot hold its own signing key, as that would let all of them in; unset"

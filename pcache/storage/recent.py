@@ -19,7 +19,7 @@ from pcache.entry.format import NEVER, SEAL_SIZE, new_tuple
 from pcache.entry.kept import AT_ONCE, LARGEST, NOTHING
 from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_with, loading
-from pcache.entry.reader import OTHER_MODULE, Loaded, open_entry, renew_checked
+from pcache.entry.reader import OTHER_MODULE, TICK_NS, Loaded, open_entry, renew_checked
 from pcache.errors import Miss
 from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt, try_call
@@ -37,7 +37,6 @@ _LOOKED_AT = 64  # entries that are compared at a time when room is needed
 _ROOM = 64  # what part of the limit is made free at a time
 _LEVEL = 16 << 10  # bytes that are read, checked and unpacked in the time that it takes to open and close a file
 _MOST_SEEN = 1024
-_TICK_NS = 20 * 10**6  # two ticks of a kernel's slowest clock, as file times of local file systems have
 _COARSE_TICK_NS = 2 * 10**9  # file times of FAT; and those of servers, whose clocks may differ from ours
 _SECOND_NS = 10**9
 
@@ -244,7 +243,7 @@ class Recent:
         changed_ns = held.identity[2]
         if now_ns - max(changed_ns, held.mtime_ns) >= _COARSE_TICK_NS:
             return True
-        return now_ns - changed_ns >= _TICK_NS and bool(changed_ns % _SECOND_NS) and not self._is_network()
+        return now_ns - changed_ns >= TICK_NS and bool(changed_ns % _SECOND_NS) and not self._is_network()
 
     def _recover(self) -> None:
         """In a forked child: another thread of the parent may have been half way through a change."""

@@ -12,7 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from pcache.entry.out_of_band import LARGE
+from pcache.entry.compression import MAP_MIN
 from pcache.entry.pickling import dump, load_with
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ try:
 except ImportError:
     torch: Any = None  # type: ignore[no-redef]
 
-N = LARGE // 8
+N = MAP_MIN // 8
 FLOATS = np.arange(4 * N, dtype="f8")
 STREAM = 8192  # bytes that a pickle without contents takes at most
 
@@ -74,7 +74,7 @@ def test_an_array_of_a_file(tmp_path: Any) -> None:
 
 def test_an_array_of_python() -> None:
     for code in "bBhHiIlLqQfd":
-        value = array.array(code, bytes(range(128)) * (LARGE // 128))
+        value = array.array(code, bytes(range(128)) * (MAP_MIN // 128))
         found, length = round_trip(value)
         assert length < STREAM
         assert (found.typecode, found) == (code, value)
@@ -121,7 +121,7 @@ POLARS: dict[str, Callable[[], pl.Series]] = {
     "floats": lambda: pl.Series("x", FLOATS),
     "none": lambda: pl.Series("x", [None, 1, 2] * N),
     "not a number": lambda: pl.Series("x", [float("nan"), None, -0.0] * N),
-    "booleans": lambda: pl.Series("x", [True, None, False] * (4 * LARGE)),
+    "booleans": lambda: pl.Series("x", [True, None, False] * (4 * MAP_MIN)),
     "texts": lambda: pl.Series("x", ["a", "a longer text that is not inlined", None] * N),
     "bytes": lambda: pl.Series("x", [b"a", b"a longer content that is not inlined"] * N),
     "dates": lambda: pl.Series("x", FLOATS.astype("M8[us]")).cast(pl.Date),
@@ -154,11 +154,11 @@ def test_series_and_frames_of_polars(name: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: pl.Series("x", ["a", "b", None] * LARGE, dtype=pl.Categorical),
-        lambda: pl.Series("x", ["a", "b", None] * LARGE, dtype=pl.Enum(["b", "a"])),
+        lambda: pl.Series("x", ["a", "b", None] * MAP_MIN, dtype=pl.Categorical),
+        lambda: pl.Series("x", ["a", "b", None] * MAP_MIN, dtype=pl.Enum(["b", "a"])),
         lambda: pl.Series("x", [{"a": 1, "b": "c"}] * N),
         lambda: pl.Series("x", FLOATS).cast(pl.Decimal(20, 2)),
-        lambda: pl.Series("x", [None] * (8 * LARGE)),
+        lambda: pl.Series("x", [None] * (8 * MAP_MIN)),
     ],
     ids="categories enum structs decimals nothing".split(),
 )

@@ -233,7 +233,7 @@ def test_mapped_arrays_are_writable_and_private(path: Path) -> None:
 
 def test_verify_once_checks_a_mapped_file_again_when_it_changed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A map's digest is checked once for a file, and again after any change, also one that hides in its times."""
-    monkeypatch.setattr(reader, "_MAP_TICK_NS", -(10**18))  # the file is new
+    monkeypatch.setattr(reader, "TICK_NS", -(10**18))  # the file is new
     data = bytearray(entry_bytes([Block(os.urandom(300 << 10))]))
     path.write_bytes(data)
     read(path, "once")

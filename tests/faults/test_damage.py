@@ -176,8 +176,8 @@ def test_damage_after_a_first_hit(
     tmp_path: Path, evidence: Evidence, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry that a process has read is checked again after a change, even if the file's old time was restored."""
-    monkeypatch.setattr(recent, "_TICK_NS", -(10**18))  # a file's times count at once
-    monkeypatch.setattr(reader, "_MAP_TICK_NS", -(10**18))
+    monkeypatch.setattr(recent, "TICK_NS", -(10**18))  # a file's times count at once
+    monkeypatch.setattr(reader, "TICK_NS", -(10**18))
     patient = Patient(tmp_path, kind)
     for at in random.sample(range(len(patient.data)), rounds(20, 200)):
         assert patient.is_healthy()

@@ -5,12 +5,11 @@ Each has an edit of what its objects start with, and that makes it another funct
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from tests.support.running import run, write
+from tests.support.running import told_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -319,11 +318,7 @@ def available(text: str) -> bool:
 
 def ids_of(folder: Path, programs: dict[str, str], **environment: str) -> dict[str, Any]:
     """The ids of each program's function: at first, after use, and for who comes then; whether that one hits."""
-    names = {f"program_{number}": name for number, name in enumerate(programs)}
-    for module, name in names.items():
-        write(folder / f"{module}.py", programs[name])
-    (line,) = run(write(folder / "driver.py", DRIVER), folder / "cache", *names, **environment)
-    return {names[module]: found for module, found in json.loads(line).items()}
+    return told_by(DRIVER, folder, programs, **environment)
 
 
 def test_use_makes_no_other_function(tmp_path: Path) -> None:

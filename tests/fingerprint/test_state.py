@@ -5,7 +5,6 @@ What a program sets up, and the code on the way does not change, is no state: ot
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pcache.fingerprint.dataflow import uses_of
-from tests.support.running import ROOT, run, write
+from tests.support.running import ROOT, run, told_by, write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -446,11 +445,7 @@ print(json.dumps(found))
 
 def ids_of(folder: Path, programs: dict[str, str], **environment: str) -> dict[str, Any]:
     """The ids of each program's function: before it runs, after that, and for who comes then; whether that one hits."""
-    names = {f"program_{number}": name for number, name in enumerate(programs)}
-    for module, name in names.items():
-        write(folder / f"{module}.py", programs[name])
-    (line,) = run(write(folder / "driver.py", DRIVER), folder / "cache", *names, **environment)
-    return {names[module]: found for module, found in json.loads(line).items()}
+    return told_by(DRIVER, folder, programs, **environment)
 
 
 def test_state_is_found_again(tmp_path: Path) -> None:

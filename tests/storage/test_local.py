@@ -556,7 +556,7 @@ import time
 from pcache.entry import reader
 from pcache.entry.reader import _verified
 from pcache.storage import recent
-reader._MAP_TICK_NS = recent._COARSE_TICK_NS = 0  # the files are new, and nobody else changes them
+reader.TICK_NS = recent._COARSE_TICK_NS = 0  # the files are new, and nobody else changes them
 from tests.support.processes import Block
 small, large = cache.cached(lambda n: n + 1), cache.cached(lambda n: Block(os.urandom(300_000)))
 small(1), large(1)

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 import pcache
 from pcache import Cache
@@ -111,6 +115,20 @@ class Talker:
 def run(script: str, *arguments: object) -> list[str]:
     """Run a script to its end and return the lines that it printed."""
     return Talker(script, *arguments).finish()
+
+
+def system_calls(script: str, folder: Path, mark: str) -> list[list[str]]:
+    """The names of a script's system calls between its looks at the path `mark`; skips where they cannot be traced."""
+    if shutil.which("strace") is None:
+        pytest.skip("there is no strace here")
+    log = folder / "trace"
+    command = ["strace", "-f", "-qq", "-o", str(log), sys.executable, "-c", PRELUDE + script, str(folder / "cache")]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False)
+    if done.returncode != 0 and "ptrace" in done.stderr:
+        pytest.skip(f"strace may not trace here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    parts = [part.splitlines()[1:-1] for part in log.read_text().split(f'"{mark}"')]
+    return [[re.sub(r"^\d+ +", "", line).partition("(")[0] for line in part] for part in parts]
 
 
 def entry_bytes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -24,6 +25,15 @@ def write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(textwrap.dedent(text))
     return path
+
+
+def told_by(driver: str, folder: Path, programs: dict[str, str], **environment: str) -> dict[str, Any]:
+    """What a driver, which is given the names of modules, prints of each as JSON; by the programs' own names."""
+    names = {f"program_{number}": name for number, name in enumerate(programs)}
+    for module, name in names.items():
+        write(folder / f"{module}.py", programs[name])
+    (line,) = run(write(folder / "driver.py", driver), folder / "cache", *names, **environment)
+    return {names[module]: found for module, found in json.loads(line).items()}
 
 
 def run(script: Path, *arguments: object, warnings: str = "error::UserWarning", **environment: str) -> list[str]:
