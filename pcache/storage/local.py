@@ -125,7 +125,7 @@ class LocalStore(Shards):
         return gone
 
     def _check_shard(self, shard: str) -> None:
-        """Refuse a shard that is a symbolic link, or that others can write to; it and what is above: once per process."""
+        """Refuse a shard that is a symbolic link, or that others can write to; checked once, as are its folders."""
         above = () if self._checked_shards else (self.root, f"{self.root}/{GENERATION}", self.entries)
         for path in (*above, f"{self.entries}/{shard}"):  # not in a generator: closing one half way loses an interrupt
             if not self.access.check(path):

@@ -58,12 +58,17 @@ class Held:
         self.header: Header = loaded.header
         self.mtime_ns = loaded.mtime_ns
         self.identity = loaded.identity
-        careful = self.header.flags or self.header.expires_ns != NEVER or self.buffers or calls(self.stream)
-        self.is_simple = not careful  # loading it takes one call
+        self.is_simple: bool | None = None  # whether loading it takes one call; found out when it is used again
         self.settled: tuple[int, int, int] | None = None
         self.spelling = spelling
         self.size = len(self.stream) + sum(map(len, self.buffers)) + 2 * len(spelling) + _OVERHEAD
         self.uses = 0
+
+    def look_into(self) -> bool:
+        """Find out whether loading it takes one call."""
+        careful = self.header.flags or self.header.expires_ns != NEVER or self.buffers or calls(self.stream)
+        self.is_simple = not careful
+        return self.is_simple
 
 
 class Recent:
@@ -106,7 +111,8 @@ class Recent:
         ):
             self.forget(address.name)
             return None
-        if held.is_simple and address.ttl_ns is None:
+        is_simple = held.look_into() if held.is_simple is None else held.is_simple
+        if is_simple and address.ttl_ns is None:
             value, failure = try_call(load, held.stream)
         else:
             value, failure = self._load(held, address, now_ns)

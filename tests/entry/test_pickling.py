@@ -54,12 +54,24 @@ def test_views(start: int, step: int, transpose: bool) -> None:
 
 def test_arrays_go_out_of_band_without_a_copy() -> None:
     """The buffers of arrays lie in the arrays' own memory; the stream holds none of their bytes."""
-    array = kinds.noise(1000)
-    payload = dump({"a": array, "b": [array, np.asfortranarray(kinds.noise(12).reshape(3, 4))]})
-    assert [buffer.nbytes for buffer in payload.buffers] == [8000, 96]
+    array = kinds.noise(10_000)
+    payload = dump({"a": array, "b": [array, np.asfortranarray(kinds.noise(3000).reshape(3, 1000))]})
+    assert [buffer.nbytes for buffer in payload.buffers] == [80_000, 24_000]
     assert len(payload.stream) < 1000
     array[0] = 7
     assert np.frombuffer(payload.buffers[0])[0] == 7
+
+
+def test_small_arrays_stay_in_the_stream() -> None:
+    """The first few KiB of arrays are copied into the stream, and come back writable or not, as they were."""
+    small, fixed = kinds.noise(100), kinds.noise(100)
+    fixed.flags.writeable = False
+    payload = dump([small, small, fixed, *(kinds.noise(1000) for _ in range(2))])
+    assert [buffer.nbytes for buffer in payload.buffers] == [8000]
+    found = load_with([bytearray(buffer) for buffer in payload.buffers])(payload.stream)
+    assert found[0] is found[1]
+    assert np.array_equal(found[0], small)
+    assert [array.flags.writeable for array in found] == [True, True, False, True, True]
 
 
 def test_bytes_stay_in_the_stream() -> None:

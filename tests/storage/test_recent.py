@@ -203,8 +203,8 @@ def test_checked_at_each_read(tmp_path: Path) -> None:
     pytest.importorskip("numpy")
     cached: Function = cache_at(tmp_path, verify="always").cached(array)
     for _ in range(3):
-        cached(100)
-    assert held_of(cached, 100) is None
+        cached(5000)
+    assert held_of(cached, 5000) is None
 
 
 def test_large_entries_are_held_when_they_are_read_again(tmp_path: Path) -> None:
