@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from pcache.config.options import GIVEN, make_options
+from pcache.config.rules import RULES
 from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_library, register_reducer
@@ -15,7 +16,7 @@ from pcache.signing.key_source import Wanted
 from pcache.signing.keyring import hidden
 from pcache.startup import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, late, overload
 from pcache.storage.directory import Directory, absolute
-from pcache.system.interrupts import raise_if_interrupt
+from pcache.system.interrupts import attempt
 from pcache.versions.version import label_of, name_of
 
 if TYPE_CHECKING:
@@ -67,28 +68,16 @@ class Cache:
         summaries: bool | None = None,
         lock_timeout: float | str | timedelta | None = None,
         ignore_globals: list[str] | tuple[str, ...] | None = None,
+        files: Literal["silent", "warn"] | None = None,
         read_only: bool | None = None,
         shared: bool | None = None,
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
     ) -> None:
         if not isinstance(signing_key, Wanted):
             signing_key = hidden(signing_key)  # tracebacks of errors below show the variables of this frame
-        arguments = {
-            "directory": None if location is None else absolute(os.fspath(location)),
-            "max_size": max_size,
-            "max_entries": max_entries,
-            "min_free": min_free,
-            "policy": policy,
-            "ttl": ttl,
-            "compression": compression,
-            "verify": verify,
-            "memory": memory,
-            "summaries": summaries,
-            "lock_timeout": lock_timeout,
-            "ignore_globals": ignore_globals,
-            "read_only": read_only,
-            "shared": shared,
-        }
+        given = locals()
+        arguments = {rule.name: given[rule.name] for rule in RULES if rule.name in given}
+        arguments["directory"] = None if location is None else absolute(os.fspath(location))
         self._use(Directory(arguments, signing_key))
 
     @classmethod
@@ -99,9 +88,7 @@ class Cache:
         return cache
 
     def _use(self, directory: Directory) -> None:
-        self.directory = directory
-        self.settings = directory.settings
-        self.flow = Flow(directory)
+        self.directory, self.settings, self.flow = directory, directory.settings, Flow(directory)
 
     @property
     def location(self) -> str:
@@ -132,15 +119,34 @@ class Cache:
         code: Literal["deep", "own", "none"] = "deep",
         summaries: bool | None = None,
         unhashable: Literal["raise", "compute"] = "raise",
+        files: Literal["silent", "warn"] | None = None,
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
-    def cached(self, function: Any = None, /, **options: Any) -> Any:
+    def cached(
+        self,
+        function: Any = None,
+        /,
+        *,
+        ttl: float | str | timedelta | None = None,
+        version: object = None,
+        ignore: Iterable[str] = (),
+        key: Mapping[str, Callable[[Any], object]] | None = None,
+        depends_on: Iterable[object] = (),
+        strict: bool = False,
+        lock_timeout: float | str | timedelta | None = None,
+        code: Literal["deep", "own", "none"] = "deep",
+        summaries: bool | None = None,
+        unhashable: Literal["raise", "compute"] = "raise",
+        files: Literal["silent", "warn"] | None = None,
+        **unknown: Any,
+    ) -> Any:
         """Cache a function's results here; use it with or without parentheses.
 
         `ttl` limits their age; `version` is any value, and changing it leaves old results unused; `ignore` names
         parameters that are not part of the key; `key` replaces an argument by a function of it; `depends_on` lists what
         else results depend on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout`
         limits how long a call waits for another process that computes the same; with `summaries=False` values are not
-        stored as text; with `unhashable="compute"` a call whose argument has no key is computed, with one warning.
+        stored as text; with `unhashable="compute"` a call whose argument has no key is computed, with one warning; with
+        `files="warn"` an argument that names a file, whose content does not count, is named in a warning.
 
         >>> import tempfile
         >>> cache = Cache(tempfile.mkdtemp())
@@ -152,9 +158,12 @@ class Cache:
         computing
         (9, 9)
         """
-        if function is None:
-            return lambda decorated: self._wrap(decorated, options)
-        return self._wrap(function, options)
+        return self._decorate(function, locals())
+
+    def _decorate(self, function: Any, given: Mapping[str, Any]) -> Any:
+        """Wrap a function, or return a decorator, with the options among what was given."""
+        options = {name: given[name] for name in GIVEN} | given["unknown"]
+        return (lambda decorated: self._wrap(decorated, options)) if function is None else self._wrap(function, options)
 
     def cache(self, func: Callable[..., Any] | None = None, ignore: Iterable[str] = (), **_unused: Any) -> Any:
         """As joblib's `Memory.cache`, so that scikit-learn accepts a cache as `memory=`; other options have no effect.
@@ -170,22 +179,12 @@ class Cache:
         if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
         if not callable(function):
-            raise ConfigError(
-                f"cached takes a function, not {summarize_value(function)}; options are given by name, as in"
-                " cached(ttl='7d')",
-                setting="function",
-                value=function,
-            )
-        if unknown := sorted(set(options) - set(GIVEN)):
-            raise ConfigError(
-                f"cached has no option {unknown[0]!r}; it has {', '.join(GIVEN)}",
-                setting=unknown[0],
-                value=options[unknown[0]],
-            )
+            text = f"cached takes a function, not {summarize_value(function)}; options are given by name, as in"
+            raise ConfigError(f"{text} cached(ttl='7d')", setting="function", value=function)
         settings = self.settings
         made = make_options(**options)._replace(ignore_globals=settings.ignore_globals)
         own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
-        for name in ("ttl", "lock_timeout", "summaries"):
+        for name in ("ttl", "lock_timeout", "summaries", "files"):
             if getattr(made, name) is None:  # the decorator goes before the settings of the function
                 default = getattr(own, name)
                 made = made._replace(**{name: getattr(settings, name) if default is None else default})
@@ -292,11 +291,7 @@ def default_cache() -> Cache:
     """The cache of the current settings; the same object as long as these do not change."""
     names = sorted(name for name in os.environ if name.startswith("PCACHE_"))
     environment = tuple((name, hidden(os.environ[name])) for name in names)  # PCACHE_KEY is among them
-    try:
-        where: object = os.getcwd()
-    except OSError as error:
-        raise_if_interrupt(error)
-        where = None
+    where, _ = attempt(os.getcwd)  # it may be gone
     state = (environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
     if state not in _default:
         _default[state] = Cache()
@@ -318,9 +313,27 @@ def cached(
     code: Literal["deep", "own", "none"] = "deep",
     summaries: bool | None = None,
     unhashable: Literal["raise", "compute"] = "raise",
+    files: Literal["silent", "warn"] | None = None,
     cache: Cache | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
-def cached(function: Any = None, /, *, cache: Cache | None = None, **options: Any) -> Any:
+def cached(
+    function: Any = None,
+    /,
+    *,
+    ttl: float | str | timedelta | None = None,
+    version: object = None,
+    ignore: Iterable[str] = (),
+    key: Mapping[str, Callable[[Any], object]] | None = None,
+    depends_on: Iterable[object] = (),
+    strict: bool = False,
+    lock_timeout: float | str | timedelta | None = None,
+    code: Literal["deep", "own", "none"] = "deep",
+    summaries: bool | None = None,
+    unhashable: Literal["raise", "compute"] = "raise",
+    files: Literal["silent", "warn"] | None = None,
+    cache: Cache | None = None,
+    **unknown: Any,
+) -> Any:
     """Cache a function's results on disk, in the default cache or in `cache`; options as for `Cache.cached`.
 
     >>> import tempfile
@@ -330,9 +343,8 @@ def cached(function: Any = None, /, *, cache: Cache | None = None, **options: An
     >>> area(3, 4), area(3, height=4, verbose=True), area.cache_info().hits
     (12, 12, 1)
     """
+    given = locals()
     chosen = cache if cache is not None else default_cache()
     if not is_a(chosen, Cache):
         raise ConfigError(f"cache= takes a pcache.Cache, not {summarize_value(cache)}", setting="cache", value=cache)
-    if function is None:
-        return lambda decorated: chosen._wrap(decorated, options)
-    return chosen._wrap(function, options)
+    return chosen._decorate(function, given)

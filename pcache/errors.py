@@ -148,6 +148,14 @@ class PcacheWarning(UserWarning):
     """The base of every warning that pcache gives."""
 
 
+class ConfigWarning(PcacheWarning):
+    """A name in a settings file or in the environment is no setting, and has no effect. Given once per name."""
+
+
+class FileArgumentWarning(PcacheWarning):
+    """An argument names a file, whose content does not count. Given once per function and parameter if asked for."""
+
+
 class UnpicklableResultWarning(PcacheWarning):
     """A result cannot be stored because it cannot be pickled. Given once per function."""
 

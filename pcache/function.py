@@ -69,12 +69,11 @@ class CachedFunction(Generic[P, R]):
         self._flow = flow
         self._options = options
         self._calls = Calls(function, self, flow, options)
-        self._bind = self._calls.binder.bind
+        self._bind = self._calls.bind
         self._address = self._calls.address
         self._refresh = flow.settings.refresh
-        self._misses = 0
+        self._misses = self._hits_before = 0  # the latter before `cache_clear`
         self._tally = flow.ledger.tally(self)
-        self._hits_before = 0  # `cache_clear`
         self._is_over = sys.is_finalizing  # kept here: when the interpreter exits, modules lose their globals
         self.options_digest = self._calls.options_digest
 
@@ -262,7 +261,8 @@ class CachedFunction(Generic[P, R]):
             bypass = "uncached"
         call = self._calls.of(args, kwargs)
         job, earlier = self._calls.job(call), tuple(self._calls.earlier(call))
-        return explanation.Question(self._flow, job.version, call.address, earlier, job.digests, job.summary(), bypass)
+        about = call.address, earlier, job.digests, job.summary(), self._calls.named_files(call), bypass
+        return explanation.Question(self._flow, job.version, *about)
 
     def adopt(
         self,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import click
 
 from pcache import __version__
-from pcache.cli import clean, explain, key, ls, options, top
+from pcache.cli import clean, config, explain, key, ls, options, top
 from pcache.cli.app import Program
 from pcache.cli.completion import completion
 from pcache.cli.doctor import doctor
@@ -34,7 +34,7 @@ def main() -> None:
     """
 
 
-for command in (ls.directory, stats, top.top, report, ls.list_entries, ls.show, ls.config):
+for command in (ls.directory, stats, top.top, report, ls.list_entries, ls.show, config.config):
     main.add_command(command)
 for command in (explain.explain, explain.adopt):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: dir, ls, show, config."""
+"""Commands that look and change nothing: dir, ls, show."""
 
 from __future__ import annotations
 
@@ -12,16 +12,14 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
 from pcache.cli.completion import complete_function, complete_key
-from pcache.cli.output import NO_PLACE, SHORT_KEY, clean, say, say_facts, say_json
+from pcache.cli.output import SHORT_KEY, clean, say, say_facts, say_json
 from pcache.cli.tables import Column, say_table
-from pcache.errors import SigningKeyError
 from pcache.text.phrases import age, brief, counted
 from pcache.text.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pcache.config.settings import Setting, Settings
     from pcache.insight.records import BufferInfo, EntryDetails, EntryInfo
 
 _SORTS = ("used", "size", "age", "cost", "saved")
@@ -185,68 +183,3 @@ def _buffers(buffers: Sequence[BufferInfo]) -> list[str]:
     if rest := buffers[_MANY_BUFFERS:]:
         lines.append(f"and {len(rest):,} more, {format_size(sum(buffer.length for buffer in rest))}")
     return lines
-
-
-@click.command(short_help="Show each setting and where it comes from.")
-@options.cache_dir
-@options.as_json
-@click.pass_context
-def config(ctx: click.Context, as_json: bool) -> None:
-    """Show each setting with its value and where that comes from.
-
-    The signing key is shown by its id. Exits with 1 when it cannot be used.
-
-    \b
-    pcache config
-    PCACHE_MAX_SIZE=5GiB pcache config --json
-    """
-    from pcache.config.settings import describe  # late for start-up time
-
-    found = options.settings()
-    settings = [
-        setting._replace(origin="--cache-dir") if setting.origin == "argument" else setting
-        for setting in describe(found)
-    ]
-    key_id, origin, problem = _signing_key(found)
-    if as_json:
-        report: dict[str, object] = {
-            setting.name: {"value": setting.value, "origin": setting.origin} for setting in settings
-        }
-        say_json({**report, "signing_key": {"value": key_id, "origin": origin, "problem": problem}})
-    else:
-        rows = [(setting.name, _readable(setting), setting.origin) for setting in settings]
-        rows.append(("signing_key", problem or key_id or "none yet: the first result makes it", origin))
-        say_table([Column("Setting"), Column("Value", cut="middle"), Column("Origin", cut="middle")], rows)
-    if problem:
-        ctx.exit(PROBLEM)
-
-
-def _signing_key(found: Settings) -> tuple[str | None, str, str]:
-    """The id of the signing key, where the key comes from, and what is wrong with it."""
-    from pcache.storage.directory import keys_of  # late for start-up time
-
-    try:
-        keys = keys_of(found)
-        keys.look()  # only this finds out whether the user's own key is usable
-    except SigningKeyError as error:
-        return None, "", str(error)
-    if keys.keyring is None and not keys.has_place():
-        return None, "", f"none, {NO_PLACE}"
-    origin = keys.origin + (f" {keys.path}" if keys.path else "")
-    return keys.keyring.signing.hex() if keys.keyring else None, origin, ""
-
-
-def _readable(setting: Setting) -> str:
-    """A setting's value as it would be written in a settings file."""
-    value = setting.value
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return ", ".join(value) or "none"
-    if setting.name in ("max_size", "memory"):
-        return format_size(value)
-    if setting.name == "min_free":
-        return f"{100 * value:g}%"
-    return format_duration(value) if setting.name in ("ttl", "lock_timeout") else str(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcache.config.rules import read_switch
+from pcache.config.rules import FILES, read_switch
 from pcache.errors import ConfigError
 from pcache.objects.summary import summarize_value
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
@@ -28,6 +28,7 @@ class Options(NamedTuple):
     code: str = "deep"
     summaries: bool | None = None
     unhashable: str = "raise"
+    files: str | None = None
     ignore_globals: tuple[str, ...] = ()  # those of the settings, not of the decorator
 
     @property
@@ -60,8 +61,12 @@ def make_options(
     code: str = "deep",
     summaries: Any = None,
     unhashable: str = "raise",
+    files: str | None = None,
+    **unknown: object,
 ) -> Options:
     """Return the decorator's options in base units; raises `ConfigError`."""
+    for name, value in unknown.items():
+        raise ConfigError(f"cached has no option {name!r}; it has {', '.join(GIVEN)}", setting=name, value=value)
     if isinstance(ignore, str):
         ignore = (ignore,)
     for option, value, kind in (("ignore", ignore, "names"), ("depends_on", depends_on, "things")):
@@ -81,6 +86,7 @@ def make_options(
     for option, value, words in (
         ("code", code, ("deep", "own", "none")),
         ("unhashable", unhashable, ("raise", "compute")),
+        ("files", "silent" if files is None else files, FILES),
     ):
         if not isinstance(value, str) or value not in words:
             *others, last = map(repr, words)
@@ -97,6 +103,7 @@ def make_options(
         code,
         _switch("summaries", summaries),
         unhashable,
+        files,
     )
 
 

@@ -96,16 +96,16 @@ def read_compression(value: Any) -> str | int:
     return level
 
 
-def _policy(value: Any) -> str:
-    if (word := _word(value)) not in ("value", "lru"):
-        raise unusable(value, "'value' or 'lru'")
-    return word
+def _one_of(words: tuple[str, ...]) -> Callable[[Any], str]:
+    """Read one of some words, in any case."""
+    *others, last = map(repr, words)
 
+    def read_word(value: Any) -> str:
+        if (word := _word(value)) not in words:
+            raise unusable(value, f"{', '.join(others)} or {last}")
+        return word
 
-def _verify(value: Any) -> str:
-    if (word := _word(value)) not in ("once", "always", "stream"):
-        raise unusable(value, "'once', 'always' or 'stream'")
-    return word
+    return read_word
 
 
 def read_switch(value: Any) -> bool:
@@ -133,32 +133,156 @@ def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:
 
 
 class Rule(NamedTuple):
-    """The names of one setting, and how its value is read."""
+    """The name of one setting, how its value is read, and in words what it is and when to touch it."""
 
     name: str
     read: Callable[[Any], object]
-    variable: str = ""
+    about: str
+    words: tuple[str, ...] = ()  # all values, where these are few
     file_name: str = ""  # where it differs from the name
 
+    @property
+    def key(self) -> str:
+        """Its name in settings files, and on the command line."""
+        return self.file_name or self.name
 
+    @property
+    def variable(self) -> str:
+        """The variable of the environment that sets it."""
+        return f"PCACHE_{self.key.upper()}"
+
+    def given(self, text: str) -> object:
+        """What a text stands for, given by a variable or on the command line: it may list several with commas."""
+        return [part.strip() for part in text.split(",") if part.strip()] if self.read is _globals else text
+
+
+FILES = ("silent", "warn")
+_POLICIES, _CHECKS, _ON_OFF = ("value", "lru"), ("once", "always", "stream"), ("true", "false")
 RULES = (
-    Rule("directory", read_path, "PCACHE_DIR", "dir"),
-    Rule("max_size", _size, "PCACHE_MAX_SIZE"),
-    Rule("max_entries", _or_none(_count)),
-    Rule("min_free", _fraction),
-    Rule("policy", _policy),
-    Rule("ttl", _or_none(_age)),
-    Rule("compression", read_compression),
-    Rule("verify", _verify),
-    Rule("memory", _memory, "PCACHE_MEMORY"),
-    Rule("summaries", read_switch),
-    Rule("lock_timeout", _or_none(_duration)),
-    Rule("ignore_globals", _globals),
-    Rule("read_only", read_switch, "PCACHE_READ_ONLY"),
-    Rule("shared", read_switch, "PCACHE_SHARED"),
-    Rule("disable", read_switch, "PCACHE_DISABLE"),
-    Rule("refresh", read_switch, "PCACHE_REFRESH"),
-    Rule("key_file", read_path),
-    Rule("key_in_directory", read_switch, "PCACHE_KEY_IN_DIRECTORY"),
+    Rule(
+        "directory",
+        read_path,
+        "Where results are kept. Set it when your home is small, slow, on a network or thrown away; the argument of"
+        " `Cache` is `location`.",
+        file_name="dir",
+    ),
+    Rule(
+        "max_size",
+        _size,
+        "How much room the directory may take, as bytes or such as `20 GiB`. Raise it when `pcache stats` shows that"
+        " results were evicted and computed again.",
+    ),
+    Rule(
+        "max_entries",
+        _or_none(_count),
+        "How many results it may hold; `none` for any number. Set it where the file system has few inodes, or a backup"
+        " goes through every file.",
+    ),
+    Rule(
+        "min_free",
+        _fraction,
+        "The part of the disk that stays free, 10 GiB at most: below that the cache does not grow. Raise it on a disk"
+        " that others need as well.",
+    ),
+    Rule(
+        "policy",
+        _one_of(_POLICIES),
+        "What goes first when a limit is reached: what is cheap to compute for its size (`value`), or what was not used"
+        " for longest (`lru`). Seldom worth a change.",
+        _POLICIES,
+    ),
+    Rule(
+        "ttl",
+        _or_none(_age),
+        "How old results may get, as seconds or such as `7d`; `none` for any age. Better set for single functions:"
+        " those that ask a service or a database.",
+    ),
+    Rule(
+        "compression",
+        read_compression,
+        "`auto`, `none` or a zstd level from -7 to 22. `auto` weighs what a result took to compute; force a level when"
+        " room matters more than time, `none` when it is the other way round.",
+        ("auto", "none"),
+    ),
+    Rule(
+        "verify",
+        _one_of(_CHECKS),
+        "When large contents are checked against their digest: once a process (`once`), at each read (`always`), or"
+        " only what is unpickled (`stream`). `always` is for disks that you do not trust. A project file may not say"
+        " `stream`.",
+        _CHECKS,
+    ),
+    Rule(
+        "memory",
+        _memory,
+        "How much of what it has read and stored a process holds in memory. Raise it for a hot loop over results that"
+        " take more, set 0 for many processes with little memory.",
+    ),
+    Rule(
+        "summaries",
+        read_switch,
+        "Whether arguments and results are stored in brief as text, for `pcache ls` and `explain`. Switch it off where"
+        " they must not be written down.",
+        _ON_OFF,
+    ),
+    Rule(
+        "lock_timeout",
+        _or_none(_duration),
+        "How long a call waits for another process that computes the same, before it computes for itself; `none` for no"
+        " limit. Set it where a late answer is worse than computing twice.",
+    ),
+    Rule(
+        "ignore_globals",
+        _globals,
+        "Globals that affect the results of no function, as `module:NAME` or patterns such as `*:RUN_ID`; a list, in a"
+        " variable with commas. Set it when a warning, or `pcache explain`, names a global that is another one in each"
+        " process.",
+    ),
+    Rule(
+        "files",
+        _one_of(FILES),
+        "With `warn`, a call whose argument names a file by text or `Path` says once that the file's content does not"
+        " count, and `pcache.File` would make it count. Set it for a project whose functions read files.",
+        FILES,
+    ),
+    Rule(
+        "read_only",
+        read_switch,
+        "Use what is stored, and store nothing. For jobs that share a prepared directory.",
+        _ON_OFF,
+    ),
+    Rule(
+        "shared",
+        read_switch,
+        "The directory belongs to a group, whose members share a signing key. A project file may not switch it on.",
+        _ON_OFF,
+    ),
+    Rule(
+        "disable",
+        read_switch,
+        "Compute everything, and neither look up nor store. For finding out whether the cache is at fault.",
+        _ON_OFF,
+    ),
+    Rule(
+        "refresh",
+        read_switch,
+        "Compute everything anew and replace what is stored. For one run, after a change that no analysis sees.",
+        _ON_OFF,
+    ),
+    Rule(
+        "key_file",
+        read_path,
+        "The file of the signing key, where it is not the one in your configuration directory. For machines, containers"
+        " and groups that share results. A project file may not set it.",
+    ),
+    Rule(
+        "key_in_directory",
+        read_switch,
+        "Keep the signing key with the results, for a volume whose every writer is trusted. A project file may not set"
+        " it.",
+        _ON_OFF,
+    ),
 )
-OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries")  # can be set for single functions too
+# These can be set for single functions too.
+OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries", "files")
+KEY_VARIABLE = "PCACHE_KEY"  # the signing key itself, which is no setting: no file holds it, and nothing shows it

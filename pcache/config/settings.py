@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from pcache.config.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
+from pcache.config.rules import KEY_VARIABLE, OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 from pcache.errors import ConfigError
 from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
@@ -26,6 +26,8 @@ else:
 # Searched for first: most projects have no such table, and importing tomllib takes 6 to 9 ms.
 _PROJECT_MARK = b"tool.pcache"
 _MOST_FREE = 10 << 30  # bytes; a twentieth of 2 TB would be 100 GB
+_PREFIX = "PCACHE_"
+_NEAR = 0.65  # how alike a name must be to be taken for another one: `size` is near `max_size`, `key` not to `key_file`
 _GLANCE = 1 << 20  # bytes that are read of a settings file, which could hold terabytes
 
 
@@ -41,7 +43,8 @@ class Settings(NamedTuple):
     """All settings of a cache, checked and in base units, with their defaults.
 
     Immutable and picklable, so threads and processes may share it; later changes of the environment or of a file do not
-    affect it. `origins` has the origin of each setting by name.
+    affect it. `origins` has the origin of each setting by name. `ignored` says of names that are no settings where they
+    stand, each in a sentence.
     """
 
     directory: str  # absolute
@@ -56,6 +59,7 @@ class Settings(NamedTuple):
     summaries: bool = True
     lock_timeout: float | None = None  # seconds
     ignore_globals: tuple[str, ...] = ()  # patterns of `module:NAME`
+    files: Literal["silent", "warn"] = "silent"
     read_only: bool = False
     shared: bool = False
     disable: bool = False
@@ -64,6 +68,7 @@ class Settings(NamedTuple):
     key_in_directory: bool = False
     origins: Mapping[str, str] = {}
     functions: Mapping[str, Mapping[str, Any]] = {}  # settings of single functions, by name or pattern
+    ignored: tuple[str, ...] = ()
 
     def of_function(self, name: str) -> FunctionSettings:
         """The settings of the function `module:qualified.name`, else those of the first pattern that fits."""
@@ -91,16 +96,20 @@ class FunctionSettings(NamedTuple):
     max_size: int | None = None  # bytes
     max_entries: int | None = None
     summaries: bool | None = None
+    files: Literal["silent", "warn"] | None = None
 
 
 def resolve(**arguments: object) -> Settings:
     """Return the settings in force; an argument that is None counts as not given.
 
-    Every value of every source is checked, even one that another overrides. Raises ConfigError.
+    Every value of every source is checked, even one that another overrides. Raises ConfigError. Names in files and in
+    the environment that are no settings are left aside: they may be those of a newer release, which others use.
     """
     merged: dict[str, Setting] = {}
     functions: dict[str, Mapping[str, Any]] = {}
-    for layer in (_from_user_file(), _from_project(), _from_environment(), _from_arguments(arguments)):
+    ignored: list[str] = []
+    layers = (_from_user_file(ignored), _from_project(ignored), _from_environment(ignored), _from_arguments(arguments))
+    for layer in layers:
         found = {setting.name: setting for setting in layer}
         if "functions" in found:
             own = found.pop("functions").value
@@ -110,7 +119,7 @@ def resolve(**arguments: object) -> Settings:
         merged["directory"] = Setting("directory", _default_directory(), "default")
     origins = {rule.name: merged[rule.name].origin if rule.name in merged else "default" for rule in RULES}
     values = {name: setting.value for name, setting in merged.items()}
-    return Settings(**values, origins=origins, functions=functions)
+    return Settings(**values, origins=origins, functions=functions, ignored=tuple(ignored))
 
 
 def describe(settings: Settings) -> list[Setting]:
@@ -123,79 +132,99 @@ def _from_arguments(arguments: Mapping[str, object]) -> Iterator[Setting]:
     known = {rule.name: rule for rule in RULES}
     for name, value in arguments.items():
         if name not in known:
-            raise _unknown(name, known, "argument")
+            raise _refused(unknown(name, known), "argument", name)
         if value is not None:
             yield _checked(known[name], value, "argument", folder="")
 
 
-def _from_environment() -> Iterator[Setting]:
-    for rule in RULES:
-        text = os.environ.get(rule.variable) if rule.variable else None
+def _from_environment(ignored: list[str]) -> Iterator[Setting]:
+    known = {rule.variable: rule for rule in RULES}
+    for name in sorted(name for name in os.environ if name.startswith(_PREFIX) and name != KEY_VARIABLE):
+        text, rule = os.environ.get(name, ""), known.get(name)
+        if rule is None:
+            meant = _nearest(name.removeprefix(_PREFIX).lower(), [rule.key for rule in RULES])
+            hint = f"the nearest is {_PREFIX}{meant.upper()}" if meant else "`pcache config` lists all settings"
+            ignored.append(f"the variable {name} is no setting and has no effect; {hint}")
         # By convention an empty variable counts as not set; a switch that is empty is off.
-        if text or (text is not None and rule.read is read_switch):
-            yield _checked(rule, text, f"environment {rule.variable}", folder="")
+        elif text or rule.read is read_switch:
+            yield _checked(rule, rule.given(text), f"environment {name}", folder="")
 
 
-def _from_project() -> Iterator[Setting]:
-    path = _nearest_project_file()
+def _from_project(ignored: list[str]) -> Iterator[Setting]:
+    path = project_file()
     if path is None or not (text := _read_trusted(path, _PROJECT_MARK)):
         return
     origin = f"pyproject.toml at {path}"
-    tools = _parse_toml(text, origin).get("tool")
+    tools = parse_toml(text, origin).get("tool")
     table = tools.get("pcache", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise _refused("tool.pcache is not a table; write settings below [tool.pcache]", origin)
     for name in table:
-        if name.replace("-", "_").lower() in ("key", "key_file", "key_in_directory", "signing_key"):
-            raise _refused(f"a project file may not set signing keys; put {name} into the user file", origin, name)
-    for setting in _from_table(table, origin, path):
-        if setting.name == "verify" and setting.value == "stream":
-            raise _refused("a project file may not turn checks off; move verify to the user file", origin, "verify")
-        if setting.name == "shared" and setting.value:
-            raise _refused("a project file may not let others in; move shared to the user file", origin, "shared")
+        refuse_in_project(name, None, origin)
+    for setting in _from_table(table, origin, path, ignored):
+        refuse_in_project(setting.name, setting.value, origin)
         yield setting
 
 
-def _from_user_file() -> Iterator[Setting]:
+def refuse_in_project(name: str, value: object, origin: str) -> None:
+    """Raise `ConfigError` for what whoever writes a project's files must not decide."""
+    if name.replace("-", "_").lower() in ("key", "key_file", "key_in_directory", "signing_key"):
+        raise _refused(f"a project file may not set signing keys; put {name} into the user file", origin, name)
+    if name == "verify" and value == "stream":
+        raise _refused("a project file may not turn checks off; move verify to the user file", origin, name)
+    if name == "shared" and value:
+        raise _refused("a project file may not let others in; move shared to the user file", origin, name)
+
+
+def user_file() -> str:
+    """The user's own settings file, whether it is there or not; empty where there is no place for one."""
     directory = user_folder("config")
-    path = os.path.join(directory, "config.toml") if directory else ""
+    return os.path.join(directory, "config.toml") if directory else ""
+
+
+def _from_user_file(ignored: list[str]) -> Iterator[Setting]:
+    path = user_file()
     if path and (text := _read_trusted(path)):
         origin = f"user file {path}"
-        yield from _from_table(_parse_toml(text, origin), origin, path)
+        yield from _from_table(parse_toml(text, origin), origin, path, ignored)
 
 
-def _from_table(table: Mapping[str, object], origin: str, path: str) -> Iterator[Setting]:
-    known = {rule.file_name or rule.name: rule for rule in RULES}
-    seen = set()
-    for spelling, value in table.items():
-        name = spelling.replace("-", "_")
-        if name == "functions":
-            yield Setting(name, _functions(value, origin), origin)
-            continue
-        if name not in known:
-            raise _unknown(spelling, known, origin)
-        if name in seen:
-            raise _refused(f"{name} is set twice, once with - and once with _; remove one", origin, name)
-        seen.add(name)
+def _from_table(table: Mapping[str, object], origin: str, path: str, ignored: list[str]) -> Iterator[Setting]:
+    if "functions" in table:
+        yield Setting("functions", _functions(table["functions"], origin, ignored), origin)
+    known = {rule.key: rule for rule in RULES}
+    for name, value in _known_in(table, known, origin, ignored, {"functions"}):
         yield _checked(known[name], value, origin, folder=os.path.dirname(path))
 
 
-def _functions(tables: object, origin: str) -> dict[str, dict[str, Any]]:
+def _known_in(
+    table: Mapping[str, object], known: Iterable[str], origin: str, ignored: list[str], others: Iterable[str] = ()
+) -> Iterator[tuple[str, object]]:
+    """The settings of a table by name, whichever way these are spelled; what is none is added to `ignored`."""
+    seen = set()
+    for spelling, value in table.items():
+        name = spelling.replace("-", "_")
+        if name in others:
+            continue
+        if name not in known:
+            ignored.append(f"{origin}: {unknown(spelling, known)}")
+            continue
+        if name in seen:
+            raise _refused(f"{name} is set twice, once with - and once with _; remove one", origin, name)
+        seen.add(name)
+        yield name, value
+
+
+def _functions(tables: object, origin: str, ignored: list[str]) -> dict[str, dict[str, Any]]:
     """The settings of single functions, such as `[tool.pcache.functions."pkg.mod:f"]`."""
     known = {rule.name: rule for rule in RULES if rule.name in OF_FUNCTIONS}
-    found: dict[str, dict[str, Any]] = {}
     if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
         raise _refused('functions holds a table for each function, such as [functions."pkg.mod:f"]', origin)
+    found: dict[str, dict[str, Any]] = {}
     for pattern, table in tables.items():
         place = f'{origin}: functions."{pattern}"'
-        found[pattern] = {}
-        for spelling, value in table.items():
-            name = spelling.replace("-", "_")
-            if name not in known:
-                raise _unknown(spelling, known, place)
-            if name in found[pattern]:
-                raise _refused(f"{name} is set twice, once with - and once with _; remove one", place, name)
-            found[pattern][name] = _checked(known[name], value, place, folder="").value
+        given = _known_in(table, known, place, ignored)
+        found[pattern] = {name: _checked(known[name], value, place, folder="").value for name, value in given}
     return found
 
 
@@ -210,13 +239,19 @@ def _checked(rule: Rule, given: object, origin: str, *, folder: str) -> Setting:
     return Setting(rule.name, value, origin)
 
 
-def _unknown(name: str, known: Iterable[str], origin: str) -> ConfigError:
+def unknown(name: str, known: Iterable[str]) -> str:
+    """That there is no such setting, with the nearest name where one is near, and else with all."""
+    meant = _nearest(name, known)
+    hint = f"the nearest name is {meant!r}" if meant else f"there are {', '.join(known)}"
+    return f"there is no setting {name!r:.80}; {hint}"
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
     import difflib  # late for start-up time
 
-    meant = {rule.name: [rule.file_name] for rule in RULES if rule.file_name in known}.get(name)
-    nearest = meant or difflib.get_close_matches(name.replace("-", "_"), list(known), n=1, cutoff=0.5)
-    hint = f"the nearest name is {nearest[0]!r}" if nearest else f"there are {', '.join(known)}"
-    return _refused(f"there is no setting {name!r:.80}; {hint}", origin, name)
+    name = name.replace("-", "_")
+    meant = [rule.file_name for rule in RULES if rule.file_name in known and rule.name == name]
+    return (meant or difflib.get_close_matches(name, list(known), n=1, cutoff=_NEAR) or [""])[0]
 
 
 def _refused(reason: str, origin: str, setting: str = "", value: object = None) -> ConfigError:
@@ -224,7 +259,7 @@ def _refused(reason: str, origin: str, setting: str = "", value: object = None) 
     return ConfigError(f"{place}{reason}", setting=setting, value=value, origin=origin)
 
 
-def _nearest_project_file() -> str | None:
+def project_file() -> str | None:
     """Return the nearest pyproject.toml in or above the current directory; only it counts: the project begins there."""
     try:
         folder = os.getcwd()
@@ -247,7 +282,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
         # Non-blocking, so that a FIFO of that name cannot make us wait.
         with open(path, "rb", opener=lambda name, flags: uninterrupted(os.open, name, flags | os.O_NONBLOCK)) as file:
             # The open file is checked, as the name may mean another one by now.
-            doubt = _doubt(os.lstat(path)) or _doubt(os.fstat(file.fileno()))
+            doubt = doubt_of(os.lstat(path)) or doubt_of(os.fstat(file.fileno()))
             text = file.read(_GLANCE) or b""
             if not doubt and len(text) == _GLANCE:
                 doubt = "it is larger than 1 MiB"
@@ -263,7 +298,7 @@ def _read_trusted(path: str, mark: bytes = b"") -> bytes:
     return b"" if doubt else text
 
 
-def _doubt(status: os.stat_result) -> str:
+def doubt_of(status: os.stat_result) -> str:
     """Say why another user may have written a file; empty if none could."""
     if status.st_uid not in (os.geteuid(), 0):
         return "it belongs to another user"
@@ -272,7 +307,8 @@ def _doubt(status: os.stat_result) -> str:
     return ""
 
 
-def _parse_toml(text: bytes, origin: str) -> dict[str, Any]:
+def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
+    """What a settings file holds; raises `ConfigError` that names it, and the line."""
     import tomllib  # late for start-up time
 
     try:

@@ -85,9 +85,9 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("settings", "problem", str(error), "correct it there; `pcache config` shows every setting")
         return
-    given = [setting for setting in describe(settings) if setting.origin != "default"]
-    origins = sorted({setting.origin for setting in given} - {"argument"})
+    origins = sorted({setting.origin for setting in describe(settings)} - {"argument", "default"})
     yield Finding("settings", "ok", f"from {', '.join(origins)}" if origins else "defaults")
+    yield from (Finding("settings", "note", text) for text in settings.ignored)
     if settings.disable:
         yield Finding("settings", "note", f"the cache is switched off ({settings.origins['disable']})")
     access = Access(settings.shared)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pcache.entry.format import Header
     from pcache.entry.reader import Address
+    from pcache.keys.named_files import NamedFile
     from pcache.runtime.flow import Flow
     from pcache.storage.store import StoredFile
     from pcache.versions.registry import FunctionVersion
@@ -56,6 +57,7 @@ class Explanation:
     entry, if it can be read. `nearest` are the stored calls of the function that differ least, at most three.
     `by_class` names objects that the function uses and of which little more than the class is known. `changing_globals`
     are those that make the function another one in each process, so that no call of another process is found.
+    `changed_files` says of files that arguments name by text or `Path` that they changed since the result was stored.
     """
 
     function: str
@@ -72,6 +74,7 @@ class Explanation:
     nearest: tuple[Nearby, ...] = ()
     by_class: tuple[str, ...] = ()
     changing_globals: ChangingGlobals | None = None
+    changed_files: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join("  " * depth + text for depth, text in self.lines())
@@ -92,6 +95,8 @@ class Explanation:
                 yield 2, str(difference)
         for name in self.by_class:
             yield 1, f"{name}: an edit of it may go unnoticed; depends_on= can name what it is made of"
+        for text in self.changed_files:
+            yield 1, text
         if self.changing_globals is not None:
             yield 1, self.changing_globals.text
         if self.advice:
@@ -111,6 +116,7 @@ class Question(NamedTuple):
     earlier: Sequence[Address]
     digests: Mapping[str, bytes]
     arguments: Mapping[str, str]
+    files: Sequence[NamedFile]  # that arguments name
     bypass: str  # why the cache is bypassed: "disabled", "refreshing", "uncached" or ""
     load: bool = True  # whether the entry is unpickled too, to find out whether it can be
 
@@ -144,7 +150,21 @@ def explain(question: Question) -> Explanation:
             if label.startswith("making ") and shown.endswith((BY_CLASS, IN_PART))
         ),
         changing_globals=changing,
+        changed_files=tuple(_changed(question.files, header)) if reason == "hit" and header else (),
     )
+
+
+def _changed(files: Sequence[NamedFile], header: Header) -> Iterator[str]:
+    """Sentences on files that arguments name, and that changed since a result was stored."""
+    stored = header.created_ns / 1e9
+    for file in files:
+        if file.touched > stored:  # programs can set the time of the content back, but not this one
+            how = "changed" if file.changed > stored else "may have changed"
+            which, instead = (f"{file.path!r} ", repr(file.path)) if file.path else ("", "...")
+            yield (
+                f"argument {file.parameter}: the file {which}{how} since this result was stored, and counts by its name"
+                f" alone; pcache.File({instead}) would have noticed"
+            )
 
 
 def of_uncached(function: str, error: Uncached) -> Explanation:

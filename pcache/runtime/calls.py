@@ -20,7 +20,7 @@ from pcache.objects.lookup import look
 from pcache.runtime.boundary import without_key
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.fork import whole
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import attempt, try_call
 from pcache.versions import version as versions
 
 if TYPE_CHECKING:
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from pcache.config.options import Options
     from pcache.fingerprint import known_code
     from pcache.fingerprint.fingerprint import Fingerprint
+    from pcache.keys import named_files
     from pcache.keys.encoder import LargeContents
+    from pcache.keys.named_files import NamedFile
     from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
     from pcache.runtime.jobs import Jobs
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 else:
     known_code = late("pcache.fingerprint.known_code")
     kept_code = late("pcache.versions.kept_code")
+    named_files = late("pcache.keys.named_files")
     registry = late("pcache.versions.registry")
 
 
@@ -64,6 +67,8 @@ class Calls:
     def __init__(self, function: Callable[..., Any], itself: object, flow: Flow, options: Options) -> None:
         self.binder = make_binder(function, ignore=options.ignored_parameters, key_functions=options.key)
         self.label = versions.label_of(function)
+        warns = options.files == "warn"
+        self.bind = named_files.watching(self.binder, lambda: self.name) if warns else self.binder.bind
         self.options_digest = versions.digest_of_options(options, self.label)
         self._function = function
         self._flow = flow
@@ -166,6 +171,10 @@ class Calls:
 
         hidden = self._options.summaries is False
         return f"{self.label}({'...' if hidden else in_one_line(summarize(self.binder.names, call.values))})"
+
+    def named_files(self, call: Call) -> tuple[NamedFile, ...]:
+        """The files that arguments name by text or `Path`, which count by their names."""
+        return attempt(tuple, named_files.find(self.binder.names, call.values))[0] or ()
 
     def job(self, call: Call, since_ns: int = 0, began_ns: int = 0) -> Job:
         """The job of computing a call, which began at a time of the performance counter, by default now.

@@ -6,11 +6,11 @@ import os
 
 from pcache.config.settings import resolve
 from pcache.counters.pending import Ledger
-from pcache.errors import ConfigError
+from pcache.errors import ConfigError, ConfigWarning
 from pcache.layout import KEY_FILE, functions_folder
 from pcache.signing.key_source import Wanted, source_of
 from pcache.signing.keyring import hidden
-from pcache.startup import TYPE_CHECKING, Any
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.storage.local import LocalStore
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import Access
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from pcache.config.settings import Settings
     from pcache.signing.key_source import KeySource
     from pcache.storage.store import Store
+    from pcache.system import notices
+else:
+    notices = late("pcache.system.notices")
 
 
 def key_inside(settings: Settings) -> str | None:
@@ -62,6 +65,8 @@ class Directory:
             signing_key = hidden(signing_key)  # tracebacks of errors below show the variables of this frame
         self.arguments = dict(arguments)
         self.settings = resolve(**self.arguments)
+        for text in self.settings.ignored:
+            notices.warn_once(("setting", text), text, ConfigWarning)
         self.keys = keys_of(self.settings, signing_key)
         self.access = Access(self.settings.shared)
         self.store, self._make_store = make_store(self.location, self.access), make_store

@@ -13,20 +13,21 @@ from blake3 import blake3
 
 from pcache.errors import ConfigError, Uncached
 from pcache.keys.encoder import encode
-from pcache.keys.file import File
+from pcache.keys.file import File, why_unreadable
 from pcache.keys.names import home_of, module_name
 from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of, text
 from pcache.objects.summary import in_full, shown_part
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.fork import whole
-from pcache.system.interrupts import try_call
+from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from pcache.config.options import Options
     from pcache.fingerprint.fingerprint import Fingerprint
+    from pcache.keys import named_files
     from pcache.keys.binder import Binder
     from pcache.keys.encoder import LargeContents
     from pcache.keys.names import Home
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 else:
     phrases = late("pcache.text.phrases")
     file_content = late("pcache.system.file_content")
+    named_files = late("pcache.keys.named_files")
 
 _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
@@ -200,8 +202,13 @@ def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
 def _try_declared(value: object) -> None:
     """Raise the error of digesting a `depends_on` value, and `ValueError` for text that is meant as a path."""
     if isinstance(value, os.PathLike):
-        file_content.read_any(os.fspath(value))
-    for part in _parts_of(value):
+        path = os.fspath(value)
+        try:
+            file_content.read_any(path)
+        except OSError as error:
+            raise_if_interrupt(error)
+            raise ValueError(why_unreadable(path, error)) from None
+    for part in named_files.parts_of(value, _MOST_DECLARED):
         if isinstance(part, (str, bytes)) and os.path.isfile(part):
             raise ValueError("text counts as text, and not as the file of that name; pass it as pathlib.Path or File")
         if isinstance(part, os.PathLike) and part is not value and not isinstance(part, File):
@@ -210,16 +217,6 @@ def _try_declared(value: object) -> None:
         from pcache.fingerprint.fingerprint import of_callable  # late for start-up time
 
     of_callable(len, "none", (value,))
-
-
-def _parts_of(value: object) -> Iterator[object]:
-    """The items of plain containers at any depth; anything else itself."""
-    queue = [value]
-    for part in queue:
-        if isinstance(part, (list, tuple, set, frozenset, dict)) and len(queue) < _MOST_DECLARED:
-            queue += [*part, *part.values()] if isinstance(part, dict) else part
-        else:
-            yield part
 
 
 def _absolute(file: str) -> str:

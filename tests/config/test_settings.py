@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache
-from pcache.config.rules import RULES
+from pcache import Cache, ConfigWarning
+from pcache.config.rules import RULES, Rule, read_switch
 from pcache.config.settings import FunctionSettings, Setting, Settings, describe, resolve, to_leave_free
 from pcache.errors import ConfigError
 
@@ -117,10 +117,11 @@ def test_defaults(place: Place) -> None:
     settings = resolve()
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
-    assert settings[5:-2] == (None, "auto", "once", 64 << 20, True, None, (), False, False, False, False, None, False)
-    assert settings.functions == {}
+    assert settings[5:12] == (None, "auto", "once", 64 << 20, True, None, ())
+    assert settings[12:-3] == ("silent", False, False, False, False, None, False)
+    assert (settings.functions, settings.ignored) == ({}, ())
     assert set(settings.origins.values()) == {"default"}
-    assert list(settings.origins) == list(Settings._fields[:-2])
+    assert list(settings.origins) == list(Settings._fields[:-3])
 
 
 def test_the_nearest_source_wins(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_describe_lists_each_setting_with_its_origin(monkeypatch: pytest.MonkeyP
     """Every setting is listed once, in the order of `Settings`, with the place that decided it."""
     monkeypatch.setenv("PCACHE_REFRESH", "yes")
     listed = describe(resolve(ttl="7d"))
-    assert [setting.name for setting in listed] == list(Settings._fields[:-2])
+    assert [setting.name for setting in listed] == list(Settings._fields[:-3])
     assert Setting("ttl", 7 * DAY, "argument") in listed
     assert Setting("refresh", True, "environment PCACHE_REFRESH") in listed
     assert Setting("verify", "once", "default") in listed
@@ -343,15 +344,69 @@ def test_a_name_in_both_spellings_is_refused(place: Place) -> None:
     ("name", "nearest"),
     [("max-sise", "max_size"), ("directory", "dir"), ("compresion", "compression"), ("locktimeout", "lock_timeout")],
 )
-def test_unknown_names_are_refused(name: str, nearest: str, place: Place) -> None:
-    """A misspelt name in a file is reported with the file, the name and the one that was meant."""
-    place.write_project(f"{name} = 1")
-    error = refusal()
-    assert (error.setting, error.origin) == (name, f"pyproject.toml at {place.project_file}")
-    assert str(error) == f"{error.origin}: there is no setting {name!r}; the nearest name is {nearest!r}"
+def test_unknown_names_in_files_are_left_aside(name: str, nearest: str, place: Place) -> None:
+    """They stop no program, since a newer one may know them; file, name and what may be meant are said."""
+    place.write_project(f"{name} = 1", "max_entries = 5")
+    hint = f"there is no setting {name!r}; the nearest name is {nearest!r}"
+    assert resolve().ignored == (f"pyproject.toml at {place.project_file}: {hint}",)
+    assert resolve().max_entries == 5
     place.write_project()
     place.write_user(f"{name} = 1")
-    assert refusal().origin == f"user file {place.user_file}"
+    assert resolve().ignored == (f"user file {place.user_file}: {hint}",)
+
+
+@pytest.mark.parametrize("name", ["colour", "workers", "key", "cache", "backend"])
+def test_a_name_that_is_near_to_none(name: str, place: Place) -> None:
+    """It gets the list of all, and no guess."""
+    place.write_user(f"{name} = 1")
+    assert resolve().ignored[0].partition("; ")[2].startswith("there are dir, max_size, ")
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
+def test_every_setting_has_its_variable(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it says counts, and is told as its origin."""
+    texts = {"ignore_globals": "*:RUN_ID", "min_free": "2%", "summaries": "off"}
+    text = texts.get(rule.name) or ("on" if rule.read is read_switch else (rule.words or ["7"])[-1])
+    before = getattr(resolve(), rule.name)
+    monkeypatch.setenv(rule.variable, text)
+    settings = resolve()
+    assert settings.origins[rule.name] == f"environment {rule.variable}"
+    assert getattr(settings, rule.name) != before
+    assert settings.ignored == ()
+
+
+def test_a_variable_that_lists_globals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commas part them; one that is no global is refused as in a file."""
+    monkeypatch.setenv("PCACHE_IGNORE_GLOBALS", "*:RUN_ID, jobs:NOW,")
+    assert resolve().ignore_globals == ("*:RUN_ID", "jobs:NOW")
+    monkeypatch.setenv("PCACHE_IGNORE_GLOBALS", "RUN_ID")
+    assert str(refusal()).startswith("environment PCACHE_IGNORE_GLOBALS: ignore_globals: cannot use ['RUN_ID']; give")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("PCACHE_SIZE", "the nearest is PCACHE_MAX_SIZE"),
+        ("PCACHE_DIRECTORY", "the nearest is PCACHE_DIR"),
+        ("PCACHE_FOO", "`pcache config` lists all settings"),
+    ],
+)
+def test_unknown_variables(name: str, hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is named, without its value and with another name only where one is near; PCACHE_KEY is known."""
+    monkeypatch.setenv("PCACHE_KEY", "c2VjcmV0")
+    monkeypatch.setenv(name, "c2VjcmV0")
+    assert resolve().ignored == (f"the variable {name} is no setting and has no effect; {hint}",)
+
+
+def test_what_is_left_aside_is_said_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program is warned by the first cache that it makes, not by the next."""
+    place.write_project("tll = 1", "new_in_2031 = 1")
+    monkeypatch.setenv("PCACHE_MAX_SICE", "1")
+    with pytest.warns(ConfigWarning) as caught:
+        Cache()
+    said = [str(item.message) for item in caught]
+    assert [text.rpartition(" ")[2] for text in said] == ["'ttl'", "key_in_directory", "PCACHE_MAX_SIZE"]
+    Cache()
 
 
 def test_hidden_values_are_checked_too(place: Place) -> None:
@@ -390,7 +445,9 @@ def test_the_user_file_may_name_a_key_file(place: Place) -> None:
     place.write_user('key_file = "team.key"')
     assert resolve().key_file == str(place.user_file.parent / "team.key")
     place.write_user('key = "c2VjcmV0"')
-    assert "there is no setting 'key'" in str(refusal())
+    (said,) = resolve().ignored
+    assert "there is no setting 'key'" in said
+    assert "c2VjcmV0" not in said
 
 
 def test_settings_of_single_functions(place: Place) -> None:
@@ -433,8 +490,6 @@ def test_patterns_of_functions(place: Place) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("tll = 5", "there is no setting 'tll'; the nearest name is 'ttl'"),
-        ("policy = 'lru'", "there is no setting 'policy'; there are max_size, "),
         ("max_size = 'much'", "max_size: cannot read 'much' as a size"),
         ("max-size = 1\nmax_size = 2", "max_size is set twice"),
     ],
@@ -446,6 +501,23 @@ def test_mistakes_in_the_settings_of_a_function(line: str, reason: str, place: P
     place.write_project()
     place.write_user('[functions."m:f"]', line)
     assert str(refusal()).startswith(f'user file {place.user_file}: functions."m:f": {reason}')
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("tll = 5", "there is no setting 'tll'; the nearest name is 'ttl'"),
+        (
+            "policy = 'lru'",
+            "there is no setting 'policy'; there are max_size, max_entries, ttl, summaries, lock_timeout, files",
+        ),
+    ],
+)
+def test_unknown_names_in_the_settings_of_a_function(line: str, hint: str, place: Place) -> None:
+    """They are left aside as those for all functions, and the table is named."""
+    place.write_project('[tool.pcache.functions."m:f"]', line, "max_entries = 5")
+    assert resolve().ignored == (f'pyproject.toml at {place.project_file}: functions."m:f": {hint}',)
+    assert resolve().of_function("m:f") == FunctionSettings(max_entries=5)
 
 
 @pytest.mark.parametrize("text", ["functions = 3", "functions = {f = 3}", "functions = [{ttl = 1}]"])

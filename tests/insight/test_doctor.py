@@ -222,9 +222,12 @@ def test_the_settings(cache: Cache, own_home: Path, monkeypatch: pytest.MonkeyPa
     config = own_home / "config" / "pcache" / "config.toml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text("max_sice = 3")
+    monkeypatch.setenv("PCACHE_DISABEL", "1")
+    said = [(item.state, item.text.rpartition(" ")[2]) for item in found_in(cache.location, "settings")]
+    assert said[:2] == [("note", "'max_size'"), ("note", "PCACHE_DISABLE")]
+    config.write_text("max_size = 'much'")
     (finding,) = found_in(cache.location)
     assert (finding.check, finding.state) == ("settings", "problem")
-    assert "the nearest name is 'max_size'" in finding.text
 
 
 def test_a_small_disk(small_disk: Path) -> None:
