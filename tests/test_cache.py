@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import os
 import pickle
+import pydoc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 import pcache
 from pcache import Cache, ConfigError, DirectoryError, SigningKeyError, StoreWarning, cached
+from pcache.config.options import GIVEN, make_options
 from pcache.system import notices
 
 
@@ -235,3 +238,14 @@ def test_a_relative_path_without_a_current_directory(tmp_path: Path, monkeypatch
     with pytest.raises(ConfigError, match="the current directory is gone"):
         Cache("cache")
     Cache(tmp_path / "cache")
+
+
+@pytest.mark.parametrize("function", [cached, Cache.cached])
+def test_help_shows_every_option_with_its_type(function: Any) -> None:
+    """And its default: what is shown is what the decorator takes."""
+    shown = {name: value for name, value in inspect.signature(function).parameters.items() if name in GIVEN}
+    assert tuple(shown) == GIVEN
+    assert all(value.annotation is not inspect.Parameter.empty for value in shown.values())
+    defaults = {name: value.default for name, value in shown.items()}
+    assert make_options(**defaults) == make_options()
+    assert """unhashable: "Literal['raise', 'compute']" = 'raise'""" in pydoc.plain(pydoc.render_doc(function))

@@ -11,6 +11,7 @@ import pytest
 
 import pcache
 from tests.faults import table
+from tests.support import settings_page
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ROOT / "docs"
@@ -45,6 +46,11 @@ def test_the_examples_of_the_first_page() -> None:
              for name in line.split(", ")}  # fmt: skip
     assert [compile(block, "README.md", "exec") for block in blocks]
     assert {name for name in names if not hasattr(pcache, name)} == set()
+
+
+def test_the_page_on_settings() -> None:
+    """It has every setting as the code has it; `python tests/support/settings_page.py --write` writes it."""
+    assert settings_page.PAGE.read_text() == settings_page.page_with(settings_page.written())
 
 
 def test_tests_that_are_named_exist() -> None:

@@ -162,8 +162,7 @@ RULES = (
     Rule(
         "directory",
         read_path,
-        "Where results are kept. Set it when your home is small, slow, on a network or thrown away; the argument of"
-        " `Cache` is `location`.",
+        "Where results are kept. Set it when your home is small, slow, on a network or thrown away.",
         file_name="dir",
     ),
     Rule(
@@ -260,13 +259,15 @@ RULES = (
     Rule(
         "disable",
         read_switch,
-        "Compute everything, and neither look up nor store. For finding out whether the cache is at fault.",
+        "Compute everything, and neither look up nor store. For finding out whether the cache is at fault; for a part"
+        " of a program there is `with pcache.disabled():`.",
         _ON_OFF,
     ),
     Rule(
         "refresh",
         read_switch,
-        "Compute everything anew and replace what is stored. For one run, after a change that no analysis sees.",
+        "Compute everything anew and replace what is stored. For one run, after a change that no analysis sees; for a"
+        " part of a program there is `with pcache.refreshing():`.",
         _ON_OFF,
     ),
     Rule(
