@@ -123,7 +123,7 @@ class Cache:
     ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(
         self,
-        function: Any = None,
+        function: Callable[..., Any] | None = None,
         /,
         *,
         ttl: float | str | timedelta | None = None,
@@ -317,7 +317,7 @@ def cached(
     cache: Cache | None = None,
 ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def cached(
-    function: Any = None,
+    function: Callable[..., Any] | None = None,
     /,
     *,
     ttl: float | str | timedelta | None = None,

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pcache.config.writing import Place
 
 
+_WIDE = max(len(rule.name) for rule in RULES)  # the first column of settings
+
+
 class _OneOf(click.Group):
     """A group that does something of its own without a command, and takes its commands in their order."""
 
@@ -63,8 +66,9 @@ def config(ctx: click.Context, as_json: bool) -> None:
     else:
         rows = [(setting.name, readable(setting), setting.origin) for setting in settings]
         rows.append(("signing_key", problem or key_id or "none yet: the first result makes it", origin))
-        rows += [(name, path or "none", _presence(path)) for name, path in files.items()]
         say_table([Column("Setting"), Column("Value", cut="middle"), Column("Origin", cut="middle")], rows)
+        for name, path in files.items():  # in full on any terminal: for copying
+            say(f"{name:<{_WIDE}}  {clean(path) or 'none'}  ({_presence(path)})")
     for text in found.ignored:
         hint(f"pcache: {clean(text)}")
     if problem:

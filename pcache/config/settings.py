@@ -168,12 +168,13 @@ def _from_project(ignored: list[str]) -> Iterator[Setting]:
 
 def refuse_in_project(name: str, value: object, origin: str) -> None:
     """Raise `ConfigError` for what whoever writes a project's files must not decide."""
+    own = user_file() or "your own config.toml"
     if name.replace("-", "_").lower() in ("key", "key_file", "key_in_directory", "signing_key"):
-        raise _refused(f"a project file may not set signing keys; put {name} into the user file", origin, name)
+        raise _refused(f"a project file may not set signing keys; put {name} into {own}", origin, name)
     if name == "verify" and value == "stream":
-        raise _refused("a project file may not turn checks off; move verify to the user file", origin, name)
+        raise _refused(f"a project file may not turn checks off; move verify to {own}", origin, name)
     if name == "shared" and value:
-        raise _refused("a project file may not let others in; move shared to the user file", origin, name)
+        raise _refused(f"a project file may not let others in; move shared to {own}", origin, name)
 
 
 def user_file() -> str:

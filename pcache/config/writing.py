@@ -62,6 +62,10 @@ def set_in(place: Place, rule: Rule, text: str) -> str:
     if place.is_project:
         refuse_in_project(rule.name, value, place.path)
     line = f"{rule.key} = {_as_toml(rule, given, value, place)}"
+    if not attempt(line.encode)[1]:
+        raise ConfigError(
+            f"{rule.key}: a settings file holds only names that are text; set {rule.variable}", setting=rule.name
+        )
     _write(place, rule, line)
     return line
 

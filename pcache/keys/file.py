@@ -134,7 +134,7 @@ class File:
             if name in AS_A_PATH:
                 return getattr(_path_of(self), name)
             text = f"{type(self).__name__!r} object has no attribute {name!r}"
-            if not name.startswith("_") and hasattr(_path_of(self), name):
+            if not name.startswith("_") and hasattr(type(_path_of(".")), name):
                 text += ": a File is only read; pathlib.Path(file) has it"
             raise AttributeError(text, name=name, obj=self)
 
@@ -165,10 +165,10 @@ class File:
         return _path_of(self).open(mode, *args, **options)
 
 
-def _path_of(file: File) -> Path:
+def _path_of(file: str | os.PathLike[str]) -> Path:
     from pathlib import Path  # late for start-up time
 
-    return Path(file.path)
+    return Path(file)
 
 
 def why_unreadable(path: str, error: OSError) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain, islice
 
 from pcache.errors import FileArgumentWarning
 from pcache.objects.lookup import is_a
@@ -44,11 +45,11 @@ def find(names: Sequence[str], values: Sequence[object]) -> Iterator[NamedFile]:
 
 
 def parts_of(value: object, most: int) -> Iterator[object]:
-    """The items of plain containers at any depth, of about `most` parts in all; anything else itself."""
+    """The items of plain containers at any depth, of the first `most` parts; anything else itself."""
     queue = [value]
     for part in queue:
-        if is_a(part, (list, tuple, set, frozenset, dict)) and len(queue) < most:
-            queue += [*part, *part.values()] if is_a(part, dict) else part
+        if is_a(part, (list, tuple, set, frozenset, dict)):
+            queue += islice(chain(part, part.values()) if is_a(part, dict) else part, max(0, most - len(queue)))
         else:
             yield part
 

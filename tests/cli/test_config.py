@@ -180,9 +180,9 @@ def test_a_project(project: Path) -> None:
         ("set policy --function f lru", "there is no setting 'policy'; there are max_size, max_entries, ttl, "),
         ("set read_only maybe", "read_only: cannot use 'maybe'; give 1, true, yes or on, or else 0, false"),
         ("set ignore_globals RUN_ID", "ignore_globals: cannot use ['RUN_ID']; give a list of globals"),
-        ("set key_file x --project", "{}: a project file may not set signing keys; put key_file into the user file"),
-        ("set shared on --project", "{}: a project file may not let others in; move shared to the user file"),
-        ("set verify stream --project", "{}: a project file may not turn checks off; move verify to the user file"),
+        ("set key_file x --project", "{}: a project file may not set signing keys; put key_file into {own}"),
+        ("set shared on --project", "{}: a project file may not let others in; move shared to {own}"),
+        ("set verify stream --project", "{}: a project file may not turn checks off; move verify to {own}"),
         ("set max_size", "Missing argument 'VALUE'"),
         ("unset nothing_like_it", "there is no setting 'nothing_like_it'; there are dir, "),
         ("sett max_size 3", "No such command 'sett'"),
@@ -191,7 +191,7 @@ def test_a_project(project: Path) -> None:
 def test_what_cannot_be_set(words: str, said: str, file: Path, project: Path) -> None:
     """One sentence, before anything is written."""
     before = project.read_text()
-    assert refused(*words.split()).startswith(said.format(project))
+    assert refused(*words.split()).startswith(said.format(project, own=file))
     assert (project.read_text(), file.exists()) == (before, False)
 
 
@@ -205,6 +205,12 @@ def test_files_that_are_not_believed(file: Path, project: Path) -> None:
     assert "not valid TOML" in refused("set", "ttl", "1d")
     project.unlink()
     assert refused("set", "ttl", "1d", "--project") == "there is no pyproject.toml in this folder or above"
+
+
+def test_a_path_that_is_no_text(file: Path) -> None:
+    """A file cannot hold it; a variable can."""
+    assert refused("set", "dir", "/x\udcff") == "dir: a settings file holds only names that are text; set PCACHE_DIR"
+    assert not file.exists()
 
 
 def test_a_value_that_is_broken_can_be_mended(file: Path) -> None:

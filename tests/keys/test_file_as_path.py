@@ -67,6 +67,7 @@ def test_what_would_change_the_file_has_no_place(path: Path, name: str) -> None:
     said = f"'File' object has no attribute {name!r}"
     assert str(caught.value) == said + ": a File is only read; pathlib.Path(file) has it" * (name in WRITING)
     assert not hasattr(File(path), name)
+    assert not hasattr(File.__new__(File), "path")  # as what copies an object may look at it
 
 
 @pytest.mark.parametrize("mode", ["w", "a", "x", "r+", "wb", "rb+"])

@@ -69,6 +69,14 @@ def test_it_is_quiet_where_nothing_is_named(cache: Cache, path: Path) -> None:
     assert warned(lambda: cache.cached(load)(str(path))) == []
 
 
+def test_a_long_list_is_looked_at_in_part(cache: Cache, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first thousand parts of an argument, so that a million words are not a million looks at the disk."""
+    asked: list[object] = []
+    monkeypatch.setattr(os.path, "isfile", lambda name: asked.append(name))
+    cache.cached(files="warn")(load)(["x", [str(n) for n in range(100_000)]])
+    assert 900 < len(asked) < 1100
+
+
 def test_a_secret_is_not_shown(cache: Cache, path: Path) -> None:
     """A parameter whose name says that it is secret is named without the path."""
     (said,) = warned(lambda: cache.cached(files="warn")(load)(1, token=str(path)))
