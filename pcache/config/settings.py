@@ -28,6 +28,7 @@ _PROJECT_MARK = b"tool.pcache"
 _MOST_FREE = 10 << 30  # bytes; a twentieth of 2 TB would be 100 GB
 _PREFIX = "PCACHE_"
 _NEAR = 0.65  # how alike a name must be to be taken for another one: `size` is near `max_size`, `key` not to `key_file`
+_MOST_IGNORED = 20  # names that are no settings, of which is told: a file could hold any number
 _GLANCE = 1 << 20  # bytes that are read of a settings file, which could hold terabytes
 
 
@@ -144,7 +145,7 @@ def _from_environment(ignored: list[str]) -> Iterator[Setting]:
         if rule is None:
             meant = _nearest(name.removeprefix(_PREFIX).lower(), [rule.key for rule in RULES])
             hint = f"the nearest is {_PREFIX}{meant.upper()}" if meant else "`pcache config` lists all settings"
-            ignored.append(f"the variable {name} is no setting and has no effect; {hint}")
+            ignored.append(f"the variable {name:.80} is no setting and has no effect; {hint}")
         # By convention an empty variable counts as not set; a switch that is empty is off.
         elif text or rule.read is read_switch:
             yield _checked(rule, rule.given(text), f"environment {name}", folder="")
@@ -208,7 +209,7 @@ def _known_in(
         if name in others:
             continue
         if name not in known:
-            ignored.append(f"{origin}: {unknown(spelling, known)}")
+            ignored += [f"{origin}: {unknown(spelling, known)}"] if len(ignored) < _MOST_IGNORED else []
             continue
         if name in seen:
             raise _refused(f"{name} is set twice, once with - and once with _; remove one", origin, name)

@@ -18,10 +18,13 @@ from pcache.errors import ConfigError
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system import output_file
 from pcache.system.interrupts import attempt
+from pcache.system.safefiles import read_plain
 from pcache.system.userdirs import make_private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_LARGEST = 1 << 20  # bytes of a file whose settings count
 
 
 class Place(NamedTuple):
@@ -117,10 +120,9 @@ def _write(place: Place, rule: Rule, line: str | None) -> bool:
 def _read(path: str) -> bytes:
     """What a file holds; nothing if it is not there. Raises `ConfigError` if settings in it are not believed."""
     try:
-        with open(path, "rb") as file:
-            if doubt := doubt_of(os.fstat(file.fileno())):
-                raise ConfigError(f"the settings in {path} are ignored: {doubt}", setting="file", value=path)
-            return file.read()
+        if doubt := doubt_of(os.stat(path)):
+            raise ConfigError(f"the settings in {path} are ignored: {doubt}", setting="file", value=path)
+        return read_plain(path, _LARGEST, linked=True)
     except FileNotFoundError:
         return b""
 

@@ -203,6 +203,10 @@ def test_files_that_are_not_believed(file: Path, project: Path) -> None:
     file.chmod(0o600)
     file.write_text("max_size == 1\n")
     assert "not valid TOML" in refused("set", "ttl", "1d")
+    file.unlink()
+    os.mkfifo(file)
+    result = run("config", "set", "ttl", "1d")
+    assert (result.exit_code, result.stderr) == (1, f"pcache: {file}: not a file of ours\n")
     project.unlink()
     assert refused("set", "ttl", "1d", "--project") == "there is no pyproject.toml in this folder or above"
 

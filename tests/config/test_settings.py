@@ -398,6 +398,12 @@ def test_unknown_variables(name: str, hint: str, monkeypatch: pytest.MonkeyPatch
     assert resolve().ignored == (f"the variable {name} is no setting and has no effect; {hint}",)
 
 
+def test_a_file_of_nothing_but_other_names(place: Place) -> None:
+    """A few are told of: a file could hold any number, and each takes a while to be compared with all."""
+    place.write_project(*(f"name_{n} = 1" for n in range(3_000)), "max_size = 5")
+    assert (len(resolve().ignored), resolve().max_size) == (20, 5)
+
+
 def test_what_is_left_aside_is_said_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A program is warned by the first cache that it makes, not by the next."""
     place.write_project("tll = 1", "new_in_2031 = 1")
