@@ -103,9 +103,9 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
 
 
 def _refusal(check: str, error: Exception, otherwise: str) -> Finding:
-    """An exception as a finding; the command at the end of its message is the advice."""
-    text, _, command = str(error).removesuffix(f"; {WAYS_OUT}").partition("; run: ")
-    return Finding(check, "problem", text, command or otherwise)
+    """An exception as a finding; what to do, at the end of its message, is the advice."""
+    text, *advice = re.split("; (?:run: )?(?=chmod |set )", str(error).removesuffix(f"; {WAYS_OUT}"), maxsplit=1)
+    return Finding(check, "problem", text, advice[0] if advice else otherwise)
 
 
 def _key(settings: Settings) -> tuple[KeySource | None, Finding]:

@@ -18,7 +18,7 @@ from blake3 import blake3
 from pcache.errors import SigningKeyError
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, NoReturn, pattern
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
-from pcache.system.ownership import SAFE_FLAGS, our_uid
+from pcache.system.ownership import SAFE_FLAGS, SHARE, our_uid
 from pcache.system.safefiles import write_all
 from pcache.system.userdirs import make_private, user_folder
 
@@ -173,13 +173,18 @@ def read_key_file(path: str, *, shared: bool = False) -> list[bytes] | None:
 
 def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
     problem, refused = "", _OTHERS_ANY & ~_GROUP_READS if shared else _OTHERS_ANY
+    is_groups = not shared and status.st_mode & _OTHERS_ANY == _GROUP_READS
     if not stat.S_ISREG(status.st_mode):
         problem = f"is not a regular file; {WAYS_OUT}"
     elif status.st_uid not in (our_uid(), 0) and not shared:
-        problem = f"belongs to another user (uid {status.st_uid}); {WAYS_OUT}"
+        way = f"{SHARE} if it is the key of a directory that its group shares" if is_groups else WAYS_OUT
+        problem = f"belongs to another user (uid {status.st_uid}); {way}"
     elif status.st_mode & refused:
-        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o})"
-        problem += f"; run: chmod {'640' if shared else '600'} {path}"
+        alone = f"run: chmod {'640' if shared else '600'} {path}"
+        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o}); {alone}"
+        if is_groups:
+            way = f"{SHARE} if it is the key of a directory that the group shares, or for you alone {alone}"
+            problem = f"can be read by its group (mode {stat.S_IMODE(status.st_mode):o}); {way}"
     if problem:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
 

@@ -17,6 +17,9 @@ OTHERS_WRITE = 0o022
 
 _ALL_WRITE = 0o002
 
+_FOR_GROUP = stat.S_ISGID | stat.S_IRWXG  # of a folder that somebody made for a group
+SHARE = "set PCACHE_SHARED=1 (shared=True)"
+
 _NEVER = (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)  # errors that waiting does not cure
 
 # Never follow a link planted in place of a file, never hang on a FIFO, never leak a descriptor to a child. Flags that a
@@ -61,17 +64,34 @@ def check_status(path: str, status: os.stat_result, *, shared: bool) -> None:
         )
     if not stat.S_ISDIR(status.st_mode):
         raise DirectoryError(f"the cache directory {path} is a file; choose another", path=path, reason="file")
+    mode = stat.S_IMODE(status.st_mode)
     if status.st_uid != our_uid() and not shared:
+        ways = f"choose one of your own, or {SHARE} for one that a group shares"
+        if mode & _FOR_GROUP == _FOR_GROUP:
+            ways = f"{SHARE} if its group shares it, or choose one of your own"
         raise DirectoryError(
-            f"the cache directory {path} belongs to another user (uid {status.st_uid}); choose one of your own, or set"
-            " shared=True (PCACHE_SHARED=1) for one that a group shares",
+            f"the cache directory {path} belongs to another user (uid {status.st_uid}); {ways}",
             path=path,
             reason="foreign",
         )
-    if status.st_mode & (_ALL_WRITE if shared else OTHERS_WRITE):
+    if refused := mode & (_ALL_WRITE if shared else OTHERS_WRITE):
+        who = "its group" if refused == stat.S_IWGRP else "others"
         raise DirectoryError(
-            f"the cache directory {path} can be written by others (mode {stat.S_IMODE(status.st_mode):o});"
-            f" run: chmod {'o-w' if shared else '700'} {path}",
+            f"the cache directory {path} can be written by {who} (mode {mode:o}); {_ways(path, mode, shared=shared)}",
             path=path,
             reason="writable by others",
         )
+
+
+def _ways(path: str, mode: int, *, shared: bool) -> str:
+    """What to do about a directory that others can write to: keep it for ourselves, or share it with its group.
+
+    Which of the two comes first tells its mode: nobody sets the bit that hands the group on without meaning to.
+    """
+    if shared:
+        return f"run: chmod o-w {path}"
+    if mode & _FOR_GROUP == _FOR_GROUP:
+        return f"{SHARE} if its group shares it, or for you alone run: chmod 700 {path}"
+    if mode & OTHERS_WRITE == stat.S_IWGRP:
+        return f"run: chmod 700 {path}, or {SHARE} if its group shares it on purpose"
+    return f"run: chmod 700 {path}"
