@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from pcache.config.settings import Settings, resolve
 from pcache.errors import ConfigError
+from pcache.text.units import parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +61,40 @@ cache_dir = click.option(
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON: sizes in bytes, times in seconds.")
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="List what would be removed, and remove nothing.")
 yes = click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+
+_DAYS = {"today": 0, "yesterday": 1}  # words for the midnight that so many days ago began
+
+
+def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
+    """Read a duration before now, an ISO date or time, or a word, as seconds since 1970; 0 when there is none."""
+    from datetime import date, datetime, timedelta  # late for start-up time
+
+    if value is None:
+        return 0.0
+    now, text = time.time(), value.strip()
+    try:
+        if (days := _DAYS.get(text.lower())) is not None:
+            text = (date.today() - timedelta(days=days)).isoformat()
+        is_date = "-" in text  # no duration has one, and a number alone is seconds
+        moment = datetime.fromisoformat(text).timestamp() if is_date else now - parse_duration(text)
+    except (ConfigError, ValueError, OverflowError, OSError) as error:
+        message = (
+            f"cannot read {value!r:.80} as a time; give a duration such as '7d', a date such as '2026-03-31', or"
+            " 'yesterday'"
+        )
+        raise click.BadParameter(message, ctx, param) from error
+    if moment > now:
+        raise click.BadParameter(f"{value!r} lies in the future", ctx, param)
+    return max(0.0, moment)
+
+
+since = click.option(
+    "--since",
+    metavar="WHEN",
+    callback=_parse_since,
+    shell_complete=offering("1h", "24h", "7d", "30d", *_DAYS),
+    help="Count since so long ago, such as 7d, or since a date, such as 2026-03-31 or yesterday. Precise to the hour.",
+)
 
 
 def given_directory() -> str | None:

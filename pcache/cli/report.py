@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,7 @@ from pcache.cli.app import PROBLEM, UNUSABLE
 from pcache.cli.output import clean, say
 from pcache.cli.progress import Progress
 from pcache.system import output_file
-from pcache.text.units import format_size, parse_duration
+from pcache.text.units import format_size
 
 if TYPE_CHECKING:
     from pcache.cache import Cache
@@ -39,15 +38,10 @@ class Missing(click.ClickException):
     show_default=True,
     help="The file to write or replace; - is standard output.",
 )
-@click.option(
-    "--since",
-    metavar="DURATION",
-    callback=options.parsed_by(parse_duration),
-    help="Only count the calls of this period, such as 30d.",
-)
+@options.since
 @click.option("--open", "browse", is_flag=True, help="Show the page in a browser.")
 @click.pass_context
-def report(ctx: click.Context, output: str, since: float | None, browse: bool) -> None:
+def report(ctx: click.Context, output: str, since: float, browse: bool) -> None:
     """Write a page with charts about the cache: one HTML file, which loads nothing from the network.
 
     It shows what is stored, by function, size and age, hit rate and time saved over time, and the entries that took
@@ -56,6 +50,7 @@ def report(ctx: click.Context, output: str, since: float | None, browse: bool) -
     \b
     pcache report --open
     pcache report --since 30d -o /tmp/cache.html
+    pcache report --since 2026-11-01
     """
     if browse and output == _STDOUT:
         raise click.UsageError("--open shows a file: it does not go with -o -", ctx)
@@ -63,7 +58,7 @@ def report(ctx: click.Context, output: str, since: float | None, browse: bool) -
     if not os.path.isdir(cache.location):
         say(f"pcache: {clean(cache.location)} does not exist yet: there is nothing to report.", err=True)
         ctx.exit(PROBLEM)
-    page = _make(cache, 0.0 if since is None else time.time() - since)
+    page = _make(cache, since)
     if output == _STDOUT:
         click.echo(page, nl=False)
         return

@@ -14,10 +14,9 @@ from pcache.cli.output import clean, estimated, say, say_facts, say_json
 from pcache.cli.progress import Progress
 from pcache.cli.tables import Column, say_table
 from pcache.config.settings import to_leave_free
-from pcache.errors import ConfigError
 from pcache.layout import ledger_folder
 from pcache.text.phrases import age, clock, counted, percent
-from pcache.text.units import format_duration, format_size, parse_duration
+from pcache.text.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,33 +38,9 @@ _FUNCTION_COLUMNS = (
 RUNNING_COLUMNS = (Column("Being computed", cut="start"), Column("For", right=True), Column("By process", cut="end"))
 
 
-def _parse_since(ctx: click.Context, param: click.Parameter, value: str | None) -> float:
-    """Read a duration before now, or an ISO date or time, as seconds since 1970; 0 when there is none."""
-    from datetime import datetime  # late for start-up time
-
-    if value is None:
-        return 0.0
-    now = time.time()
-    try:
-        is_date = "-" in value  # no duration has one, and a number alone is seconds
-        since = datetime.fromisoformat(value.strip()).timestamp() if is_date else now - parse_duration(value)
-    except (ConfigError, ValueError, OverflowError, OSError) as error:
-        message = f"cannot read {value!r:.80} as a time; give a duration such as '7d' or a date such as '2026-03-31'"
-        raise click.BadParameter(message, ctx, param) from error
-    if since > now:
-        raise click.BadParameter(f"{value!r} lies in the future", ctx, param)
-    return max(0.0, since)
-
-
 @click.command(short_help="Show hits, time saved, entries and limits.")
 @options.cache_dir
-@click.option(
-    "--since",
-    metavar="WHEN",
-    callback=_parse_since,
-    shell_complete=options.offering("1h", "24h", "7d", "30d"),
-    help="Count since so long ago, such as 7d, or since a date, such as 2026-03-31. Precise to the hour.",
-)
+@options.since
 @click.option("--plot", is_flag=True, help="Draw hits, misses and time saved over time.")
 @click.option("--exact", is_flag=True, help="List even a very large directory in full, which takes a while.")
 @click.option("--zero", is_flag=True, help="Set the counters to zero; results stay.")

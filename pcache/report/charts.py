@@ -1,16 +1,12 @@
-"""What the charts of a page show: figures of plotly, as plain data, each with a table of the same numbers.
-
-A colour is the name of a variable of `page.css`, which `page.js` looks up, so that charts are light or dark as their
-page is. Texts are escaped: plotly reads markup in them.
-"""
+"""What the charts of a page show: figures of plotly, as plain data, each with a table of the same numbers."""
 
 from __future__ import annotations
 
 import time
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.report import formatting, tables
+from pcache.report.figures import BAR, MARGIN, axis, layout, level_bars, text, title
 from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
@@ -23,9 +19,10 @@ if TYPE_CHECKING:
     from pcache.report.timeline import Stretch, Timeline
 
 _TILES = 40  # functions in the treemap; the rest is one tile
-_MARGIN = {"l": 0, "r": 6, "t": 8, "b": 8}
 _UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0), ("milliseconds", 1e-3))
-_BAR = 34  # pixels that a class of bars takes
+_GAINS = 16  # functions in the chart of gains
+_LONGEST = 22  # characters of a name beside a bar
+_FEW = 8  # stretches of time: of fewer, bars are no wider than a part in so many
 _AROUND = 90  # pixels for the axis and the legend
 
 
@@ -43,50 +40,16 @@ class Chart(NamedTuple):
 def charts(survey: Survey) -> dict[str, Chart]:
     """The charts that have something to show, by name."""
     made = (
+        _gain(survey.stats.functions),
         _disk(survey.stats.functions),
         _calls(survey.timeline),
         _time(survey.timeline),
-        _misses(survey.stats.misses_by_reason),
+        _misses(tables.misses(survey)),
         _spread("ages", "Last used", "By last use", survey.ages),
         _spread("sizes", "File size", "By size", survey.sizes),
         _spread("costs", "Cost", "By cost", survey.costs),
     )
     return {chart.name: chart for chart in made if chart is not None}
-
-
-def text(content: str) -> str:
-    """A text that a figure shows unchanged."""
-    return escape(formatting.visible(content).replace("\n", " "), quote=False)
-
-
-def _layout(height: int, **more: Any) -> dict[str, Any]:
-    return {
-        "height": height,
-        "margin": _MARGIN,
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "var(--text)"},
-        "hoverlabel": {
-            "bgcolor": "var(--page)",
-            "bordercolor": "var(--line)",
-            "font": {"color": "var(--text)"},
-            "align": "left",
-        },
-        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
-        "dragmode": False,
-        **more,
-    }
-
-
-def _axis(**more: Any) -> dict[str, Any]:
-    return {
-        "fixedrange": True,
-        "automargin": True,
-        "gridcolor": "var(--line)",
-        "zerolinecolor": "var(--strong-line)",
-        "linecolor": "var(--strong-line)",
-        **more,
-    }
 
 
 def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
@@ -107,7 +70,7 @@ def _disk(functions: Sequence[FunctionStats]) -> Chart | None:
         f" {formatting.share(first.bytes / total).shown} of {formatting.size(total).shown}.",
         {
             "data": [_treemap(tiles, total)],
-            "layout": _layout(340, uniformtext={"minsize": 11, "mode": "hide"}, margin={**_MARGIN, "r": 0, "b": 0}),
+            "layout": layout(340, uniformtext={"minsize": 11, "mode": "hide"}, margin={**MARGIN, "r": 0, "b": 0}),
         },
         tables.disk(functions),
     )
@@ -159,7 +122,7 @@ def _rate_step(rate: float | None) -> str:
 
 def _calls(timeline: Timeline) -> Chart | None:
     """Hits and misses as bars, above them the hit rate."""
-    if not any(item.hits or item.misses for item in timeline.stretches):
+    if not timeline.is_long or not any(item.hits or item.misses for item in timeline.stretches):
         return None
     hits = _bars(timeline, "Hits", "var(--good)", lambda item: item.hits, lambda item: f"{item.hits:,}")
     misses = _bars(timeline, "Misses", "var(--other)", lambda item: item.misses, lambda item: f"{item.misses:,}")
@@ -176,12 +139,12 @@ def _calls(timeline: Timeline) -> Chart | None:
         "customdata": [[formatting.share(item.hit_rate).shown, timeline.name(item)] for item in timeline.stretches],
         "hovertemplate": "%{customdata[1]}<br><b>Hit rate %{customdata[0]}</b><extra></extra>",
     }
-    layout = _layout(
+    drawn = layout(
         400,
         barmode="stack",
         xaxis=_time_axis(timeline) | {"anchor": "y"},
-        yaxis=_axis(domain=[0, 0.56], rangemode="tozero", nticks=5, tickformat=",", title=_title("Calls")),
-        yaxis2=_axis(domain=[0.66, 1], range=[0, 1.04], tickformat=".0%", nticks=3, title=_title("Hit rate")),
+        yaxis=axis(domain=[0, 0.56], rangemode="tozero", nticks=5, tickformat=",", title=title("Calls")),
+        yaxis2=axis(domain=[0.66, 1], range=[0, 1.04], tickformat=".0%", nticks=3, title=title("Hit rate")),
     )
     hit, missed = (sum(getattr(item, what) for item in timeline.stretches) for what in ("hits", "misses"))
     return Chart(
@@ -190,7 +153,7 @@ def _calls(timeline: Timeline) -> Chart | None:
         f"A bar for each {timeline.unit}: {counted(hit, 'hit')} and"
         f" {counted(missed, 'miss')} in all. A line shows the hit rate,"
         f" {formatting.share(hit / (hit + missed)).shown} over all.",
-        {"data": [hits, misses, rate], "layout": layout},
+        {"data": [hits, misses, rate], "layout": drawn},
         tables.over_time(timeline),
     )
 
@@ -198,7 +161,7 @@ def _calls(timeline: Timeline) -> Chart | None:
 def _time(timeline: Timeline) -> Chart | None:
     """Time saved and time computed, side by side."""
     most = max((max(abs(item.saved), item.computed) for item in timeline.stretches), default=0.0)
-    if not most:
+    if not most or not timeline.is_long:
         return None
     unit, seconds = next(((name, size) for name, size in _UNITS if most >= 2 * size), _UNITS[-1])
     traces = [
@@ -214,8 +177,8 @@ def _time(timeline: Timeline) -> Chart | None:
             (("Saved", "var(--good)", "saved"), ("Computed", "var(--other)", "computed"))
         )
     ]
-    layout = _layout(
-        300, barmode="overlay", xaxis=_time_axis(timeline), yaxis=_axis(nticks=6, title=_title(unit.capitalize()))
+    drawn = layout(
+        300, barmode="overlay", xaxis=_time_axis(timeline), yaxis=axis(nticks=6, title=title(unit.capitalize()))
     )
     saved, computed = (sum(getattr(item, what) for item in timeline.stretches) for what in ("saved", "computed"))
     return Chart(
@@ -223,7 +186,7 @@ def _time(timeline: Timeline) -> Chart | None:
         "Time saved and time computed",
         f"Bars for each {timeline.unit}: {formatting.duration(saved).shown} saved and"
         f" {formatting.duration(computed).shown} computed in all.",
-        {"data": traces, "layout": layout},
+        {"data": traces, "layout": drawn},
         tables.over_time(timeline),
         note="Saved is what the results of hits had taken to compute, less the time that the hits took.",
     )
@@ -240,13 +203,14 @@ def _bars(
     """A bar for each stretch of time; `part` is its position and how many bars share the stretch."""
     place, parts = part
     room = 1000 * timeline.width  # in milliseconds, as plotly counts time
+    wide = 0.88 * min(1.0, len(timeline.stretches) / _FEW)  # of the room
     return {
         "type": "bar",
         "name": title,
         "x": [_local(item.start) for item in timeline.stretches],
         "y": [value(item) for item in timeline.stretches],
-        "offset": round(room * (0.06 + 0.88 * place / parts)),
-        "width": round(room * 0.88 / parts),
+        "offset": round(room * ((1 - wide) / 2 + wide * place / parts)),
+        "width": round(room * wide / parts),
         "marker": {"color": color, "line": {"width": 0}},
         "customdata": [[shown(item), timeline.name(item)] for item in timeline.stretches],
         "hovertemplate": "%{customdata[1]}<br><b>" + title + " %{customdata[0]}</b><extra></extra>",
@@ -255,11 +219,7 @@ def _bars(
 
 def _time_axis(timeline: Timeline) -> dict[str, Any]:
     begin, end = timeline.stretches[0].start, timeline.stretches[-1].start + timeline.width
-    return _axis(type="date", range=[_local(begin), _local(end)], showgrid=False, nticks=6, tickangle=0)
-
-
-def _title(words: str) -> dict[str, Any]:
-    return {"text": words, "font": {"size": 12}, "standoff": 6}
+    return axis(type="date", range=[_local(begin), _local(end)], showgrid=False, nticks=6, tickangle=0)
 
 
 def _local(moment: float) -> str:
@@ -267,43 +227,61 @@ def _local(moment: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
-def _misses(amounts: Mapping[str, int]) -> Chart | None:
-    """A bar for each reason, the most frequent on top."""
-    reasons = tables.by_number(amounts)
-    if not reasons:
+def _gain(functions: Sequence[FunctionStats]) -> Chart | None:
+    """A bar for each function that was called: what it gained, or lost, by its cache."""
+    called = [item for item in tables.by_gain(functions) if item.hits or item.misses]
+    if not called:
         return None
-    total = sum(n for _, n in reasons)
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "y": [text(reason) for reason, _ in reasons],
-        "x": [n for _, n in reasons],
-        "text": [f"{n:,}" for _, n in reasons],
-        "textposition": "outside",
-        "cliponaxis": False,
-        "marker": {"color": "var(--other)"},
-        "customdata": [[counted(n, "miss"), formatting.share(n / total).shown] for _, n in reasons],
-        "hovertemplate": "<b>%{y}</b><br>%{customdata[0]}, %{customdata[1]}<extra></extra>",
-    }
-    layout = _layout(
-        20 + _BAR * len(reasons),
-        xaxis=_axis(range=[0, 1.2 * reasons[0][1]], visible=False),
-        yaxis=_axis(type="category", autorange="reversed", showgrid=False),
-        bargap=0.35,
+    half = _GAINS // 2
+    some = called if len(called) <= _GAINS else called[:half] + called[-half:]
+    gains = [formatting.duration(item.net_seconds).shown for item in some]
+    total = sum(item.net_seconds for item in called)
+    rest = "" if some is called else f" The {half} that gain most and the {half} that gain least, of {len(called):,}."
+    return Chart(
+        "gain",
+        "Net gain by function",
+        f"Bars for {counted(len(some), 'function')}, {formatting.duration(total).shown} in all. Most by"
+        f" {formatting.visible(some[0].name)}, {gains[0]}; least by {formatting.visible(some[-1].name)}, {gains[-1]}.",
+        level_bars(
+            [_end_of(item.name.partition(":")[2] or item.name) for item in some],
+            [item.net_seconds for item in some],
+            gains,
+            [f"{item.name}: {gain}, {counted(item.hits, 'hit')}" for item, gain in zip(some, gains, strict=True)],
+        ),
+        tables.gains(called),
+        note=f"The time that hits saved, less what keys, looking and storing took at misses.{rest}",
     )
+
+
+def _end_of(name: str) -> str:
+    """The end of a long name, which tells more than its beginning."""
+    return name if len(name) <= _LONGEST else f"\u2026{name[-_LONGEST:]}"
+
+
+def _misses(amounts: Mapping[str, int]) -> Chart | None:
+    """A bar for each cause, the most frequent on top."""
+    causes = tables.by_number(amounts)
+    if not causes:
+        return None
+    total = sum(n for _, n in causes)
     return Chart(
         "misses",
-        "Misses by reason",
-        "Bars: " + ", ".join(f"{formatting.visible(reason)} {n:,}" for reason, n in reasons) + ".",
-        {"data": [trace], "layout": layout},
-        tables.tallied("Reason", amounts, tables.REASONS),
+        "Misses by cause",
+        "Bars: " + ", ".join(f"{formatting.visible(cause)} {n:,}" for cause, n in causes) + ".",
+        level_bars(
+            [cause for cause, _ in causes],
+            [n for _, n in causes],
+            [f"{n:,}" for _, n in causes],
+            [f"{cause}: {counted(n, 'miss')}, {formatting.share(n / total).shown}" for cause, n in causes],
+        ),
+        tables.tallied("Cause", amounts, tables.REASONS),
     )
 
 
 def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart | None:
     """Two bars for each class: its part of the entries and of the disk space."""
-    if not classes:
-        return None
+    if not classes[1:]:
+        return None  # all are alike, which a sentence says
     entries, room = sum(item.entries for item in classes), sum(item.bytes for item in classes)
     parts = (
         (
@@ -326,11 +304,11 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
         }
         for heading, color, values in parts
     ]
-    layout = _layout(
-        _AROUND + _BAR * len(classes),
+    drawn = layout(
+        _AROUND + BAR * len(classes),
         barmode="group",
-        xaxis=_axis(tickformat=".0%", rangemode="tozero", nticks=5),
-        yaxis=_axis(type="category", autorange="reversed", showgrid=False),
+        xaxis=axis(tickformat=".0%", rangemode="tozero", nticks=5),
+        yaxis=axis(type="category", autorange="reversed", showgrid=False),
         bargap=0.3,
     )
     most, largest = max(classes, key=lambda item: item.entries), max(classes, key=lambda item: item.bytes)
@@ -340,6 +318,6 @@ def _spread(name: str, column: str, title: str, classes: Distribution) -> Chart 
         f"Bars: most entries, {most.entries:,} of {entries:,}, are in the class {most.label}; most of the room,"
         f" {formatting.size(largest.bytes).shown} of {formatting.size(room).shown}, is taken by the class"
         f" {largest.label}.",
-        {"data": traces, "layout": layout},
+        {"data": traces, "layout": drawn},
         tables.spread(column, classes),
     )

@@ -60,6 +60,9 @@ def render(survey: Survey) -> str:
         summary=summary(survey),
         notices=notices(survey),
         functions=tables.functions(survey),
+        details=tables.details(survey),
+        alike=alike(survey),
+        all_counted=all_counted(survey),
         costly=tables.costly(stats.functions),
         errors=tables.tallied("Error", stats.errors_by_kind, tables.KINDS),
         expensive=tables.expensive(survey),
@@ -96,18 +99,19 @@ def headlines(survey: Survey) -> list[Headline]:
     calls = stats.hits + stats.misses
     return [
         Headline(
+            "net_seconds",
+            "Net gain",
+            stats.net_seconds,
+            formatting.duration(stats.net_seconds),
+            f"{formatting.duration(stats.saved_seconds).shown} saved by {counted(stats.hits, 'hit')}, less"
+            f" {formatting.duration(stats.store_seconds).shown} for keys and storing",
+        ),
+        Headline(
             "hit_rate",
             "Hit rate",
             stats.hit_rate,
             formatting.share(stats.hit_rate),
             f"of {counted(calls, 'call')}",
-        ),
-        Headline(
-            "saved_seconds",
-            "Time saved",
-            stats.saved_seconds,
-            formatting.duration(stats.saved_seconds),
-            f"by {counted(stats.hits, 'hit')}",
         ),
         Headline(
             "computed_seconds",
@@ -153,6 +157,22 @@ def summary(survey: Survey) -> str:
         worth = f"which took {formatting.duration(-stats.saved_seconds).shown} longer than computing them"
     answered = f"{formatting.share(stats.hit_rate).shown} of {counted(calls, 'call')} found a stored result"
     return f"{start}, {answered}" + (f", {worth}." if stats.hits else ".")
+
+
+def alike(survey: Survey) -> list[str]:
+    """What needs no chart, since all entries are alike in it."""
+    spreads = (("last use", survey.ages), ("size", survey.sizes), ("cost", survey.costs))
+    return [f"{what}: all {classes[0].label}" for what, classes in spreads if len(classes) == 1]
+
+
+def all_counted(survey: Survey) -> str:
+    """What is said instead of the charts over time while there is no course of time; empty if there is one."""
+    if survey.timeline.is_long:
+        return ""
+    stats = survey.stats
+    calls = f"{counted(stats.hits, 'hit')} and {counted(stats.misses, 'miss')}"
+    when = [survey.timeline.name(stretch) for stretch in survey.timeline.stretches]
+    return f"{calls}, all on {when[0]}. A second hour makes a chart of it." if when else "No calls were counted."
 
 
 def notices(survey: Survey) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pcache.insight import causes
 from pcache.report import formatting
 from pcache.report.formatting import Text
 
@@ -16,8 +17,15 @@ if TYPE_CHECKING:
     from pcache.report.timeline import Timeline
 
 _SHORT_KEY = 8
+FIRST_TIME = "first time"
 REASONS = {
-    "absent": "computed for the first time, or removed meanwhile",
+    FIRST_TIME: "called for the first time, as far as is known: what was removed long ago, and the results of other"
+    " versions of the code that are gone, cannot be told from it",
+    causes.EDITED: "the same call has a result of an earlier version of the code, which `pcache explain` compares",
+    "evicted": "removed for lack of room, and computed again",
+    "cleared": "removed by `clear`, and computed again",
+    "invalidated": "removed by `invalidate`, and computed again",
+    "removed as damaged": "removed by `verify`, and computed again",
     "expired": "older than its ttl",
     "damaged": "the file differs from what was written",
     "foreign": "signed with an unknown key",
@@ -50,34 +58,67 @@ def _table(titles: str, rows: Sequence[tuple[Text, ...]]) -> Table:
 
 
 def functions(survey: Survey) -> Table:
-    """All counts by function."""
-    titles = (
-        "Function*|Entries|Size|Last used|Hits|Misses|Hit rate|Net gain|Saved|Computed|Hits took|Storing took|Stored"
-        "|Waited|Read|Written|Errors"
+    """What matters most of each function, those that gain most first."""
+    return _table(
+        "Function*|Net gain|Saved|Hit rate|Hits|Misses|Entries|Size|Last used",
+        [
+            (
+                formatting.name(item.name),
+                formatting.duration(item.net_seconds),
+                formatting.duration(item.saved_seconds),
+                formatting.share(item.hit_rate),
+                formatting.number(item.hits),
+                formatting.number(item.misses),
+                formatting.number(item.entries),
+                formatting.size(item.bytes),
+                formatting.ago(item.last_used, survey.now),
+            )
+            for item in by_gain(survey.stats.functions)
+        ],
     )
-    return _table(titles, [_function(item, survey.now) for item in survey.stats.functions])
 
 
-def _function(item: FunctionStats, now: float) -> tuple[Text, ...]:
-    return (
-        formatting.name(item.name),
-        formatting.number(item.entries),
-        formatting.size(item.bytes),
-        formatting.ago(item.last_used, now),
-        formatting.number(item.hits),
-        formatting.number(item.misses),
-        formatting.share(item.hit_rate),
-        formatting.duration(item.net_seconds),
-        formatting.duration(item.saved_seconds),
-        formatting.duration(item.computed_seconds),
-        formatting.duration(item.hit_seconds),
-        formatting.duration(item.store_seconds),
-        formatting.number(item.stored),
-        formatting.number(item.waited),
-        formatting.size(item.read_bytes),
-        formatting.size(item.written_bytes),
-        formatting.number(sum(item.errors_by_kind.values())),
+def details(survey: Survey) -> Table:
+    """All other counts by function."""
+    return _table(
+        "Function*|Computed|Storing took|Hits took|Stored|Waited|Read|Written|Errors",
+        [
+            (
+                formatting.name(item.name),
+                formatting.duration(item.computed_seconds),
+                formatting.duration(item.store_seconds),
+                formatting.duration(item.hit_seconds),
+                formatting.number(item.stored),
+                formatting.number(item.waited),
+                formatting.size(item.read_bytes),
+                formatting.size(item.written_bytes),
+                formatting.number(sum(item.errors_by_kind.values())),
+            )
+            for item in by_gain(survey.stats.functions)
+        ],
     )
+
+
+def gains(functions: Sequence[FunctionStats]) -> Table:
+    """What the cache of each function gained, and of what that consists."""
+    return _table(
+        "Function*|Net gain|Saved|Keys and storing|One computation|One hit",
+        [
+            (
+                formatting.name(item.name),
+                formatting.duration(item.net_seconds),
+                formatting.duration(item.saved_seconds),
+                formatting.duration(item.store_seconds),
+                formatting.duration(item.computed_seconds / max(item.misses, 1)),
+                formatting.duration(item.seconds_a_hit),
+            )
+            for item in functions
+        ],
+    )
+
+
+def by_gain(functions: Sequence[FunctionStats]) -> list[FunctionStats]:
+    return sorted(functions, key=lambda item: (-item.net_seconds, item.name))
 
 
 def disk(functions: Sequence[FunctionStats]) -> Table:
@@ -135,6 +176,16 @@ def over_time(timeline: Timeline) -> Table:
             if stretch.hits or stretch.misses or stretch.saved or stretch.computed
         ],
     )
+
+
+def misses(survey: Survey) -> dict[str, int]:
+    """Misses by cause: the reasons of the ledger, with those whose result was absent told apart as far as is known."""
+    by_cause = dict(survey.stats.misses_by_reason)
+    absent = by_cause.pop("absent", 0)
+    for cause, number in survey.again.items():
+        by_cause[cause] = min(number, absent)  # a result may have been put there, without a call
+        absent -= by_cause[cause]
+    return {**by_cause, FIRST_TIME: absent}
 
 
 def tallied(title: str, amounts: Mapping[str, int], meanings: Mapping[str, str]) -> Table:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 _HOUR, _DAY = 3600, 86400
 _WIDTHS = (_HOUR, 6 * _HOUR, _DAY, 7 * _DAY, 28 * _DAY, 364 * _DAY)  # seconds
-_FEWEST = 12  # bars: a single one would fill the chart
 _MOST = 48  # bars: more cannot be told apart on a phone
 
 
@@ -45,6 +44,11 @@ class Timeline(NamedTuple):
         return begin if self.width == _DAY else f"{self.width // _DAY} days from {begin}"
 
     @property
+    def is_long(self) -> bool:
+        """Whether there are two stretches or more: less is no course of time."""
+        return bool(self.stretches[1:])
+
+    @property
     def unit(self) -> str:
         """The name for a stretch of that length."""
         if self.width <= _DAY:
@@ -53,7 +57,7 @@ class Timeline(NamedTuple):
 
 
 def timeline(periods: Sequence[Period], now: float) -> Timeline:
-    """Add up periods, the earliest first, into 12 to 48 stretches until now.
+    """Add up periods, the earliest first, into stretches until now, 48 at most.
 
     They begin at whole hours or days of local time. Days of long ago are those of UTC, and count where they begin.
     """
@@ -63,7 +67,7 @@ def timeline(periods: Sequence[Period], now: float) -> Timeline:
     first, last = periods[0].start + offset, max(now, periods[-1].start) + offset
     width = next((width for width in _WIDTHS if last // width - first // width < _MOST), _WIDTHS[-1])
     end = int(last // width)
-    begin = min(int(first // width), end + 1 - _FEWEST)
+    begin = int(first // width)
     found = [Stretch(float(place * width - offset)) for place in range(begin, end + 1)]
     for period in periods:
         place = int((period.start + offset) // width) - begin

@@ -1,0 +1,94 @@
+"""Parts that the figures of plotly have in common: texts, layouts, axes, and bars that lie.
+
+A colour is the name of a variable of `page.css`, which `page.js` looks up, so that charts are light or dark as their
+page is. Texts are escaped: plotly reads markup in them.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from pcache.report import formatting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MARGIN = {"l": 0, "r": 6, "t": 8, "b": 8}
+BAR = 34  # pixels that a class of bars takes
+_ROOM = 0.25  # of the longest bar, for the text beside it
+
+
+def text(content: str) -> str:
+    """A text that a figure shows unchanged."""
+    return escape(formatting.visible(content).replace("\n", " "), quote=False)
+
+
+def layout(height: int, **more: Any) -> dict[str, Any]:
+    return {
+        "height": height,
+        "margin": MARGIN,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, sans-serif", "size": 13, "color": "var(--text)"},
+        "hoverlabel": {
+            "bgcolor": "var(--page)",
+            "bordercolor": "var(--line)",
+            "font": {"color": "var(--text)"},
+            "align": "left",
+        },
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
+        "dragmode": False,
+        **more,
+    }
+
+
+def axis(**more: Any) -> dict[str, Any]:
+    return {
+        "fixedrange": True,
+        "automargin": True,
+        "gridcolor": "var(--line)",
+        "zerolinecolor": "var(--strong-line)",
+        "linecolor": "var(--strong-line)",
+        **more,
+    }
+
+
+def title(words: str) -> dict[str, Any]:
+    return {"text": words, "font": {"size": 12}, "standoff": 6}
+
+
+def level_bars(
+    names: Sequence[str], values: Sequence[float], shown: Sequence[str], hover: Sequence[str]
+) -> dict[str, Any]:
+    """A figure of a bar for each name, the first on top; what is below nothing has the other colour, to the left."""
+    least, most = min(0.0, *values), max(0.0, *values)
+    room = _ROOM * ((most - least) or 1.0)
+    return {
+        "data": [
+            {
+                "type": "bar",
+                "orientation": "h",
+                "y": list(range(len(names))),  # names may be alike once they are cut
+                "x": list(values),
+                "text": [text(words) for words in shown],
+                "textposition": "outside",
+                "cliponaxis": False,
+                "marker": {"color": ["var(--good)" if value >= 0 else "var(--other)" for value in values]},
+                "customdata": [[text(words)] for words in hover],
+                "hovertemplate": "%{customdata[0]}<extra></extra>",
+            }
+        ],
+        "layout": layout(
+            20 + BAR * len(names),
+            xaxis=axis(range=[least - (room if least else 0), most + (room if most else 0)], visible=False),
+            yaxis=axis(
+                autorange="reversed",
+                showgrid=False,
+                zeroline=False,
+                tickvals=list(range(len(names))),
+                ticktext=[text(name) for name in names],
+            ),
+            bargap=0.35,
+        ),
+    }
