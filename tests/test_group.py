@@ -1,4 +1,4 @@
-"""The README on a directory for a group: its commands do what it says, for two ordinary users, and so do its messages."""
+"""The README on a directory for a group: its commands do what it says for two ordinary users, and so do messages."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def test_without_the_switch(tmp_path: Path, commons: Path) -> None:
     share, alone = "set PCACHE_SHARED=1 (shared=True)", "for you alone run: chmod"
     ways = f"{share} if its group shares it, or {alone} 700 {commons}/team/cache"
     assert first == [
-        f"{key} can be read by its group (mode 640); {share} if it is the key of a directory that the group shares, or"
-        f" {alone} 600 {commons}/team/key",
+        f"{key} can be read or written by others (mode 640); {share} if it is the key of a directory that its group"
+        f" shares, or {alone} 600 {commons}/team/key",
         f"{cache} can be written by its group (mode 2770); {ways}",
         ["problem", f"{cache} can be written by its group (mode 2770)", ways],
     ]

@@ -273,6 +273,7 @@ def _misses(amounts: Mapping[str, int]) -> Chart | None:
             [n for _, n in causes],
             [f"{n:,}" for _, n in causes],
             [f"{cause}: {counted(n, 'miss')}, {formatting.share(n / total).shown}" for cause, n in causes],
+            "var(--other)",
         ),
         tables.tallied("Cause", amounts, tables.REASONS),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MARGIN = {"l": 0, "r": 6, "t": 8, "b": 8}
 BAR = 34  # pixels that a class of bars takes
-_ROOM = 0.25  # of the longest bar, for the text beside it
+_TALL_BAR = 40  # of one with two lines beside it
 
 
 def text(content: str) -> str:
@@ -59,11 +59,17 @@ def title(words: str) -> dict[str, Any]:
 
 
 def level_bars(
-    names: Sequence[str], values: Sequence[float], shown: Sequence[str], hover: Sequence[str]
+    names: Sequence[str],
+    values: Sequence[float],
+    shown: Sequence[str],
+    hover: Sequence[str],
+    color: str = "var(--good)",
 ) -> dict[str, Any]:
-    """A figure of a bar for each name, the first on top; what is below nothing has the other colour, to the left."""
-    least, most = min(0.0, *values), max(0.0, *values)
-    room = _ROOM * ((most - least) or 1.0)
+    """A figure of a bar for each name, the first on top; what is below nothing has another colour, to the left.
+
+    Values stand below the names: beside bars they would have no room on a phone.
+    """
+    labels = [f"{text(name)}<br><b>{text(value)}</b>" for name, value in zip(names, shown, strict=True)]
     return {
         "data": [
             {
@@ -71,24 +77,25 @@ def level_bars(
                 "orientation": "h",
                 "y": list(range(len(names))),  # names may be alike once they are cut
                 "x": list(values),
-                "text": [text(words) for words in shown],
-                "textposition": "outside",
-                "cliponaxis": False,
-                "marker": {"color": ["var(--good)" if value >= 0 else "var(--other)" for value in values]},
+                "marker": {"color": [color if value >= 0 else "var(--other)" for value in values]},
                 "customdata": [[text(words)] for words in hover],
                 "hovertemplate": "%{customdata[0]}<extra></extra>",
             }
         ],
         "layout": layout(
-            20 + BAR * len(names),
-            xaxis=axis(range=[least - (room if least else 0), most + (room if most else 0)], visible=False),
+            20 + _TALL_BAR * len(names),
+            xaxis=axis(showgrid=False, showticklabels=False, zeroline=True, showline=False),
             yaxis=axis(
                 autorange="reversed",
                 showgrid=False,
                 zeroline=False,
+                showline=False,
+                ticks="outside",
+                ticklen=6,
+                tickcolor="rgba(0,0,0,0)",
                 tickvals=list(range(len(names))),
-                ticktext=[text(name) for name in names],
+                ticktext=labels,
             ),
-            bargap=0.35,
+            bargap=0.45,
         ),
     }

@@ -152,11 +152,12 @@ def summary(survey: Survey) -> str:
     if not calls:
         return "No calls were counted" + (f" since {formatting.date(survey.first)}." if survey.first else " yet.")
     start = f"Since {formatting.date(survey.first)}" if survey.first else "So far"
-    worth = f"which saved {formatting.duration(stats.saved_seconds).shown} of computing"
-    if stats.saved_seconds < 0:
-        worth = f"which took {formatting.duration(-stats.saved_seconds).shown} longer than computing them"
+    net = formatting.duration(abs(stats.net_seconds)).shown
+    worth = (
+        f"the cache saved {net} in all" if stats.net_seconds >= 0 else f"the cache took {net} more than it saved so far"
+    )
     answered = f"{formatting.share(stats.hit_rate).shown} of {counted(calls, 'call')} found a stored result"
-    return f"{start}, {answered}" + (f", {worth}." if stats.hits else ".")
+    return f"{start}, {answered}; {worth}."
 
 
 def alike(survey: Survey) -> list[str]:
@@ -172,7 +173,11 @@ def all_counted(survey: Survey) -> str:
     stats = survey.stats
     calls = f"{counted(stats.hits, 'hit')} and {counted(stats.misses, 'miss')}"
     when = [survey.timeline.name(stretch) for stretch in survey.timeline.stretches]
-    return f"{calls}, all on {when[0]}. A second hour makes a chart of it." if when else "No calls were counted."
+    return (
+        f"{calls}, all on {when[0]}. From a second hour on, charts show the course."
+        if when
+        else "No calls were counted."
+    )
 
 
 def notices(survey: Survey) -> list[str]:

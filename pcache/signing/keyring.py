@@ -180,11 +180,10 @@ def _check_key_file(path: str, status: os.stat_result, *, shared: bool) -> None:
         way = f"{SHARE} if it is the key of a directory that its group shares" if is_groups else WAYS_OUT
         problem = f"belongs to another user (uid {status.st_uid}); {way}"
     elif status.st_mode & refused:
-        alone = f"run: chmod {'640' if shared else '600'} {path}"
-        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o}); {alone}"
+        way = f"run: chmod {'640' if shared else '600'} {path}"
         if is_groups:
-            way = f"{SHARE} if it is the key of a directory that the group shares, or for you alone {alone}"
-            problem = f"can be read by its group (mode {stat.S_IMODE(status.st_mode):o}); {way}"
+            way = f"{SHARE} if it is the key of a directory that its group shares, or for you alone {way}"
+        problem = f"can be read or written by others (mode {stat.S_IMODE(status.st_mode):o}); {way}"
     if problem:
         raise SigningKeyError(f"the signing key {path} {problem}", source=path)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pcache.counters import tombstones
-from pcache.counters.tombstones import last, note
+from pcache.counters.tombstones import all_of, last, note
 from pcache.layout import tombstones_path
 from tests.support.processes import OTHER_RING, RING
 
@@ -35,6 +35,8 @@ def test_the_latest_removal_counts(tmp_path: Path) -> None:
     assert abs(first.when - os.stat(tombstones_path(str(tmp_path))).st_mtime) < 5
     assert last(str(tmp_path), ID, key(3), RING) is None
     assert last(str(tmp_path), "cd" * 8, key(1), RING) is None
+    assert all_of(str(tmp_path), RING) == {bytes.fromhex(name(1)): first, bytes.fromhex(name(2)): second}
+    assert all_of(str(tmp_path), OTHER_RING) == all_of(str(tmp_path), None) == {}
 
 
 def test_the_file_is_private_and_made_when_needed(tmp_path: Path) -> None:

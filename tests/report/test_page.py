@@ -12,6 +12,7 @@ import threading
 import time
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,13 +23,14 @@ from plotly import graph_objects
 
 from pcache import Cache, report
 from pcache.entry.format import NEVER
+from pcache.insight import causes
 from pcache.insight.records import Period, as_plain
 from pcache.report import charts, formatting
 from pcache.report.distributions import Distribution, by_age, by_cost, by_size
 from pcache.report.timeline import timeline
 from pcache.storage.store import StoredFile
 from tests.cli.test_ls import run
-from tests.support.pages import HOSTILE, Page, count, double, fill, halve
+from tests.support.pages import HOSTILE, Page, count, double, fill, halve, vary
 
 DAY = 86400
 DASH = formatting.NOTHING
@@ -49,38 +51,46 @@ def test_the_page_has_the_numbers_of_stats(filled: Cache) -> None:
     assert {**page.stats, "free": 0} == {**json.loads(json.dumps(as_plain(stats))), "free": 0}  # others write meanwhile
     expected = {name: getattr(stats, name) for name in page.headlines}
     assert page.headlines == expected
-    assert set(expected) == {*"entries bytes hit_rate saved_seconds computed_seconds evicted since".split()}
+    assert set(expected) == {*"entries bytes hit_rate net_seconds computed_seconds evicted since".split()}
     assert (stats.entries, stats.hits, stats.misses) == (35, 12, 35)
 
 
 def test_charts_add_up(filled: Cache) -> None:
     """Tiles, bars of time and misses add up to what `stats` says."""
+    vary(filled)
     count(filled, 50, f"{__name__}:old", {"hits": 7, "misses.expired": 3, "saved_ns": 10**9})
     figures, stats = Page(report.make(filled)).figures, filled.stats()
     assert sum(figures["disk"]["data"][0]["values"]) == stats.bytes
     hits, misses, _rate = figures["calls"]["data"]
-    assert (sum(hits["y"]), sum(misses["y"])) == (stats.hits, stats.misses) == (19, 38)
-    bars = figures["misses"]["data"][0]
-    assert dict(zip(bars["y"], bars["x"], strict=True)) == dict(stats.misses_by_reason)
+    assert (sum(hits["y"]), sum(misses["y"])) == (stats.hits, stats.misses) == (20, 39)
+    assert bars_of(figures["misses"]) == {"first time": 36, "expired": 3}
+    assert sum(figures["gain"]["data"][0]["x"]) == pytest.approx(stats.net_seconds)
     for name in ("ages", "sizes", "costs"):
         for trace in figures[name]["data"]:
             assert sum(trace["x"]) == pytest.approx(1)
 
 
+def bars_of(figure: dict[str, Any]) -> dict[str, float]:
+    """The bars that lie, by the first lines of what stands beside them."""
+    labels = [label.partition("<br>")[0] for label in figure["layout"]["yaxis"]["ticktext"]]
+    return dict(zip(labels, figure["data"][0]["x"], strict=True))
+
+
 def test_figures_are_what_plotly_takes(filled: Cache) -> None:
     """The library knows every property of every figure."""
-    filled.stats()
+    vary(filled)
     count(filled, 2, "", {"errors.full": 1})
     for figure in Page(report.make(filled)).figures.values():
         graph_objects.Figure(figure)
 
 
 def test_every_chart_has_its_numbers_in_a_table(filled: Cache) -> None:
-    """Charts are pictures with a text alternative, each beside a table that can be opened."""
+    """Charts are pictures with a text alternative, each beside a table that can be opened; one table is by itself."""
+    vary(filled)
     page = Page(report.make(filled))
     pictures = [found for _, found in page.tags if "data-figure" in found]
     assert {found["data-figure"] for found in pictures} == set(page.figures)
-    assert page.count("details") == page.count("summary") == len(pictures) == 7
+    assert page.count("details") - 1 == page.count("summary") - 1 == len(pictures) == 8
     assert all(found["role"] == "img" and found["aria-label"].endswith(".") for found in pictures)
 
 
@@ -95,7 +105,7 @@ def test_the_page_is_built_for_keyboards_and_readers(filled: Cache) -> None:
     references = {found["href"][1:] for tag, found in page.tags if tag == "a"}
     references |= {found["aria-labelledby"] for _, found in page.tags if "aria-labelledby" in found}
     assert references <= set(ids)
-    boxes = [found for _, found in page.tags if found.get("class") == "scroll"]
+    boxes = [found for _, found in page.tags if found.get("class") in ("scroll", "scroll many")]
     assert len(boxes) == page.count("table")
     assert all(box["tabindex"] == "0" and box["aria-label"] for box in boxes)
     assert next(found for tag, found in page.tags if tag == "html")["lang"] == "en"
@@ -114,12 +124,13 @@ def test_an_empty_cache(cache: Cache) -> None:
 
 def test_entries_without_counters(filled: Cache) -> None:
     """Where the counters are lost, what is stored is shown all the same."""
+    vary(filled)
     filled.stats()
     for path in Path(filled.location, "v1", "ledger").iterdir():
         path.unlink()
     page = Page(report.make(filled))
     assert set(page.figures) == {"disk", "ages", "sizes", "costs"}
-    assert page.headlines["entries"] == 35
+    assert page.headlines["entries"] == 36
     assert "No calls were counted yet" in page.text
 
 
@@ -131,6 +142,75 @@ def test_since(filled: Cache) -> None:
     assert (recent.stats["hits"], recent.stats["entries"]) == (12, 35)
     result = run("report", "-C", filled.location, "--since", "1d", "-o", "-")
     assert Page(result.stdout).stats["hits"] == 12
+    for when in (time.strftime("%Y-%m-%d", time.localtime(time.time() - DAY)), "yesterday", " Yesterday "):
+        result = run("report", "-C", filled.location, "--since", when, "-o", "-")
+        assert Page(result.stdout).stats["hits"] == 12, when
+
+
+def test_a_young_cache(filled: Cache) -> None:
+    """What one hour or one class of entries says needs no axes: a sentence says it."""
+    hour = filled.periods()[-1].start  # another one may begin just now
+    page = Page(report.make(filled, hour, now=hour + 60))
+    assert not {"calls", "time"} & set(page.figures)
+    assert re.search(r"12 hits and \d+ misses, all on \w+ \d+ \w+, \d\d:00\W\d\d:00\.", page.text)
+    assert "last use: all < 1 hour" in page.text
+    assert "at most once a minute" in page.text
+
+
+def test_every_number_has_its_title(filled: Cache) -> None:
+    """Where rows are stacked, each cell says which column it is of; no table has more columns than fit a screen."""
+    page = Page(report.make(filled))
+    rows: list[list[str]] = [[]]
+    for tag, found in page.tags:
+        if tag == "tr":
+            rows.append([])
+        elif tag == "td":
+            rows[-1].append(found["data-column"])
+    assert all(len(set(row)) == len(row) < 9 for row in rows)
+    assert rows[-1][:2] == ["Cost", "Arguments"]
+
+
+def version(cache: Cache, body: str) -> Any:
+    """A function whose code is edited."""
+    place: dict[str, Any] = {"__name__": "job"}
+    exec(f"def f(n):\n    return {body}", place)
+    return cache.cached(place["f"])
+
+
+def test_misses_by_cause(cache: Cache) -> None:
+    """Results that were there are told apart: the code was edited, or they were removed; all others are first ones."""
+    first, second = version(cache, "n + 1"), version(cache, "n + 2")
+    for n in range(6):
+        first(n)
+    for n in range(3, 10):
+        second(n)
+    for n in (5, 9):
+        second.invalidate(n), second(n)
+    cache.evict(max_entries=0)
+    first(1), first(20)
+    bars = bars_of(Page(report.make(cache)).figures["misses"])
+    assert bars == {"first time": 16, "evicted": 1}
+    for n in range(6):
+        first(n), second(n + 3)
+    second.invalidate(4), second(4)
+    bars = bars_of(Page(report.make(cache)).figures["misses"])
+    assert bars == {"evicted": 11, "invalidated": 1, "first time": 17}
+    assert cache.stats().misses_by_reason == {"absent": 29}
+
+
+def test_an_edit_of_the_code(cache: Cache) -> None:
+    """A result was lost by it if the same call has an earlier one of another version; since the time asked for."""
+    first, second = version(cache, "n + 1"), version(cache, "n + 2")
+    for n in range(6):
+        first(n)
+    for n in range(4, 10):
+        second(n)
+    page = Page(report.make(cache))
+    assert bars_of(page.figures["misses"]) == {"first time": 10, "code edited": 2}
+    assert "`pcache explain` compares" in page.text
+    files = list(cache.directory.store.scan())
+    names = dict.fromkeys((item.function_id for item in files), "job:f")
+    assert causes.of_computed_again(cache.directory, files, names, time.time() + 1) == {}
 
 
 def test_functions_that_cost_more_than_they_save(filled: Cache) -> None:
@@ -271,7 +351,7 @@ def test_time_is_cut_into_what_one_can_read(span: int, width: int) -> None:
     periods = [Period(start=now - span, hits=3), Period(start=now - span // 3, hits=4, misses=1, saved_seconds=-2.0)]
     found = timeline(periods, now)
     assert found.width == width
-    assert 12 <= len(found.stretches) <= 48
+    assert span // width <= len(found.stretches) <= 48
     starts = [stretch.start for stretch in found.stretches]
     assert {after - before for before, after in itertools.pairwise(starts)} <= {float(width)}
     assert starts[0] <= now - span
@@ -352,7 +432,8 @@ def test_what_cannot_be_written_to(filled: Cache, tmp_path: Path) -> None:
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     result = run("report", "-C", filled.location, "-o", "-", "--open")
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-    assert run("report", "-C", filled.location, "--since", "banana").exit_code == 2
+    for when in ("banana", "2999-01-01"):
+        assert run("report", "-C", filled.location, "--since", when).exit_code == 2
 
 
 def test_what_is_no_cache(tmp_path: Path) -> None:

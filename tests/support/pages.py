@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import random
 import time
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
@@ -34,6 +36,20 @@ def fill(cache: Cache) -> None:
     again = cache.cached(double)
     for n in range(12):
         again(n)
+
+
+def slow_and_large(n: int) -> bytes:
+    time.sleep(0.02)
+    return random.Random(n).randbytes(100_000)
+
+
+def vary(cache: Cache) -> None:
+    """Store a result that is large and slow, and was used three hours ago, and count a call of that time."""
+    cache.cached(slow_and_large)(1)
+    (entry,) = cache.entries(f"{__name__}:slow_and_large")
+    ago = (3 * 3600 * 10**6 >> 19 << 19) * 1000  # the last 19 bits, in microseconds, hold more than the time
+    os.utime(entry.path, ns=(os.stat(entry.path).st_atime_ns, os.stat(entry.path).st_mtime_ns - ago))
+    count(cache, 3, f"{__name__}:slow_and_large", {"hits": 1, "saved_ns": 10**9})
 
 
 def count(cache: Cache, hours_ago: int, function: str, counters: Mapping[str, int]) -> None:
