@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pcache.storage.store import StoredFile
 
 EDITED = "code edited"
-_OPENED = 5000  # entries: 0.5 s
+_OPENED = 5000  # entries: 0.25 s
 
 
 def of_computed_again(
