@@ -115,3 +115,26 @@ def test_without_the_switch(tmp_path: Path, commons: Path) -> None:
     ways = f"chmod 700 {commons}/team/cache, or {share} if its group shares it on purpose"
     text = f"{cache} can be written by its group (mode 770)"
     assert closed == [f"{text}; run: {ways}", ["problem", text, ways]]
+
+
+CLOSED = """
+become(FIRST, lambda: shell(MAKE))
+os.chmod(PLACE + "/cache", 0o700)
+become(FIRST, lambda: use(3))
+(_, (said,)), (state, text, advice) = become(SECOND, lambda: [use(3), *of_directory()])
+say(said), say(state), say(text), say(advice)
+become(FIRST, lambda: shell(advice.partition(": ")[2] + "\\n"))
+calls()
+say(json.dumps(become(SECOND, lambda: [use(3), of_directory()[0][0], calls()])))
+"""
+
+
+def test_a_directory_that_was_private_before(tmp_path: Path, commons: Path) -> None:
+    """Who is shut out is told what its owner has to run, and that lets them in."""
+    results = run(PEOPLE + SHELL + CLOSED, tmp_path / "warm", commons, *in_words(commons))
+    cache, lines = f"{commons}/team/cache", iter(results)
+    assert "(Permission denied). Functions are computed" in next(lines)
+    assert [next(lines), next(lines)] == ["problem", f"{cache}/CACHEDIR.TAG is closed to you"]
+    command = f"chmod -R u=rwX,g=rwXs,o= {cache} && chgrp -R 4242 {cache}"
+    assert next(lines) == f"ask its owner (uid 5001): {command}"
+    assert json.loads(next(lines)) == [[True, []], "ok", []]

@@ -136,6 +136,8 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
         there = check_root(root, access)
     except DirectoryError as error:
         return False, [_refusal("directory", error, "choose another with PCACHE_DIR or -C")]
+    except PermissionError as error:  # in one that was used before it was shared
+        return False, [Finding("directory", "problem", f"{error.filename} is closed to you", access.remedy(root))]
     if not there:
         parent = _nearest(root)
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -143,8 +145,8 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
             return False, [Finding("directory", "problem", text, "choose another with PCACHE_DIR or -C")]
         return False, [Finding("directory", "note", f"{root} does not exist yet: the first result makes it")]
     if not os.access(root, os.R_OK | os.X_OK):
-        advice = f"chmod u+rwx {shlex.quote(root)}" if os.lstat(root).st_uid == our_uid() else "ask its owner"
-        return False, [Finding("directory", "problem", f"{root} cannot be looked into: you have no rights", advice)]
+        text = f"{root} cannot be looked into: you have no rights"
+        return False, [Finding("directory", "problem", text, access.remedy(root))]
     found = [*_parts(root, access)]
     if not is_ours(root) and os.path.lexists(generation_folder(root)) and not is_laid_out(root, access):
         text = f"{root} does not carry the tag of a cache directory (CACHEDIR.TAG): nothing is removed from it"
@@ -161,10 +163,9 @@ def _directory(root: str, access: Access) -> tuple[bool, list[Finding]]:
 
 
 def _parts(root: str, access: Access) -> Iterator[Finding]:
-    """The folders below a root with wrong permissions: the first of them, and how many more."""
-    base = generation_folder(root)
-    entries = entries_folder(root)
-    store_parts = [base, entries, functions_folder(root), ledger_folder(root), locks_folder(root)]
+    """A root and the folders below with wrong permissions: the first of them, and how many more."""
+    base, entries = generation_folder(root), entries_folder(root)
+    store_parts = [root, base, entries, functions_folder(root), ledger_folder(root), locks_folder(root)]
     try:
         store_parts += sorted(item.path for item in os.scandir(entries) if len(item.name) == 2)  # noqa: PLR2004 - shards
     except OSError:
@@ -181,8 +182,7 @@ def _parts(root: str, access: Access) -> Iterator[Finding]:
             refused.append(str(error).partition("; run: ")[0])
     if refused:
         more = f" (and {len(refused) - 1} more such folders)" if len(refused) > 1 else ""
-        rights = "u=rwX,g=rwXs,o=" if access.shared else "u=rwX,go="
-        yield Finding("directory", "problem", refused[0] + more, f"chmod -R {rights} {shlex.quote(base)}")
+        yield Finding("directory", "problem", refused[0] + more, access.remedy(root))
 
 
 def _nearest(path: str) -> str:

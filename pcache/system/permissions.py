@@ -24,7 +24,7 @@ from pcache.system.directories import (
     unusable,
 )
 from pcache.system.interrupts import raise_if_interrupt
-from pcache.system.ownership import check_directory
+from pcache.system.ownership import check_directory, our_uid
 from pcache.system.userdirs import make_private
 
 if TYPE_CHECKING:
@@ -109,6 +109,16 @@ class Access(NamedTuple):
     def visit(self, path: str, flags: int) -> int:
         """The same for a claim that is read, and not written to: its owner may be publishing it just now."""
         return open_plain(path, None, flags, shared=self.shared, writing=False)
+
+    def remedy(self, root: str) -> str:
+        """What gives a directory, and all in it, the rights of this access again: a command, of its owner's."""
+        import shlex  # late for start-up time: for a broken directory
+
+        status, quoted = os.lstat(root), shlex.quote(root)
+        whose = "" if status.st_uid == our_uid() else f"ask its owner (uid {status.st_uid}): "
+        if not self.shared:
+            return f"{whose}chmod -R u=rwX,go= {quoted}"
+        return f"{whose}chmod -R u=rwX,g=rwXs,o= {quoted} && chgrp -R {status.st_gid} {quoted}"
 
     @property
     def make(self) -> Callable[[str, int], int]:
