@@ -9,7 +9,9 @@ which words, is decided here; how it looks is in `page.html`, `page.css` and `pa
     timeline   the ledger's hours in as many bars as one can read
     formatting numbers and names for people
     tables     what the tables hold
-    charts     what the charts show
+    figures    parts that charts have in common
+    time_charts  what the charts over time show
+    charts     all charts
     page       all of it as HTML
 
 Needs plotly and Jinja2, which a cache itself does not: import it when a report is wanted, and no sooner.

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from pcache.report import formatting, tables
-from pcache.report.figures import BAR, MARGIN, axis, layout, level_bars, text, title
+from pcache.report import formatting, tables, time_charts
+from pcache.report.figures import BAR, MARGIN, Chart, axis, layout, level_bars, short_name, text
 from pcache.text.phrases import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pcache.insight.records import FunctionStats
     from pcache.report.distributions import Distribution
     from pcache.report.survey import Survey
-    from pcache.report.tables import Table
-    from pcache.report.timeline import Stretch, Timeline
 
 _TILES = 40  # functions in the treemap; the rest is one tile
-_UNITS = (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0), ("seconds", 1.0), ("milliseconds", 1e-3))
 _GAINS = 16  # functions in the chart of gains
-_LONGEST = 22  # characters of a name beside a bar
-_FEW = 8  # stretches of time: of fewer, bars are no wider than a part in so many
 _AROUND = 90  # pixels for the axis and the legend
-
-
-class Chart(NamedTuple):
-    """A figure under a title. `summary` describes it in a sentence, for people who cannot see it."""
-
-    name: str
-    title: str
-    summary: str
-    figure: dict[str, Any]
-    table: Table
-    note: str = ""
 
 
 def charts(survey: Survey) -> dict[str, Chart]:
@@ -42,8 +25,7 @@ def charts(survey: Survey) -> dict[str, Chart]:
     made = (
         _gain(survey.stats.functions),
         _disk(survey.stats.functions),
-        _calls(survey.timeline),
-        _time(survey.timeline),
+        *time_charts.of(survey),
         _misses(tables.misses(survey)),
         _spread("ages", "Last used", "By last use", survey.ages),
         _spread("sizes", "File size", "By size", survey.sizes),
@@ -120,113 +102,6 @@ def _rate_step(rate: float | None) -> str:
     return "rate-none" if rate is None else f"rate-{min(4, int(rate * 5))}"
 
 
-def _calls(timeline: Timeline) -> Chart | None:
-    """Hits and misses as bars, above them the hit rate."""
-    if not timeline.is_long or not any(item.hits or item.misses for item in timeline.stretches):
-        return None
-    hits = _bars(timeline, "Hits", "var(--good)", lambda item: item.hits, lambda item: f"{item.hits:,}")
-    misses = _bars(timeline, "Misses", "var(--other)", lambda item: item.misses, lambda item: f"{item.misses:,}")
-    rate = {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": "Hit rate",
-        "x": [_local(item.start + timeline.width / 2) for item in timeline.stretches],
-        "y": [item.hit_rate for item in timeline.stretches],
-        "yaxis": "y2",
-        "line": {"color": "var(--text)", "width": 2},
-        "marker": {"size": 5, "color": "var(--text)"},
-        "connectgaps": False,
-        "customdata": [[formatting.share(item.hit_rate).shown, timeline.name(item)] for item in timeline.stretches],
-        "hovertemplate": "%{customdata[1]}<br><b>Hit rate %{customdata[0]}</b><extra></extra>",
-    }
-    drawn = layout(
-        400,
-        barmode="stack",
-        xaxis=_time_axis(timeline) | {"anchor": "y"},
-        yaxis=axis(domain=[0, 0.56], rangemode="tozero", nticks=5, tickformat=",", title=title("Calls")),
-        yaxis2=axis(domain=[0.66, 1], range=[0, 1.04], tickformat=".0%", nticks=3, title=title("Hit rate")),
-    )
-    hit, missed = (sum(getattr(item, what) for item in timeline.stretches) for what in ("hits", "misses"))
-    return Chart(
-        "calls",
-        "Hits, misses and hit rate over time",
-        f"A bar for each {timeline.unit}: {counted(hit, 'hit')} and"
-        f" {counted(missed, 'miss')} in all. A line shows the hit rate,"
-        f" {formatting.share(hit / (hit + missed)).shown} over all.",
-        {"data": [hits, misses, rate], "layout": drawn},
-        tables.over_time(timeline),
-    )
-
-
-def _time(timeline: Timeline) -> Chart | None:
-    """Time saved and time computed, side by side."""
-    most = max((max(abs(item.saved), item.computed) for item in timeline.stretches), default=0.0)
-    if not most or not timeline.is_long:
-        return None
-    unit, seconds = next(((name, size) for name, size in _UNITS if most >= 2 * size), _UNITS[-1])
-    traces = [
-        _bars(
-            timeline,
-            title,
-            color,
-            lambda item, what=what: round(getattr(item, what) / seconds, 6),  # type: ignore[misc]
-            lambda item, what=what: formatting.duration(getattr(item, what)).shown,  # type: ignore[misc]
-            part=(place, 2),
-        )
-        for place, (title, color, what) in enumerate(
-            (("Saved", "var(--good)", "saved"), ("Computed", "var(--other)", "computed"))
-        )
-    ]
-    drawn = layout(
-        300, barmode="overlay", xaxis=_time_axis(timeline), yaxis=axis(nticks=6, title=title(unit.capitalize()))
-    )
-    saved, computed = (sum(getattr(item, what) for item in timeline.stretches) for what in ("saved", "computed"))
-    return Chart(
-        "time",
-        "Time saved and time computed",
-        f"Bars for each {timeline.unit}: {formatting.duration(saved).shown} saved and"
-        f" {formatting.duration(computed).shown} computed in all.",
-        {"data": traces, "layout": drawn},
-        tables.over_time(timeline),
-        note="Saved is what the results of hits had taken to compute, less the time that the hits took.",
-    )
-
-
-def _bars(
-    timeline: Timeline,
-    title: str,
-    color: str,
-    value: Callable[[Stretch], float],
-    shown: Callable[[Stretch], str],
-    part: tuple[int, int] = (0, 1),
-) -> dict[str, Any]:
-    """A bar for each stretch of time; `part` is its position and how many bars share the stretch."""
-    place, parts = part
-    room = 1000 * timeline.width  # in milliseconds, as plotly counts time
-    wide = 0.88 * min(1.0, len(timeline.stretches) / _FEW)  # of the room
-    return {
-        "type": "bar",
-        "name": title,
-        "x": [_local(item.start) for item in timeline.stretches],
-        "y": [value(item) for item in timeline.stretches],
-        "offset": round(room * ((1 - wide) / 2 + wide * place / parts)),
-        "width": round(room * wide / parts),
-        "marker": {"color": color, "line": {"width": 0}},
-        "customdata": [[shown(item), timeline.name(item)] for item in timeline.stretches],
-        "hovertemplate": "%{customdata[1]}<br><b>" + title + " %{customdata[0]}</b><extra></extra>",
-    }
-
-
-def _time_axis(timeline: Timeline) -> dict[str, Any]:
-    begin, end = timeline.stretches[0].start, timeline.stretches[-1].start + timeline.width
-    return axis(type="date", range=[_local(begin), _local(end)], showgrid=False, nticks=6, tickangle=0)
-
-
-def _local(moment: float) -> str:
-    """A time as plotly expects it: in local time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
-
-
 def _gain(functions: Sequence[FunctionStats]) -> Chart | None:
     """A bar for each function that was called: what it gained, or lost, by its cache."""
     called = [item for item in tables.by_gain(functions) if item.hits or item.misses]
@@ -243,7 +118,7 @@ def _gain(functions: Sequence[FunctionStats]) -> Chart | None:
         f"Bars for {counted(len(some), 'function')}, {formatting.duration(total).shown} in all. Most by"
         f" {formatting.visible(some[0].name)}, {gains[0]}; least by {formatting.visible(some[-1].name)}, {gains[-1]}.",
         level_bars(
-            [_end_of(item.name.partition(":")[2] or item.name) for item in some],
+            [short_name(item.name) for item in some],
             [item.net_seconds for item in some],
             gains,
             [f"{item.name}: {gain}, {counted(item.hits, 'hit')}" for item, gain in zip(some, gains, strict=True)],
@@ -251,11 +126,6 @@ def _gain(functions: Sequence[FunctionStats]) -> Chart | None:
         tables.gains(called),
         note=f"The time that hits saved, less what keys, looking and storing took at misses.{rest}",
     )
-
-
-def _end_of(name: str) -> str:
-    """The end of a long name, which tells more than its beginning."""
-    return name if len(name) <= _LONGEST else f"\u2026{name[-_LONGEST:]}"
 
 
 def _misses(amounts: Mapping[str, int]) -> Chart | None:

@@ -7,21 +7,41 @@ page is. Texts are escaped: plotly reads markup in them.
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pcache.report import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pcache.report.tables import Table
+
 MARGIN = {"l": 0, "r": 6, "t": 8, "b": 8}
 BAR = 34  # pixels that a class of bars takes
+_LONGEST = 22  # characters of a name beside a bar or in a legend
 _TALL_BAR = 40  # of one with two lines beside it
+
+
+class Chart(NamedTuple):
+    """A figure under a title. `summary` describes it in a sentence, for people who cannot see it."""
+
+    name: str
+    title: str
+    summary: str
+    figure: dict[str, Any]
+    table: Table
+    note: str = ""
 
 
 def text(content: str) -> str:
     """A text that a figure shows unchanged."""
     return escape(formatting.visible(content).replace("\n", " "), quote=False)
+
+
+def short_name(name: str) -> str:
+    """A function's name without its module, or the end of a long one, which tells more than its beginning."""
+    name = name.partition(":")[2] or name
+    return name if len(name) <= _LONGEST else f"\u2026{name[-_LONGEST:]}"
 
 
 def layout(height: int, **more: Any) -> dict[str, Any]:
@@ -55,7 +75,7 @@ def axis(**more: Any) -> dict[str, Any]:
 
 
 def title(words: str) -> dict[str, Any]:
-    return {"text": words, "font": {"size": 12}, "standoff": 6}
+    return {"text": words, "font": {"size": 12}, "standoff": 12}
 
 
 def level_bars(

@@ -188,6 +188,18 @@ def misses(survey: Survey) -> dict[str, int]:
     return {**by_cause, FIRST_TIME: absent}
 
 
+def course(timeline: Timeline, lines: Sequence[tuple[str, Sequence[float]]]) -> Table:
+    """What functions had gained by the end of each stretch of time, the latest first."""
+    return _table(
+        "When*|Function*|Net gain so far",
+        [
+            (formatting.name(timeline.name(stretch)), formatting.words(name), formatting.duration(line[place]))
+            for place, stretch in reversed(list(enumerate(timeline.stretches)))
+            for name, line in lines
+        ],
+    )
+
+
 def tallied(title: str, amounts: Mapping[str, int], meanings: Mapping[str, str]) -> Table:
     """Misses by reason or errors by kind, the most frequent first."""
     total = sum(amounts.values())

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pcache.insight.records import Period
 
@@ -16,13 +16,14 @@ _MOST = 48  # bars: more cannot be told apart on a phone
 
 
 class Stretch(NamedTuple):
-    """The counts of one stretch of time from `start` (seconds since 1970) on."""
+    """The counts of one stretch of time from `start` (seconds since 1970) on; `gains` are net seconds by function."""
 
     start: float
     hits: int = 0
     misses: int = 0
     saved: float = 0.0
     computed: float = 0.0
+    gains: Mapping[str, float] = {}
 
     @property
     def hit_rate(self) -> float | None:
@@ -72,10 +73,12 @@ def timeline(periods: Sequence[Period], now: float) -> Timeline:
     for period in periods:
         place = int((period.start + offset) // width) - begin
         before = found[place]
+        gains = {name: before.gains.get(name, 0.0) + item.net_seconds for name, item in period.functions.items()}
         found[place] = before._replace(
             hits=before.hits + period.hits,
             misses=before.misses + period.misses,
             saved=before.saved + period.saved_seconds,
             computed=before.computed + period.computed_seconds,
+            gains={**before.gains, **gains},
         )
     return Timeline(width, tuple(found))

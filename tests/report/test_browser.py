@@ -114,9 +114,10 @@ def test_what_the_page_shows(open_page: Open, filled: Cache) -> None:
     assert {**embedded, "free": 0} == {**stats, "free": 0}  # others write to the disk meanwhile
     assert {name: json.loads(text) for name, text in texts.items()} == {name: stats[name] for name in texts}
     drawn = page.execute_script(
-        "return [...document.querySelectorAll('[data-figure]')].map(n => n.querySelectorAll('.point, .slice').length)"
+        "return [...document.querySelectorAll('[data-figure]')]"
+        ".map(n => n.querySelectorAll('.point, .slice, .js-line').length)"
     )
-    assert len(drawn) == 8
+    assert len(drawn) == 9
     assert all(drawn)
     assert page.get_log("browser") == []
     assert requests_of(page) == {(Path(filled.location).parent / "report.html").as_uri()}

@@ -65,6 +65,9 @@ def test_charts_add_up(filled: Cache) -> None:
     assert (sum(hits["y"]), sum(misses["y"])) == (stats.hits, stats.misses) == (20, 39)
     assert bars_of(figures["misses"]) == {"first time": 36, "expired": 3}
     assert sum(figures["gain"]["data"][0]["x"]) == pytest.approx(stats.net_seconds)
+    assert {line["name"]: line["customdata"][-1][1] for line in figures["course"]["data"]} == {
+        item.name.partition(":")[2]: formatting.duration(item.net_seconds).shown for item in stats.functions
+    }
     for name in ("ages", "sizes", "costs"):
         for trace in figures[name]["data"]:
             assert sum(trace["x"]) == pytest.approx(1)
@@ -90,7 +93,7 @@ def test_every_chart_has_its_numbers_in_a_table(filled: Cache) -> None:
     page = Page(report.make(filled))
     pictures = [found for _, found in page.tags if "data-figure" in found]
     assert {found["data-figure"] for found in pictures} == set(page.figures)
-    assert page.count("details") - 1 == page.count("summary") - 1 == len(pictures) == 8
+    assert page.count("details") - 1 == page.count("summary") - 1 == len(pictures) == 9
     assert all(found["role"] == "img" and found["aria-label"].endswith(".") for found in pictures)
 
 
@@ -151,7 +154,7 @@ def test_a_young_cache(filled: Cache) -> None:
     """What one hour or one class of entries says needs no axes: a sentence says it."""
     hour = filled.periods()[-1].start  # another one may begin just now
     page = Page(report.make(filled, hour, now=hour + 60))
-    assert not {"calls", "time"} & set(page.figures)
+    assert not {"calls", "course", "time"} & set(page.figures)
     assert re.search(r"12 hits and \d+ misses, all on \w+ \d+ \w+, \d\d:00\W\d\d:00\.", page.text)
     assert "last use: all < 1 hour" in page.text
     assert "at most once a minute" in page.text
