@@ -179,6 +179,13 @@ def joblib(folder: str, **options: Any) -> Callable[[Any], Any]:
     return decorate
 
 
+def memory(folder: str) -> Callable[[Any], Any]:
+    from pcache.joblib import Memory
+
+    decorate: Callable[[Any], Any] = Memory(folder, verbose=0).cache
+    return decorate
+
+
 def joblib_mapped(folder: str) -> Callable[[Any], Any]:
     return joblib(folder, mmap_mode="r")
 
@@ -205,4 +212,5 @@ CACHES: dict[str, Callable[..., Callable[[Any], Any]]] = {
     "checkpointer": checkpointer,
     "cachier": cachier,
 }
-MAPPING = CACHES | {"joblib mmap": joblib_mapped}  # for results that can be mapped
+# For results that can be mapped; and pcache in the place of joblib.
+MAPPING = CACHES | {"joblib mmap": joblib_mapped, "memory": memory}

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from pcache import method
+    from pcache.config.options import Options
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
@@ -178,17 +179,16 @@ class Cache:
             return method.CachedClassMethod(self._wrap(function.__func__, options))
         if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
+        return CachedFunction(function, self.flow, self.options_of(function, options))
+
+    def options_of(self, function: Any, options: Mapping[str, Any]) -> Options:
+        """The options of a decorator for one function, completed by the settings; raises `ConfigError`."""
         if not callable(function):
             text = f"cached takes a function, not {summarize_value(function)}; options are given by name, as in"
             raise ConfigError(f"{text} cached(ttl='7d')", setting="function", value=function)
         settings = self.settings
-        made = make_options(**options)._replace(ignore_globals=settings.ignore_globals)
         own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
-        for name in ("ttl", "lock_timeout", "summaries", "files"):
-            if getattr(made, name) is None:  # the decorator goes before the settings of the function
-                default = getattr(own, name)
-                made = made._replace(**{name: getattr(settings, name) if default is None else default})
-        return CachedFunction(function, self.flow, made)
+        return make_options(**options).completed(own, settings)
 
     # Maintenance and reports
 

@@ -76,6 +76,14 @@ class UnpicklableResult(PcacheError, TypeError):
         self.type_name = type_name
 
 
+class NotRecorded(PcacheError, LookupError):
+    """A call has no result in a directory that is only replayed (`PCACHE_REPLAY`). `explanation` says why."""
+
+    def __init__(self, message: str, *, explanation: str = "") -> None:
+        super().__init__(message)
+        self.explanation = explanation
+
+
 class Miss(PcacheError, LookupError):
     """There is no usable stored result. `reason` is one of the words of `MissReason`, `detail` the evidence.
 

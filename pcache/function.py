@@ -138,7 +138,8 @@ class CachedFunction(Generic[P, R]):
         return misses.compute(job, miss)  # type: ignore[no-any-return]
 
     def _job(self, call: Call, since_ns: int, began_ns: int = 0) -> Job:
-        """Count a miss, and return the job of computing it."""
+        """Count a miss, and return the job of computing it; raises `NotRecorded` where results are only replayed."""
+        self._flow.expect_recorded(self, call)
         job = self._calls.job(call, since_ns, began_ns)
         self._misses += 1
         return job
@@ -194,11 +195,10 @@ class CachedFunction(Generic[P, R]):
         """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
         call = self._calls.of(args, kwargs)
         try:
-            value: R = self._found(call).value
+            return self._found(call).value  # type: ignore[no-any-return]
         except Miss as miss:
             miss.call = self._calls.shown(call)
             raise
-        return value
 
     def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Store `result` as the result of this call; return whether it could be stored."""

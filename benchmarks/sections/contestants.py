@@ -29,6 +29,7 @@ LABELS = {
     "diskcache": "diskcache.memoize",
     "joblib": "joblib.Memory",
     "joblib mmap": 'joblib.Memory(mmap_mode="r")',
+    "memory": "pcache.joblib.Memory",
     "checkpointer": "checkpointer",
     "cachier": "cachier (pickle, separate files)",
 }

@@ -20,7 +20,8 @@ HITS_OF_FRESH = 8  # of each entry, right after it was stored
 
 def small_hit(folder: str) -> Section:
     """Hit, int argument, 200 B result"""
-    functions = caches(["pcache", *PEERS], folder, subjects.small)
+    drop_in = ["memory"] if "joblib" in PEERS else []
+    functions = caches(["pcache", *PEERS, *drop_in], folder, subjects.small)
     cached = functions["pcache"]
     arguments = range(ARGUMENTS)
     results = [cached(n) for n in arguments]
@@ -41,6 +42,9 @@ def small_hit(folder: str) -> Section:
     section.at_most(3, times, "first read of an entry: at most 3x a bare read", name="first")
     section.at_least(2, times, "at least 2x as fast as diskcache", than="diskcache")
     section.at_least(10, times, "at least 10x as fast as joblib", than="joblib")
+    if drop_in:
+        what = "pcache.joblib.Memory: at least 5x as fast as joblib.Memory"
+        section.at_least(5, times, what, than="joblib", name="memory")
     return section
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pcache.config.rules import FILES, read_switch
 from pcache.errors import ConfigError
 from pcache.objects.summary import summarize_value
-from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
+from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from pcache.text import units
 else:
     units = late("pcache.text.units")
+
+
+class FunctionSettings(NamedTuple):
+    """The settings of one function alone; None where not set. In base units."""
+
+    ttl: float | None = None  # seconds
+    lock_timeout: float | None = None  # seconds
+    max_size: int | None = None  # bytes
+    max_entries: int | None = None
+    summaries: bool | None = None
+    files: Literal["silent", "warn"] | None = None
 
 
 class Options(NamedTuple):
@@ -44,6 +55,15 @@ class Options(NamedTuple):
     def ignored_globals(self) -> tuple[str, ...]:
         """All patterns of `module:NAME`; those of the settings are for many functions, and need not fit any global."""
         return (*self.named_globals, *self.ignore_globals)
+
+    def completed(self, own: Any, settings: Any) -> Options:
+        """What the decorator leaves open is for the settings of the function, and then for those of all."""
+        defaults = {"ignore_globals": settings.ignore_globals}
+        for name in ("ttl", "lock_timeout", "summaries", "files"):
+            if getattr(self, name) is None:
+                default = getattr(own, name)
+                defaults[name] = getattr(settings, name) if default is None else default
+        return self._replace(**defaults)
 
 
 GIVEN = tuple(name for name in Options._fields if name != "ignore_globals")  # what the decorator takes

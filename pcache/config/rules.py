@@ -283,6 +283,18 @@ RULES = (
         " it.",
         _ON_OFF,
     ),
+    Rule(
+        "record",
+        read_path,
+        "A directory that is committed with its signing key, for others to replay: `pytest --pcache=record` sets it. A"
+        " project file may not.",
+    ),
+    Rule(
+        "replay",
+        read_path,
+        "A directory that is only read, with the key that lies in it: a call without a result there raises"
+        " `NotRecorded`. `pytest --pcache=replay` sets it. A project file may not.",
+    ),
 )
 # These can be set for single functions too.
 OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries", "files")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
+from pcache.config.options import FunctionSettings
 from pcache.config.rules import KEY_VARIABLE, OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
 from pcache.errors import ConfigError
 from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
@@ -29,6 +30,7 @@ _MOST_FREE = 10 << 30  # bytes; a twentieth of 2 TB would be 100 GB
 _PREFIX = "PCACHE_"
 _NEAR = 0.65  # how alike a name must be to be taken for another one: `size` is near `max_size`, `key` not to `key_file`
 _MOST_IGNORED = 20  # names that are no settings, of which is told: a file could hold any number
+_RECORDINGS = {"record": ("key_in_directory",), "replay": ("key_in_directory", "read_only")}  # and what they imply
 _GLANCE = 1 << 20  # bytes that are read of a settings file, which could hold terabytes
 
 
@@ -67,6 +69,8 @@ class Settings(NamedTuple):
     refresh: bool = False
     key_file: str | None = None  # absolute
     key_in_directory: bool = False
+    record: str | None = None  # absolute; the directory of that name keeps its key with the results
+    replay: str | None = None  # absolute; the same, and it is only read: a call that misses raises
     origins: Mapping[str, str] = {}
     functions: Mapping[str, Mapping[str, Any]] = {}  # settings of single functions, by name or pattern
     ignored: tuple[str, ...] = ()
@@ -89,17 +93,6 @@ def to_leave_free(min_free: float, disk: int) -> int:
     return min(int(min_free * disk), _MOST_FREE)
 
 
-class FunctionSettings(NamedTuple):
-    """The settings of one function alone; None where not set. In base units."""
-
-    ttl: float | None = None  # seconds
-    lock_timeout: float | None = None  # seconds
-    max_size: int | None = None  # bytes
-    max_entries: int | None = None
-    summaries: bool | None = None
-    files: Literal["silent", "warn"] | None = None
-
-
 def resolve(**arguments: object) -> Settings:
     """Return the settings in force; an argument that is None counts as not given.
 
@@ -118,6 +111,9 @@ def resolve(**arguments: object) -> Settings:
         merged |= found
     if "directory" not in merged:
         merged["directory"] = Setting("directory", _default_directory(), "default")
+    for mode, implied in _RECORDINGS.items():
+        if mode in merged and merged[mode].value == merged["directory"].value:
+            merged |= {name: Setting(name, True, merged[mode].origin) for name in implied}
     origins = {rule.name: merged[rule.name].origin if rule.name in merged else "default" for rule in RULES}
     values = {name: setting.value for name, setting in merged.items()}
     return Settings(**values, origins=origins, functions=functions, ignored=tuple(ignored))
@@ -174,6 +170,8 @@ def refuse_in_project(name: str, value: object, origin: str) -> None:
         raise _refused(f"a project file may not set signing keys; put {name} into {own}", origin, name)
     if name == "verify" and value == "stream":
         raise _refused(f"a project file may not turn checks off; move verify to {own}", origin, name)
+    if name in _RECORDINGS:
+        raise _refused(f"a project file may not name results that bring their own key; unset {name}", origin, name)
     if name == "shared" and value:
         raise _refused(f"a project file may not let others in; move shared to {own}", origin, name)
 

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import sys
 
-from pcache.errors import ConfigError, PcacheWarning, StoreWarning, Uncached, UnhashableArgument, UnpicklableResult
+from pcache.errors import (
+    ConfigError,
+    NotRecorded,
+    PcacheWarning,
+    StoreWarning,
+    Uncached,
+    UnhashableArgument,
+    UnpicklableResult,
+)
 from pcache.objects.culprit import described, where
 from pcache.objects.lookup import qualname_of
 from pcache.system.interrupts import is_interrupt
@@ -50,7 +58,7 @@ def _judge(error: BaseException, name: str, unhashable: str) -> bool:
     if kind is Uncached:
         _say(error, name)  # type: ignore[arg-type]
         return False
-    if issubclass(kind, (ConfigError, UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
+    if issubclass(kind, (ConfigError, NotRecorded, UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
         return True
     if not sys.is_finalizing() and not issubclass(kind, RecursionError):
         place = where(error)

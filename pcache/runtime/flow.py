@@ -40,6 +40,13 @@ class Flow:
             self.saving.refuse(error, address.name)
             raise Miss("foreign", detail=str(error)) from error
 
+    def expect_recorded(self, function: Any, call: Any) -> None:
+        """Raise `NotRecorded` for a call that missed where results are only replayed."""
+        if self.settings.replay == self.settings.directory:
+            from pcache.runtime.replay import not_recorded  # late for start-up time: few programs replay
+
+            raise not_recorded(function, call)
+
     @property
     def saving(self) -> Saving:
         """What stores results; made when it is first needed."""

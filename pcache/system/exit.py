@@ -49,7 +49,8 @@ _unfinished: WeakSet[Unfinished] = WeakSet()
 _arranged: set[int] = set()  # ids of processes
 
 
-def _flush() -> None:
+def flush_all() -> None:
+    """Write the buffered data of all objects; never raises."""
     for _ in range(2):  # an eviction adds counts to an object that may have been flushed before
         for unfinished in list(_unfinished):
             try_call(unfinished.flush)
@@ -79,9 +80,9 @@ def _arrange() -> None:
 def _arrange_worker(*_: object) -> None:
     """Arrange it in a worker: multiprocessing clears the table, sometimes after it has loaded the program."""
     _arranged.add(os.getpid())
-    sys.modules["multiprocessing.util"].Finalize(None, _flush, exitpriority=10)
+    sys.modules["multiprocessing.util"].Finalize(None, flush_all, exitpriority=10)
 
 
-atexit.register(_flush)
+atexit.register(flush_all)
 if sys.platform != "win32":
     os.register_at_fork(before=_arrange, after_in_child=_reset)

@@ -118,7 +118,7 @@ def test_defaults(place: Place) -> None:
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
     assert settings[5:12] == (None, "auto", "once", 64 << 20, True, None, ())
-    assert settings[12:-3] == ("silent", False, False, False, False, None, False)
+    assert settings[12:-3] == ("silent", False, False, False, False, None, False, None, None)
     assert (settings.functions, settings.ignored) == ({}, ())
     assert set(settings.origins.values()) == {"default"}
     assert list(settings.origins) == list(Settings._fields[:-3])
@@ -411,7 +411,7 @@ def test_what_is_left_aside_is_said_once(place: Place, monkeypatch: pytest.Monke
     with pytest.warns(ConfigWarning) as caught:
         Cache()
     said = [str(item.message) for item in caught]
-    assert [text.rpartition(" ")[2] for text in said] == ["'ttl'", "key_in_directory", "PCACHE_MAX_SIZE"]
+    assert [text.rpartition(" ")[2] for text in said] == ["'ttl'", "replay", "PCACHE_MAX_SIZE"]
     Cache()
 
 

@@ -168,7 +168,7 @@ def adopt(world: World) -> None:
 def end(world: World) -> None:
     """Do as at the end of a process: write the counters and update the usage file."""
     world.call("other")
-    exit._flush()
+    exit.flush_all()
 
 
 def command(*words: str) -> Callable[[World], object]:
@@ -265,7 +265,7 @@ def make_template(base: Path, name: str) -> None:
     write_key_file(str(base / "config" / "pcache" / "key"), [KEY])
     world.open()
     world.call(*STORED)
-    exit._flush()
+    exit.flush_all()
     if name == "cleared":
         world.cache.clear()
     for item in world.cache.flow.store.scan():

@@ -68,7 +68,7 @@ def child(number):
     made = 0
     while made < 5:
         made += act(chance)
-    exit._flush()  # as at the end of a process
+    exit.flush_all()  # as at the end of a process
     signal.alarm(0)
     os.close(leave[1])
     os.read(leave[0], 1)  # live on, with what was inherited

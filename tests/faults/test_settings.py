@@ -32,7 +32,7 @@ def project(folder: Path, text: str) -> None:
 FORBIDDEN = (
     f'key = "{key_to_text(KEY)}"', f'signing_key = "{key_to_text(KEY)}"', f'signing-key = "{key_to_text(KEY)}"',
     'key_file = "theirs"', 'key-file = "theirs"', 'KEY_FILE = "theirs"', 'verify = "stream"', 'verify = "off"',
-    "verify = false", 'verify = "none"', 'verify = " STREAM "',
+    "verify = false", 'verify = "none"', 'verify = " STREAM "', 'record = "theirs"', 'replay = "theirs"',
 )  # fmt: skip
 
 
