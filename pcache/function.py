@@ -10,7 +10,6 @@ import sys
 import time
 
 from pcache.counters.tally import CacheInfo
-from pcache.entry.main_module import take_after
 from pcache.entry.reader import own_cost_of
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.keys.dispatch import register_reducer
@@ -18,9 +17,10 @@ from pcache.keys.names import names_itself
 from pcache.objects.lookup import look
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Call, Calls
+from pcache.runtime.likeness import Likeness, take_after
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import computing
-from pcache.startup import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, late, overload
+from pcache.startup import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, late, overload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,11 +36,9 @@ if TYPE_CHECKING:
     from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
     from pcache.runtime.misses import Deep
-    from pcache.versions import adoption
     from pcache.versions.adoption import Adoption
 else:
     method = late("pcache.method")
-    adoption = late("pcache.versions.adoption")
     cleanup = late("pcache.maintenance.cleanup")
     explanation = late("pcache.insight.explanation")
     invalidation = late("pcache.runtime.invalidation")
@@ -55,14 +53,15 @@ _clock = time.perf_counter_ns
 _NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
 
-class CachedFunction(Generic[P, R]):
+class CachedFunction(Likeness[P, R]):
     """A function whose results are stored on disk.
 
     Safe for threads, processes and forks: if several need the same missing result, one computes it and the others wait.
     On network file systems each computes for itself. Every hit returns a fresh object, which the caller may change.
     """
 
-    __wrapped__: Callable[P, R]
+    __slots__ = ("__dict__", "__weakref__", "_address", "_bind", "_calls", "_flow", "_hits_before", "_is_over",
+                 "_misses", "_options", "_refresh", "_tally", "options_digest")  # fmt: skip
 
     def __init__(self, function: Callable[P, R], flow: Flow, options: Options) -> None:
         take_after(self, function)
@@ -283,12 +282,7 @@ class CachedFunction(Generic[P, R]):
         >>> simulate.adopt(dry_run=True)  # doctest: +SKIP
         >>> simulate.adopt(added={"method": "exact"})  # doctest: +SKIP
         """
-        calls, directory, summaries = self._calls, self._flow.directory, self._options.summaries is not False
-        adopter = adoption.Adopter(directory, calls.version.facts(), calls.binder, self._options.key, summaries)
-        outcome = adopter.adopt(earlier, added or {}, dry_run=dry_run, confirm=confirm)
-        if outcome.done:
-            calls.find_version()
-        return outcome
+        return self._calls.adopt(earlier, added or {}, dry_run, confirm)
 
     def cache_info(self) -> CacheInfo:
         """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
@@ -306,11 +300,8 @@ class CachedFunction(Generic[P, R]):
 
     def cache_parameters(self) -> dict[str, object]:
         """Return the options of the decorator, and where results are stored."""
-        return {
-            **self._options._asdict(),
-            "maxsize": self._flow.settings.max_entries,
-            "location": self._flow.directory.location,
-        }
+        flow = self._flow
+        return {**self._options._asdict(), "maxsize": flow.settings.max_entries, "location": flow.directory.location}
 
     def stored_in(self, flow: Flow) -> CachedFunction[P, R]:
         """The same function with its results in another directory."""
@@ -329,18 +320,26 @@ class CachedFunction(Generic[P, R]):
 
     # Being a function
 
+    # For type checkers, who see neither `classmethod` nor `staticmethod` beside another decorator: what takes the class
+    # first is a class method, and what does not take the instance a static one.
+    @overload
+    def __get__(
+        self: CachedFunction[Concatenate[type[S], Q], R], instance: S | None, owner: type[S]
+    ) -> method.CachedMethod[Q, R]: ...
     @overload
     def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
     @overload
     def __get__(
         self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> method.CachedMethod[Q, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> CachedFunction[P, R]: ...
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else method.CachedMethod(self, instance)
 
     def __reduce__(self) -> Any:
         if names_itself(self):
-            return self.__qualname__  # type: ignore[attr-defined]  # set by update_wrapper
+            return self.__qualname__
         return CachedFunction, (self.__wrapped__, self._flow, self._options)
 
     def __repr__(self) -> str:

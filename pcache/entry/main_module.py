@@ -8,16 +8,11 @@ distinguishes them. For classes that no analysis sees, entries are marked here, 
 
 from __future__ import annotations
 
-import functools
 import sys
-from types import FunctionType
 
 from pcache.keys.names import _MAIN, Home
-from pcache.objects.lookup import attributes_of, look
-from pcache.startup import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pcache.objects.lookup import attributes_of
+from pcache.startup import Any
 
 _MISSING = object()
 SHARED, MADE_BY_MAIN, MADE_BY_IMPORT = 0, 1, 2  # flags of an entry
@@ -60,21 +55,3 @@ def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
             if imported.startswith(f"{prefix}."):
                 names.add(imported[len(prefix) + 1 :].partition(".")[0])
     return bool(names) and all(loaded.get(name, _MISSING) is home.namespace.get(name) for name in names)
-
-
-def take_after(wrapper: Any, function: Callable[..., Any]) -> None:
-    """Copy name, docstring and attributes of a function to its wrapper.
-
-    Those of other callable objects are looked up without running their code.
-    """
-    if type(function) is FunctionType:
-        functools.update_wrapper(wrapper, function, updated=())
-    else:
-        for name in functools.WRAPPER_ASSIGNMENTS:
-            if (value := look(function, name)) is not None:
-                setattr(wrapper, name, value)
-    for name, value in attributes_of(function).items():
-        # An attribute `key` or `get` of the function must not hide the wrapper's.
-        if type(name) is str and not hasattr(type(wrapper), name):
-            setattr(wrapper, name, value)
-    wrapper.__wrapped__ = function

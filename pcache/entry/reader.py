@@ -18,7 +18,6 @@ from pcache.entry import format as entry_format
 from pcache.entry.compression import MAP_MIN, RAW
 from pcache.entry.format import new_tuple
 from pcache.entry.kept import NOTHING, copies_of, keep
-from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import load, load_again, load_with, loading
 from pcache.errors import DamagedEntry, Miss
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, Protocol, late
@@ -29,13 +28,14 @@ if TYPE_CHECKING:
     import mmap
     from collections.abc import Callable
 
-    from pcache.entry import mtime
+    from pcache.entry import main_module, mtime
     from pcache.entry.format import BufferRow, Header
     from pcache.entry.kept import Kept
     from pcache.keys.names import Home
     from pcache.objects import culprit
     from pcache.signing.keyring import Keyring
 else:
+    main_module = late("pcache.entry.main_module")
     mtime = late("pcache.entry.mtime")
     culprit = late("pcache.objects.culprit")
 
@@ -214,7 +214,7 @@ def _load(
     stream = entry_format.stream_of(head, header)
     loads = place
     try:
-        if header.flags and not means_the_same(header.flags, stream, address.home):
+        if header.flags and not main_module.means_the_same(header.flags, stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)
         loading[loads] = None
         value, error = try_call(loader, stream)

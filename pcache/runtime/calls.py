@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
     from pcache.runtime.jobs import Jobs
-    from pcache.versions import kept_code, registry
+    from pcache.versions import adoption, kept_code, registry
+    from pcache.versions.adoption import Adoption
     from pcache.versions.version import Version
 else:
+    adoption = late("pcache.versions.adoption")
     known_code = late("pcache.fingerprint.known_code")
     kept_code = late("pcache.versions.kept_code")
     named_files = late("pcache.keys.named_files")
@@ -164,6 +166,22 @@ class Calls:
                 key = digest(prefix, encode(values, nesting_with(call.large)))
                 name = f"{earlier.hex_id}-{key.hex()}"
                 yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
+
+    def adopt(
+        self,
+        earlier: str | None,
+        added: Mapping[str, Any],
+        dry_run: bool,
+        confirm: Callable[[Adoption], bool] | None,
+    ) -> Adoption:
+        """Take over the results of an earlier version; what `CachedFunction.adopt` says."""
+        summaries = self._options.summaries is not False
+        facts, directory = self.version.facts(), self._flow.directory
+        adopter = adoption.Adopter(directory, facts, self.binder, self._options.key, summaries)
+        outcome = adopter.adopt(earlier, added, dry_run=dry_run, confirm=confirm)
+        if outcome.done:
+            self.find_version()
+        return outcome
 
     def shown(self, call: Call) -> str:
         """A call for people: `simulate(n=1000, seed=7)`; without values where these are not to be written down."""

@@ -17,19 +17,21 @@ from itertools import islice
 from pcache.entry import format as entry_format
 from pcache.entry.format import NEVER, SEAL_SIZE, new_tuple
 from pcache.entry.kept import AT_ONCE, LARGEST, NOTHING
-from pcache.entry.main_module import means_the_same
 from pcache.entry.pickling import calls, load, load_with, loading
 from pcache.entry.reader import OTHER_MODULE, TICK_NS, Loaded, open_entry, renew_checked
 from pcache.errors import Miss
-from pcache.startup import TYPE_CHECKING
+from pcache.startup import TYPE_CHECKING, late
 from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pcache.entry import main_module
     from pcache.entry.format import Header
     from pcache.entry.kept import Kept
     from pcache.entry.reader import Address
+else:
+    main_module = late("pcache.entry.main_module")
 
 MEMORY = 64 << 20  # bytes
 _OVERHEAD = 1500  # bytes of Python's objects for each entry, at most
@@ -126,7 +128,7 @@ class Recent:
         """The value of an entry with an age, with buffers, or whose loading runs code; raises `Miss`."""
         header = held.header
         entry_format.check_age(header, now_ns, address.ttl_ns)
-        if header.flags and not means_the_same(header.flags, held.stream, address.home):
+        if header.flags and not main_module.means_the_same(header.flags, held.stream, address.home):
             raise Miss("unloadable", detail=OTHER_MODULE)
         loads = held.path  # `pickling.is_loaded_here` looks for it
         try:
