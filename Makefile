@@ -14,7 +14,7 @@ help:
 	@echo "make test      the tests"
 	@echo "make lint      ruff, formatting included"
 	@echo "make house     which package imports which, held to the rule in docs/design.md"
-	@echo "make types     mypy, strict"
+	@echo "make types     mypy and pyright, strict"
 	@echo "make test-all  the tests under every CPython >= 3.11 on this machine"
 	@echo "make bench     the benchmarks beside bare files and peers; writes benchmarks/results.md and .svg; three minutes"
 	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
@@ -63,6 +63,7 @@ house:
 # The stubs of the tests' packages are needed to check tests/typing.
 types: $(VENV)/lint.stamp $(VENV)/test.stamp
 	$(BIN)/mypy
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/test.stamp $(VENV)/peers.stamp
 	$(BIN)/python benchmarks/run.py
@@ -91,7 +92,7 @@ hunt: $(VENV)/test.stamp
 	$(BIN)/python -m tests.faults.table build/hunt.jsonl
 
 zoo: $(VENV)/test.stamp $(VENV)/zoo.stamp
-	$(PYTEST) -n 2 tests/zoo
+	$(PYTEST) -n 2 tests/zoo tests/integrations
 
 # Other packages: make realcode PACKAGES="rich networkx==3.6.1", which writes nothing.
 realcode: $(VENV)/test.stamp

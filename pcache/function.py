@@ -320,17 +320,17 @@ class CachedFunction(Likeness[P, R]):
 
     # Being a function
 
-    # For type checkers, who see neither `classmethod` nor `staticmethod` beside another decorator: what takes the class
-    # first is a class method, and what does not take the instance a static one.
+    # Type checkers see neither `classmethod` nor `staticmethod` beside another decorator: to them, what takes the class
+    # first is a class method, and what does not take the instance a static one. mypy compares with callables only.
     @overload
-    def __get__(
-        self: CachedFunction[Concatenate[type[S], Q], R], instance: S | None, owner: type[S]
+    def __get__(  # type: ignore[misc]  # not every cached function takes a class
+        self: Callable[Concatenate[type[S], Q], R], instance: S | None, owner: type[S]
     ) -> method.CachedMethod[Q, R]: ...
     @overload
     def __get__(self, instance: None, owner: type) -> CachedFunction[P, R]: ...
     @overload
     def __get__(
-        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None
+        self: Callable[Concatenate[S, Q], R], instance: S, owner: type | None = None
     ) -> method.CachedMethod[Q, R]: ...
     @overload
     def __get__(self, instance: object, owner: type | None = None) -> CachedFunction[P, R]: ...

@@ -37,7 +37,8 @@ class CachedMethod(Generic[P, R]):
 
     # The callable lies in a slot, where Python finds it without a frame of ours: recursive methods go as deep as
     # functions do.
-    __slots__ = ("__call__", "__dict__", "__weakref__")
+    if not TYPE_CHECKING:  # pyright takes what lies in a slot for no method
+        __slots__ = ("__call__", "__dict__", "__weakref__")
 
     def __init__(self, function: Cached[..., R], instance: object) -> None:
         self.__call__ = MethodType(function.__call__, instance)  # type: ignore[method-assign]
@@ -46,6 +47,9 @@ class CachedMethod(Generic[P, R]):
         self.__doc__ = function.__doc__
 
     if TYPE_CHECKING:
+        __name__: str
+        __qualname__: str
+        __wrapped__: Callable[..., R]
 
         def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar, assert_type
+from types import CodeType
+from typing import Any, TypeVar, assert_type, overload
 
 from pcache import Cache, CachedFunction, CacheInfo, cached, default_cache, disabled, refreshing, register_key
 
@@ -52,6 +53,25 @@ async def coroutine(n: int) -> int:
     return n
 
 
+@cache.cached(ttl="1h")
+def numbers(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@cached
+async def later_numbers(n: int) -> AsyncIterator[int]:
+    yield n
+
+
+@overload
+def doubled(value: int) -> int: ...
+@overload
+def doubled(value: str) -> str: ...
+@cached
+def doubled(value: Any) -> Any:
+    return value * 2
+
+
 def calls() -> None:
     """The call keeps its parameters and its result."""
     assert_type(bare(1), float)
@@ -61,6 +81,40 @@ def calls() -> None:
     assert_type(on_cache(Path()), bytes)
     assert_type(on_cache_optioned("a", "b", verbose=True), tuple[str, ...])
     assert_type(bare.__wrapped__(1), float)
+
+
+def other_kinds() -> None:
+    """Functions of any type, with several signatures, and those that return iterators stay what they are."""
+    assert_type(generic(3), int)
+    assert_type(generic("a"), str)
+    assert_type(cached(version=2)(generic)([1]), list[int])
+    assert_type(numbers(3), Iterator[int])
+    assert_type(doubled(3), int)
+    assert_type(doubled("a"), str)
+    numbers("a")  # type: ignore[arg-type]
+    doubled(3.5)  # type: ignore[call-overload]
+
+
+async def coroutines() -> None:
+    """A coroutine function is one to checkers: its calls are awaited, and it is passed where one is expected."""
+    assert_type(await coroutine(3), int)
+    await coroutine("a")  # type: ignore[arg-type]
+    awaited: Callable[[int], Awaitable[int]] = coroutine
+    assert_type(await awaited(3), int)
+    async for number in later_numbers(3):
+        assert_type(number, int)
+
+
+def looking_like_a_function() -> None:
+    """Checkers know the attributes of a function, and that they are not for setting."""
+    assert_type(bare.__name__, str)
+    assert_type(bare.__qualname__, str)
+    assert_type(bare.__module__, str)
+    assert_type(bare.__doc__, str | None)
+    assert_type(bare.__code__, CodeType)
+    assert_type(bare.__defaults__, tuple[Any, ...] | None)
+    assert_type(bare.__globals__["__name__"], Any)
+    bare.__code__ = plain.__code__  # type: ignore[misc]
 
 
 def wrong_calls() -> None:

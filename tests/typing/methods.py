@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from collections.abc import Callable
+from typing import Any, TypeVar, assert_type
 
 from pcache import Cache, CachedFunction, cached
 from pcache.method import CachedMethod
 
+MYPY = False  # a name that mypy takes for true
+T = TypeVar("T")
 cache = Cache()
 
 
@@ -26,10 +29,43 @@ class Model:
     def static(n: int) -> bytes:
         return bytes(n)
 
+    @cached
+    @staticmethod
+    def static_below(n: int) -> bytes:
+        return bytes(n)
+
+    @staticmethod
+    @cached(ttl="1h")
+    def static_of_nothing() -> bytes:
+        return b""
+
+    @staticmethod
+    @cached
+    def static_of_a_class(kind: type[int], n: int) -> bytes:
+        return bytes(kind(n))
+
     @classmethod
     @cached
     def made(cls, n: int) -> str:
         return cls.__name__ * n
+
+    @cached
+    @classmethod
+    def made_below(cls, n: int, *, deep: bool = False) -> str:
+        return cls.__name__ * n
+
+    @classmethod
+    @cache.cached(version=2)
+    def made_with_options(cls, n: int) -> str:
+        return cls.__name__ * n
+
+    @cached
+    def twice(self, value: T) -> list[T]:
+        return [value, value]
+
+    @cached
+    async def waited_for(self, n: int) -> str:
+        return str(n)
 
     @property
     @cached
@@ -39,6 +75,8 @@ class Model:
 
 class Child(Model):
     def more(self) -> list[float]:
+        self.static(3)
+        self.made(3)
         return super().fit(3)
 
 
@@ -59,10 +97,62 @@ def bound() -> None:
     model.name(1)  # type: ignore[call-arg]
 
 
-def known_limits_of_mypy() -> None:
-    """Right at run time: mypy binds a static method that has a `__get__`, and does not bind such a class method."""
-    model.static(3)  # type: ignore[call-arg]
-    Model.made(3)  # type: ignore[call-arg, arg-type]
+def class_methods() -> None:
+    """In either order of the decorators they take what is left without the class, on it and on instances."""
+    assert_type(Model.made(3), str)
+    assert_type(Child.made(3), str)
+    assert_type(model.made(3), str)
+    assert_type(Model.made_below(3, deep=True), str)
+    assert_type(Child().made_below(n=3), str)
+    assert_type(Model.made_with_options(3), str)
+    assert_type(model.made_with_options(3), str)
+    assert_type(Model.made.get(3), str)
+    assert_type(Model.made_below.put("x", 3, deep=True), bool)
+    Model.made("x")  # type: ignore[arg-type]
+    Model.made(Model, 3)  # type: ignore[call-arg, arg-type]
+    model.made_below(3, deeper=True)  # type: ignore[call-arg]
+    Model.made_with_options.key()  # type: ignore[call-arg]
+    keeps: Callable[[int], str] = Model.made
+    keeps(3)
+
+
+def static_methods() -> None:
+    """In either order they are cached functions, on the class and on instances."""
+    assert_type(Model.static(3), bytes)
+    assert_type(model.static(n=3), bytes)
+    assert_type(Model.static_below(3), bytes)
+    assert_type(Child().static_below(3), bytes)
+    assert_type(model.static_of_nothing(), bytes)
+    assert_type(Model.static_of_a_class(int, n=3), bytes)
+    assert_type(model.static_of_a_class(bool, 3), bytes)
+    assert_type(model.static.get(3), bytes)
+    Model.static("x")  # type: ignore[arg-type]
+    model.static()  # type: ignore[call-arg]
+    model.static_of_nothing(1)  # type: ignore[call-arg]
+    function: CachedFunction[[int], bytes] = model.static
+    function(3)
+
+
+def generic_methods() -> None:
+    """Bound to an instance they are known to pyright only: mypy loses what `__get__` would have to solve."""
+    assert_type(Model.twice(model, 3), list[int])
+    if not MYPY:
+        assert_type(model.twice(3), list[int])
+
+
+async def coroutines() -> None:
+    assert_type(await model.waited_for(3), str)
+    await model.waited_for("x")  # type: ignore[arg-type]
+
+
+def names() -> None:
+    """What methods are called, and what lies below, is known."""
+    assert_type(model.fit.__name__, str)
+    assert_type(model.fit.__qualname__, str)
+    assert_type(model.fit.__module__, str)
+    assert_type(model.fit.__doc__, str | None)
+    assert_type(Model.made.__name__, str)
+    assert_type(Model.fit.__wrapped__(model, 1), list[float])
 
 
 def unbound() -> None:
