@@ -3,12 +3,13 @@
     python examples/embeddings.py
     python examples/embeddings.py --size 50 --rounds 1
 
-The model here is a toy: pieces of words are hashed, and a few dense layers follow. Texts that occur again, in this
-program or another one, are found; new ones alone are computed.
+The model here is a toy, of a millisecond a sentence: pieces of words are hashed, and a dense layer follows. Texts that
+occur again, in this program or another one, are found; new ones alone are computed.
 """
 
 from __future__ import annotations
 
+import functools
 import zlib
 from pathlib import Path
 
@@ -17,28 +18,30 @@ from side_by_side import side_by_side
 
 from pcache import cached
 
-DIMENSIONS, PIECES, LAYERS = 384, 4096, 6
+DIMENSIONS, PIECES = 384, 4096
 WORDS = "a river stone light under over green slow quick bright old new deep walks sings falls turns waits".split()
-random = np.random.default_rng(11)
-TABLE = random.normal(size=(PIECES, DIMENSIONS)).astype(np.float32)
-WEIGHTS = [random.normal(size=(DIMENSIONS, DIMENSIONS)).astype(np.float32) / 20 for _ in range(LAYERS)]
+
+
+@functools.cache
+def model() -> tuple[np.ndarray, np.ndarray]:
+    """Load the weights, when they are needed first: a process that only finds embeddings never does."""
+    random = np.random.default_rng(11)
+    table, layer = random.normal(size=(PIECES, DIMENSIONS)), random.normal(size=(DIMENSIONS, DIMENSIONS))
+    return table.astype(np.float32), layer.astype(np.float32) / 20
 
 
 @cached
 def embed(sentence: str) -> np.ndarray:
     """The embedding of a sentence, of length 1."""
+    table, layer = model()
     pieces = [zlib.crc32(sentence[at : at + 4].encode()) % PIECES for at in range(len(sentence) - 3)]
-    tokens = TABLE[pieces]
-    for weights in WEIGHTS:
-        tokens = tokens + np.tanh(tokens @ weights)
-    pooled = tokens.mean(axis=0)
+    pooled = np.tanh(table[pieces] @ layer).mean(axis=0)
     return pooled / np.linalg.norm(pooled)
 
 
 def sentence(number: int) -> str:
     """A sentence of twelve words that no other number has."""
-    chosen = np.random.default_rng(number).choice(WORDS, 12)
-    return " ".join(chosen.tolist()) + f" {number}"
+    return " ".join(WORDS[(number + 7) * step % 101 % len(WORDS)] for step in range(1, 13)) + f" {number}"
 
 
 def job(_folder: Path, size: int) -> str:

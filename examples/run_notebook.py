@@ -33,7 +33,8 @@ def job(folder: Path, size: int) -> tuple[str, float]:
             for number, cell in enumerate(notebook.cells):
                 client.execute_cell(cell, number)
             seconds = time.perf_counter() - started
-    return "; ".join(notebook.cells[-1].outputs[0].text.splitlines()), seconds
+    printed = "".join(output.text for output in notebook.cells[-1].outputs)
+    return "; ".join(printed.splitlines()), seconds
 
 
 if __name__ == "__main__":

@@ -23,6 +23,10 @@ import pcache
 
 Job = Callable[[Path, int], object]
 PASSES = ("no cache", "first pass", "second pass")
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}  # matrix libraries' threads wait by turning in circles
 
 
 def side_by_side(job: Job, *, size: int, prepare: Callable[[Path, int], object] | None = None) -> None:
@@ -62,7 +66,7 @@ def measure(command: list[str], folder: Path, rounds: int) -> dict[str, list[dic
     for number in range(rounds):
         place, counted = folder / f"cache-{number}", (0, 0)
         for name in PASSES:
-            settings = {"PCACHE_DIR": str(place), "PCACHE_DISABLE": str(int(name == "no cache"))}
+            settings = ONE_THREAD | {"PCACHE_DIR": str(place), "PCACHE_DISABLE": str(int(name == "no cache"))}
             done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
             stats = pcache.Cache(place).stats()
             now = (stats.misses, stats.hits)
