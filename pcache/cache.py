@@ -17,7 +17,7 @@ from pcache.signing.keyring import hidden
 from pcache.startup import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, late, overload
 from pcache.storage.directory import Directory, absolute
 from pcache.system.interrupts import attempt
-from pcache.versions.version import label_of, name_of
+from pcache.versions.version import label_of, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -187,7 +187,7 @@ class Cache:
             text = f"cached takes a function, not {summarize_value(function)}; options are given by name, as in"
             raise ConfigError(f"{text} cached(ttl='7d')", setting="function", value=function)
         settings = self.settings
-        own = settings.of_function(name_of(function, label_of(function))) if settings.functions else settings
+        own = settings.of_function(shown_name(function, label_of(function))) if settings.functions else settings
         return make_options(**options).completed(own, settings)
 
     # Maintenance and reports

@@ -51,6 +51,14 @@ class SigningKeyError(PcacheError, ValueError):
         self.source = source
 
 
+class NothingToAdopt(PcacheError, LookupError):
+    """No earlier version of a function has results that it could adopt. `function` is its name."""
+
+    def __init__(self, message: str, *, function: str) -> None:
+        super().__init__(message)
+        self.function = function
+
+
 class UnhashableArgument(PcacheError, TypeError):
     """An argument has no key, so the call can be neither looked up nor stored.
 

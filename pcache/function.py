@@ -277,7 +277,7 @@ class CachedFunction(Likeness[P, R]):
         gives the values that its calls had for parameters added since. The outcome lists what changed; `dry_run` stops
         there, and `confirm` is asked before anything is done. Other processes see the adoption when they start.
 
-        Raises `ConfigError` when there is no such version, or its parameters differ.
+        Raises `NothingToAdopt` when no earlier version has results, and `ConfigError` when its parameters differ.
 
         >>> simulate.adopt(dry_run=True)  # doctest: +SKIP
         >>> simulate.adopt(added={"method": "exact"})  # doctest: +SKIP

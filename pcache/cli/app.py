@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pcache.cli.output import clean
-from pcache.errors import ConfigError, Miss, PcacheError
+from pcache.errors import Miss, NothingToAdopt, PcacheError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +84,7 @@ class Program(Commands):
         except Miss as miss:
             return _complain(miss.detail or str(miss), PROBLEM)
         except PcacheError as error:
-            unmatched = isinstance(error, ConfigError) and error.setting == "function"
+            unmatched = isinstance(error, NothingToAdopt) or getattr(error, "setting", "") == "function"
             return _complain(str(error), PROBLEM if unmatched else UNUSABLE)
         except OSError as error:
             reason = error.strerror or str(error)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,30 +11,23 @@ import click
 
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
+from pcache.cli.candidates import MANY_ROWS, say_candidates
 from pcache.cli.completion import complete_function, complete_level
 from pcache.cli.output import SHORT_KEY, amount, clean, say, say_json
 from pcache.cli.progress import Progress
 from pcache.cli.tables import Column, say_table
 from pcache.errors import ConfigError
-from pcache.text.phrases import age, brief, counted
+from pcache.text.phrases import counted
 from pcache.text.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
+    from pcache.cache import Cache
     from pcache.eviction.deletion import Removed
-    from pcache.maintenance.records import Candidate, Verified
-
-_CANDIDATE_COLUMNS = (
-    Column("Key"),
-    Column("Function", cut="start"),
-    Column("Size", right=True),
-    Column("Cost", right=True),
-    Column("Last used", right=True),
-)
-_MANY_ROWS = 40  # on a terminal; a pipe gets them all
+    from pcache.maintenance.records import Verified
 
 
-@click.command(short_help="Remove all entries, or those of a function.")
-@click.argument("function", required=False, shell_complete=complete_function)
+@click.command(short_help="Remove all entries, or those of functions.")
+@click.argument("functions", nargs=-1, metavar="[FUNCTION]...", shell_complete=complete_function)
 @options.cache_dir
 @click.option("--superseded", is_flag=True, help="Only code versions that are no longer on disk.")
 @click.option(
@@ -50,7 +43,7 @@ _MANY_ROWS = 40  # on a terminal; a pipe gets them all
 @options.yes
 @options.as_json
 def clear(
-    function: str | None,
+    functions: tuple[str, ...],
     superseded: bool,
     unused_for: float | None,
     larger_than: int | None,
@@ -58,34 +51,49 @@ def clear(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove the entries of FUNCTION, or after a question all entries.
+    """Remove the entries of each FUNCTION, or all entries.
 
-    FUNCTION is a name with or without its module, a module, or a pattern such as 'stats:*'. The directory itself stays.
-    Programs may go on using the cache meanwhile: they compute again.
+    FUNCTION is a name with or without its module, a module, or a pattern such as 'pkg.*' or '*:train'. The directory
+    itself stays. Programs may go on using the cache meanwhile: they compute again.
+
+    On a terminal it asks first where all would go, or what took more than a minute to compute; in a script it removes
+    nothing without --yes.
 
     \b
-    pcache clear simulate --dry-run
+    pcache clear simulate 'pkg.*' --dry-run
     pcache clear --superseded
     pcache clear --larger-than 100MB --unused-for 30d
     pcache clear --yes
     """
     from pcache.maintenance import cleanup  # late for start-up time
 
-    cache = options.open_to_remove(dry_run=dry_run)
+    cache, chosen = options.open_to_remove(dry_run=dry_run, may_be_missing=True), functions or None
     which: Any = {"superseded": superseded, "unused_for": unused_for, "larger_than": larger_than}
     is_narrow = superseded or unused_for is not None or larger_than is not None
     if dry_run:
-        _say_candidates(cleanup.candidates(cache.directory, function, **which), "clear", as_json=as_json)
+        found = cleanup.candidates(cache.directory, chosen, **which)
+        say_candidates(found, "clear", by_function=superseded, as_json=as_json)
         return
-    if function is None or is_narrow:
-        planned = cleanup.clear(cache.directory, function, dry_run=True, **which)
-        if planned.entries:
-            what = "the superseded results" if superseded else "the chosen results" if is_narrow else "all"
-            size = amount(planned.entries, planned.bytes)
-            options.confirm(f"remove {what} of {function or clean(cache.location)} ({size})", yes=yes)
+    if not yes:
+        what = "the superseded results" if superseded else "the chosen results" if is_narrow else "all"
+        _confirm(cache, functions, what, cleanup.clear(cache.directory, chosen, dry_run=True, **which))
     with Progress("clearing") as progress:
-        removed = cleanup.clear(cache.directory, function, progress=progress, **which)
-    _say_removed(removed, "There was nothing to clear.", as_json=as_json)
+        removed = cleanup.clear(cache.directory, chosen, progress=progress, **which)
+    _say_removed(removed, f"There was nothing to clear{_why(cache)}.", as_json=as_json)
+
+
+def _confirm(cache: Cache, functions: tuple[str, ...], what: str, planned: Removed) -> None:
+    """Ask about removing what was planned of some functions, or of all."""
+    from pcache.maintenance import cleanup  # late for start-up time
+
+    everything = not functions and planned.entries >= cleanup.clear(cache.directory, dry_run=True).entries
+    whose = ", ".join(map(clean, functions)) or clean(cache.location)
+    options.confirm_loss(f"{what} of {whose}", planned, everything=everything, yes=False)
+
+
+def _why(cache: Cache) -> str:
+    """Why there was nothing to remove, if the directory may have been spelled wrong."""
+    return "" if os.path.lexists(cache.location) else f": {clean(cache.location)} does not exist"
 
 
 def _say_removed(removed: Removed, nothing: str, *, as_json: bool) -> None:
@@ -97,6 +105,7 @@ def _say_removed(removed: Removed, nothing: str, *, as_json: bool) -> None:
 
 
 @click.command(short_help="Remove the least valuable entries, down to limits.")
+@click.argument("functions", nargs=-1, metavar="[FUNCTION]...", shell_complete=complete_function)
 @options.cache_dir
 @click.option(
     "--max-size",
@@ -108,69 +117,53 @@ def _say_removed(removed: Removed, nothing: str, *, as_json: bool) -> None:
 @click.option(
     "--max-age", metavar="AGE", callback=options.parsed_by(parse_duration), help="Time without use, such as 36h or 30d."
 )
-@click.option("--function", metavar="NAME", shell_complete=complete_function, help="Only entries of this function.")
+@click.option(
+    "--function",
+    "more",
+    metavar="NAME",
+    multiple=True,
+    shell_complete=complete_function,
+    help="Only entries of this function, as FUNCTION.",
+)
 @options.dry_run
+@options.yes
 @options.as_json
 def evict(
+    functions: tuple[str, ...],
     max_size: int | None,
     max_entries: int | None,
     max_age: float | None,
-    function: str | None,
+    more: tuple[str, ...],
     dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
-    """Remove the least valuable entries until the limits are met.
+    """Remove the least valuable entries, of each FUNCTION or of all, until the limits are met.
 
     Expired entries are removed first, then those of code versions that are no longer on disk, then those that were
     cheap to compute for their size and not used for long (with `policy = "lru"` the least recently used). Without a
-    limit here those of the settings apply, which programs keep by themselves while they store results.
+    limit here those of the settings apply, which programs keep by themselves while they store results. FUNCTION is as
+    for `pcache clear`, and so is when it asks.
 
     \b
     pcache evict --max-size 2GiB --dry-run
-    pcache evict --max-age 30d --function simulate
+    pcache evict --max-age 30d simulate 'pkg.*'
+    pcache evict --yes                          # in a script
     """
     from pcache.maintenance import cleanup  # late for start-up time
 
-    cache = options.open_to_remove(dry_run=dry_run)
+    cache, functions = options.open_to_remove(dry_run=dry_run, may_be_missing=True), functions + more
+    limits, chosen = (max_size, max_entries, max_age), functions or None
     if dry_run:
-        limits = cleanup.limits_of(cache.directory, max_size, max_entries, max_age)
-        _say_candidates(cleanup.candidates(cache.directory, function, limits), "evict", as_json=as_json)
+        found = cleanup.candidates(cache.directory, chosen, cleanup.limits_of(cache.directory, *limits))
+        say_candidates(found, "evict", as_json=as_json)
         return
+    if not yes:
+        planned = cleanup.evict(cache.directory, *limits, chosen, dry_run=True)
+        _confirm(cache, functions, "the least valuable results", planned)
     with Progress("evicting") as progress:
-        removed = cleanup.evict(cache.directory, max_size, max_entries, max_age, function, progress=progress)
-    _say_removed(removed, "There was nothing to evict: the limits are met.", as_json=as_json)
-
-
-def _say_candidates(found: list[Candidate], verb: str, *, as_json: bool) -> None:
-    size, cost, now = sum(item.size for item in found), sum(item.cost for item in found), time.time()
-    if as_json:
-        from dataclasses import asdict  # late for start-up time
-
-        candidates = [asdict(item) for item in found]
-        report = {"dry_run": True, "entries": len(found), "bytes": size, "seconds": cost}
-        say_json({**report, "candidates": candidates})
-        return
-    if not found:
-        say(f"There is nothing to {verb}.")
-        return
-    digits = SHORT_KEY if sys.stdout.isatty() else None
-    say_table(
-        _CANDIDATE_COLUMNS,
-        [
-            (
-                item.key[:digits],
-                item.function,
-                format_size(item.size),
-                brief(item.cost) if item.cost else "?",
-                f"{age(item.used, now)} ago",
-            )
-            for item in found
-        ],
-        most=_MANY_ROWS,
-    )
-    say(f"\nWould remove {amount(len(found), size)}. Nothing was removed.")
-    if cost:
-        say(f"Computing that took about {format_duration(cost)}.")
+        removed = cleanup.evict(cache.directory, *limits, chosen, progress=progress)
+    _say_removed(removed, f"There was nothing to evict{_why(cache) or ': the limits are met'}.", as_json=as_json)
 
 
 @click.command()
@@ -212,7 +205,7 @@ def _say_verified(found: Verified, *, repair: bool, dry_run: bool) -> None:
                 (problem.key[:digits], problem.reason, problem.detail)
                 for problem in sorted(found.problems, key=lambda problem: (problem.reason, problem.key))
             ],
-            most=_MANY_ROWS,
+            most=MANY_ROWS,
         )
         reasons = Counter(problem.reason for problem in found.problems)
         summary = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
+from click.shell_completion import (
+    BashComplete,
+    CompletionItem,
+    add_completion_class,
+    get_completion_class,
+    split_arg_string,
+)
 
 from pcache.cli.options import open_cache
 from pcache.cli.output import clean
@@ -17,8 +24,37 @@ if TYPE_CHECKING:
 _VARIABLE = "_PCACHE_COMPLETE"
 
 
+@add_completion_class
+class Bash(BashComplete):
+    """Completion for bash, which breaks words at a colon and replaces only what stands behind the last one.
+
+    click takes the parts of a word for words. So the script sends the line as it was typed.
+    """
+
+    source_template = BashComplete.source_template.replace(
+        'COMP_WORDS="${COMP_WORDS[*]}" COMP_CWORD=$COMP_CWORD',
+        'COMP_LINE="${COMP_LINE:0:COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS"',
+    )
+    _there = 0  # characters that stay on the line
+
+    def get_completion_args(self) -> tuple[list[str], str]:
+        line = os.environ.get("COMP_LINE")
+        if line is None:
+            return super().get_completion_args()
+        *words, last = split_arg_string(f"{line}x")  # the cursor stands after the last word, or behind a space
+        incomplete = last[:-1]
+        is_quoted = line.endswith(incomplete) and line.removesuffix(incomplete)[-1:] in ("'", '"')
+        if ":" in os.environ.get("COMP_WORDBREAKS", "") and not is_quoted:
+            value = incomplete.partition("=")[2] if incomplete.startswith("-") else incomplete
+            self._there = value.rfind(":") + 1
+        return words[1:], incomplete
+
+    def format_completion(self, item: CompletionItem) -> str:
+        return f"{item.type},{item.value[self._there :]}"
+
+
 def complete_function(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of functions, without their module where that is enough: bash breaks words at a colon."""
+    """Names of functions, without their module where that is enough."""
     names = {item.function for item in _entries(ctx)}
     short = [name.partition(":")[2] for name in names]
     known = {brief if short.count(brief) == 1 else name for name, brief in zip(names, short, strict=True) if brief}

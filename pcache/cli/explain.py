@@ -11,27 +11,45 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM
 from pcache.cli.completion import complete_function
-from pcache.cli.output import amount, say, say_json, say_tree
+from pcache.cli.output import amount, clean, say, say_json, say_tree
 from pcache.errors import PcacheError
 from pcache.text.phrases import age
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pcache.insight.records import VersionInfo
     from pcache.versions.adoption import Adoption
 
 
+_import_it = click.option(
+    "--import", "import_it", is_flag=True, help="Import the function's module without asking, even if all of it runs."
+)
+
+
+def _asking(*, import_it: bool) -> Callable[[str], None]:
+    """What asks before a script without a guard runs."""
+
+    def ask(file: str) -> None:
+        options.confirm(
+            f'run all of {clean(file)}, which has no `if __name__ == "__main__":`', yes=import_it, option="--import"
+        )
+
+    return ask
+
+
 @click.command(short_help="Say why a call hits or misses.")
 @click.argument("target", metavar="CALL", shell_complete=complete_function)
 @options.cache_dir
+@_import_it
 @options.as_json
 @click.pass_context
-def explain(ctx: click.Context, target: str, as_json: bool) -> None:
+def explain(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> None:
     """Say whether a call would hit, if not why, and what differs from the stored calls that are most like it.
 
-    CALL is a function with arguments that are Python literals. Its module is imported to find out which code it has (a
-    script runs, except what stands below `if __name__ == "__main__":`); no result is loaded. Exits with 1 for a miss.
+    CALL is a function with arguments that are Python literals. Its module is imported to find out which code it has; no
+    result is loaded. Of a script runs what stands outside of `if __name__ == "__main__":`; one without that runs as a
+    whole, so it is asked about, or needs --import. Exits with 1 for a miss.
 
     With a function's name alone, nothing is imported: its code versions are listed, with what was edited between them,
     which of them are no longer on disk, and whether a global differs in every process.
@@ -43,6 +61,11 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
     from dataclasses import asdict  # late for start-up time
 
     cache = options.open_cache()
+    if "(" in target:
+        from pcache.cli.loading import load_function, method_without_instance  # late for start-up time
+
+        if why := method_without_instance(cache, target.partition("(")[0].strip()):
+            raise click.UsageError(why)
     name, call = _parsed(target)
     if call is None:
         from pcache.insight import listing  # late for start-up time
@@ -53,10 +76,9 @@ def explain(ctx: click.Context, target: str, as_json: bool) -> None:
         else:
             say_tree(_version_lines(found))
         return
-    from pcache.cli.loading import load_function
     from pcache.insight.explanation import explain as explain_question  # late for start-up time
 
-    function = load_function(cache, name)
+    function = load_function(cache, name, _asking(import_it=import_it))
     try:
         explanation = explain_question(function.question(*call)._replace(load=False))
     except PcacheError:
@@ -136,6 +158,7 @@ def _parse_added(_ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.command(short_help="Keep the results of an earlier code version.")
 @click.argument("function", shell_complete=complete_function)
 @options.cache_dir
+@_import_it
 @click.option("--from", "earlier", metavar="ID", help="The version, as `explain` lists it; by default the latest.")
 @click.option(
     "--added",
@@ -147,7 +170,15 @@ def _parse_added(_ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.option("-n", "--dry-run", is_flag=True, help="List what changed, and change nothing.")
 @options.yes
 @options.as_json
-def adopt(function: str, earlier: str | None, added: dict[str, Any], dry_run: bool, yes: bool, as_json: bool) -> None:
+def adopt(
+    function: str,
+    import_it: bool,
+    earlier: str | None,
+    added: dict[str, Any],
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Keep the results of an earlier version of FUNCTION, after an edit that does not change them.
 
     Lists what was edited, and asks. The function's module is imported, as by `pcache explain`, to find out which code
@@ -173,7 +204,7 @@ def adopt(function: str, earlier: str | None, added: dict[str, Any], dry_run: bo
         )
         return True
 
-    done = load_function(cache, function).adopt(earlier, added=added, confirm=confirm)
+    done = load_function(cache, function, _asking(import_it=import_it)).adopt(earlier, added=added, confirm=confirm)
     if as_json:
         _say_adoption(done)
     elif done.done:

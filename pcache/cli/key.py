@@ -10,7 +10,7 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM, Commands
 from pcache.cli.output import NO_PLACE, clean, say, say_json
-from pcache.errors import ConfigError, SigningKeyError
+from pcache.errors import ConfigError, PcacheError, SigningKeyError
 from pcache.signing import keyring
 from pcache.storage.directory import key_inside, keys_of
 from pcache.system import output_file
@@ -142,12 +142,27 @@ def _write(keys: list[bytes], *, yes: bool) -> None:
         if _holds(path, keys):
             say(f"{clean(path)} holds this key already.")
             return
-        lost = "Entries that it signed will never be read again; `pcache key rotate` would keep it for reading."
+        lost = (
+            f"Entries that it signed{_known_to_be()} will never be read again; `pcache key rotate` would keep it for"
+            " reading."
+        )
         options.confirm(f"replace the key in {clean(path)}", yes=yes, consequence=lost)
         keyring.write_key_file(path, keys, replace=True, shared=options.settings().shared)
     elif not keyring.write_key_file(path, keys):
         raise ConfigError(f"another process made {path} at the same moment; nothing was overwritten")
     say(f"The key {keyring.key_id(keys[0]).hex()} in {clean(path)} signs now.")
+
+
+def _known_to_be() -> str:
+    """How much the results are that a key may have signed: those of the directory in force, if they can be listed."""
+    from pcache.cache import Cache  # late for start-up time
+    from pcache.maintenance import cleanup
+
+    try:
+        lost = cleanup.clear(Cache(options.settings().directory).directory, dry_run=True)
+    except (PcacheError, OSError):
+        return ""
+    return f" ({options.said_to_be(lost)})" if lost.entries else ""
 
 
 def _holds(path: str, keys: list[bytes]) -> bool:

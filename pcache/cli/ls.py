@@ -50,21 +50,21 @@ def directory() -> None:
 
 
 @click.command("ls", short_help="List entries with arguments, size, age, cost and use.")
-@click.argument("pattern", required=False, shell_complete=complete_function)
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]...", shell_complete=complete_function)
 @options.cache_dir
 @options.as_json
 @click.option("--sort", type=click.Choice(_SORTS), default="used", show_default=True, help="What comes first.")
 @click.option("-l", "--limit", type=click.IntRange(1, 1 << 40), metavar="N", help="List the first N only.")
-def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | None) -> None:
+def list_entries(patterns: tuple[str, ...], as_json: bool, sort: str, limit: int | None) -> None:
     """List entries: the latest used first, or the largest, oldest, most expensive or most useful.
 
-    PATTERN is a function's name with or without its module, a module, or a pattern such as 'stats:*'. Age is the time
-    since a result was computed, cost the time that took. Saved is the time that its uses would have taken to compute,
-    at least: only one use a minute is noted, and at most 30 in all.
+    PATTERN is a function's name with or without its module, a module, or a pattern such as 'pkg.*' or '*:train'; of
+    several each counts. Age is the time since a result was computed, cost the time that took. Saved is the time that
+    its uses would have taken to compute, at least: after the first only one use a minute is noted, at most 30 in all.
 
     \b
     pcache ls
-    pcache ls simulate --sort cost --limit 10
+    pcache ls simulate 'pkg.*' --sort cost --limit 10
     pcache ls --sort saved --json | jq '.[0] | {function, arguments, uses, saved}'
     """
     from dataclasses import asdict  # late for start-up time
@@ -72,7 +72,7 @@ def list_entries(pattern: str | None, as_json: bool, sort: str, limit: int | Non
     from pcache.insight import listing  # late for start-up time
 
     cache, now = options.open_cache(), time.time()
-    found = list(listing.entries(cache.directory, pattern, sort=sort, limit=limit))
+    found = list(listing.entries(cache.directory, patterns or None, sort=sort, limit=limit))
     if as_json:
         say_json([{**asdict(info), "age": max(0.0, now - info.created)} for info in found])
         return

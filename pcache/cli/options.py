@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -9,16 +10,19 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from pcache.cli.output import amount
 from pcache.config.settings import Settings, resolve
 from pcache.errors import ConfigError
-from pcache.text.units import parse_duration
+from pcache.text.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.cache import Cache
+    from pcache.eviction.deletion import Removed
 
 _DIRECTORY = "pcache.cli.directory"  # in the context's meta, which a command shares with its group
+_MUCH = 60.0  # seconds of computing, from which removing is asked about
 
 
 def parsed_by(parse: Callable[[str], float]) -> Callable[..., float | None]:
@@ -113,19 +117,30 @@ def settings() -> Settings:
         raise click.BadParameter(f"cannot use {error.value!r} as a directory", param_hint="--cache-dir") from error
 
 
-def open_cache() -> Cache:
-    """The cache that the command works on; nothing is created."""
+def open_cache(*, may_be_missing: bool = False) -> Cache:
+    """The cache that the command works on; nothing is created.
+
+    Raises `NoCache` for a directory of the command line that is not there: it is spelled wrong. That of the settings
+    may be one that no program has needed so far.
+    """
     from pcache.cache import Cache  # late for start-up time
 
-    return Cache(settings().directory)
+    cache = Cache(settings().directory)
+    if not may_be_missing and given_directory() is not None and not os.path.lexists(cache.location):
+        raise NoCache(f"no such cache: {cache.location}")
+    return cache
 
 
-def open_to_remove(*, dry_run: bool) -> Cache:
+def open_to_remove(*, dry_run: bool, may_be_missing: bool = False) -> Cache:
     """The cache to remove something from; raises `Refused` if it is read-only."""
-    cache = open_cache()
+    cache = open_cache(may_be_missing=may_be_missing)
     if cache.settings.read_only and not dry_run:
         raise Refused(f"the cache is read-only ({cache.settings.origins['read_only']}), so nothing is removed from it")
     return cache
+
+
+class NoCache(click.ClickException):
+    """There is no directory where the command line says that a cache is."""
 
 
 class Refused(click.ClickException):
@@ -134,13 +149,36 @@ class Refused(click.ClickException):
     exit_code = 2
 
 
-def confirm(action: str, *, yes: bool, consequence: str = "") -> None:
+def confirm_loss(what: str, lost: Removed, *, everything: bool, yes: bool) -> None:
+    """Ask before results are removed: the one rule of all commands that do so.
+
+    On a terminal it asks where everything would go, or what took more than a minute to compute, or nobody knows how
+    long. Elsewhere nothing is removed without `--yes`: whether a script works is not to depend on what results cost.
+    """
+    if yes or not lost.entries:
+        return
+    if _is_terminal() and not everything and 0 < lost.seconds <= _MUCH:
+        return
+    confirm(f"remove {what} ({said_to_be(lost)})", yes=False)
+
+
+def said_to_be(lost: Removed) -> str:
+    """`30 entries, 120 KiB, 3 h 12 min of computing`."""
+    cost = f", {format_duration(lost.seconds)} of computing" if lost.seconds else ""
+    return amount(lost.entries, lost.bytes) + cost
+
+
+def confirm(action: str, *, yes: bool, consequence: str = "", option: str = "--yes") -> None:
     """Continue only if the user confirms `action`: exit with 1 if not; raise `Refused` without a terminal to ask on."""
     if yes:
         return
-    if not sys.stdin.isatty():
-        raise Refused(f"there is no terminal to ask on; to {action}, say --yes")
+    if not _is_terminal():
+        raise Refused(f"there is no terminal to ask on; to {action}, say {option}")
     question = f"{action[0].upper()}{action[1:]}?{consequence and ' '}{consequence}"
     if not click.confirm(question, err=True):
         click.echo("Nothing was changed.", err=True)
         click.get_current_context().exit(1)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()

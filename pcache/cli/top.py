@@ -62,8 +62,9 @@ def top(interval: float, once: bool) -> None:
     """
     from pcache.cli.top_view import Monitor, snapshot  # late for start-up time
 
-    monitor = Monitor(options.open_cache())
-    if once or not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb"):
+    once = once or not sys.stdout.isatty() or os.environ.get("TERM", "") in ("", "dumb")
+    monitor = Monitor(options.open_cache(may_be_missing=not once))  # it follows how one comes to be
+    if once:
         for line in snapshot(monitor.look(), terminal_width(), has_blocks()):
             say(line.text, bold=line.style == "bold")
         return

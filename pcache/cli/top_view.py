@@ -187,7 +187,7 @@ def _rate(view: View, function: str, counter: str) -> str:
 
 
 def _functions(view: View, width: int | None, most: int | None = None) -> list[Line]:
-    """The functions, those most called lately first."""
+    """The functions: those most called lately first, then those that saved most time."""
     sizes = {item.name: format_size(item.bytes) for item in view.stats.functions}
     names = {name for name in view.now.functions if name} | set(sizes)
     totals = {name: view.now.functions.get(name, Activity()) for name in names}
@@ -196,7 +196,7 @@ def _functions(view: View, width: int | None, most: int | None = None) -> list[L
     if width is not None and width < _NARROW:
         columns = [column for column in columns if column.title not in _FOR_WIDE_ONES]
     rows = []
-    for name in sorted(names, key=lambda name: (-lately[name], -_calls(totals[name]), name)):
+    for name in sorted(names, key=lambda name: (-lately[name], -totals[name].saved_seconds, -totals[name].hits, name)):
         total, rate = totals[name], totals[name].hit_rate
         cells = {
             "Function": name,

@@ -64,5 +64,11 @@ def unpack(mtime_ns: int) -> Stamp:
     return new_tuple(Stamp, (used_ns, cost_ns, used_ns + _LIVES[life] if life else NEVER, uses))
 
 
+def is_unused(mtime_ns: int) -> bool:
+    """Whether an entry's modification time says that it was not used since it was stored."""
+    stamp = unpack(mtime_ns)
+    return stamp.uses == 1 and stamp.cost_ns > 0
+
+
 _COSTS = [0, *(round(_MICROSECOND * 2 ** (step / _COST_STEPS)) for step in range(_COST_MAX))]
 _LIVES = [0, *(round(1e9 * 2 ** (step / _LIFE_STEPS)) for step in range(_LIFE_MAX))]

@@ -8,7 +8,7 @@ from pcache.errors import PcacheWarning, Uncached
 from pcache.keys.encoder import encode
 from pcache.keys.names import module_name
 from pcache.keys.nesting import FILES
-from pcache.objects.lookup import look, qualname_of
+from pcache.objects.lookup import content_of, look, qualname_of
 from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.fork import whole
 
@@ -53,6 +53,15 @@ class Captured:
         if large is not None and known[1].files:
             large[id(self), FILES] = self, list(known[1].files)
         return known[0]
+
+    def shown(self) -> str:
+        """The captured values in brief, for people, without functions and classes: `rate=2, low=0`."""
+        from pcache.objects.summary import in_one_line, summarize  # late for start-up time: a hit shows nothing
+
+        names = look(look(self._function, "__code__"), "co_freevars", ())
+        cells = zip(names, map(content_of, look(self._function, "__closure__", ())), strict=False)
+        values = {name: value for name, value in cells if not callable(value)}
+        return in_one_line(summarize(values, values.values()))
 
     def _find(self) -> tuple[bytes, Fingerprint]:
         with whole:

@@ -12,8 +12,8 @@ import time
 from collections import defaultdict
 
 from pcache.counters import ledger
+from pcache.counters.line_format import HOUR
 from pcache.entry.format import NEVER
-from pcache.entry.mtime import BLUR_NS
 from pcache.entry.pickle_imports import imports_of
 from pcache.errors import ConfigError, Miss
 from pcache.eviction import usage
@@ -32,6 +32,7 @@ from pcache.insight.records import (
 from pcache.maintenance.selection import NAMELESS, inspect_entry, listing, names_of, select, selected_ids
 from pcache.objects.summary import arguments_of
 from pcache.startup import TYPE_CHECKING, Any
+from pcache.storage.root import made_at
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 from pcache.versions.differences import of_versions
@@ -41,6 +42,7 @@ from pcache.versions.superseded import superseded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from pcache.counters.ledger import Reading
     from pcache.entry.inspector import Inspection
     from pcache.eviction.deletion import Progress
     from pcache.maintenance.selection import Selection
@@ -132,12 +134,18 @@ def stats_of(
         min_free=settings.min_free,
         ttl=settings.ttl,
         free=_free(directory.location),
-        since=max(since, reading.since),
+        since=max(since, _counted_since(directory, reading)),
         looked_at=looked_at,
         damaged_records=reading.damaged,
         functions=tuple(functions),
         in_flight=tuple(_in_flight(directory)) if looked_at == 1 else (),
     )
+
+
+def _counted_since(directory: Directory, reading: Reading) -> float:
+    """When counting began. Counts are kept by the hour, of which the first one began before the directory was made."""
+    made = made_at(directory.location)
+    return made if reading.since <= made < reading.since + HOUR else reading.since
 
 
 def sample(
@@ -290,8 +298,6 @@ def _unreadable(item: StoredFile, name: str, miss: Miss) -> EntryInfo:
 
 def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
     header, meta = inspection.header, inspection.meta
-    # The blurred time of use may lie before the time of creation.
-    is_new = 0 < header.created_ns - item.used_ns <= BLUR_NS
     return EntryInfo(
         key=item.key,
         function_id=item.function_id,
@@ -301,7 +307,7 @@ def _describe(item: StoredFile, name: str, inspection: Inspection) -> EntryInfo:
         result_type=str(meta.get("type", "")),
         size=item.length,
         created=header.created_ns / 1e9,
-        used=(header.created_ns if is_new else item.used_ns) / 1e9,
+        used=max(header.created_ns, item.used_ns) / 1e9,  # the time of use is blurred, and may be set by anybody
         expires=None if header.expires_ns == NEVER else header.expires_ns / 1e9,
         cost=header.cost_ns / 1e9,
         python=str(meta.get("python", "")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from pcache.objects.lookup import look, module_of, qualname_of, qualname_of_class, text
+from pcache.objects.lookup import attributes_of, look, module_of, qualname_of, qualname_of_class, text
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import try_call
 
@@ -24,6 +24,7 @@ MODULES = {
     "pcache.function": "pcache.decorator",
 }
 _MAIN = ("__main__", "__mp_main__")
+_NOTEBOOK = ".ipynb"
 
 
 class Home(NamedTuple):
@@ -47,6 +48,20 @@ def home_of(function: Callable[..., Any]) -> Home:
     if own != module and not (is_main and own in _MAIN):
         return Home(module, is_main, None)
     return Home(import_name(names), is_main, names)
+
+
+def notebook_of(home: Home) -> str:
+    """The file of the notebook that a function is of, as far as its front end says it; empty for any other function.
+
+    It is for people, and no part of a key: a notebook that is renamed or copied keeps its results. Of the names, VS
+    Code sets the first in the notebook, ipykernel the second, and Jupyter's server starts the kernel with the third,
+    which worker processes inherit.
+    """
+    if home.name != "__main__":
+        return ""
+    names = home.namespace or attributes_of(sys.modules.get("__main__"))
+    told = (names.get("__vsc_ipynb_file__"), names.get("__session__"), os.environ.get("JPY_SESSION_NAME"))
+    return next((file for file in map(text, told) if file.endswith(_NOTEBOOK)), "")
 
 
 def import_name(namespace: Mapping[str, Any]) -> str:

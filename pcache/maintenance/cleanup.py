@@ -20,7 +20,7 @@ from pcache.layout import generation_folder
 from pcache.maintenance.leftovers import sweep
 from pcache.maintenance.recompression import recompress as pack
 from pcache.maintenance.records import Candidate, Problem, Recompressed, Verified
-from pcache.maintenance.selection import NAMELESS, inspect_entry, names_of, selected_ids
+from pcache.maintenance.selection import NAMELESS, each, inspect_entry, names_of, selected_ids
 from pcache.runtime.invalidation import fence
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.storage.root import check_root, is_there, keep_tag, require_ours
@@ -125,7 +125,7 @@ def _fence(chosen: Chosen, selection: Selection) -> None:
     """Cancel the storing of results under way of the chosen functions, also of versions without results so far."""
     ids, store, keyring = chosen.ids, chosen.directory.store, chosen.directory.keys.look()
     names = {chosen.names[function_id] for function_id in ids or () if function_id in chosen.names}
-    names |= set() if selection is None or isinstance(selection, str) else {selection.name}
+    names |= {one.name for one in each(selection) if not isinstance(one, str)}
 
     def is_meant(claimed: Claimed) -> bool:
         if ids is None or claimed.name.partition("-")[0] in ids:

@@ -29,7 +29,7 @@ class Named(Protocol):
 
 
 if TYPE_CHECKING:
-    Selection = Named | str | None
+    Selection = Named | str | tuple[Named | str, ...] | None
 
 NAMELESS = "?"  # shown for a function whose name is not known
 _SHOWN = 5  # names in a message
@@ -69,11 +69,20 @@ def names_of(
 def selected_ids(names: Mapping[str, str], selection: Selection) -> set[str] | None:
     """The function ids that a function, a name, a part of a name or a pattern such as `pkg.*` selects; None for all.
 
-    `names` are the known names by id. A cached function selects all its versions. Raises `ConfigError` for a name that
-    matches nothing.
+    `names` are the known names by id. A cached function selects all its versions, several selections what each of them
+    does. Raises `ConfigError` for a name that matches nothing.
     """
+    return None if selection is None else {i for one in each(selection) for i in _selected(names, one)}
+
+
+def each(selection: Selection) -> tuple[Named | str, ...]:
+    """The functions and patterns of a selection."""
     if selection is None:
-        return None
+        return ()
+    return selection if isinstance(selection, tuple) else (selection,)
+
+
+def _selected(names: Mapping[str, str], selection: Named | str) -> set[str]:
     if not isinstance(selection, str):
         return {selection.function_id} | {i for i, name in names.items() if name == selection.name}
     found = {i for i, name in names.items() if _matches(name, i, selection)}

@@ -6,6 +6,8 @@ Whatever is stored for people to read is made here, and values whose names say t
 from __future__ import annotations
 
 import functools
+import os
+import sys
 from itertools import islice
 
 from pcache.objects.lookup import bases_of, class_name, is_exactly, members_of, module_of, qualname_of
@@ -13,7 +15,7 @@ from pcache.startup import TYPE_CHECKING, Any, late, pattern
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from pcache.text import printable
 else:
@@ -21,7 +23,8 @@ else:
 
 _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
-_FEW = 8  # items of a container that is shown in full
+_FEW = 8  # items of a container whose items are shown
+_ITEMS = 80  # characters of all of them
 _MOST = 50  # values of a call
 _AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
 # Packages whose `shape` may be read: that of another object may be computed, or fetched from a server.
@@ -32,6 +35,16 @@ _PLAIN = frozenset((bool, int, float, complex, type(None)))
 _FULL = 80  # characters of a value that is shown in full
 _DEPTH = 4
 NOT_SHOWN = "(not shown)"
+CAPTURED = "captured values"  # their name among the arguments of a call
+# Values of these very types tell calls apart by their text. A time zone is left out of it: it may run a user's code.
+_TEXTS: Mapping[str, Callable[[Any], str]] = {
+    **dict.fromkeys(("datetime.date", "datetime.timedelta", "decimal.Decimal", "fractions.Fraction", "uuid.UUID"), str),
+    **dict.fromkeys(("datetime.datetime", "datetime.time"), lambda value: str(value.replace(tzinfo=None))),
+    **dict.fromkeys(
+        (f"{module}.{name}" for module in ("pathlib", "pathlib._local") for name in ("PosixPath", "WindowsPath")), str
+    ),
+    "pcache.keys.file.File": os.fspath,
+}
 
 # Words of names: `api_key`, `apiKey`, `APIKey` and `api-key` have two. A name hidden by mistake costs a listing little.
 _WORDS = pattern(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+")
@@ -49,7 +62,7 @@ _COUNTS = frozenset("n num number max min count total limit".split())  # `max_to
 
 
 def summarize(names: Iterable[str], values: Iterable[Any]) -> dict[str, str]:
-    """The arguments of a call, each in at most 40 characters; the first 50 of them."""
+    """The arguments of a call, each in at most 80 characters; the first 50 of them."""
     return {
         name: NOT_SHOWN if is_secret(name) else summarize_value(value)
         for name, value in islice(zip(names, values, strict=False), _MOST)
@@ -108,8 +121,9 @@ def _in_full(value: Any, depth: int) -> str:
 
 
 def in_one_line(arguments: Mapping[str, str]) -> str:
-    """`n=3, path='a.csv', table=DataFrame(1000 x 6)`, at most 200 characters."""
-    return _cut(printable.printable(", ".join(f"{name}={text}" for name, text in arguments.items())), _LINE)
+    """`n=3, path='a.csv', table=DataFrame(1000 x 6), captured rate=2`, at most 200 characters."""
+    parts = (f"captured {text}" if name == CAPTURED else f"{name}={text}" for name, text in arguments.items())
+    return _cut(printable.printable(", ".join(parts)), _LINE)
 
 
 def arguments_of(meta: Mapping[str, Any]) -> str:
@@ -119,20 +133,29 @@ def arguments_of(meta: Mapping[str, Any]) -> str:
 
 
 def summarize_value(value: Any) -> str:
-    """A value in at most 40 characters: plain ones and short containers in full, others by type and size."""
+    """A value in at most 40 characters, or 80 for a short container; what is neither plain nor that by type and size.
+
+    Of long texts both ends are shown, since paths of one folder differ at the end.
+    """
     cls = type(value)
     if is_exactly(value, _PLAIN):
         # An int of a million digits takes seconds to print.
         return _cut(repr(value), _VALUE) if cls is not int or value.bit_length() < 4 * _VALUE else "int(...)"
     if cls is str or cls is bytes:
-        return _cut(repr(value[:_VALUE]), _VALUE) if len(value) > _VALUE else _cut(repr(value), _VALUE)
+        ends = value[:_VALUE] + value[-_VALUE:] if len(value) > 2 * _VALUE else value
+        return _without_middle(repr(ends), _VALUE)
     if is_exactly(value, _SIZED):
-        short = _in_full(value, 0) if len(value) <= _FEW and is_exactly(value, _NESTED) else ""
-        return short if 0 < len(short) <= _VALUE else f"{cls.__name__}({len(value)})"
+        short = _items_of(value) if len(value) <= _FEW and is_exactly(value, _NESTED) else ""
+        return short if 0 < len(short) <= _ITEMS else f"{cls.__name__}({len(value)})"
     if _has_shape(cls):
         shape, _ = try_call(_shape_of, value)
         if shape is not None:
-            return _cut(f"{class_name(value)}({shape})", _LINE)
+            return _cut(f"{class_name(value)}({shape or _number_of(value)})", _LINE)
+    name = f"{module_of(cls)}.{qualname_of(cls)}"
+    if name in _TEXTS and getattr(sys.modules.get(module_of(cls)), qualname_of(cls), None) is cls:
+        text, _ = try_call(_TEXTS[name], value)
+        if text is not None:
+            return f"{qualname_of(cls)}({_without_middle(text, _VALUE)})"
     return _cut((qualname_of(value) if callable(value) else "") or qualname_of(cls), _LINE)
 
 
@@ -152,5 +175,31 @@ def _shape_of(value: Any) -> str | None:
     return " x ".join(map(str, map(int, shape)))
 
 
+def _number_of(value: Any) -> str:
+    """The number that a scalar of numpy is."""
+    cls = type(value)
+    is_number = module_of(cls) == "numpy" and any(qualname_of(base) == "generic" for base in bases_of(cls))
+    item = try_call(value.item)[0] if is_number else None
+    return "" if item is None or not is_exactly(item, _PLAIN) else summarize_value(item)
+
+
+def _items_of(value: Any) -> str:
+    """The items of a list, tuple or dict; those of a list or tuple are shortened if they are too long together."""
+    text = _in_full(value, 0)
+    if len(text) <= _ITEMS or type(value) is dict:
+        return text
+    room = (_ITEMS - 2) // len(value) - 2  # but for the brackets, and a comma and a space each
+    items = ", ".join(_without_middle(_in_full(item, 1), room) for item in value)
+    return f"[{items}]" if type(value) is list else f"({items}{',' * (len(value) == 1)})"
+
+
 def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _without_middle(text: str, length: int) -> str:
+    """A text of which both ends are shown if it is too long."""
+    if len(text) <= length:
+        return text
+    tail = (length - 3) // 3
+    return f"{text[: length - 3 - tail]}...{text[len(text) - tail :]}"

@@ -87,7 +87,7 @@ class Calls:
         try:
             return self.version.name
         except Uncached:
-            return versions.name_of(self._function, self.label)
+            return versions.shown_name(self._function, self.label)
 
     @property
     def version(self) -> Version:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pcache.keys.argument_digests import Watch, digests_of
 from pcache.keys.nesting import FILES, FINGERPRINT
-from pcache.objects.summary import summarize
+from pcache.objects.summary import CAPTURED, summarize
 from pcache.objects.user_code import is_user_code
 from pcache.runtime.job import Job, Run
 from pcache.startup import TYPE_CHECKING, Any
@@ -53,11 +53,14 @@ class Jobs:
         """The job of computing a call. Made before the function runs, since that may change its arguments."""
 
         def summary() -> dict[str, str]:
-            return summarize(self._binder.names, values)
+            shown = summarize(self._binder.names, values)
+            if self._captured and (captured := self._captured.shown()):
+                shown[CAPTURED] = captured
+            return shown
 
         digests = digests_of(zip(self._binder.names, values, strict=True), large)
         if self._captured:
-            digests["captured values"] = self._captured.digest()
+            digests[CAPTURED] = self._captured.digest()
         rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]
         same_before = all(fingerprint.rest_holds() for fingerprint in rests_on)
         files = list(version.fingerprint.files)

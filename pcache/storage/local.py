@@ -60,6 +60,8 @@ T = TypeVar("T")
 # Recency is exact to a minute; a hit writes nothing else. An hour would make eviction a third worse where programs are
 # run again within it; less than a minute gains nothing (docs/eviction.md).
 _TOUCH_AFTER_NS = 60 * 10**9
+# The first use is noted at once where computing took a thousand times as long as noting it: people look for it.
+_DEAR_NS = 50 * 10**6
 
 
 class LocalStore(Shards):
@@ -98,7 +100,10 @@ class LocalStore(Shards):
                 self._check_shard(shard)
             loaded = read_value(path, address, keyring, now_ns, verify, to_keep=self._recent.to_keep(name))
             self._recent.keep(address, path, loaded, now_ns)
-        if not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS:  # also if in the future: a wrong clock
+        if (
+            not -_TOUCH_AFTER_NS < now_ns - loaded.mtime_ns < _TOUCH_AFTER_NS  # also if in the future: a wrong clock
+            or (loaded.header.cost_ns > _DEAR_NS and mtime.is_unused(loaded.mtime_ns))
+        ):
             self._touch(self.place(address.name), loaded, now_ns)
         return loaded
 

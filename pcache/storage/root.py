@@ -25,7 +25,8 @@ _TAG_TEXT = """Signature: 8a477f597d28d172789f06886806bc55
 # For the tag see https://bford.info/cachedir/
 """
 _TAG_MARK = b"stored function results of pcache"
-_OWN_NAMES = frozenset((TAG_FILE, ".gitignore", GENERATION))
+_IGNORE_FILE = ".gitignore"
+_OWN_NAMES = frozenset((TAG_FILE, _IGNORE_FILE, GENERATION))
 _LAYOUT = pattern(r"(code|entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
 _SHARDS, _FUNCTIONS = (
     pattern(r"[0-9a-f]{2}(\..*)?"),
@@ -143,6 +144,18 @@ def keep_tag(root: str, access: Access = PRIVATE) -> None:
         os.closerange(folder.fd, folder.fd + 1)
 
 
+def made_at(root: str) -> float:
+    """When a cache directory was made, in seconds since 1970; 0 if that is not known.
+
+    Told by the file that is written last and never again.
+    """
+    try:
+        return os.lstat(os.path.join(root, _IGNORE_FILE)).st_mtime
+    except OSError as error:
+        raise_if_interrupt(error)
+        return 0.0
+
+
 def make_root(root: str, access: Access = PRIVATE) -> None:
     """Make the root with its tag, unless it exists; safe while other processes do the same."""
     access.make_above(root)
@@ -150,7 +163,7 @@ def make_root(root: str, access: Access = PRIVATE) -> None:
     check_root(root, access)
     _write_once(os.path.join(root, TAG_FILE), _TAG_TEXT.encode(), access, durable=True)
     try:
-        _write_once(os.path.join(root, ".gitignore"), b"*\n", access, durable=False)
+        _write_once(os.path.join(root, _IGNORE_FILE), b"*\n", access, durable=False)
     except OSError as error:
         raise_if_interrupt(error)  # else nothing depends on it
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from pcache.errors import ConfigError, DirectoryError
+from pcache.errors import ConfigError, DirectoryError, NothingToAdopt
 from pcache.objects.summary import shown_as, summarize_value
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import raise_if_interrupt, try_call
@@ -86,7 +86,10 @@ class Adopter(NamedTuple):
         return replace(plan, done=True)
 
     def plan(self, earlier: str | None, added: Mapping[str, Any]) -> Adoption:
-        """Find the version to adopt, by default the latest whose parameters fit; raises `ConfigError`."""
+        """Find the version to adopt, by default the latest whose parameters fit.
+
+        Raises `NothingToAdopt`, and `ConfigError` for arguments that fit no version.
+        """
         folder, keyring = self.directory.functions, self.directory.keys.look()
         known = registry.read_all(folder, keyring)
         entries = Counter(item.function_id for item in self.directory.store.scan())
@@ -188,7 +191,7 @@ class Adopter(NamedTuple):
         found = [version for version in found if entries[version.function_id]]
         found.sort(key=lambda version: version.first_seen)
         if not found:
-            raise self._refusal("no earlier version of it has results here", "function")
+            raise self._nothing("no earlier version of it has results here")
         # Another project's `script.py` may have a function of that name.
         elsewhere, found = found, [version for version in found if not are_apart(version, self.facts)]
         if not found:
@@ -199,7 +202,7 @@ class Adopter(NamedTuple):
         known_already = {version.function_id for version in adopted}
         found = [version for version in found if version.function_id not in known_already]
         if not found:
-            raise self._refusal("it has adopted all earlier versions that have results", "function")
+            raise self._nothing("it has adopted all earlier versions that have results")
         fitting = [version for version in found if self._fits(version, added)]
         if not fitting:
             raise self._misfit(found[-1])
@@ -217,6 +220,9 @@ class Adopter(NamedTuple):
             f"its parameters are ({', '.join(now)}) and were ({', '.join(before)}), so calls do not carry over{hint}",
             "added",
         )
+
+    def _nothing(self, why: str) -> NothingToAdopt:
+        return NothingToAdopt(f"{self.facts.name} has nothing to adopt: {why}", function=self.facts.name)
 
     def _refusal(self, why: str, setting: str) -> ConfigError:
         return ConfigError(f"{self.facts.name} cannot adopt results: {why}", setting=setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from pcache.objects.summary import NOT_SHOWN
+from pcache.objects.summary import CAPTURED, NOT_SHOWN
 from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def of_arguments(
 
 def _inside(name: str, before: str, now: str) -> list[Difference]:
     """The items in which two dicts differ that are shown in full; none where that cannot be told."""
-    if not all(text[:1] == "{" and text[-1:] == "}" for text in (before, now)):
+    if "..." in before + now or not all(text[:1] == "{" and text[-1:] == "}" for text in (before, now)):
         return []
     from ast import literal_eval  # late for start-up time
 
@@ -182,6 +182,3 @@ def _inside(name: str, before: str, now: str) -> list[Difference]:
             change = "changed" if all(values) else "removed" if values[0] else "added"
             found.append(Difference("argument", f"{name}[{key!r}]", change, *values))
     return found
-
-
-CAPTURED = "captured values"  # their name among the digests of arguments

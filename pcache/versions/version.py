@@ -14,7 +14,7 @@ from blake3 import blake3
 from pcache.errors import ConfigError, Uncached
 from pcache.keys.encoder import encode
 from pcache.keys.file import File, why_unreadable
-from pcache.keys.names import home_of, module_name
+from pcache.keys.names import home_of, module_name, notebook_of
 from pcache.keys.nesting import FILES
 from pcache.objects.lookup import look, qualname_of, text
 from pcache.objects.summary import in_full, shown_part
@@ -54,7 +54,7 @@ class Version(NamedTuple):
     function_id: bytes
     hex_id: str
     prefix: bytes  # of the bytes that its keys are digests of
-    name: str
+    name: str  # for people: `shown_name`
     facts: Callable[[], FunctionVersion]  # put together when they are first asked for
     fingerprint: Fingerprint
     home: Home
@@ -73,9 +73,13 @@ class Continued(NamedTuple):
     added: tuple[tuple[int, str], ...]
 
 
-def name_of(function: Callable[..., Any], label: str) -> str:
-    """`module:qualified.name`, the same however the program was started."""
-    return f"{home_of(function).name}:{label}"
+def shown_name(function: Callable[..., Any], label: str) -> str:
+    """`module:qualified.name`, the same however the program was started; in a notebook `fits.ipynb:qualified.name`.
+
+    It is what people are shown. Keys have `__main__` for every notebook.
+    """
+    home = home_of(function)
+    return f"{os.path.basename(notebook_of(home)) or home.name}:{label}"
 
 
 def label_of(function: Callable[..., Any]) -> str:
@@ -100,8 +104,8 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
 
         found = copy(found)  # other functions may share it
         found.files = [*found.files, *files]
-    home, name = home_of(function), name_of(function, label)
-    content = (name, found.digest, binder.source, options_digest)
+    home, shown = home_of(function), shown_name(function, label)
+    content = (f"{home.name}:{label}", found.digest, binder.source, options_digest)
     function_id = blake3(_FUNCTION_CONTEXT + b"".join(encode(content))).digest(_FUNCTION_ID_BYTES)
     parts = (*found.parts.items(), *_of_options(options))
 
@@ -111,14 +115,14 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
 
         return describe(
             function_id.hex(),
-            name,
+            shown,
             module=module_name(function),
-            file=_absolute(text(look(look(function, "__code__"), "co_filename"))),
+            file=notebook_of(home) or _absolute(text(look(look(function, "__code__"), "co_filename"))),
             parameters=binder.form,
-            parts={label: (digest, shown_part(label, _absolute(shown))) for label, (digest, shown) in parts},
+            parts={part: (digest, shown_part(part, _absolute(told))) for part, (digest, told) in parts},
         )
 
-    return Version(function_id, function_id.hex(), _KEY_CONTEXT + function_id, name, facts, found, home, ())
+    return Version(function_id, function_id.hex(), _KEY_CONTEXT + function_id, shown, facts, found, home, ())
 
 
 def _check_ignored(found: Fingerprint, patterns: tuple[str, ...], label: str) -> None:

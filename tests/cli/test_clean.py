@@ -19,9 +19,12 @@ from click.testing import CliRunner
 import pcache
 from pcache import Cache
 from pcache.cli import main
+from pcache.cli.candidates import sums
 from pcache.maintenance import cleanup
+from pcache.maintenance.records import Candidate
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.store import on_disk
+from pcache.text.phrases import counted
 from pcache.text.units import format_duration
 from tests.support.processes import address_of
 
@@ -111,7 +114,7 @@ def test_a_dry_run_tells_what_happens(cache: Cache, command: str) -> None:
     before = {info.key for info in cache.entries()}
     planned = report(cache, f"{command} -n")
     text = run(cache, f"{command} -n").stdout
-    done = report(cache, f"{command}{' -y' * ('clear' in command)}")
+    done = report(cache, f"{command} -y")
     gone = before - {info.key for info in cache.entries()}
     assert {candidate["key"] for candidate in planned["candidates"]} == gone
     assert all(key in text for key in gone)
@@ -134,21 +137,55 @@ def test_clear_everything(cache: Cache) -> None:
     assert stranger.read_text() == "mine"
 
 
-def test_clear_everything_asks(cache: Cache) -> None:
-    """Where there is no terminal to ask on, it is refused with one sentence and exit code 2."""
-    result = run(cache, "clear")
-    assert (result.exit_code, result.stdout) == (2, "")
-    assert "5 entries" in result.stderr
-    assert "--yes" in result.stderr
+REMOVING = (
+    ("clear", 5),
+    ("clear double", 4),
+    ("clear *:noi*", 1),
+    ("clear double noise", 5),
+    ("clear --unused-for 0", 5),
+    ("evict --max-entries 1", 4),
+    ("evict --max-entries 0 noise", 1),
+)
+
+
+@pytest.mark.parametrize(("command", "entries"), REMOVING)
+def test_a_script_has_to_say_yes(cache: Cache, command: str, entries: int) -> None:
+    """Where there is no terminal to ask on, nothing is removed without --yes, whatever it is: one sentence, and 2."""
+    result = run(cache, command)
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert f"({counted(entries, 'entry')}, " in result.stderr
+    assert "say --yes" in result.stderr
     assert cache.stats().entries == 5
+    assert run(cache, f"{command} --yes").stdout.startswith(f"Removed {counted(entries, 'entry')}, ")
 
 
 def test_clear_of_one_function(cache: Cache) -> None:
-    """A name needs no confirmation, and others stay."""
-    assert run(cache, "clear double").stdout.startswith("Removed 4 entries, ")
+    """Others stay, and where nothing is left to remove nobody has to say yes."""
+    assert run(cache, "clear double -y").stdout.startswith("Removed 4 entries, ")
     assert stored(cache) == [f"{__name__}:noise"]
-    assert run(cache, "clear *:noi*").exit_code == 0
+    assert run(cache, "clear *:noi* -y").exit_code == 0
     assert run(cache, "clear").stdout == "There was nothing to clear.\n"
+
+
+@pytest.mark.parametrize(
+    ("functions", "left"),
+    [("double", ["noise"]), ("*:dou* cut", ["noise"]), ("test_* nothing*", None), ("double *:noise", [])],
+)
+def test_several_functions(cache: Cache, functions: str, left: list[str] | None) -> None:
+    """Names and patterns add up for `clear`, `evict` and `ls`; one that matches nothing removes nothing."""
+    cache.cached(double, version=1)(9)
+    functions = functions.replace("cut", f"{__name__}:double")
+    listed = run(cache, f"ls {functions} --json")
+    for command in (f"clear -y {functions}", f"evict -y --max-entries 0 {functions}"):
+        before = {info.key for info in cache.entries()}
+        result = run(cache, command)
+        gone = before - {info.key for info in cache.entries()}
+        if left is None:
+            assert (result.exit_code, listed.exit_code, gone) == (1, 1, set())
+            assert "'test_*'" in result.stderr or "'nothing*'" in result.stderr
+        elif gone:
+            assert {info["key"] for info in json.loads(listed.stdout)} == gone
+            assert stored(cache) == [f"{__name__}:{name}" for name in left]
 
 
 @pytest.mark.parametrize("name", ["duoble", "", "doubl", "[", "*nothing*"])
@@ -160,13 +197,14 @@ def test_clear_of_an_unknown_name(cache: Cache, name: str) -> None:
     assert cache.stats().entries == 5
 
 
-@pytest.mark.parametrize("command", ["clear", "clear -y", "clear name", "evict", "evict --max-size 0", "verify"])
+@pytest.mark.parametrize("command", ["clear", "clear -y", "clear name", "evict", "evict --max-size 0"])
 def test_what_does_not_exist_needs_nothing(tmp_path: Path, command: str) -> None:
     """Without a directory there is nothing to do, which is fine, and none is made."""
     cache = Cache(tmp_path / "none")
     result = run(cache, command)
     assert (result.exit_code, result.stderr) == (0, "")
     assert "nothing to" in result.stdout
+    assert result.stdout.endswith(f": {cache.location} does not exist.\n")
     assert not os.path.lexists(cache.location)
 
 
@@ -196,6 +234,18 @@ def test_clear_by_size_and_use(cache: Cache, which: str, left: list[str]) -> Non
     assert run(cache, f"clear -y {which}").exit_code == 0
     assert [info.arguments for info in cache.entries()] == left
     assert before - {info.key for info in cache.entries()} == listed
+
+
+def test_superseded_results_are_summed_up(cache: Cache) -> None:
+    """Which functions they are of, how many and how dear is what a dry run says; programs get the entries as well."""
+    found = {one["function"]: one["entries"] for one in report(cache, "clear -n")["functions"]}
+    assert found == {f"{__name__}:double": 4, f"{__name__}:noise": 1}
+    costs = (("m:f", 2.0), ("m:g", 9.0), ("m:f", 3.0))
+    candidates = [Candidate("1" * 40, name, 4096, 1.0, cost) for name, cost in costs]
+    assert [(one["function"], one["entries"], one["bytes"], one["seconds"]) for one in sums(candidates)] == [
+        ("m:g", 1, 4096, 9.0),
+        ("m:f", 2, 8192, 5.0),
+    ]
 
 
 def test_what_goes_with_it(tmp_path: Path) -> None:
@@ -287,14 +337,14 @@ def test_a_read_only_cache_is_left_alone(cache: Cache, command: str, monkeypatch
 def test_evict_down_to_limits(cache: Cache, limits: str, left: list[str]) -> None:
     """Of entries of one cost and about one size the least recently used go until each limit is met."""
     three = sum(on_disk(info.size) for info in [*cache.entries()][:3])
-    assert run(cache, f"evict {limits.format(three=three)}").exit_code == 0
+    assert run(cache, f"evict -y {limits.format(three=three)}").exit_code == 0
     assert [info.arguments for info in cache.entries()] == left
 
 
 def test_evict_down_to_the_settings(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without limits those of the settings count."""
     monkeypatch.setenv("PCACHE_MAX_SIZE", str(cache.stats().bytes - 1))
-    assert run(cache, "evict").stdout.startswith("Removed 1 entry, ")
+    assert run(cache, "evict -y").stdout.startswith("Removed 1 entry, ")
     assert run(cache, "evict").stdout == "There was nothing to evict: the limits are met.\n"
 
 
@@ -387,10 +437,11 @@ print(square.cache_info().misses)
 """
 
 
-@pytest.mark.parametrize("command", ["clear --yes", "evict --max-entries 5", "verify --repair", "stats", "ls"])
+@pytest.mark.parametrize("command", ["clear --yes", "evict -y --max-entries 5", "verify --repair", "stats", "ls"])
 def test_others_may_work_meanwhile(tmp_path: Path, command: str) -> None:
     """Four processes that read and write never notice a command but by having to compute again."""
     cache = Cache(tmp_path / "cache")
+    os.mkdir(cache.location, 0o700)
     environment = {**os.environ, "PYTHONPATH": str(Path(pcache.__file__).parent.parent)}
     arguments = [sys.executable, "-c", WORK, cache.location]
     pipe = subprocess.PIPE

@@ -129,7 +129,7 @@ def test_version() -> None:
         ("nothing", "No such command"),
         ("--json stats", "No such option"),
         ("show", "Missing argument"),
-        ("clear a b", "unexpected extra argument"),
+        ("show a b", "unexpected extra argument"),
         ("ls --sort color", "--sort"),
         ("ls --limit 0", "--limit"),
         ("stats --since banana", "'7d'"),
@@ -243,6 +243,20 @@ def test_the_directory_stands_before_or_after_the_command(filled: Cache, order: 
     assert re.sub(r"\d+ s ago", "ago", before) == re.sub(r"\d+ s ago", "ago", after)
 
 
+LOOKS = ("ls", "ls double", "show ab", "stats", "stats --zero -y", "top", "verify", "verify --repair", "report -o -")
+
+
+@pytest.mark.parametrize("command", [*LOOKS, "explain f", "explain f(1)", "adopt f", "recompress --level 3"])
+def test_a_directory_that_is_spelled_wrong(cache: Cache, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that the command line names has to be there; that of the settings may be needed for the first time."""
+    result = run("-C", cache.location, *command.split())
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"pcache: no such cache: {cache.location}\n"
+    assert not os.path.lexists(cache.location)
+    monkeypatch.setenv("PCACHE_DIR", cache.location)
+    assert "no such cache" not in run(*command.split()).output
+
+
 # dir, config
 
 
@@ -346,6 +360,7 @@ def test_ls_sorts_and_limits(cache: Cache) -> None:
 
 def test_ls_of_nothing(cache: Cache) -> None:
     """No entries are no error; a name that matches nothing is one, with the nearest names."""
+    os.mkdir(cache.location, 0o700)
     result = run("ls", "-C", cache.location)
     assert (result.exit_code, result.stdout) == (0, "")
     assert report("ls", "-C", cache.location) == []

@@ -19,6 +19,7 @@ import pytest
 import pcache
 from pcache import Cache
 from pcache.cli.tables import Column, say_table
+from pcache.entry import mtime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -202,11 +203,40 @@ def test_clearing_everything_asks(cache: Cache, answer: str, code: int, left: in
     assert ("Nothing was changed." in output) == (code == 1)
 
 
+@pytest.mark.parametrize(
+    ("command", "seconds", "asked"),
+    [
+        ("clear abs", 4, ""),
+        ("clear abs", 8, "Remove all of abs (10 entries, 40 KiB, 1 min "),
+        ("clear abs", 0, "Remove all of abs (10 entries, 40 KiB)?"),
+        ("clear --unused-for 0", 0.001, "Remove the chosen results of "),
+        ("clear --unused-for 0 abs", 0.001, ""),
+        ("evict --max-entries 1 abs", 0.001, ""),
+        ("evict --max-entries 0", 0.001, "Remove the least valuable results of "),
+        ("evict --max-entries 9", 7200, "Remove the least valuable results of "),
+    ],
+)
+def test_what_is_asked_about(tmp_path: Path, command: str, seconds: float, asked: str) -> None:
+    """A terminal is asked where all would go, or more than a minute of computing, or nobody knows; else it is done."""
+    cache = Cache(tmp_path / "cache")
+    for n in range(10):
+        cache.cached(abs).put(n, n)
+    for info in cache.entries():
+        stamp = mtime.Stamp(time.time_ns() - 10**9, round(seconds * 1e9))
+        os.utime(info.path, ns=(mtime.pack(stamp),) * 2)
+    answers = [("[y/N]: ", "n\n")]
+    code, output = pcache_on_terminal("-C", cache.location, *command.split(), answers=answers, width=500)
+    assert (asked in output, "[y/N]" in output, code) == (True, bool(asked), int(bool(asked)))
+    assert (cache.stats().entries == 10) == bool(asked)
+
+
 def test_replacing_a_key_asks(cache: Cache) -> None:
-    """A no keeps the key."""
+    """A no keeps the key; how much would be lost with it is said."""
     before = pcache_in_pipe("key", "export").stdout
-    code, output = pcache_on_terminal("key", "new", answers=[("[y/N]: ", "n\n")])
+    answers = [("[y/N]: ", "n\n")]
+    code, output = pcache_on_terminal("key", "new", answers=answers, width=500, PCACHE_DIR=cache.location)
     assert code == 1
+    assert "Entries that it signed (30 entries, " in output
     assert "key rotate" in output.replace("\n", "")
     assert pcache_in_pipe("key", "export").stdout == before
 
