@@ -297,6 +297,38 @@ def test_notebooks_that_are_executed(tmp_path: Path) -> None:
     assert execute(tmp_path / "two.ipynb", *other) == ["computing", "5"]
 
 
+@pytest.mark.parametrize("told", ["__vsc_ipynb_file__", "__session__", "JPY_SESSION_NAME"])
+def test_a_function_is_named_by_its_notebook(kernel: Kernel, tmp_path: Path, told: str) -> None:
+    """Where the front end says which notebook it is, people are told; keys are those of every notebook."""
+    kernel.run(FACTOR.format(2) + DOUBLE)
+    assert kernel.run("print(double(3), double.name)") == ["computing", "6 __main__:double"]
+    key = kernel.run("print(double.key(3))")[0]
+    for notebook in ("fits", "trial"):
+        file = str(tmp_path / f"{notebook}.ipynb")
+        kernel.run(f"import os\nos.environ[{told!r}] = {file!r}" if told.isupper() else f"{told} = {file!r}")
+        kernel.run(DOUBLE)
+        assert kernel.run("print(double(3), double.key(3), double.name)") == [f"6 {key} {notebook}.ipynb:double"]
+        kernel.run(DOUBLE.replace("double", notebook))
+        kernel.run(f"{notebook}(3)")
+    kernel.run("import os\nos.environ.pop('JPY_SESSION_NAME', None)")
+    names = kernel.run("for name in sorted(one.function for one in cache.entries()):\n    print(name)")
+    assert names == ["__main__:double", "fits.ipynb:fits", "trial.ipynb:trial"]
+
+
+def test_notebooks_are_told_apart(kernel: Kernel, tmp_path: Path) -> None:
+    """Functions of one name are two in listings and counts, and are adopted by their own notebook only."""
+    for notebook, factor in (("fits", 2), ("trial", 3)):
+        kernel.run(f"__session__ = {str(tmp_path / notebook)!r} + '.ipynb'")
+        kernel.run(DOUBLE.replace("factor()", str(factor)))
+        assert kernel.run("print(double(3), double.name)") == ["computing", f"{3 * factor} {notebook}.ipynb:double"]
+    assert kernel.run("print([one.name for one in cache.functions()])") == [
+        "['fits.ipynb:double', 'trial.ipynb:double']"
+    ]
+    kernel.run(DOUBLE.replace("n * factor()", "3 * n"))
+    assert kernel.run("print(double.adopt().entries, double(3))") == ["1 9"]
+    assert kernel.run("print(cache.clear('trial.ipynb').entries, cache.stats().entries)") == ["1 1"]
+
+
 # Without a file
 
 INTERACTIVE = f"from pcache import Cache\ncache = Cache('cache')\n{FACTOR.format(2)}\n{DOUBLE}\nprint(double(3))\n"

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pcache.cli.loading import unguarded
 from tests.support.changing import ADVICE, SEEN, Program
 from tests.support.running import ROOT, run, write
 
@@ -220,14 +221,91 @@ def test_a_script_that_fails(project: Project) -> None:
 
 
 def test_a_function_of_a_notebook(project: Project) -> None:
-    """What has no file cannot be imported; the way out is named."""
+    """What has no file cannot be imported; the call that tells is named."""
     text = "from pcache import cached\n@cached\ndef free(n):\n    return n\nfree(1)\n"
     subprocess.run(
         [sys.executable, "-c", text], env={**os.environ, **project.environment}, check=True, cwd=project.folder
     )
     outcome = project.pcache("explain", "free(1)")
     assert outcome.code == 1
-    assert "a notebook or a prompt" in outcome.err
+    assert "it comes from a notebook or a prompt; call free.explain(...) or free.adopt() there" in outcome.err
+
+
+METHODS = """
+from pcache import cached
+
+class Model:
+    def __init__(self, rate):
+        self.rate = rate
+
+    @cached
+    def fit(self, n):
+        return self.rate * n
+
+    @classmethod
+    @cached
+    def made(cls, n):
+        return n
+
+    @staticmethod
+    @cached
+    def plain(n):
+        return n
+
+if __name__ == "__main__":
+    Model(2).fit(1), Model.made(1), Model.plain(1)
+"""
+
+
+def test_a_method(project: Project) -> None:
+    """A call of a method needs an instance, which no text stands for: it is said, and the call that tells is named."""
+    run(write(project.folder / "methods.py", METHODS), **project.environment)
+    for call in ("Model.fit(model, 1)", "Model.fit(1)", "methods:Model.fit(n=1)"):
+        outcome = project.pcache("explain", call)
+        assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+        assert "Model.fit is a method, and no text stands for an instance; call fit.explain(...) of one" in outcome.err
+    assert "call Model.made.explain(...) in Python" in project.pcache("explain", "Model.made(1)").err
+    assert project.pcache("explain", "Model.plain(1)").out.startswith("Model.plain(n=1): hit\n")
+
+
+UNGUARDED = """
+from pcache import cached
+@cached
+def whole(n):
+    return n
+print("all of it runs", whole(1))
+"""
+
+
+@pytest.mark.parametrize("command", [("explain", "whole(1)"), ("adopt", "whole", "-n"), ("explain", "new:whole(1)")])
+def test_a_script_without_a_guard(project: Project, command: tuple[str, ...]) -> None:
+    """It would run as a whole to be looked into: that is asked about, or takes --import, also before it ever ran."""
+    run(write(project.folder / "unguarded.py", UNGUARDED), **project.environment)
+    write(project.folder / "new.py", UNGUARDED)
+    outcome = project.pcache(*command)
+    assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "all of it runs" not in outcome.err
+    assert 'which has no `if __name__ == "__main__":`, say --import' in outcome.err
+    assert "all of it runs" in project.pcache(*command, "--import").err
+
+
+@pytest.mark.parametrize(
+    ("text", "as_script", "as_module"),
+    [
+        ("import os\nN = 3\ndef f():\n    g()\n", False, False),
+        ("'What it is.'\nlog = make()\nif N:\n    import re\n", True, False),
+        ("f(1)\nif __name__ == '__main__':\n    f(2)\n", False, False),
+        ("try:\n    import re\nexcept ImportError:\n    re = None\n", False, False),
+        ("for n in range(3):\n    f(n)\n", True, True),
+        ("if True:\n    print(f(3))\n", True, True),
+        ("def (:\n", False, False),
+    ],
+)
+def test_what_has_no_guard(tmp_path: Path, text: str, as_script: bool, as_module: bool) -> None:
+    """Definitions run no work, calls do; a module may make what it needs."""
+    file = tmp_path / "file.py"
+    file.write_text(text)
+    assert (unguarded(str(file), is_script=True), unguarded(str(file), is_script=False)) == (as_script, as_module)
 
 
 def test_functions_of_packages(project: Project) -> None:
@@ -274,6 +352,14 @@ def test_nothing_is_adopted_without_a_yes(project: Project) -> None:
     assert "computing" in project.run()
 
 
+def test_nothing_to_adopt(project: Project) -> None:
+    """A function without earlier versions has nothing to adopt, and the exit code is 1: nothing is wrong."""
+    outcome = project.pcache("adopt", "simulate")
+    sentence = "script:simulate has nothing to adopt: no earlier version of it has results here"
+    assert (outcome.code, outcome.out) == (1, "")
+    assert outcome.err.splitlines()[1:] == [f"pcache: {sentence}"]
+
+
 def test_a_new_parameter(project: Project) -> None:
     """`--added` says what a new parameter stands for in earlier calls; without it adopting is refused."""
     project.edit("script.py", "seed=0)", "seed=0, method='exact')")
@@ -313,7 +399,9 @@ def test_clear_superseded(project: Project) -> None:
     """`clear --superseded` asks, and removes what the code on disk does not have any more."""
     assert project.pcache("clear", "--superseded").out == "There was nothing to clear.\n"
     project.edit("helpers.py", "x + 1", "x + 2")
-    assert "Would remove 2 entries" in project.pcache("clear", "--superseded", "-n").out
+    dry = project.pcache("clear", "--superseded", "-n").out.splitlines()
+    assert [line.split()[:3] for line in dry[:2]] == [["Function", "Entries", "Size"], ["script:simulate", "2", "8"]]
+    assert "Would remove 2 entries, 8 KiB. Nothing was removed." in dry
     assert project.pcache("clear", "--superseded").code == 2
     assert project.pcache("clear", "--superseded", "-y").out.startswith("Removed 2 entries")
     assert json.loads(project.pcache("stats", "--json").out)["entries"] == 2
@@ -325,10 +413,10 @@ def test_a_script_that_ends_itself(project: Project) -> None:
     script = write(project.folder / "ending.py", text.replace("(3)", "(0)"))
     run(script, **project.environment)
     script.write_text(text)
-    found = project.pcache("explain", "ending(1)")
+    found = project.pcache("explain", "ending(1)", "--import")
     assert (found.code, found.out.splitlines()[0]) == (0, "ending(n=1): hit")
     write(project.folder / "module.py", text)
-    found = project.pcache("explain", "module:ending(1)")
+    found = project.pcache("explain", "module:ending(1)", "--import")
     assert (found.code, found.out) == (1, "")
     assert "cannot load module" in found.err
     assert "ends the program" in found.err
@@ -361,12 +449,14 @@ OTHERS = {
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give files away")
 @pytest.mark.parametrize("what", OTHERS)
-@pytest.mark.parametrize("command", [("explain", "simulate(1)"), ("adopt", "simulate", "--yes"), ("explain", "m:f(1)")])
+@pytest.mark.parametrize(
+    "command", [("explain", "simulate(1)"), ("adopt", "simulate", "-y"), ("explain", "--import", "m:f(1)")]
+)
 def test_no_code_of_others_runs(project: Project, what: str, command: tuple[str, ...]) -> None:
     """What another user owns or could have written is refused in a sentence that names it, and does not run."""
     name, mode, owner = OTHERS[what]
     path = project.folder / name
-    if command[1] == "m:f(1)":  # a module that nothing is stored of
+    if command[-1] == "m:f(1)":  # a module that nothing is stored of
         write(project.folder / "m.py", "import helpers\nprint('the module runs')")
         path = project.folder / name.replace("script", "m")
     (project.folder / "__pycache__").mkdir(exist_ok=True)
