@@ -32,7 +32,6 @@ from pcache.insight.records import (
 from pcache.maintenance.selection import NAMELESS, inspect_entry, listing, names_of, select, selected_ids
 from pcache.objects.summary import arguments_of
 from pcache.startup import TYPE_CHECKING, Any
-from pcache.storage.root import made_at
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
 from pcache.versions.differences import of_versions
@@ -144,7 +143,7 @@ def stats_of(
 
 def _counted_since(directory: Directory, reading: Reading) -> float:
     """When counting began. Counts are kept by the hour, of which the first one began before the directory was made."""
-    made = made_at(directory.location)
+    made = directory.made_at()
     return made if reading.since <= made < reading.since + HOUR else reading.since
 
 

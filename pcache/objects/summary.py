@@ -25,6 +25,7 @@ _LINE = 200  # characters of a summary
 _VALUE = 40  # characters of one value
 _FEW = 8  # items of a container whose items are shown
 _ITEMS = 80  # characters of all of them
+_LEAST = 12  # characters of one of them
 _MOST = 50  # values of a call
 _AXES, _LONG = 64, 1 << 62  # of an array whose shape is shown
 # Packages whose `shape` may be read: that of another object may be computed, or fetched from a server.
@@ -184,11 +185,16 @@ def _number_of(value: Any) -> str:
 
 
 def _items_of(value: Any) -> str:
-    """The items of a list, tuple or dict; those of a list or tuple are shortened if they are too long together."""
+    """The items of a list, tuple or dict; those of a list or tuple are shortened if they are too long together.
+
+    Empty if they would be too short then.
+    """
     text = _in_full(value, 0)
     if len(text) <= _ITEMS or type(value) is dict:
         return text
     room = (_ITEMS - 2) // len(value) - 2  # but for the brackets, and a comma and a space each
+    if room < _LEAST:
+        return ""
     items = ", ".join(_without_middle(_in_full(item, 1), room) for item in value)
     return f"[{items}]" if type(value) is list else f"({items}{',' * (len(value) == 1)})"
 

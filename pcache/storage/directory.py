@@ -12,6 +12,7 @@ from pcache.signing.key_source import Wanted, source_of
 from pcache.signing.keyring import hidden
 from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.storage.local import LocalStore
+from pcache.storage.root import made_at
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.permissions import Access
 
@@ -82,6 +83,10 @@ class Directory:
     def functions(self) -> str:
         """The folder of the records of function versions."""
         return functions_folder(self.location)
+
+    def made_at(self) -> float:
+        """When it was made, in seconds since 1970; 0 if that is not known."""
+        return made_at(self.location)
 
     def __reduce__(self) -> Any:
         # Without the keys: a result that holds its cache, or data sent to a worker, would contain them in clear text.

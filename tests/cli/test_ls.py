@@ -7,7 +7,10 @@ import os
 import pickle
 import pickletools
 import re
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import asdict
@@ -372,6 +375,34 @@ def test_ls_of_nothing(cache: Cache) -> None:
     assert f"known functions: {__name__}:double" in run("ls", "xyz", "-C", cache.location).stderr
 
 
+def test_ls_tells_calls_apart(cache: Cache) -> None:
+    """What a function captures is shown with the arguments, unless its name says that it is secret."""
+
+    def made(rate: float, token: str) -> Any:
+        return cache.cached(lambda n: n * rate if token else n)
+
+    for rate in (2, 3):
+        made(rate, f"hunter{rate}")(1)
+    found = sorted(entry["arguments"] for entry in report("ls", "-C", cache.location))
+    assert found == [f"n=1, captured rate={rate}, token=(not shown)" for rate in (2, 3)]
+    differences = made(4, "hunter4").explain(1).nearest[0].differences
+    assert str(differences[-1]).startswith("captured values: rate=3, token=(not shown) -> rate=4")
+
+
+def test_ls_of_what_was_used_at_once(cache: Cache) -> None:
+    """The first use of a dear result is noted at once, later ones in a minute are not; none is before the result."""
+    slow, quick = cache.cached(lambda n: time.sleep(0.06)), cache.cached(double)
+    for function in (slow, quick, slow, quick, slow, quick):
+        function(1)
+    for name, uses in (("<lambda>", 2), ("double", 1)):
+        (entry,) = (entry for entry in report("ls", "-C", cache.location) if entry["function"].endswith(name))
+        assert (entry["uses"], entry["saved"] > 0.05) == (uses, uses == 2)
+        assert entry["used"] >= entry["created"]
+        os.utime(entry["path"], (1e9, 1e9))
+        facts = report("show", entry["key"], "-C", cache.location)
+        assert facts["used"] == facts["created"]
+
+
 def test_ls_says_what_cannot_be_read_or_is_expired(filled: Cache) -> None:
     """A damaged entry is listed with its problem, an expired one as such."""
     filled.cached(ttl="1us")(double)(5)
@@ -551,6 +582,42 @@ def test_completion_never_complains(tmp_path: Path) -> None:
     """Where there is nothing to offer, or the directory is refused, nothing is said."""
     for place in ("/etc", tmp_path / "none", "~nobody-of-this-name/x"):
         assert complete("-C", place, "show", "") == []
+
+
+BASH = """
+eval "$(pcache completion bash)"
+compopt() { :; }
+while read -r COMP_LINE; do
+    COMP_POINT=${#COMP_LINE} COMPREPLY=()
+    _pcache_completion pcache
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_goes_on_after_a_colon(filled: Cache, tmp_path: Path) -> None:
+    """Bash replaces what stands behind the last colon, unless it is quoted: it gets that part alone."""
+    (tmp_path / "pcache").write_text(f'#!/bin/sh\nexec {sys.executable} -m pcache "$@"\n')
+    (tmp_path / "pcache").chmod(0o755)
+    asked = {
+        f"pcache clear {__name__}:d": "double",
+        f"pcache clear double {__name__}:": "double zeros",
+        f"pcache evict --function={__name__}:z": "zeros",
+        f"pcache ls '{__name__}:z": f"{__name__}:zeros",
+        "pcache ls z": "zeros",
+        "pcache key ro": "rotate",
+    }
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PCACHE_DIR": filled.location}
+    done = subprocess.run(
+        ["bash", "--norc", "-c", BASH],
+        input="".join(f"{line}\n" for line in asked),
+        env={**environment, "PYTHONPATH": str(Path(pcache.__file__).parent.parent)},
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert dict(zip(asked, done.stdout.splitlines(), strict=True)) == asked
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

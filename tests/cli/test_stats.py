@@ -124,16 +124,17 @@ def test_limits_show_with_what_is_used_of_them(filled: Cache, monkeypatch: pytes
     assert "free disk" not in facts("-C", filled.location)
 
 
-def test_stats_of_what_does_not_exist(cache: Cache) -> None:
+def test_stats_of_what_does_not_exist(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that is not there yet, or empty, is said to be, politely, and nothing is made."""
+    monkeypatch.setenv("PCACHE_DIR", cache.location)
     for there in ("does not exist yet", "is empty: no results"):
         for option in ("--plot", "--exact", "--since=7d"):
-            result = run("stats", option, "-C", cache.location)
+            result = run("stats", option)
             assert (result.exit_code, result.stderr, result.stdout.count("\n")) == (0, "", 1)
             assert there in result.stdout
-        found = report("stats", "--plot", "-C", cache.location)
+        found = report("stats", "--plot")
         assert (found["entries"], found["hit_rate"], found["periods"]) == (0, None, [])
-        assert "nothing is counted yet" in run("stats", "--zero", "-C", cache.location).stdout
+        assert "nothing is counted yet" in run("stats", "--zero").stdout
         assert not os.path.lexists(cache.location) or not os.listdir(cache.location)
         os.makedirs(cache.location, mode=0o700, exist_ok=True)
 
@@ -170,7 +171,7 @@ def test_stats_without_the_names_of_functions(filled: Cache) -> None:
     for path in Path(filled.location, "v1", "functions").iterdir():
         path.unlink()
     assert "tests.cli.test_ls:double " in run("stats", "-C", filled.location).stdout
-    assert run("clear", "double", "-C", filled.location).stdout.startswith("Removed 3 entries")
+    assert run("clear", "double", "-y", "-C", filled.location).stdout.startswith("Removed 3 entries")
 
 
 def test_stats_with_another_key(filled: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,6 +299,17 @@ def test_since_counts_from_then_on(filled: Cache) -> None:
     assert facts("-C", filled.location, "--since", "10h")["counted"].startswith(begin)
     assert facts("-C", filled.location)["counted"].endswith("2 d ago")
     assert "since" in report("stats", "-C", filled.location, "--since", "10h")
+
+
+def test_counting_did_not_begin_before_the_cache(filled: Cache) -> None:
+    """Counts are kept by the hour; the hour in which the directory was made counts from then on."""
+    hour = int(time.time()) // HOUR * HOUR
+    for made, since in ((hour + 1234.5, hour + 1234.5), (hour - 5.0, hour), (hour + 2 * HOUR, hour)):
+        os.utime(Path(filled.location, ".gitignore"), (made, made))
+        found = report("stats", "-C", filled.location)["since"]
+        assert found == since or found == since + HOUR  # the hour may have ended meanwhile
+    Path(filled.location, ".gitignore").unlink()
+    assert report("stats", "-C", filled.location)["since"] % HOUR == 0
 
 
 def test_since_when_it_counts_outlives_a_merge(filled: Cache) -> None:

@@ -130,6 +130,15 @@ def terminal(filled: Cache, opened: Callable[..., Terminal]) -> Terminal:
     return opened("top", "--interval", "0.2", "-C", filled.location)
 
 
+def test_the_functions_are_in_order(filled: Cache) -> None:
+    """Where nothing was called lately, those come first that saved most time, as one sees in their column."""
+    second = 10**9
+    noted(filled, {(1, f"m:{name}", "saved_ns"): saved * second for name, saved in (("b", 5), ("a", 1), ("c", 60))})
+    noted(filled, {(1, f"m:{name}", "hits"): hits for name, hits in (("b", 1), ("a", 900), ("c", 2))})
+    lines = run("top", "--once", "-C", filled.location).stdout.splitlines()
+    assert [line[:3] for line in lines if line.startswith("m:")] == ["m:c", "m:b", "m:a"]
+
+
 # How it ends
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pcache import File
 from pcache.objects.summary import NOT_SHOWN, in_full, in_one_line, is_secret, shown_part, summarize, summarize_value
 
 
@@ -27,6 +31,10 @@ class LoudNumber(int):
     __repr__ = Loud.__repr__
 
 
+class LoudDate(date):
+    __str__ = Loud.__repr__
+
+
 class Inner:
     class Deep:
         pass
@@ -41,7 +49,8 @@ VALUES = [
     ("a.csv", "'a.csv'"),
     ("line\nline", "'line\\nline'"),
     (b"\x00", "b'\\x00'"),
-    ("x" * 100, "'" + "x" * 36 + "..."),
+    ("x" * 100, "'" + "x" * 24 + "..." + "x" * 11 + "'"),
+    ("/data/measurements/2026-03-01/part-17.csv", "'/data/measurements/2026-...part-17.csv'"),
     (10**12, "1000000000000"),
     (10**100, "int(...)"),
     ([1, 2], "[1, 2]"),
@@ -49,10 +58,22 @@ VALUES = [
     ({"a": (1, [None])}, "{'a': (1, [None])}"),
     ({"a": 1, "token": "x"}, "{'a': 1, 'token': (not shown)}"),
     ([1] * 9, "list(9)"),
-    (["a long text"] * 4, "list(4)"),
+    (["a long text"] * 4, "['a long text', 'a long text', 'a long text', 'a long text']"),
+    (("x" * 50, "y" * 50), f"('{'x' * 22}...{'x' * 10}', '{'y' * 22}...{'y' * 10}')"),
+    ([("/data/a/1.csv", n) for n in range(8)], "list(8)"),
+    (dict.fromkeys(range(8), "a long text"), "dict(8)"),
     ({1, 2, 3}, "set(3)"),
     (np.zeros((3, 4)), "ndarray(3 x 4)"),
     (np.zeros(()), "ndarray()"),
+    (np.float64(0.25), "float64(0.25)"),
+    (np.bool_(True), "bool(True)"),
+    (np.datetime64("2026-03-01"), "datetime64()"),
+    (date(2026, 3, 1), "date(2026-03-01)"),
+    (datetime(2026, 3, 1, 12, tzinfo=UTC), "datetime(2026-03-01 12:00:00)"),
+    (Decimal("1.50"), "Decimal(1.50)"),
+    (Path("data/a.csv"), "PosixPath(data/a.csv)"),
+    (File("data/a.csv"), "File(data/a.csv)"),
+    (LoudDate(2026, 3, 1), "LoudDate"),
     (pd.DataFrame({"a": [1, 2]}), "DataFrame(2 x 1)"),
     (len, "len"),
     (Inner.Deep, "Inner.Deep"),
@@ -96,9 +117,9 @@ def test_big_values_take_no_time() -> None:
 
 @given(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(), st.lists(st.integers())))
 def test_any_value_has_a_short_line(value: Any) -> None:
-    """A value's summary is one printable line of at most 40 characters."""
+    """A value's summary is one printable line of at most 40 characters, 80 for a list."""
     text = summarize_value(value)
-    assert 0 < len(text) <= 40
+    assert 0 < len(text) <= (80 if isinstance(value, list) else 40)
     assert "\n" not in text
 
 
