@@ -252,7 +252,7 @@ OPERATIONS: dict[str, Callable[[Tools], Any]] = {
     **{
         words: lambda tools, words=words: tools.command(*words.split())  # type: ignore[misc]
         for words in (
-            "dir,stats,stats --plot,report -o page.html,doctor,ls,config,clear --yes,evict --max-size 1,verify,"
+            "dir,stats,stats --plot,report -o page.html,doctor,ls,config,clear --yes,evict -y --max-size 1,verify,"
             "recompress,key show-id,completion bash"
         ).split(",")
     },

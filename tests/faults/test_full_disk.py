@@ -272,7 +272,7 @@ def test_commands_on_a_full_disk(tmp_path: Path) -> None:
     with prepared(tmp_path, "ext4") as on, User(on.folder) as user:
         user.do("call", *HERE)
         fill(way, on, user)
-        for command, left in (("evict --max-entries 3", 3), ("clear --yes", 0)):
+        for command, left in (("evict -y --max-entries 3", 3), ("clear --yes", 0)):
             arguments = [sys.executable, "-m", "pcache", "-C", str(on.folder / "cache"), *command.split()]
             done = subprocess.run(arguments, check=False, capture_output=True, text=True, cwd=ROOT)
             assert done.returncode == 0, done.stderr

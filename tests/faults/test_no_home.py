@@ -44,7 +44,7 @@ def double(n):
     return 2 * n
 GUESSED = [Keyring(bytes(8), {bytes(8): bytes(32)}), tests.support.processes.OTHER_RING]
 COMMANDS = ["ls", "stats", "verify", "doctor", "config", "dir", "show 0", "key show-id", "ls --json", "doctor --json",
-            "stats --json", "config --json", "verify --json", "evict --max-entries 5", "report -o /dev/null"]
+            "stats --json", "config --json", "verify --json", "evict -y --max-entries 5", "report -o /dev/null"]
 UPKEEP = ("explain", "stats", "entries", "versions", "verify", "recompress")
 def plant(cached, ring):
     address, path = cached._calls.of((3,), {}).address, place_of(cached, 3)

@@ -200,7 +200,8 @@ def Commands():
     double(1), uses_all(1)
     commands = ["dir", "stats", "top --once", "report -o page.html", "doctor", "ls", "explain 'program:double(1)'",
                 "explain 'program:double(2)'", "versions", "adopt program:double", "verify", "verify --repair",
-                "config", "recompress --level 3", "key show-id", "completion bash", "evict --max-entries 30", "--help"]
+                "config", "recompress --level 3", "key show-id", "completion bash", "evict --max-entries 30 -y",
+                "--help"]
     for key in [item.key for item in plain.entries()][:2]:
         commands.append(f"show {key}")
     commands += ["key rotate --yes", "key show-id", "doctor", "key new", "clear --yes", "nonsense", "ls --nonsense"]

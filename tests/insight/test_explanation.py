@@ -280,7 +280,7 @@ def test_captured_values(cache: Cache) -> None:
         return cache.cached(scaled)
 
     maker(2)(1)
-    assert told(maker(3).explain(1)) == ["captured values changed"]
+    assert told(maker(3).explain(1)) == ["captured values: k=2 -> k=3"]
 
 
 class Box:

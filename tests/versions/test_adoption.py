@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pcache import Cache, ConfigError, DirectoryError, Miss
+from pcache import Cache, ConfigError, DirectoryError, Miss, NothingToAdopt
 from pcache.versions import registry
 from pcache.versions.registry import Adopted
 from tests.support.processes import KEY, OTHER_RING, RING, place_of
@@ -137,8 +137,9 @@ def test_what_was_adopted_is_not_offered_again(made: Any) -> None:
     made(("x * 2", "x + x"))(2)
     new = made(NEUTRAL)
     assert new.adopt().entries == new.adopt().entries == 1
-    with pytest.raises(ConfigError, match="it has adopted all earlier versions"):
+    with pytest.raises(NothingToAdopt, match="it has adopted all earlier versions") as caught:
         new.adopt()
+    assert (caught.value.function, isinstance(caught.value, LookupError)) == (new.name, True)
     assert [new(1), new(2), new.runs] == [2, 4, []]
 
 
@@ -223,7 +224,7 @@ def test_other_parameters_are_refused(made: Any, edits: Any, options: Any) -> No
 def test_what_cannot_be_adopted(made: Any, arguments: Any, words: str) -> None:
     """A wrong id, nothing to adopt and unknown parameters are said in words."""
     made()(1)
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(NothingToAdopt if words.startswith("no earlier") else ConfigError, match=words):
         made().adopt(**arguments)
 
 
