@@ -263,7 +263,7 @@ class Cache:
         older_than: float | str | timedelta | None = None,
         dry_run: bool = False,
     ) -> Recompressed:
-        """Recompress entries by "none", "auto" or a zstd level (1 to 22), all or those not used for `older_than`.
+        """Recompress entries by "none", "auto" or a zstd level (-7 to 22), all or those not used for `older_than`.
 
         Nothing is unpickled. Programs may use the cache meanwhile: they read either the old file or the new one.
         """

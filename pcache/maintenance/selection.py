@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NAMELESS = "?"  # shown for a function whose name is not known
 _SHOWN = 5  # names in a message
+_NEAR = 0.6  # how alike a name has to be to be taken for what was meant; 1 is the same
 _MOST_NAMELESS = 2000  # entries that are opened to find out their function: 0.1 s
 
 
@@ -105,7 +106,7 @@ def _nearest(names: Mapping[str, str], selection: str) -> str:
     if not known:
         return "there are no results of any function here"
     spellings = {spelling: name for name in known for spelling in (name.partition(":")[2], name)}
-    near = difflib.get_close_matches(selection, spellings, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(selection, spellings, n=3, cutoff=_NEAR)
     nearest = list(dict.fromkeys(spellings[spelling] for spelling in near))
     if nearest:
         return "the nearest name is " + " or ".join(nearest)
