@@ -467,6 +467,10 @@ def test_settings_of_single_functions(place: Place) -> None:
     assert settings.of_function("pkg.mod:f") == FunctionSettings(DAY, 3.0, 1 << 20, 7)
     assert settings.of_function("pkg.mod:g") == FunctionSettings(2 * DAY)
     assert settings.of_function("pkg.mod:h") == FunctionSettings()
+    assert settings.of_function("fits.ipynb:h") == FunctionSettings()
+    place.write_user('[functions."__main__:*"]', 'ttl = "2d"', '[functions."fits.ipynb:f"]', 'ttl = "1d"')
+    assert resolve().of_function("fits.ipynb:f") == FunctionSettings(DAY)  # a notebook's function has both names
+    assert resolve().of_function("trial.ipynb:f") == FunctionSettings(2 * DAY)
     assert (settings.ttl, settings.max_entries) == (None, 5)
     assert settings.origins["max_entries"] == f"pyproject.toml at {place.project_file}"
     assert pickle.loads(pickle.dumps(settings)) == settings
