@@ -193,7 +193,7 @@ class Tools:
     def adopt(self) -> None:
         try:
             self.double.adopt(dry_run=True)
-        except self.pcache.ConfigError:
+        except self.pcache.NothingToAdopt:
             return
 
     def fork(self) -> None:
