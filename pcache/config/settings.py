@@ -76,22 +76,15 @@ class Settings(NamedTuple):
     ignored: tuple[str, ...] = ()
 
     def of_function(self, name: str) -> FunctionSettings:
-        """The settings of the function `module:qualified.name`, else those of the first pattern that fits.
-
-        A function of a notebook is found as `fits.ipynb:name` and as `__main__:name`.
-        """
+        """The settings of `module:qualified.name`, `__main__:...` in a notebook; else of the first pattern that fits."""
         if not self.functions:
             return FunctionSettings()
         import fnmatch  # late for start-up time
 
         module, _, label = name.partition(":")
         names = (name, f"__main__:{label}") if module.endswith(".ipynb") else (name,)
-        exact = (self.functions[one] for one in names if one in self.functions)
-        fitting = (
-            own for pattern, own in self.functions.items() if any(fnmatch.fnmatchcase(one, pattern) for one in names)
-        )
-        found = next(exact, None)
-        return FunctionSettings(**(next(fitting, {}) if found is None else found))
+        order = [*names, *(one for one in self.functions if any(fnmatch.fnmatchcase(known, one) for known in names))]
+        return FunctionSettings(**next((self.functions[one] for one in order if one in self.functions), {}))
 
 
 def to_leave_free(min_free: float, disk: int) -> int:
