@@ -76,7 +76,7 @@ class Settings(NamedTuple):
     ignored: tuple[str, ...] = ()
 
     def of_function(self, name: str) -> FunctionSettings:
-        """The settings of `module:qualified.name`, `__main__:...` in a notebook; else of the first pattern that fits."""
+        """The settings of `module:qualified.name`, in a notebook also `__main__:...`, else of the first fitting pattern."""
         if not self.functions:
             return FunctionSettings()
         import fnmatch  # late for start-up time
