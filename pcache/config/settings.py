@@ -76,7 +76,7 @@ class Settings(NamedTuple):
     ignored: tuple[str, ...] = ()
 
     def of_function(self, name: str) -> FunctionSettings:
-        """The settings of `module:qualified.name`, in a notebook also `__main__:...`, else of the first fitting pattern."""
+        """The settings of `module:name`, in a notebook also as `__main__:name`, else of the first fitting pattern."""
         if not self.functions:
             return FunctionSettings()
         import fnmatch  # late for start-up time
