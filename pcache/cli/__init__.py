@@ -14,6 +14,7 @@ from pcache.cli.completion import completion
 from pcache.cli.doctor import doctor
 from pcache.cli.report import report
 from pcache.cli.stats import stats
+from pcache.cli.status import status
 
 __all__ = ["main"]
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 for command in (ls.directory, stats, top.top, report, ls.list_entries, ls.show, config.config):
     main.add_command(command)
-for command in (explain.explain, explain.adopt):
+for command in (status, explain.explain, explain.adopt):
     main.add_command(command)
 for command in (clean.clear, clean.evict, clean.verify, clean.recompress, doctor, key.key, completion):
     main.add_command(command)

@@ -125,11 +125,11 @@ def _look(once: Once, namespace: Namespace, name: str, *, is_moving: bool) -> Co
     known = known_code.makings.get(key := (file, digest, name, is_moving))
     if known is None:
         tree = once(("tree", file, digest), lambda: try_call(compile, text, file, "exec", _ONLY_THE_TREE, True)[0])
-        known = known_code.makings[key] = _read(tree, file, name, is_moving=is_moving)
+        known = known_code.makings[key] = making_in(tree, file, name, is_moving=is_moving)
     return _origin(namespace, known.imports, name) or known.code
 
 
-def _read(tree: _ast.Module | None, file: str, name: str, *, is_moving: bool) -> known_code.Making:
+def making_in(tree: _ast.Module | None, file: str, name: str, *, is_moving: bool) -> known_code.Making:
     """The statements of a module that make a name, as code, and what the module imports by them.
 
     `name` may lead into classes and functions by dots: `Model.lock`. Of what moves while the program runs only the
@@ -158,7 +158,7 @@ def _text_of(namespace: Namespace, name: str, file: str) -> tuple[bytes | str | 
     """The source of a module as it was loaded, and its digest; None if that is unknown."""
     text: bytes | str | None = None
     if os.path.isfile(file):
-        text = _unchanged(file) if file.endswith(".py") else None
+        text = unchanged_text(file) if file.endswith(".py") else None
     else:
         loader = look(namespace.get("__spec__"), "loader")
         found, _ = attempt(lambda: loader.get_source(name))
@@ -167,7 +167,7 @@ def _text_of(namespace: Namespace, name: str, file: str) -> tuple[bytes | str | 
     return text, blake3(written or b"").digest(16)
 
 
-def _unchanged(file: str) -> bytes | None:
+def unchanged_text(file: str) -> bytes | None:
     """The content of a file, if unchanged since the program began: modules were loaded after that."""
     try:
         with open(file, "rb") as source:

@@ -30,7 +30,7 @@ from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, try_call
 from pcache.system.notices import log, warn_once
 from pcache.text.phrases import a_thing
-from pcache.versions import kept_code, registry
+from pcache.versions import kept_code, registry, source_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -192,6 +192,8 @@ class Saving(Unfinished):
             return
         self._register_anew(job.version, job.summaries, keyring)
         if path is None:
+            # Without it `pcache status` tells less; names that cannot be stored were warned of.
+            try_call(source_records.write, self._directory.functions, job.version, keyring, self._directory.access)
             kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
 
     def _register_anew(self, facts: FunctionVersion, summaries: bool, keyring: Keyring) -> None:

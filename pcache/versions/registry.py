@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from pcache.signing.keyring import Keyring
 
-_NAME = pattern(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted|parts)")
+_NAME = pattern(r"([0-9a-f]{16})(?:\.([0-9a-f]{16}))?\.(?:json|adopted|parts|source)")
 _TEMPORARY = pattern(_NAME.pattern + r"\.[0-9a-f]{8}")
 _ID = pattern(r"[0-9a-f]{16}")
 _LAST_TIME = 1 << 36  # seconds since 1970: later times are invalid

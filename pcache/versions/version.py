@@ -44,7 +44,7 @@ else:
 _FUNCTION_ID_BYTES = 8
 _FUNCTION_CONTEXT = b"pcache function 1\x00"
 _KEY_CONTEXT = b"pcache key 1\x00"
-_PART_DIGITS = 16
+PART_DIGITS = 16
 _MOST_DECLARED = 10_000  # parts of a `depends_on` value that are checked; it may contain itself
 
 
@@ -144,9 +144,9 @@ def _check_ignored(found: Fingerprint, patterns: tuple[str, ...], label: str) ->
 def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
     """The parts of a version that come from its options."""
     if options.version is not None:
-        yield "version", (value_digest(options.version)[:_PART_DIGITS], in_full(options.version))
+        yield "version", (value_digest(options.version)[:PART_DIGITS], in_full(options.version))
     for name, value in options.key.items():
-        yield f"key {name}", (value_digest(value)[:_PART_DIGITS], "")
+        yield f"key {name}", (value_digest(value)[:PART_DIGITS], "")
 
 
 def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:
