@@ -129,10 +129,9 @@ class _Looking:
     def _place_of(self, version: FunctionVersion) -> str:
         """The file of a version, where it lies below the paths: as recorded, or moved there with its program."""
         file = os.path.realpath(version.file)
-        if any(file == path or file.startswith(os.path.join(path, "")) for path in self.paths):
-            if os.path.exists(file) or not self._moved(version):
-                return file
-        return "" if os.path.exists(file) else self._moved(version)
+        if not os.path.exists(file) and (moved := self._moved(version)):
+            return moved
+        return file if any(file == path or file.startswith(os.path.join(path, "")) for path in self.paths) else ""
 
     def _moved(self, version: FunctionVersion) -> str:
         root = root_of_module(version.name.partition(":")[0], version.file)
@@ -149,7 +148,7 @@ class _Looking:
             found += [(version, comparison)] if comparison is not None else []
         if not found:
             return None, False
-        found.sort(key=lambda pair: bool(pair[1].edits or pair[1].broken or pair[1].gone))  # the nearest, then the last
+        found.sort(key=lambda pair: pair[1].is_another)  # the nearest, then the last
         return self._left(*found[0]), False
 
     def _compare(self, version: FunctionVersion) -> Comparison | None:
@@ -158,7 +157,7 @@ class _Looking:
         if self.files_before is not None:
             program = on_disk.program_of(version, recorded, self.files_before)
             before = on_disk.compare(version, recorded, program, self.keyring)
-            if before.edits or before.broken or before.gone:
+            if before.is_another:
                 return None
             recorded = source_records.of_program(version, program, self.keyring, version.signed_by)
         folders = [path for path in self.paths if os.path.isdir(path)]

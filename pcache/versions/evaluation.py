@@ -1,15 +1,16 @@
-"""The values that expressions have by themselves: literals, names of such, arithmetic and containers of them.
+"""The values that expressions have by themselves: literals, names of such, arithmetic, containers of them.
 
-Nothing of the program runs: what calls, compares or loops has no value here, and results are bounded in size.
+Nothing of the program runs: what it calls, compares or loops over has no value here, and results are bounded in size.
 """
 
 from __future__ import annotations
 
+import importlib
 import operator
 
 from pcache.startup import TYPE_CHECKING, Any
-from pcache.versions.makers import Place
-from pcache.versions.sources import kind_of
+from pcache.versions.names import Place
+from pcache.versions.syntax import dotted, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,16 +34,15 @@ _UNARY: Mapping[str, Callable[[Any], Any]] = {
     "Not": operator.not_,
     "Invert": operator.invert,
 }
-_MAKERS: Mapping[str, Callable[..., Any]] = {
-    "frozenset": frozenset,
-    "set": set,
-    "tuple": tuple,
-    "list": list,
-    "dict": dict,
-}
+# Of Python's own: they make a value of their arguments, and do nothing else.
+_CONSTRUCTORS = frozenset(
+    "builtins.frozenset builtins.set builtins.tuple builtins.list builtins.dict builtins.float builtins.str"
+    " re.compile fractions.Fraction decimal.Decimal pathlib.Path pathlib.PurePosixPath"
+    " datetime.date datetime.datetime datetime.timedelta datetime.time uuid.UUID".split()
+)
 _NUMBERS = (int, float, complex)
 _LARGE = 1 << 64  # numbers that are multiplied
-_MOST_ITEMS = 10_000
+_LONGEST = 10_000  # items and characters
 _HIGHEST = 64  # exponent
 _DEEPEST = 50
 
@@ -52,7 +52,7 @@ class NoValue(Exception):
 
 
 def evaluate(makers: Makers, module: str, node: Any, depth: int = 0) -> Any:
-    """The value of an expression of a module; raises `NoValue`."""
+    """The value of an expression of a module; raises `NoValue`, or what an operation raises."""
     kind = kind_of(node)
     if depth > _DEEPEST:
         raise NoValue
@@ -63,19 +63,17 @@ def evaluate(makers: Makers, module: str, node: Any, depth: int = 0) -> Any:
     if kind == "Constant":
         return node.value
     if kind in ("Tuple", "List", "Set"):
-        items = [inner(one) for one in node.elts]
-        return _tried({"Tuple": tuple, "List": list, "Set": set}[kind], items)
+        return {"Tuple": tuple, "List": list, "Set": set}[kind](map(inner, node.elts))
     if kind == "Dict" and None not in node.keys:
-        return _tried(dict, [(inner(key), inner(value)) for key, value in zip(node.keys, node.values, strict=True)])
+        return dict(zip(map(inner, node.keys), map(inner, node.values), strict=True))
     if kind == "UnaryOp":
-        return _tried(_UNARY[kind_of(node.op)], inner(node.operand))
+        return _UNARY[kind_of(node.op)](inner(node.operand))
     if kind == "BinOp" and kind_of(node.op) in _ARITHMETIC:
         return _computed(kind_of(node.op), inner(node.left), inner(node.right))
     if kind == "JoinedStr":
         return "".join(_formatted(one, inner) for one in node.values)
-    if kind == "Call" and kind_of(node.func) == "Name" and node.func.id in _MAKERS and not node.keywords:
-        if makers.place_of(module, node.func.id) is None:
-            return _tried(_MAKERS[node.func.id], *map(inner, node.args))
+    if kind == "Call":
+        return _constructed(makers, module, node, inner)
     if kind in ("Name", "Attribute"):
         return _named(makers, module, node, depth)
     raise NoValue
@@ -83,33 +81,32 @@ def evaluate(makers: Makers, module: str, node: Any, depth: int = 0) -> Any:
 
 def _named(makers: Makers, module: str, node: Any, depth: int) -> Any:
     """The value of a constant of the user's."""
-    steps: list[str] = []
-    while kind_of(node) == "Attribute":
-        steps.append(node.attr)
-        node = node.value
-    place, rest = makers.resolve(module, (node.id, *steps[::-1])) if kind_of(node) == "Name" else (None, ())
+    place, rest = makers.resolve(module, tuple(dotted(node).split(".")))
     is_constant = isinstance(place, Place) and place.name and not rest
-    maker = makers.of(f"constant {place.module}:{place.name}") if is_constant else None
+    maker = makers.of(f"constant {place.module}:{place.name}") if isinstance(place, Place) and is_constant else None
     if maker is None or maker.value is None or not maker.is_alone:
         raise NoValue
     return evaluate(makers, maker.module, maker.value, depth + 1)
 
 
+def _constructed(makers: Makers, module: str, node: Any, inner: Callable[[Any], Any]) -> Any:
+    name = makers.meaning(module, tuple(dotted(node.func).split(".")))
+    if name not in _CONSTRUCTORS or any(one.arg is None for one in node.keywords):
+        raise NoValue
+    found: Any = importlib.import_module(name.rpartition(".")[0])
+    return getattr(found, name.rpartition(".")[2])(
+        *map(inner, node.args), **{one.arg: inner(one.value) for one in node.keywords}
+    )
+
+
 def _computed(name: str, left: Any, right: Any) -> Any:
-    numbers = isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS)
-    if numbers and max(abs(left), abs(right)) > _LARGE:
-        raise NoValue
-    if name == "Pow" and not (numbers and abs(right) <= _HIGHEST):
-        raise NoValue
-    if name == "Mod" and not numbers:
-        raise NoValue
-    if name == "Mult" and not numbers:
-        sizes = [
-            one if isinstance(one, int) else len(one) if hasattr(one, "__len__") else _LARGE for one in (left, right)
-        ]
-        if abs(sizes[0] * sizes[1]) > _MOST_ITEMS:
+    if not (isinstance(left, _NUMBERS) and isinstance(right, _NUMBERS)):
+        sizes = [one if isinstance(one, int) else len(one) for one in (left, right)]
+        if name not in ("Add", "Mult", "BitOr", "BitAnd") or abs(sizes[0] * sizes[1]) > _LONGEST:
             raise NoValue
-    return _tried(_ARITHMETIC[name], left, right)
+    elif max(abs(left), abs(right)) > _LARGE or (name == "Pow" and abs(right) > _HIGHEST):
+        raise NoValue
+    return _ARITHMETIC[name](left, right)
 
 
 def _formatted(node: Any, inner: Callable[[Any], Any]) -> str:
@@ -119,10 +116,3 @@ def _formatted(node: Any, inner: Callable[[Any], Any]) -> str:
     if not isinstance(value, str | int | float):
         raise NoValue
     return str(value)
-
-
-def _tried(function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return function(*arguments)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise NoValue from error

@@ -9,22 +9,17 @@ import os
 from functools import cached_property
 from types import CodeType
 
-from blake3 import blake3
-
 from pcache.fingerprint.bytecode import facts_of
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import attempt, raise_if_interrupt
+from pcache.versions.syntax import DEFINITIONS, all_in, blocks_of, digest_of_text, is_of_the_program, kind_of, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    Read = Callable[[str], bytes | None]
-
 _ONLY_THE_TREE = 0x400  # see fingerprint/builders.py
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
 _LONGEST = 4 << 20  # bytes of a source file
-_DEFINITIONS = ("FunctionDef", "AsyncFunctionDef", "ClassDef")
-_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 def read_file(path: str) -> bytes | None:
@@ -38,7 +33,7 @@ def read_file(path: str) -> bytes | None:
 
 
 class Compiled(NamedTuple):
-    """A function's code in a file; `digest` has 16 digits, as the parts of a fingerprint."""
+    """A function's code in a file; `digest` has 16 digits, as those of parts of a fingerprint."""
 
     digest: str
     line: int
@@ -60,21 +55,21 @@ class Source:
         self.text = text
         self.is_package = os.path.basename(path) == "__init__.py"
         self.error = ""
-        self.body: list[Any] = []
+        self.tree: Any = None
         try:
-            self.body = compile(text, path, "exec", _ONLY_THE_TREE, dont_inherit=True).body  # type: ignore[attr-defined]
+            self.tree = compile(text, path, "exec", _ONLY_THE_TREE, dont_inherit=True)
         except SyntaxError as error:
             self.error = f"line {error.lineno}: {error.msg}"
         except (ValueError, RecursionError, MemoryError) as error:
-            self.error = str(error)
+            self.error = str(error) or type(error).__name__
         self.bound: dict[str, list[Bound]] = {}
         self.changed: dict[str, list[Any]] = {}  # statements that change what a name means
         self.stars: list[Any] = []  # `from module import *`
-        for statement in self.body:
+        for statement in [] if self.tree is None else self.tree.body:
             if not is_of_the_program(statement):
                 self._take_in(statement, statement)
-        if b"global " in text:
-            self._take_in_setters()
+            if b"global " in text and kind_of(statement) in DEFINITIONS:
+                self._take_in_setter(statement)
 
     def _take_in(self, statement: Any, outer: Any) -> None:
         bound, changed = names_in(statement)
@@ -84,31 +79,31 @@ class Source:
             self.changed.setdefault(name, []).append(outer)
         if kind_of(statement) == "ImportFrom" and statement.names[0].name == "*":
             self.stars.append(statement)
-        for inner in () if kind_of(statement) in _DEFINITIONS else blocks_of(statement):
+        for inner in () if kind_of(statement) in DEFINITIONS else blocks_of(statement):
             self._take_in(inner, outer)
 
-    def _take_in_setters(self) -> None:
-        """Functions that set global names when they are called."""
-        for statement in self.body:
-            if kind_of(statement) in _DEFINITIONS:
-                for node in all_in(statement):
-                    for name in node.names if kind_of(node) == "Global" else ():
-                        self.changed.setdefault(name, []).append(statement)
+    def _take_in_setter(self, definition: Any) -> None:
+        """A function that sets global names when it is called."""
+        for node in all_in(definition):
+            for name in node.names if kind_of(node) == "Global" else ():
+                self.changed.setdefault(name, []).append(definition)
 
     @cached_property
     def digest(self) -> str:
-        return blake3(self.text).hexdigest(8)
+        return digest_of_text(repr(self.text))
 
     @cached_property
     def codes(self) -> dict[str, list[Compiled]]:
         """The code in the file by qualified name, for each optimization level."""
         found: dict[str, list[Compiled]] = {}
         for degree in (0, 1, 2):
-            code, is_code = attempt(lambda: compile(self.text, self.path, "exec", dont_inherit=True, optimize=degree))  # noqa: B023
-            for one in nested_in(code) if is_code else ():
+            for one in attempt(self._compiled, degree)[0] or ():
                 compiled = Compiled(facts_of(one).digest.hex()[:16], one.co_firstlineno, one)
                 found.setdefault(one.co_qualname, []).append(compiled)
         return found
+
+    def _compiled(self, degree: int) -> list[CodeType]:
+        return list(nested_in(compile(self.text, self.path, "exec", dont_inherit=True, optimize=degree)))
 
 
 def nested_in(code: CodeType) -> Iterator[CodeType]:
@@ -119,69 +114,11 @@ def nested_in(code: CodeType) -> Iterator[CodeType]:
             yield from nested_in(constant)
 
 
-def kind_of(node: Any) -> str:
-    return type(node).__name__
-
-
-def all_in(node: Any) -> Iterator[Any]:
-    """A node of a syntax tree and all below it."""
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for field in node._fields:
-            value = getattr(node, field, None)
-            waiting += [one for one in (value if isinstance(value, list) else [value]) if hasattr(one, "_fields")]
-
-
-def blocks_of(statement: Any) -> list[Any]:
-    """The statements in a statement, and the handlers of exceptions in it."""
-    return [one for field in _BLOCKS for one in getattr(statement, field, None) or ()]
-
-
-def is_of_the_program(statement: Any) -> bool:
-    """Whether a statement is `if __name__ == "__main__":`."""
-    named = (node for node in all_in(statement.test) if kind_of(node) == "Name") if kind_of(statement) == "If" else ()
-    return any(node.id == "__name__" for node in named)
-
-
-def root_of(node: Any) -> str:
-    """The name at the start of attributes, items and calls."""
-    while kind_of(node) in ("Attribute", "Call", "Subscript", "Await", "Starred"):
-        node = node.func if kind_of(node) == "Call" else node.value
-    return node.id if kind_of(node) == "Name" else ""
-
-
-def _flat(target: Any) -> list[Any]:
-    return [one for item in target.elts for one in _flat(item)] if hasattr(target, "elts") else [target]
-
-
-def names_in(statement: Any) -> tuple[set[str], set[str]]:
-    """The names that a statement binds, and those that it changes or may change, those in its blocks aside."""
-    kind = kind_of(statement)
-    if kind in _DEFINITIONS:
-        bare = [one for one in statement.decorator_list if kind_of(one) != "Name"]
-        called = [one.func if kind_of(one) == "Call" else one for one in bare]
-        return {statement.name}, {root_of(one) for one in called if kind_of(one) != "Name"} - {""}
-    if kind in ("Import", "ImportFrom"):
-        return {one.asname or one.name.partition(".")[0] for one in statement.names} - {"*"}, set()
-    if kind == "Expr":
-        shows = root_of(statement.value) == "print"
-        return set(), set() if shows else {node.id for node in all_in(statement.value) if kind_of(node) == "Name"}
-    targets = [*getattr(statement, "targets", ()), getattr(statement, "target", None)]
-    targets += [one.optional_vars for one in getattr(statement, "items", ())]
-    flat = [one for target in targets if target is not None for one in _flat(target)]
-    bound = {one.id for one in flat if kind_of(one) == "Name"}
-    if kind == "AnnAssign" and statement.value is None:
-        return set(), set()
-    changed = {root_of(one) for one in flat if kind_of(one) != "Name"} - {""}
-    return (set(), bound | changed) if kind in ("AugAssign", "Delete") else (bound, changed)
-
-
 class Files:
-    """Source files by path, each read once. `read` says where from: the disk, or a revision."""
+    """Source files by path, each read once: from the disk, or by what `read` says."""
 
-    def __init__(self, read: Read = read_file) -> None:
+    def __init__(self, read: Callable[[str], bytes | None] = read_file) -> None:
+        self.are_on_disk = read is read_file
         self._read = read
         self._known: dict[str, Source | None] = {}
 
@@ -197,6 +134,7 @@ class Program:
     """The modules of one program: at places that `place` knows, or else below some folders."""
 
     def __init__(self, files: Files, place: Callable[[str], str], roots: Iterable[str]) -> None:
+        self.is_on_disk = files.are_on_disk
         self._files = files
         self._place = place
         self._roots = list(dict.fromkeys(roots))

@@ -61,4 +61,5 @@ def test_what_it_says_is_what_the_next_run_computes(program: Path) -> None:
         print(json.dumps(report, indent=1))
         print("COMPUTED", sorted(computed))
         print("EXPECTED", sorted({name for edit in edits for name in edit.computes}))
+        print("EDITS", json.dumps(report))
         print("TOLD", sorted(told(report, "edited", "calls")), sorted(told(report, "unknown")))
