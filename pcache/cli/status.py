@@ -59,12 +59,9 @@ def status(ctx: click.Context, paths: tuple[str, ...], since: str | None, as_jso
 
 def _say_sum(found: Status) -> None:
     if found.functions:
-        took = format_duration(found.seconds)
-        say(
-            f"\n{counted(found.entries, 'result')} that took {took} to compute, of {counted(len(found.functions), 'function')}."
-        )
+        results, functions = counted(found.entries, "result"), counted(len(found.functions), "function")
+        say(f"\n{results} of {functions}, which took {format_duration(found.seconds)} to compute.")
     else:
-        which = counted(found.current, "function")
-        say(f"Nothing is left behind: {which} here {'has' if found.current == 1 else 'have'} the code of the results.")
+        say(f"Nothing is left behind: the code of {counted(found.current, 'function')} is that of its results.")
     if found.unlooked:
-        say(f"{counted(found.unlooked, 'function')} of notebooks and prompts were not looked at.")
+        say(f"{counted(found.unlooked, 'function')} of notebooks and prompts could not be compared with a file.")

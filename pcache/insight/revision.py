@@ -27,7 +27,7 @@ class Revision:
         self._names = {name for facts, _, name in found if facts.split(" ")[0] in _PLAIN}
 
     def read(self, path: str) -> bytes | None:
-        """The content of a file in the revision, by its path in the working tree; outside of that it is read from disk."""
+        """The content of a file in the revision, by its path in the working tree; that of one outside is on disk."""
         folder, name = os.path.split(path)
         place = os.path.relpath(os.path.join(os.path.realpath(folder), name), os.path.realpath(self._top))
         if place.startswith(os.pardir + os.sep):
@@ -38,7 +38,9 @@ class Revision:
     def _git(self, *arguments: str, of: str = "") -> bytes:
         command = ["git", "-C", self._top, *arguments]
         try:
-            done = subprocess.run(command, capture_output=True, check=False, env={**os.environ, **_QUIETLY})
+            done = subprocess.run(  # noqa: S603 - git, with a name that it is told to take for a revision
+                command, capture_output=True, check=False, env={**os.environ, **_QUIETLY}
+            )
         except OSError as error:
             raise_if_interrupt(error)
             raise ConfigError(f"--since needs git, which cannot be run ({error.strerror})", setting="since") from error

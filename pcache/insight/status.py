@@ -11,20 +11,22 @@ import shlex
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
+from pcache.errors import ConfigError
 from pcache.startup import TYPE_CHECKING
 from pcache.versions import on_disk, registry, source_records
 from pcache.versions.sources import Files, root_of_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Literal
 
     from pcache.insight.revision import Revision
     from pcache.signing.keyring import Keyring
     from pcache.storage.directory import Directory
+    from pcache.versions.comparison import Comparison
     from pcache.versions.differences import Difference
-    from pcache.versions.on_disk import Comparison
     from pcache.versions.registry import FunctionVersion
+    from pcache.versions.source_records import Recorded
 
     State = Literal["edited", "calls", "unknown", "broken", "gone"]
 
@@ -80,18 +82,30 @@ def status(directory: Directory, paths: Sequence[str], revision: Revision | None
     commands that are named.
     """
     keyring = directory.keys.look()
-    if keyring is None:
-        return Status((), 0, 0)
-    return _Looking(directory, paths, keyring, revision, options).status()
+    if keyring is not None and (known := registry.read_all(directory.functions, keyring)):
+        return _Looking(directory, known, paths, keyring, revision, options).status()
+    if next(iter(directory.store.scan()), None) is not None:
+        raise ConfigError(
+            f"nothing in {directory.location} was stored with one of the signing keys at hand, so which code made it"
+            " is not known; `pcache doctor` says more",
+            setting="signing_key",
+        )
+    return Status((), 0, 0)
 
 
 class _Looking:
     """One look at a directory and the files."""
 
     def __init__(
-        self, directory: Directory, paths: Sequence[str], keyring: Keyring, revision: Revision | None, options: str
+        self,
+        directory: Directory,
+        known: Mapping[str, FunctionVersion],
+        paths: Sequence[str],
+        keyring: Keyring,
+        revision: Revision | None,
+        options: str,
     ) -> None:
-        self.folder, self.keyring, self.options = directory.functions, keyring, options
+        self.folder, self.keyring, self.known, self.options = directory.functions, keyring, known, options
         self.paths = [os.path.realpath(path) for path in paths]
         self.files = Files()
         self.files_before = None if revision is None else Files(revision.read)
@@ -100,7 +114,6 @@ class _Looking:
         for item in directory.store.scan():
             self.entries[item.function_id] += 1
             self.costs[item.function_id] += item.cost_ns
-        self.known = registry.read_all(self.folder, keyring)
         self.adopted = {
             i: {one.function_id for one in registry.read_adopted(self.folder, i, keyring)} for i in self.known
         }
@@ -139,27 +152,26 @@ class _Looking:
         return next((place for place in places if os.path.isfile(place)), "")
 
     def _look(self, versions: Sequence[FunctionVersion]) -> tuple[FunctionStatus | None, bool]:
-        """What is left behind of one function; and whether it is current. Neither is so if a revision has no results."""
+        """What is left behind of one function, and whether it is current; neither if the revision has no results."""
         found: list[tuple[FunctionVersion, Comparison]] = []
         for version in versions:
-            comparison = self._compare(version)
-            if comparison is not None and comparison.is_same:
+            recorded = source_records.read(self.folder, version, self.keyring)
+            comparison = self._compare(version, recorded)
+            if comparison.is_same:
                 return None, True
-            found += [(version, comparison)] if comparison is not None else []
+            if self.files_before is not None:
+                before = on_disk.program_of(version, recorded, self.files_before)
+                if on_disk.compare(version, recorded, before, self.keyring).is_another:
+                    continue  # not the version of the revision
+                recorded = source_records.of_program(version, before, self.keyring, version.signed_by)
+                comparison = self._compare(version, recorded)
+            found.append((version, comparison))
         if not found:
             return None, False
-        found.sort(key=lambda pair: pair[1].is_another)  # the nearest, then the last
+        found.sort(key=lambda pair: pair[1].is_another)  # the nearest, and of these the last
         return self._left(*found[0]), False
 
-    def _compare(self, version: FunctionVersion) -> Comparison | None:
-        """A version compared with the files; None if it is not that of the revision."""
-        recorded = source_records.read(self.folder, version, self.keyring)
-        if self.files_before is not None:
-            program = on_disk.program_of(version, recorded, self.files_before)
-            before = on_disk.compare(version, recorded, program, self.keyring)
-            if before.is_another:
-                return None
-            recorded = source_records.of_program(version, program, self.keyring, version.signed_by)
+    def _compare(self, version: FunctionVersion, recorded: Recorded | None) -> Comparison:
         folders = [path for path in self.paths if os.path.isdir(path)]
         program = on_disk.program_of(version, recorded, self.files, folders)
         return on_disk.compare(version, recorded, program, self.keyring)

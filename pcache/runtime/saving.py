@@ -21,6 +21,7 @@ from pcache.errors import (
     UnpicklableResultWarning,
 )
 from pcache.eviction.limiter import Limiter
+from pcache.objects.lookup import look
 from pcache.runtime.packing import pack
 from pcache.startup import TYPE_CHECKING, TypeVar, late
 from pcache.storage.claim_owner import owner_record
@@ -30,7 +31,7 @@ from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, try_call
 from pcache.system.notices import log, warn_once
 from pcache.text.phrases import a_thing
-from pcache.versions import kept_code, registry, source_records
+from pcache.versions import kept_code, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +42,16 @@ if TYPE_CHECKING:
     from pcache.storage.claim_owner import Record
     from pcache.storage.directory import Directory
     from pcache.storage.store import HeldClaim
-    from pcache.versions import moments
+    from pcache.versions import moments, source_records
     from pcache.versions.registry import FunctionVersion
 else:
     invalidation = late("pcache.runtime.invalidation")
     moments = late("pcache.versions.moments")
+    source_records = late("pcache.versions.source_records")
 
 C = TypeVar("C")
+
+_CODE = ("function ", "package ")  # labels of parts
 
 _STOP_WRITING = 60.0  # seconds before the next try after a write failed
 _TICK = 0.02  # seconds by which a file may seem older than the clock says
@@ -192,8 +196,8 @@ class Saving(Unfinished):
             return
         self._register_anew(job.version, job.summaries, keyring)
         if path is None:
-            # Without it `pcache status` tells less; names that cannot be stored were warned of.
-            try_call(source_records.write, self._directory.functions, job.version, keyring, self._directory.access)
+            if not _is_plain(job):  # without it `pcache status` tells less, so that nobody is warned
+                try_call(source_records.write, self._directory.functions, job.version, keyring, self._directory.access)
             kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
 
     def _register_anew(self, facts: FunctionVersion, summaries: bool, keyring: Keyring) -> None:
@@ -296,3 +300,11 @@ class Saving(Unfinished):
             "" if isinstance(error, SigningKeyError) else self._directory.location
         )  # a missing key affects all directories
         warn_once((where, cause), f"{what}: {text}. {consequence}", StoreWarning)
+
+
+def _is_plain(job: Job) -> bool:
+    """Whether a version consists of functions and packages alone, and no call can leave out a parameter."""
+    function = job.function
+    given = any(look(function, name) for name in ("__defaults__", "__kwdefaults__", "__closure__"))
+    is_method = "." in job.name.rpartition(":")[2]
+    return not given and not is_method and all(label.startswith(_CODE) for label in job.version.parts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 
 from pcache.fingerprint.parts import digest_of
 from pcache.objects.summary import shown_part
 from pcache.startup import TYPE_CHECKING
+from pcache.system.interrupts import attempt
 from pcache.versions import source_records
 from pcache.versions.differences import KINDS, Difference
 from pcache.versions.makers import Makers
@@ -97,3 +99,14 @@ class Comparing:
         if text not in self.found.broken:
             self.found.broken.append(text)
         return None
+
+    def is_unedited(self) -> bool:
+        """Whether no file of the program was changed since the version was first seen."""
+        files = self.program.places().values()
+        return self.program.is_on_disk and all(_edited(path) <= self.version.first_seen for path in files)
+
+
+def _edited(path: str) -> float:
+    """When a file got its content, in seconds since 1970."""
+    status, is_there = attempt(os.stat, path)
+    return float(max(status.st_mtime, status.st_ctime)) if is_there else float("inf")

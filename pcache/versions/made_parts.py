@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from ast import literal_eval
 
 from pcache.fingerprint.builders import making_in
 from pcache.fingerprint.bytecode import facts_of
 from pcache.objects.summary import summarize_value
-from pcache.startup import TYPE_CHECKING, Any, pattern
+from pcache.startup import TYPE_CHECKING, pattern
 from pcache.system.interrupts import attempt
 from pcache.versions.evaluation import evaluate
 from pcache.versions.static_values import digests_of_value
@@ -59,7 +60,7 @@ def _compare_makers(one: Comparing, label: str, shown: str, maker: Maker, source
         if maker.meaning != shown and not shown.endswith(f"({maker.meaning})"):
             one.edit(label, maker.meaning, sure=before is not None)
     elif before is None:
-        if not _is_unedited(one):
+        if not one.is_unedited():
             one.edit(label, sure=False)
     else:  # a class is what its statements say
         one.edit(label, source.path if kind == "class" else "", sure=kind == "class" and before[0] != now[0])
@@ -75,14 +76,11 @@ def _is_value(one: Comparing, label: str, digest: str, shown: str, maker: Maker)
     if any(one.is_digest(label, found, digest) for found in digests_of_value(value, name, codes)):
         return True
     is_recorded = one.made_before(label) is not None
-    if not is_recorded and _is_unedited(one):
+    if not is_recorded and one.is_unedited():
         return True  # it is changed in other ways while the program is loaded
-    one.edit(label, _shown(value), sure=is_recorded or shown != summarize_value(value))
+    is_another = shown != summarize_value(value) and attempt(literal_eval, shown)[1]
+    one.edit(label, summarize_value(value), sure=is_recorded or is_another)
     return True
-
-
-def _shown(value: Any) -> str:
-    return summarize_value(value)
 
 
 def _is_of_a_class(one: Comparing, module: str, path: str) -> bool:
@@ -90,18 +88,6 @@ def _is_of_a_class(one: Comparing, module: str, path: str) -> bool:
     steps = path.split(".")
     names = (".".join(steps[:count]) for count in range(1, len(steps)))
     return any(f"class {module}:{name}" in one.version.parts for name in names)
-
-
-def _is_unedited(one: Comparing) -> bool:
-    """Whether no file of the program was changed since the version was first seen."""
-    files = one.program.places().values()
-    return one.program.is_on_disk and all(_edited(path) <= one.version.first_seen for path in files)
-
-
-def _edited(path: str) -> float:
-    """When a file got its content, in seconds since 1970."""
-    status, is_there = attempt(os.stat, path)
-    return float(max(status.st_mtime, status.st_ctime)) if is_there else float("inf")
 
 
 def compare_making(one: Comparing, label: str, digest: str) -> None:

@@ -72,6 +72,7 @@ class Makers(Names):
     def _of_path(
         self, source: Source, place: Place, steps: list[str], parameter: str, *, reflected: bool
     ) -> Maker | None:
+        """What makes what a path leads to from a name: into classes, to an attribute or parameter of a function."""
         bound = source.bound.get(place.name, [])
         statements, changed = [one.statement for one in bound], source.changed.get(place.name, [])
         outer = [*(one.outer for one in bound), *changed]

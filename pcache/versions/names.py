@@ -36,7 +36,7 @@ class Names:
         if source is None or depth > _MOST_STEPS:
             return None
         bound = source.bound.get(name, [])
-        statement = bound[0].statement if bound else None
+        statement: Any = bound[0].statement if bound else None
         if kind_of(statement) == "Import":
             alias = next(one for one in statement.names if name in (one.asname, one.name.partition(".")[0]))
             full = alias.name if alias.asname else name
@@ -50,7 +50,7 @@ class Names:
         if source.is_package and self.program.find(f"{module}.{name}") is not None:
             return Place(f"{module}.{name}", "")
         taken = (self._taken_from(absolute(module, source, star), name, depth) for star in source.stars)
-        return next(filter(None, taken), None)
+        return next((found for found in taken if found), None)
 
     def _taken_from(self, module: str, name: str, depth: int) -> Place | str | None:
         """What an import takes from a module of the user's."""
@@ -72,7 +72,7 @@ class Names:
         return place, ()
 
     def meaning(self, module: str, chain: Chain) -> str:
-        """What a dotted name means, as versions show it: `helpers:clean`, `numpy.linalg.norm`; empty if it is computed."""
+        """What a dotted name means, as versions show it (`helpers:clean`, `numpy.linalg.norm`); empty if computed."""
         for _ in range(_MOST_STEPS):
             place, rest = self.resolve(module, chain)
             if place is None and len(chain) == 1 and hasattr(builtins, chain[0]):

@@ -21,6 +21,7 @@ from pcache.versions.differences import Difference
 from pcache.versions.made_parts import compare_made, compare_making
 from pcache.versions.names import Place
 from pcache.versions.sources import Program, root_of_module
+from pcache.versions.syntax import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 # A function: its module and name, and where one that another made was met.
 _FUNCTION = pattern(r"function ([^\s:]+):(\S+)(?: \(([^\s:]+):([^\s()]+).*\))?")
+_KINDS = {"FunctionDef": "function", "AsyncFunctionDef": "function", "ClassDef": "class"}
 _NAMED = pattern(r"\w+ (?:class |function )?([^\s:]+):([^\s.(]+)(?:.* \(([^\s:]+):([^\s.()]+))?")
 
 
@@ -176,4 +178,5 @@ def _compare_meanings(one: Comparing) -> None:
             meaning = one.makers.meaning(module, (name,)) or ""
             is_known = (module, name) in known or meaning == name
             if not is_known and (hasattr(builtins, name) or (meaning and ":" not in meaning)):
-                one.edit(f"name {module}:{name}", meaning or source.path, "added")
+                kind = _KINDS.get(kind_of(source.bound[name][0].statement), "name")
+                one.edit(f"{kind} {module}:{name}", source.path if kind in _KINDS.values() else meaning, "added")

@@ -29,7 +29,9 @@ def compare(one: Comparing) -> None:
     now = one.makers.of_cached(name)
     _compare_version(one, now.get(f"option version {name}"))
     _compare_parameters(one, definition, now.get(f"option ignore {name}"))
-    if one.recorded is None:
+    if one.recorded is None:  # a version without defaults has no record
+        if defaults_of(definition) and not one.is_unedited():
+            one.found.doubts.append(Difference("parameters", "with defaults", "changed"))
         return
     before = {label for label in one.recorded.made if label.endswith(f" {name}") or label.startswith("default ")}
     defaults = {label for label in before if label.startswith("default ")}
@@ -53,9 +55,8 @@ def _compare_maker(one: Comparing, label: str, maker: Maker | None) -> None:
     if kind == "default":
         one.found.calls.append(Difference("constant", name, "changed"))
     elif kind == "instance":
-        (one.found.edits if is_own else one.found.doubts).append(
-            Difference("class", name.rpartition(".")[0], "changed")
-        )
+        found = Difference("class", name.rpartition(".")[0], "changed")
+        (one.found.edits if is_own else one.found.doubts).append(found)
     elif kind == "decorators":
         one.found.doubts.append(Difference("function", f"{name}, by a decorator,", "changed"))
     else:

@@ -31,7 +31,7 @@ def digests_of_value(value: Any, name: str, codes: Iterable[CodeType]) -> Iterat
 
 def _steps_after(name: str, codes: Iterable[CodeType]) -> set[str]:
     """The items that code reads of a global, or of a module's attribute of that name."""
-    found = set()
+    found = set[str]()
     for code in codes:
         uses = uses_of(code)
         for path in uses.handed | uses.read:

@@ -204,6 +204,17 @@ if __name__ == "__main__":
     tasks.Worker().work(1)
 """,
 }
+WORKER = """
+
+class Worker:
+    @cached
+    def work(self, x):
+        ran("work")
+        return self.step(x)
+
+    def step(self, x):
+        return x
+"""
 # Cached functions by name: what they return, and how they are decorated.
 TASKS = {
     "own": "x + 1",
@@ -260,7 +271,7 @@ def files() -> dict[str, str]:
         f"    return {value}\n"
         for name, value in TASKS.items()
     )
-    code += "\n\nclass Worker:\n    @cached\n    def work(self, x):\n        ran('work')\n        return self.step(x)\n\n    def step(self, x):\n        return x\n"
+    code += WORKER
     return {name: text.replace("CODE", code) for name, text in FILES.items()}
 
 
