@@ -39,8 +39,9 @@ def compare_made(one: Comparing, label: str, digest: str, shown: str) -> None:
         return
     maker = attempt(one.makers.of, label)[0]
     if maker is None:
-        if not _is_of_a_class(one, module, path):
-            one.edit(label, change="removed", sure=path.partition(".")[0] not in source.bound)
+        is_made_otherwise = one.recorded is not None and one.made_before(label) is None
+        if not is_made_otherwise and not _is_of_a_class(one, module, path):
+            one.edit(label, change="removed", sure=one.recorded is not None)
     elif one.made_before(label) != one.made_now(label, maker) and not _is_value(one, label, digest, shown, maker):
         _compare_makers(one, label, shown, maker, source)
 

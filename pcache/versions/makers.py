@@ -80,7 +80,10 @@ class Makers(Names):
         while steps and len(statements) == 1 and kind_of(statements[0]) == "ClassDef":
             step, *steps = steps
             path = f"{path}.{step}"
-            statements = outer = [one for one in statements[0].body if step in names_in(one)[0]]
+            inside = [one for one in statements[0].body if step in names_in(one)[0]]
+            if not inside and not steps:
+                return self._of_late_member(place.module, path, changed)
+            statements = outer = inside
             changed = []
         if not statements:
             return None
@@ -92,7 +95,7 @@ class Makers(Names):
                 return self._of_parameter(place.module, statements[-1], parameter)
             return self._of_attribute(place.module, statements[-1], changed, steps)
         if kind_of(first) == "ClassDef" and len(statements) == 1:
-            return self._of_class(place.module, path, first)
+            return self._of_class(place.module, path, first, changed)
         return self._of_value(place.module, statements, outer, is_alone=not changed and not steps)
 
     def _made(self, module: str, nodes: list[Any], *, bodies: bool = False, value: Any = None) -> Maker:
@@ -135,7 +138,12 @@ class Makers(Names):
         value = setting[0].value if len(setting) == 1 else None
         return self._made(module, [*setting, *_counting(definition)], value=value)
 
-    def _of_class(self, module: str, path: str, statement: Any) -> Maker:
+    def _of_late_member(self, module: str, path: str, changed: list[Any]) -> Maker | None:
+        """An attribute that is set on a class; None if it is made with the class."""
+        setting = [one for one in changed if path in map(dotted, getattr(one, "targets", ()))]
+        return self._made(module, setting, value=setting[0].value if len(setting) == 1 else None) if setting else None
+
+    def _of_class(self, module: str, path: str, statement: Any, changed: list[Any]) -> Maker:
         """A class by its bases, decorators and members; values that are parts of their own count by their names."""
         decorators = [*statement.decorator_list, *statement.keywords]
         head = [*decorators, *statement.bases]
@@ -144,7 +152,9 @@ class Makers(Names):
             members.sort()
         means = sorted(self.meaning(module, chain) for chain in chains_in(head))
         own = digest_of_text(repr((written(head), means, members)))
-        return Maker(own, self.used_by(module, decorators), None, module)
+        late = [one for one in changed if not any(f"constant {module}:{name}" in self._labels for name in _set_by(one))]
+        used = [self.used_by(module, [*decorators, *late]), *([written(late)] if late else [])]
+        return Maker(own, digest_of_text(repr(used)) if any(used) else "", None, module)
 
     def _member(self, label: str, statement: Any) -> str:
         kind, names = kind_of(statement), sorted(names_in(statement)[0])
@@ -204,6 +214,11 @@ class Makers(Names):
         cls, _, _ = path.rpartition(".")
         found = self.only_statement(Place(module, cls)) if cls else None
         return found if kind_of(found) == "ClassDef" else None
+
+
+def _set_by(statement: Any) -> list[str]:
+    """The attributes that a statement sets, as dotted names."""
+    return [dotted(target) for target in getattr(statement, "targets", ())]
 
 
 def _is_cached(decorator: Any) -> bool:

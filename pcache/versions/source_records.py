@@ -15,6 +15,7 @@ from pcache.objects.lookup import attributes_of, text
 from pcache.objects.user_code import is_user_file, is_user_module
 from pcache.signing import seal
 from pcache.startup import TYPE_CHECKING, NamedTuple
+from pcache.system.interrupts import attempt
 from pcache.system.permissions import PRIVATE, Access
 from pcache.versions import sealed_files
 from pcache.versions.makers import Makers
@@ -27,12 +28,15 @@ if TYPE_CHECKING:
     from pcache.signing.keyring import Keyring
     from pcache.versions.makers import Maker
     from pcache.versions.registry import FunctionVersion
+    from pcache.versions.sources import Source
 
 _KIND = b"source"
 _MADE = ("class ", "constant ", "name ")  # labels of parts that a file may not tell
 _MOST = 1000  # of these in a version: 0.2 s
 
-_files = Files(unchanged_text)  # of the modules that this process has loaded
+_MOST_KEPT = 200_000  # bytes of files whose syntax trees are kept: 10 MB
+
+_parsed: dict[str, Source] = {}  # files of modules that this process has loaded
 
 
 class Recorded(NamedTuple):
@@ -53,19 +57,31 @@ def write(folder: str, facts: FunctionVersion, keyring: Keyring, access: Access 
     if sum(label.startswith(_MADE) for label in facts.parts) > _MOST:
         return
     root = root_of_module(facts.name.partition(":")[0], facts.file)
-    program = Program(_files, _place_of, [root] if root else [])
+    files = Files(unchanged_text, _parsed)
+    program = Program(files, _place_of, [root] if root else [])
     found = of_program(facts, program, keyring, keyring.signing.hex())
+    _keep(files)
     if found.made:
         record = {"function_id": facts.function_id, **found._asdict()}
         path = _path(folder, facts.function_id, keyring.signing_key)
         sealed_files.write(path, seal.to_json(_KIND, record, keyring), access)
 
 
+def _keep(files: Files) -> None:
+    """Keep the files that were parsed for the next version, as far as they are small."""
+    size = 0
+    _parsed.clear()
+    for path, source in files.known.items():
+        size += 0 if source is None else len(source.text)
+        if source is not None and size <= _MOST_KEPT:
+            _parsed[path] = source
+
+
 def of_program(facts: FunctionVersion, program: Program, keyring: Keyring, key_id: str) -> Recorded:
     """What the sources of a program say of a version."""
     makers = Makers(program, facts.parts)
     labels = [label for label in facts.parts if label.startswith(_MADE)]
-    found = {label: maker for label in labels if (maker := makers.of(label)) is not None}
+    found = {label: maker for label in labels if (maker := attempt(makers.of, label)[0])}
     found |= makers.of_cached(facts.name)
     made = {label: digests(label, maker, key_id, keyring) for label, maker in found.items()}
     return Recorded(made, program.places())

@@ -12,10 +12,20 @@ from types import CodeType
 from pcache.fingerprint.bytecode import facts_of
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import attempt, raise_if_interrupt
-from pcache.versions.syntax import DEFINITIONS, all_in, blocks_of, digest_of_text, is_of_the_program, kind_of, names_in
+from pcache.versions.syntax import (
+    DEFINITIONS,
+    IMPORTS,
+    all_in,
+    blocks_of,
+    called_on,
+    digest_of_text,
+    is_of_the_program,
+    kind_of,
+    names_in,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _ONLY_THE_TREE = 0x400  # see fingerprint/builders.py
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
@@ -70,6 +80,7 @@ class Source:
                 self._take_in(statement, statement)
             if b"global " in text and kind_of(statement) in DEFINITIONS:
                 self._take_in_setter(statement)
+        self._follow_aliases()
 
     def _take_in(self, statement: Any, outer: Any) -> None:
         bound, changed = names_in(statement)
@@ -81,6 +92,18 @@ class Source:
             self.stars.append(statement)
         for inner in () if kind_of(statement) in DEFINITIONS else blocks_of(statement):
             self._take_in(inner, outer)
+
+    def _follow_aliases(self) -> None:
+        """What is done with `S = P.add_subparsers()` may change `P`."""
+        of = {name: root for name, bound in self.bound.items() for one in bound if (root := called_on(one.statement))}
+        for alias in list(of):
+            statements = [*(one.outer for one in self.bound[alias]), *self.changed.get(alias, [])]
+            name, seen = alias, {alias}
+            while name in of and (name := of[name]) not in seen:
+                seen.add(name)
+                if name in self.bound and kind_of(self.bound[name][0].statement) not in (*DEFINITIONS, *IMPORTS):
+                    known = self.changed.setdefault(name, [])
+                    known += [one for one in statements if not any(one is other for other in known)]
 
     def _take_in_setter(self, definition: Any) -> None:
         """A function that sets global names when it is called."""
@@ -115,19 +138,23 @@ def nested_in(code: CodeType) -> Iterator[CodeType]:
 
 
 class Files:
-    """Source files by path, each read once: from the disk, or by what `read` says."""
+    """Source files by path, each read once: from the disk, or by what `read` says; `parsed` are some known before."""
 
-    def __init__(self, read: Callable[[str], bytes | None] = read_file) -> None:
+    def __init__(
+        self, read: Callable[[str], bytes | None] = read_file, parsed: Mapping[str, Source] | None = None
+    ) -> None:
         self.are_on_disk = read is read_file
+        self.known: dict[str, Source | None] = {}
         self._read = read
-        self._known: dict[str, Source | None] = {}
+        self._parsed = parsed or {}
 
     def at(self, path: str) -> Source | None:
         """The file at a path; None if there is none."""
-        if path not in self._known:
-            text = self._read(path)
-            self._known[path] = None if text is None else Source(path, text)
-        return self._known[path]
+        if path not in self.known:
+            text, before = self._read(path), self._parsed.get(path)
+            is_same = before is not None and before.text == text
+            self.known[path] = before if is_same else None if text is None else Source(path, text)
+        return self.known[path]
 
 
 class Program:

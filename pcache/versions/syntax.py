@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FUNCTIONS = ("FunctionDef", "AsyncFunctionDef")
 DEFINITIONS = (*FUNCTIONS, "ClassDef")
+IMPORTS = ("Import", "ImportFrom")
 _OWN_SCOPE = (*DEFINITIONS, "Lambda")
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 _UNWRITTEN = frozenset(("ctx", "kind", "type_comment", "returns"))
@@ -76,7 +77,7 @@ def names_in(statement: Any) -> tuple[set[str], set[str]]:
     if kind in DEFINITIONS:  # `@app.route(...)` may change `app`
         called = [one.func if kind_of(one) == "Call" else one for one in statement.decorator_list]
         return {statement.name}, {_root(one) for one in called if kind_of(one) != "Name"} - {""}
-    if kind in ("Import", "ImportFrom"):
+    if kind in IMPORTS:
         return {one.asname or one.name.partition(".")[0] for one in statement.names} - {"*"}, set()
     if kind == "Expr":
         nodes = all_in(statement.value) if _root(statement.value) != "print" else ()
@@ -89,6 +90,12 @@ def names_in(statement: Any) -> tuple[set[str], set[str]]:
     bound = {one.id for one in flat if kind_of(one) == "Name"}
     changed = {_root(one) for one in flat if kind_of(one) != "Name"} - {""}
     return (set(), bound | changed) if kind in ("AugAssign", "Delete") else (bound, changed)
+
+
+def called_on(statement: Any) -> str:
+    """The name whose method makes what a statement assigns: `P` in `S = P.add_subparsers()`; empty for any other."""
+    call: Any = getattr(statement, "value", None) if kind_of(statement) == "Assign" else None
+    return _root(call) if kind_of(call) == "Call" and kind_of(call.func) != "Name" else ""
 
 
 def chains_in(nodes: list[Any]) -> list[tuple[str, ...]]:
