@@ -124,7 +124,7 @@ class _Looking:
         for version in self.known.values():
             if not any(self.entries[i] for i in self._with_adopted(version)):
                 continue
-            if version.name.startswith("__main__:") or not version.file.endswith(".py"):
+            if version.name.startswith("__main__:") or not version.file.endswith(".py") or _is_packed(version.file):
                 unlooked.add(version.name)
             elif place := self._place_of(version):
                 by_name[version.name, place].append(version)
@@ -193,6 +193,13 @@ class _Looking:
             note,
             f"pcache {self.options}adopt {target}" if can_adopt else "",
         )
+
+
+def _is_packed(path: str) -> bool:
+    """Whether a path leads into an archive."""
+    while not os.path.exists(path) and (above := os.path.dirname(path)) != path:
+        path = above
+    return os.path.isfile(path) and not path.endswith(".py")
 
 
 def _state_of(comparison: Comparison) -> tuple[State, tuple[Difference, ...], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from pcache.fingerprint.bytecode import facts_of
 from pcache.fingerprint.parts import digest_of
 from pcache.objects.summary import shown_part
 from pcache.startup import TYPE_CHECKING
@@ -16,11 +17,13 @@ from pcache.versions.registry import part_digest
 from pcache.versions.version import PART_DIGITS
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     from pcache.signing.keyring import Keyring
     from pcache.versions.makers import Maker
     from pcache.versions.registry import FunctionVersion
     from pcache.versions.source_records import Recorded
-    from pcache.versions.sources import Compiled, Program, Source
+    from pcache.versions.sources import Program, Source
 
 
 @dataclass
@@ -63,7 +66,11 @@ class Comparing:
         self.keyring = keyring
         self.makers = Makers(program, version.parts)
         self.found = Comparison()
-        self.codes: list[tuple[Source, Compiled]] = []
+        self.codes: list[tuple[Source, CodeType]] = []
+
+    def has_code(self, label: str, code: CodeType, recorded: str) -> bool:
+        """Whether code is the recorded one of a function."""
+        return self.is_digest(label, facts_of(code).digest.hex(), recorded)
 
     def is_digest(self, label: str, found: str, recorded: str) -> bool:
         """Whether a digest is the recorded one of a part."""

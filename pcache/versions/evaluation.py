@@ -34,11 +34,12 @@ _UNARY: Mapping[str, Callable[[Any], Any]] = {
     "Not": operator.not_,
     "Invert": operator.invert,
 }
-# Of Python's own: they make a value of their arguments, and do nothing else.
+# Of Python's own, and ours: they make a value of their arguments, and do nothing else.
 _CONSTRUCTORS = frozenset(
     "builtins.frozenset builtins.set builtins.tuple builtins.list builtins.dict builtins.float builtins.str"
     " re.compile fractions.Fraction decimal.Decimal pathlib.Path pathlib.PurePosixPath"
-    " datetime.date datetime.datetime datetime.timedelta datetime.time uuid.UUID".split()
+    " datetime.date datetime.datetime datetime.timedelta datetime.time uuid.UUID"
+    " pcache.File".split()
 )
 _NUMBERS = (int, float, complex)
 _LARGE = 1 << 64  # numbers that are multiplied

@@ -7,6 +7,7 @@ from ast import literal_eval
 
 from pcache.fingerprint.builders import making_in
 from pcache.fingerprint.bytecode import facts_of
+from pcache.keys.file import File
 from pcache.objects.summary import summarize_value
 from pcache.startup import TYPE_CHECKING, pattern
 from pcache.system.interrupts import attempt
@@ -42,7 +43,7 @@ def compare_made(one: Comparing, label: str, digest: str, shown: str) -> None:
         is_made_otherwise = one.recorded is not None and one.made_before(label) is None
         if not is_made_otherwise and not _is_of_a_class(one, module, path):
             one.edit(label, change="removed", sure=one.recorded is not None)
-    elif one.made_before(label) != one.made_now(label, maker) and not _is_value(one, label, digest, shown, maker):
+    elif not _is_value(one, label, digest, shown, maker) and one.made_before(label) != one.made_now(label, maker):
         _compare_makers(one, label, shown, maker, source)
 
 
@@ -69,18 +70,22 @@ def _compare_makers(one: Comparing, label: str, shown: str, maker: Maker, source
 
 def _is_value(one: Comparing, label: str, digest: str, shown: str, maker: Maker) -> bool:
     """Whether a value is written in the file, so that it was decided by that."""
+    is_made_as_before = one.made_before(label) == one.made_now(label, maker)
     value, is_known = attempt(evaluate, one.makers, maker.module, maker.value) if maker.value else (None, False)
-    if not is_known or not (maker.is_alone or isinstance(value, _UNCHANGING)):
+    is_file = isinstance(value, File)  # its content may be another one
+    if not is_known or (is_made_as_before and not is_file):
+        return is_made_as_before
+    if not (maker.is_alone or isinstance(value, _UNCHANGING)):
         return False
     name = label.rpartition(":")[2].rpartition(".")[2]
-    codes = [compiled.code for _, compiled in one.codes]
-    if any(one.is_digest(label, found, digest) for found in digests_of_value(value, name, codes)):
+    possible, is_possible = attempt(lambda: list(digests_of_value(value, name, [code for _, code in one.codes])))
+    if is_possible and any(one.is_digest(label, found, digest) for found in possible):
         return True
     is_recorded = one.made_before(label) is not None
-    if not is_recorded and one.is_unedited():
+    if not is_recorded and not is_file and one.is_unedited():
         return True  # it is changed in other ways while the program is loaded
     is_another = shown != summarize_value(value) and attempt(literal_eval, shown)[1]
-    one.edit(label, summarize_value(value), sure=is_recorded or is_another)
+    one.edit(label, summarize_value(value), sure=is_possible and (is_recorded or is_another))
     return True
 
 

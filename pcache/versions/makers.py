@@ -15,6 +15,7 @@ from pcache.versions.syntax import (
     defaults_of,
     digest_of_text,
     dotted,
+    in_full,
     kind_of,
     names_in,
     parameters_of,
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from pcache.versions.sources import Program, Source
 
 _LABEL = pattern(r"(?:constant|name|class) (class |function )?([^\s:()]+):([^\s()]+)(?:\((\w+)\))?")
+_FUNCTION = pattern(r"function ([^\s:]+):(\w+)")
+_NAME = pattern(r"\w+ (?:class |function )?([^\s:]+):([^\s.(]+)")
 _OPTIONS = frozenset(("version", "key", "ignore", "code", "depends_on"))  # of a cached function, that count
 _PLAIN_BASES = frozenset(("object", "Exception", "ValueError", "RuntimeError", "ABC"))
 
@@ -87,15 +90,16 @@ class Makers(Names):
             changed = []
         if not statements:
             return None
-        first = statements[0]
-        if reflected:
-            return self._made(place.module, statements, bodies=True)
+        if reflected:  # docstrings and annotations count
+            return Maker(
+                digest_of_text(in_full(statements)), self.used_by(place.module, statements), None, place.module
+            )
         if kind_of(statements[-1]) in FUNCTIONS:
             if parameter:
                 return self._of_parameter(place.module, statements[-1], parameter)
             return self._of_attribute(place.module, statements[-1], changed, steps)
-        if kind_of(first) == "ClassDef" and len(statements) == 1:
-            return self._of_class(place.module, path, first, changed)
+        if kind_of(statements[0]) == "ClassDef" and len(statements) == 1:
+            return self._of_class(place.module, path, statements[0], changed)
         return self._of_value(place.module, statements, outer, is_alone=not changed and not steps)
 
     def _made(self, module: str, nodes: list[Any], *, bodies: bool = False, value: Any = None) -> Maker:
@@ -105,11 +109,11 @@ class Makers(Names):
         """An assigned value; annotations do not count."""
         nodes = list({id(one): one for one in outer}.values())
         made = self._made(module, [one.value if kind_of(one) == "AnnAssign" else one for one in nodes])
-        first = statements[0]
-        targets = getattr(first, "targets", None) or [getattr(first, "target", None)]
-        is_plain = len(statements) == 1 and any(first is one for one in outer) and hasattr(first, "value")
+        last = statements[-1]
+        targets = getattr(last, "targets", None) or [getattr(last, "target", None)]
+        is_plain = all(any(one is other for other in outer) for one in statements) and hasattr(last, "value")
         is_plain = is_plain and all(kind_of(target) == "Name" for target in targets)
-        return made._replace(value=first.value if is_plain else None, is_alone=is_alone)
+        return made._replace(value=last.value if is_plain else None, is_alone=is_alone)
 
     def _of_parameter(self, module: str, definition: Any, parameter: str) -> Maker:
         """A default; what a decorator captured, if the function has no such parameter."""
@@ -200,6 +204,31 @@ class Makers(Names):
             made = self._made(module, [*cls.decorator_list, *cls.bases, *others])
             found[f"instance {name}"] = made._replace(own=digest_of_text(repr(members)))
         return found
+
+    def of_choice(self, label: str) -> Maker | None:
+        """What decides which function a name of a module is, where several definitions or a condition do."""
+        match = _FUNCTION.fullmatch(label)
+        source = self.program.find(match[1]) if match is not None else None
+        bound = source.bound.get(match[2], []) if source is not None and match is not None else []
+        if match is None or (len(bound) <= 1 and all(one.statement is one.outer for one in bound)):
+            return None
+        return self._made(match[1], [one.outer for one in bound])
+
+    def of_settings(self) -> dict[str, Maker]:
+        """What modules set in others, which no file but theirs says: `tools.LIMIT = 5`."""
+        names = {match.groups() for label in self._labels if (match := _NAME.match(label))}
+        found: dict[str, list[Any]] = {}
+        for module in {module for module, _ in names}:
+            source = self.program.find(module)
+            for name, statements in source.changed.items() if source is not None else ():
+                place = self.place_of(module, name)
+                if not isinstance(place, Place) or place.name:
+                    continue
+                for one in statements:
+                    for path in _set_by(one):
+                        if (place.module, path.removeprefix(f"{name}.")) in names:
+                            found.setdefault(f"settings {path.replace(name, place.module, 1)} {module}", []).append(one)
+        return {label: self._made(label.rpartition(" ")[2], nodes) for label, nodes in found.items()}
 
     def definition(self, module: str, path: str) -> Any:
         """The statement that defines a function of a module or class; None if there is none, or several."""

@@ -20,17 +20,18 @@ from pcache.versions.comparison import Comparing
 from pcache.versions.differences import Difference
 from pcache.versions.made_parts import compare_made, compare_making
 from pcache.versions.names import Place
-from pcache.versions.sources import Program, root_of_module
+from pcache.versions.sources import DEGREES, Program, root_of_module
 from pcache.versions.syntax import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from types import CodeType
 
     from pcache.signing.keyring import Keyring
     from pcache.versions.comparison import Comparison
     from pcache.versions.registry import FunctionVersion
     from pcache.versions.source_records import Recorded
-    from pcache.versions.sources import Compiled, Files, Source
+    from pcache.versions.sources import Files, Source
 
 # A function: its module and name, and where one that another made was met.
 _FUNCTION = pattern(r"function ([^\s:]+):(\S+)(?: \(([^\s:]+):([^\s()]+).*\))?")
@@ -87,16 +88,14 @@ def _renamed(one: Comparing, source: Source, module: str) -> str:
     """The function that has the code which the version's own had."""
     label = f"function {one.version.name}"
     digest = one.version.parts.get(label, ("", ""))[0]
-    found = (
-        name for name, codes in source.codes.items() if any(one.is_digest(label, code.digest, digest) for code in codes)
-    )
-    return next((f"{module}:{name}" for name in found), "")
+    everything = [code for degree in DEGREES for codes in source.codes(degree).values() for code in codes]
+    return next((f"{module}:{code.co_qualname}" for code in everything if one.has_code(label, code, digest)), "")
 
 
 def _compare_part(one: Comparing, label: str, digest: str, shown: str) -> None:
     kind = label.partition(" ")[0]
     if kind == "function" and shown.endswith(".py"):  # others are generated, as a dataclass does from its fields
-        _compare_function(one, label, digest)
+        _compare_function(one, label, digest, shown)
     elif kind in ("class", "constant", "name") and label != "constant sys:argv":
         compare_made(one, label, digest, shown)
     elif kind == "making":
@@ -107,48 +106,63 @@ def _compare_part(one: Comparing, label: str, digest: str, shown: str) -> None:
         _compare_file(one, label, digest, shown)
 
 
-def _compare_function(one: Comparing, label: str, digest: str) -> None:
+def _compare_function(one: Comparing, label: str, digest: str, shown: str) -> None:
     match = _FUNCTION.match(label)
     if match is None or f"name {match[1]}:@pytest_ar" in one.version.parts:
         return  # pytest rewrote the asserts of the module: what ran differs from the file
     module, path, *met_at = match.groups()
     if one.program.find(module) is None:
-        one.edit(label, change="removed")
+        if not os.path.exists(f"{shown}c"):  # compiled only
+            one.edit(label, change="removed")
         return
     if (source := one.usable(module)) is None:
         return
-    own = source.codes.get(path, [])
-    if "<lambda>" in path and all(met_at):
-        own = _within(one, source, met_at[0], met_at[1], own)
-    candidates = list(own)
-    everything = [code for codes in source.codes.values() for code in codes]
-    # A function may have been given another name than its code has: always, or by what a decorator returns.
-    if not own and path.partition(".")[0] in source.bound:
-        candidates = everything
-    elif "<locals>" not in path:
-        candidates += [code for code in everything if "<locals>" in code.code.co_qualname]
-    found = next((code for code in candidates if one.is_digest(label, code.digest, digest)), None)
-    if found is None:
-        one.edit(label, source.path if own else "", "changed" if own else "removed")
-    else:
-        one.codes.append((source, found))
+    own = False
+    for degree in DEGREES:
+        codes = source.codes(degree)
+        named = codes.get(path, [])
+        candidates = _within(one, source, met_at, named) if "<lambda>" in path and all(met_at) else list(named)
+        own = own or bool(named)
+        # A function may have been given another name than its code has: always, or by what a decorator returns.
+        everything = [code for group in codes.values() for code in group]
+        if not named and path.partition(".")[0] in source.bound:
+            candidates = everything
+        elif "<locals>" not in path:
+            candidates += [code for code in everything if "<locals>" in code.co_qualname]
+        found = next((code for code in candidates if one.has_code(label, code, digest)), None)
+        if found is not None:
+            one.codes.append((source, found))
+            _compare_condition(one, label)
+            return
+    one.edit(label, source.path if own else "", "changed" if own else "removed")
 
 
-def _within(one: Comparing, source: Source, module: str, path: str, codes: list[Compiled]) -> list[Compiled]:
-    """The code that stands in the statements of a name, if any does."""
+def _compare_condition(one: Comparing, label: str) -> None:
+    """A function that is defined under a condition, or several times."""
+    before, maker = one.made_before(label), one.makers.of_choice(label)
+    if before is not None and before != (None if maker is None else one.made_now(label, maker)):
+        one.edit(label, sure=False)
+
+
+def _within(one: Comparing, source: Source, met_at: Sequence[str], codes: list[CodeType]) -> list[CodeType]:
+    """The code that stands in the statements of the name where a function was met, if any does."""
+    module, path = met_at
     place = one.makers.place_of(module, path.partition(".")[0])
     if not isinstance(place, Place) or one.program.find(place.module) is not source:
-        return codes
+        return list(codes)
     lines = [(bound.outer.lineno, bound.outer.end_lineno) for bound in source.bound.get(place.name, [])]
-    return [code for code in codes if any(start <= code.line <= end for start, end in lines)] or codes
+    inside = [code for code in codes if any(start <= code.co_firstlineno <= end for start, end in lines)]
+    return inside or list(codes)
 
 
 def _compare_package(one: Comparing, label: str, digest: str, shown: str) -> None:
-    """A package by its version, which a distribution may spell otherwise than the package itself."""
+    """A package by its version, which a distribution may spell otherwise than the package itself.
+
+    Where it is not installed, the program runs in another environment than this.
+    """
     version = package_of(label.partition(" ")[2])[1]
     if version != shown and not one.is_token(label, version, digest):
-        is_alike = version[:1].isdigit() and shown[:1].isdigit()
-        one.edit(label, version or "not installed", sure=is_alike or not version)
+        one.edit(label, version or "not installed here", sure=version[:1].isdigit() and shown[:1].isdigit())
 
 
 def _compare_file(one: Comparing, label: str, digest: str, shown: str) -> None:
@@ -168,15 +182,23 @@ def _compare_file(one: Comparing, label: str, digest: str, shown: str) -> None:
 
 
 def _compare_meanings(one: Comparing) -> None:
-    """Names that had no part, since they meant builtins or modules of that name, and that mean something else now."""
+    """Names that had no part, since they meant builtins or modules of that name, and that mean something else now.
+
+    The parts say nothing of a `__getattr__` that a module has now, either.
+    """
     groups = [match.groups() for match in map(_NAMED.match, one.version.parts) if match is not None]
     known = {found[at : at + 2] for found in groups for at in (0, 2)}
     modules = {id(source): name for name in {found[0] for found in groups} if (source := one.program.find(name))}
-    for source, compiled in one.codes:
+    for source, code in one.codes:
         module = modules.get(id(source), "")
-        for name in facts_of(compiled.code).global_names & source.bound.keys():
-            meaning = one.makers.meaning(module, (name,)) or ""
+        for name in facts_of(code).global_names & source.bound.keys():
+            meaning = one.makers.meaning(module, (name,))
             is_known = (module, name) in known or meaning == name
             if not is_known and (hasattr(builtins, name) or (meaning and ":" not in meaning)):
                 kind = _KINDS.get(kind_of(source.bound[name][0].statement), "name")
                 one.edit(f"{kind} {module}:{name}", source.path if kind in _KINDS.values() else meaning, "added")
+    for module in modules.values():
+        found = one.program.find(module)
+        is_new = found is not None and "__getattr__" in found.bound
+        if is_new and (module, "__getattr__") not in known and not one.is_unedited():
+            one.edit(f"function {module}:__getattr__", change="added", sure=False)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pcache.versions.comparison import Comparing
     from pcache.versions.makers import Maker
 
+_KINDS = ("default", "option", "decorators", "instance", "settings")  # of what is recorded beside parts
 _BY_VALUE = ("version", "ignore")  # options that are compared by what they are given
 
 
@@ -26,22 +27,21 @@ def compare(one: Comparing) -> None:
     definition = one.makers.definition(*name.partition(":")[::2])
     if definition is None:
         return
-    now = one.makers.of_cached(name)
+    now = one.makers.of_cached(name) | one.makers.of_settings()
     _compare_version(one, now.get(f"option version {name}"))
     _compare_parameters(one, definition, now.get(f"option ignore {name}"))
-    if one.recorded is None:  # a version without defaults has no record
+    if one.recorded is None:  # a version that has none of it
         if defaults_of(definition) and not one.is_unedited():
             one.found.doubts.append(Difference("parameters", "with defaults", "changed"))
         return
-    before = {label for label in one.recorded.made if label.endswith(f" {name}") or label.startswith("default ")}
+    before = {label for label in one.recorded.made if label.split(" ")[0] in _KINDS}
     defaults = {label for label in before if label.startswith("default ")}
     if defaults != {label for label in now if label.startswith("default ")}:
         listed = ", ".join(defaults_of(definition)) or "none"
         one.found.edits.append(Difference("parameters", "with defaults", "changed", "", listed))
     for label in sorted(before | now.keys()):
         kind, option, *_ = label.split(" ")
-        is_told = kind not in ("default", "option", "decorators", "instance") or option in _BY_VALUE
-        if not is_told and (kind != "default" or label in before & now.keys()):
+        if option not in _BY_VALUE and (kind != "default" or label in before & now.keys()):
             _compare_maker(one, label, now.get(label))
 
 
@@ -57,6 +57,8 @@ def _compare_maker(one: Comparing, label: str, maker: Maker | None) -> None:
     elif kind == "instance":
         found = Difference("class", name.rpartition(".")[0], "changed")
         (one.found.edits if is_own else one.found.doubts).append(found)
+    elif kind == "settings":
+        one.found.doubts.append(Difference("name", f"{name}, which {label.split(' ')[2]} sets,", "changed"))
     elif kind == "decorators":
         one.found.doubts.append(Difference("function", f"{name}, by a decorator,", "changed"))
     else:

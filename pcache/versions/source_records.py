@@ -82,7 +82,8 @@ def of_program(facts: FunctionVersion, program: Program, keyring: Keyring, key_i
     makers = Makers(program, facts.parts)
     labels = [label for label in facts.parts if label.startswith(_MADE)]
     found = {label: maker for label in labels if (maker := attempt(makers.of, label)[0])}
-    found |= makers.of_cached(facts.name)
+    found |= {label: maker for label in facts.parts if (maker := makers.of_choice(label)) is not None}
+    found |= makers.of_cached(facts.name) | makers.of_settings()
     made = {label: digests(label, maker, key_id, keyring) for label, maker in found.items()}
     return Recorded(made, program.places())
 

@@ -9,7 +9,6 @@ import os
 from functools import cached_property
 from types import CodeType
 
-from pcache.fingerprint.bytecode import facts_of
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import attempt, raise_if_interrupt
 from pcache.versions.syntax import (
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 _ONLY_THE_TREE = 0x400  # see fingerprint/builders.py
 _WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
 _LONGEST = 4 << 20  # bytes of a source file
+DEGREES = (0, 1, 2)  # levels of optimization
 
 
 def read_file(path: str) -> bytes | None:
@@ -40,14 +40,6 @@ def read_file(path: str) -> bytes | None:
     except OSError as error:
         raise_if_interrupt(error)
         return None
-
-
-class Compiled(NamedTuple):
-    """A function's code in a file; `digest` has 16 digits, as those of parts of a fingerprint."""
-
-    digest: str
-    line: int
-    code: CodeType
 
 
 class Bound(NamedTuple):
@@ -75,6 +67,7 @@ class Source:
         self.bound: dict[str, list[Bound]] = {}
         self.changed: dict[str, list[Any]] = {}  # statements that change what a name means
         self.stars: list[Any] = []  # `from module import *`
+        self._codes: dict[int, dict[str, list[CodeType]]] = {}
         for statement in [] if self.tree is None else self.tree.body:
             if not is_of_the_program(statement):
                 self._take_in(statement, statement)
@@ -115,15 +108,14 @@ class Source:
     def digest(self) -> str:
         return digest_of_text(repr(self.text))
 
-    @cached_property
-    def codes(self) -> dict[str, list[Compiled]]:
-        """The code in the file by qualified name, for each optimization level."""
-        found: dict[str, list[Compiled]] = {}
-        for degree in (0, 1, 2):
-            for one in attempt(self._compiled, degree)[0] or ():
-                compiled = Compiled(facts_of(one).digest.hex()[:16], one.co_firstlineno, one)
-                found.setdefault(one.co_qualname, []).append(compiled)
-        return found
+    def codes(self, degree: int) -> dict[str, list[CodeType]]:
+        """The code in the file by qualified name, at a level of optimization."""
+        if degree not in self._codes:
+            found: dict[str, list[CodeType]] = {}
+            for code in attempt(self._compiled, degree)[0] or ():
+                found.setdefault(code.co_qualname, []).append(code)
+            self._codes[degree] = found
+        return self._codes[degree]
 
     def _compiled(self, degree: int) -> list[CodeType]:
         return list(nested_in(compile(self.text, self.path, "exec", dont_inherit=True, optimize=degree)))

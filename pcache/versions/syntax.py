@@ -153,6 +153,11 @@ def written(nodes: list[Any], *, bodies: bool = False) -> str:
     return digest_of_text("\n".join(piece for node in nodes for piece in _pieces(node, bodies=bodies)))
 
 
+def in_full(nodes: list[Any]) -> str:
+    """Syntax trees as text, with docstrings and annotations."""
+    return " ".join(kind_of(one) if hasattr(one, "_fields") else repr(one) for node in nodes for one in all_in(node))
+
+
 def digest_of_text(text: str) -> str:
     return blake3(text.encode("utf-8", "surrogatepass")).hexdigest(_BYTES)
 

@@ -11,6 +11,8 @@ FILES = {
 import re
 from fractions import Fraction
 
+from pcache import File
+
 LIMIT = 10
 DOUBLE = LIMIT * 2
 BASE = 3
@@ -21,6 +23,9 @@ NAMES = ("n", "m")
 TITLE = f"limit {LIMIT}"
 PATTERN = re.compile("a+")
 SHARE = Fraction(1, 3)
+LATE = 1
+LATE = 2
+DATA = File("data.txt")
 KEY = lambda x: x + 1
 OTHER_KEY = lambda x: x + 2
 ''',
@@ -164,6 +169,20 @@ def inner(x):
     return nested(x)
 
 
+FAST = True
+if FAST:
+    def chosen(x):
+        return x + 20
+else:
+    def chosen(x):
+        return x + 30
+
+
+def documented(x):
+    "Return it."
+    return x
+
+
 def unused(x):
     return x
 """,
@@ -182,6 +201,7 @@ from study.tools import dropped, moved
 
 cache = Cache("cache")
 cached = cache.cached
+tools.RATE = 2
 
 
 def ran(name):
@@ -190,6 +210,7 @@ def ran(name):
 
 CODE
 """,
+    "data.txt": "a",
     "main.py": """
 import os
 import sys
@@ -255,6 +276,11 @@ TASKS = {
     "math": "math.floor(x)",
     "builtin": "sum([x])",
     "default": "k",
+    "late": "values.LATE",
+    "data": "open(values.DATA).read()",
+    "chosen": "tools.chosen(x)",
+    "documented": "tools.documented.__doc__",
+    "set": "tools.RATE",
     "versioned": "x",
     "ignoring": "x",
 }
@@ -368,6 +394,12 @@ ROUNDS = (
         Edit("default of the function itself", TASKS_FILE, "k=2", "k=3", ("t_default",)),
         Edit("other name for a function", TOOLS, "tidy = body", "tidy = deep", ("t_tidy",)),
         Edit("type of a field", MODELS, "width: int", "width: float", ("t_shape",)),
+        Edit("second value", VALUES, "LATE = 2", "LATE = 3", ("t_late",)),
+        Edit("first value", VALUES, "LATE = 1", "LATE = 0", ()),
+        Edit("content of a file", "data.txt", "a", "b", ("t_data",)),
+        Edit("condition", TOOLS, "FAST = True", "FAST = False", ("t_chosen",)),
+        Edit("docstring that is read", TOOLS, '"Return it."', '"Give it."', ("t_documented",)),
+        Edit("attribute of a module", TASKS_FILE, "tools.RATE = 2", "tools.RATE = 3", ("t_set",)),
         Edit("instance", MODELS, "Conf(a=3)", "Conf(a=4)", ("t_instance",)),
         Edit("deleted helper", TASKS_FILE, "from study.tools import dropped\n", "dropped = abs\n", ("t_dropped",)),
         Edit(
