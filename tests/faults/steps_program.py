@@ -37,7 +37,7 @@ _AROUND = 3  # a call with so many listing calls before and after it gets a faul
 _NO_FAULT = Fault("pass")
 _RANDOM = re.compile(r"(?<=[.-])([0-9]+\.)?[0-9a-f]{8,16}$")  # random parts in names of temporary files
 _EXPECTED = re.compile(
-    r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}(\.[0-9a-f]{16}\.json|\.adopted))?
+    r"""cache(/(CACHEDIR\.TAG|\.gitignore|v1(/(functions(/[0-9a-f]{16}(\.[0-9a-f]{16}\.(json|source)|\.adopted))?
     |entries(/[0-9a-f]{2}(/[0-9a-f]{16}-[0-9a-f]{40})?)?|locks(/(evict|ledger))?
     |ledger(/(counters(\.[0-9a-f]{16})?|totals(\.new)?|removed(\.1)?|occupancy(-[0-9a-f]{16})?(\.new)?))?))?))?
     |config(/pcache(/key)?)?""",
