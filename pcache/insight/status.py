@@ -129,11 +129,12 @@ class _Looking:
             elif place := self._place_of(version):
                 by_name[version.name, place].append(version)
         found, current = [], 0
-        for _, versions in sorted(by_name.items()):
+        for versions in by_name.values():
             versions.sort(key=lambda version: -version.first_seen)
             left, is_current = self._look(versions[:_MOST_VERSIONS])
             current += is_current
             found += [left] if left is not None else []
+        found.sort(key=lambda one: (-one.seconds, one.function))
         return Status(tuple(found), current, len(unlooked))
 
     def _with_adopted(self, version: FunctionVersion) -> set[str]:

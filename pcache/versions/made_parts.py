@@ -84,8 +84,10 @@ def _is_value(one: Comparing, label: str, digest: str, shown: str, maker: Maker)
     is_recorded = one.made_before(label) is not None
     if not is_recorded and not is_file and one.is_unedited():
         return True  # it is changed in other ways while the program is loaded
-    is_another = shown != summarize_value(value) and attempt(literal_eval, shown)[1]
-    one.edit(label, summarize_value(value), sure=is_possible and (is_recorded or is_another))
+    now = summarize_value(value)
+    was_written_out = attempt(literal_eval, shown)[1]
+    is_sure = is_possible and (is_recorded or (was_written_out and shown != now))
+    one.edit(label, now if was_written_out or not shown else shown, sure=is_sure)
     return True
 
 
