@@ -28,7 +28,7 @@ from pcache.storage.claim_owner import owner_record
 from pcache.storage.store import DURABLE
 from pcache.system.exit import Unfinished
 from pcache.system.fork import whole
-from pcache.system.interrupts import raise_if_interrupt, try_call
+from pcache.system.interrupts import raise_if_interrupt, stands, try_call
 from pcache.system.notices import log, warn_once
 from pcache.text.phrases import a_thing
 from pcache.versions import kept_code, registry
@@ -196,8 +196,10 @@ class Saving(Unfinished):
             return
         self._register_anew(job.version, job.summaries, keyring)
         if path is None:
-            if not _is_plain(job):  # without it `pcache status` tells less, so that nobody is warned
-                try_call(source_records.write, self._directory.functions, job.version, keyring, self._directory.access)
+            folder = self._directory.functions
+            is_noted = _is_plain(job) or stands(registry.source_path(folder, function_id, keyring.signing_key))
+            if not is_noted:  # without it `pcache status` tells less, so that nobody is warned
+                try_call(source_records.write, folder, job.version, keyring, self._directory.access)
             kept_code.keep(self._directory.location, job.function, keyring, self._directory.access)
 
     def _register_anew(self, facts: FunctionVersion, summaries: bool, keyring: Keyring) -> None:

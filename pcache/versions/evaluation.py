@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib
 import operator
+import sys
+from importlib.util import find_spec
 
+from pcache.objects.user_code import is_user_file
 from pcache.startup import TYPE_CHECKING, Any
 from pcache.versions.names import Place
 from pcache.versions.syntax import dotted, kind_of
@@ -94,10 +97,11 @@ def _constructed(makers: Makers, module: str, node: Any, inner: Callable[[Any], 
     name = makers.meaning(module, tuple(dotted(node.func).split(".")))
     if name not in _CONSTRUCTORS or any(one.arg is None for one in node.keywords):
         raise NoValue
-    found: Any = importlib.import_module(name.rpartition(".")[0])
-    return getattr(found, name.rpartition(".")[2])(
-        *map(inner, node.args), **{one.arg: inner(one.value) for one in node.keywords}
-    )
+    module, _, own = name.rpartition(".")
+    if module not in sys.modules and is_user_file(getattr(find_spec(module), "origin", None) or ""):
+        raise NoValue  # a file of that name lies where this program looks first
+    given = {one.arg: inner(one.value) for one in node.keywords}
+    return getattr(importlib.import_module(module), own)(*map(inner, node.args), **given)
 
 
 def _computed(name: str, left: Any, right: Any) -> Any:

@@ -35,7 +35,7 @@ _ID = pattern(r"[0-9a-f]{16}")
 _LAST_TIME = 1 << 36  # seconds since 1970: later times are invalid
 _MOST_LISTED = 2000  # names that a call looks at: 5 ms
 _TEMPORARY_AGE = 60  # seconds
-_FUNCTION, _ADOPTED, _PART = b"function", b"adopted", b"part"  # part of the seal, so that kinds cannot be exchanged
+_FUNCTION, _ADOPTED, _PART, SOURCE = b"function", b"adopted", b"part", b"source"  # in seals: kinds cannot be exchanged
 _KEY_ID_DIGITS = 16
 
 
@@ -215,6 +215,11 @@ def read_adopted(
 
 def _path(folder: str, function_id: str, key: bytes) -> str:
     return f"{folder}/{function_id}.{seal.mark(_FUNCTION, function_id, key)}.json"
+
+
+def source_path(folder: str, function_id: str, key: bytes) -> str:
+    """Where it is noted what the sources said of a version."""
+    return f"{folder}/{function_id}.{seal.mark(SOURCE, function_id, key)}.source"
 
 
 def find(folder: str, function_id: str, keyring: Keyring, *, strictly: bool = False) -> FunctionVersion | None:

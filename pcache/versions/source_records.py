@@ -19,7 +19,7 @@ from pcache.system.interrupts import attempt
 from pcache.system.permissions import PRIVATE, Access
 from pcache.versions import sealed_files
 from pcache.versions.makers import Makers
-from pcache.versions.registry import part_digest
+from pcache.versions.registry import SOURCE, part_digest, source_path
 from pcache.versions.sources import Files, Program, root_of_module
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pcache.versions.registry import FunctionVersion
     from pcache.versions.sources import Source
 
-_KIND = b"source"
 _MADE = ("class ", "constant ", "name ")  # labels of parts that a file may not tell
 _MOST = 1000  # of these in a version: 0.2 s
 
@@ -63,8 +62,8 @@ def write(folder: str, facts: FunctionVersion, keyring: Keyring, access: Access 
     _keep(files)
     if found.made:
         record = {"function_id": facts.function_id, **found._asdict()}
-        path = _path(folder, facts.function_id, keyring.signing_key)
-        sealed_files.write(path, seal.to_json(_KIND, record, keyring), access)
+        path = source_path(folder, facts.function_id, keyring.signing_key)
+        sealed_files.write(path, seal.to_json(SOURCE, record, keyring), access)
 
 
 def _keep(files: Files) -> None:
@@ -100,8 +99,10 @@ def _place_of(module: str) -> str:
 def read(folder: str, facts: FunctionVersion, keyring: Keyring) -> Recorded | None:
     """What was noted of a version; None if nothing was, or another key's owner did."""
     key_id = bytes.fromhex(facts.signed_by)
-    data = sealed_files.read(_path(folder, facts.function_id, keyring.keys[key_id]), keyring, _KIND, strictly=False)
-    found = None if data is None else seal.from_json(_KIND, data, keyring)
+    data = sealed_files.read(
+        source_path(folder, facts.function_id, keyring.keys[key_id]), keyring, SOURCE, strictly=False
+    )
+    found = None if data is None else seal.from_json(SOURCE, data, keyring)
     if found is None or found[1] != key_id or found[0].get("function_id") != facts.function_id:
         return None
     try:
@@ -110,7 +111,3 @@ def read(folder: str, facts: FunctionVersion, keyring: Keyring) -> Recorded | No
     except (AttributeError, KeyError, TypeError, ValueError):
         return None  # written by another release
     return Recorded(made, files)
-
-
-def _path(folder: str, function_id: str, key: bytes) -> str:
-    return f"{folder}/{function_id}.{seal.mark(_KIND, function_id, key)}.source"

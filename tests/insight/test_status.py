@@ -227,6 +227,20 @@ def test_what_cannot_be_used(script: Path, arguments: tuple[str, ...]) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_module_beside_it_is_not_run(script: Path) -> None:
+    """A constructor of Python's own is called, and not a file of that name which an import would find here."""
+    text = SCRIPT.replace("helpers.clean(n)", "SHARE * n").replace("import helpers", "from fractions import Fraction")
+    folder = script / "below"
+    program = write(folder / "simulation.py", text.replace("cache =", "SHARE = Fraction(1, 3)\ncache ="))
+    run(program)
+    shutil.move(folder / "cache", script / "cache2")
+    write(script / "fractions.py", "open('ran', 'w')\nfrom numbers import *\n")
+    write(program, program.read_text().replace("Fraction(1, 3)", "Fraction(1, 4)"))
+    done = command(script, sys.executable, "-m", "pcache", "-C", "cache2", "status", "below")
+    assert "constant simulation:SHARE" in done.stdout, done.stderr
+    assert not (script / "ran").exists()
+
+
 def test_results_of_another_key(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was stored with a key that is not at hand says nothing, and is not taken for current."""
     monkeypatch.setenv("HOME", str(script / "home"))
