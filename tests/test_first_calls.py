@@ -99,7 +99,7 @@ def test_python_calls(tmp_path: Path) -> None:
     (first_miss,) = map(int, run(FIRST, tmp_path))
     (first_hit,) = map(int, run(FIRST, tmp_path))
     miss, hit = map(int, run(WARM, tmp_path))
-    assert first_miss <= 1525
+    assert first_miss <= 1545
     assert first_hit <= 535
     assert miss <= 216  # 212 to 213 were counted
     assert hit <= 25
