@@ -9,7 +9,7 @@ from pcache.config.rules import RULES
 from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_library, register_reducer
-from pcache.objects.lookup import is_a
+from pcache.objects.lookup import is_a, kind_of
 from pcache.objects.summary import summarize_value
 from pcache.runtime.flow import Flow
 from pcache.signing.key_source import Wanted
@@ -20,18 +20,20 @@ from pcache.system.interrupts import attempt
 from pcache.versions.version import label_of, shown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
     from datetime import timedelta
     from typing import Self
 
-    from pcache import method
+    from pcache import coroutine, method
     from pcache.config.options import Options
+    from pcache.coroutine import CachedCoroutine, Decorator
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
     from pcache.maintenance import cleanup
     from pcache.maintenance.records import Recompressed, Verified
 else:
+    coroutine = late("pcache.coroutine")
     method = late("pcache.method")
     listing = late("pcache.insight.listing")
     cleanup = late("pcache.maintenance.cleanup")
@@ -104,6 +106,8 @@ class Cache:
         return _restore, self.directory.__reduce__()[1]
 
     @overload
+    def cached(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutine[P, R]: ...
+    @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
     def cached(
@@ -121,7 +125,7 @@ class Cache:
         summaries: bool | None = None,
         unhashable: Literal["raise", "compute"] = "raise",
         files: Literal["silent", "warn"] | None = None,
-    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+    ) -> Decorator: ...
     def cached(
         self,
         function: Callable[..., Any] | None = None,
@@ -167,10 +171,7 @@ class Cache:
         return (lambda decorated: self._wrap(decorated, options)) if function is None else self._wrap(function, options)
 
     def cache(self, func: Callable[..., Any] | None = None, ignore: Iterable[str] = (), **_unused: Any) -> Any:
-        """As joblib's `Memory.cache`, so that scikit-learn accepts a cache as `memory=`; other options have no effect.
-
-        Its callers do not know pcache's errors, so a call whose argument has no key is computed.
-        """
+        """As joblib's `Memory.cache`, for scikit-learn: other options have no effect, calls without a key compute."""
         options: dict[str, Any] = {"ignore": ignore or (), "unhashable": "compute"}
         return self.cached(**options) if func is None else self._wrap(func, options)
 
@@ -179,7 +180,10 @@ class Cache:
             return method.CachedClassMethod(self._wrap(function.__func__, options))
         if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
-        return CachedFunction(function, self.flow, self.options_of(function, options))
+        made, kind = self.options_of(function, options), kind_of(function)
+        flow = self.flow.uncached(label_of(function)) if kind == "generator" and not made.strict else self.flow
+        make: Any = coroutine.CachedCoroutine if kind == "coroutine" else CachedFunction
+        return make(function, flow, made)
 
     def options_of(self, function: Any, options: Mapping[str, Any]) -> Options:
         """The options of a decorator for one function, completed by the settings; raises `ConfigError`."""
@@ -299,6 +303,8 @@ def default_cache() -> Cache:
 
 
 @overload
+def cached(function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutine[P, R]: ...
+@overload
 def cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
 @overload
 def cached(
@@ -315,7 +321,7 @@ def cached(
     unhashable: Literal["raise", "compute"] = "raise",
     files: Literal["silent", "warn"] | None = None,
     cache: Cache | None = None,
-) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+) -> Decorator: ...
 def cached(
     function: Callable[..., Any] | None = None,
     /,

@@ -14,7 +14,6 @@ from pcache.entry.reader import own_cost_of
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.names import names_itself
-from pcache.objects.lookup import look
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Call, Calls
 from pcache.runtime.likeness import Likeness, take_after
@@ -50,7 +49,6 @@ S = TypeVar("S")
 
 _SOME = 15  # of 16 hits do not ask whether counts are to be written
 _clock = time.perf_counter_ns
-_NO_RESULT = 0x20 | 0x80 | 0x200  # flags of the code of generators, coroutines and asynchronous generators
 
 
 class CachedFunction(Likeness[P, R]):
@@ -155,8 +153,7 @@ class CachedFunction(Likeness[P, R]):
         try:
             return self._flow.look_up(call.address)
         except Miss:
-            found = self._found_earlier(call)
-            if found is None:
+            if (found := self._found_earlier(call)) is None:
                 raise
             return found
 
@@ -168,13 +165,18 @@ class CachedFunction(Likeness[P, R]):
             except Miss:
                 continue
             if started is not None:
-                self._tally.hits += 1
-                self._tally.saved_ns += own_cost_of(found) if computing.get() else found.header.cost_ns
-                self._tally.read_bytes += found.identity[1]
-                self._look()
-                self._tally.hit_ns += _clock() - started
+                self._count(found, started)
             return found
         return None
+
+    def _count(self, found: Loaded, started: int) -> None:
+        """Count a hit, as `__call__` does in its own lines."""
+        self._tally.hits += 1
+        self._tally.saved_ns += own_cost_of(found) if computing.get() else found.header.cost_ns
+        self._tally.read_bytes += found.identity[1]
+        if not self._tally.hits & _SOME or not self._tally.name:
+            self._look()
+        self._tally.hit_ns += _clock() - started
 
     # The calls of a cached function
 
@@ -255,9 +257,7 @@ class CachedFunction(Likeness[P, R]):
 
     def question(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Question:
         """The input of `explain` for a call."""
-        bypass: str = "disabled" if self._flow.passive else (mode.get() or ("refreshing" if self._refresh else ""))
-        if look(look(self.__wrapped__, "__code__"), "co_flags", 0) & _NO_RESULT:
-            bypass = "uncached"
+        bypass: str = self._flow.passive or mode.get() or ("refreshing" if self._refresh else "")
         call = self._calls.of(args, kwargs)
         job, earlier = self._calls.job(call), tuple(self._calls.earlier(call))
         about = call.address, earlier, job.digests, job.summary(), self._calls.named_files(call), bypass
@@ -306,7 +306,7 @@ class CachedFunction(Likeness[P, R]):
     def stored_in(self, flow: Flow) -> CachedFunction[P, R]:
         """The same function with its results in another directory."""
         here = flow.directory.location == self._flow.directory.location
-        return self if here else CachedFunction(self.__wrapped__, flow, self._options)
+        return self if here else type(self)(self.__wrapped__, flow, self._options)
 
     @property
     def function_id(self) -> str:
@@ -340,7 +340,7 @@ class CachedFunction(Likeness[P, R]):
     def __reduce__(self) -> Any:
         if names_itself(self):
             return self.__qualname__
-        return CachedFunction, (self.__wrapped__, self._flow, self._options)
+        return type(self), (self.__wrapped__, self._flow, self._options)
 
     def __repr__(self) -> str:
         return f"<cached {self._calls.label} in {self._flow.directory.location}>"

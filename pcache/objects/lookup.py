@@ -6,9 +6,10 @@ is read here comes from its type, from its dict and from the slots that the inte
 
 from __future__ import annotations
 
-from types import FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
+from functools import partial
+from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 
-from pcache.startup import Any, TypeGuard
+from pcache.startup import Any, Literal, TypeGuard
 from pcache.system.interrupts import try_call
 
 _GET = object.__getattribute__
@@ -20,6 +21,7 @@ _BASES = type.__dict__["__bases__"].__get__
 _FLAGS = type.__dict__["__flags__"].__get__
 _NAME = type.__dict__["__name__"].__get__
 _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they compute nothing
+_COROUTINE, _GENERATOR = 0x80, 0x20 | 0x200  # flags of code
 _ORDERED = (tuple, list, dict)
 _MISSING = object()
 MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
@@ -138,6 +140,23 @@ def content_of(cell: Any) -> object:
 def flags_of(cls: type) -> int:
     """The type flags of a class."""
     return _FLAGS(cls)  # type: ignore[no-any-return]
+
+
+def code_of(function: object) -> CodeType | None:
+    """The code that a call of a function runs, also behind bound methods and partial objects; None if not known."""
+    while is_a(function, partial):
+        function = kept(function, "func")
+    code = look(function, "__code__")
+    return code if type(code) is CodeType else None
+
+
+def kind_of(function: object) -> Literal["function", "coroutine", "generator"]:
+    """What a call of a function makes; "function" for all that is not known. Generators may be asynchronous."""
+    code = code_of(function)
+    flags = 0 if code is None else code.co_flags
+    if flags & _COROUTINE or look(function, "_is_coroutine_marker") is not None:
+        return "coroutine"
+    return "generator" if flags & _GENERATOR else "function"
 
 
 def text(found: object) -> str:

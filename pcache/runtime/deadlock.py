@@ -8,7 +8,8 @@ processes see it. Now and then it follows the chain from the result that it wait
 on. If the chain comes back to a computation around the call itself, this is a deadlock, and the call computes for
 itself.
 
-Not every wait is recorded: `runtime/resting.py` guesses which threads and processes may be waiting for a call.
+Not every wait is recorded: `runtime/resting.py` guesses which threads, tasks and processes may be waiting for a call. A
+call that blocks its thread keeps the tasks of that thread from going on: their computations wait for it.
 
 If one owner after the other ends without a result (it raises, or cannot be stored), queueing would take as long as all
 of them together: a call that has seen two owners fail does not wait for the third.
@@ -17,6 +18,8 @@ A call that waits less than half a second does none of this.
 """
 
 from __future__ import annotations
+
+import threading
 
 from pcache.runtime.resting import LOOK, Resting
 from pcache.runtime.singleflight import computing, flights
@@ -43,10 +46,11 @@ _FAR = 1000  # entries followed in search of a circle
 class Wait:
     """The wait of one call, from its first look until it has its result."""
 
-    __slots__ = ("_clock", "_keys", "_limit", "_owners", "_place", "_resting", "_state", "_store", "_told")
+    __slots__ = ("_blocks", "_clock", "_keys", "_limit", "_owners", "_place", "_resting", "_state", "_store", "_told")
 
-    def __init__(self, place: str, directory: Directory, limit: float | None = None) -> None:
+    def __init__(self, place: str, directory: Directory, limit: float | None = None, *, blocks: bool = True) -> None:
         self._place = place
+        self._blocks = blocks  # its thread, and no task
         self._store, self._keys = directory.store, directory.keys
         self._limit = limit
         self._clock = Stopwatch()
@@ -70,6 +74,10 @@ class Wait:
     def pause(self, seconds: float) -> None:
         """Sleep."""
         self._clock.pause(seconds)
+
+    def slept(self, seconds: float) -> None:
+        """Note that the call has slept without blocking its thread."""
+        self._clock.add(seconds)
 
     def is_over(self) -> bool:
         """Whether the call has waited for its time limit."""
@@ -99,16 +107,24 @@ class Wait:
     def for_flight(self, flight: Flight) -> bool:
         """Wait for another thread; return whether it ended, within the time limit and without a deadlock."""
         while True:
-            passed = self.passed()
-            seconds = LOOK if self._limit is None else min(LOOK, max(0.0, self._limit - passed))
+            passed, seconds = self.passed(), self.until_look()
             if flight.wait(seconds):
-                break
-            self._clock.add(max(0.0, passed + seconds - self.passed()))  # in case the clock stands still
-            if self.is_over() or self.is_endless():
                 self.end()
+                return True
+            if self.gives_up(passed + seconds):
                 return False
-        self.end()
-        return True
+
+    def until_look(self, seconds: float = LOOK) -> float:
+        """How long to wait before the next look: so many seconds, or what is left until the limit."""
+        return seconds if self._limit is None else min(seconds, max(0.0, self._limit - self.passed()))
+
+    def gives_up(self, waited: float, *, looks: bool = True) -> bool:
+        """Whether to stop waiting, having waited for so long; asks whether it is endless only if it `looks`."""
+        self._clock.add(max(0.0, waited - self.passed()))  # in case the clock stands still
+        if self.is_over() or (looks and self.is_endless()):
+            self.end()
+            return True
+        return False
 
     def is_endless(self) -> bool:
         """Whether to stop waiting: the owner waits for this call, or may do so, or earlier owners keep failing."""
@@ -119,6 +135,9 @@ class Wait:
                 return True
         above, guess = list(computing.get().values()), self._resting or Resting()
         self._resting = guess
+        if self._blocks:
+            here = [one for one in flights.all() if one.task is not None and one.thread == threading.get_ident()]
+            above += [flight for flight in here if flight not in above]
         resting = guess.flights_of((flight for flight in flights.all() if flight not in above), moment)
         for flight in above + resting:
             if flight not in self._told:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pcache.errors import DirectoryError, Miss, SigningKeyError
+from pcache.errors import DirectoryError, Miss, SigningKeyError, UnpicklableResultWarning
 from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.fork import whole
+from pcache.system.notices import warn_once
 
 if TYPE_CHECKING:
     from pcache.entry.reader import Address, Loaded
@@ -14,20 +15,29 @@ if TYPE_CHECKING:
 
 
 class Flow:
-    """Hits and misses of one cache directory. Safe for threads, processes and forks."""
+    """Hits and misses of one cache directory. Safe for threads, processes and forks.
 
-    def __init__(self, directory: Directory) -> None:
+    `passive` says why calls go straight to their functions: "disabled", or "uncached" if no result could be stored.
+    """
+
+    def __init__(self, directory: Directory, uncached: bool = False) -> None:
         self.directory = directory
         self.settings = directory.settings
         self.keys = directory.keys
         self.store = directory.store
         self.ledger = directory.ledger
-        self.passive = self.settings.disable
+        self.passive = "uncached" if uncached else "disabled" if self.settings.disable else ""
         self._saving: Saving | None = None
         self._misses: Misses | None = None
 
     def __reduce__(self) -> Any:
-        return Flow, (self.directory,)
+        return Flow, (self.directory, self.passive == "uncached")
+
+    def uncached(self, name: str) -> Flow:
+        """The flow of a generator function, whose calls have no result to store; says so once."""
+        text = f"calls of {name} are not cached: it is a generator function, whose results cannot be stored"
+        warn_once((name, "generator"), text, UnpicklableResultWarning)
+        return Flow(self.directory, uncached=True)
 
     def look_up(self, address: Address) -> Loaded:
         """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""

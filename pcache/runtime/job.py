@@ -47,6 +47,10 @@ class Run:
         self.error = self.traceback = None  # avoids a reference cycle through the frames
         return True
 
+    def became(self, error: BaseException) -> bool:
+        """Whether this stands for the function's `StopIteration`, which Python lets no generator raise."""
+        return type(error) is RuntimeError and error.__cause__ is not None and error.__cause__ is self.error
+
     def end(self) -> Any:
         """Return the result, or raise the function's exception again, with its original context."""
         error = self.error

@@ -3,12 +3,16 @@
 The promises depend on this order. A call that misses takes the claim and looks again, since another process may have
 published between its look and its claim. Whatever goes wrong with the cache, the function's result reaches the caller,
 and the function's own exceptions pass unchanged.
+
+The flow is a generator, as it is the same for calls that block their thread, for which it runs through without a pause,
+and for those of tasks, where it yields to the event loop. `runtime/tasks.py` has how tasks wait.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 
 from pcache.errors import ForeignEntry, Miss, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
@@ -22,14 +26,17 @@ from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, un
 from pcache.system.notices import log, warn_once
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
 
     from pcache.entry.reader import Address, Loaded
     from pcache.runtime.job import Job
     from pcache.runtime.saving import Saving
+    from pcache.runtime.tasks import Tasks
     from pcache.storage.claim_owner import Owner
     from pcache.storage.directory import Directory
     from pcache.storage.store import HeldClaim, Store
+
+    Steps = Generator[Any, Any, Any]  # yields what an event loop waits for; nothing where there are no `Tasks`
 
 _PAUSE_SHARE, _PAUSE_MIN, _PAUSE_MAX = 0.05, 0.0005, 0.05  # a share of the time waited so far; seconds
 _SAY_WAITING = 60.0  # seconds of waiting after which a log line names the owner
@@ -67,9 +74,11 @@ class Misses:
         run, around = job.run, innermost()
         try:
             try:
-                return self._compute(job, miss)
+                self.steps(job, miss).send(None)
+            except StopIteration as end:  # how a generator returns
+                return end.value
             finally:
-                self._count_time(job, around)
+                self.count_time(job, around)
                 self.ledger.look(time.time_ns())
         except RecursionError as error:  # nothing is called here: the stack is full
             if error is run.error:
@@ -77,13 +86,13 @@ class Misses:
                 run.error = run.traceback = None
                 raise
         except BaseException as error:
-            if run.raises(error) or passes(error, job.name):
+            if run.raises(error) or (not run.became(error) and passes(error, job.name)):
                 raise
         if run.done or run.error is not None:
             return run.end()
         return job.function(*job.args, **job.kwargs)
 
-    def _count_time(self, job: Job, around: Flight | None) -> None:
+    def count_time(self, job: Job, around: Flight | None) -> None:
         """Count what a miss took beyond its computation; and all of it to the computation that it is part of."""
         run = job.run
         elapsed_ns = time.perf_counter_ns() - run.began_ns
@@ -120,7 +129,7 @@ class Misses:
             try_call(job.look_again, cost_ns)
             self.saving.settle(deep.claim, job, result, cost_ns, miss)
             deep.around.nested_ns = deep.nested_ns
-            self._count_time(job, deep.around)
+            self.count_time(job, deep.around)
         except RecursionError:
             pass  # a later call stores it
         except BaseException as error:
@@ -128,7 +137,43 @@ class Misses:
                 raise
         return result
 
-    def _compute(self, job: Job, miss: Miss) -> Any:
+    def steps(self, job: Job, miss: Miss, tasks: Tasks | None = None) -> Steps:
+        """Compute a missing result, in a task of an event loop if `tasks` are given; `job.run` has its outcome."""
+        self._tell(job, miss)
+        place = self.store.place(job.address.name)
+        above, task = computing.get().get(place), tasks and tasks.task
+        if above is not None and not above.over:
+            return (yield from self._run(job, miss, above, tasks))[0]
+        with Wait(place, self.directory, job.lock_timeout, blocks=tasks is None) as wait:
+            while True:
+                own = Flight(place, job.address.function_id, task)
+                try:
+                    with own.busy:
+                        try:
+                            flight = flights.enter(place, own)
+                            if flight is own:
+                                return (yield from self._lead(job, flight, miss, wait, tasks))
+                        finally:
+                            flights.leave(place, own)
+                finally:
+                    if own.bells:
+                        own.ring()
+                is_here = flight.thread == threading.get_ident()
+                if is_here and flight.task is task:  # recursion that lost its context variables
+                    return (yield from self._run(job, miss, flight, tasks))[0]
+                if tasks is not None:
+                    ended = yield from tasks.for_flight(wait, flight).__await__()
+                else:  # a task of this thread goes on only when this call returns
+                    ended = not is_here and wait.for_flight(flight)
+                if not ended or not (flight.stored or flight.lost or flight.cancelled):
+                    return (yield from self._run_alone(job, miss, tasks))
+                try:
+                    return self._waited(job, (yield from self._read(self._look_again, job, tasks)))
+                except Miss as again:
+                    miss = without_tracebacks(again)
+
+    def _tell(self, job: Job, miss: Miss) -> None:
+        """Log why a call missed; warn where users can do something about it."""
         log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
         if type(miss) is ForeignEntry:
             warn_once(
@@ -140,28 +185,12 @@ class Misses:
             )
         if miss.reason == "unloadable":
             log("%s: a stored result could not be loaded and is computed again: %s", job.name, miss.detail)
-        place = self.store.place(job.address.name)
-        above = computing.get().get(place)
-        if above is not None and not above.over:
-            return self._run(job, miss, above)[0]
-        with Wait(place, self.directory, job.lock_timeout) as wait:
-            while True:
-                own = Flight(place, job.address.function_id)
-                with own.busy:
-                    try:
-                        flight = flights.enter(place, own)
-                        if flight is own:
-                            return self._lead(job, flight, miss, wait)
-                    finally:
-                        flights.leave(place, own)
-                if flight.thread == threading.get_ident():
-                    return self._run(job, miss, flight)[0]  # recursion that lost its context variables
-                if not wait.for_flight(flight) or not (flight.stored or flight.lost):
-                    return self._run_alone(job, miss)
-                try:
-                    return self._waited(job, self._look_again(job))
-                except Miss as again:
-                    miss = without_tracebacks(again)
+
+    def _read(self, look: Callable[[Job], Any], job: Job, tasks: Tasks | None) -> Steps:
+        """Look for a result."""
+        if tasks is None:
+            return look(job)
+        return (yield from tasks.read(self.store, job.address.name, look, job).__await__())
 
     def _look_again(self, job: Job) -> Loaded:
         loaded = self.look_up(job.address)
@@ -169,11 +198,13 @@ class Misses:
             raise Miss("refreshed")  # its computation began before the refresh was asked for
         return loaded
 
-    def _lead(self, job: Job, flight: Flight, miss: Miss, wait: Wait) -> Any:
+    def _lead(  # noqa: PLR0912 - one loop, in which the order counts
+        self, job: Job, flight: Flight, miss: Miss, wait: Wait, tasks: Tasks | None
+    ) -> Steps:
         """Take the claim and compute; or return the result that another process has computed meanwhile."""
         started = wait.passed()
         look_at_owner, say_waiting = started + LOOK, started + _SAY_WAITING
-        alone = False
+        alone = tasks is not None and not tasks.can_wait
         while True:
             try:
                 claim = self.saving.claim(job, private=alone)
@@ -183,11 +214,11 @@ class Misses:
                 with claim:  # closes it in any case: others wait for its lock
                     try:
                         wait.end()
-                        return self._compute_once(job, flight, claim, miss)
+                        return (yield from self._compute_once(job, flight, claim, miss, tasks))
                     except BaseException:
                         claim.abandon()  # again, in case an interrupt came during the first time
                         raise
-            if (found := self._found(job)) is not None:
+            if (found := (yield from self._read(self._found, job, tasks))) is not None:
                 return self._waited(job, found)
             passed = wait.passed()
             if wait.is_over():
@@ -208,10 +239,14 @@ class Misses:
                     text = "waiting for %s for %.0f s%s; lock_timeout= limits this"
                     stopped = owner is not None and owner.is_stopped()
                     log(text, owner, passed - started, ", which is stopped" if stopped else "")
-            wait.pause(min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX))
+            pause = min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX)
+            if tasks is None:
+                wait.pause(pause)
+            else:
+                yield from tasks.pause(wait, pause).__await__()
         wait.end()
         flight.stored = False
-        return self._run(job, miss, flight)[0]
+        return (yield from self._run(job, miss, flight, tasks))[0]
 
     def _say_in_vain(self, reason: str, owner: Owner | None) -> None:
         """Say once why calls do not wait for the holder of a claim."""
@@ -226,21 +261,30 @@ class Misses:
             StoreWarning,
         )
 
-    def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss) -> Any:
+    def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss, tasks: Tasks | None) -> Steps:
         """Compute and store under a claim, unless another process has done so between our look and our claim."""
         try:
-            if (found := self._found(job)) is not None:
+            if (found := (yield from self._read(self._found, job, tasks))) is not None:
                 return self._waited(job, found)
             flight.stored, flight.claim = False, claim
             began_ns = time.time_ns()
-            result, cost_ns = self._run(job, miss, flight)
+            result, cost_ns = yield from self._run(job, miss, flight, tasks)
             detach_claim(flight)
-            flight.stored = self.saving.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
-            flight.lost = claim.lost
+            publish = partial(self._publish, job, flight, claim, miss, result, cost_ns, began_ns)
+            if tasks is None:
+                publish()
+            else:
+                yield from tasks.store(publish, job, result, cost_ns).__await__()
             return result
         finally:
             detach_claim(flight)
             claim.abandon()
+
+    def _publish(
+        self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss, result: Any, cost_ns: int, began_ns: int
+    ) -> None:
+        flight.stored = self.saving.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
+        flight.lost = claim.lost
 
     def _found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
@@ -259,32 +303,41 @@ class Misses:
             raise_if_interrupt(error)
             return False  # else we may not remove it
 
-    def _run_alone(self, job: Job, miss: Miss) -> Any:
+    def _run_alone(self, job: Job, miss: Miss, tasks: Tasks | None) -> Steps:
         """Compute without waiting for the other process that computes the same."""
-        flight = Flight(self.store.place(job.address.name), job.address.function_id)
+        flight = Flight(self.store.place(job.address.name), job.address.function_id, tasks and tasks.task)
         with flight.busy:
-            return self._run(job, miss, flight)[0]
+            return (yield from self._run(job, miss, flight, tasks))[0]
 
-    def _run(self, job: Job, miss: Miss, flight: Flight) -> tuple[Any, int]:
+    def _run(self, job: Job, miss: Miss, flight: Flight, tasks: Tasks | None) -> Steps:
         """Compute; return the result and the nanoseconds that it took. Calls inside know that it is being computed."""
         inside = {**computing.get(), flight.place: flight}
         run, nested_ns = job.run, flight.nested_ns
         started = time.perf_counter_ns()
         token = uninterrupted(computing.set, inside)
         try:
-            result = run.result = job.function(*job.args, **job.kwargs)
+            result = job.function(*job.args, **job.kwargs)
+            if tasks is not None:
+                flight.awaited = result
+                result = yield from result.__await__()
+            run.result = result
             run.done = True
         except BaseException as error:
             run.error, run.traceback = error, TRACEBACK.__get__(error).tb_next
             run.took(time.perf_counter_ns() - started, flight.nested_ns - nested_ns)
-            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "errors.raised": 1})
+            # The task was cancelled, or the coroutine closed: another call goes on in its place.
+            flight.cancelled = tasks is not None and not issubclass(type(error), Exception)
+            failed = {} if flight.cancelled else {"errors.raised": 1}
+            self.ledger.count(job.name, **{f"misses.{miss.reason}": 1}, **failed)
             raise
         finally:
-            computing.reset(token)
+            # A coroutine that is thrown away is closed in any context.
+            computing.reset(token) if tasks is None else try_call(computing.reset, token)
         cost_ns = time.perf_counter_ns() - started
         run.took(cost_ns, flight.nested_ns - nested_ns)
         self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": run.own_ns})
-        try_call(job.look_again, cost_ns)
+        if tasks is None or not tasks.has_large_arguments:
+            try_call(job.look_again, cost_ns)  # else where the result is stored: what is computed is not to be lost
         return result, cost_ns
 
     def _waited(self, job: Job, loaded: Loaded) -> Any:

@@ -6,6 +6,9 @@ process, and a parent process that is idle for seconds to wait for its children.
 second one after twice the time, and a third: usually unnecessarily, since functions also wait for their own threads.
 
 Idle threads are recognized on Linux only.
+
+The thread of an event loop is idle whenever none of its tasks has anything to do. Of a computation in a task it counts
+where the task stands: in a lock, a queue, a group or another task for a minute, and not in reading a socket.
 """
 
 from __future__ import annotations
@@ -14,14 +17,17 @@ import os
 import threading
 
 from pcache.runtime.singleflight import flights
-from pcache.startup import TYPE_CHECKING
+from pcache.startup import TYPE_CHECKING, late
 from pcache.system.interrupts import raise_if_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pcache.runtime import loops
     from pcache.runtime.singleflight import Flight
     from pcache.storage.claim_owner import Owner
+else:
+    loops = late("pcache.runtime.loops")
 
 LOOK = 0.5  # seconds between two checks
 PATIENCE = 5.0  # idle seconds after which a parent process may be waiting for a child that wants its result
@@ -39,19 +45,25 @@ class Resting:
     __slots__ = ("_seen", "_turn")
 
     def __init__(self) -> None:
-        self._seen: dict[
-            tuple[int, int], tuple[float, int]
-        ] = {}  # by process and thread: since when it is idle, and its running time then
+        # By process and thread: since when it is idle, and its running time then. Of a task where it stands, by 0 and
+        # the id of its flight.
+        self._seen: dict[tuple[int, int], tuple[float, int]] = {}
         self._turn: Flight | None = None
 
     def flights_of(self, others: Iterable[Flight], moment: float) -> list[Flight]:
-        """The computations of other threads of this process that are idle, waiting for other threads."""
-        return [
-            flight
-            for flight in others
-            if flight.thread != threading.get_ident()
-            and self._has_rested(os.getpid(), flight.native_id, _PLACES, moment, WITH_THREADS * PATIENCE)
-        ]
+        """The computations of this process that are idle, waiting for other threads or tasks."""
+        return [flight for flight in others if self._is_idle(flight, moment, WITH_THREADS * PATIENCE)]
+
+    def _is_idle(self, flight: Flight, moment: float, patience: float) -> bool:
+        if flight.task is None:
+            here = flight.thread == threading.get_ident()
+            return not here and self._has_rested(os.getpid(), flight.native_id, _PLACES, moment, patience)
+        place, key = loops.standing(flight.task, flight.awaited), (0, id(flight))
+        since, before = self._seen.setdefault(key, (moment, place))
+        if not place or place != before:
+            del self._seen[key]
+            return False
+        return moment - since >= patience
 
     def is_parent(self, owner: Owner | None, moment: float) -> bool:
         """Whether the owner is a parent or ancestor of this process, and is idle."""

@@ -1,4 +1,4 @@
-"""Lets the threads of this process compute a key once, and keeps track of the computations around a call."""
+"""Lets the threads and tasks of this process compute a key once, and keeps track of the computations around a call."""
 
 from __future__ import annotations
 
@@ -14,22 +14,55 @@ from pcache.system.interrupts import uninterrupted
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pcache.runtime.loops import Bell
     from pcache.storage.store import HeldClaim
 
 
-class Flight:
-    """One computation of this process that other threads may wait for. `stored` says whether there is a result.
+class Busy:
+    """Something under way while `busy` is held. Threads wait for that lock; tasks leave a bell, and are rung for."""
 
-    `lost` says that its result was invalidated meanwhile, so that calls made since then need another.
+    __slots__ = ("bells", "busy")
 
-    It is under way while `busy` is held; its thread holds that in a `with`, so that an interrupt releases it.
+    def __init__(self) -> None:
+        self.busy = threading.Lock()  # an Event takes 5 us to make
+        self.bells: dict[Bell, None] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return not self.busy.locked()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Block this thread until the end; return whether it ended in time."""
+        if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
+            return False
+        self.busy.release()
+        return True
+
+    def ring(self) -> None:
+        """Wake the tasks that wait; after `busy` was released, so that who comes later sees that it is over."""
+        for bell in list(self.bells):
+            bell.ring()
+
+
+class Flight(Busy):
+    """One computation of this process that other threads and tasks may wait for.
+
+    `stored` says whether there is a result, `lost` that it was invalidated meanwhile, so that calls made since then
+    need another, and `cancelled` that its task was cancelled while it computed, so that another one takes over.
+
+    It is under way while `busy` is held; its thread holds that in a `with`, so that an interrupt releases it. `task` is
+    the task of an event loop that computes, None for a call that blocks its thread; it awaits `awaited`. `watcher` is
+    the wait that looks now and then whether waiting for it could be endless, for those of other tasks.
+
     `claim` is the claim it holds, `awaits` are the entries that calls inside of it wait for, and `turns` the times at
     which other calls stopped waiting for it. `nested_ns` is the time of the cached calls inside of it that missed.
     """
 
     __slots__ = (
+        "awaited",
         "awaits",
-        "busy",
+        "cancelled",
         "claim",
         "function_id",
         "lost",
@@ -37,11 +70,13 @@ class Flight:
         "nested_ns",
         "place",
         "stored",
+        "task",
         "thread",
         "turns",
+        "watcher",
     )
 
-    def __init__(self, place: str, function_id: bytes) -> None:
+    def __init__(self, place: str, function_id: bytes, task: object = None) -> None:
         self.place = place
         self.function_id = function_id
         self.claim: HeldClaim | None = None
@@ -50,21 +85,14 @@ class Flight:
         self.awaits: list[str] = []
         self.turns: list[float] = []
         self.native_id = threading.get_native_id()
-        self.busy = threading.Lock()  # an Event takes 5 us to make
+        self.busy = threading.Lock()  # as `Busy` does, without its call
+        self.bells = {}
         self.stored = True
+        self.cancelled = False
         self.thread = threading.get_ident()
-
-    @property
-    def over(self) -> bool:
-        """Whether the computation has ended."""
-        return not self.busy.locked()
-
-    def wait(self, seconds: float | None) -> bool:
-        """Wait for the end; return whether it ended in time."""
-        if not uninterrupted(self.busy.acquire, True, -1 if seconds is None else seconds):
-            return False
-        self.busy.release()
-        return True
+        self.task = task
+        self.awaited: object = None
+        self.watcher: object = None
 
 
 class Flights:

@@ -161,6 +161,17 @@ class LocalStore(Shards):
                 raise_if_interrupt(error)  # else the lookup that follows reports it
         return stands(path)
 
+    def is_large(self, name: str, limit: int) -> bool:
+        """Whether reading an entry takes so many bytes or more."""
+        held = self._recent.size_of(name)
+        if held is not None:
+            return held >= limit
+        try:
+            return os.stat(self.place(name)).st_size >= limit
+        except OSError as error:
+            raise_if_interrupt(error)
+            return False  # absent; else reading it reports why
+
     def claim(self, name: str, owner: Record) -> Claim | drafts.PrivateClaim | None:
         """Take the claim of an entry, None while another process holds it; raises `OSError` if it cannot be made."""
         if self.network or locks.is_crowded():

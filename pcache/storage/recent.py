@@ -137,6 +137,11 @@ class Recent:
         finally:
             loading.pop(loads, None)
 
+    def size_of(self, name: str) -> int | None:
+        """The bytes that are held of an entry, None if it is not."""
+        held = self._held.get(name)
+        return None if held is None else held.size
+
     def to_keep(self, name: str) -> int:
         """How many bytes of an entry that is read now are to be held at most; `NOTHING` for none of any entry.
 

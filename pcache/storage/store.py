@@ -119,6 +119,9 @@ class Store(Protocol):
     def is_there(self, name: str) -> bool:
         """Whether there is an entry, intact or not, without reading it."""
 
+    def is_large(self, name: str, limit: int) -> bool:
+        """Whether reading an entry takes so many bytes or more; False if there is none."""
+
     def entry(self, name: str) -> StoredFile | None:
         """One entry as a listing shows it, None if there is none."""
 

@@ -126,6 +126,6 @@ say(asyncio.run(main()) == [1] * 5, len(ran))
 """
 
 
-def test_coroutine_functions_pass_through(tmp_path: Path) -> None:
-    """They are not cached: each call computes."""
-    assert run(COROUTINE, tmp_path / "cache") == ["True 5"]
+def test_coroutine_functions_run_once(tmp_path: Path) -> None:
+    """Five tasks that need the same result compute it once."""
+    assert run(COROUTINE, tmp_path / "cache") == ["True 1"]

@@ -408,21 +408,17 @@ def test_large_contents_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_never_stored(cache: Cache) -> None:
-    """Calls of generator and coroutine functions always compute, and are said to."""
+    """Calls of generator functions always compute, and are said to."""
 
     @cache.cached
     def generator(n: int) -> Any:
         yield n
 
     @cache.cached
-    async def coroutine(n: int) -> int:
-        return n
-
-    @cache.cached
     async def both(n: int) -> Any:
         yield n
 
-    for function in (generator, coroutine, both):
+    for function in (generator, both):
         explanation = function.explain(1)
         assert (explanation.hit, explanation.reason) == (False, "uncached")
         assert "every call computes" in explanation.detail

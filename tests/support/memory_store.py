@@ -118,6 +118,9 @@ class MemoryStore:
     def is_there(self, name: str) -> bool:
         return name in self.kept
 
+    def is_large(self, name: str, limit: int) -> bool:
+        return name in self.kept and len(self.kept[name].data) >= limit
+
     def entry(self, name: str) -> StoredFile | None:
         kept = self.kept.get(name)
         if kept is None:

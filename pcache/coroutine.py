@@ -1,0 +1,208 @@
+"""A cached coroutine function: what `@cached` makes of an `async def`.
+
+A call returns a coroutine. All that is done is done when that runs, as with the body of any coroutine: what is around
+the `await` (`disabled()`, a computation) counts. Hits read inline, since a thread takes longer; large contents are
+hashed and read in a thread. All other methods are those of functions, and do not wait.
+"""
+
+from __future__ import annotations
+
+import time
+
+from pcache.entry.reader import Loaded
+from pcache.errors import LoadingItself, Miss, UnhashableArgument, without_tracebacks
+from pcache.function import CachedFunction
+from pcache.keys.dispatch import register_reducer
+from pcache.objects.lookup import code_of, look, qualname_of
+from pcache.runtime.boundary import passes
+from pcache.runtime.calls import Call
+from pcache.runtime.modes import mode
+from pcache.runtime.singleflight import innermost
+from pcache.runtime.tasks import LARGE, Tasks, weigh
+from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from pcache.system.interrupts import try_call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+    from types import CodeType
+
+    from pcache.config.options import Options
+    from pcache.runtime.flow import Flow
+    from pcache.runtime.job import Job
+    from pcache.runtime.misses import Deep, Misses
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_clock = time.perf_counter_ns
+
+
+class _Missed(NamedTuple):
+    """A call that missed; `deep` if it is computed deep inside of others."""
+
+    job: Job
+    miss: Miss
+    misses: Misses
+    deep: Deep | None
+
+
+class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]):
+    """A coroutine function whose results are stored on disk.
+
+    Safe for tasks, threads and processes: if several need the same missing result, one computes it and the others wait,
+    without blocking their event loops. It computes in the task of its caller. When that is cancelled, another that
+    waits takes over.
+    """
+
+    def __init__(self, function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> None:
+        super().__init__(function, flow, options)
+        self._shown = qualname_of(function) or "coroutine"
+        vars(self).setdefault("__name__", self._shown)  # `inspect` asks nothing of what has no name: a partial object
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        if self._flow.passive:
+            return self.__wrapped__(*args, **kwargs)
+        values = None
+        try:
+            values = self._bind(*args, **kwargs)
+        except TypeError as error:  # the call does not fit the signature: calling the function says so
+            if not isinstance(error, UnhashableArgument):
+                return self.__wrapped__(*args, **kwargs)
+        return self._named(self._awaited(args, kwargs, values))
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        """Return a coroutine that computes this call anew, replaces its stored result and returns it."""
+        values = None
+        try:
+            values = self._bind(*args, **kwargs)
+        except UnhashableArgument:
+            pass  # raised where it is awaited
+        return self._named(self._awaited(args, kwargs, values, refreshes=True))
+
+    def _named(self, coroutine: Any) -> Coroutine[Any, Any, T]:
+        """A coroutine under the function's name, by which warnings and tasks show it."""
+        coroutine.__qualname__ = self._shown
+        return coroutine  # type: ignore[no-any-return]
+
+    async def _awaited(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], values: tuple[Any, ...] | None, *, refreshes: bool = False
+    ) -> T:
+        """A call, as that of functions: everything is guarded but the function's own call, which comes last."""
+        tasks, asked, found = Tasks(), None if refreshes else mode.get(), None
+        if asked != "disabled":
+            try:
+                found = await self._sought(args, kwargs, values, tasks, refreshes or asked == "refreshing")
+            except RecursionError:
+                pass  # the stack has no room for anything else
+            except BaseException as error:
+                if tasks.threw(error):
+                    raise
+                if not self._is_over() and passes(error, self._calls.label, self._options.unhashable):
+                    raise
+        if found is None:
+            return await self.__wrapped__(*args, **kwargs)
+        if isinstance(found, Loaded):
+            return found.value  # type: ignore[no-any-return]
+        job, miss, misses, deep = found
+        if deep is None:
+            return await self._computed(misses, job, miss, tasks)
+        try:
+            result = await self.__wrapped__(*args, **kwargs)
+        except BaseException:
+            misses.drop(job, deep)
+            raise
+        return misses.keep(job, miss, deep, result)  # type: ignore[no-any-return]
+
+    async def _sought(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Any, tasks: Tasks, refreshes: bool
+    ) -> Loaded | _Missed | None:
+        """Look for the result of a call; None if it is to be computed without the cache."""
+        if values is None:
+            values = self._bind(*args, **kwargs)  # fails as it did before, now inside of the guard
+        started, large = _clock(), dict[Any, Any]()
+        if weigh(values, 0) >= LARGE:
+            tasks.has_large_arguments = True
+            address = await tasks.in_thread(self._address, values, large)
+        else:
+            address = self._address(values, large)
+        since_ns = time.time_ns() if refreshes or self._refresh else 0
+        try:
+            if since_ns:
+                raise Miss("refreshed")
+            loaded = await tasks.read(self._flow.store, address.name, self._flow.look_up, address)
+        except Miss as error:
+            miss = without_tracebacks(error)
+        else:
+            try_call(self._count, loaded, started)
+            return loaded
+        if type(miss) is LoadingItself:
+            return None
+        call = Call(args, kwargs, values, address, large)
+        earlier = None if since_ns else self._found_earlier(call, started)
+        if earlier is not None:
+            return earlier
+        misses, job = self._flow.misses, self._job(call, since_ns, started)
+        deep = misses.begin(job) if job.is_deep else None
+        return None if job.is_deep and deep is None else _Missed(job, miss, misses, deep)
+
+    async def _computed(self, misses: Misses, job: Job, miss: Miss, tasks: Tasks) -> T:
+        """Compute a missing result, as `Misses.compute` does."""
+        run, around = job.run, innermost()
+        try:
+            try:
+                return await _Steps(misses.steps(job, miss, tasks))  # type: ignore[no-any-return]
+            finally:
+                misses.count_time(job, around)
+                misses.ledger.look(time.time_ns())
+        except BaseException as error:
+            if run.raises(error) or tasks.threw(error) or passes(error, job.name):
+                raise
+        if run.done or run.error is not None:
+            return run.end()  # type: ignore[no-any-return]
+        return await self.__wrapped__(*job.args, **job.kwargs)
+
+    if TYPE_CHECKING:
+
+        def get(self, /, *args: P.args, **kwargs: P.kwargs) -> T: ...  # type: ignore[override]
+        def put(self, result: T, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...  # type: ignore[override]
+
+    # Being a coroutine function, as `inspect` and `asyncio` find out
+
+    @property
+    def __code__(self) -> CodeType:
+        return code_of(self.__wrapped__)  # type: ignore[return-value]  # else it would not be a coroutine function
+
+    @property
+    def __defaults__(self) -> tuple[Any, ...] | None:
+        return look(self.__wrapped__, "__defaults__")  # type: ignore[no-any-return]
+
+    @property
+    def __kwdefaults__(self) -> dict[str, Any] | None:
+        return look(self.__wrapped__, "__kwdefaults__")  # type: ignore[no-any-return]
+
+
+if TYPE_CHECKING:
+
+    class Decorator(Protocol):
+        """What `cached` with options returns."""
+
+        @overload
+        def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> CachedCoroutine[P, T]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+class _Steps:
+    """A generator that is awaited."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._steps
+
+
+register_reducer(CachedCoroutine, lambda function, _encoder: function.__wrapped__)
