@@ -151,8 +151,8 @@ class Tasks:
         """Wait for something of the loop's, and note what comes in meanwhile."""
         try:
             await awaited
-        except BaseException as error:
-            self._thrown = error
+        except BaseException:
+            self._thrown = sys.exception()
             raise
 
     async def for_flight(self, wait: Wait, flight: Flight) -> bool:
