@@ -9,6 +9,7 @@ import os
 import pickle
 import threading
 import traceback
+import types
 import warnings
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Iterator
@@ -298,8 +299,11 @@ def test_kinds(kinds: dict[str, Any], kind: str) -> None:
     made = kinds[kind]
     assert inspect.iscoroutinefunction(made)
     assert asyncio.iscoroutinefunction(made)
-    assert finish(made(7)) == finish(made(7)) == made.get(7) == 7
+    assert finish(made(7)) == finish(made(7)) == 7
     assert ran == {kind: 1}
+    if type(made) is types.MethodType:
+        return  # from Python 3.13 on `classmethod` binds what it holds itself, and only for calls
+    assert made.get(7) == 7
     assert finish(made.refresh(7)) == 7
     assert ran == {kind: 2}
 
