@@ -21,6 +21,7 @@ from pcache.runtime.singleflight import flights
 from tests.support.processes import KEY, Talker, claims_below, run
 
 ran: Counter[Any] = Counter()
+gates: dict[str, asyncio.Event] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -188,13 +189,13 @@ def test_a_task_that_reads_is_not_at_rest(cache: Cache, monkeypatch: pytest.Monk
 
 def test_a_call_that_blocks_a_loop(cache: Cache) -> None:
     """A call that blocks its thread does not wait for what waits for a task of that thread."""
-    begun, gates = threading.Event(), list[asyncio.Event]()
+    begun = threading.Event()
 
     @cache.cached(code="none")
     async def slow() -> int:
         ran["slow"] += 1
         if ran["slow"] == 1:
-            await gates[0].wait()
+            await gates["slow"].wait()
         return 1
 
     @cache.cached(code="none")
@@ -206,7 +207,7 @@ def test_a_call_that_blocks_a_loop(cache: Cache) -> None:
         return 2
 
     async def main() -> list[int]:
-        gates.append(asyncio.Event())
+        gates["slow"] = asyncio.Event()
         task = asyncio.create_task(slow())
         while not flights.all():
             await asyncio.sleep(0)
@@ -218,7 +219,7 @@ def test_a_call_that_blocks_a_loop(cache: Cache) -> None:
         while not other.awaits and len(other.bells) == 0:
             pass  # until the thread waits for the task
         found = blocking()  # waits for the thread, which waits for `task`
-        gates[0].set()
+        gates["slow"].set()
         return [found, await task, await thread]
 
     assert asyncio.run(main()) == [2, 1, 2]
