@@ -81,7 +81,6 @@ KNOWN = {
         LOST,
         "a generator cannot be pickled; the caller gets it with a warning, and the next call computes again",
     ),
-    "a coroutine function, awaited twice": (LOST, "coroutine functions pass through uncached, with a warning"),
     BY_COMPUTED_NAME: (WRONG, "no analysis sees which name is meant; `depends_on=` says it"),
     NEW_PARAMETER: (
         LOST,

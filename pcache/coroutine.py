@@ -17,10 +17,9 @@ from pcache.objects.lookup import code_of, look, qualname_of
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Call
 from pcache.runtime.modes import mode
-from pcache.runtime.singleflight import innermost
-from pcache.runtime.tasks import LARGE, Tasks, weigh
+from pcache.runtime.singleflight import Busy, innermost
+from pcache.runtime.tasks import LARGE, SELDOM, SMALL, Tasks, weigh
 from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
-from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -59,6 +58,7 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
         super().__init__(function, flow, options)
         self._shown = qualname_of(function) or "coroutine"
         vars(self).setdefault("__name__", self._shown)  # `inspect` asks nothing of what has no name: a partial object
+        self._reading: Busy | None = Busy()  # the code; None once that was done
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         if self._flow.passive:
@@ -69,7 +69,9 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
         except TypeError as error:  # the call does not fit the signature: calling the function says so
             if not isinstance(error, UnhashableArgument):
                 return self.__wrapped__(*args, **kwargs)
-        return self._named(self._awaited(args, kwargs, values))
+        coroutine: Any = self._awaited(args, kwargs, values)
+        coroutine.__qualname__ = self._shown  # warnings and tasks show it
+        return coroutine  # type: ignore[no-any-return]
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         """Return a coroutine that computes this call anew, replaces its stored result and returns it."""
@@ -78,35 +80,67 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
             values = self._bind(*args, **kwargs)
         except UnhashableArgument:
             pass  # raised where it is awaited
-        return self._named(self._awaited(args, kwargs, values, refreshes=True))
-
-    def _named(self, coroutine: Any) -> Coroutine[Any, Any, T]:
-        """A coroutine under the function's name, by which warnings and tasks show it."""
+        coroutine: Any = self._awaited(args, kwargs, values, refreshes=True)
         coroutine.__qualname__ = self._shown
         return coroutine  # type: ignore[no-any-return]
 
-    async def _awaited(
+    async def _awaited(  # noqa: PLR0912, PLR0915 - flat, as a hit pays for calls
         self, args: tuple[Any, ...], kwargs: dict[str, Any], values: tuple[Any, ...] | None, *, refreshes: bool = False
     ) -> T:
-        """A call, as that of functions: everything is guarded but the function's own call, which comes last."""
-        tasks, asked, found = Tasks(), None if refreshes else mode.get(), None
+        # As `CachedFunction.__call__`: everything is guarded but the function's own call, which comes last.
+        found: Loaded | None = None
+        missed: _Missed | None = None
+        tasks: Tasks | None = None
+        asked = "refreshing" if refreshes else mode.get()
         if asked != "disabled":
             try:
-                found = await self._sought(args, kwargs, values, tasks, refreshes or asked == "refreshing")
+                if values is None:
+                    values = self._bind(*args, **kwargs)  # fails as it did before, now inside of the guard
+                started, large = _clock(), dict[Any, Any]()
+                if self._reading is not None:
+                    tasks = Tasks()
+                    await self._read_code(self._reading, tasks)
+                for value in values:
+                    if type(value) not in SMALL and weigh(value, 0) >= LARGE:
+                        tasks = tasks or Tasks()
+                        tasks.has_large_arguments = True
+                        break
+                if tasks is not None and tasks.has_large_arguments:
+                    address = await tasks.in_thread(self._address, values, large)
+                else:
+                    address = self._address(values, large)
+                since_ns = time.time_ns() if asked or self._refresh else 0
+                try:
+                    if since_ns:
+                        raise Miss("refreshed")
+                    if self._flow.store.is_large(address.name, LARGE):
+                        tasks = tasks or Tasks()
+                        found = await tasks.in_thread(self._flow.look_up, address)
+                    else:
+                        found = self._flow.look_up(address)
+                except Miss as error:
+                    miss = without_tracebacks(error)
+                else:
+                    self._count(found, started)
+                    return found.value  # type: ignore[no-any-return]
+                if type(miss) is not LoadingItself:
+                    call = Call(args, kwargs, values, address, large)
+                    found = None if since_ns else self._found_earlier(call, started)
+                    missed = None if found else self._missed(call, miss, since_ns, started)
             except RecursionError:
-                pass  # the stack has no room for anything else
+                missed = None  # the stack has no room for anything else
             except BaseException as error:
-                if tasks.threw(error):
+                if tasks is not None and tasks.threw(error):
                     raise
                 if not self._is_over() and passes(error, self._calls.label, self._options.unhashable):
                     raise
-        if found is None:
-            return await self.__wrapped__(*args, **kwargs)
-        if isinstance(found, Loaded):
+        if found is not None:
             return found.value  # type: ignore[no-any-return]
-        job, miss, misses, deep = found
+        if missed is None:
+            return await self.__wrapped__(*args, **kwargs)
+        job, miss, misses, deep = missed
         if deep is None:
-            return await self._computed(misses, job, miss, tasks)
+            return await self._computed(misses, job, miss, tasks or Tasks())
         try:
             result = await self.__wrapped__(*args, **kwargs)
         except BaseException:
@@ -114,35 +148,21 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
             raise
         return misses.keep(job, miss, deep, result)  # type: ignore[no-any-return]
 
-    async def _sought(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], values: Any, tasks: Tasks, refreshes: bool
-    ) -> Loaded | _Missed | None:
-        """Look for the result of a call; None if it is to be computed without the cache."""
-        if values is None:
-            values = self._bind(*args, **kwargs)  # fails as it did before, now inside of the guard
-        started, large = _clock(), dict[Any, Any]()
-        if weigh(values, 0) >= LARGE:
-            tasks.has_large_arguments = True
-            address = await tasks.in_thread(self._address, values, large)
-        else:
-            address = self._address(values, large)
-        since_ns = time.time_ns() if refreshes or self._refresh else 0
-        try:
-            if since_ns:
-                raise Miss("refreshed")
-            loaded = await tasks.read(self._flow.store, address.name, self._flow.look_up, address)
-        except Miss as error:
-            miss = without_tracebacks(error)
-        else:
-            try_call(self._count, loaded, started)
-            return loaded
-        if type(miss) is LoadingItself:
-            return None
-        call = Call(args, kwargs, values, address, large)
-        earlier = None if since_ns else self._found_earlier(call, started)
-        if earlier is not None:
-            return earlier
-        misses, job = self._flow.misses, self._job(call, since_ns, started)
+    async def _read_code(self, reading: Busy, tasks: Tasks) -> None:
+        """Find out which code runs, in a thread, as that may take as long as an import; other calls wait meanwhile."""
+        if reading.busy.acquire(blocking=False):
+            try:
+                await tasks.in_thread(self._calls.find_version)
+            finally:
+                self._reading = None
+                reading.busy.release()
+                reading.ring()
+        elif tasks.can_wait:
+            await tasks.join(reading, SELDOM)  # a forked child has no thread that reads
+
+    def _missed(self, call: Call, miss: Miss, since_ns: int, began_ns: int) -> _Missed | None:
+        """What a call that missed is computed with; None if it is to be computed without the cache."""
+        misses, job = self._flow.misses, self._job(call, since_ns, began_ns)
         deep = misses.begin(job) if job.is_deep else None
         return None if job.is_deep and deep is None else _Missed(job, miss, misses, deep)
 

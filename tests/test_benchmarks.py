@@ -14,6 +14,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 SVG = "{http://www.w3.org/2000/svg}"
 HITS = ("small-hit", "fresh-hit", "keyword-hit", "text-hit", "objects-hit", "checks", "two-processes", "system-calls")
+TASKS = ("coroutine-hit", "loop-stalls")
 LARGE = ("array-hit", "packable-array-hit", "frame-hit", "mixed-frame-hit", "first-array-hit", "array-key", "frame-key")
 STORES = ("miss", "store-array", "store-frame", "start-up", "frames-job", "embeddings-job")
 
@@ -27,7 +28,7 @@ def measure(into: Path, *names: str) -> tuple[str, ElementTree.Element]:
     return (into / "results.md").read_text(), ElementTree.parse(into / "results.svg").getroot()
 
 
-@pytest.mark.parametrize("names", [HITS, LARGE, STORES], ids=["hits", "large", "stores"])
+@pytest.mark.parametrize("names", [HITS + TASKS, LARGE, STORES], ids=["hits", "large", "stores"])
 def test_each_measurement_runs_and_is_reported(tmp_path: Path, names: tuple[str, ...]) -> None:
     """Every measurement has a section; every aim has a line in the table, its own section and the picture."""
     before = {path.name: path.stat().st_mtime_ns for path in BENCHMARKS.glob("results.*")}
@@ -48,7 +49,9 @@ def test_all_measurements_are_named_here() -> None:
         [sys.executable, BENCHMARKS / "run.py", "no-such-one"], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode != 0
-    assert sorted(done.stderr.partition("there are ")[2].strip().split(", ")) == sorted((*HITS, *LARGE, *STORES))
+    assert sorted(done.stderr.partition("there are ")[2].strip().split(", ")) == sorted(
+        (*HITS, *TASKS, *LARGE, *STORES)
+    )
 
 
 def test_the_readme_has_a_place_for_the_picture() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sections.arguments import array_key, frame_key
 from sections.calls import system_calls
 from sections.checks import cost_of_checks
+from sections.coroutines import coroutine_hit, loop_stalls
 from sections.jobs import embeddings_job, frames_job
 from sections.mapped import array_hit, first_array_hit, frame_hit, mixed_frame_hit, packable_array_hit
 from sections.megabytes import objects_hit, text_hit
@@ -42,6 +43,8 @@ SECTIONS: dict[str, Callable[[str], Section | list[Section]]] = {
     "first-array-hit": first_array_hit,
     "checks": cost_of_checks,
     "system-calls": system_calls,
+    "coroutine-hit": coroutine_hit,
+    "loop-stalls": loop_stalls,
 }
 # Others delete what they made, which makes creating files expensive for a while.
 EARLY = ("small-hit", "keyword-hit", "checks", "miss", "fresh-hit", "embeddings-job")

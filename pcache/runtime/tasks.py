@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LARGE = 256 << 10  # bytes that take a millisecond or two; a thread takes 0.1 ms
-_SELDOM = 10 * LOOK  # seconds between two looks of a wait for which another one looks
+SELDOM = 10 * LOOK  # seconds between two looks of a wait for which another one looks
 _MOST = 32  # threads at a time; what comes then is done at once
 _MANY, _SOME = 4096, 16  # items that are many; items that are looked at
 _DEPTH = 2  # levels of containers that are looked into
-_SMALL = frozenset((int, float, complex, bool, type(None)))
+SMALL = frozenset((int, float, complex, bool, type(None)))
 _BYTES = frozenset((bytes, bytearray, str))
 _ITEMS = frozenset((list, tuple, set, frozenset, dict))
 _HEAVY = frozenset(("numpy", "pandas", "polars", "pyarrow", "scipy", "torch"))  # packages whose objects hold much
@@ -107,8 +107,11 @@ class Tasks:
         self.has_large_arguments = False
 
     def threw(self, error: BaseException) -> bool:
-        """Whether an exception came from the loop while the call waited: it was cancelled, or its coroutine closed."""
-        if self._thrown is not error:
+        """Whether an exception came from the loop while the call waited: it was cancelled, or its coroutine closed.
+
+        Python raises a `GeneratorExit` anew in each coroutine that it closes.
+        """
+        if self._thrown is not error and type(error) is not GeneratorExit:
             return False
         self._thrown = None  # avoids a reference cycle through the frames
         return True
@@ -136,7 +139,7 @@ class Tasks:
         await self._hear(self._loop.bell().wait(seconds))  # type: ignore[union-attr]  # only where calls can wait
         wait.slept(seconds)
 
-    async def _join(self, busy: Busy, seconds: float | None) -> bool:
+    async def join(self, busy: Busy, seconds: float | None) -> bool:
         """Wait for the end of something, at most so long; return whether it ended."""
         bell = self._loop.bell()  # type: ignore[union-attr]  # only where calls can wait
         busy.bells[bell] = None
@@ -166,8 +169,8 @@ class Tasks:
                 flight.watcher = wait
             try:
                 looks = flight.watcher is wait or bool(computing.get())
-                passed, seconds = wait.passed(), wait.until_look(LOOK if looks else _SELDOM)
-                if await self._join(flight, seconds):
+                passed, seconds = wait.passed(), wait.until_look(LOOK if looks else SELDOM)
+                if await self.join(flight, seconds):
                     wait.end()
                     return True
                 if wait.gives_up(passed + seconds, looks=looks):
@@ -187,7 +190,7 @@ class Tasks:
             return function(*args)
         while not work.over:
             try:
-                await self._join(work, None)
+                await self.join(work, None)
             except GeneratorExit:
                 work.wait(None)  # the loop is gone: in its thread nobody else waits
                 raise
@@ -204,7 +207,7 @@ class Tasks:
 def weigh(value: Any, unknown: int, depth: int = _DEPTH) -> int:
     """About how many bytes a value holds, without running its code; `unknown` for what cannot be looked into."""
     kind = type(value)
-    if kind in _SMALL:
+    if kind in SMALL:
         return 32
     if kind in _BYTES:
         return len(value)

@@ -467,6 +467,7 @@ def test_a_coroutine_that_is_thrown_away(cached: Any, cache: Cache) -> None:
 
     async def play() -> Any:
         gates[1] = Gate()
+        await cached(2)  # the first call of all reads the code, in a thread
         call = cached(1)
         call.send(None)
         assert len(claims_below(cache.location)) == 1
