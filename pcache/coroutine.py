@@ -54,6 +54,8 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
     waits takes over.
     """
 
+    __slots__ = ("_reading", "_shown")
+
     def __init__(self, function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> None:
         super().__init__(function, flow, options)
         self._shown = qualname_of(function) or "coroutine"

@@ -5,6 +5,7 @@ A number that grows is a decision: raise it here with the reason, or find out wh
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,6 +90,31 @@ def test_the_calls_of_a_hit(tmp_path: Path, kind: str, monkeypatch: pytest.Monke
     most, files = COSTS[kind]
     assert len(entered) <= most, entered
     assert len({module for module, _ in entered}) <= files, entered
+
+
+def test_the_calls_of_an_awaited_hit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hit of a coroutine function enters five Python functions more: the test's, a coroutine, looks at sizes."""
+    monkeypatch.setattr(recent, "_tiers", {})
+
+    async def coroutine(n: int) -> int:
+        return n * n
+
+    cached: Any = Cache(tmp_path / "cache", signing_key=KEY).cached(coroutine)
+
+    def run(*args: int) -> None:
+        try:
+            cached(*args).send(None)
+        except StopIteration:
+            pass
+
+    asyncio.run(cached(3))
+    name = cached._calls.of((3,), {}).address.name
+    while (held := cached._flow.store._recent._held.get(name)) is None or held.settled is not held.identity:
+        run(3)
+    while cached._tally.hits & 15 != 1:
+        run(3)
+    entered = passed(lambda: run(3))
+    assert len(entered) <= COSTS["repeated"][0] + 5, entered
 
 
 TRACED = """

@@ -92,7 +92,7 @@ def loop_stalls(folder: str) -> Section:
     section = Section(
         loop_stalls.__doc__ or "",
         "A task that sleeps for a millisecond at a time beside one call: by how much it is late at most, and what the"
-        f" loop's thread took of a processor meanwhile. {ROUNDS} rounds; the row of nothing is the machine's own, and the"
+        f" loop's thread took of a processor meanwhile. {ROUNDS} rounds; the row of nothing is the machine's own. The"
         f" other process holds the claim for {HELD:g} s.",
         ("while the call is", "late at most, median", "best round", "processor time of the loop's thread"),
     )

@@ -10,7 +10,6 @@ from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pcache.config.settings import Settings
     from pcache.text import units
 else:
     units = late("pcache.text.units")

@@ -117,6 +117,28 @@ def looking_like_a_function() -> None:
     bare.__code__ = plain.__code__  # type: ignore[misc]
 
 
+@cached(ttl="1h")
+async def coroutine_optioned(n: int) -> str:
+    return str(n)
+
+
+@Cache().cached
+async def coroutine_on_cache(n: int) -> str:
+    return str(n)
+
+
+async def awaited() -> None:
+    """What coroutine functions return is awaited; their other methods return what that gives."""
+    assert_type(await coroutine(1), int)
+    assert_type(await coroutine_optioned(n=1), str)
+    assert_type(await coroutine_on_cache(1), str)
+    assert_type(await coroutine.refresh(1), int)
+    assert_type(coroutine.get(1), int)
+    assert_type(coroutine.put(3, 1), bool)
+    await coroutine("1")  # type: ignore[arg-type]
+    coroutine.put("x", 1)  # type: ignore[arg-type]
+
+
 def wrong_calls() -> None:
     """What the function does not take is flagged."""
     bare("1")  # type: ignore[arg-type]
