@@ -312,7 +312,7 @@ class Misses:
     def _run(self, job: Job, miss: Miss, flight: Flight, tasks: Tasks | None) -> Steps:
         """Compute; return the result and the nanoseconds that it took. Calls inside know that it is being computed."""
         inside = {**computing.get(), flight.place: flight}
-        run, nested_ns = job.run, flight.nested_ns
+        run, nested_ns, awaited = job.run, flight.nested_ns, flight.awaited
         started = time.perf_counter_ns()
         token = uninterrupted(computing.set, inside)
         try:
@@ -333,6 +333,7 @@ class Misses:
         finally:
             # A coroutine that is thrown away is closed in any context.
             computing.reset(token) if tasks is None else try_call(computing.reset, token)
+            flight.awaited = awaited
         cost_ns = time.perf_counter_ns() - started
         run.took(cost_ns, flight.nested_ns - nested_ns)
         self.ledger.count(job.name, **{f"misses.{miss.reason}": 1, "computed_ns": run.own_ns})
