@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import os
@@ -36,6 +37,10 @@ STORED = ("small", "text", "array")
 
 
 def answer(name: str) -> Any:
+    return VALUES[name]
+
+
+async def answer_later(name: str) -> Any:
     return VALUES[name]
 
 
@@ -84,6 +89,17 @@ class Operation(NamedTuple):
 
 def calling(*names: str) -> Callable[[World], object]:
     return lambda world: world.call(*names)
+
+
+def awaiting(*names: str) -> Callable[[World], object]:
+    """Make calls of a coroutine function: the first one reads its code in a thread, and so is a large result stored."""
+
+    def call(world: World) -> None:
+        cached: Any = world.cache.cached(answer_later, code="none")
+        for name in names:
+            assert is_right(name, asyncio.run(cached(name))), f"a wrong value of {name}"
+
+    return call
 
 
 def opened_and_called(world: World) -> None:
@@ -208,6 +224,8 @@ STORING: Mapping[str, Operation] = {
     "miss of a large result": Operation(calling("text"), "cleared"),
     "miss of an array": Operation(calling("array"), "cleared"),
     "durable miss": Operation(calling("small"), "cleared", durable),
+    "awaited miss and hit": Operation(awaiting("small", "small"), "cleared"),
+    "awaited miss and hit of a large result": Operation(awaiting("text", "text"), "cleared"),
 }
 REPLACING: Mapping[str, Operation] = {
     "miss over a damaged entry": Operation(calling("small"), "damaged"),
