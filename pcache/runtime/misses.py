@@ -264,16 +264,17 @@ class Misses:
     def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss, tasks: Tasks | None) -> Steps:
         """Compute and store under a claim, unless another process has done so between our look and our claim."""
         try:
-            if (found := (yield from self._read(self._found, job, tasks))) is not None:
+            found = self._found(job) if tasks is None else (yield from self._read(self._found, job, tasks))
+            if found is not None:
                 return self._waited(job, found)
             flight.stored, flight.claim = False, claim
             began_ns = time.time_ns()
             result, cost_ns = yield from self._run(job, miss, flight, tasks)
             detach_claim(flight)
-            publish = partial(self._publish, job, flight, claim, miss, result, cost_ns, began_ns)
             if tasks is None:
-                publish()
+                self._publish(job, flight, claim, miss, result, cost_ns, began_ns)
             else:
+                publish = partial(self._publish, job, flight, claim, miss, result, cost_ns, began_ns)
                 yield from tasks.store(publish, job, result, cost_ns).__await__()
             return result
         finally:
