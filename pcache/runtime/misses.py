@@ -19,7 +19,7 @@ from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import PROOF, Wait, detach_claim
 from pcache.runtime.resting import LOOK
 from pcache.runtime.saving import CannotWrite
-from pcache.runtime.singleflight import Flight, computing, flights, innermost
+from pcache.runtime.singleflight import Flight, computing, flights, innermost, leave
 from pcache.signing.keyring import ONE_KEY
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import TRACEBACK, raise_if_interrupt, try_call, uninterrupted
@@ -312,7 +312,8 @@ class Misses:
 
     def _run(self, job: Job, miss: Miss, flight: Flight, tasks: Tasks | None) -> Steps:
         """Compute; return the result and the nanoseconds that it took. Calls inside know that it is being computed."""
-        inside = {**computing.get(), flight.place: flight}
+        around = computing.get()
+        inside = {**around, flight.place: flight}
         run, nested_ns, awaited = job.run, flight.nested_ns, flight.awaited
         started = time.perf_counter_ns()
         token = uninterrupted(computing.set, inside)
@@ -332,8 +333,7 @@ class Misses:
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1}, **failed)
             raise
         finally:
-            # A coroutine that is thrown away is closed in any context.
-            computing.reset(token) if tasks is None else try_call(computing.reset, token)
+            computing.reset(token) if tasks is None else leave(flight, around)
             flight.awaited = awaited
         cost_ns = time.perf_counter_ns() - started
         run.took(cost_ns, flight.nested_ns - nested_ns)

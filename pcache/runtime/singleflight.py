@@ -149,5 +149,16 @@ def innermost() -> Flight | None:
     return around[-1] if around else None
 
 
+def leave(flight: Flight, around: Mapping[str, Flight]) -> None:
+    """Note that what follows is not part of a computation of a task, unless that was among those around it before.
+
+    Not by a token: coroutines that are driven by hand in one context end in any order, and one that is thrown away is
+    closed in any context.
+    """
+    inside = computing.get()
+    if inside.get(flight.place) is flight and around.get(flight.place) is not flight:
+        computing.set({place: one for place, one in inside.items() if one is not flight})
+
+
 if sys.platform != "win32":
     os.register_at_fork(after_in_child=flights.reset)

@@ -21,7 +21,7 @@ import pytest
 
 import pcache
 from pcache import Cache, Miss, UnhashableArgument
-from pcache.runtime.singleflight import flights
+from pcache.runtime.singleflight import computing, flights
 from tests.support.processes import KEY, claims_below
 
 ran: Counter[Any] = Counter()
@@ -66,7 +66,7 @@ def fresh() -> Iterator[None]:
     ran.clear(), gates.clear()
     Written.begun.clear(), Written.may_end.set(), Written.threads.clear()
     yield
-    assert flights.all() == []
+    assert (flights.all(), dict(computing.get())) == ([], {})
 
 
 @pytest.fixture
