@@ -20,13 +20,12 @@ from pcache.system.interrupts import attempt
 from pcache.versions.version import label_of, shown_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
     from typing import Self
 
     from pcache import coroutine, method
     from pcache.config.options import Options
-    from pcache.coroutine import CachedCoroutine, Decorator
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
@@ -106,8 +105,6 @@ class Cache:
         return _restore, self.directory.__reduce__()[1]
 
     @overload
-    def cached(self, function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutine[P, R]: ...
-    @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
     def cached(
@@ -125,7 +122,7 @@ class Cache:
         summaries: bool | None = None,
         unhashable: Literal["raise", "compute"] = "raise",
         files: Literal["silent", "warn"] | None = None,
-    ) -> Decorator: ...
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(
         self,
         function: Callable[..., Any] | None = None,
@@ -182,8 +179,7 @@ class Cache:
             return staticmethod(self._wrap(function.__func__, options))
         made, kind = self.options_of(function, options), kind_of(function)
         flow = self.flow.uncached(label_of(function)) if kind == "generator" and not made.strict else self.flow
-        make: Any = coroutine.CachedCoroutine if kind == "coroutine" else CachedFunction
-        return make(function, flow, made)
+        return (coroutine.CachedCoroutine if kind == "coroutine" else CachedFunction)(function, flow, made)
 
     def options_of(self, function: Any, options: Mapping[str, Any]) -> Options:
         """The options of a decorator for one function, completed by the settings; raises `ConfigError`."""
@@ -287,7 +283,6 @@ register_library("", "pcache.fingerprint.reducers")
 # Keys leave out the cache's signing keys: otherwise making or rotating one would change the key of a call.
 register_reducer(Cache, lambda cache, _: (_restore, cache.directory.arguments))
 
-
 _default: dict[tuple[Any, ...], Cache] = {}
 
 
@@ -302,8 +297,6 @@ def default_cache() -> Cache:
     return _default[state]
 
 
-@overload
-def cached(function: Callable[P, Coroutine[Any, Any, R]], /) -> CachedCoroutine[P, R]: ...
 @overload
 def cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
 @overload
@@ -321,7 +314,7 @@ def cached(
     unhashable: Literal["raise", "compute"] = "raise",
     files: Literal["silent", "warn"] | None = None,
     cache: Cache | None = None,
-) -> Decorator: ...
+) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def cached(
     function: Callable[..., Any] | None = None,
     /,

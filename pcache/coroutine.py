@@ -19,7 +19,7 @@ from pcache.runtime.calls import Call
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import Busy, innermost
 from pcache.runtime.tasks import LARGE, SELDOM, SMALL, Tasks, weigh
-from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, overload
+from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pcache.runtime.misses import Deep, Misses
 
 P = ParamSpec("P")
-R = TypeVar("R")
 T = TypeVar("T")
 
 _clock = time.perf_counter_ns
@@ -202,17 +201,6 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
     @property
     def __kwdefaults__(self) -> dict[str, Any] | None:
         return look(self.__wrapped__, "__kwdefaults__")  # type: ignore[no-any-return]
-
-
-if TYPE_CHECKING:
-
-    class Decorator(Protocol):
-        """What `cached` with options returns."""
-
-        @overload
-        def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> CachedCoroutine[P, T]: ...
-        @overload
-        def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
 
 
 class _Steps:

@@ -128,15 +128,11 @@ async def coroutine_on_cache(n: int) -> str:
 
 
 async def awaited() -> None:
-    """What coroutine functions return is awaited; their other methods return what that gives."""
+    """What coroutine functions return is awaited, and what `refresh` returns; with options and without."""
     assert_type(await coroutine(1), int)
     assert_type(await coroutine_optioned(n=1), str)
     assert_type(await coroutine_on_cache(1), str)
     assert_type(await coroutine.refresh(1), int)
-    assert_type(coroutine.get(1), int)
-    assert_type(coroutine.put(3, 1), bool)
-    await coroutine("1")  # type: ignore[arg-type]
-    coroutine.put("x", 1)  # type: ignore[arg-type]
 
 
 def wrong_calls() -> None:
