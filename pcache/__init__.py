@@ -1,7 +1,8 @@
 """A disk-backed function result cache: with `@cached`, a repeated call returns its stored result."""
 
-from pcache.cache import Cache, cached, default_cache
+from pcache.cache import Cache
 from pcache.counters.tally import CacheInfo
+from pcache.decorator import cached, default_cache
 from pcache.errors import (
     ChangedArgumentWarning,
     ConfigError,

@@ -16,24 +16,27 @@ from pcache.signing.key_source import Wanted
 from pcache.signing.keyring import hidden
 from pcache.startup import TYPE_CHECKING, Any, Literal, ParamSpec, TypeVar, late, overload
 from pcache.storage.directory import Directory, absolute
-from pcache.system.interrupts import attempt
 from pcache.versions.version import label_of, shown_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from datetime import timedelta
-    from typing import Self
+    from typing import Self, Unpack
 
-    from pcache import coroutine, method
-    from pcache.config.options import Options
+    from pcache import method
+    from pcache.batch import function as batch_function
+    from pcache.config.options import CachedOptions, Options
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
+    from pcache.kinds import conditional, coroutine
     from pcache.maintenance import cleanup
     from pcache.maintenance.records import Recompressed, Verified
 else:
-    coroutine = late("pcache.coroutine")
+    conditional = late("pcache.kinds.conditional")
+    coroutine = late("pcache.kinds.coroutine")
     method = late("pcache.method")
+    batch_function = late("pcache.batch.function")
     listing = late("pcache.insight.listing")
     cleanup = late("pcache.maintenance.cleanup")
 
@@ -71,6 +74,7 @@ class Cache:
         lock_timeout: float | str | timedelta | None = None,
         ignore_globals: list[str] | tuple[str, ...] | None = None,
         files: Literal["silent", "warn"] | None = None,
+        check: float | str | None = None,
         read_only: bool | None = None,
         shared: bool | None = None,
         signing_key: str | bytes | Iterable[str | bytes] | None = None,
@@ -107,28 +111,13 @@ class Cache:
     @overload
     def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
-    def cached(
-        self,
-        /,
-        *,
-        ttl: float | str | timedelta | None = None,
-        version: object = None,
-        ignore: Iterable[str] = (),
-        key: Mapping[str, Callable[[Any], object]] | None = None,
-        depends_on: Iterable[object] = (),
-        strict: bool = False,
-        lock_timeout: float | str | timedelta | None = None,
-        code: Literal["deep", "own", "none"] = "deep",
-        summaries: bool | None = None,
-        unhashable: Literal["raise", "compute"] = "raise",
-        files: Literal["silent", "warn"] | None = None,
-    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
+    def cached(self, /, **options: Unpack[CachedOptions]) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(
         self,
         function: Callable[..., Any] | None = None,
         /,
         *,
-        ttl: float | str | timedelta | None = None,
+        ttl: float | str | timedelta | Callable[[Any], float | str | timedelta | None] | None = None,
         version: object = None,
         ignore: Iterable[str] = (),
         key: Mapping[str, Callable[[Any], object]] | None = None,
@@ -139,6 +128,13 @@ class Cache:
         summaries: bool | None = None,
         unhashable: Literal["raise", "compute"] = "raise",
         files: Literal["silent", "warn"] | None = None,
+        exceptions: type[Exception] | Iterable[type[Exception]] = (),
+        store_if: Callable[[Any], object] | None = None,
+        valid_if: Callable[[Any], object] | None = None,
+        stale: float | str | timedelta | None = None,
+        early_refresh: bool = False,
+        min_cost: float | str | timedelta | None = None,
+        check: float | str | None = None,
         **unknown: Any,
     ) -> Any:
         """Cache a function's results here; use it with or without parentheses.
@@ -148,7 +144,11 @@ class Cache:
         else results depend on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout`
         limits how long a call waits for another process that computes the same; with `summaries=False` values are not
         stored as text; with `unhashable="compute"` a call whose argument has no key is computed, with one warning; with
-        `files="warn"` an argument that names a file, whose content does not count, is named in a warning.
+        `files="warn"` an argument that names a file, whose content does not count, is named in a warning. Exceptions of
+        the classes in `exceptions` are stored and raised again; `store_if` and `valid_if` are asked whether a result is
+        to be stored, and accepted later, and `ttl` may be such a function; `stale` is how long an expired result serves
+        while it is renewed, which `early_refresh` begins before; what took less than `min_cost` is not stored; `check`
+        is the share of hits that are computed again and compared.
 
         >>> import tempfile
         >>> cache = Cache(tempfile.mkdtemp())
@@ -167,19 +167,49 @@ class Cache:
         options = {name: given[name] for name in GIVEN} | given["unknown"]
         return (lambda decorated: self._wrap(decorated, options)) if function is None else self._wrap(function, options)
 
+    def batch(
+        self, *, over: str, max_batch: int = 256, **options: Unpack[CachedOptions]
+    ) -> Callable[[Callable[P, R]], batch_function.BatchFunction[P, R]]:
+        """Cache the results of a function of many items one by one; the function gets only what is missing.
+
+        `over` names the parameter that takes the items, as a list, tuple, array or dict; the function returns a result
+        for each, in their order or by their keys. It is called with at most `max_batch` items at a time, and results
+        are stored after each call. Other `options` are those of `cached`.
+
+        >>> import tempfile
+        >>> cache = Cache(tempfile.mkdtemp())
+        >>> @cache.batch(over="words")
+        ... def lengths(words: list[str]) -> list[int]:
+        ...     print("computing", words)
+        ...     return [len(word) for word in words]
+        >>> lengths(["a", "bb"]), lengths(["bb", "ccc"])
+        computing ['a', 'bb']
+        computing ['ccc']
+        ([1, 2], [2, 3])
+        """
+        batch_function.check_batch(over, max_batch)
+
+        def decorate(function: Callable[P, R]) -> batch_function.BatchFunction[P, R]:
+            of_one = self._wrap(function, options, over)
+            return batch_function.BatchFunction(of_one, over, max_batch)
+
+        return decorate
+
     def cache(self, func: Callable[..., Any] | None = None, ignore: Iterable[str] = (), **_unused: Any) -> Any:
         """As joblib's `Memory.cache`, for scikit-learn: other options have no effect, calls without a key compute."""
         options: dict[str, Any] = {"ignore": ignore or (), "unhashable": "compute"}
         return self.cached(**options) if func is None else self._wrap(func, options)
 
-    def _wrap(self, function: Any, options: Mapping[str, Any]) -> Any:
+    def _wrap(self, function: Any, options: Mapping[str, Any], over: str = "") -> Any:
         if is_a(function, classmethod):
             return method.CachedClassMethod(self._wrap(function.__func__, options))
         if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
-        made, kind = self.options_of(function, options), kind_of(function)
+        made, kind = self.options_of(function, options)._replace(over=over), kind_of(function)
         flow = self.flow.uncached(label_of(function)) if kind == "generator" and not made.strict else self.flow
-        return (coroutine.CachedCoroutine if kind == "coroutine" else CachedFunction)(function, flow, made)
+        if kind == "coroutine":
+            return coroutine.make(function, flow, made)
+        return (CachedFunction if made.conditions is None else conditional.ConditionalFunction)(function, flow, made)
 
     def options_of(self, function: Any, options: Mapping[str, Any]) -> Options:
         """The options of a decorator for one function, completed by the settings; raises `ConfigError`."""
@@ -282,68 +312,3 @@ def _restore(arguments: dict[str, Any], *others: Any) -> Cache:
 register_library("", "pcache.fingerprint.reducers")
 # Keys leave out the cache's signing keys: otherwise making or rotating one would change the key of a call.
 register_reducer(Cache, lambda cache, _: (_restore, cache.directory.arguments))
-
-_default: dict[tuple[Any, ...], Cache] = {}
-
-
-def default_cache() -> Cache:
-    """The cache of the current settings; the same object as long as these do not change."""
-    names = sorted(name for name in os.environ if name.startswith("PCACHE_"))
-    environment = tuple((name, hidden(os.environ[name])) for name in names)  # PCACHE_KEY is among them
-    where, _ = attempt(os.getcwd)  # it may be gone
-    state = (environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
-    if state not in _default:
-        _default[state] = Cache()
-    return _default[state]
-
-
-@overload
-def cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
-@overload
-def cached(
-    *,
-    ttl: float | str | timedelta | None = None,
-    version: object = None,
-    ignore: Iterable[str] = (),
-    key: Mapping[str, Callable[[Any], object]] | None = None,
-    depends_on: Iterable[object] = (),
-    strict: bool = False,
-    lock_timeout: float | str | timedelta | None = None,
-    code: Literal["deep", "own", "none"] = "deep",
-    summaries: bool | None = None,
-    unhashable: Literal["raise", "compute"] = "raise",
-    files: Literal["silent", "warn"] | None = None,
-    cache: Cache | None = None,
-) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
-def cached(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    ttl: float | str | timedelta | None = None,
-    version: object = None,
-    ignore: Iterable[str] = (),
-    key: Mapping[str, Callable[[Any], object]] | None = None,
-    depends_on: Iterable[object] = (),
-    strict: bool = False,
-    lock_timeout: float | str | timedelta | None = None,
-    code: Literal["deep", "own", "none"] = "deep",
-    summaries: bool | None = None,
-    unhashable: Literal["raise", "compute"] = "raise",
-    files: Literal["silent", "warn"] | None = None,
-    cache: Cache | None = None,
-    **unknown: Any,
-) -> Any:
-    """Cache a function's results on disk, in the default cache or in `cache`; options as for `Cache.cached`.
-
-    >>> import tempfile
-    >>> @cached(cache=Cache(tempfile.mkdtemp()), ignore=["verbose"])
-    ... def area(width: float, height: float, verbose: bool = False) -> float:
-    ...     return width * height
-    >>> area(3, 4), area(3, height=4, verbose=True), area.cache_info().hits
-    (12, 12, 1)
-    """
-    given = locals()
-    chosen = cache if cache is not None else default_cache()
-    if not is_a(chosen, Cache):
-        raise ConfigError(f"cache= takes a pcache.Cache, not {summarize_value(cache)}", setting="cache", value=cache)
-    return chosen._decorate(function, given)

@@ -160,6 +160,22 @@ def without_tracebacks(miss: Miss) -> Miss:
     return miss
 
 
+class NotNow(Exception):
+    """A call was not computed: it would have had to wait for others, or was only to be looked up.
+
+    `name` is that of its entry.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def alone(self) -> NotNow:
+        """Itself, without the frames that it came through, which keep arguments alive."""
+        self.__traceback__ = self.__context__ = None
+        return self
+
+
 class PcacheWarning(UserWarning):
     """The base of every warning that pcache gives."""
 

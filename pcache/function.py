@@ -1,7 +1,6 @@
 """A cached function: what `@cached` makes of a function.
 
-It keeps the function's signature, docstring and name, adds the methods listed in `docs/design.md`, and can be pickled.
-`runtime/flow.py` looks up and stores results.
+It keeps the function's signature, docstring and name, adds methods, and can be pickled. `runtime/flow.py` looks up.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 
+from pcache.batch.mapped import Mapped
 from pcache.counters.tally import CacheInfo
 from pcache.entry.reader import own_cost_of
 from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, without_tracebacks
@@ -20,6 +20,7 @@ from pcache.runtime.likeness import Likeness, take_after
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import computing
 from pcache.startup import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, late, overload
+from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,7 +52,7 @@ _SOME = 15  # of 16 hits do not ask whether counts are to be written
 _clock = time.perf_counter_ns
 
 
-class CachedFunction(Likeness[P, R]):
+class CachedFunction(Likeness[P, R], Mapped[P, R]):
     """A function whose results are stored on disk.
 
     Safe for threads, processes and forks: if several need the same missing result, one computes it and the others wait.
@@ -63,8 +64,7 @@ class CachedFunction(Likeness[P, R]):
 
     def __init__(self, function: Callable[P, R], flow: Flow, options: Options) -> None:
         take_after(self, function)
-        self._flow = flow
-        self._options = options
+        self._flow, self._options = flow, options
         self._calls = Calls(function, self, flow, options)
         self._bind = self._calls.bind
         self._address = self._calls.address
@@ -260,8 +260,8 @@ class CachedFunction(Likeness[P, R]):
         bypass: str = self._flow.passive or mode.get() or ("refreshing" if self._refresh else "")
         call = self._calls.of(args, kwargs)
         job, earlier = self._calls.job(call), tuple(self._calls.earlier(call))
-        about = call.address, earlier, job.digests, job.summary(), self._calls.named_files(call), bypass
-        return explanation.Question(self._flow, job.version, *about)
+        told = call.address, earlier, job.digests, job.summary(), self._calls.named_files(call), bypass
+        return explanation.Question(self._flow, job.version, *told)
 
     def adopt(
         self,
@@ -286,10 +286,7 @@ class CachedFunction(Likeness[P, R]):
 
     def cache_info(self) -> CacheInfo:
         """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
-        try:
-            function_id = self.function_id
-        except Uncached:
-            function_id = ""  # no entry has this id
+        function_id, _ = attempt(lambda: self.function_id)  # None, which no entry has, for one that cannot be cached
         stored = sum(item.function_id == function_id for item in self._flow.store.scan())
         return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._flow.settings.max_entries, stored)
 
@@ -305,8 +302,8 @@ class CachedFunction(Likeness[P, R]):
 
     def stored_in(self, flow: Flow) -> CachedFunction[P, R]:
         """The same function with its results in another directory."""
-        here = flow.directory.location == self._flow.directory.location
-        return self if here else type(self)(self.__wrapped__, flow, self._options)
+        is_here = flow.directory.location == self._flow.directory.location
+        return self if is_here else type(self)(self.__wrapped__, flow, self._options)
 
     @property
     def function_id(self) -> str:

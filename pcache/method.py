@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from types import MethodType
 
 from pcache.startup import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from pcache.insight.explanation import Explanation
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
         def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
         def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation: ...
+        def map(self, items: Iterable[Any], /, *more: Iterable[Any], **options: Any) -> Iterator[R_co]: ...
         @property
         def __wrapped__(self) -> Callable[P, R_co]: ...
 
@@ -80,6 +82,10 @@ class CachedMethod(Generic[P, R]):
     def explain(self, /, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Say whether this call would hit, and what differs from the stored calls that are most like it."""
         return self.__func__.explain(self.__self__, *args, **kwargs)
+
+    def map(self, items: Iterable[Any], /, *more: Iterable[Any], **options: Any) -> Iterator[R]:
+        """Return the results of many calls one by one; as `CachedFunction.map`."""
+        return self.__func__.map(repeat(self.__self__), items, *more, **options)
 
     def __getattr__(self, name: str) -> Any:
         if name == "__signature__":

@@ -50,7 +50,7 @@ def test_modules_of_an_import() -> None:
     """`import pcache` loads what decorating takes, and none of the slow modules of Python."""
     modules = loaded_by("import pcache")
     assert not modules & SLOW
-    assert len(own(modules)) <= 71, sorted(own(modules))
+    assert len(own(modules)) <= 74, sorted(own(modules))
 
 
 def test_modules_of_a_first_hit(tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_modules_of_a_first_hit(tmp_path: Path) -> None:
     missing = loaded_by(CALLS, tmp_path / "cache", 1)
     hitting = loaded_by(CALLS, tmp_path / "cache", 1)
     assert not hitting & SLOW
-    assert len(own(hitting)) <= 94, sorted(own(hitting))
+    assert len(own(hitting)) <= 97, sorted(own(hitting))
     assert not missing & (SLOW - set("json re enum math fcntl fnmatch zlib".split())), sorted(missing & SLOW)
-    assert len(own(missing)) <= 130, sorted(own(missing))  # of two small modules, hits load only one
+    assert len(own(missing)) <= 134, sorted(own(missing))  # of two small modules, hits load only one
 
 
 COUNTED = """
@@ -101,7 +101,7 @@ def test_python_calls(tmp_path: Path) -> None:
     miss, hit = map(int, run(WARM, tmp_path))
     assert first_miss <= 1545
     assert first_hit <= 535
-    assert miss <= 216  # 212 to 213 were counted
+    assert miss <= 218  # 214 to 215 were counted
     assert hit <= 25
 
 

@@ -14,10 +14,10 @@ from pcache.cli.app import PROBLEM
 from pcache.cli.candidates import MANY_ROWS, say_candidates
 from pcache.cli.completion import complete_function, complete_level
 from pcache.cli.output import SHORT_KEY, amount, clean, say, say_json
-from pcache.cli.progress import Progress
 from pcache.cli.tables import Column, say_table
 from pcache.errors import ConfigError
 from pcache.text.phrases import counted
+from pcache.text.progress import Progress
 from pcache.text.units import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import click
 from pcache.cli import options
 from pcache.cli.app import PROBLEM, UNUSABLE
 from pcache.cli.output import clean, say
-from pcache.cli.progress import Progress
 from pcache.system import output_file
+from pcache.text.progress import Progress
 from pcache.text.units import format_size
 
 if TYPE_CHECKING:

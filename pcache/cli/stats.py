@@ -11,11 +11,11 @@ import click
 from pcache.cli import options
 from pcache.cli.advice import say_advice, say_first
 from pcache.cli.output import clean, estimated, say, say_facts, say_json
-from pcache.cli.progress import Progress
 from pcache.cli.tables import Column, say_table
 from pcache.config.settings import to_leave_free
 from pcache.layout import ledger_folder
 from pcache.text.phrases import age, clock, counted, percent
+from pcache.text.progress import Progress
 from pcache.text.units import format_duration, format_size
 
 if TYPE_CHECKING:

@@ -9,10 +9,40 @@ from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from datetime import timedelta
 
+    from pcache.config import conditions
+    from pcache.config.conditions import Conditions
     from pcache.text import units
 else:
+    conditions = late("pcache.config.conditions")
     units = late("pcache.text.units")
+
+
+if TYPE_CHECKING:
+    from typing import TypedDict
+
+    class CachedOptions(TypedDict, total=False):
+        """What `cached` takes by name, as type checkers see it; its signature has the same, for people."""
+
+        ttl: float | str | timedelta | Callable[[Any], float | str | timedelta | None] | None
+        version: object
+        ignore: Iterable[str]
+        key: Mapping[str, Callable[[Any], object]] | None
+        depends_on: Iterable[object]
+        strict: bool
+        lock_timeout: float | str | timedelta | None
+        code: Literal["deep", "own", "none"]
+        summaries: bool | None
+        unhashable: Literal["raise", "compute"]
+        files: Literal["silent", "warn"] | None
+        exceptions: type[Exception] | Iterable[type[Exception]]
+        store_if: Callable[[Any], object] | None
+        valid_if: Callable[[Any], object] | None
+        stale: float | str | timedelta | None
+        early_refresh: bool
+        min_cost: float | str | timedelta | None
+        check: float | str | None
 
 
 class FunctionSettings(NamedTuple):
@@ -24,6 +54,7 @@ class FunctionSettings(NamedTuple):
     max_entries: int | None = None
     summaries: bool | None = None
     files: Literal["silent", "warn"] | None = None
+    check: float | None = None  # fraction of the hits
 
 
 class Options(NamedTuple):
@@ -41,6 +72,8 @@ class Options(NamedTuple):
     unhashable: str = "raise"
     files: str | None = None
     ignore_globals: tuple[str, ...] = ()  # those of the settings, not of the decorator
+    conditions: Conditions | None = None  # those that look at single results
+    over: str = ""  # the parameter of a batch whose items have entries of their own
 
     @property
     def ignored_parameters(self) -> tuple[str, ...]:
@@ -58,15 +91,21 @@ class Options(NamedTuple):
 
     def completed(self, own: Any, settings: Any) -> Options:
         """What the decorator leaves open is for the settings of the function, and then for those of all."""
-        defaults = {"ignore_globals": settings.ignore_globals}
+        defaults: dict[str, Any] = {"ignore_globals": settings.ignore_globals}
         for name in ("ttl", "lock_timeout", "summaries", "files"):
             if getattr(self, name) is None:
                 default = getattr(own, name)
                 defaults[name] = getattr(settings, name) if default is None else default
-        return self._replace(**defaults)
+        share = settings.check if own.check is None else own.check
+        made = self._replace(**defaults)
+        if share and (made.conditions is None or made.conditions.check is None):
+            made = made._replace(conditions=conditions.with_check(made.conditions, share, made.ttl))
+        return made
 
 
-GIVEN = tuple(name for name in Options._fields if name != "ignore_globals")  # what the decorator takes
+CONDITIONS = ("exceptions", "store_if", "valid_if", "stale", "early_refresh", "min_cost", "check")
+_NOT_GIVEN = ("ignore_globals", "conditions", "over")
+GIVEN = (*(name for name in Options._fields if name not in _NOT_GIVEN), *CONDITIONS)  # what the decorator takes
 
 
 def make_options(
@@ -82,10 +121,11 @@ def make_options(
     summaries: Any = None,
     unhashable: str = "raise",
     files: str | None = None,
-    **unknown: object,
+    **more: Any,
 ) -> Options:
     """Return the decorator's options in base units; raises `ConfigError`."""
-    for name, value in unknown.items():
+    asked = {name: more.pop(name) for name in CONDITIONS if name in more}
+    for name, value in more.items():
         raise ConfigError(f"cached has no option {name!r}; it has {', '.join(GIVEN)}", setting=name, value=value)
     if isinstance(ignore, str):
         ignore = (ignore,)
@@ -112,8 +152,15 @@ def make_options(
             *others, last = map(repr, words)
             takes = f"{', '.join(others)} or {last}"
             raise ConfigError(f"{option}= takes {takes}, not {summarize_value(value)}", setting=option, value=value)
+    kept, made = None, None
+    if (
+        callable(ttl)
+        or asked.get("check") is not None
+        or any(value not in (None, (), False) for value in asked.values())
+    ):
+        kept, made = conditions.make_conditions(ttl=ttl, **asked)
     return Options(
-        _duration("ttl", ttl),
+        _duration("ttl", ttl) if made is None else kept,
         version,
         ignore,
         key,
@@ -124,6 +171,7 @@ def make_options(
         _switch("summaries", summaries),
         unhashable,
         files,
+        conditions=made,
     )
 
 

@@ -87,6 +87,18 @@ def _fraction(value: Any) -> float:
     return number
 
 
+def read_share(value: Any) -> float:
+    """A part of a whole, from 0 to 1 or in percent."""
+    percent = isinstance(value, str) and value.rstrip().endswith("%")
+    try:
+        number = float(value.rstrip().removesuffix("%")) / 100 if percent else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = -1.0
+    if isinstance(value, bool) or not 0 <= number <= 1:
+        raise unusable(value, "a share from 0 to 1, such as 0.01 or '1%'")
+    return number
+
+
 def read_compression(value: Any) -> str | int:
     if (word := _word(value)) in ("auto", "none"):
         return word
@@ -245,6 +257,12 @@ RULES = (
         FILES,
     ),
     Rule(
+        "check",
+        read_share,
+        "The share of hits that are computed again and compared with what is stored, such as `0.01`; a function that"
+        " returned something else is named once. Set it in a nightly run, to find functions that should not be cached.",
+    ),
+    Rule(
         "read_only",
         read_switch,
         "Use what is stored, and store nothing. For jobs that share a prepared directory.",
@@ -297,5 +315,5 @@ RULES = (
     ),
 )
 # These can be set for single functions too.
-OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries", "files")
+OF_FUNCTIONS = ("ttl", "lock_timeout", "max_size", "max_entries", "summaries", "files", "check")
 KEY_VARIABLE = "PCACHE_KEY"  # the signing key itself, which is no setting: no file holds it, and nothing shows it

@@ -63,6 +63,7 @@ class Settings(NamedTuple):
     lock_timeout: float | None = None  # seconds
     ignore_globals: tuple[str, ...] = ()  # patterns of `module:NAME`
     files: Literal["silent", "warn"] = "silent"
+    check: float = 0.0  # fraction of the hits
     read_only: bool = False
     shared: bool = False
     disable: bool = False

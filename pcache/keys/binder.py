@@ -49,7 +49,8 @@ _KINDS = {
 # Wrappers that are not functions but bind arguments as the function in their `__wrapped__` does.
 _HANDING_ON = frozenset(
     "functools._lru_cache_wrapper numba.core.registry.CPUDispatcher pcache.function.CachedFunction"
-    " pcache.coroutine.CachedCoroutine".split()
+    " pcache.kinds.coroutine.CachedCoroutine pcache.kinds.conditional.ConditionalFunction"
+    " pcache.batch.function.BatchFunction".split()
 )
 
 

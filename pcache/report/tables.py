@@ -35,6 +35,9 @@ REASONS = {
 KINDS = {
     "raised": "the function raised an exception",
     "unpicklable": "the result cannot be pickled",
+    "impure": "check= found another result than the stored one",
+    "cheap": "it took less than min_cost=",
+    "unwanted": "store_if= did not want it",
     "too_large": "the result is larger than the cache takes",
 }
 

@@ -10,6 +10,7 @@ import sys
 
 from pcache.errors import (
     ConfigError,
+    NotNow,
     NotRecorded,
     PcacheWarning,
     StoreWarning,
@@ -21,6 +22,8 @@ from pcache.objects.culprit import described, where
 from pcache.objects.lookup import qualname_of
 from pcache.system.interrupts import is_interrupt
 from pcache.system.notices import log, warn_once
+
+_PASSING = (NotNow, ConfigError, NotRecorded, UnhashableArgument, UnpicklableResult)
 
 
 def passes(error: BaseException, name: str, unhashable: str = "raise") -> bool:
@@ -58,7 +61,7 @@ def _judge(error: BaseException, name: str, unhashable: str) -> bool:
     if kind is Uncached:
         _say(error, name)  # type: ignore[arg-type]
         return False
-    if issubclass(kind, (ConfigError, NotRecorded, UnhashableArgument, UnpicklableResult)) or is_interrupt(error):
+    if issubclass(kind, _PASSING) or is_interrupt(error):
         return True
     if not sys.is_finalizing() and not issubclass(kind, RecursionError):
         place = where(error)

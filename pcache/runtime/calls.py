@@ -72,7 +72,7 @@ class Calls:
         warns = options.files == "warn"
         self.bind = named_files.watching(self.binder, lambda: self.name) if warns else self.binder.bind
         self.options_digest = versions.digest_of_options(options, self.label)
-        self._function = function
+        self._function = self.runs = function  # `runs` is what jobs call
         self._flow = flow
         self._options = options
         self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
@@ -203,5 +203,5 @@ class Calls:
             with whole:
                 from pcache.runtime.jobs import Jobs  # late for start-up time: a hit computes nothing
 
-            self._jobs = Jobs(self.name, self.binder, self._function, self._options, self._captured)
+            self._jobs = Jobs(self.name, self.binder, self._function, self._options, self._captured, self.runs)
         return self._jobs.make(*call, self.version, since_ns, began_ns)

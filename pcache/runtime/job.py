@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
+    from pcache.config.conditions import Conditions
     from pcache.entry.reader import Address
     from pcache.versions.registry import FunctionVersion
 
@@ -82,6 +83,7 @@ class Job(NamedTuple):
     inputs_hold: Callable[[], bool]  # whether code and files are as they were when the key was made
     run: Run  # its outcome so far
     look_again: Callable[[int], None]  # checks its arguments after a run of so many nanoseconds
+    conditions: Conditions | None = None  # what the options say of its result
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Jobs:
-    """Makes the jobs of one cached function. Safe for threads."""
+    """Makes the jobs of one cached function, which call `runs`. Safe for threads."""
 
     def __init__(
         self,
@@ -32,9 +32,10 @@ class Jobs:
         function: Callable[..., Any],
         options: Options,
         captured: Captured | None,
+        runs: Callable[..., Any],
     ) -> None:
         self._binder = binder
-        self._function = function
+        self._runs = runs
         self._options = options
         self._captured = captured
         self._watch = Watch(name, binder, is_users=is_user_code(function))
@@ -91,7 +92,7 @@ class Jobs:
 
         return Job(
             address,
-            self._function,
+            self._runs,
             args,
             kwargs,
             version.facts(),
@@ -104,6 +105,7 @@ class Jobs:
             inputs_hold,
             Run(began_ns),
             look_again,
+            self._options.conditions,
         )
 
 

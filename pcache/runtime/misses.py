@@ -1,11 +1,8 @@
 """The flow of a miss: claim, look again, compute, publish. Loaded by the first one.
 
-The promises depend on this order. A call that misses takes the claim and looks again, since another process may have
-published between its look and its claim. Whatever goes wrong with the cache, the function's result reaches the caller,
-and the function's own exceptions pass unchanged.
-
-The flow is a generator, as it is the same for calls that block their thread, for which it runs through without a pause,
-and for those of tasks, where it yields to the event loop. `runtime/tasks.py` has how tasks wait.
+The promises depend on this order: another process may publish between a call's look and its claim. Whatever goes wrong
+with the cache, the function's result reaches the caller, and its own exceptions pass unchanged. The flow is a generator,
+which runs without a pause for calls that block their thread, and yields to the event loop for tasks (`runtime/tasks.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +14,7 @@ from functools import partial
 from pcache.errors import ForeignEntry, Miss, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import PROOF, Wait, detach_claim
+from pcache.runtime.effort import check_effort
 from pcache.runtime.resting import LOOK
 from pcache.runtime.saving import CannotWrite
 from pcache.runtime.singleflight import Flight, computing, flights, innermost, leave
@@ -139,6 +137,7 @@ class Misses:
 
     def steps(self, job: Job, miss: Miss, tasks: Tasks | None = None) -> Steps:
         """Compute a missing result, in a task of an event loop if `tasks` are given; `job.run` has its outcome."""
+        check_effort(job)
         self._tell(job, miss)
         place = self.store.place(job.address.name)
         above, task = computing.get().get(place), tasks and tasks.task
@@ -161,6 +160,7 @@ class Misses:
                 is_here = flight.thread == threading.get_ident()
                 if is_here and flight.task is task:  # recursion that lost its context variables
                     return (yield from self._run(job, miss, flight, tasks))[0]
+                check_effort(job, waits=True)
                 if tasks is not None:
                     ended = yield from tasks.for_flight(wait, flight).__await__()
                 else:  # a task of this thread goes on only when this call returns
@@ -220,6 +220,7 @@ class Misses:
                         raise
             if (found := (yield from self._read(self._found, job, tasks))) is not None:
                 return self._waited(job, found)
+            check_effort(job, waits=True)
             passed = wait.passed()
             if wait.is_over():
                 break

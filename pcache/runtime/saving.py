@@ -23,7 +23,7 @@ from pcache.errors import (
 from pcache.eviction.limiter import Limiter
 from pcache.objects.lookup import look
 from pcache.runtime.packing import pack
-from pcache.startup import TYPE_CHECKING, TypeVar, late
+from pcache.startup import TYPE_CHECKING, Any, TypeVar, late
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.store import DURABLE
 from pcache.system.exit import Unfinished
@@ -101,7 +101,7 @@ class Saving(Unfinished):
         return self._take(self._store.private_claim if private else self._store.claim, job)
 
     def _take(self, take: Callable[[str, Record], C], job: Job) -> C:
-        keyring = self._check_writing()
+        keyring = self.writing()
         try:
             return take(job.address.name, owner_record(job.name, keyring))
         except OSError as error:
@@ -145,12 +145,14 @@ class Saving(Unfinished):
         if not job.inputs_hold():
             log("%s: a result is not stored, as code or a file that it uses changed meanwhile", name, level="info")
             return False
+        if (timed := job if job.conditions is None else self._allowed(job, result, cost_ns)) is None:
+            return False
         payload, error = try_call(dump, result)
         if error is not None:
             self._unpicklable(job, result, error)
             return False
         keyring = self._keys.ensure()
-        pieces, mtime_ns = pack(payload, result, job, created_ns, cost_ns, self._settings.compression, keyring)
+        pieces, mtime_ns = pack(payload, result, timed, created_ns, cost_ns, self._settings.compression, keyring)
         length = length_of(pieces)
         limiter = self.limiter
         if reason := limiter.refusal(length, name):
@@ -177,6 +179,15 @@ class Saving(Unfinished):
             self._store.remember(job.address, pieces, payload.stream, claim.stored)
         self._ledger.count(name, stored=1, written_bytes=length)
         return True
+
+    def _allowed(self, job: Job, result: object, cost_ns: int) -> Job | None:
+        """The job with the time for which its result is kept; None if it is not to be stored."""
+        conditions: Any = job.conditions
+        if refusal := conditions.refusal(job.name, result, cost_ns):
+            self._ledger.count(job.name, **{f"errors.{refusal}": 1})
+            return None
+        kept_ns, is_known = conditions.kept_ns(job.name, result, job.address.ttl_ns)
+        return job._replace(address=job.address._replace(ttl_ns=kept_ns)) if is_known else None
 
     @property
     def limiter(self) -> Limiter:
@@ -230,7 +241,8 @@ class Saving(Unfinished):
             message = f"results of {facts.name} are not found again: {found.text}. {advice}."
             warn_once((facts.name, "moments", *found.names), message, PcacheWarning)
 
-    def _check_writing(self) -> Keyring:
+    def writing(self) -> Keyring:
+        """The keys to sign with; raises `CannotWrite`."""
         if self._settings.read_only or time.monotonic() < self._stopped_until:
             raise CannotWrite
         return self._keys.keyring or self._ensure_keyring()

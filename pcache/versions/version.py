@@ -147,6 +147,8 @@ def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
         yield "version", (value_digest(options.version)[:PART_DIGITS], in_full(options.version))
     for name, value in options.key.items():
         yield f"key {name}", (value_digest(value)[:PART_DIGITS], "")
+    if options.over:
+        yield "batch", (value_digest(options.over)[:PART_DIGITS], options.over)
 
 
 def continued(adopted: Sequence[Adopted], binder: Binder) -> Iterator[Continued]:
@@ -199,7 +201,10 @@ def digest_of_options(options: Options, label: str) -> bytes:
 def _digest_and_files(options: Options) -> tuple[bytes, list[Reading]]:
     """A digest of `version` and the code of the `key` functions, and the files that these refer to."""
     large: LargeContents = {}
-    digest = blake3(b"".join(encode((options.version, sorted(options.key.items())), None, large))).digest()
+    chosen = (options.version, sorted(options.key.items()), *([options.over] if options.over else ()))
+    if options.conditions is not None and options.conditions.exceptions:
+        chosen += ("exceptions",)  # whoever does not raise them must not find them
+    digest = blake3(b"".join(encode(chosen, None, large))).digest()
     return digest, [file for (_, how), (_, files) in large.items() if how == FILES for file in files]
 
 

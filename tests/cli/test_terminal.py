@@ -270,7 +270,7 @@ def test_exit_codes(cache: Cache, arguments: str, code: int) -> None:
 
 WORK = """
 import sys, time
-from pcache.cli.progress import Progress
+from pcache.text.progress import Progress
 with Progress("working") as progress:
     for done in range(1, 8):
         time.sleep(float(sys.argv[1]))

@@ -118,7 +118,7 @@ def test_defaults(place: Place) -> None:
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
     assert settings[5:12] == (None, "auto", "once", 64 << 20, True, None, ())
-    assert settings[12:-3] == ("silent", False, False, False, False, None, False, None, None)
+    assert settings[12:-3] == ("silent", 0.0, False, False, False, False, None, False, None, None)
     assert (settings.functions, settings.ignored) == ({}, ())
     assert set(settings.origins.values()) == {"default"}
     assert list(settings.origins) == list(Settings._fields[:-3])
@@ -365,7 +365,7 @@ def test_a_name_that_is_near_to_none(name: str, place: Place) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.name)
 def test_every_setting_has_its_variable(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it says counts, and is told as its origin."""
-    texts = {"ignore_globals": "*:RUN_ID", "min_free": "2%", "summaries": "off"}
+    texts = {"ignore_globals": "*:RUN_ID", "min_free": "2%", "check": "2%", "summaries": "off"}
     text = texts.get(rule.name) or ("on" if rule.read is read_switch else (rule.words or ["7"])[-1])
     before = getattr(resolve(), rule.name)
     monkeypatch.setenv(rule.variable, text)
@@ -519,7 +519,7 @@ def test_mistakes_in_the_settings_of_a_function(line: str, reason: str, place: P
         ("tll = 5", "there is no setting 'tll'; the nearest name is 'ttl'"),
         (
             "policy = 'lru'",
-            "there is no setting 'policy'; there are max_size, max_entries, ttl, summaries, lock_timeout, files",
+            "there is no setting 'policy'; there are max_size, max_entries, ttl, summaries, lock_timeout, files, check",
         ),
     ],
 )

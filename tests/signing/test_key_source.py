@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from rich.pretty import pretty_repr
 
-import pcache.cache
+import pcache.decorator
 from pcache import Cache, SigningKeyError
-from pcache.cache import default_cache
+from pcache.decorator import default_cache
 from pcache.errors import PcacheError
 from pcache.signing.key_source import FoundAgain, Wanted
 from pcache.signing.keyring import key_id, key_to_text, make_keyring, new_key, parse_key, write_key_file
@@ -112,7 +112,7 @@ def test_the_default_cache_shows_no_key(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PCACHE_KEY", key_to_text(SECRET))
     monkeypatch.setenv("PCACHE_DIR", str(tmp_path / "cache"))
     default_cache()
-    assert not [form for form in forms(SECRET) if form.decode("latin-1") in repr(vars(pcache.cache))]
+    assert not [form for form in forms(SECRET) if form.decode("latin-1") in repr(vars(pcache.decorator))]
     monkeypatch.setenv("PCACHE_MAX_SIZE", "never")
     with pytest.raises(PcacheError) as caught:
         default_cache()

@@ -439,7 +439,7 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
     for path in files:
         path.write_bytes(b"")
 
-    class Busy(OpenFolder):
+    class NotNow(OpenFolder):
         def items(self) -> list[os.DirEntry[str]]:
             found = super().items()
             for path in files[:3]:
@@ -448,7 +448,7 @@ def test_scan_goes_on_whatever_it_meets(tmp_path: Path) -> None:
 
     opened = store.access.enter(store.root, f"{store.entries}/bb")
     assert opened is not None
-    assert {item.path for item in entries_in(Busy(*opened))} == set(map(str, files[3:]))
+    assert {item.path for item in entries_in(NotNow(*opened))} == set(map(str, files[3:]))
     os.close(opened.fd)
 
 

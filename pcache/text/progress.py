@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
+
+from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,19 +22,20 @@ _REDRAW_AFTER = 0.1
 class Progress:
     """A progress bar on the terminal's standard error, for work that takes more than about a second.
 
-    A context manager; called with the work done and the total.
+    A context manager; called with the work done and the total, None if it is not known. `at_once` does not wait for a
+    second.
     """
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, at_once: bool = False) -> None:
         self._what = what
-        self._drawn = time.monotonic() + _SHOW_AFTER - _REDRAW_AFTER
+        self._drawn = time.monotonic() + (-_REDRAW_AFTER if at_once else _SHOW_AFTER - _REDRAW_AFTER)
         self._bar: Bar | None = None
         self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int | None) -> None:
         now = time.monotonic()
         if now - self._drawn < _REDRAW_AFTER or not sys.stderr.isatty():
             return

@@ -1,0 +1,243 @@
+"""Functions that compute many items in one call, cached item by item: `@cached.batch(over="texts")`.
+
+A call looks up each item, and passes on only what is missing, in batches. An item's entry is that of a call with this
+one item, in a container of this kind: it depends neither on what else was in a batch nor on the batches' size. Claims
+are taken without waiting: what others compute is waited for when everything of one's own is stored. Each batch is
+stored before the next one begins.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+
+from pcache.batch.containers import KINDS, kind_of
+from pcache.errors import Miss, Uncached, without_tracebacks
+from pcache.runtime.boundary import passes
+from pcache.runtime.modes import mode
+from pcache.runtime.saving import CannotWrite
+from pcache.runtime.singleflight import Flight, computing, flights, innermost
+from pcache.startup import TYPE_CHECKING, Any
+from pcache.system.interrupts import try_call, uninterrupted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pcache.batch.calls import Cached
+    from pcache.entry.reader import Loaded
+    from pcache.keys.encoder import LargeContents
+    from pcache.runtime import calls
+    from pcache.runtime.job import Job
+    from pcache.storage.store import HeldClaim
+
+_USUAL, _DICT = "builtins.list", "builtins.dict"
+MOST = 256  # items in a batch at most: each holds a claim, which is a descriptor
+
+
+class Call:
+    """One call of a batch function: its items, and how to call the function with some of them."""
+
+    def __init__(self, function: Cached, args: tuple[Any, ...], kwargs: Mapping[str, Any], over: str, at: int) -> None:
+        self.function = function
+        self._args = args
+        self._kwargs = kwargs
+        self._over = over
+        self._at = at
+        self.whole = kwargs[over] if over in kwargs else args[at]
+        self.kind = kind_of(self.whole)
+        self.items: list[Any] = KINDS[self.kind].items(self.whole) if self.kind else []
+        self.error: BaseException | None = None  # that the function raised
+
+    def arguments(self, value: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """The arguments of the call with another value for its items."""
+        if self._over in self._kwargs:
+            return self._args, {**self._kwargs, self._over: value}
+        return (*self._args[: self._at], value, *self._args[self._at + 1 :]), self._kwargs
+
+    def one(self, item: Any) -> calls.Call:
+        """The call for one item. What a function makes of a list it may not make of a tuple."""
+        made = self.function._calls.of(*self.arguments(item))
+        if self.kind == _USUAL:
+            return made
+        large: LargeContents = {}
+        return made._replace(address=self.function._calls.address((*made.values, self.kind), large), large=large)
+
+    def found(self, one: calls.Call) -> Loaded:
+        """The stored result of an item; raises `Miss`. Adopted versions have those of lists."""
+        return self.function._found(one) if self.kind == _USUAL else self.function._flow.look_up(one.address)
+
+    def some(self, places: Sequence[int]) -> Any:
+        """What the function returns for the items at some places."""
+        args, kwargs = self.arguments(KINDS[self.kind].some(self.whole, places))
+        try:
+            return self.function.__wrapped__(*args, **kwargs)
+        except BaseException as error:
+            self.error = error
+            raise
+
+
+class _Wanted:
+    """An item that is missing: the places where it is asked for, and how to store it; `job` is None if it cannot be."""
+
+    __slots__ = ("claim", "flight", "job", "miss", "places", "result")
+
+    def __init__(self, place: int, job: Job | None, miss: Miss) -> None:
+        self.places = [place]
+        self.job = job
+        self.miss = miss
+        self.flight: Flight | None = None
+        self.claim: HeldClaim | None = None
+        self.result: tuple[str, Any] | None = None
+
+
+class OddResult(Exception):
+    """The function returned something else than a result for each item; that is `args[0]`."""
+
+
+def compute(call: Call, max_batch: int) -> Any:
+    """Return the results for the items of a call; raises what the function raises, and `OddResult`."""
+    found: list[tuple[str, Any] | None] = [None] * len(call.items)
+    wanted = _look(call, found)
+    waiting: list[_Wanted] = []
+    for start in range(0, len(wanted), max_batch):
+        _run_some(call, wanted[start : start + max_batch], waiting)
+    for one in waiting:
+        _wait(call, one)
+    for one in wanted:
+        for place in one.places:
+            found[place] = one.result if place == one.places[0] else _copy(call, one)
+    kinds = {kind for kind, _ in found}  # type: ignore[misc]  # all are there
+    kind = kinds.pop() if len(kinds) == 1 else _USUAL
+    return KINDS[kind].joined([result for _, result in found], call.items)  # type: ignore[misc]  # the same
+
+
+def _copy(call: Call, one: _Wanted) -> tuple[str, Any]:
+    """The result of an item that is asked for a second time: an object of its own where it is stored."""
+    if one.job is not None:
+        loaded, _ = try_call(call.function._flow.look_up, one.job.address)
+        if loaded is not None:
+            return loaded.value  # type: ignore[no-any-return]
+    return one.result  # type: ignore[return-value]  # it is there
+
+
+def _look(call: Call, found: list[tuple[str, Any] | None]) -> list[_Wanted]:
+    """Look up each item, and return those that are missing, each once."""
+    function, wanted = call.function, dict[str, _Wanted]()
+    since_ns = time.time_ns() if mode.get() == "refreshing" or function._flow.settings.refresh else 0
+    for place, item in enumerate(call.items):
+        started = time.perf_counter_ns()
+        try:
+            one = call.one(item)
+        except Uncached as error:
+            wanted[str(place)] = _Wanted(place, None, error)
+            continue
+        name = one.address.name
+        if name in wanted:
+            wanted[name].places.append(place)
+            continue
+        try:
+            if since_ns:
+                raise Miss("refreshed")
+            loaded = call.found(one)
+        except Miss as miss:
+            wanted[name] = _Wanted(place, function._job(one, since_ns, started), without_tracebacks(miss))
+        else:
+            function._count(loaded, started)
+            found[place] = loaded.value
+    return list(wanted.values())
+
+
+def _run_some(call: Call, wanted: list[_Wanted], waiting: list[_Wanted]) -> None:
+    """Compute and store some missing items in one call of the function, but for those that others compute now."""
+    with ExitStack() as stack:
+        own = [one for one in wanted if _take(call, one, stack, waiting)]
+        if not own:
+            return
+        around = innermost()
+        started, began_ns = time.perf_counter_ns(), time.time_ns()
+        inside = {**computing.get(), **{one.flight.place: one.flight for one in own if one.flight is not None}}
+        token = uninterrupted(computing.set, inside)
+        try:
+            returned = call.some([one.places[0] for one in own])
+        finally:
+            computing.reset(token)
+        cost_ns = (time.perf_counter_ns() - started) // len(own)
+        kind = kind_of(returned)
+        items = [call.items[one.places[0]] for one in own]
+        results = _results(returned, kind, items, call.kind)
+        if results is None:
+            raise OddResult(returned, len(own) == len(call.items))
+        for one, result in zip(own, results, strict=True):
+            one.result = kind, result
+            _store(call, one, cost_ns, began_ns + cost_ns)
+        if around is not None:
+            around.nested_ns += time.perf_counter_ns() - started
+
+
+def _results(returned: Any, kind: str, items: list[Any], kind_of_items: str) -> list[Any] | None:
+    """The results for some items in what the function returned; None if there is not one for each."""
+    if not kind or (kind == _DICT) != (kind_of_items == _DICT):
+        return None
+    results: list[Any] | None = try_call(KINDS[kind].results, returned, items)[0]
+    return results
+
+
+def _take(call: Call, one: _Wanted, stack: ExitStack, waiting: list[_Wanted]) -> bool:
+    """Whether to compute an item here; takes its claim, or notes that it is to be waited for."""
+    job, flow = one.job, call.function._flow
+    if job is None:
+        return True
+    place = flow.store.place(job.address.name)
+    if place in computing.get():
+        return True  # it is computed around this call, which may not wait for itself
+    flight = Flight(place, job.address.function_id)
+    stack.enter_context(flight.busy)
+    if flights.enter(place, flight) is not flight:
+        waiting.append(one)
+        return False
+    stack.callback(flights.leave, place, flight)
+    try:
+        claim = flow.saving.claim(job)
+    except CannotWrite:
+        return True
+    if claim is None:
+        waiting.append(one)
+        return False
+    stack.enter_context(claim)
+    stack.callback(claim.abandon)
+    one.flight, one.claim, flight.claim, flight.stored = flight, claim, claim, False
+    return True
+
+
+def _store(call: Call, one: _Wanted, cost_ns: int, created_ns: int) -> None:
+    """Store the result of an item, and count what it took."""
+    job, flow = one.job, call.function._flow
+    if job is None:
+        return
+    try:
+        job.run.took(cost_ns, 0)
+        flow.ledger.count(job.name, **{f"misses.{one.miss.reason}": 1, "computed_ns": cost_ns})
+        try_call(job.look_again, cost_ns)
+        if one.claim is not None and one.flight is not None:
+            one.flight.stored = flow.saving.publish(one.claim, job, one.result, cost_ns, one.miss, created_ns)
+            one.flight.claim, one.flight.lost = None, one.claim.lost
+    except BaseException as error:
+        if passes(error, job.name):
+            raise
+
+
+def _wait(call: Call, one: _Wanted) -> None:
+    """Wait for an item that another thread or process computes; compute it if that comes to nothing."""
+    place, job = one.places[0], one.job
+    if job is None:
+        return
+
+    def alone(*_: Any, **__: Any) -> tuple[str, Any]:
+        returned = call.some([place])
+        kind = kind_of(returned)
+        results = _results(returned, kind, [call.items[place]], call.kind)
+        if results is None:
+            raise OddResult(returned, len(call.items) == 1)
+        return kind, results[0]
+
+    one.result = call.function._flow.misses.compute(job._replace(function=alone), one.miss)

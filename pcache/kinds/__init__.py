@@ -1,0 +1,1 @@
+"""Kinds of cached functions besides the ordinary one."""

@@ -1,0 +1,145 @@
+"""A cached function whose options look at results: stored exceptions, and results that are renewed while they serve."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from pcache.config.conditions import Conditions, Raised
+from pcache.errors import NotNow
+from pcache.function import CachedFunction
+from pcache.keys.dispatch import register_reducer
+from pcache.runtime.checked_flow import CheckedFlow
+from pcache.runtime.checking import difference, is_chosen, say_difference
+from pcache.runtime.effort import Effort
+from pcache.runtime.modes import mode
+from pcache.startup import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from pcache.system.interrupts import attempt, try_call
+from pcache.system.notices import log
+from pcache.text.phrases import age
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pcache.config.options import Options
+    from pcache.runtime.flow import Flow
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ConditionalFunction(CachedFunction[P, R]):
+    """A cached function with conditions, safe as any other.
+
+    A result that is renewed while it serves is computed in a thread, for which the program's end waits.
+    """
+
+    __slots__ = ("_check", "_late", "_renewing")
+
+    def __init__(self, function: Callable[P, R], flow: Flow, options: Options) -> None:
+        conditions = options.conditions or Conditions()
+        checked = CheckedFlow(flow, conditions, lambda: self.name)
+        super().__init__(function, checked, options)
+        self._late = checked.late
+        self._check = conditions.check or 0.0
+        self._renewing: set[tuple[int, str]] = set()  # processes, and names of entries
+        if conditions.exceptions:
+            self._calls.runs = _keeping_errors(function, conditions.exceptions)
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self._check and is_chosen(self._check) and not self._flow.passive and mode.get() is None:
+            return self.checked(*args, **kwargs)
+        value = super().__call__(*args, **kwargs)
+        if self._late:
+            self._renew(args, kwargs)
+        return _result(value)  # type: ignore[no-any-return]
+
+    def checked(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, store the result and return it; warn once if it is not the one that was stored.
+
+        Where nothing is stored, this is an ordinary call.
+        """
+        before, is_stored = attempt(lambda: CachedFunction.get(self, *args, **kwargs))
+        if not is_stored:
+            return _result(super().__call__(*args, **kwargs))  # type: ignore[no-any-return]
+        after = super().refresh(*args, **kwargs)
+        if (path := self._difference(before, after)) is not None:
+            self._flow.ledger.count(self.name, **{"errors.impure": 1})
+            say_difference(self.name, self._calls.shown(self._calls.of(args, kwargs)), path)
+        return _result(after)  # type: ignore[no-any-return]
+
+    def _difference(self, before: Any, after: Any) -> str | None:
+        """Where two outcomes differ: of exceptions, the class and the arguments count."""
+        if type(before) is Raised and type(after) is Raised:
+            before, after = [(type(one.error).__name__, one.error.args) for one in (before, after)]
+        return difference(before, after)
+
+    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of this call, or raise `Miss` with the reason; or the stored exception."""
+        return _result(super().get(*args, **kwargs))  # type: ignore[no-any-return]
+
+    def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Compute this call anew, replace its stored result and return it."""
+        return _result(super().refresh(*args, **kwargs))  # type: ignore[no-any-return]
+
+    def _renew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Compute a call anew in a thread, if its result is late and no other thread does."""
+        name, _ = attempt(lambda: self._calls.of(args, kwargs).address.name)
+        if name is None or name not in self._late:
+            return
+        self._late.pop(name, None)
+        this = os.getpid(), name
+        if this in self._renewing:
+            return
+        self._renewing.add(this)
+        _, error = try_call(threading.Thread(target=self._run, args=(this, args, kwargs), name=f"renew {name}").start)
+        if error is not None:  # no thread to be had: a later call tries again
+            self._renewing.discard(this)
+
+    def _run(self, this: tuple[int, str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Compute a call anew, unless another process does so or has done so just now."""
+        _, error = try_call(self._anew, this[1], args, kwargs)
+        self._renewing.discard(this)
+        if type(error) is NotNow:
+            self._misses -= 1
+        elif error is not None:  # the old result serves until it expires
+            log("%s: renewing a result failed: %r", self.name, error)
+
+    def _anew(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Compute a call anew; raises `NotNow` if another thread or process does."""
+        attempt(self._found, self._calls.of(args, kwargs))
+        if self._late.pop(name, self) is self:
+            return  # another process has
+        effort = Effort(self._calls.runs, computes=True)
+        effort.begin(args)
+        super().refresh(*args, **kwargs)
+
+
+def _keeping_errors(function: Callable[..., Any], kinds: tuple[type[Exception], ...]) -> Callable[..., Any]:
+    """The function, with exceptions of these kinds as results."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except kinds as error:
+            return Raised(error, time.time_ns())
+
+    return run
+
+
+def _result(value: Any) -> Any:
+    """The result of a call, or its exception: a stored one says from when it is."""
+    if type(value) is not Raised:
+        return value
+    error, when_ns = value
+    if error.__traceback__ is None:
+        ago = age(when_ns / 1e9, time.time())
+        error.add_note(f"This exception was stored by pcache {ago} ago; the function was not called.")
+    try:
+        raise error
+    finally:
+        del error, value  # avoids a cycle through the frame
+
+
+register_reducer(ConditionalFunction, lambda function, _encoder: function.__wrapped__)
