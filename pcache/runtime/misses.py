@@ -1,8 +1,8 @@
 """The flow of a miss: claim, look again, compute, publish. Loaded by the first one.
 
 The promises depend on this order: another process may publish between a call's look and its claim. Whatever goes wrong
-with the cache, the function's result reaches the caller, and its own exceptions pass unchanged. The flow is a generator,
-which runs without a pause for calls that block their thread, and yields to the event loop for tasks (`runtime/tasks.py`).
+with the cache, the function's result reaches the caller, and its own exceptions pass unchanged. As a generator it runs
+without a pause for calls that block their thread, and yields to the event loop for tasks (`runtime/tasks.py`).
 """
 
 from __future__ import annotations
