@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False  # typing's, without importing typing
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 QUICK = bool(os.environ.get("BENCHMARK_QUICK"))  # everything small and seldom: to see that it runs, not to measure
@@ -23,8 +23,14 @@ TEXT_BYTES = 1_000_000
 OBJECTS = 17_500 // SCALE  # dicts of three items: a pickle of about 1 MB
 JOB_ROWS = 1_500_000 // SCALE
 STATIONS = 400
+STREAM = 200_000 // SCALE
 EMBEDDINGS = 20_000 // SCALE
 DIMENSIONS = 384
+
+
+def numbers(n: int) -> Iterator[int]:
+    """Small items, one after the other."""
+    yield from range(n)
 
 
 def small(n: int) -> dict[str, Any]:

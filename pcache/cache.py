@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
-    from pcache.kinds import conditional, coroutine
+    from pcache.kinds import conditional, coroutine, generator
     from pcache.maintenance import cleanup
     from pcache.maintenance.records import Recompressed, Verified
 else:
     conditional = late("pcache.kinds.conditional")
     coroutine = late("pcache.kinds.coroutine")
+    generator = late("pcache.kinds.generator")
     method = late("pcache.method")
     batch_function = late("pcache.batch.function")
     listing = late("pcache.insight.listing")
@@ -206,9 +207,12 @@ class Cache:
         if is_a(function, staticmethod):
             return staticmethod(self._wrap(function.__func__, options))
         made, kind = self.options_of(function, options)._replace(over=over), kind_of(function)
-        flow = self.flow.uncached(label_of(function)) if kind == "generator" and not made.strict else self.flow
         if kind == "coroutine":
-            return coroutine.make(function, flow, made)
+            return coroutine.make(function, self.flow, made)
+        if kind == "generator":
+            return generator.make(function, self.flow, made)
+        is_plain = kind == "asynchronous generator" and not made.strict
+        flow = self.flow.uncached(label_of(function)) if is_plain else self.flow
         return (CachedFunction if made.conditions is None else conditional.ConditionalFunction)(function, flow, made)
 
     def options_of(self, function: Any, options: Mapping[str, Any]) -> Options:

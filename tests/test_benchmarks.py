@@ -16,7 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 HITS = ("small-hit", "fresh-hit", "keyword-hit", "text-hit", "objects-hit", "checks", "two-processes", "system-calls")
 TASKS = ("coroutine-hit", "loop-stalls")
 LARGE = ("array-hit", "packable-array-hit", "frame-hit", "mixed-frame-hit", "first-array-hit", "array-key", "frame-key")
-STORES = ("miss", "store-array", "store-frame", "start-up", "frames-job", "embeddings-job")
+STORES = ("miss", "stream", "store-array", "store-frame", "start-up", "frames-job", "embeddings-job")
 
 
 def measure(into: Path, *names: str) -> tuple[str, ElementTree.Element]:

@@ -99,9 +99,9 @@ def test_python_calls(tmp_path: Path) -> None:
     (first_miss,) = map(int, run(FIRST, tmp_path))
     (first_hit,) = map(int, run(FIRST, tmp_path))
     miss, hit = map(int, run(WARM, tmp_path))
-    assert first_miss <= 1545
+    assert first_miss <= 1560
     assert first_hit <= 535
-    assert miss <= 218  # 214 to 215 were counted
+    assert miss <= 222  # 219 to 220 were counted
     assert hit <= 25
 
 

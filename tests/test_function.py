@@ -5,6 +5,7 @@ Many functions here return random bytes: two equal results are one computation.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import functools
 import inspect
@@ -747,17 +748,21 @@ def test_a_call_that_needs_itself_computes(cache: Cache) -> None:
 # What is no plain function
 
 
-def test_generator_functions_pass_through(cache: Cache) -> None:
-    """A generator function gives a fresh generator at each call; one warning, at decoration, says why."""
+def test_asynchronous_generators_pass_through(cache: Cache) -> None:
+    """Each call gives a fresh one; one warning, at decoration, says why."""
 
-    def count(n: Any) -> Any:
-        yield from range(*n)
+    async def count(n: Any) -> Any:
+        for i in range(*n):
+            yield i
 
-    with pytest.warns(PcacheWarning, match="generator") as given:
+    async def taken(items: Any) -> list[int]:
+        return [item async for item in items]
+
+    with pytest.warns(PcacheWarning, match="asynchronous generator") as given:
         counting = cache.cached(count)
     assert len(given) == 1
-    assert [list(counting([3])), list(counting(n=[3]))] == [[0, 1, 2], [0, 1, 2]]
-    assert list(counting(iter([3]))) == [0, 1, 2]  # no key is made
+    assert [asyncio.run(taken(counting([3]))), asyncio.run(taken(counting(n=[3])))] == [[0, 1, 2], [0, 1, 2]]
+    assert asyncio.run(taken(counting(iter([3])))) == [0, 1, 2]  # no key is made
     assert entries(cache) == 0
 
 

@@ -46,7 +46,7 @@ HEADER = Struct("<20s8s8sqqqBBHIQQI8s4s")
 TABLE_ROW = Struct("<QQQBB6x32s")
 TAG_SIZE = 32
 ALIGNMENT = 64
-PICKLE = 0  # kind: a protocol-5 pickle stream with its buffers out of band
+PICKLE, STREAM = 0, 1  # kinds: a protocol-5 pickle stream with its buffers out of band; that of `entry/streams.py`
 NEVER = (1 << 63) - 1  # expires_ns of an entry without a ttl
 
 _TAG_AT = len(MAGIC)
@@ -127,11 +127,8 @@ def encode(
         rows.append(TABLE_ROW.pack(end, size, part.raw_length, part.codec, size > SEGMENT, digest_of(part.data)))
         bodies += (bytes(padding), part.data)
         end += size
-    fields = (*facts[:2], keyring.signing, *facts[2:5], PICKLE, stream.codec, facts.flags)
     lengths = (len(meta), len(stream.data), stream.raw_length, len(buffers))
-    header = HEADER.pack(*fields, *lengths, b"", b"")[: -_PROOF_SIZE - _CHECK_SIZE]
-    header += blake3(header, key=keyring.signing_key).digest(_PROOF_SIZE)
-    header += blake3(header).digest(_CHECK_SIZE)
+    header = encode_header(facts, PICKLE, stream.codec, lengths, keyring)
     if len(stream.data) < _JOINED:
         head = b"".join((header, meta, stream.data, *rows))
         return [MAGIC + blake3(head, key=keyring.signing_key).digest() + head, *bodies]
@@ -142,15 +139,23 @@ def encode(
     return [MAGIC + hasher.digest(), *pieces, *bodies]
 
 
-def read_header(data: Any, file_size: int) -> Header:
+def encode_header(facts: Facts, kind: int, codec: int, lengths: tuple[int, int, int, int], keyring: Keyring) -> bytes:
+    """The header of an entry, with its proof and check; `lengths` are its last four numbers."""
+    fields = (*facts[:2], keyring.signing, *facts[2:5], kind, codec, facts.flags)
+    header = HEADER.pack(*fields, *lengths, b"", b"")[: -_PROOF_SIZE - _CHECK_SIZE]
+    header += blake3(header, key=keyring.signing_key).digest(_PROOF_SIZE)
+    return header + blake3(header).digest(_CHECK_SIZE)
+
+
+def read_header(data: Any, file_size: int, magic: bytes = MAGIC) -> Header:
     """Return the header of an entry whose file starts with `data` and is `file_size` bytes long.
 
     Checks the magic, and that the lengths fit into the file; nothing is authentic yet. Raises `DamagedEntry`.
     """
     if len(data) < META_AT:
         raise DamagedEntry("too short for a header")
-    if data[:_TAG_AT] != MAGIC:
-        raise DamagedEntry("the magic is not that of format 1")
+    if data[:_TAG_AT] != magic:
+        raise DamagedEntry(f"the magic is not that of format {magic[-1]}")
     header: Header = new_tuple(Header, HEADER.unpack_from(data, HEADER_AT))
     # The same as `head_length`, without its Python call.
     end = META_AT + header.meta_length + header.stream_length + header.n_buffers * TABLE_ROW.size
@@ -184,11 +189,11 @@ def _not_ours(start: Any, header: Header) -> Miss:
     return DamagedEntry("the header does not match its check")
 
 
-def check_identity(header: Header, key: bytes, function_id: bytes) -> None:
-    """Raise `DamagedEntry` for an authentic entry under the name of another."""
+def check_identity(header: Header, key: bytes, function_id: bytes, kind: int = PICKLE) -> None:
+    """Raise `DamagedEntry` for an authentic entry under the name of another, or of another kind."""
     if header.key != key or header.function_id != function_id:
         raise DamagedEntry("it is the entry of another call")
-    if header.kind != PICKLE:
+    if header.kind != kind:
         raise DamagedEntry(f"unknown kind {header.kind}")
 
 

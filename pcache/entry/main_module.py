@@ -9,10 +9,14 @@ distinguishes them. For classes that no analysis sees, entries are marked here, 
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
 from pcache.keys.names import _MAIN, Home
 from pcache.objects.lookup import attributes_of
-from pcache.startup import Any
+from pcache.startup import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MISSING = object()
 SHARED, MADE_BY_MAIN, MADE_BY_IMPORT = 0, 1, 2  # flags of an entry
@@ -34,10 +38,11 @@ def _names(stream: bytes, module: str) -> bool:
     return b"\x8c" + bytes([len(name) & 0xFF]) + name in stream or b"c" + name + b"\n" in stream
 
 
-def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
+def means_the_same(flags: int, stream: Any, home: Home | None, *, is_chunk: bool = False) -> bool:
     """Whether the names in a marked entry's pickle mean the same objects as in the function's own module.
 
-    True in the program that made it, where both are one module. Nothing is imported, as that would run a script.
+    True in the program that made it, where both are one module. Nothing is imported, as that would run a script. Of a
+    stored stream, `stream` are the pickles in one chunk, which may name none of the module's objects.
     """
     if home is None or home.namespace is None or flags not in (MADE_BY_MAIN, MADE_BY_IMPORT):
         return False
@@ -49,9 +54,19 @@ def means_the_same(flags: int, stream: Any, home: Home | None) -> bool:
         imports_of,  # late for start-up time: the program that made an entry needs no look at it
     )
 
+    named = chain.from_iterable(imports_of(bytes(one)) for one in (stream if is_chunk else (stream,)))
+    return names_mean_the_same(flags, named, home, may_be_none=is_chunk)
+
+
+def names_mean_the_same(flags: int, imports: Iterable[str], home: Home | None, *, may_be_none: bool = False) -> bool:
+    """The same, by the names that the pickle would import."""
+    if home is None or home.namespace is None:
+        return False
+    module = "__main__" if flags == MADE_BY_MAIN else home.name
+    loaded = attributes_of(sys.modules.get(module))
     names = set()
-    for imported in imports_of(bytes(stream)):
+    for imported in imports:
         for prefix in _MAIN if flags == MADE_BY_MAIN else (module,):
             if imported.startswith(f"{prefix}."):
                 names.add(imported[len(prefix) + 1 :].partition(".")[0])
-    return bool(names) and all(loaded.get(name, _MISSING) is home.namespace.get(name) for name in names)
+    return bool(names or may_be_none) and all(loaded.get(name, _MISSING) is home.namespace.get(name) for name in names)

@@ -10,10 +10,10 @@ import functools
 import io
 import operator
 import sys
-from _pickle import Pickler, PicklingError, loads  # as `pickle` has it, which takes longer to import
+from _pickle import Pickler, PicklingError, dumps, loads  # as `pickle` has it, which takes longer to import
 
 from pcache.objects.copyreg_codes import by_name, numbered, numbers
-from pcache.objects.lookup import bases_of, full_name
+from pcache.objects.lookup import bases_of, full_name, is_exactly
 from pcache.objects.recursion import RAISED, give_back, lower, recursion_limit
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late, pattern
 from pcache.system.interrupts import try_call
@@ -32,6 +32,7 @@ else:
 PROTOCOL = 5
 # Bytes of buffers that stay in the stream: a buffer of its own takes 10 us to read and check, copying these takes 1 us.
 _IN_STREAM = 16 << 10
+_PLAIN = frozenset((int, float, str, bytes, bool, type(None)))  # types that nothing can be registered for
 _NAMED = pattern(rb"[\x82-\x84\x93]")  # opcodes that name what is called
 _HARMLESS = pattern(  # those that name functions which call no others
     rb"\x8c(?:\x08builtins\x94?\x8c.(?:complex|bytearray|range|slice)|\x08datetime\x94?\x8c.\w+"
@@ -39,7 +40,7 @@ _HARMLESS = pattern(  # those that name functions which call no others
 )
 
 loading: dict[str, None] = {}  # paths of entries that some thread is loading
-_LOADERS = ("pcache.entry.reader", "pcache.storage.recent")  # modules that load entries
+_LOADERS = ("pcache.entry.reader", "pcache.entry.streams", "pcache.storage.recent")  # modules that load entries
 
 
 class Payload(NamedTuple):
@@ -49,10 +50,11 @@ class Payload(NamedTuple):
     buffers: list[memoryview]
 
 
-def dump(value: object) -> Payload:
+def dump(value: object, *, in_one: bool = False) -> Payload:
     """Pickle `value`; raises whatever its pickle hooks raise.
 
-    Buffers that are not contiguous in memory stay in the stream, and so do the first few KiB of others.
+    Buffers that are not contiguous in memory stay in the stream, and so do the first few KiB of others; or all of them,
+    with `in_one`.
     """
     buffers: list[memoryview] = []
     room = _IN_STREAM
@@ -71,7 +73,7 @@ def dump(value: object) -> Payload:
 
     stream = io.BytesIO()
     make = _Unnumbered if numbers else Pickler
-    pickler = make(stream, PROTOCOL, buffer_callback=take)
+    pickler = make(stream, PROTOCOL, buffer_callback=None if in_one else take)
     pickler.dispatch_table = _Reducers()
     excess = lower() if recursion_limit() > RAISED else 0
     try:
@@ -79,6 +81,11 @@ def dump(value: object) -> Payload:
     finally:
         give_back(excess)
     return Payload(stream.getvalue(), buffers)
+
+
+def dump_whole(value: object) -> bytes:
+    """Pickle `value` with all its buffers in the stream; raises whatever its pickle hooks raise."""
+    return dumps(value, PROTOCOL) if is_exactly(value, _PLAIN) else dump(value, in_one=True).stream
 
 
 class _Unnumbered(Pickler):
@@ -133,6 +140,11 @@ load: Callable[[Any], Any] = loads
 def load_with(buffers: list[Any]) -> Callable[[Any], Any]:
     """`load` for a stream whose buffers are out of band."""
     return functools.partial(loads, buffers=buffers)
+
+
+def names(stream: bytes) -> bool:
+    """Whether a pickle that `dump` made may name what loading it would import."""
+    return _NAMED.search(stream) is not None
 
 
 def calls(stream: bytes) -> bool:

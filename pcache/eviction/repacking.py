@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pcache.entry import format as entry_format
 from pcache.entry.compression import LATER, would_be_mapped
-from pcache.entry.format import Facts, length_of
+from pcache.entry.format import PICKLE, Facts, length_of
 from pcache.entry.inspector import examine
 from pcache.entry.reader import check_paddings, read_buffer
 from pcache.entry.writer import encode_entry
@@ -76,8 +76,10 @@ def _packed_anew(
     setting: str | int,
     is_meant: Callable[[CheckedEntry], bool] | None,
 ) -> _Anew | None:
-    """The entry in its new form; None if it is that of another call, or not meant."""
+    """The entry in its new form; None if it is that of another call, not meant, or a stream, whose chunks stay."""
     header, head = entry.header, entry.head
+    if header.kind != PICKLE:
+        return None
     if header.key.hex() != item.key or header.function_id.hex() != item.function_id:
         return None
     if is_meant is not None and not is_meant(entry):

@@ -18,7 +18,7 @@ from collections import Counter
 from pcache.config.settings import describe, resolve, to_leave_free
 from pcache.counters import ledger
 from pcache.counters.line_format import HOUR
-from pcache.entry import format as entry_format
+from pcache.entry import streams
 from pcache.errors import ConfigError, DirectoryError, Miss, SigningKeyError
 from pcache.eviction import usage
 from pcache.insight.probes import held_locks, try_out
@@ -310,7 +310,7 @@ def _troubles(items: Iterable[StoredFile], keyring: Keyring | None, access: Acce
                 if not access.shared and os.fstat(file.fileno()).st_uid != our_uid():
                     yield "owner"
                     continue
-                header = entry_format.read_header(file.read(entry_format.META_AT), item.length)
+                header = streams.header_of(file.read, item.length)
         except FileNotFoundError:
             continue  # evicted meanwhile
         except (OSError, Miss):

@@ -339,10 +339,11 @@ def details(directory: Directory, key: str) -> EntryDetails:
         if miss.reason == "absent":  # removed meanwhile
             raise
         return EntryDetails(_unreadable(item, name, miss), 0, 0, (), ())
+    rows = inspection.rows if inspection.imports is None else ()  # chunks of a stream are no buffers
     return EntryDetails(
         info=_describe(item, name, inspection),
         stream_length=inspection.header.stream_length,
         stream_raw_length=inspection.header.stream_raw_length,
-        buffers=tuple(BufferInfo(row.length, row.raw_length, row.codec != 0) for row in inspection.rows),
-        imports=tuple(imports_of(inspection.stream)),
+        buffers=tuple(BufferInfo(row.length, row.raw_length, row.codec != 0) for row in rows),
+        imports=tuple(imports_of(inspection.stream)) if inspection.imports is None else inspection.imports,
     )

@@ -50,7 +50,7 @@ _KINDS = {
 _HANDING_ON = frozenset(
     "functools._lru_cache_wrapper numba.core.registry.CPUDispatcher pcache.function.CachedFunction"
     " pcache.kinds.coroutine.CachedCoroutine pcache.kinds.conditional.ConditionalFunction"
-    " pcache.batch.function.BatchFunction".split()
+    " pcache.kinds.generator.CachedGenerator pcache.batch.function.BatchFunction".split()
 )
 
 

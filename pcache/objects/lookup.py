@@ -21,7 +21,7 @@ _BASES = type.__dict__["__bases__"].__get__
 _FLAGS = type.__dict__["__flags__"].__get__
 _NAME = type.__dict__["__name__"].__get__
 _BUILT_IN = (GetSetDescriptorType, MemberDescriptorType)  # written in C, they compute nothing
-_COROUTINE, _GENERATOR = 0x80, 0x20 | 0x200  # flags of code
+_COROUTINE, _GENERATOR, _ASYNC_GENERATOR = 0x80, 0x20, 0x200  # flags of code
 _ORDERED = (tuple, list, dict)
 _MISSING = object()
 MOCKED = "it meets an object of unittest.mock"  # what a call is computed without the cache for
@@ -150,12 +150,14 @@ def code_of(function: object) -> CodeType | None:
     return code if type(code) is CodeType else None
 
 
-def kind_of(function: object) -> Literal["function", "coroutine", "generator"]:
-    """What a call of a function makes; "function" for all that is not known. Generators may be asynchronous."""
+def kind_of(function: object) -> Literal["function", "coroutine", "generator", "asynchronous generator"]:
+    """What a call of a function makes; "function" for all that is not known."""
     code = code_of(function)
     flags = 0 if code is None else code.co_flags
     if flags & _COROUTINE or look(function, "_is_coroutine_marker") is not None:
         return "coroutine"
+    if flags & _ASYNC_GENERATOR:
+        return "asynchronous generator"
     return "generator" if flags & _GENERATOR else "function"
 
 

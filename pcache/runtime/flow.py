@@ -34,8 +34,8 @@ class Flow:
         return Flow, (self.directory, self.passive == "uncached")
 
     def uncached(self, name: str) -> Flow:
-        """The flow of a generator function, whose calls have no result to store; says so once."""
-        text = f"calls of {name} are not cached: it is a generator function, whose results cannot be stored"
+        """The flow of an asynchronous generator function, whose calls have no result to store; says so once."""
+        text = f"calls of {name} are not cached: it is an asynchronous generator function, which has no one result"
         warn_once((name, "generator"), text, UnpicklableResultWarning)
         return Flow(self.directory, uncached=True)
 

@@ -138,7 +138,7 @@ class Misses:
     def steps(self, job: Job, miss: Miss, tasks: Tasks | None = None) -> Steps:
         """Compute a missing result, in a task of an event loop if `tasks` are given; `job.run` has its outcome."""
         check_effort(job)
-        self._tell(job, miss)
+        self.tell(job, miss)
         place = self.store.place(job.address.name)
         above, task = computing.get().get(place), tasks and tasks.task
         if above is not None and not above.over:
@@ -172,7 +172,7 @@ class Misses:
                 except Miss as again:
                     miss = without_tracebacks(again)
 
-    def _tell(self, job: Job, miss: Miss) -> None:
+    def tell(self, job: Job, miss: Miss) -> None:
         """Log why a call missed; warn where users can do something about it."""
         log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
         if type(miss) is ForeignEntry:

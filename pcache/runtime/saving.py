@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import time
+from functools import partial
 
 from pcache.entry.format import length_of
 from pcache.entry.pickling import culprit_of, dump
@@ -22,7 +23,7 @@ from pcache.errors import (
 )
 from pcache.eviction.limiter import Limiter
 from pcache.objects.lookup import look
-from pcache.runtime.packing import pack
+from pcache.runtime.packing import pack, pack_stream
 from pcache.startup import TYPE_CHECKING, Any, TypeVar, late
 from pcache.storage.claim_owner import owner_record
 from pcache.storage.store import DURABLE
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from pcache.runtime import invalidation
     from pcache.runtime.job import Job
+    from pcache.runtime.spooling import Spool
     from pcache.signing.keyring import Keyring
     from pcache.storage.claim_owner import Record
     from pcache.storage.directory import Directory
@@ -62,6 +64,12 @@ _PASSING = (errno.EMFILE, errno.ENFILE, errno.EBADF)
 
 class CannotWrite(Exception):
     """Nothing is written now: the cache is read-only, a write failed recently, or there is no signing key."""
+
+
+def _how(cost_ns: int, miss: Miss, mtime_ns: int) -> dict[str, Any]:
+    """How a claim publishes what took so long and had missed."""
+    replaces_nothing = isinstance(miss, DamagedEntry) or miss.reason in ("expired", "unloadable")
+    return {"durable": cost_ns >= DURABLE, "replaces_nothing": replaces_nothing, "mtime_ns": mtime_ns}
 
 
 class Saving(Unfinished):
@@ -108,12 +116,16 @@ class Saving(Unfinished):
             self.refuse(error, job.address.name)
             raise CannotWrite from error
 
+    def claim_anew(self, job: Job) -> HeldClaim:
+        """A claim for a result that replaces any other, also one that is being computed; raises `CannotWrite`."""
+        return self._take(self._fenced_claim, job)
+
     def put(self, job: Job, result: object) -> bool:
         """Store a result given by the user, replacing any other; return whether it is stored."""
         job, miss = job._replace(inputs_hold=lambda: True), Miss("refreshed")
         claim: HeldClaim | None = None
         try:
-            claim = self._take(self._fenced_claim, job)
+            claim = self.claim_anew(job)
             return self.settle(claim, job, result, 0, miss)
         except CannotWrite:
             return False
@@ -141,32 +153,47 @@ class Saving(Unfinished):
 
     def publish(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a held claim; return whether it is stored."""
-        name = job.name
         if not job.inputs_hold():
-            log("%s: a result is not stored, as code or a file that it uses changed meanwhile", name, level="info")
-            return False
+            return self._changed(job)
         if (timed := job if job.conditions is None else self._allowed(job, result, cost_ns)) is None:
             return False
         payload, error = try_call(dump, result)
         if error is not None:
-            self._unpicklable(job, result, error)
+            self.unpicklable(job, result, error)
             return False
         keyring = self._keys.ensure()
         pieces, mtime_ns = pack(payload, result, timed, created_ns, cost_ns, self._settings.compression, keyring)
-        length = length_of(pieces)
-        limiter = self.limiter
+        write = partial(claim.publish, pieces, **_how(cost_ns, miss, mtime_ns))
+        if not self._write(job, length_of(pieces), cost_ns, keyring, write):
+            return False
+        if not payload.buffers and claim.stored is not None:
+            self._store.remember(job.address, pieces, payload.stream, claim.stored)
+        return True
+
+    def publish_stream(self, spool: Spool, job: Job, cost_ns: int, miss: Miss, created_ns: int) -> bool:
+        """Store a stream that was spooled to its end; return whether it is stored."""
+        if not job.inputs_hold():
+            return self._changed(job)
+        keyring = self._keys.ensure()
+        head, footer, mtime_ns = pack_stream(spool.rows, spool.flags, job, created_ns, cost_ns, keyring)
+        length = len(head) + spool.length + len(footer)
+        write = partial(spool.publish, head, footer, **_how(cost_ns, miss, mtime_ns))
+        return self._write(job, length, cost_ns, keyring, write)
+
+    def _changed(self, job: Job) -> bool:
+        log("%s: a result is not stored, as code or a file that it uses changed meanwhile", job.name, level="info")
+        return False
+
+    def _write(self, job: Job, length: int, cost_ns: int, keyring: Keyring, write: Callable[[], int]) -> bool:
+        """Make an entry of so many bytes by a function that returns its size; return whether it is stored."""
+        name, limiter = job.name, self.limiter
         if reason := limiter.refusal(length, name):
-            self._too_large(job, reason)
+            self.too_large(job, reason)
             return False
         try:
             if not self._store.network:  # without locks, only `evict` keeps limits
                 limiter.make(job.address.name, length, name, cost_ns)
-            published = claim.publish(
-                pieces,
-                durable=cost_ns >= DURABLE,
-                replaces_nothing=isinstance(miss, DamagedEntry) or miss.reason in ("expired", "unloadable"),
-                mtime_ns=mtime_ns,
-            )
+            published = write()
         except OSError as refusal:
             self.refuse(refusal, job.address.name)
             return False
@@ -175,8 +202,6 @@ class Saving(Unfinished):
                 try_call(self._store.delete, job.address.name)
             return False
         self._register(job, keyring)
-        if not payload.buffers and claim.stored is not None:
-            self._store.remember(job.address, pieces, payload.stream, claim.stored)
         self._ledger.count(name, stored=1, written_bytes=length)
         return True
 
@@ -257,7 +282,7 @@ class Saving(Unfinished):
             self.refuse(error)
             raise CannotWrite from error
 
-    def _unpicklable(self, job: Job, result: object, error: BaseException) -> None:
+    def unpicklable(self, job: Job, result: object, error: BaseException) -> None:
         culprit = culprit_of(result, error)
         self._ledger.count(job.name, **{"errors.unpicklable": 1})
         message = (
@@ -270,7 +295,7 @@ class Saving(Unfinished):
             ) from error
         warn_once((job.name, "unpicklable"), message, UnpicklableResultWarning)
 
-    def _too_large(self, job: Job, reason: str) -> None:
+    def too_large(self, job: Job, reason: str) -> None:
         self._ledger.count(job.name, **{"errors.too_large": 1})
         warn_once(
             (job.name, "too large"),

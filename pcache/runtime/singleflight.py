@@ -94,6 +94,11 @@ class Flight(Busy):
         self.awaited: object = None
         self.watcher: object = None
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing runs, though it is not over: a generator, between two items."""
+        return False
+
 
 class Flights:
     """The computations under way in this process, by the place of the entry. Safe for threads; empty after a fork."""
@@ -123,7 +128,7 @@ class Flights:
     def all(self) -> list[Flight]:
         """The computations that are under way."""
         with self._lock:
-            return list(self._by_place.values())
+            return [flight for flight in self._by_place.values() if not flight.rests]
 
     def drop(self, place: str) -> None:
         """Let no more threads wait for the computation of an entry: its result is invalid."""

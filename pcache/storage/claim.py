@@ -29,6 +29,7 @@ from pcache.storage.drafts import (
     PrivateClaim,
     TakenAway,
     draft_path,
+    publish_draft,
     unlink_if_there,
     write_into,
 )
@@ -110,41 +111,48 @@ class Claim(Lock):
             raise_if_interrupt(error)
             return False
 
-    def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
+    def draft(self) -> Draft:
+        """Make a draft for an entry that is written piece by piece; raises `OSError`."""
+        return Draft(draft_path(self.entry_path), access=self._access)
+
+    def publish(
+        self,
+        pieces: Sequence[Any],
+        *,
+        durable: bool,
+        replaces_nothing: bool,
+        mtime_ns: int,
+        draft: Draft | None = None,
+    ) -> int:
         """Write an entry and make it visible under its name; return its size, 0 if the claim was lost meanwhile.
 
         `durable` waits until bytes and name are on the disk. `replaces_nothing` says that an existing file of that name
         is useless, so it may be unlinked first: renaming over it makes ext4 flush, which takes 20 times as long.
-        `mtime_ns` becomes the file's modification time.
+        `mtime_ns` becomes the file's modification time. A `draft` of this claim holds all but `pieces`, which go to its
+        start; it stays open.
         Raises `OSError` if it cannot be written; the claim is then still held.
         """
         if self.closed:
             return 0
-        over = not replaces_nothing
+        how: dict[str, Any] = {"durable": durable, "over": not replaces_nothing, "mtime_ns": mtime_ns}
+        if draft is not None:
+            return publish_draft(self, draft, pieces, **how)
         if length_of(pieces) <= AT_ONCE:
             try:
-                return self._become(pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+                return self._become(pieces, **how)
             except TakenAway:
                 pass  # the program closed our descriptor: a draft has its own
         try:
-            draft = Draft(draft_path(self.entry_path), access=self._access)
+            draft = self.draft()
         except FileNotFoundError:
             self.lost = True  # the folder is gone, and the claim with it
             self.abandon()
             return 0
-        size = 0
         with draft:
             try:
-                size = draft.publish(self, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
-                self.stored = draft.stored
-                if not self.abandon():
-                    self.lost, size = True, 0
-                    draft.withdraw(self.entry_path)
+                return publish_draft(self, draft, pieces, **how)
             finally:
-                if not size:
-                    draft.drop()
                 draft.release()
-        return size
 
     def _become(self, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
         """Write a small entry into the claim file and rename that; return its size, 0 if the claim was lost.

@@ -40,6 +40,15 @@ if TYPE_CHECKING:
         def is_standing(self) -> bool:
             """Whether the claim was not removed, and this is the process that took it."""
 
+    class Held(Standing, Protocol):
+        """A claim that can be published."""
+
+        lost: bool
+        stored: os.stat_result | None
+
+        def abandon(self) -> bool:
+            """Release the claim; return whether it still stood."""
+
 
 class TakenAway(OSError):
     """The program closed our descriptor, whose number may now belong to another file."""
@@ -53,9 +62,11 @@ class Draft(Opened):
 
     stored: os.stat_result | None = None  # its status once it has the entry's name
 
-    def __init__(self, path: str, *, access: Access = PRIVATE, is_new: bool = True) -> None:
+    def __init__(self, path: str, *, access: Access = PRIVATE, is_new: bool = True, locks: bool = False) -> None:
         try:
             super().__init__(path, "x+" if is_new else "r+", access.make if is_new else access.reopen)
+            if locks:
+                self.lock()
         except FileExistsError:
             raise
         except BaseException:
@@ -71,6 +82,14 @@ class Draft(Opened):
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
+
+    def put(self, pieces: Sequence[Any], at: int) -> None:
+        """Write pieces from a place on; raises `OSError`."""
+        write_all(self, pieces, at)
+
+    def take(self, length: int, at: int) -> bytes:
+        """Read what was written, also when the file is an entry by now; nothing where that is impossible."""
+        return self.use(os.pread, self.number, length, at) or b""
 
     def publish(self, claim: Standing, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
         """Write an entry and give it its name; return its size, 0 if the claim no longer stands.
@@ -122,10 +141,10 @@ def write_into(file: Opened, pieces: Sequence[Any], mtime_ns: int) -> int:
     return total
 
 
-def write_all(file: Opened, pieces: Sequence[Any]) -> None:
-    """Write pieces one after the other from the start of a file, out of the memory that they are in."""
+def write_all(file: Opened, pieces: Sequence[Any], at: int = 0) -> None:
+    """Write pieces one after the other into a file, from its start or `at`, out of the memory that they are in."""
     left = [view.cast("B") for piece in pieces if (view := memoryview(piece)).nbytes]
-    at = first = 0
+    first = 0
     while first < len(left):
         count = file.use(os.pwritev, file.number, left[first : first + _TOGETHER], at)
         count = count if count and count > 0 else _stop(file)
@@ -188,10 +207,23 @@ class PrivateClaim:
         """Whether the claim was not removed, and this is the process that took it."""
         return identity_at(self.path) == self._identity and os.getpid() == self._pid
 
-    def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
+    def draft(self) -> Draft:
+        """Make a draft for an entry that is written piece by piece; raises `OSError`."""
+        return Draft(draft_path(self.entry_path), access=self._access, locks=self._locks)
+
+    def publish(
+        self,
+        pieces: Sequence[Any],
+        *,
+        durable: bool,
+        replaces_nothing: bool,
+        mtime_ns: int,
+        draft: Draft | None = None,
+    ) -> int:
         """Write an entry and make it visible under its name, as a claim does."""
+        how: dict[str, Any] = {"durable": durable, "over": not replaces_nothing, "mtime_ns": mtime_ns}
         try:
-            size = self._publish(pieces, durable=durable, over=not replaces_nothing, mtime_ns=mtime_ns)
+            size = self._publish(pieces, **how) if draft is None else publish_draft(self, draft, pieces, **how)
         except OSError as error:
             if error.errno not in NO_FILE:
                 raise
@@ -225,6 +257,24 @@ class PrivateClaim:
             removed = False
         self._over = True
         return removed
+
+
+def publish_draft(claim: Held, draft: Draft, pieces: Sequence[Any], *, durable: bool, over: bool, mtime_ns: int) -> int:
+    """Make a draft the entry of a claim, and release that; return its size, 0 if the claim was lost meanwhile.
+
+    `pieces` are written at its start: all of an entry, or what is missing there.
+    """
+    size = 0
+    try:
+        size = draft.publish(claim, pieces, durable=durable, over=over, mtime_ns=mtime_ns)
+        claim.stored = draft.stored
+        if not claim.abandon():
+            claim.lost, size = True, 0
+            draft.withdraw(claim.entry_path)
+    finally:
+        if not size:
+            draft.drop()
+    return size
 
 
 def draft_path(entry_path: str) -> str:

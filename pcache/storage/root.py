@@ -30,7 +30,7 @@ _OWN_NAMES = frozenset((TAG_FILE, _IGNORE_FILE, GENERATION))
 _LAYOUT = pattern(r"(code|entries|functions|ledger|locks)(\.odd-[0-9a-f]{8}|\.[0-9a-f]{8})?")  # odd, or being made
 _SHARDS, _FUNCTIONS = (
     pattern(r"[0-9a-f]{2}(\..*)?"),
-    pattern(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted)(\..*)?"),
+    pattern(r"[0-9a-f]{16}(\.[0-9a-f]{16})?\.(json|adopted|source)(\..*)?"),
 )
 TAG_AGE = 24 * 3600.0  # seconds after which the tag is touched; programs that remove old files spare newer ones
 

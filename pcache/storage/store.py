@@ -63,6 +63,22 @@ def shard_of(item: StoredFile) -> str:
     return item.key[:2]
 
 
+class OpenDraft(Protocol):
+    """A file of a claim's owner, in which an entry is written piece by piece. For one writer; others may read."""
+
+    def put(self, pieces: Sequence[Any], at: int) -> None:
+        """Write pieces from a place on."""
+
+    def take(self, length: int, at: int) -> bytes:
+        """Read what was written; nothing where that is impossible."""
+
+    def drop(self) -> None:
+        """Remove it, unless it is an entry by now; what was written can still be read."""
+
+    def release(self) -> None:
+        """Close it."""
+
+
 class HeldClaim(Protocol):
     """The right to compute one missing result. Publish or abandon it, in the process that took it."""
 
@@ -80,8 +96,16 @@ class HeldClaim(Protocol):
     def is_standing(self) -> bool:
         """Whether the claim is still there and ours."""
 
-    def publish(self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int) -> int:
-        """Store an entry, whole or not at all; return its size, 0 if the claim was lost meanwhile."""
+    def draft(self) -> OpenDraft:
+        """Make a file for an entry that is written piece by piece."""
+
+    def publish(
+        self, pieces: Sequence[Any], *, durable: bool, replaces_nothing: bool, mtime_ns: int, draft: Any = None
+    ) -> int:
+        """Store an entry, whole or not at all; return its size, 0 if the claim was lost meanwhile.
+
+        With a `draft` of this claim, `pieces` are the start of the entry, and the draft holds the rest.
+        """
 
     def abandon(self) -> bool:
         """Release the claim; return whether it still stood. Does nothing if it is no longer held."""
@@ -112,6 +136,9 @@ class Store(Protocol):
 
     def read(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
         """Return a stored result, and note that it was used; raises `Miss`."""
+
+    def stream(self, address: Address, keyring: Keyring, verify: str) -> Loaded:
+        """Return a stored stream, open, and note that it was used; raises `Miss`."""
 
     def open(self, place: str, *, any_owner: bool = False) -> tuple[int, os.stat_result]:
         """Open an entry for reading: a descriptor, which the caller closes, and its status; raises `Miss`."""

@@ -8,7 +8,7 @@ import io
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,13 @@ async def answer_later(name: str) -> Any:
     return VALUES[name]
 
 
+PARTS = [_CHANCE.randbytes(5000) for _ in range(40)]  # too many to be stored at once
+
+
+def parts() -> Iterator[bytes]:
+    yield from PARTS
+
+
 def is_right(name: str, value: object) -> bool:
     return bool(value == VALUES[name])
 
@@ -64,6 +71,7 @@ class World:
     def open(self, **options: Any) -> None:
         self.cache = Cache(self.root, signing_key=None if self.operation.own_key else KEY, compression=1, **options)
         self.cached = self.cache.cached(answer, code="none", version=self.operation.version)
+        self.streamed = self.cache.cached(parts, code="none", version=1)
 
     def call(self, *names: str) -> None:
         for name in names:
@@ -147,6 +155,27 @@ def refresh(world: World) -> None:
     assert is_right("small", world.cached.refresh("small"))
 
 
+def stream(world: World) -> None:
+    assert list(world.streamed()) == PARTS, "a wrong value of a stream"
+
+
+def stopped_stream(world: World) -> None:
+    made = world.streamed()
+    assert [next(made) for _ in range(35)] == PARTS[:35], "a wrong value of a stream"
+    made.close()
+
+
+def two_consumers(world: World) -> None:
+    ahead, behind = world.streamed(), world.streamed()
+    first = [next(ahead) for _ in range(30)]
+    assert list(behind) == [*first, *ahead] == PARTS, "a wrong value of a stream"
+
+
+def streamed_before(world: World) -> None:
+    world.open()
+    stream(world)
+
+
 def merge(world: World) -> None:
     pending.FULL = 0
     world.cache.flow.ledger.count("f", hits=1)
@@ -227,6 +256,13 @@ STORING: Mapping[str, Operation] = {
     "awaited miss and hit": Operation(awaiting("small", "small"), "cleared"),
     "awaited miss and hit of a large result": Operation(awaiting("text", "text"), "cleared"),
 }
+STREAMS: Mapping[str, Operation] = {
+    "stream": Operation(stream, "cleared", healed=stream),
+    "stream with two consumers": Operation(two_consumers, "cleared", healed=stream),
+    "stream that is not taken to its end": Operation(stopped_stream, healed=stream),
+    "stream that is found": Operation(stream, before=streamed_before, healed=stream),
+    "refreshed stream": Operation(lambda world: list(world.streamed.refresh()), healed=stream),
+}
 REPLACING: Mapping[str, Operation] = {
     "miss over a damaged entry": Operation(calling("small"), "damaged"),
     "evicting miss": Operation(calling("other"), before=lambda world: world.open(max_entries=2)),
@@ -264,6 +300,7 @@ KEYS: Mapping[str, Operation] = {
 GROUPS = {
     "reading": READING,
     "storing": STORING,
+    "streams": STREAMS,
     "replacing": REPLACING,
     "removing": REMOVING,
     "looking": LOOKING,

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import GeneratorType
 from typing import Any, NamedTuple
@@ -101,6 +101,28 @@ def mapped(n: int) -> Block:
     return Block(n.to_bytes(4, "little") * (SIZE // 4))
 
 
+def stream(n: int) -> Iterator[str]:
+    CALLS["stream", n] += 1
+    for i in range(9):
+        yield f"{n} {i} " * (SIZE // 60)
+
+
+class Streamed:
+    """A cached generator function whose calls are taken to their end."""
+
+    def __init__(self, cached: Any) -> None:
+        self._cached = cached
+
+    def __call__(self, n: int) -> list[str]:
+        return list(self._cached(n))
+
+    def refresh(self, n: int) -> list[str]:
+        return list(self._cached.refresh(n))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cached, name)
+
+
 def deep(n: int) -> int:
     CALLS["deep", n] += 1
     return 1 if n % 4 == 0 else 1 + int(CACHED["deep"](n - 1))
@@ -111,7 +133,7 @@ def right(name: str, n: int) -> object:
     if name == "deep":
         return 1 + n % 4
     before = CALLS.copy()
-    value = globals()[name](n)
+    value = list(stream(n)) if name == "stream" else globals()[name](n)
     CALLS.clear()
     CALLS.update(before)
     return bytearray(value) if name == "mapped" else value
@@ -147,7 +169,8 @@ class Ground:
         self.root = Path(cache.location)
         wrap: Any = cache.cached(code="none")
         CACHED.update({function.__name__: wrap(function) for function in (small, large, mapped, deep)})
-        self.small, self.large, self.mapped, self.deep = CACHED.values()
+        CACHED["stream"] = Streamed(wrap(stream))
+        self.small, self.large, self.mapped, self.deep, self.stream = CACHED.values()
 
     def next(self) -> int:
         self.number += 4
@@ -291,6 +314,9 @@ OPERATIONS: dict[str, Callable[[Ground], Trial]] = {
     "a new directory": new_folder,
     "a new signing key": new_key,
 }
+if sys.version_info >= (3, 13):  # earlier ones crash when a generator was traced by opcodes, in the next collection
+    OPERATIONS["miss of a stream"] = functools.partial(miss, name="stream")
+    OPERATIONS["hit of a stream"] = functools.partial(hit, name="stream")
 
 
 def descriptors() -> int:

@@ -25,7 +25,7 @@ from tests.support.memory_store import MemoryStore
 from tests.support.processes import KEY, RING, address_of, entry_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pcache.storage.store import HeldClaim, Store
@@ -276,6 +276,26 @@ def test_a_cache_in_memory(cache: Cache, tmp_path: Path) -> None:
     assert cache.evict(max_entries=1).entries == 1
     assert cache.clear().entries == 1
     assert (cache.verify().checked, cached.exists(3)) == (0, False)
+    assert not list(tmp_path.glob("cache/v1/entries/*/*"))
+
+
+def numbers(n: int) -> Iterator[bytes]:
+    calls.append(n)
+    for i in range(n):
+        yield bytes([i]) * 9000
+
+
+def test_streams_in_memory(cache: Cache, tmp_path: Path) -> None:
+    """A generator's items are stored and found, small or spooled, shared by consumers, and dropped half way."""
+    cached = cache.cached(numbers)
+    for n in (2, 30):
+        first, second = cached(n), cached(n)
+        assert [next(first), *first] == list(second) == list(cached(n)) == [bytes([i]) * 9000 for i in range(n)]
+    stopped = cached(31)
+    next(stopped), stopped.close()
+    assert calls == [2, 30, 31]
+    assert cache.verify(repair=True).checked == 2
+    assert cache.recompress(19).skipped == 2
     assert not list(tmp_path.glob("cache/v1/entries/*/*"))
 
 
