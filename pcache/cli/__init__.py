@@ -1,6 +1,6 @@
 """The command line: parsing and printing only; `maintenance`, `insight` and `signing` do the work.
 
-No command ever unpickles a result.
+No command unpickles a result, but for `check`, which computes one and compares.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import click
 from pcache import __version__
 from pcache.cli import clean, config, explain, key, ls, options, top
 from pcache.cli.app import Program
+from pcache.cli.check import check
 from pcache.cli.completion import completion
 from pcache.cli.doctor import doctor
 from pcache.cli.report import report
@@ -37,7 +38,7 @@ def main() -> None:
 
 for command in (ls.directory, stats, top.top, report, ls.list_entries, ls.show, config.config):
     main.add_command(command)
-for command in (status, explain.explain, explain.adopt):
+for command in (status, explain.explain, explain.adopt, check):
     main.add_command(command)
 for command in (clean.clear, clean.evict, clean.verify, clean.recompress, doctor, key.key, completion):
     main.add_command(command)

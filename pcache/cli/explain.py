@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from pcache.versions.adoption import Adoption
 
 
-_import_it = click.option(
+import_it_option = click.option(
     "--import", "import_it", is_flag=True, help="Import the function's module without asking, even if all of it runs."
 )
 
 
-def _asking(*, import_it: bool) -> Callable[[str], None]:
+def asking(*, import_it: bool) -> Callable[[str], None]:
     """What asks before a script without a guard runs."""
 
     def ask(file: str) -> None:
@@ -41,7 +41,7 @@ def _asking(*, import_it: bool) -> Callable[[str], None]:
 @click.command(short_help="Say why a call hits or misses.")
 @click.argument("target", metavar="CALL", shell_complete=complete_function)
 @options.cache_dir
-@_import_it
+@import_it_option
 @options.as_json
 @click.pass_context
 def explain(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def explain(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> 
 
         if why := method_without_instance(cache, target.partition("(")[0].strip()):
             raise click.UsageError(why)
-    name, call = _parsed(target)
+    name, call = parsed(target)
     if call is None:
         from pcache.insight import listing  # late for start-up time
 
@@ -78,7 +78,7 @@ def explain(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> 
         return
     from pcache.insight.explanation import explain as explain_question  # late for start-up time
 
-    function = load_function(cache, name, _asking(import_it=import_it))
+    function = load_function(cache, name, asking(import_it=import_it))
     try:
         explanation = explain_question(function.question(*call)._replace(load=False))
     except PcacheError:
@@ -93,7 +93,7 @@ def explain(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> 
         ctx.exit(PROBLEM)
 
 
-def _parsed(target: str) -> tuple[str, tuple[tuple[Any, ...], dict[str, Any]] | None]:
+def parsed(target: str) -> tuple[str, tuple[tuple[Any, ...], dict[str, Any]] | None]:
     """The function's name, and the arguments if there are any: positional ones and those by name."""
     name, parenthesis, rest = target.partition("(")
     name = name.strip()
@@ -158,7 +158,7 @@ def _parse_added(_ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.command(short_help="Keep the results of an earlier code version.")
 @click.argument("function", shell_complete=complete_function)
 @options.cache_dir
-@_import_it
+@import_it_option
 @click.option("--from", "earlier", metavar="ID", help="The version, as `explain` lists it; by default the latest.")
 @click.option(
     "--added",
@@ -204,7 +204,7 @@ def adopt(
         )
         return True
 
-    done = load_function(cache, function, _asking(import_it=import_it)).adopt(earlier, added=added, confirm=confirm)
+    done = load_function(cache, function, asking(import_it=import_it)).adopt(earlier, added=added, confirm=confirm)
     if as_json:
         _say_adoption(done)
     elif done.done:

@@ -1,0 +1,72 @@
+"""The command that computes a call again and compares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pcache.cli import options
+from pcache.cli.app import PROBLEM
+from pcache.cli.completion import complete_function
+from pcache.cli.explain import asking, import_it_option, parsed
+from pcache.cli.output import clean, say, say_json
+from pcache.errors import Miss, PcacheError
+
+if TYPE_CHECKING:
+    from pcache.function import CachedFunction
+
+
+@click.command(short_help="Compute a call again, and compare.")
+@click.argument("target", metavar="CALL", shell_complete=complete_function)
+@options.cache_dir
+@import_it_option
+@options.as_json
+@click.pass_context
+def check(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> None:
+    """Compute a call again, with all cached calls inside of it, and say whether the result is the one that is stored.
+
+    CALL is a function with arguments that are Python literals; its module is imported as for `explain`. Where nothing
+    is stored the call is computed twice. Nothing is stored or removed. Exits with 1 if the results differ: they depend
+    on something that pcache does not know, such as chance, time, a file or the order of threads.
+
+    \b
+    pcache check 'simulate(1000, seed=7)'
+    """
+    from pcache.cli.loading import load_function
+    from pcache.runtime.checking import difference  # late for start-up time
+
+    cache = options.open_cache()
+    name, call = parsed(target)
+    if call is None:
+        raise click.UsageError(f"give a call to compute, such as '{clean(name)}(1, x=2)'")
+    function = load_function(cache, name, asking(import_it=import_it))
+    before, is_stored = _before(function, *call)
+    path = difference(before, _computed(function, *call))
+    if as_json:
+        say_json({"equal": path is None, "differs": path, "compared_with": "stored" if is_stored else "computed"})
+    else:
+        compared = "the stored one" if is_stored else "that of a second run, as none is stored"
+        say(f"the result equals {compared}" if path is None else f"{path} differs from {compared}")
+    if path is not None:
+        ctx.exit(PROBLEM)
+
+
+def _before(function: CachedFunction[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
+    """The result to compare with, and whether it was stored."""
+    try:
+        return function.get(*args, **kwargs), True
+    except Miss:
+        return _computed(function, args, kwargs), False
+    except PcacheError:
+        raise
+    except TypeError as error:  # the arguments do not fit the function
+        raise click.UsageError(str(error)) from error
+
+
+def _computed(function: CachedFunction[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The result of a call that is computed, with all cached calls inside of it."""
+    from pcache.runtime.modes import disabled  # late for start-up time
+
+    with disabled():
+        return function(*args, **kwargs)

@@ -1,0 +1,76 @@
+"""`pcache check`: a call is computed again and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.running import ROOT, run, write
+
+PROGRAM = """
+import itertools, os, sys
+from pcache import Cache
+cache = Cache(os.path.join(os.path.dirname(__file__), "cache"), signing_key=bytes(range(32)))
+
+@cache.cached
+def steady(n):
+    return {"n": n}
+
+@cache.cached
+def chance(n):
+    return {"n": n, "loss": [0.5, os.urandom(8)]}
+
+if __name__ == "__main__":
+    steady(1), chance(1)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    run(write(tmp_path / "jobs.py", PROGRAM))
+    return tmp_path
+
+
+def check(folder: Path, *arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "pcache", "-C", str(folder / "cache"), "check", *arguments]
+    key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PCACHE_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, (done.stdout or done.stderr).strip()
+
+
+def test_what_is_computed_is_compared_with_what_is_stored(folder: Path) -> None:
+    """Equal results exit with 0; for others the path to the difference is told."""
+    assert check(folder, "steady(1)") == (0, "the result equals the stored one")
+    assert check(folder, "chance(1)") == (1, "result['loss'][1] differs from the stored one")
+
+
+def test_what_is_not_stored_is_computed_twice(folder: Path) -> None:
+    """It says so, and stores nothing."""
+    assert check(folder, "steady(2)") == (0, "the result equals that of a second run, as none is stored")
+    code, text = check(folder, "--json", "chance(2)")
+    assert (code, json.loads(text)) == (
+        1,
+        {"equal": False, "differs": "result['loss'][1]", "compared_with": "computed"},
+    )
+    assert check(folder, "steady(2)")[1].endswith("as none is stored")
+
+
+def test_what_is_no_call(folder: Path) -> None:
+    """A name alone, and arguments that do not fit, are refused in one sentence."""
+    code, text = check(folder, "steady")
+    assert code == 2
+    assert "give a call to compute, such as 'steady(1, x=2)'" in text
+    code, text = check(folder, "steady(1, 2)")
+    assert (code, "takes 1 positional argument" in text) == (2, True)
