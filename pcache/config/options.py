@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from datetime import timedelta
 
-    from pcache.config import conditions
+    from pcache.config import conditions, other_caches
     from pcache.config.conditions import Conditions
     from pcache.text import units
 else:
     conditions = late("pcache.config.conditions")
+    other_caches = late("pcache.config.other_caches")
     units = late("pcache.text.units")
 
 
@@ -126,7 +127,8 @@ def make_options(
     """Return the decorator's options in base units; raises `ConfigError`."""
     asked = {name: more.pop(name) for name in CONDITIONS if name in more}
     for name, value in more.items():
-        raise ConfigError(f"cached has no option {name!r}; it has {', '.join(GIVEN)}", setting=name, value=value)
+        told = other_caches.advice(name) or f"it has {', '.join(GIVEN)}"
+        raise ConfigError(f"cached has no option {name!r}; {told}", setting=name, value=value)
     if isinstance(ignore, str):
         ignore = (ignore,)
     for option, value, kind in (("ignore", ignore, "names"), ("depends_on", depends_on, "things")):
