@@ -6,7 +6,7 @@ Loaded by that error only. The options are those of `functools.lru_cache`, jobli
 from __future__ import annotations
 
 _LIMITS = (
-    "the directory keeps to the setting max_size, and max_entries below [tool.pcache.functions.\"module:function\"] "
+    'the directory keeps to the setting max_size, and max_entries below [tool.pcache.functions."module:function"] '
     "limits one function"
 )
 _AGE = "ttl='7d' limits the age of results"

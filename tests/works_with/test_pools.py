@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -68,14 +69,11 @@ if __name__ == "__main__":
 def test_pools(tmp_path: Path, package: str) -> None:
     """Functions of a module, of the script and of an instance are computed once by workers; the caller hits."""
     pytest.importorskip(package)
-    script = write(begin(tmp_path) / "script.py", "")
-    lines = [f"    {line.strip()}" if "def end" not in POOLS[package] else line[4:] for line in POOLS[package].splitlines()]
-    script.write_text(PROGRAM.format(pool="\n".join(lines)))
-    environment = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    expected = sorted(["1", "2", "here 1", "here 2", "3/1", "3/2"])
-    for _ in range(2 if package == "loky" else 1):  # the same in a second program
-        assert run(script, warnings="default", **environment) == ["4 0"] * 3
-        assert computed(tmp_path) == expected
+    pool = textwrap.indent(textwrap.dedent(POOLS[package]), "    ")
+    script = write(begin(tmp_path) / "script.py", PROGRAM.format(pool=pool))
+    quiet = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+    assert run(script, warnings="default", **quiet) == ["4 0"] * 3
+    assert computed(tmp_path) == ["1", "2", "3/1", "3/2", "here 1", "here 2"]
 
 
 CELERY = """

@@ -14,11 +14,11 @@ from tests.support.running import ROOT, run, write
 from tests.support.works_with import begin, computed
 
 
-def run_tool(folder: Path, *command: str) -> str:
+def run_tool(folder: Path, *command: str, **environment: str) -> str:
     """Run `python -m command` in a folder to its end; return what it printed."""
     done = subprocess.run(
         [sys.executable, "-m", *command],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -34,8 +34,8 @@ def test_pytest_xdist(tmp_path: Path) -> None:
     pytest.importorskip("xdist")
     tests = "".join(f"def test_{n}():\n    assert draw({n % 2}).startswith('{n % 2} ')\n" for n in range(8))
     write(begin(tmp_path) / "test_drawn.py", "from drawing import draw\n" + tests)
-    options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--rootdir", ".", "-c", os.devnull]
-    assert "8 passed" in run_tool(tmp_path, "pytest", *options, "-n", "2")
+    options = ["-p", "xdist.plugin", "-n", "2", "-q", "-p", "no:cacheprovider", "--rootdir", ".", "-c", os.devnull]
+    assert "8 passed" in run_tool(tmp_path, "pytest", *options, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
     assert computed(tmp_path) == ["0", "1"]
 
 
@@ -111,7 +111,7 @@ MARIMO = """
 
 
 def test_marimo(tmp_path: Path) -> None:
-    """A notebook of marimo, run by its kernel or as a script, finds its results again; a variable that changed counts."""
+    """A notebook of marimo, run by its kernel or as a script, finds its results; a variable that changed counts."""
     pytest.importorskip("marimo")
     notebook = write(begin(tmp_path) / "notebook.py", MARIMO.format(factor=2))
     export = ["marimo", "export", "html", "notebook.py", "-o", "notebook.html", "-f"]
