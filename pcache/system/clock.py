@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import time
 
+_GREEN = ("gevent", "eventlet")  # their sleep lets other green threads run, one of which may be waited for
 # Partial objects: tools that replace the functions of `time` wherever they find them do not find these.
 now = functools.partial(time.monotonic)
 _sleep = functools.partial(time.sleep)
@@ -24,8 +25,9 @@ class Stopwatch:
         self._slept = 0.0
 
     def pause(self, seconds: float) -> None:
-        """Sleep."""
-        _sleep(seconds)
+        """Sleep, in a program of green threads as these do, whenever it was patched for them."""
+        patched = str(getattr(time.sleep, "__module__", ""))
+        (time.sleep if patched.partition(".")[0] in _GREEN else _sleep)(seconds)
         self._slept += seconds
 
     def add(self, seconds: float) -> None:

@@ -119,12 +119,56 @@ GEVENT = """
     """
 
 
-@pytest.mark.parametrize("order", ["patched", "patched after the import"])
-def test_gevent(tmp_path: Path, order: str) -> None:
+PATCH = "from gevent import monkey; monkey.patch_all()"
+ORDERS = {"patched": PATCH, "patched after the import": f"import pcache.runtime.misses, pcache.system.clock; {PATCH}"}
+
+
+@pytest.mark.parametrize("first", ORDERS.values(), ids=ORDERS)
+def test_gevent(tmp_path: Path, first: str) -> None:
     """Greenlets that need the same result get one computation's, and others run while it computes."""
     pytest.importorskip("gevent")
-    patch = "from gevent import monkey; monkey.patch_all()"
-    first = patch if order == "patched" else f"import pcache.runtime.misses; {patch}"
     script = write(begin(tmp_path) / "script.py", GEVENT.format(first=first))
     assert run(script, warnings="default") == ["1 ran True"]
     assert computed(tmp_path) == ["1"]
+
+
+OTHER_PROCESS = """
+    {first}
+    import gevent, os, subprocess, sys
+
+    owner = "from waiting import slow; slow(1)"
+    process = subprocess.Popen([sys.executable, "-c", owner], stdout=subprocess.PIPE)
+    process.stdout.readline()  # it computes
+
+    from waiting import slow
+
+    def release():
+        open("go", "w").close()
+
+    asking = [gevent.spawn(slow, 1) for _ in range(2)]
+    gevent.sleep(0)  # both wait for the other process
+    gevent.spawn(release)
+    gevent.joinall(asking, timeout=60, raise_error=True)
+    print(*(one.value == process.pid for one in asking), slow.cache_info().hits, process.wait())
+    """
+
+WAITING = """
+    import os, time
+    from drawing import cache
+
+    @cache.cached
+    def slow(n):
+        os.write(1, b"\\n")
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+        return os.getpid()
+    """
+
+
+@pytest.mark.parametrize("first", ORDERS.values(), ids=ORDERS)
+def test_gevent_waits_for_another_process(tmp_path: Path, first: str) -> None:
+    """Greenlets that wait for another process let that one run on which it depends."""
+    pytest.importorskip("gevent")
+    write(begin(tmp_path) / "waiting.py", WAITING)
+    script = write(tmp_path / "script.py", OTHER_PROCESS.format(first=first))
+    assert run(script, warnings="default") == ["True True 0 0"]
