@@ -26,6 +26,8 @@ _INSTEAD = {
     "expires_after": _AGE,
     "name": "results go by the function's module and name",
     "tag": "cache.clear('module:*') removes results by functions' names",
+    "cache_validation_callback": "valid_if=function looks at a stored result; ttl='7d' limits its age",
+    "next_time": "stale='30d' returns what is older than ttl= at once, while it is computed anew",
     "hash_func": _KEY,
     "hash_params": _KEY,
     "directory": _FOLDER,

@@ -32,7 +32,7 @@ def _of_cachier(cachier: Any) -> set[str]:
 def _of_checkpointer(checkpointer: Any) -> set[str]:
     given = importlib.import_module("checkpointer.checkpoint").CheckpointerOpts.__annotations__
     methods = {name for name in vars(checkpointer.CachedFunction) if not name.startswith("_")}
-    return {*given, *methods} - {"storage", "is_expired", "set_awaitable"}
+    return {*given, *methods} - {"is_expired"}
 
 
 NAMES: dict[str, tuple[str, Callable[[Any], set[str]]]] = {

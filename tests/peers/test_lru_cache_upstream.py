@@ -22,11 +22,8 @@ upstream = pytest.importorskip("test.test_functools", reason="this Python comes 
 
 _LIMIT = "the directory has limits, a function has none: maxsize= is no option, and cache_info() has None for it"
 _CONTENT = "arguments count by their types and contents, also inside of containers"
-_COPY = "the copy of a cached object that is no function (a partial) is another one, which shares its results"
 DIFFERENT = {
     "test_common_signatures": "cache_info() and cache_clear() say what they return",
-    "test_copy": _COPY,
-    "test_deepcopy": _COPY,
     "test_lru": _LIMIT,
     "test_lru_bug_35780": _LIMIT,
     "test_lru_cache_parameters": "cache_parameters() returns our options, and where results lie",
