@@ -49,6 +49,7 @@ def test_gunicorn(tmp_path: Path, preload: bool) -> None:
 
 
 FASTAPI = """
+    import asyncio, os
     from fastapi import FastAPI
     from drawing import cache, draw, note
 
@@ -63,18 +64,29 @@ FASTAPI = """
     def direct(n: int, times: int = 2) -> str:
         note(f"direct {n}")
         return str(n * times)
+
+    @cache.cached
+    async def fetch(n):
+        note(f"fetch {n}")
+        await asyncio.sleep(0)
+        return f"{n} {os.urandom(8).hex()}"
+
+    @app.get("/fetched/{n}")
+    async def fetched(n: int) -> str:
+        return await fetch(n)
     """
 
 
 def test_uvicorn_with_fastapi(tmp_path: Path) -> None:
-    """Endpoints that call a cached function, in threads, and one that is a cached function itself."""
+    """Endpoints that call a cached function, in threads or in the loop, and one that is a cached function itself."""
     pytest.importorskip("uvicorn")
     pytest.importorskip("fastapi")
     write(begin(tmp_path) / "app.py", FASTAPI)
     with Server(tmp_path, "Uvicorn running", "-m", "uvicorn", "app:app", "--uds", "{socket}") as server:
         check(tmp_path, server)
         assert [server.get("/direct/3?times=4") for _ in range(2)] == ['"12"'] * 2
-        assert computed(tmp_path) == ["1", "2", "direct 3"]
+        assert len(set(server.get_at_once(*["/fetched/4"] * 4))) == 1
+        assert computed(tmp_path) == ["1", "2", "direct 3", "fetch 4"]
 
 
 FLASK = """
