@@ -25,11 +25,13 @@ from pcache.errors import (
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_key
 from pcache.keys.file import File
-from pcache.runtime.modes import disabled, refreshing
+from pcache.runtime.calls import Answer
+from pcache.runtime.modes import disabled, max_age, refreshing
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Answer",
     "Cache",
     "CacheInfo",
     "CachedFunction",
@@ -54,6 +56,7 @@ __all__ = [
     "cached",
     "default_cache",
     "disabled",
+    "max_age",
     "refreshing",
     "register_key",
 ]

@@ -121,7 +121,7 @@ class Cache:
         ttl: float | str | timedelta | Callable[[Any], float | str | timedelta | None] | None = None,
         version: object = None,
         ignore: Iterable[str] = (),
-        key: Mapping[str, Callable[[Any], object]] | None = None,
+        key: Mapping[str, Callable[[Any], object]] | Callable[..., object] | None = None,
         depends_on: Iterable[object] = (),
         strict: bool = False,
         lock_timeout: float | str | timedelta | None = None,
@@ -141,15 +141,16 @@ class Cache:
         """Cache a function's results here; use it with or without parentheses.
 
         `ttl` limits their age; `version` is any value, and changing it leaves old results unused; `ignore` names
-        parameters that are not part of the key; `key` replaces an argument by a function of it; `depends_on` lists what
-        else results depend on; with `strict` a result that cannot be pickled raises `UnpicklableResult`; `lock_timeout`
-        limits how long a call waits for another process that computes the same; with `summaries=False` values are not
-        stored as text; with `unhashable="compute"` a call whose argument has no key is computed, with one warning; with
-        `files="warn"` an argument that names a file, whose content does not count, is named in a warning. Exceptions of
-        the classes in `exceptions` are stored and raised again; `store_if` and `valid_if` are asked whether a result is
-        to be stored, and accepted later, and `ttl` may be such a function; `stale` is how long an expired result serves
-        while it is renewed, which `early_refresh` begins before; what took less than `min_cost` is not stored; `check`
-        is the share of hits that are computed again and compared.
+        parameters that are not part of the key; `key` replaces an argument by a function of it, or is a function that
+        gets all arguments and returns what counts; `depends_on` lists what else results depend on; with `strict` a
+        result that cannot be pickled raises `UnpicklableResult`; `lock_timeout` limits how long a call waits for
+        another process that computes the same; with `summaries=False` values are not stored as text; with
+        `unhashable="compute"` a call whose argument has no key is computed, with one warning; with `files="warn"` an
+        argument that names a file, whose content does not count, is named in a warning. Exceptions of the classes in
+        `exceptions` are stored and raised again; `store_if` and `valid_if` are asked whether a result is to be stored,
+        and accepted later, and `ttl` may be such a function; `stale` is how long an expired result serves while it is
+        renewed, which `early_refresh` begins before; what took less than `min_cost` is not stored; `check` is the share
+        of hits that are computed again and compared.
 
         >>> import tempfile
         >>> cache = Cache(tempfile.mkdtemp())

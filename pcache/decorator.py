@@ -11,6 +11,7 @@ from pcache.objects.lookup import is_a
 from pcache.objects.summary import summarize_value
 from pcache.signing.keyring import hidden
 from pcache.startup import TYPE_CHECKING, Any, Literal, ParamSpec, Protocol, TypeVar, overload
+from pcache.storage.directory import absolute
 from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
@@ -31,26 +32,35 @@ _default: dict[tuple[Any, ...], Cache] = {}
 
 def default_cache() -> Cache:
     """The cache of the current settings; the same object as long as these do not change."""
+    return _cache_at(None)
+
+
+def _cache_at(location: str | None) -> Cache:
     names = sorted(name for name in os.environ if name.startswith("PCACHE_"))
     environment = tuple((name, hidden(os.environ[name])) for name in names)  # PCACHE_KEY is among them
     where, _ = attempt(os.getcwd)  # it may be gone
-    state = (environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
+    state = (location, environment, where, *map(os.environ.get, ("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")))
     if state not in _default:
-        _default[state] = Cache()
+        _default[state] = Cache(location)
     return _default[state]
 
 
-def _chosen(cache: Cache | None) -> Cache:
-    """The cache that is given, or that of the settings."""
-    if cache is None:
-        return default_cache()
+def _chosen(cache: Cache | str | os.PathLike[str] | None) -> Cache:
+    """The cache that is given, that of a folder, of which there is one, or that of the settings."""
+    if cache is None or is_a(cache, (str, os.PathLike)):
+        return _cache_at(cache and absolute(os.fspath(cache)))
     if not is_a(cache, Cache):
-        raise ConfigError(f"cache= takes a pcache.Cache, not {summarize_value(cache)}", setting="cache", value=cache)
+        text = f"cache= takes a pcache.Cache or the path of a folder, not {summarize_value(cache)}"
+        raise ConfigError(text, setting="cache", value=cache)
     return cache  # type: ignore[no-any-return]
 
 
 def batch(
-    *, over: str, max_batch: int = 256, cache: Cache | None = None, **options: Unpack[CachedOptions]
+    *,
+    over: str,
+    max_batch: int = 256,
+    cache: Cache | str | os.PathLike[str] | None = None,
+    **options: Unpack[CachedOptions],
 ) -> Callable[[Callable[P, R]], BatchFunction[P, R]]:
     """Cache the results of a function of many items one by one; as `Cache.batch`, by default in the default cache."""
     return _chosen(cache).batch(over=over, max_batch=max_batch, **options)
@@ -65,10 +75,15 @@ if TYPE_CHECKING:
         def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
         @overload
         def __call__(
-            self, /, *, cache: Cache | None = None, **options: Unpack[CachedOptions]
+            self, /, *, cache: Cache | str | os.PathLike[str] | None = None, **options: Unpack[CachedOptions]
         ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
         def batch(
-            self, *, over: str, max_batch: int = 256, cache: Cache | None = None, **options: Unpack[CachedOptions]
+            self,
+            *,
+            over: str,
+            max_batch: int = 256,
+            cache: Cache | str | os.PathLike[str] | None = None,
+            **options: Unpack[CachedOptions],
         ) -> Callable[[Callable[P, R]], BatchFunction[P, R]]:
             """Cache the results of a function of many items one by one."""
 
@@ -82,7 +97,7 @@ else:
         ttl: float | str | timedelta | Callable[[Any], float | str | timedelta | None] | None = None,
         version: object = None,
         ignore: Iterable[str] = (),
-        key: Mapping[str, Callable[[Any], object]] | None = None,
+        key: Mapping[str, Callable[[Any], object]] | Callable[..., object] | None = None,
         depends_on: Iterable[object] = (),
         strict: bool = False,
         lock_timeout: float | str | timedelta | None = None,
@@ -97,10 +112,12 @@ else:
         early_refresh: bool = False,
         min_cost: float | str | timedelta | None = None,
         check: float | str | None = None,
-        cache: Cache | None = None,
+        cache: Cache | str | os.PathLike[str] | None = None,
         **unknown: Any,
     ) -> Any:
         """Cache a function's results on disk, in the default cache or in `cache`; options as for `Cache.cached`.
+
+        `cache` is a `Cache` or the path of a folder, which has one in each process.
 
         >>> import tempfile
         >>> @cached(cache=Cache(tempfile.mkdtemp()), ignore=["verbose"])

@@ -15,8 +15,8 @@ from pcache.errors import LoadingItself, Miss, Uncached, UnhashableArgument, wit
 from pcache.keys.dispatch import register_reducer
 from pcache.keys.names import names_itself
 from pcache.runtime.boundary import passes
-from pcache.runtime.calls import Call, Calls
-from pcache.runtime.likeness import Likeness, take_after
+from pcache.runtime.calls import Answer, Asking, Call, Calls
+from pcache.runtime.likeness import take_after
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import computing
 from pcache.startup import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, late, overload
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pcache.insight.explanation import Explanation, Question
     from pcache.keys.encoder import LargeContents
     from pcache.maintenance import cleanup
-    from pcache.runtime import invalidation
+    from pcache.runtime import answers, invalidation, telling
     from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
     from pcache.runtime.misses import Deep
@@ -40,8 +40,10 @@ if TYPE_CHECKING:
 else:
     method = late("pcache.method")
     cleanup = late("pcache.maintenance.cleanup")
+    answers = late("pcache.runtime.answers")
     explanation = late("pcache.insight.explanation")
     invalidation = late("pcache.runtime.invalidation")
+    telling = late("pcache.runtime.telling")
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -52,7 +54,7 @@ _SOME = 15  # of 16 hits do not ask whether counts are to be written
 _clock = time.perf_counter_ns
 
 
-class CachedFunction(Likeness[P, R], Mapped[P, R]):
+class CachedFunction(Asking[P, R], Mapped[P, R]):
     """A function whose results are stored on disk.
 
     Safe for threads, processes and forks: if several need the same missing result, one computes it and the others wait.
@@ -60,15 +62,17 @@ class CachedFunction(Likeness[P, R], Mapped[P, R]):
     """
 
     __slots__ = ("__dict__", "__weakref__", "_address", "_bind", "_calls", "_flow", "_hits_before", "_is_over",
-                 "_misses", "_options", "_refresh", "_tally", "options_digest")  # fmt: skip
+                 "_misses", "_options", "_refresh", "_some", "_tally", "options_digest")  # fmt: skip
 
     def __init__(self, function: Callable[P, R], flow: Flow, options: Options) -> None:
         take_after(self, function)
-        self._flow, self._options = flow, options
+        self._flow = flow = flow.of_function(function)
+        self._options = options
         self._calls = Calls(function, self, flow, options)
         self._bind = self._calls.bind
         self._address = self._calls.address
         self._refresh = flow.settings.refresh
+        self._some = 0 if flow.settings.log == "debug" else _SOME
         self._misses = self._hits_before = 0  # the latter before `cache_clear`
         self._tally = flow.ledger.tally(self)
         self._is_over = sys.is_finalizing  # kept here: when the interpreter exits, modules lose their globals
@@ -104,8 +108,8 @@ class CachedFunction(Likeness[P, R], Mapped[P, R]):
                     tally.hits += 1
                     tally.saved_ns += own_cost_of(found) if computing.get() else found.header.cost_ns
                     tally.read_bytes += found.identity[1]
-                    if not tally.hits & _SOME or not tally.name:
-                        self._look()
+                    if not tally.hits & self._some or not tally.name:
+                        self._look(values, found)
                     tally.hit_ns += _clock() - started
                     return found.value  # type: ignore[no-any-return]
                 if type(miss) is not LoadingItself:
@@ -141,12 +145,17 @@ class CachedFunction(Likeness[P, R], Mapped[P, R]):
         self._misses += 1
         return job
 
-    def _look(self) -> None:
-        """Write what was counted when that is due; not at the first hit, since a short process does so as it ends."""
+    def _look(self, values: tuple[Any, ...] | None, found: Loaded) -> None:
+        """Write what was counted when that is due; not at the first hit, since a short process does so as it ends.
+
+        Where every hit is to be told, each comes here.
+        """
         if self._tally.name:
             self._flow.ledger.look(time.time_ns())
         else:
             self._tally.name = self.name
+        if values is not None and not self._some:
+            attempt(telling.tell_hit, self._calls, values, found)
 
     def _found(self, call: Call) -> Loaded:
         """Return the stored result of a call; raises `Miss`."""
@@ -165,41 +174,30 @@ class CachedFunction(Likeness[P, R], Mapped[P, R]):
             except Miss:
                 continue
             if started is not None:
-                self._count(found, started)
+                self._count(found, started, call.values)
             return found
         return None
 
-    def _count(self, found: Loaded, started: int) -> None:
+    def _count(self, found: Loaded, started: int, values: tuple[Any, ...] | None = None) -> None:
         """Count a hit, as `__call__` does in its own lines."""
         self._tally.hits += 1
         self._tally.saved_ns += own_cost_of(found) if computing.get() else found.header.cost_ns
         self._tally.read_bytes += found.identity[1]
-        if not self._tally.hits & _SOME or not self._tally.name:
-            self._look()
+        if not self._tally.hits & self._some or not self._tally.name:
+            self._look(values, found)
         self._tally.hit_ns += _clock() - started
 
     # The calls of a cached function
 
-    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Return the key of this call, 40 hexadecimal digits; raises `Miss` for a call that cannot be cached."""
-        return self._calls.of(args, kwargs).address.key.hex()
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Answer[R]:
+        """Call the function, and return its result with how it was got: `value`, `hit`, `age` and `cost` in seconds.
 
-    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
-        """Whether this call has a live entry."""
-        try:
-            self._found(self._calls.of(args, kwargs))
-        except Miss:
-            return False
-        return True
-
-    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
-        call = self._calls.of(args, kwargs)
-        try:
-            return self._found(call).value  # type: ignore[no-any-return]
-        except Miss as miss:
-            miss.call = self._calls.shown(call)
-            raise
+        >>> import tempfile, pcache
+        >>> square = pcache.Cache(tempfile.mkdtemp()).cached(lambda n: n * n)
+        >>> square.call(3).hit, square.call(3).hit
+        (False, True)
+        """
+        return answers.answer(CachedFunction.__call__, self, args, kwargs)
 
     def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Store `result` as the result of this call; return whether it could be stored."""
@@ -288,12 +286,15 @@ class CachedFunction(Likeness[P, R], Mapped[P, R]):
         """Hits and misses of this process, the limit of entries, and the entries of this version on disk."""
         function_id, _ = attempt(lambda: self.function_id)  # None, which no entry has, for one that cannot be cached
         stored = sum(item.function_id == function_id for item in self._flow.store.scan())
-        return CacheInfo(self._tally.hits - self._hits_before, self._misses, self._flow.settings.max_entries, stored)
+        waited = self._calls.waited  # which had counted as misses until they found what another had computed
+        hits, misses = self._tally.hits + waited - self._hits_before, self._misses - waited
+        return CacheInfo(hits, misses, self._flow.settings.max_entries, stored)
 
     def cache_clear(self) -> None:
         """Remove all stored results of every version of this function, and reset the counters."""
         cleanup.clear(self._flow.directory, self)
-        self._hits_before, self._misses = self._tally.hits, 0
+        self._misses = self._calls.waited
+        self._hits_before = self._tally.hits + self._misses
 
     def cache_parameters(self) -> dict[str, object]:
         """Return the options of the decorator, and where results are stored."""

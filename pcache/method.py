@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from pcache.insight.explanation import Explanation
+    from pcache.runtime.calls import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+D = TypeVar("D")
 
 if TYPE_CHECKING:
     R_co = TypeVar("R_co", covariant=True)
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
         def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str: ...
         def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
         def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+        def get_or(self, default: Any, /, *args: P.args, **kwargs: P.kwargs) -> Any: ...
+        def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Answer[R_co]: ...
         def put(self, result: Any, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
         def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
         def invalidate(self, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...
@@ -66,6 +70,14 @@ class CachedMethod(Generic[P, R]):
     def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
         return self.__func__.get(self.__self__, *args, **kwargs)
+
+    def get_or(self, default: D, /, *args: P.args, **kwargs: P.kwargs) -> R | D:
+        """Return the stored result of this call, or `default` if there is none; never computes."""
+        return self.__func__.get_or(default, self.__self__, *args, **kwargs)  # type: ignore[no-any-return]
+
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Answer[R]:
+        """Call the method, and return its result with how it was got: `value`, `hit`, `age` and `cost` in seconds."""
+        return self.__func__.call(self.__self__, *args, **kwargs)
 
     def put(self, result: R, /, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Store `result` as that of this call; return whether it could be stored."""

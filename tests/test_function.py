@@ -60,6 +60,16 @@ def test_all_ways_to_decorate(cache: Cache) -> None:
         made.cache_clear()
 
 
+def test_a_folder_as_a_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`cache=` takes a path, relative to the current directory; functions of one folder share its `Cache`."""
+    monkeypatch.chdir(tmp_path)
+    made, other = cached(cache="folder")(draw), cached(cache=tmp_path / "folder")(draw)
+    assert made(1) == other(1)
+    assert made.cache_parameters()["location"] == str(tmp_path / "folder")
+    assert made._flow is other._flow
+    assert cached(cache="another")(draw)(1) != made(1)
+
+
 def test_the_default_cache_follows_the_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`@cached` alone stores in the directory of the settings, which is private to the user."""
     made = cached(draw)
@@ -405,14 +415,14 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "key unknown": ({"key": {"x": len}}, "key= names 'x', which is no parameter of draw"),
     "key no function": ({"key": {"n": 3}}, "takes a function of the argument, not 3"),
     "key no mapping": ({"key": ["n"]}, "key="),
-    "key a function": ({"key": len}, "key="),
+    "key for a call, and ignore": ({"key": len, "ignore": ["n"]}, "has no effect beside key=function"),
     "depends_on no list": ({"depends_on": len}, "depends_on="),
     "depends_on without a key": ({"depends_on": [threading.Lock()]}, "depends_on="),
     "ttl": ({"ttl": "2 fortnights"}, "ttl"),
     "ttl negative": ({"ttl": -1}, "ttl"),
     "lock_timeout": ({"lock_timeout": "soon"}, "lock_timeout"),
     "unknown": ({"tttl": 3}, "tttl"),
-    "cache": ({"cache": "results"}, "cache= takes a pcache.Cache, not 'results'"),
+    "cache": ({"cache": 3}, "cache= takes a pcache.Cache or the path of a folder, not 3"),
 }
 
 

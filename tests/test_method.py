@@ -225,6 +225,8 @@ def test_properties(classes: Any) -> None:
     assert one.summary == twin.summary != other.summary
     assert classes.Model.summary.fget.get(one) == one.summary
     assert one.once == one.once == twin.once != other.once
+    assert classes.Model.summary.fget.name.endswith("Model.summary")
+    assert classes.Model.once.func.name.endswith("Model.once")
 
 
 def test_bound_methods_have_the_calls_of_a_cached_function(classes: Any) -> None:

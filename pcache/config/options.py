@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         ttl: float | str | timedelta | Callable[[Any], float | str | timedelta | None] | None
         version: object
         ignore: Iterable[str]
-        key: Mapping[str, Callable[[Any], object]] | None
+        key: Mapping[str, Callable[[Any], object]] | Callable[..., object] | None
         depends_on: Iterable[object]
         strict: bool
         lock_timeout: float | str | timedelta | None
@@ -56,6 +56,9 @@ class FunctionSettings(NamedTuple):
     summaries: bool | None = None
     files: Literal["silent", "warn"] | None = None
     check: float | None = None  # fraction of the hits
+
+
+WHOLE_CALL = ""  # what stands in `key` for all arguments
 
 
 class Options(NamedTuple):
@@ -114,7 +117,7 @@ def make_options(
     ttl: Any = None,
     version: object = None,
     ignore: Iterable[str] = (),
-    key: Mapping[str, Callable[[Any], object]] | None = None,
+    key: Mapping[str, Callable[[Any], object]] | Callable[..., object] | None = None,
     depends_on: Iterable[object] = (),
     strict: bool = False,
     lock_timeout: Any = None,
@@ -134,11 +137,13 @@ def make_options(
     for option, value, kind in (("ignore", ignore, "names"), ("depends_on", depends_on, "things")):
         if not hasattr(value, "__iter__") or isinstance(value, type):
             raise ConfigError(f"{option}= takes a list of {kind}, not {value!r:.80}", setting=option, value=value)
-    if key is not None and not hasattr(key, "items"):
-        raise ConfigError(
-            f"key= takes a dict of parameter names and functions, not {key!r:.80}", setting="key", value=key
-        )
-    ignore, key = tuple(ignore), dict(key or {})
+    ignore = tuple(ignore)
+    if callable(key):
+        key = {WHOLE_CALL: key}
+    elif key is not None and not hasattr(key, "items"):
+        text = f"key= takes a function of all arguments, or a dict of parameter names and functions, not {key!r:.80}"
+        raise ConfigError(text, setting="key", value=key)
+    key = dict(key or {})
     for option, names in (("ignore", ignore), ("key", key)):
         for name in names:
             if not isinstance(name, str):

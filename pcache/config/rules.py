@@ -41,13 +41,9 @@ def read_path(value: Any) -> str:
 
 def _size(value: Any) -> int:
     size = units.parse_size(value)
-    if size < 1:
-        raise unusable(value, "at least one byte; to store nothing, use read_only or disable")
+    if size < 1 and any(digit in "123456789" for digit in str(value)):
+        raise unusable(value, "at least one byte, or 0 for nothing")
     return size
-
-
-def _memory(value: Any) -> int:
-    return units.parse_size(value)
 
 
 def _duration(value: Any) -> float | None:
@@ -144,6 +140,17 @@ def _or_none(read: Callable[[Any], object]) -> Callable[[Any], object]:
     return read_or_none
 
 
+def read_disable(value: Any) -> bool | tuple[str, ...]:
+    """A switch, or patterns of the functions that are switched off."""
+    names = [value] if isinstance(value, str) and ":" in value else value
+    if isinstance(names, list | tuple) and names:
+        if all(isinstance(name, str) and all(name.partition(":")[::2]) for name in names):
+            return tuple(names)
+    elif value in (0, 1) if isinstance(value, int) else isinstance(value, str) and _word(value) in _SWITCHES:
+        return read_switch(value)
+    raise unusable(value, "true, false or functions and patterns of them, such as 'pkg.slow:*'")
+
+
 class Rule(NamedTuple):
     """The name of one setting, how its value is read, and in words what it is and when to touch it."""
 
@@ -165,10 +172,12 @@ class Rule(NamedTuple):
 
     def given(self, text: str) -> object:
         """What a text stands for, given by a variable or on the command line: it may list several with commas."""
-        return [part.strip() for part in text.split(",") if part.strip()] if self.read is _globals else text
+        lists = self.read is _globals or (self.read is read_disable and ":" in text)
+        return [part.strip() for part in text.split(",") if part.strip()] if lists else text
 
 
 FILES = ("silent", "warn")
+_LEVELS = ("warning", "info", "debug")
 _POLICIES, _CHECKS, _ON_OFF = ("value", "lru"), ("once", "always", "stream"), ("true", "false")
 RULES = (
     Rule(
@@ -180,8 +189,8 @@ RULES = (
     Rule(
         "max_size",
         _size,
-        "How much room the directory may take, as bytes or such as `20 GiB`. Raise it when `pcache stats` shows that"
-        " results were evicted and computed again.",
+        "How much room the directory may take, as bytes or such as `20 GiB`; with 0 nothing is looked up nor stored."
+        " Raise it when `pcache stats` shows that results were evicted and computed again.",
     ),
     Rule(
         "max_entries",
@@ -225,7 +234,7 @@ RULES = (
     ),
     Rule(
         "memory",
-        _memory,
+        _size,
         "How much of what it has read and stored a process holds in memory. Raise it for a hot loop over results that"
         " take more, set 0 for many processes with little memory.",
     ),
@@ -276,9 +285,10 @@ RULES = (
     ),
     Rule(
         "disable",
-        read_switch,
-        "Compute everything, and neither look up nor store. For finding out whether the cache is at fault; for a part"
-        " of a program there is `with pcache.disabled():`.",
+        read_disable,
+        "Compute everything, and neither look up nor store: all functions (`true`), or those that patterns of"
+        " `module:name` fit, such as `pkg.slow:*`; a list, in a variable with commas. For finding out whether the cache"
+        " is at fault; for a part of a program there is `with pcache.disabled():`.",
         _ON_OFF,
     ),
     Rule(
@@ -287,6 +297,14 @@ RULES = (
         "Compute everything anew and replace what is stored. For one run, after a change that no analysis sees; for a"
         " part of a program there is `with pcache.refreshing():`.",
         _ON_OFF,
+    ),
+    Rule(
+        "log",
+        _one_of(_LEVELS),
+        "With `info`, a line for each call that is computed, with its arguments and how long it took; with `debug`, for"
+        " hits as well. They go to the logger `pcache`, and to standard error where the program handles no log lines."
+        " Set it for one run, to see what is cached.",
+        _LEVELS,
     ),
     Rule(
         "key_file",

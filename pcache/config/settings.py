@@ -11,11 +11,11 @@ import os
 import stat
 
 from pcache.config.options import FunctionSettings
-from pcache.config.rules import KEY_VARIABLE, OF_FUNCTIONS, RULES, Rule, read_path, read_switch, unusable
+from pcache.config.rules import KEY_VARIABLE, OF_FUNCTIONS, RULES, Rule, read_path, unusable
 from pcache.errors import ConfigError
 from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
 from pcache.system.interrupts import raise_if_interrupt, uninterrupted
-from pcache.system.userdirs import user_folder
+from pcache.system.userdirs import cache_folder, user_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -66,8 +66,9 @@ class Settings(NamedTuple):
     check: float = 0.0  # fraction of the hits
     read_only: bool = False
     shared: bool = False
-    disable: bool = False
+    disable: bool | tuple[str, ...] = False  # or patterns of the functions
     refresh: bool = False
+    log: Literal["warning", "info", "debug"] = "warning"
     key_file: str | None = None  # absolute
     key_in_directory: bool = False
     record: str | None = None  # absolute; the directory of that name keeps its key with the results
@@ -78,14 +79,31 @@ class Settings(NamedTuple):
 
     def of_function(self, name: str) -> FunctionSettings:
         """The settings of `module:name`, in a notebook also as `__main__:name`, else of the first fitting pattern."""
-        if not self.functions:
-            return FunctionSettings()
-        import fnmatch  # late for start-up time
+        fitting = _fitting(name, self.functions)
+        return FunctionSettings(**(self.functions[fitting[0]] if fitting else {}))
 
-        module, _, label = name.partition(":")
-        names = (name, f"__main__:{label}") if module.endswith(".ipynb") else (name,)
-        order = [*names, *(one for one in self.functions if any(fnmatch.fnmatchcase(known, one) for known in names))]
-        return FunctionSettings(**next((self.functions[one] for one in order if one in self.functions), {}))
+    @property
+    def switched_off(self) -> str:
+        """For whom `disable` switches the cache off, as messages go on: ` for pkg.slow:*`; empty if for nobody."""
+        patterns = (self.disable or ()) if self.disable is not True else ("all functions",)
+        return f" for {', '.join(patterns)}" if patterns else ""
+
+    def disables(self, name: str) -> bool:
+        """Whether calls of the function `module:qualified.name` pass the cache by."""
+        patterns = self.disable if isinstance(self.disable, tuple) else ()
+        return bool(_fitting(name, patterns)) or self.of_function(name).max_size == 0
+
+
+def _fitting(name: str, patterns: Iterable[str]) -> list[str]:
+    """The patterns that fit a name, itself first; a function of a notebook has that of `__main__` as well."""
+    if not patterns:
+        return []
+    import fnmatch  # late for start-up time
+
+    module, _, label = name.partition(":")
+    names = (name, f"__main__:{label}") if module.endswith(".ipynb") else (name,)
+    fitting = (one for one in patterns if any(fnmatch.fnmatchcase(known, one) for known in names))
+    return [*(known for known in names if known in patterns), *fitting]
 
 
 def to_leave_free(min_free: float, disk: int) -> int:
@@ -110,7 +128,7 @@ def resolve(**arguments: object) -> Settings:
             functions = {name: {**functions.get(name, {}), **own.get(name, {})} for name in (*own, *functions)}
         merged |= found
     if "directory" not in merged:
-        merged["directory"] = Setting("directory", _default_directory(), "default")
+        merged["directory"] = Setting("directory", cache_folder(), "default")
     for mode, implied in _RECORDINGS.items():
         if mode in merged and merged[mode].value == merged["directory"].value:
             merged |= {name: Setting(name, True, merged[mode].origin) for name in implied}
@@ -143,7 +161,7 @@ def _from_environment(ignored: list[str]) -> Iterator[Setting]:
             hint = f"the nearest is {_PREFIX}{meant.upper()}" if meant else "`pcache config` lists all settings"
             ignored.append(f"the variable {name:.80} is no setting and has no effect; {hint}")
         # By convention an empty variable counts as not set; a switch that is empty is off.
-        elif text or rule.read is read_switch:
+        elif text or "false" in rule.words:
             yield _checked(rule, rule.given(text), f"environment {name}", folder="")
 
 
@@ -317,27 +335,6 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
         raise _refused(f"not valid TOML: {error}", origin) from None
     except RecursionError:
         raise _refused("not valid TOML: nested too deeply", origin) from None
-
-
-def _default_directory() -> str:
-    directory = user_folder("cache")
-    if directory and not _is_below_a_file(directory):
-        return directory
-    import tempfile  # late for start-up time
-
-    # A proposal only: whether the directory can be trusted is checked when it is opened.
-    return os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")
-
-
-def _is_below_a_file(path: str) -> bool:
-    """Whether a path leads through a file, as with `HOME=/dev/null`, set for services without a home."""
-    try:
-        os.lstat(path)
-    except NotADirectoryError:
-        return True
-    except OSError as error:
-        raise_if_interrupt(error)  # else it mostly does not exist yet
-    return False
 
 
 def _absolute(path: str, folder: str) -> str:

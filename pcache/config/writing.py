@@ -12,7 +12,7 @@ import os
 import tomllib
 from itertools import pairwise
 
-from pcache.config.rules import OF_FUNCTIONS, RULES, Rule, read_path, read_switch
+from pcache.config.rules import OF_FUNCTIONS, RULES, Rule, read_path
 from pcache.config.settings import doubt_of, parse_toml, project_file, refuse_in_project, unknown, user_file
 from pcache.errors import ConfigError
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
@@ -80,7 +80,7 @@ def unset_in(place: Place, rule: Rule) -> bool:
 
 def _as_toml(rule: Rule, given: Any, value: Any, place: Place) -> str:
     """A value as it stands in a file: as it was given, but for switches, whole numbers and relative paths."""
-    if rule.read is read_switch:
+    if isinstance(value, bool):
         return str(value).lower()
     if rule.read is read_path:
         given = _path(given, place)

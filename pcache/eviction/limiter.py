@@ -139,7 +139,8 @@ class Limiter(Unfinished):
     def _scope(self, name: str) -> Scope | None:
         if name not in self._scopes:
             settings = self._settings if not name else self._settings.of_function(name)
-            limits = Limits(settings.max_size, settings.max_entries)
+            most = settings.max_size if name else settings.max_size or None  # 0 stores nothing, and removes nothing
+            limits = Limits(most, settings.max_entries)
             there = not name or limits != Limits()
             self._scopes.setdefault(name, self._make_scope(name, limits) if there else None)  # threads may race
         return self._scopes[name]

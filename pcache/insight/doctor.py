@@ -88,8 +88,8 @@ def _of_settings(directory: str | None) -> Iterator[Finding]:
     origins = sorted({setting.origin for setting in describe(settings)} - {"argument", "default"})
     yield Finding("settings", "ok", f"from {', '.join(origins)}" if origins else "defaults")
     yield from (Finding("settings", "note", text) for text in settings.ignored)
-    if settings.disable:
-        yield Finding("settings", "note", f"the cache is switched off ({settings.origins['disable']})")
+    if off := settings.switched_off:
+        yield Finding("settings", "note", f"the cache is switched off{off} ({settings.origins['disable']})")
     access = Access(settings.shared)
     keys, finding = _key(settings)
     yield finding

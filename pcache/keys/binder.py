@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from types import FunctionType, GenericAlias, MethodType
 
-from pcache.errors import ConfigError, UnhashableArgument
+from pcache.errors import ConfigError
 from pcache.keys.variadics import handed_on, sees_order
 from pcache.objects.lookup import (
     bases_of,
-    class_name,
     full_name,
     is_a,
     kept,
@@ -26,17 +25,20 @@ from pcache.objects.lookup import (
     module_of,
     qualname_of,
 )
-from pcache.objects.summary import summarize_value
+from pcache.objects.summary import is_secret, summarize_value
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from pcache.objects import culprit
-else:
-    culprit = late("pcache.objects.culprit")
+    from pcache.keys import running
 
+    Defaults = tuple[tuple[Any, ...] | None, dict[str, Any] | None]
+else:
+    running = late("pcache.keys.running")
+
+WHOLE_CALL = ""  # what stands among key functions for all arguments
 _VARARGS = 0x04
 _VARKEYWORDS = 0x08
 _KINDS = {
@@ -83,16 +85,23 @@ def make_binder(
     """Compile the binder of `function`.
 
     `ignore` names parameters to leave out; `key_functions` maps a parameter to a function whose result replaces its
-    value. Where the function takes `**options`, both may name single options. Unknown names raise `ConfigError`. The
-    binder raises `TypeError` for a call that does not fit and `UnhashableArgument` when a key function fails.
+    value, or "" to a function that is given all arguments, whose result replaces them. Where the function takes
+    `**options`, both may name single options. Unknown names raise `ConfigError`. The binder raises `TypeError` for a
+    call that does not fit and `UnhashableArgument` when a key function fails.
     """
     function = _bound_by(function)
     parameters, defaults, keyword_defaults = _parameters(function)
     ignored = frozenset([ignore] if isinstance(ignore, str) else ignore)
     replaced = dict(key_functions or {})
     label = qualname_of(function) or qualname_of(type(function))
+    whole = replaced.pop(WHOLE_CALL, None)
     _check_names(label, parameters, ignored, "ignore")
     _check_names(label, parameters, replaced, "key")
+    if whole is not None:
+        if ignored:
+            text = f"ignore= of {label} has no effect beside key=function, which leaves out what does not count itself"
+            raise ConfigError(text, setting="ignore", value=ignore)
+        return _of_whole_call(label, parameters, (defaults, keyword_defaults), whole)
     for name, replacement in replaced.items():
         if not callable(replacement):
             raise ConfigError(
@@ -114,13 +123,28 @@ def make_binder(
         ),
     }
     for name, replacement in replaced.items():
-        namespace[f"_pcache_key_{name}"] = _guarded(label, name, replacement)
-    exec(source, namespace)  # noqa: S102 - the text holds parameter names of an existing function and nothing else
-    bind = namespace["bind"]
-    bind.__qualname__ = label  # shown in Python's message for a wrong call
-    bind.__defaults__ = defaults
-    bind.__kwdefaults__ = keyword_defaults
+        namespace[f"_pcache_key_{name}"] = running.guarded(label, name, replacement)
+    bind = _compiled(label, source, namespace, (defaults, keyword_defaults))
     return Binder(bind, tuple(p.name for p in kept), source, tuple(_form(p, ignored - named, replaced) for p in kept))
+
+
+def _compiled(label: str, source: str, namespace: dict[str, Any], defaults: Defaults) -> Callable[..., Any]:
+    exec(source, namespace)  # noqa: S102 - the text holds parameter names of an existing function and nothing else
+    bind: Any = namespace["bind"]
+    bind.__qualname__ = label  # shown in Python's message for a wrong call
+    bind.__defaults__, bind.__kwdefaults__ = defaults
+    return bind  # type: ignore[no-any-return]
+
+
+def _of_whole_call(
+    label: str, parameters: list[Parameter], defaults: Defaults, function: Callable[..., object]
+) -> Binder:
+    """A binder of one value: what a function returns that is given the arguments as the cached function would be."""
+    given = ", ".join(f"{p.name}={p.name}" if p.kind == "k" else f"{p.kind.strip('/')}{p.name}" for p in parameters)
+    source = f"{_head(parameters)}  # the whole call\n    return (_pcache_key({given}),)\n"
+    namespace = {"_pcache_default": None, "_pcache_key": running.guarded_call(label, function)}
+    name = "key" if any(is_secret(parameter.name) for parameter in parameters) else "call"  # values of a key are hidden
+    return Binder(_compiled(label, source, namespace, defaults), (name,), source, ("key of the call",))
 
 
 def _form(parameter: Parameter, dropped: frozenset[str], replaced: Mapping[str, object]) -> str:
@@ -232,6 +256,15 @@ def _classes(function: object) -> list[type]:
 
 def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], option: str) -> None:
     known = [parameter.name for parameter in parameters]
+    items = tuple(f"{parameter.name}[" for parameter in parameters if parameter.kind == "*")
+    for name in names:
+        if name.startswith(items):
+            advice = f"give key= a function of all arguments, such as key=lambda {items[0][:-1]}0, *rest: rest"
+            raise ConfigError(
+                f"{option}= of {label} names parameters, and {name!r} is an item of one; {advice}",
+                setting=option,
+                value=name,
+            )
     if any(parameter.kind == "**" for parameter in parameters):
         return
     for name in names:
@@ -246,15 +279,7 @@ def _check_names(label: str, parameters: list[Parameter], names: Iterable[str], 
 def _source(
     parameters: list[Parameter], kept: list[Parameter], ignored: frozenset[str], replaced: Mapping[str, object]
 ) -> str:
-    """The binder's text. It only marks which parameters have defaults; their values are set on the function later."""
-    head: list[str] = []
-    for i, (name, kind, has_default) in enumerate(parameters):
-        if kind == "k" and not any(p.kind in ("*", "k") for p in parameters[:i]):
-            head.append("*")
-        text = f"{kind}{name}" if kind in ("*", "**") else name
-        head.append(text + "=_pcache_default" * has_default)
-        if kind == "/" and (i + 1 == len(parameters) or parameters[i + 1].kind != "/"):
-            head.append("/")
+    """The binder's text."""
     values = [
         f"_pcache_options({p.name})"
         if p.kind == "**" and p.name not in replaced
@@ -265,14 +290,27 @@ def _source(
     ]
     # The comment puts the omitted and replaced options into the text, which takes part in the function's id.
     note = f"  # without {sorted(ignored)}, replacing {sorted(replaced)}"
-    return f"def bind({', '.join(head)}):{note}\n    return ({''.join(f'{value}, ' for value in values)})\n"
+    return f"{_head(parameters)}{note}\n    return ({''.join(f'{value}, ' for value in values)})\n"
+
+
+def _head(parameters: list[Parameter]) -> str:
+    """The first line. It only marks which parameters have defaults; their values are set on the function later."""
+    head: list[str] = []
+    for i, (name, kind, has_default) in enumerate(parameters):
+        if kind == "k" and not any(p.kind in ("*", "k") for p in parameters[:i]):
+            head.append("*")
+        text = f"{kind}{name}" if kind in ("*", "**") else name
+        head.append(text + "=_pcache_default" * has_default)
+        if kind == "/" and (i + 1 == len(parameters) or parameters[i + 1].kind != "/"):
+            head.append("/")
+    return f"def bind({', '.join(head)}):"
 
 
 def _option_lister(
     label: str, dropped: frozenset[str], replaced: Mapping[str, Callable[[Any], object]], *, in_order: bool
 ) -> Callable[[dict[str, Any]], list[tuple[str, Any]]]:
     """A function that lists `**options` without the ignored ones: as they were given, or sorted by name."""
-    guards = {name: _guarded(label, name, function) for name, function in replaced.items()}
+    guards = {name: running.guarded(label, name, function) for name, function in replaced.items()}
     if not dropped and not guards:
         if in_order:
             return lambda options: list(options.items())
@@ -296,21 +334,3 @@ def _sees_order(function: Callable[..., Any], parameters: list[Parameter]) -> bo
 
 def _name(item: tuple[str, Any]) -> str:
     return item[0]
-
-
-def _guarded(label: str, name: str, function: Callable[[Any], object]) -> Callable[[Any], object]:
-    """Wrap a key function so that its failure names the parameter."""
-
-    def replace(value: Any) -> object:
-        result, error = try_call(function, value)
-        if error is not None:
-            raise UnhashableArgument(
-                f"{label}: the key function of parameter {name!r} failed: {culprit.described(error)}",
-                function=label,
-                parameter=name,
-                type_name=class_name(value),
-                path=name,
-            ) from error
-        return result
-
-    return replace

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pcache.config.options import Options
+    from pcache.runtime.calls import Answer
     from pcache.runtime.flow import Flow
 
 P = ParamSpec("P")
@@ -66,7 +67,7 @@ class ConditionalFunction(CachedFunction[P, R]):
         after = super().refresh(*args, **kwargs)
         if (path := self._difference(before, after)) is not None:
             self._flow.ledger.count(self.name, **{"errors.impure": 1})
-            say_difference(self.name, self._calls.shown(self._calls.of(args, kwargs)), path)
+            say_difference(self.name, self._calls.shown(self._calls.of(args, kwargs).values), path)
         return _result(after)  # type: ignore[no-any-return]
 
     def _difference(self, before: Any, after: Any) -> str | None:
@@ -78,6 +79,13 @@ class ConditionalFunction(CachedFunction[P, R]):
     def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the stored result of this call, or raise `Miss` with the reason; or the stored exception."""
         return _result(super().get(*args, **kwargs))  # type: ignore[no-any-return]
+
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Answer[R]:
+        """Call the function, and return its result with how it was got; or raise its exception."""
+        answer = super().call(*args, **kwargs)
+        if self._late:
+            self._renew(args, kwargs)
+        return answer._replace(value=_result(answer.value))
 
     def refresh(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Compute this call anew, replace its stored result and return it."""

@@ -15,20 +15,23 @@ from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_reducer
 from pcache.objects.lookup import code_of, look, qualname_of
 from pcache.runtime.boundary import passes
-from pcache.runtime.calls import Call
+from pcache.runtime.calls import Answer, Call
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import Busy, innermost
 from pcache.runtime.tasks import LARGE, SELDOM, SMALL, Tasks, weigh
-from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar
+from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from types import CodeType
 
     from pcache.config.options import Options
+    from pcache.runtime import answers
     from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
     from pcache.runtime.misses import Deep, Misses
+else:
+    answers = late("pcache.runtime.answers")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,6 +88,10 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
         coroutine.__qualname__ = self._shown
         return coroutine  # type: ignore[no-any-return]
 
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Answer[T]]:  # type: ignore[override]
+        """Return a coroutine that calls the function, and returns the result with how it was got."""
+        return answers.awaited(CachedCoroutine.__call__, self, args, kwargs)
+
     async def _awaited(  # noqa: PLR0912, PLR0915 - flat, as a hit pays for calls
         self, args: tuple[Any, ...], kwargs: dict[str, Any], values: tuple[Any, ...] | None, *, refreshes: bool = False
     ) -> T:
@@ -122,7 +129,7 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
                 except Miss as error:
                     miss = without_tracebacks(error)
                 else:
-                    self._count(found, started)
+                    self._count(found, started, values)
                     return found.value  # type: ignore[no-any-return]
                 if type(miss) is not LoadingItself:
                     call = Call(args, kwargs, values, address, large)

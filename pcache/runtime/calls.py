@@ -1,6 +1,6 @@
 """From the arguments of a call to its key, its address, and the job of computing it.
 
-One `Calls` for each cached function. Nothing here looks up entries.
+One `Calls` for each cached function, which looks up entries itself; how callers ask it is here as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 
 from pcache.entry.format import new_tuple
 from pcache.entry.reader import Address
-from pcache.errors import Uncached, UnhashableArgument
+from pcache.errors import Miss, Uncached, UnhashableArgument
 from pcache.fingerprint.closure import Captured
 from pcache.keys.binder import make_binder
 from pcache.keys.encoder import digest, encode, nesting_with
@@ -18,7 +18,8 @@ from pcache.keys.spelling import spell
 from pcache.layout import adopted_path, code_folder
 from pcache.objects.lookup import look
 from pcache.runtime.boundary import without_key
-from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
+from pcache.runtime.likeness import Likeness
+from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, late
 from pcache.system.fork import whole
 from pcache.system.interrupts import attempt, try_call
 from pcache.versions import version as versions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from pcache.config.options import Options
+    from pcache.entry.reader import Loaded
     from pcache.fingerprint import known_code
     from pcache.fingerprint.fingerprint import Fingerprint
     from pcache.keys import named_files
@@ -45,6 +47,10 @@ else:
     named_files = late("pcache.keys.named_files")
     registry = late("pcache.versions.registry")
 
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+D = TypeVar("D")
 
 _LONGEST = 1000  # bytes of an encoding that is looked up before it is hashed
 _numbers = itertools.count()
@@ -61,6 +67,19 @@ class Call(NamedTuple):
     values: tuple[Any, ...]
     address: Address
     large: LargeContents
+
+
+class Answer(NamedTuple, Generic[R_co]):
+    """The result of a call, and how it was got.
+
+    `hit` says that it was stored, by an earlier call or by one that this one waited for. `age` is how many seconds ago
+    it was computed, 0 if it was just now. `cost` is the seconds that computing it took.
+    """
+
+    value: R_co
+    hit: bool
+    age: float
+    cost: float
 
 
 class Calls:
@@ -88,6 +107,11 @@ class Calls:
             return self.version.name
         except Uncached:
             return versions.shown_name(self._function, self.label)
+
+    @property
+    def waited(self) -> int:
+        """How many calls got what another thread or process had computed meanwhile."""
+        return self._jobs.waits.number if self._jobs else 0
 
     @property
     def version(self) -> Version:
@@ -183,12 +207,12 @@ class Calls:
             self.find_version()
         return outcome
 
-    def shown(self, call: Call) -> str:
+    def shown(self, values: tuple[Any, ...]) -> str:
         """A call for people: `simulate(n=1000, seed=7)`; without values where these are not to be written down."""
         from pcache.objects.summary import in_one_line, summarize  # late for start-up time
 
         hidden = self._options.summaries is False
-        return f"{self.label}({'...' if hidden else in_one_line(summarize(self.binder.names, call.values))})"
+        return f"{self.label}({'...' if hidden else in_one_line(summarize(self.binder.names, values))})"
 
     def named_files(self, call: Call) -> tuple[NamedFile, ...]:
         """The files that arguments name by text or `Path`, which count by their names."""
@@ -205,3 +229,42 @@ class Calls:
 
             self._jobs = Jobs(self.name, self.binder, self._function, self._options, self._captured, self.runs)
         return self._jobs.make(*call, self.version, since_ns, began_ns)
+
+
+class Asking(Likeness[P, R]):
+    """A function's calls that ask what is stored of it, and compute nothing."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        _calls: Calls
+
+        def _found(self, call: Call) -> Loaded: ...
+
+    def key(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Return the key of this call, 40 hexadecimal digits; raises `Miss` for a call that cannot be cached."""
+        return self._calls.of(args, kwargs).address.key.hex()
+
+    def exists(self, /, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether this call has a live entry."""
+        try:
+            self._found(self._calls.of(args, kwargs))
+        except Miss:
+            return False
+        return True
+
+    def get(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Return the stored result of this call, or raise `Miss` with the reason; never computes."""
+        call = self._calls.of(args, kwargs)
+        try:
+            return self._found(call).value  # type: ignore[no-any-return]
+        except Miss as miss:
+            miss.call = self._calls.shown(call.values)
+            raise
+
+    def get_or(self, default: D, /, *args: P.args, **kwargs: P.kwargs) -> R | D:
+        """Return the stored result of this call, or `default` if there is none; never computes."""
+        try:
+            return self.get(*args, **kwargs)
+        except Miss:
+            return default

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from pcache.errors import DirectoryError, Miss, SigningKeyError, UnpicklableResultWarning
-from pcache.startup import TYPE_CHECKING, Any
+import time
+
+from pcache.entry.format import check_age
+from pcache.errors import DirectoryError, ExpiredEntry, Miss, SigningKeyError, UnpicklableResultWarning
+from pcache.runtime.modes import ages_asked, oldest_ns
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.fork import whole
 from pcache.system.notices import warn_once
+from pcache.versions.version import label_of, shown_name
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Self
+
     from pcache.entry.reader import Address, Loaded
+    from pcache.runtime import telling
     from pcache.runtime.misses import Misses
     from pcache.runtime.saving import Saving
     from pcache.storage.directory import Directory
+else:
+    telling = late("pcache.runtime.telling")
 
 
 class Flow:
@@ -26,7 +37,10 @@ class Flow:
         self.keys = directory.keys
         self.store = directory.store
         self.ledger = directory.ledger
-        self.passive = "uncached" if uncached else "disabled" if self.settings.disable else ""
+        is_off = self.settings.disable is True or self.settings.max_size == 0
+        self.passive = "uncached" if uncached else "disabled" if is_off else ""
+        if self.settings.log != "warning":
+            telling.begin(self.settings.log)
         self._saving: Saving | None = None
         self._misses: Misses | None = None
 
@@ -39,16 +53,30 @@ class Flow:
         warn_once((name, "generator"), text, UnpicklableResultWarning)
         return Flow(self.directory, uncached=True)
 
+    def of_function(self, function: Callable[..., Any]) -> Self:
+        """The flow of one function's calls: this one, or one that does nothing, where the settings say so by name."""
+        settings = self.settings
+        if self.passive or not (settings.disable or settings.functions):
+            return self
+        if not settings.disables(shown_name(function, label_of(function))):
+            return self
+        aside = object.__new__(type(self))
+        vars(aside).update(vars(self), passive="disabled")
+        return aside
+
     def look_up(self, address: Address) -> Loaded:
         """Return a stored result; raises `Miss`. Takes no lock and writes nothing."""
         try:
             keyring = self.keys.keyring or self.keys.look()
             if keyring is None:
                 raise Miss("absent", detail="there is no signing key yet")
-            return self.store.read(address, keyring, self.settings.verify)
+            loaded = self.store.read(address, keyring, self.settings.verify)
         except (DirectoryError, SigningKeyError) as error:
             self.saving.refuse(error, address.name)
             raise Miss("foreign", detail=str(error)) from error
+        if ages_asked and (most_ns := oldest_ns.get()) is not None:
+            _check_asked(loaded, most_ns)
+        return loaded
 
     def expect_recorded(self, function: Any, call: Any) -> None:
         """Raise `NotRecorded` for a call that missed where results are only replayed."""
@@ -78,3 +106,11 @@ class Flow:
 
             self._misses = Misses(self.directory, self.store, self.look_up, self.saving)  # another does as well
         return self._misses
+
+
+def _check_asked(loaded: Loaded, most_ns: int) -> None:
+    """Raise `Miss` for a result that is older than this context asks for; others may use it, so it has not expired."""
+    try:
+        check_age(loaded.header, time.time_ns(), most_ns)
+    except ExpiredEntry as error:
+        raise Miss("refreshed", detail=f"{error.detail}, and max_age() asks for newer results") from None

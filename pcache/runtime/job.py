@@ -13,32 +13,49 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pcache.config.conditions import Conditions
-    from pcache.entry.reader import Address
+    from pcache.entry.reader import Address, Loaded
     from pcache.versions.registry import FunctionVersion
 
 _DEEP = 16  # nested computations, each of which takes a descriptor and six calls
 
 
+class Waits:
+    """How many calls of one function got what another thread or process had computed meanwhile."""
+
+    number = 0
+
+
 class Run:
     """The outcome of a job's one call of its function: nothing yet, a result, or the exception it raised.
+
+    Or it was not called, and `found` is what another thread or process has computed. `reason` says why the call missed.
 
     Times are nanoseconds of a clock of their own: when the call of the cached function began, how long the function
     took, and how long without the cached calls inside of it, which have entries of their own.
     """
 
-    __slots__ = ("began_ns", "done", "error", "own_ns", "result", "took_ns", "traceback")
+    __slots__ = ("began_ns", "done", "error", "found", "own_ns", "reason", "result", "took_ns", "traceback", "waits")
 
-    def __init__(self, began_ns: int = 0) -> None:
+    def __init__(self, began_ns: int = 0, waits: Waits | None = None) -> None:
         self.began_ns = began_ns or time.perf_counter_ns()
         self.took_ns = self.own_ns = 0
         self.done = False
         self.error: BaseException | None = None
         self.result: Any = None
         self.traceback: TracebackType | None = None  # of the error, from the function on
+        self.found: Loaded | None = None
+        self.reason = ""
+        self.waits = waits or Waits()
 
     def took(self, elapsed_ns: int, nested_ns: int) -> None:
         """Note how long the function took, and how long the cached calls inside of it."""
         self.took_ns, self.own_ns = elapsed_ns, max(elapsed_ns - nested_ns, 0)
+
+    def waited(self, found: Loaded) -> Any:
+        """Note that another thread or process has computed the result, and return it."""
+        self.found = found
+        self.waits.number += 1
+        return found.value
 
     def raises(self, error: BaseException) -> bool:
         """Whether this is the exception of the function; if so, remove the frames of pcache from its traceback."""
@@ -93,3 +110,6 @@ class Job(NamedTuple):
     def is_deep(self) -> bool:
         """Whether so many computations are around it that it should use few stack frames and no descriptors."""
         return len(computing.get()) >= _DEEP
+
+
+tellers: list[Callable[[Job, int], object]] = []  # they hear of each job that ended, after so many nanoseconds

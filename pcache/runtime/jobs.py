@@ -6,7 +6,7 @@ from pcache.keys.argument_digests import Watch, digests_of
 from pcache.keys.nesting import FILES, FINGERPRINT
 from pcache.objects.summary import CAPTURED, summarize
 from pcache.objects.user_code import is_user_code
-from pcache.runtime.job import Job, Run
+from pcache.runtime.job import Job, Run, Waits
 from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.file_content import links_to
 
@@ -38,6 +38,7 @@ class Jobs:
         self._runs = runs
         self._options = options
         self._captured = captured
+        self.waits = Waits()
         self._watch = Watch(name, binder, is_users=is_user_code(function))
 
     def make(
@@ -103,7 +104,7 @@ class Jobs:
             since_ns,
             self._options.summaries is not False,
             inputs_hold,
-            Run(began_ns),
+            Run(began_ns, self.waits),
             look_again,
             self._options.conditions,
         )

@@ -15,6 +15,7 @@ from pcache.errors import ForeignEntry, Miss, StoreWarning, without_tracebacks
 from pcache.runtime.boundary import passes
 from pcache.runtime.deadlock import PROOF, Wait, detach_claim
 from pcache.runtime.effort import check_effort
+from pcache.runtime.job import Job, tellers
 from pcache.runtime.resting import LOOK
 from pcache.runtime.saving import CannotWrite
 from pcache.runtime.singleflight import Flight, computing, flights, innermost, leave
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from pcache.entry.reader import Address, Loaded
-    from pcache.runtime.job import Job
     from pcache.runtime.saving import Saving
     from pcache.runtime.tasks import Tasks
     from pcache.storage.claim_owner import Owner
@@ -92,8 +92,9 @@ class Misses:
 
     def count_time(self, job: Job, around: Flight | None) -> None:
         """Count what a miss took beyond its computation; and all of it to the computation that it is part of."""
-        run = job.run
-        elapsed_ns = time.perf_counter_ns() - run.began_ns
+        run, elapsed_ns = job.run, time.perf_counter_ns() - job.run.began_ns
+        for tell in tellers:
+            try_call(tell, job, elapsed_ns)
         if run.took_ns:  # else another process has computed it
             self.ledger.count(job.name, store_ns=max(elapsed_ns - run.took_ns, 0))
         if around is not None:
@@ -174,6 +175,7 @@ class Misses:
 
     def tell(self, job: Job, miss: Miss) -> None:
         """Log why a call missed; warn where users can do something about it."""
+        job.run.reason = miss.reason
         log("%s: miss, %s%s", job.name, miss.reason, miss.detail and f" ({miss.detail})", level="debug")
         if type(miss) is ForeignEntry:
             warn_once(
@@ -237,9 +239,8 @@ class Misses:
                     break
                 if passed >= say_waiting:
                     say_waiting = passed + _SAY_WAITING
-                    text = "waiting for %s for %.0f s%s; lock_timeout= limits this"
-                    stopped = owner is not None and owner.is_stopped()
-                    log(text, owner, passed - started, ", which is stopped" if stopped else "")
+                    stopped = ", which is stopped" if owner is not None and owner.is_stopped() else ""
+                    log("waiting for %s for %.0f s%s; lock_timeout= limits this", owner, passed - started, stopped)
             pause = min(max((passed - started) * _PAUSE_SHARE, _PAUSE_MIN), _PAUSE_MAX)
             if tasks is None:
                 wait.pause(pause)
@@ -346,4 +347,4 @@ class Misses:
     def _waited(self, job: Job, loaded: Loaded) -> Any:
         """Count and return a result that another thread or process computed meanwhile."""
         self.ledger.count(job.name, hits=1, waited=1, read_bytes=loaded.identity[1])
-        return loaded.value
+        return job.run.waited(loaded)

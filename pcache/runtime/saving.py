@@ -268,7 +268,7 @@ class Saving(Unfinished):
 
     def writing(self) -> Keyring:
         """The keys to sign with; raises `CannotWrite`."""
-        if self._settings.read_only or time.monotonic() < self._stopped_until:
+        if self._settings.read_only or not self._settings.max_size or time.monotonic() < self._stopped_until:
             raise CannotWrite
         return self._keys.keyring or self._ensure_keyring()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from pcache.startup import TYPE_CHECKING, Literal, late
+from pcache.startup import TYPE_CHECKING, Literal, late, whole
 from pcache.system.interrupts import try_call
 
 if TYPE_CHECKING:
@@ -32,6 +32,14 @@ def _log(message: str, args: tuple[object, ...], level: str) -> None:
     # A name or path may contain line breaks, or move the cursor.
     shown = (printable.printable(arg) if isinstance(arg, str) else arg for arg in args)
     getattr(logger, level)(message, *shown)
+
+
+def show(level: str) -> None:
+    """Have log lines from a level on, "info" or "debug", shown on standard error if the program handles none."""
+    with whole:
+        from pcache.system.log_handler import show  # late for start-up time: most programs do not ask for it
+
+    try_call(show, level)
 
 
 def warn_once(cause: object, message: str, category: type[PcacheWarning]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from pcache.system.interrupts import raise_if_interrupt
+
 _PLATFORM: str = sys.platform
 # The XDG base directory specification, which platformdirs follows (a test compares the two). Importing platformdirs
 # costs a process 11 ms, a third of its first hit, so on Linux it is not used.
@@ -28,6 +30,28 @@ def user_folder(kind: str) -> str | None:
     except RuntimeError:  # recent releases raise it without a home, older ones return a relative "~/..."
         return None
     return folder if os.path.isabs(folder) else None
+
+
+def cache_folder() -> str:
+    """The folder for the user's results, or without a home one in the system's folder for temporary files."""
+    folder = user_folder("cache")
+    if folder and not _is_below_a_file(folder):
+        return folder
+    import tempfile  # late for start-up time
+
+    # A proposal only: whether the directory can be trusted is checked when it is opened.
+    return os.path.join(tempfile.gettempdir(), f"pcache-{os.geteuid()}")
+
+
+def _is_below_a_file(path: str) -> bool:
+    """Whether a path leads through a file, as with `HOME=/dev/null`, set for services without a home."""
+    try:
+        os.lstat(path)
+    except NotADirectoryError:
+        return True
+    except OSError as error:
+        raise_if_interrupt(error)  # else it mostly does not exist yet
+    return False
 
 
 def make_private(folder: str) -> None:

@@ -146,7 +146,7 @@ def _of_options(options: Options) -> Iterator[tuple[str, tuple[str, str]]]:
     if options.version is not None:
         yield "version", (value_digest(options.version)[:PART_DIGITS], in_full(options.version))
     for name, value in options.key.items():
-        yield f"key {name}", (value_digest(value)[:PART_DIGITS], "")
+        yield f"key {name or 'of the call'}", (value_digest(value)[:PART_DIGITS], "")
     if options.over:
         yield "batch", (value_digest(options.over)[:PART_DIGITS], options.over)
 

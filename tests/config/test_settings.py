@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pcache import Cache, ConfigWarning
-from pcache.config.rules import RULES, Rule, read_switch
+from pcache.config.rules import RULES, Rule
 from pcache.config.settings import FunctionSettings, Setting, Settings, describe, resolve, to_leave_free
 from pcache.errors import ConfigError
 
@@ -34,17 +34,19 @@ SLOW_MODULES = {
 }
 UNUSABLE: dict[str, list[object]] = {
     "directory": ["", 3, "a\0b", "~nobody-of-this-name/x"],
-    "max_size": [0, -1, True, "much", "0.1", []],
+    "max_size": [-1, True, "much", "0.1", []],
     "max_entries": [0, -1, True, 1.5, "many", b"\xff", []],
     "min_free": [1, -0.1, True, "5", "100%", "%", "5%%", float("nan"), 10**400, []],
     "ttl": [0, -1, True, "long", timedelta(0)],
     "compression": [-8, 23, True, 1.0, "zip", "", []],
     "policy": ["fifo", "", True, 1],
     "verify": ["never", "", True, 1],
-    "memory": [-1, True, "much", "1 disk", 1e300, []],
+    "memory": [-1, True, "0.5", "much", "1 disk", 1e300, []],
     "summaries": [2, "maybe", 1.0, []],
     "lock_timeout": [-1, "soon", float("inf")],
     "ignore_globals": ["*:RUN_ID", "", True, {"a:B": 1}, ["RUN_ID"], ["jobs:"], [":RUN_ID"], ["a:B", 3]],
+    "disable": [2, "maybe", [], ["slow"], ["pkg.slow:"], ["pkg:f", 3]],
+    "log": ["loud", "", True, 10],
     "key_file": ["", 3],
 }
 
@@ -118,7 +120,7 @@ def test_defaults(place: Place) -> None:
     assert settings == Settings(directory=str(place.home / ".cache" / "pcache"), origins=settings.origins)
     assert settings[1:5] == (10 << 30, None, 0.05, "value")
     assert settings[5:12] == (None, "auto", "once", 64 << 20, True, None, ())
-    assert settings[12:-3] == ("silent", 0.0, False, False, False, False, None, False, None, None)
+    assert settings[12:-3] == ("silent", 0.0, False, False, False, False, "warning", None, False, None, None)
     assert (settings.functions, settings.ignored) == ({}, ())
     assert set(settings.origins.values()) == {"default"}
     assert list(settings.origins) == list(Settings._fields[:-3])
@@ -202,6 +204,10 @@ def test_settings_can_be_pickled() -> None:
         ("ignore_globals", ["jobs:RUN_ID", "*:NOW"], ("jobs:RUN_ID", "*:NOW")),
         ("ignore_globals", (), ()),
         ("disable", 1, True),
+        ("disable", ["pkg.slow:*"], ("pkg.slow:*",)),
+        ("disable", "pkg.slow:*", ("pkg.slow:*",)),
+        ("log", "Debug", "debug"),
+        ("max_size", "0 GiB", 0),
     ],
 )
 def test_values_are_read(name: str, given: object, value: object) -> None:
@@ -366,7 +372,7 @@ def test_a_name_that_is_near_to_none(name: str, place: Place) -> None:
 def test_every_setting_has_its_variable(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it says counts, and is told as its origin."""
     texts = {"ignore_globals": "*:RUN_ID", "min_free": "2%", "check": "2%", "summaries": "off"}
-    text = texts.get(rule.name) or ("on" if rule.read is read_switch else (rule.words or ["7"])[-1])
+    text = texts.get(rule.name) or ("on" if "false" in rule.words else (rule.words or ["7"])[-1])
     before = getattr(resolve(), rule.name)
     monkeypatch.setenv(rule.variable, text)
     settings = resolve()

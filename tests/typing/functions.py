@@ -8,7 +8,18 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, TypeVar, assert_type, overload
 
-from pcache import Cache, CachedFunction, CacheInfo, cached, default_cache, disabled, refreshing, register_key
+from pcache import (
+    Answer,
+    Cache,
+    CachedFunction,
+    CacheInfo,
+    cached,
+    default_cache,
+    disabled,
+    max_age,
+    refreshing,
+    register_key,
+)
 
 T = TypeVar("T")
 cache = Cache(
@@ -151,6 +162,10 @@ def other_calls() -> None:
     assert_type(bare.key(1, seed=2), str)
     assert_type(bare.exists(1), bool)
     assert_type(bare.get(1, seed=2), float)
+    assert_type(bare.get_or(None, 1, seed=2), float | None)
+    assert_type(bare.call(1, seed=2), Answer[float])
+    assert_type(bare.call(1).value, float)
+    bare.get_or(None, "1")  # type: ignore[arg-type]
     assert_type(bare.refresh(1), float)
     assert_type(bare.invalidate(1), bool)
     assert_type(bare.put(0.5, 1, seed=2), bool)
@@ -200,15 +215,19 @@ def wrong_options() -> None:
     cached(ignore=[3])  # type: ignore[list-item]
     cached(strict="yes")  # type: ignore[call-overload]
     cached(unhashable="ignore")  # type: ignore[call-overload]
-    cached(cache="results")  # type: ignore[call-overload]
+    cached(cache=3)  # type: ignore[call-overload]
     cache.cached(cache=cache)  # type: ignore[call-overload]
     Cache("results", max_sise=1)  # type: ignore[call-arg]
     Cache("results", max_entries="x")  # type: ignore[arg-type]
 
 
 def contexts() -> None:
-    with disabled(), refreshing():
+    with disabled(), refreshing(), max_age("1h"), max_age(timedelta(hours=1)):
         assert_type(default_cache(), Cache)
+    assert_type(disabled()(plain)(1), str)
+    assert_type(max_age(3600)(bare)(1), float)
+    max_age(3600)(bare).get(1)  # type: ignore[attr-defined]
+    assert_type(cached(cache=Path("results"), key=lambda n, flag: n)(plain)(1), str)
 
 
 def for_scikit_learn(function: Callable[..., Any]) -> None:
