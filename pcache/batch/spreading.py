@@ -68,7 +68,8 @@ class _Spread:
         self._function = function
         self._common = common
         self._look_up = calls.Trial(function, common, computes=False)
-        self._workers: Workers | None = workers  # None: they failed, and the caller computes
+        self._workers = workers
+        self._is_alone = False  # whether they take no more chunks, and the caller computes
         self._count = workers.count
         self._chunk = chunk
         self._size = chunk or 1  # calls in the next chunk
@@ -102,8 +103,7 @@ class _Spread:
                 if self._slots and self._sent and (is_over or not self._has_room()):
                     self._receive()
         finally:
-            if self._workers is not None:
-                self._workers.let_go()
+            self._workers.let_go()
             if held is not None:
                 held[0].abandon()
 
@@ -115,7 +115,7 @@ class _Spread:
     def _add(self, args: tuple[Any, ...]) -> None:
         """Answer a call if its result is stored, else put it into a chunk."""
         function = self._function
-        if self._workers is None:
+        if self._is_alone:
             self._slots.append(_Slot(args, calls.call(function, args, self._common)))
             return
         if self._mode == "disabled":
@@ -156,7 +156,7 @@ class _Spread:
         except Uncached:
             function_id = ""
         chunk = Chunk(function, function_id, batch, self._common, self._mode, self._proof, os.getpid())
-        if self._workers is None:
+        if self._is_alone:
             self._compute(chunk)
             return
         _, error = try_call(self._workers.submit, chunk)
@@ -174,7 +174,7 @@ class _Spread:
                 f"executor= takes no calls any more: {error}; results so far are stored",
                 setting="executor",
             ) from error
-        self._workers = None
+        self._is_alone = True
         self._warn(error)
 
     def _warn(self, error: BaseException) -> None:
@@ -187,8 +187,6 @@ class _Spread:
 
     def _receive(self) -> None:
         """Wait for a chunk, and note the outcomes of its calls."""
-        if self._workers is None:
-            return
         done = self._workers.next()
         sent = self._sent.pop(id(done.chunk))
         if done.answers is None:

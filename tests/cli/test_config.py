@@ -103,7 +103,7 @@ def test_a_first_setting_makes_the_file(file: Path) -> None:
 def test_every_setting_can_be_set_and_unset(rule: Rule, file: Path) -> None:
     """By the name that a file has for it, and by that of programs; what is read back is what was meant."""
     name = rule.name
-    text = {"ignore_globals": "*:A, b:C", "min_free": "2%"}.get(name) or (rule.words or ["7"])[-1]
+    text = {"ignore_globals": "*:A, b:C", "min_free": "2%", "check": "2%"}.get(name) or (rule.words or ["7"])[-1]
     done("set", name, text)
     assert resolve().origins[name] == f"user file {file}"
     assert list(tomllib.loads(file.read_text())) == [rule.key]

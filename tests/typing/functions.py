@@ -227,7 +227,7 @@ def contexts() -> None:
     assert_type(disabled()(plain)(1), str)
     assert_type(max_age(3600)(bare)(1), float)
     max_age(3600)(bare).get(1)  # type: ignore[attr-defined]
-    assert_type(cached(cache=Path("results"), key=lambda n, flag: n)(plain)(1), str)
+    assert_type(cached(cache=Path("results"), key=plain)(plain)(1), str)
 
 
 def for_scikit_learn(function: Callable[..., Any]) -> None:
