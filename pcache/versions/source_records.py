@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pcache.versions.sources import Source
 
 _MADE = ("class ", "constant ", "name ")  # labels of parts that a file may not tell
-_MOST = 1000  # of these in a version: 0.2 s
+_MOST = 1000  # of these in a version: 0.1 s
 
 _MOST_KEPT = 200_000  # bytes of files whose syntax trees are kept: 10 MB
 
