@@ -9,7 +9,6 @@ any are evicted, and while there is room. Correctness depends on nothing here.
 
 from __future__ import annotations
 
-import functools
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ from pcache.layout import locks_folder, shard_in
 from pcache.startup import TYPE_CHECKING, NamedTuple, late
 from pcache.storage.store import on_disk, shard_of
 from pcache.system.exit import Unfinished
+from pcache.system.fork import made_once
 from pcache.system.interrupts import raise_if_interrupt
 from pcache.system.locks import Unlocked, show, take
 from pcache.system.notices import log
@@ -202,11 +202,11 @@ class Limiter(Unfinished):
         most = max(total.size - min(lacking, written), 0)
         return scope.limits._replace(max_size=min(most, scope.limits.max_size or most))
 
-    @functools.cached_property
+    @made_once
     def _chooser(self) -> victims.Chooser:
         return victims.Chooser(self._directory, _MOST_VERSIONS)
 
-    @functools.cached_property
+    @made_once
     def _cold(self) -> cold.ColdPacker:
         return cold.ColdPacker(self._directory)
 

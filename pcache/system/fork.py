@@ -11,10 +11,14 @@ import os
 import sys
 import threading
 
-from pcache.startup import Any, whole
+from pcache.startup import TYPE_CHECKING, Any, Generic, TypeVar, whole
 from pcache.system.clock import Stopwatch
 
-__all__ = ["LATE", "process_token", "whole"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["LATE", "made_once", "process_token", "whole"]
+T = TypeVar("T")
 _PATIENCE = 10.0  # seconds that a fork waits for sections of at most some 100 ms
 _IMPORTS = 1.0  # seconds that it waits for imports of other threads, which may wait for the forking thread
 # The modules that we import late, and their imports; C modules come with one of these. A child could never import one
@@ -27,6 +31,23 @@ LATE = frozenset(
 )
 _taken: list[bool] = []
 _token = os.urandom(16)
+
+
+class made_once(Generic[T]):  # noqa: N801 - reads as a decorator
+    """An attribute that is made when it is first asked for, as by `functools.cached_property`, without a lock.
+
+    Before Python 3.12 that has one for all objects of a class: a child that was forked while another thread made the
+    attribute would wait for it for ever. Of two threads each may make one.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> T:
+        made = self._make(instance)
+        vars(instance)[self._make.__name__] = made
+        return made
 
 
 def process_token() -> bytes:

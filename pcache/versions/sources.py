@@ -6,10 +6,10 @@ Files are parsed and compiled, never run.
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from types import CodeType
 
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
+from pcache.system.fork import made_once
 from pcache.system.interrupts import attempt, raise_if_interrupt
 from pcache.versions.syntax import (
     DEFINITIONS,
@@ -104,7 +104,7 @@ class Source:
             for name in node.names if kind_of(node) == "Global" else ():
                 self.changed.setdefault(name, []).append(definition)
 
-    @cached_property
+    @made_once
     def digest(self) -> str:
         return digest_of_text(repr(self.text))
 

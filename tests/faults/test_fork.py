@@ -196,3 +196,35 @@ say(done, os.waitpid(child, 0)[1])
 def test_a_fork_does_not_wait_for_who_waits_for_it(tmp_path: Path) -> None:
     """A section of a thread that needs the lock of `logging` ends before the fork."""
     assert run(LOGGING, tmp_path / "cache") == ["[True] 0"]
+
+
+# A thread makes an attribute while the process forks: the child, which has no such thread, makes its own.
+MAKING = """
+import signal, threading, warnings
+from pcache.system.fork import made_once
+warnings.simplefilter("ignore", DeprecationWarning)
+begun, go_on = threading.Event(), threading.Event()
+class Thing:
+    @made_once
+    def part(self):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            go_on.wait()
+        return [1]
+thing = Thing()
+thread = threading.Thread(target=lambda: thing.part)
+thread.start()
+begun.wait()
+pid = os.fork()
+if pid == 0:
+    signal.alarm(30)
+    os._exit(thing.part != [1])
+go_on.set()
+thread.join()
+say(os.waitpid(pid, 0)[1], thing.part is thing.part)
+"""
+
+
+def test_an_attribute_that_is_made_at_the_fork(tmp_path: Path) -> None:
+    """A child makes an attribute that another thread of its parent was making, and waits for no lock."""
+    assert run(MAKING, tmp_path) == ["0 True"]
