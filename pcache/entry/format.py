@@ -147,16 +147,18 @@ def encode_header(facts: Facts, kind: int, codec: int, lengths: tuple[int, int, 
     return header + blake3(header).digest(_CHECK_SIZE)
 
 
-def read_header(data: Any, file_size: int, magic: bytes = MAGIC) -> Header:
+def read_header(data: Any, file_size: int, magic: bytes = MAGIC, kind: int = PICKLE) -> Header:
     """Return the header of an entry whose file starts with `data` and is `file_size` bytes long.
 
-    Checks the magic, and that the lengths fit into the file; nothing is authentic yet. Raises `DamagedEntry`.
+    Checks magic and kind, and that the lengths fit into the file; nothing is authentic yet. Raises `DamagedEntry`.
     """
     if len(data) < META_AT:
         raise DamagedEntry("too short for a header")
     if data[:_TAG_AT] != magic:
         raise DamagedEntry(f"the magic is not that of format {magic[-1]}")
     header: Header = new_tuple(Header, HEADER.unpack_from(data, HEADER_AT))
+    if header.kind != kind:
+        raise DamagedEntry(f"kind {header.kind} is not that of format {magic[-1]}")
     # The same as `head_length`, without its Python call.
     end = META_AT + header.meta_length + header.stream_length + header.n_buffers * TABLE_ROW.size
     if end > file_size or (header.n_buffers == 0 and end != file_size):
@@ -189,12 +191,10 @@ def _not_ours(start: Any, header: Header) -> Miss:
     return DamagedEntry("the header does not match its check")
 
 
-def check_identity(header: Header, key: bytes, function_id: bytes, kind: int = PICKLE) -> None:
-    """Raise `DamagedEntry` for an authentic entry under the name of another, or of another kind."""
+def check_identity(header: Header, key: bytes, function_id: bytes) -> None:
+    """Raise `DamagedEntry` for an authentic entry under the name of another."""
     if header.key != key or header.function_id != function_id:
         raise DamagedEntry("it is the entry of another call")
-    if header.kind != kind:
-        raise DamagedEntry(f"unknown kind {header.kind}")
 
 
 def check_age(header: Header, now_ns: int, ttl_ns: int | None) -> None:

@@ -7,7 +7,7 @@ import os
 
 from pcache.entry import format as entry_format
 from pcache.entry import streams
-from pcache.entry.format import PICKLE, STREAM
+from pcache.entry.format import STREAM
 from pcache.entry.main_module import means_the_same, names_mean_the_same
 from pcache.entry.pickle_imports import imports_of
 from pcache.entry.pickling import names as names_anything
@@ -132,8 +132,7 @@ def check_file(place: str, address: Address, keyring: Keyring, now_ns: int, open
     """Check everything that a hit checks except for unpickling, and return the header; raises `Miss`."""
     inspection = inspect_file(place, keyring, buffers=True, open_it=open_it)
     header = inspection.header
-    is_stream = inspection.imports is not None
-    entry_format.check_identity(header, address.key, address.function_id, STREAM if is_stream else PICKLE)
+    entry_format.check_identity(header, address.key, address.function_id)
     entry_format.check_age(header, now_ns, address.ttl_ns)
     if inspection.imports is not None:
         if header.flags and not names_mean_the_same(header.flags, inspection.imports, address.home, may_be_none=True):

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 FORMAT = 2
 MAGIC = b"PCACHE\x00" + bytes([FORMAT])
+_FORM = (MAGIC, STREAM)
 CHUNK_ROW = Struct("<QQQIB3x32s")
 LENGTH = Struct("<I")
 LONGEST_ITEM = (1 << 32) - 1  # bytes of its pickle
@@ -93,7 +94,7 @@ def is_stream(start: bytes) -> bool:
 def header_of(read: Callable[[int], bytes], size: int) -> Header:
     """The header of an entry of any format, from the beginning of its file; raises `DamagedEntry`."""
     start = read(META_AT)
-    return entry_format.read_header(start, size, MAGIC if is_stream(start) else entry_format.MAGIC)
+    return entry_format.read_header(start, size, *(_FORM if is_stream(start) else ()))
 
 
 def read_head(read: Callable[[int, int], Any], size: int, keyring: Keyring) -> tuple[Header, bytes]:
@@ -102,7 +103,7 @@ def read_head(read: Callable[[int, int], Any], size: int, keyring: Keyring) -> t
     `read(length, offset)` reads of the file. Memory is taken only after the header's proof.
     """
     start = read(min(META_AT, size), 0)
-    header = entry_format.read_header(start, size, MAGIC)
+    header = entry_format.read_header(start, size, *_FORM)
     if header.head_length != size:
         raise DamagedEntry("the lengths do not add up to the file's size")
     entry_format.check_proof(start, header, keyring)
@@ -240,7 +241,7 @@ def open_stream(place: str, address: Address, keyring: Keyring, now_ns: int, ope
         if size <= _AT_ONCE:
             read = _reader_of(bytes(read(size, 0)))
         header, head = read_head(read, size, keyring)
-        entry_format.check_identity(header, address.key, address.function_id, STREAM)
+        entry_format.check_identity(header, address.key, address.function_id)
         entry_format.check_age(header, now_ns, address.ttl_ns)
         found = Stored(read, place, header, rows_of(head, header))
         found._home = address.home

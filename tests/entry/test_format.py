@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from pcache.entry import format as entry_format
 from pcache.entry.compression import RAW, ZSTD, Part, compress_buffer, compress_stream
 from pcache.entry.format import Facts, Header, decode, encode
+from pcache.entry.inspector import inspect_file
+from pcache.entry.reader import Address, read_value
 from pcache.errors import DamagedEntry, ExpiredEntry, ForeignEntry
 from pcache.signing.keyring import make_keyring
 from tests.support.processes import FACTS, KEY, OTHER_RING, RING, Block, entry_bytes, joined
@@ -253,11 +255,21 @@ def test_the_entry_of_another_call_is_damage(change: dict[str, bytes]) -> None:
         entry_format.check_identity(header, FACTS.key, FACTS.function_id)
 
 
-def test_an_unknown_kind_is_damage() -> None:
-    """What is signed and of no kind that this release knows is never taken for a pickle."""
-    header = decode(entry_bytes(1), RING)[0]._replace(kind=1)
-    with pytest.raises(DamagedEntry, match="kind"):
-        entry_format.check_identity(header, FACTS.key, FACTS.function_id)
+@pytest.mark.parametrize("kind", [entry_format.STREAM, 2, 255])
+def test_another_kind_is_damage(tmp_path: Path, kind: int) -> None:
+    """What is signed as of this format but of another kind is refused alike by all that read files."""
+    stream = b"N."
+    head = entry_format.encode_header(FACTS, kind, RAW, (0, len(stream), len(stream), 0), RING) + stream
+    data = entry_format.MAGIC + blake3(head, key=KEY).digest() + head
+    path = tmp_path / "entry"
+    path.write_bytes(data)
+    for read in (
+        lambda: decode(data, RING),
+        lambda: inspect_file(str(path), RING),
+        lambda: read_value(str(path), Address("", FACTS.key, FACTS.function_id, None), RING, 0, "once"),
+    ):
+        with pytest.raises(DamagedEntry, match=f"kind {kind} is not that of format 1"):
+            read()
 
 
 @pytest.mark.parametrize("declared", [0, 1, 4999, 5001, 1 << 40, 1 << 63, (1 << 64) - 1])
