@@ -30,6 +30,11 @@ def kind_of(container: Any) -> str:
     return kind if kind in KINDS and getattr(container, "ndim", True) else ""
 
 
+def _some_of_dict(whole: dict[Any, Any], places: Sequence[int]) -> dict[Any, Any]:
+    items = list(whole.items())
+    return dict([items[i] for i in places])
+
+
 def _of_dict(results: dict[Any, Any], items: list[Any]) -> list[Any]:
     """The results for items, each a key with a value; raises `ValueError` if other keys have any."""
     if len(results) != len(items):
@@ -59,7 +64,7 @@ KINDS = {
     "numpy.ndarray": Container(list, lambda whole, places: whole[list(places)], _of_sequence, _array),
     "builtins.dict": Container(
         lambda whole: list(whole.items()),
-        lambda whole, places: dict([list(whole.items())[i] for i in places]),
+        _some_of_dict,
         _of_dict,
         lambda found, items: {key: result for (key, _), result in zip(items, found, strict=True)},
     ),

@@ -66,14 +66,23 @@ class Call:
         """The stored result of an item; raises `Miss`. Adopted versions have those of lists."""
         return self.function._found(one) if self.kind == _USUAL else self.function._flow.look_up(one.address)
 
-    def some(self, places: Sequence[int]) -> Any:
-        """What the function returns for the items at some places."""
+    def computed(self, places: Sequence[int]) -> tuple[str, list[Any]]:
+        """Call the function with the items at some places; return the kind of its container, and a result for each.
+
+        Raises what the function raises, and `OddResult`.
+        """
         args, kwargs = self.arguments(KINDS[self.kind].some(self.whole, places))
         try:
-            return self.function.__wrapped__(*args, **kwargs)
+            returned = self.function.__wrapped__(*args, **kwargs)
         except BaseException as error:
             self.error = error
             raise
+        kind, results = kind_of(returned), None
+        if kind and (kind == _DICT) == (self.kind == _DICT):
+            results = try_call(KINDS[kind].results, returned, [self.items[place] for place in places])[0]
+        if results is None:
+            raise OddResult(returned, len(places) == len(self.items))
+        return kind, results
 
 
 class _Wanted:
@@ -158,15 +167,10 @@ def _run_some(call: Call, wanted: list[_Wanted], waiting: list[_Wanted]) -> None
         inside = {**computing.get(), **{one.flight.place: one.flight for one in own if one.flight is not None}}
         token = uninterrupted(computing.set, inside)
         try:
-            returned = call.some([one.places[0] for one in own])
+            kind, results = call.computed([one.places[0] for one in own])
         finally:
             computing.reset(token)
         cost_ns = (time.perf_counter_ns() - started) // len(own)
-        kind = kind_of(returned)
-        items = [call.items[one.places[0]] for one in own]
-        results = _results(returned, kind, items, call.kind)
-        if results is None:
-            raise OddResult(returned, len(own) == len(call.items))
         for one, result in zip(own, results, strict=True):
             one.result = kind, result
             _store(call, one, cost_ns, began_ns + cost_ns)
@@ -174,16 +178,8 @@ def _run_some(call: Call, wanted: list[_Wanted], waiting: list[_Wanted]) -> None
             around.nested_ns += time.perf_counter_ns() - started
 
 
-def _results(returned: Any, kind: str, items: list[Any], kind_of_items: str) -> list[Any] | None:
-    """The results for some items in what the function returned; None if there is not one for each."""
-    if not kind or (kind == _DICT) != (kind_of_items == _DICT):
-        return None
-    results: list[Any] | None = try_call(KINDS[kind].results, returned, items)[0]
-    return results
-
-
 def _take(call: Call, one: _Wanted, stack: ExitStack, waiting: list[_Wanted]) -> bool:
-    """Whether to compute an item here; takes its claim, or notes that it is to be waited for."""
+    """Whether to compute an item here; takes its claim. Else it is stored by now, or noted as to be waited for."""
     job, flow = one.job, call.function._flow
     if job is None:
         return True
@@ -191,22 +187,28 @@ def _take(call: Call, one: _Wanted, stack: ExitStack, waiting: list[_Wanted]) ->
     if place in computing.get():
         return True  # it is computed around this call, which may not wait for itself
     flight = Flight(place, job.address.function_id)
-    stack.enter_context(flight.busy)
-    if flights.enter(place, flight) is not flight:
-        waiting.append(one)
-        return False
-    stack.callback(flights.leave, place, flight)
-    try:
-        claim = flow.saving.claim(job)
-    except CannotWrite:
+    with ExitStack() as taken:
+        taken.enter_context(flight.busy)
+        if flights.enter(place, flight) is not flight:
+            waiting.append(one)
+            return False
+        taken.callback(flights.leave, place, flight)
+        try:
+            claim = flow.saving.claim(job)
+        except CannotWrite:
+            stack.push(taken.pop_all())
+            return True
+        if claim is None:
+            waiting.append(one)
+            return False
+        taken.enter_context(claim)
+        taken.callback(claim.abandon)
+        if (found := flow.misses.found(job)) is not None:
+            one.result = flow.misses.waited(job, found)
+            return False
+        one.flight, one.claim, flight.claim, flight.stored = flight, claim, claim, False
+        stack.push(taken.pop_all())
         return True
-    if claim is None:
-        waiting.append(one)
-        return False
-    stack.enter_context(claim)
-    stack.callback(claim.abandon)
-    one.flight, one.claim, flight.claim, flight.stored = flight, claim, claim, False
-    return True
 
 
 def _store(call: Call, one: _Wanted, cost_ns: int, created_ns: int) -> None:
@@ -233,11 +235,7 @@ def _wait(call: Call, one: _Wanted) -> None:
         return
 
     def alone(*_: Any, **__: Any) -> tuple[str, Any]:
-        returned = call.some([place])
-        kind = kind_of(returned)
-        results = _results(returned, kind, [call.items[place]], call.kind)
-        if results is None:
-            raise OddResult(returned, len(call.items) == 1)
+        kind, results = call.computed([place])
         return kind, results[0]
 
     one.result = call.function._flow.misses.compute(job._replace(function=alone), one.miss)

@@ -169,7 +169,7 @@ class Misses:
                 if not ended or not (flight.stored or flight.lost or flight.cancelled):
                     return (yield from self._run_alone(job, miss, tasks))
                 try:
-                    return self._waited(job, (yield from self._read(self._look_again, job, tasks)))
+                    return self.waited(job, (yield from self._read(self._look_again, job, tasks)))
                 except Miss as again:
                     miss = without_tracebacks(again)
 
@@ -220,8 +220,8 @@ class Misses:
                     except BaseException:
                         claim.abandon()  # again, in case an interrupt came during the first time
                         raise
-            if (found := (yield from self._read(self._found, job, tasks))) is not None:
-                return self._waited(job, found)
+            if (found := (yield from self._read(self.found, job, tasks))) is not None:
+                return self.waited(job, found)
             check_effort(job, waits=True)
             passed = wait.passed()
             if wait.is_over():
@@ -266,9 +266,9 @@ class Misses:
     def _compute_once(self, job: Job, flight: Flight, claim: HeldClaim, miss: Miss, tasks: Tasks | None) -> Steps:
         """Compute and store under a claim, unless another process has done so between our look and our claim."""
         try:
-            found = self._found(job) if tasks is None else (yield from self._read(self._found, job, tasks))
+            found = self.found(job) if tasks is None else (yield from self._read(self.found, job, tasks))
             if found is not None:
-                return self._waited(job, found)
+                return self.waited(job, found)
             flight.stored, flight.claim = False, claim
             began_ns = time.time_ns()
             result, cost_ns = yield from self._run(job, miss, flight, tasks)
@@ -289,7 +289,7 @@ class Misses:
         flight.stored = self.saving.publish(claim, job, result, cost_ns, miss, began_ns + cost_ns)
         flight.lost = claim.lost
 
-    def _found(self, job: Job) -> Loaded | None:
+    def found(self, job: Job) -> Loaded | None:
         """Look again: another process may have published meanwhile."""
         if not self.store.is_there(job.address.name):
             return None  # the usual case, and cheaper than a lookup
@@ -344,7 +344,7 @@ class Misses:
             try_call(job.look_again, cost_ns)  # else where the result is stored: what is computed is not to be lost
         return result, cost_ns
 
-    def _waited(self, job: Job, loaded: Loaded) -> Any:
+    def waited(self, job: Job, loaded: Loaded) -> Any:
         """Count and return a result that another thread or process computed meanwhile."""
         self.ledger.count(job.name, hits=1, waited=1, read_bytes=loaded.identity[1])
         return job.run.waited(loaded)

@@ -210,6 +210,25 @@ def test_a_batch_inside_of_itself(cache: Cache) -> None:
     assert itself([1, 2]) == [1, 2]
 
 
+def test_what_was_stored_meanwhile_is_not_computed_again(cache: Cache) -> None:
+    """A batch's items are looked up once more under their claims: other calls may have stored them by then."""
+    computed: list[list[int]] = []
+
+    @cache.batch(over="numbers", ignore=["inside"], max_batch=1)
+    def squares(numbers: list[int], inside: bool = False) -> list[int]:
+        computed.append(numbers)
+        if numbers == [1] and not inside:
+            assert squares([2, 3], inside=True) == [4, 9]
+        return [n * n for n in numbers]
+
+    assert squares([1, 2, 3, 4]) == [1, 4, 9, 16]
+    assert computed == [[1], [2], [3], [4]]
+    assert squares.of_one.cache_info()[:2] == (2, 4)
+    with refreshing():
+        assert squares([1, 2]) == [1, 4]
+    assert computed[4:] == [[1], [2], [3]]
+
+
 def test_processes_share_items(tmp_path: Path) -> None:
     """Another process finds the items that one has stored."""
     program = """
