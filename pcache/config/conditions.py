@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import os
 
-from pcache.config.rules import read_share
+from pcache.config.rules import read_duration, read_option, read_share
 from pcache.errors import ConfigError, Miss, PcacheWarning
 from pcache.objects.culprit import described
 from pcache.objects.summary import summarize_value
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.interrupts import try_call
 from pcache.system.notices import warn_once
-from pcache.text import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,11 +37,24 @@ class Conditions(NamedTuple):
     min_cost_ns: int = 0
     check: float | None = None  # the share of hits that are computed again and compared; None if that is left open
 
-    def of_ordinary_functions(self) -> list[str]:
-        """The options that are given and act around a call, which coroutine functions do not have yet."""
-        around: dict[str, Any] = {"exceptions": self.exceptions, "valid_if": self.valid_if, "stale": self.stale_ns}
-        around |= {"early_refresh": self.refreshes_early, "check": self.check}
-        return [name for name, value in around.items() if value]
+    def given(self) -> list[str]:
+        """The options that the decorator was given, by their names there."""
+        values = {
+            "exceptions": self.exceptions,
+            "store_if": self.store_if,
+            "valid_if": self.valid_if,
+            "ttl": self.ttl_of,
+            "stale": self.stale_ns,
+            "early_refresh": self.refreshes_early,
+            "min_cost": self.min_cost_ns,
+            "check": self.check,
+        }
+        return [name for name, value in values.items() if value]
+
+    def checks_now(self) -> bool:
+        """Whether a hit is among the share that is computed again and compared."""
+        share = self.check or 0.0
+        return share > 0 and _chance() < share
 
     def refusal(self, name: str, result: Any, cost_ns: int) -> str:
         """Why a result is not stored, as a counter's name; empty if it is."""
@@ -76,9 +88,11 @@ class Conditions(NamedTuple):
 
     def is_late(self, created_ns: int, expires_ns: int | None, cost_ns: int, now_ns: int) -> bool:
         """Whether a stored result is to be renewed while it still serves; `expires_ns` is None for never."""
+        if not self.stale_ns and not self.refreshes_early:
+            return False
         ends = [] if self.fresh_ns is None else [created_ns + self.fresh_ns]
         ends += [] if expires_ns is None else [expires_ns - self.stale_ns]
-        if not ends or not (self.stale_ns or self.refreshes_early):
+        if not ends:
             return False
         return now_ns + (_lead(cost_ns) if self.refreshes_early else 0) >= min(ends)
 
@@ -87,16 +101,19 @@ def _lead(cost_ns: int) -> int:
     """How long before its end to renew a result: a random time, the longer the more it cost.
 
     Source: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention" (2015), with beta = 1.
-    The program's generator of random numbers is left alone.
     """
-    number = (int.from_bytes(os.urandom(6), "big") + 1) / (1 << 48)
-    return int(cost_ns * -math.log(number))
+    return int(cost_ns * -math.log(1.0 - _chance()))
+
+
+def _chance() -> float:
+    """A random number from 0 to below 1. The program's generator of random numbers is left alone."""
+    return int.from_bytes(os.urandom(6), "big") / (1 << 48)
 
 
 def _nanoseconds(ttl: Any) -> int | None:
     if ttl is None:
         return None
-    seconds = units.parse_duration(ttl)
+    seconds = read_duration(ttl)
     return int(seconds * 1e9)
 
 
@@ -121,8 +138,8 @@ def make_conditions(
 ) -> tuple[float | None, Conditions | None]:
     """The time for which results are kept, in seconds, and the conditions, if any; raises `ConfigError`."""
     ttl_of = ttl if callable(ttl) else None
-    fresh = None if ttl is None or ttl_of else _duration("ttl", ttl)
-    stale_seconds = None if stale is None else _duration("stale", stale)
+    fresh = None if ttl_of else read_option("ttl", ttl, read_duration)
+    stale_seconds = read_option("stale", stale, read_duration) or 0.0
     for option, value in (("store_if", store_if), ("valid_if", valid_if)):
         if value is not None and not callable(value):
             raise ConfigError(
@@ -137,13 +154,13 @@ def make_conditions(
         valid_if,
         ttl_of,
         None if fresh is None else int(fresh * 1e9),
-        int((stale_seconds or 0) * 1e9),
+        int(stale_seconds * 1e9),
         bool(early_refresh),
-        0 if min_cost is None else int(_duration("min_cost", min_cost) * 1e9),
-        None if check is None else _share(check),
+        int((read_option("min_cost", min_cost, read_duration) or 0.0) * 1e9),
+        read_option("check", check, read_share),
     )
     usual = Conditions(fresh_ns=made.fresh_ns)
-    return (None if fresh is None else fresh + (stale_seconds or 0)), (None if made == usual else made)
+    return (None if fresh is None else fresh + stale_seconds), (None if made == usual else made)
 
 
 def with_check(conditions: Conditions | None, share: float, ttl: float | None) -> Conditions | None:
@@ -164,17 +181,3 @@ def _kinds_of(exceptions: Any) -> tuple[type[Exception], ...]:
                 value=kind,
             )
     return tuple(kinds)
-
-
-def _share(value: Any) -> float:
-    try:
-        return read_share(value)
-    except ConfigError as error:
-        raise ConfigError(f"check= {error}", setting="check", value=value) from error
-
-
-def _duration(option: str, value: Any) -> float:
-    try:
-        return units.parse_duration(value)
-    except ConfigError as error:
-        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pcache.config.rules import FILES, read_switch
+from pcache.config.rules import FILES, read_duration, read_option, read_switch
 from pcache.errors import ConfigError
 from pcache.objects.summary import summarize_value
 from pcache.startup import TYPE_CHECKING, Any, Literal, NamedTuple, late
@@ -13,11 +13,9 @@ if TYPE_CHECKING:
 
     from pcache.config import conditions, other_caches
     from pcache.config.conditions import Conditions
-    from pcache.text import units
 else:
     conditions = late("pcache.config.conditions")
     other_caches = late("pcache.config.other_caches")
-    units = late("pcache.text.units")
 
 
 if TYPE_CHECKING:
@@ -167,30 +165,16 @@ def make_options(
     ):
         kept, made = conditions.make_conditions(ttl=ttl, **asked)
     return Options(
-        _duration("ttl", ttl) if made is None else kept,
+        read_option("ttl", ttl, read_duration) if made is None else kept,
         version,
         ignore,
         key,
         tuple(depends_on),
         strict,
-        _duration("lock_timeout", lock_timeout),
+        read_option("lock_timeout", lock_timeout, read_duration),
         code,
-        _switch("summaries", summaries),
+        read_option("summaries", summaries, read_switch),
         unhashable,
         files,
         conditions=made,
     )
-
-
-def _switch(option: str, value: Any) -> bool | None:
-    try:
-        return None if value is None else read_switch(value)
-    except ConfigError as error:
-        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error
-
-
-def _duration(option: str, value: Any) -> float | None:
-    try:
-        return None if value is None else units.parse_duration(value)
-    except ConfigError as error:
-        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error

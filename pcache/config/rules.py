@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from pcache.errors import ConfigError
-from pcache.startup import TYPE_CHECKING, Any, NamedTuple, late
+from pcache.startup import TYPE_CHECKING, Any, NamedTuple, TypeVar, late
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 else:
     units = late("pcache.text.units")
 
+T = TypeVar("T")
 _FASTEST_LEVEL, _BEST_LEVEL = -7, 22  # of zstd
 _TOO_MANY = 2**63  # limit of any count
 _SWITCHES = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
@@ -46,7 +47,7 @@ def _size(value: Any) -> int:
     return size
 
 
-def _duration(value: Any) -> float | None:
+def read_duration(value: Any) -> float:
     return units.parse_duration(value)
 
 
@@ -93,6 +94,14 @@ def read_share(value: Any) -> float:
     if isinstance(value, bool) or not 0 <= number <= 1:
         raise unusable(value, "a share from 0 to 1, such as 0.01 or '1%'")
     return number
+
+
+def read_option(option: str, value: Any, read: Callable[[Any], T]) -> T | None:
+    """Read what a decorator's option was given, None if nothing; raises `ConfigError` that names the option."""
+    try:
+        return None if value is None else read(value)
+    except ConfigError as error:
+        raise ConfigError(f"{option}= {error}", setting=option, value=value) from error
 
 
 def read_compression(value: Any) -> str | int:
@@ -247,7 +256,7 @@ RULES = (
     ),
     Rule(
         "lock_timeout",
-        _or_none(_duration),
+        _or_none(read_duration),
         "How long a call waits for another process that computes the same, before it computes for itself; `none` for no"
         " limit. Set it where a late answer is worse than computing twice.",
     ),

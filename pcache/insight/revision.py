@@ -7,7 +7,7 @@ import subprocess
 
 from pcache.errors import ConfigError
 from pcache.system.interrupts import raise_if_interrupt
-from pcache.versions.sources import read_file
+from pcache.versions.source_text import read_source
 
 _PLAIN = ("100644", "100755")  # modes of files that are neither links nor submodules
 # Nothing is fetched that a partial clone lacks, and no file of the repository is refreshed.
@@ -31,7 +31,7 @@ class Revision:
         folder, name = os.path.split(path)
         place = os.path.relpath(os.path.join(os.path.realpath(folder), name), os.path.realpath(self._top))
         if place.startswith(os.pardir + os.sep):
-            return read_file(path)
+            return read_source(path)
         place = place.replace(os.sep, "/")
         return self._git("cat-file", "blob", f"{self._commit}:{place}") if place in self._names else None
 

@@ -11,7 +11,7 @@ from pcache.errors import NotNow
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_reducer
 from pcache.runtime.checked_flow import CheckedFlow
-from pcache.runtime.checking import difference, is_chosen, say_difference
+from pcache.runtime.checking import difference, say_difference
 from pcache.runtime.effort import Effort
 from pcache.runtime.modes import mode
 from pcache.startup import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -36,20 +36,20 @@ class ConditionalFunction(CachedFunction[P, R]):
     A result that is renewed while it serves is computed in a thread, for which the program's end waits.
     """
 
-    __slots__ = ("_check", "_late", "_renewing")
+    __slots__ = ("_conditions", "_late", "_renewing")
 
     def __init__(self, function: Callable[P, R], flow: Flow, options: Options) -> None:
         conditions = options.conditions or Conditions()
         checked = CheckedFlow(flow, conditions, lambda: self.name)
         super().__init__(function, checked, options)
         self._late = checked.late
-        self._check = conditions.check or 0.0
+        self._conditions = conditions
         self._renewing: set[tuple[int, str]] = set()  # processes, and names of entries
         if conditions.exceptions:
             self._calls.runs = _keeping_errors(function, conditions.exceptions)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if self._check and is_chosen(self._check) and not self._flow.passive and mode.get() is None:
+        if self._conditions.checks_now() and not self._flow.passive and mode.get() is None:
             return self.checked(*args, **kwargs)
         value = super().__call__(*args, **kwargs)
         if self._late:

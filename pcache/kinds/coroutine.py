@@ -10,9 +10,10 @@ from __future__ import annotations
 import time
 
 from pcache.entry.reader import Loaded
-from pcache.errors import ConfigError, LoadingItself, Miss, UnhashableArgument, without_tracebacks
+from pcache.errors import LoadingItself, Miss, UnhashableArgument, without_tracebacks
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_reducer
+from pcache.kinds.refusal import refuse
 from pcache.objects.lookup import code_of, look, qualname_of
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Answer, Call
@@ -227,11 +228,5 @@ register_reducer(CachedCoroutine, lambda function, _encoder: function.__wrapped_
 
 def make(function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> CachedCoroutine[P, T]:
     """Cache a coroutine function; raises `ConfigError` for options that are for ordinary functions."""
-    refused = options.conditions.of_ordinary_functions() if options.conditions is not None else []
-    if options.over:
-        refused.append("over")
-    for name in refused:
-        raise ConfigError(
-            f"{name}= is not for coroutine functions, and {qualname_of(function)} is one", setting=name, value=function
-        )
+    refuse(function, "coroutine", options, but=("store_if", "ttl", "min_cost"))
     return CachedCoroutine(function, flow, options)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pcache.errors import ConfigError
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_reducer
-from pcache.objects.lookup import qualname_of
+from pcache.kinds.refusal import refuse
 from pcache.runtime.streaming import Streaming
 from pcache.startup import TYPE_CHECKING, Any
 
@@ -26,11 +25,7 @@ class CachedGenerator(Streaming, CachedFunction[Any, Any]):
 
 def make(function: Any, flow: Flow, options: Options) -> CachedGenerator:
     """Cache a generator function; raises `ConfigError` for options that are for functions with one result."""
-    for name, value in (("over", options.over), *(options.conditions._asdict().items() if options.conditions else ())):
-        if value not in (None, (), 0, "") and name != "fresh_ns":
-            said = name.removesuffix("_ns").replace("refreshes_early", "early_refresh").replace("ttl_of", "ttl")
-            text = f"{said}= is not for generator functions, and {qualname_of(function)} is one"
-            raise ConfigError(text, setting=said, value=function)
+    refuse(function, "generator", options)
     return CachedGenerator(function, flow, options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from pcache.entry.format import NEVER
-from pcache.runtime.flow import Flow
+from pcache.runtime.flow import DerivedFlow
 from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,22 +13,17 @@ if TYPE_CHECKING:
 
     from pcache.config.conditions import Conditions
     from pcache.entry.reader import Address, Loaded
-    from pcache.runtime.saving import Saving
+    from pcache.runtime.flow import Flow
 
 
-class CheckedFlow(Flow):
-    """A flow whose hits satisfy conditions. It shares what saves results with the flow that it is made of."""
+class CheckedFlow(DerivedFlow):
+    """A flow whose hits satisfy conditions."""
 
     def __init__(self, flow: Flow, conditions: Conditions, name: Callable[[], str]) -> None:
-        super().__init__(flow.directory)
-        self._plain = flow
+        super().__init__(flow)
         self._name = name
         self._conditions = conditions
         self.late: dict[str, None] = {}  # names of entries that are to be renewed
-
-    @property
-    def saving(self) -> Saving:
-        return self._plain.saving
 
     def look_up(self, address: Address) -> Loaded:
         loaded = super().look_up(address)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from itertools import chain
-
 from pcache.errors import PcacheWarning
 from pcache.keys.encoder import digest, encode
 from pcache.objects.lookup import attributes_of
@@ -16,11 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _DEEPEST = 100
-
-
-def is_chosen(share: float) -> bool:
-    """Whether a hit is among this share that is checked. The program's generator of random numbers is left alone."""
-    return int.from_bytes(os.urandom(6), "big") < share * (1 << 48)
 
 
 def difference(first: Any, second: Any) -> str | None:
@@ -66,7 +58,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     columns = getattr(value, "columns", None)
     if columns is not None and hasattr(type(value), "__getitem__"):
         return ((f"[{name!r:.60}]", value[name]) for name in columns)
-    return chain((f".{name}", part) for name, part in attributes_of(value).items())
+    return ((f".{name}", part) for name, part in attributes_of(value).items())
 
 
 def say_difference(name: str, call: str, path: str) -> None:

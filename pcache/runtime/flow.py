@@ -108,6 +108,19 @@ class Flow:
         return self._misses
 
 
+class DerivedFlow(Flow):
+    """A flow that looks up in another way than the one it is made of, and saves as that does."""
+
+    def __init__(self, flow: Flow) -> None:
+        super().__init__(flow.directory)
+        self.passive = flow.passive
+        self._of = flow
+
+    @property
+    def saving(self) -> Saving:
+        return self._of.saving
+
+
 def _check_asked(loaded: Loaded, most_ns: int) -> None:
     """Raise `Miss` for a result that is older than this context asks for; others may use it, so it has not expired."""
     try:

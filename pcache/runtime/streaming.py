@@ -15,7 +15,7 @@ from pcache.errors import LoadingItself, Miss, PcacheWarning, Uncached, Unhashab
 from pcache.objects.lookup import code_of
 from pcache.runtime.boundary import passes
 from pcache.runtime.consuming import Reader, items
-from pcache.runtime.flow import Flow
+from pcache.runtime.flow import DerivedFlow
 from pcache.runtime.modes import mode
 from pcache.runtime.producing import produce, put
 from pcache.runtime.singleflight import computing
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from pcache.counters.tally import Tally
     from pcache.entry.streams import Stored
     from pcache.runtime.calls import Call, Calls
+    from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
     from pcache.runtime.production import Production
-    from pcache.runtime.saving import Saving
 
 _MOST_NESTED = 32  # computations around a call, from which on it is computed without the cache: each takes 7 frames
 _clock = time.perf_counter_ns
@@ -63,17 +63,12 @@ class _Streams:
         return getattr(self._store, name)
 
 
-class StreamFlow(Flow):
-    """The flow of the calls of generator functions; it stores as that of its cache does."""
+class StreamFlow(DerivedFlow):
+    """The flow of the calls of generator functions."""
 
     def __init__(self, flow: Flow) -> None:
-        super().__init__(flow.directory)
-        self._of_cache = flow
+        super().__init__(flow)
         self.store: Any = _Streams(flow.store)
-
-    @property
-    def saving(self) -> Saving:
-        return self._of_cache.saving
 
 
 if TYPE_CHECKING:

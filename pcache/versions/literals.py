@@ -10,15 +10,13 @@ import os
 from pcache.objects.summary import summarize_value
 from pcache.startup import TYPE_CHECKING
 from pcache.system.interrupts import raise_if_interrupt
+from pcache.versions.source_text import read_source
 
 if TYPE_CHECKING:
     import ast
     from collections.abc import Iterator
 
     from pcache.versions.registry import FunctionVersion
-
-_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
-_LONGEST = 4 << 20  # bytes of a source file
 
 
 def is_written_out(name: str, version: FunctionVersion) -> bool:
@@ -82,10 +80,6 @@ def _parsed(file: str) -> list[ast.stmt]:
     import ast  # late for start-up time
 
     try:
-        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | _WITHOUT_WAITING)) as opened:
-            return ast.parse(opened.read(_LONGEST) or b"").body
-    except OSError as error:
-        raise_if_interrupt(error)
+        return ast.parse(read_source(file) or b"").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        pass  # it is no Python, or that of another release
-    return []
+        return []  # it is no Python, or that of another release

@@ -10,7 +10,8 @@ from types import CodeType
 
 from pcache.startup import TYPE_CHECKING, Any, NamedTuple
 from pcache.system.fork import made_once
-from pcache.system.interrupts import attempt, raise_if_interrupt
+from pcache.system.interrupts import attempt
+from pcache.versions.source_text import nested_in, read_source
 from pcache.versions.syntax import (
     DEFINITIONS,
     IMPORTS,
@@ -27,19 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _ONLY_THE_TREE = 0x400  # see fingerprint/builders.py
-_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
-_LONGEST = 4 << 20  # bytes of a source file
 DEGREES = (0, 1, 2)  # levels of optimization
-
-
-def read_file(path: str) -> bytes | None:
-    """The content of a source file; None if it cannot be read."""
-    try:
-        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | _WITHOUT_WAITING)) as opened:
-            return opened.read(_LONGEST) or b""
-    except OSError as error:
-        raise_if_interrupt(error)
-        return None
 
 
 class Bound(NamedTuple):
@@ -121,21 +110,13 @@ class Source:
         return list(nested_in(compile(self.text, self.path, "exec", dont_inherit=True, optimize=degree)))
 
 
-def nested_in(code: CodeType) -> Iterator[CodeType]:
-    """The code of the functions and classes in some code."""
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield constant
-            yield from nested_in(constant)
-
-
 class Files:
     """Source files by path, each read once: from the disk, or by what `read` says; `parsed` are some known before."""
 
     def __init__(
-        self, read: Callable[[str], bytes | None] = read_file, parsed: Mapping[str, Source] | None = None
+        self, read: Callable[[str], bytes | None] = read_source, parsed: Mapping[str, Source] | None = None
     ) -> None:
-        self.are_on_disk = read is read_file
+        self.are_on_disk = read is read_source
         self.known: dict[str, Source | None] = {}
         self._read = read
         self._parsed = parsed or {}

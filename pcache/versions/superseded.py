@@ -14,18 +14,16 @@ import sys
 
 from pcache.fingerprint.bytecode import facts_of
 from pcache.startup import TYPE_CHECKING, pattern
-from pcache.system.interrupts import raise_if_interrupt
 from pcache.versions import registry
+from pcache.versions.source_text import nested_in, read_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from types import CodeType
+    from collections.abc import Mapping
 
     from pcache.signing.keyring import Keyring
     from pcache.versions.registry import FunctionVersion
 
 _FUNCTION = pattern(r"function (?!__main__:)[^\s:]*:(\S+)")  # code of `__main__` has no permanent file
-_WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # do not block on a FIFO that took a file's place
 _Codes = dict[str, set[str]]  # digests of the code in a file, by qualified name
 
 
@@ -91,22 +89,13 @@ def _is_gone(file: str) -> bool:
 def _codes_in(file: str) -> _Codes | None:
     """The code in a file, for each optimization level; None if it cannot be read or compiled."""
     codes: _Codes = {}
-    try:
-        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | _WITHOUT_WAITING)) as opened:
-            source = opened.read() or b""
-        for degree in (0, 1, 2):
-            for code in _nested(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
-                codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
-    except OSError as error:
-        raise_if_interrupt(error)
+    source = read_source(file, most=-1)  # what a limit cuts off would count as gone
+    if source is None:
         return None
+    try:
+        for degree in (0, 1, 2):
+            for code in nested_in(compile(source, file, "exec", dont_inherit=True, optimize=degree)):
+                codes.setdefault(code.co_qualname, set()).add(facts_of(code).digest.hex()[:16])
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     return codes
-
-
-def _nested(code: CodeType) -> Iterator[CodeType]:
-    for constant in code.co_consts:
-        if isinstance(constant, type(code)):
-            yield constant
-            yield from _nested(constant)
