@@ -10,7 +10,7 @@ import os
 
 TYPE_CHECKING = False  # typing's, without importing typing
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any
 
 QUICK = bool(os.environ.get("BENCHMARK_QUICK"))  # everything small and seldom: to see that it runs, not to measure
@@ -31,6 +31,12 @@ DIMENSIONS = 384
 def numbers(n: int) -> Iterator[int]:
     """Small items, one after the other."""
     yield from range(n)
+
+
+async def numbers_awaited(n: int) -> AsyncIterator[int]:
+    """The same, awaited."""
+    for i in range(n):
+        yield i
 
 
 def small(n: int) -> dict[str, Any]:

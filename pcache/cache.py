@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
-    from pcache.kinds import conditional, coroutine, generator
+    from pcache.kinds import async_generator, conditional, coroutine, generator
     from pcache.maintenance import cleanup
     from pcache.maintenance.records import Recompressed, Verified
 else:
+    async_generator = late("pcache.kinds.async_generator")
     conditional = late("pcache.kinds.conditional")
     coroutine = late("pcache.kinds.coroutine")
     generator = late("pcache.kinds.generator")
@@ -212,9 +213,10 @@ class Cache:
             return coroutine.make(function, self.flow, made)
         if kind == "generator":
             return generator.make(function, self.flow, made)
-        is_plain = kind == "asynchronous generator" and not made.strict
-        flow = self.flow.uncached(label_of(function)) if is_plain else self.flow
-        return (CachedFunction if made.conditions is None else conditional.ConditionalFunction)(function, flow, made)
+        if kind == "asynchronous generator":
+            return async_generator.make(function, self.flow, made)
+        kind_of_results = CachedFunction if made.conditions is None else conditional.ConditionalFunction
+        return kind_of_results(function, self.flow, made)
 
     def options_of(self, function: Any, options: Mapping[str, Any]) -> Options:
         """The options of a decorator for one function, completed by the settings; raises `ConfigError`."""

@@ -5,7 +5,6 @@ Many functions here return random bytes: two equal results are one computation.
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import functools
 import inspect
@@ -756,24 +755,6 @@ def test_a_call_that_needs_itself_computes(cache: Cache) -> None:
 
 
 # What is no plain function
-
-
-def test_asynchronous_generators_pass_through(cache: Cache) -> None:
-    """Each call gives a fresh one; one warning, at decoration, says why."""
-
-    async def count(n: Any) -> Any:
-        for i in range(*n):
-            yield i
-
-    async def taken(items: Any) -> list[int]:
-        return [item async for item in items]
-
-    with pytest.warns(PcacheWarning, match="asynchronous generator") as given:
-        counting = cache.cached(count)
-    assert len(given) == 1
-    assert [asyncio.run(taken(counting([3]))), asyncio.run(taken(counting(n=[3])))] == [[0, 1, 2], [0, 1, 2]]
-    assert asyncio.run(taken(counting(iter([3])))) == [0, 1, 2]  # no key is made
-    assert entries(cache) == 0
 
 
 def test_nothing_is_said_without_cause(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,7 +15,7 @@ from sections.misses import miss
 from sections.processes import start_up, two_processes
 from sections.small import fresh_hit, keyword_hit, small_hit
 from sections.stores import store_array, store_frame
-from sections.streams import stream
+from sections.streams import awaited_stream, stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ SECTIONS: dict[str, Callable[[str], Section | list[Section]]] = {
     "array-key": array_key,
     "frame-key": frame_key,
     "stream": stream,
+    "awaited-stream": awaited_stream,
     "miss": miss,
     "store-array": store_array,
     "start-up": start_up,

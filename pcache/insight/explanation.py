@@ -201,7 +201,7 @@ def _look(question: Question) -> tuple[str, str, Header | None]:
 
 
 _BYPASSED = {
-    "uncached": "it is an asynchronous generator, or uses what is sent to it: every call computes",
+    "uncached": "it uses what is sent to it: every call computes",
     "disabled": "caching is off (disabled(), PCACHE_DISABLE or max_size=0): every call computes and nothing is stored",
     "refreshing": "refreshing (refreshing() or PCACHE_REFRESH): every call computes and replaces what is stored",
 }

@@ -19,7 +19,7 @@ from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Answer, Call
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import Busy, innermost
-from pcache.runtime.tasks import LARGE, SELDOM, SMALL, Tasks, weigh
+from pcache.runtime.tasks import LARGE, SMALL, Tasks, read_code, weigh
 from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, late
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
                 started, large = _clock(), dict[Any, Any]()
                 if self._reading is not None:
                     tasks = Tasks()
-                    await self._read_code(self._reading, tasks)
+                    await read_code(self, tasks)
                 for value in values:
                     if type(value) not in SMALL and weigh(value, 0) >= LARGE:
                         tasks = tasks or Tasks()
@@ -156,18 +156,6 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
             misses.drop(job, deep)
             raise
         return misses.keep(job, miss, deep, result)  # type: ignore[no-any-return]
-
-    async def _read_code(self, reading: Busy, tasks: Tasks) -> None:
-        """Find out which code runs, in a thread, as that may take as long as an import; other calls wait meanwhile."""
-        if reading.busy.acquire(blocking=False):
-            try:
-                await tasks.in_thread(self._calls.find_version)
-            finally:
-                self._reading = None
-                reading.busy.release()
-                reading.ring()
-        elif tasks.can_wait:
-            await tasks.join(reading, SELDOM)  # a forked child has no thread that reads
 
     def _missed(self, call: Call, miss: Miss, since_ns: int, began_ns: int) -> _Missed | None:
         """What a call that missed is computed with; None if it is to be computed without the cache."""

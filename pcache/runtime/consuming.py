@@ -66,14 +66,24 @@ class Reader:
 
     def step(self) -> bool:
         """Put next items into `box`; return whether there were any. Raises what the generator raises."""
+        while not self.find():
+            source = self.source
+            if not isinstance(source, Production):
+                return False
+            if self.take(source, *source.pull(self)):
+                return True
+        return True
+
+    def find(self) -> bool:
+        """Put items that are there into `box`; return whether there were any, or the generator has to go on."""
         while (source := self.source) is not None:
             if self._left:
                 if self._unpickled(source.place):
                     return True
             elif self.chunk < len(source.rows):
                 self._next_chunk(source)
-            elif isinstance(source, Production) and self._pull(source):
-                return True
+            else:
+                break
         return False
 
     def _unpickled(self, place: str) -> bool:
@@ -88,9 +98,8 @@ class Reader:
         self._group = min(self._most, 2 * self._group)  # the first item is to come soon
         return self._pass(found)
 
-    def _pull(self, source: Production) -> bool:
-        """Have the next item produced; return whether there is one, and False to look again."""
-        what, found = source.pull(self)
+    def take(self, source: Production, what: int, found: Any) -> bool:
+        """Take what a pull gave; return whether an item is new to the consumer, and False to look again."""
         if what == ITEM:
             self.inside += 1
             self._pulled = True
@@ -100,7 +109,7 @@ class Reader:
         elif what == ALONE:
             self._alone(source)
         elif what == PICKLES:
-            self._take(map(load, found), len(found), sum(map(len, found)))
+            self._take_batch(map(load, found), len(found), sum(map(len, found)))
             self.inside += len(found)
         return False
 
@@ -114,7 +123,7 @@ class Reader:
         self.box.extend(found[-new:])
         return True
 
-    def _take(self, batch: Iterator[Any], count: int, size: int) -> None:
+    def _take_batch(self, batch: Iterator[Any], count: int, size: int) -> None:
         """Take items from a batch, whose pickles have so many bytes."""
         self._batch, self._left = batch, count
         self._most = max(1, _GROUP * count // max(size, 1))
@@ -131,7 +140,7 @@ class Reader:
             return
         if row.items:
             left = row.items - self.inside
-            self._take(islice(batch, self.inside, None), left, row.raw_length * left // row.items)
+            self._take_batch(islice(batch, self.inside, None), left, row.raw_length * left // row.items)
             self.chunk, self.inside = self.chunk + 1, 0
             return
         values, error = try_call(taken, batch, 1, source.place)
@@ -155,7 +164,11 @@ class Reader:
             self.damaged = source.header
             self._leave()
             self._restart()
-            self.source = self.of.source_for(self, miss)
+            self.look_anew(miss)
+
+    def look_anew(self, miss: Miss) -> None:
+        """Find another source, after a miss."""
+        self.source = self.of.source_for(self, miss)
 
     def _alone(self, source: Production) -> None:
         """Go on with a run of one's own, of which nothing is stored."""
@@ -188,16 +201,21 @@ class Reader:
 
     def plain(self) -> Any:
         """The function's own generator, behind the items that the consumer has had."""
-        source = self.source
-        self.given -= len(self.box)
-        made = source.hand_over(self) if isinstance(source, Production) and not self.box else None
-        self.box.clear()
-        self.close()
+        made = self.handed_over()
         if made is None:
             made = self.of.__wrapped__(*self.args, **self.kwargs)
             for _ in range(self.given):
                 if next(made, _NOTHING) is _NOTHING:
                     break
+        return made
+
+    def handed_over(self) -> Any:
+        """Leave the source, and return its generator if it is just behind the items that the consumer has had."""
+        source = self.source
+        self.given -= len(self.box)
+        made = source.hand_over(self) if isinstance(source, Production) and not self.box else None
+        self.box.clear()
+        self.close()
         return made
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 
 from pcache.entry.format import check_age
-from pcache.errors import DirectoryError, ExpiredEntry, Miss, SigningKeyError, UnpicklableResultWarning
+from pcache.errors import DirectoryError, ExpiredEntry, Miss, SigningKeyError
 from pcache.runtime.modes import ages_asked, oldest_ns
 from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.fork import whole
-from pcache.system.notices import warn_once
 from pcache.versions.version import label_of, shown_name
 
 if TYPE_CHECKING:
@@ -31,27 +30,21 @@ class Flow:
     `passive` says why calls go straight to their functions: "disabled", or "uncached" if no result could be stored.
     """
 
-    def __init__(self, directory: Directory, uncached: bool = False) -> None:
+    def __init__(self, directory: Directory) -> None:
         self.directory = directory
         self.settings = directory.settings
         self.keys = directory.keys
         self.store = directory.store
         self.ledger = directory.ledger
         is_off = self.settings.disable is True or self.settings.max_size == 0
-        self.passive = "uncached" if uncached else "disabled" if is_off else ""
+        self.passive = "disabled" if is_off else ""
         if self.settings.log != "warning":
             telling.begin(self.settings.log)
         self._saving: Saving | None = None
         self._misses: Misses | None = None
 
     def __reduce__(self) -> Any:
-        return Flow, (self.directory, self.passive == "uncached")
-
-    def uncached(self, name: str) -> Flow:
-        """The flow of an asynchronous generator function, whose calls have no result to store; says so once."""
-        text = f"calls of {name} are not cached: it is an asynchronous generator function, which has no one result"
-        warn_once((name, "generator"), text, UnpicklableResultWarning)
-        return Flow(self.directory, uncached=True)
+        return Flow, (self.directory,)
 
     def of_function(self, function: Callable[..., Any]) -> Self:
         """The flow of one function's calls: this one, or one that does nothing, where the settings say so by name."""

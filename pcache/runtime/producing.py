@@ -12,7 +12,7 @@ from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from pcache.entry.format import Header
     from pcache.runtime.flow import Flow
@@ -21,14 +21,12 @@ if TYPE_CHECKING:
     from pcache.runtime.singleflight import Flight
 
 
-def produce(
-    flow: Flow, job: Job, miss: Miss, reader: Reader, unchanged: Callable[[Job], bool], known: Header | None
-) -> Production | Loaded:
-    """Join the production of a stream that was not found, or begin one; or return what was stored meanwhile.
+def produce(own: Production, flow: Flow, reader: Reader, known: Header | None) -> Production | Loaded:
+    """Let a production of a stream that was not found begin, or join another one; or return what was stored meanwhile.
 
     `known` is the header of an entry that turned out to be damaged, which looks as if it were not.
     """
-    own = reader.source = Production(flow, job, miss, unchanged)  # at once: if an interrupt comes, it leaves this
+    reader.source = own  # at once: if an interrupt comes, it leaves this
     own.join(reader)
     found = own if own.place in computing.get() else _entered(flow, own, known)
     if isinstance(found, Loaded):

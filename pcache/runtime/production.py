@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import threading
 import time
-from _weakref import ref
 
 from pcache.entry.pickling import dump_whole
 from pcache.errors import StoreWarning
@@ -19,8 +18,8 @@ from pcache.runtime.deadlock import Wait
 from pcache.runtime.job import Run
 from pcache.runtime.singleflight import Flight, computing, flights
 from pcache.runtime.spooling import CannotSpool, lack_of_room
+from pcache.runtime.unfinished import unfinished
 from pcache.startup import TYPE_CHECKING, Any, Protocol
-from pcache.system.exit import Unfinished
 from pcache.system.interrupts import attempt, try_call, uninterrupted
 from pcache.system.notices import log, warn_once
 
@@ -69,7 +68,7 @@ class Production(Flight):
         self._is_halfway = False  # an item was asked for, and is not in the spool yet
         self._began_ns = time.time_ns()
         self._took_ns = self._store_ns = 0
-        _begun.add(ref(self, _begun.discard))
+        unfinished.add(self)
 
     @property
     def over(self) -> bool:
@@ -124,13 +123,16 @@ class Production(Flight):
             if not is_over:
                 self._count(self._took_ns)
             if generator is not None:
-                token = uninterrupted(computing.set, {**computing.get(), self.place: self})
-                try:
-                    generator.close()
-                finally:
-                    computing.reset(token)
+                self._close_generator(generator)
         finally:
             self.share_no_longer()
+
+    def _close_generator(self, generator: Any) -> None:
+        token = uninterrupted(computing.set, {**computing.get(), self.place: self})
+        try:
+            generator.close()
+        finally:
+            computing.reset(token)
 
     def dismiss(self) -> None:
         """Give up a production: nothing more comes of it."""
@@ -139,7 +141,7 @@ class Production(Flight):
 
     def again(self, reader: Reader) -> Production:
         """Another run for a consumer alone, of which nothing is stored."""
-        made = Production(self._flow, self.job._replace(run=Run()), self._miss, self._unchanged)
+        made = type(self)(self._flow, self.job._replace(run=Run()), self._miss, self._unchanged)
         made._consumers[id(reader)] = None
         made.share_no_longer()
         return made
@@ -188,13 +190,8 @@ class Production(Flight):
         return self.taker == id(reader)
 
     def _run(self) -> tuple[int, Any]:
-        if self.thread != threading.get_ident():
-            self.thread, self.native_id = threading.get_ident(), threading.get_native_id()
-        around = computing.get()
-        inside = {**around, self.place: self}
-        ended, self._is_halfway = False, True
-        started = _clock()
-        token = uninterrupted(computing.set, inside)
+        around, started, ended = computing.get(), self._starts(), False
+        token = uninterrupted(computing.set, {**around, self.place: self})
         try:  # resetting comes first in each branch: a `finally` is passed by in a jump to it (CPython 3.13)
             item = next(self._generator)  # type: ignore[arg-type]  # it is there as long as it is not over
         except StopIteration as stop:
@@ -206,18 +203,28 @@ class Production(Flight):
             raise
         else:
             computing.reset(token)
-        done = _clock()
-        self._took_ns += done - started
+        took_ns = _clock() - started
+        self._took_ns += took_ns
         self._guarded(self._finish if ended else self.keep, item)
-        self._is_halfway = False
-        after = _clock()
-        self._store_ns += after - done
-        if around:
-            list(around.values())[-1].nested_ns += after - started
+        self._stored(around, _clock() - started, took_ns)
         if ended:
             self._end()
             return ENDED, item
         return ITEM, item
+
+    def _starts(self) -> int:
+        """Note that this thread has the generator go on, and when."""
+        if self.thread != threading.get_ident():
+            self.thread, self.native_id = threading.get_ident(), threading.get_native_id()
+        self._is_halfway = True
+        return _clock()
+
+    def _stored(self, around: Mapping[str, Flight], elapsed_ns: int, took_ns: int) -> None:
+        """Note that what the generator gave was stored, and how long both took, for what is around the call."""
+        self._is_halfway = False
+        self._store_ns += elapsed_ns - took_ns
+        if around:
+            list(around.values())[-1].nested_ns += elapsed_ns
 
     def _guarded(self, step: Callable[[Any], None], item: Any) -> None:
         """Store what the consumer gets in any case; raises only what it is to see."""
@@ -326,23 +333,3 @@ class Production(Flight):
             spool.forget()
         self._is_over = self._is_over or (self.busy.locked() and self.thread != threading.get_ident())
         self.busy = threading.Lock()
-
-
-class _Unfinished(Unfinished):
-    """All productions of this process. None is unfinished by itself: to forget one would run code of Python's."""
-
-    def flush(self) -> None:
-        for production in _all():
-            production.share_no_longer()  # at the end of the process: what is not finished leaves nothing behind
-
-    def reset(self) -> None:
-        for production in _all():
-            production.reset()
-
-
-def _all() -> list[Production]:
-    return [production for reference in list(_begun) if (production := reference()) is not None]
-
-
-_begun: set[ref[Production]] = set()  # as `locks._held`
-_unfinished = _Unfinished()

@@ -18,6 +18,7 @@ from pcache.runtime.consuming import Reader, items
 from pcache.runtime.flow import DerivedFlow
 from pcache.runtime.modes import mode
 from pcache.runtime.producing import produce, put
+from pcache.runtime.production import Production
 from pcache.runtime.singleflight import computing
 from pcache.startup import TYPE_CHECKING, Any
 from pcache.system.interrupts import try_call
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pcache.runtime.calls import Call, Calls
     from pcache.runtime.flow import Flow
     from pcache.runtime.job import Job
-    from pcache.runtime.production import Production
 
 _MOST_NESTED = 32  # computations around a call, from which on it is computed without the cache: each takes 7 frames
 _clock = time.perf_counter_ns
@@ -104,6 +104,8 @@ class Streaming(_Function):
 
     __slots__ = ()
 
+    production: type[Production] = Production
+
     def __init__(self, function: Any, flow: Flow, options: Options) -> None:
         streams = StreamFlow(flow)
         super().__init__(function, streams, options)
@@ -155,9 +157,13 @@ class Streaming(_Function):
         _, error = try_call(functools.partial(self._bind, *args, **kwargs))
         if isinstance(error, TypeError) and not isinstance(error, UnhashableArgument):
             return self.__wrapped__(*args, **kwargs)  # the call does not fit the signature, which this says
-        made: Any = items(Reader(self, args, kwargs, since_ns, stored))
+        made = self._consumer(args, kwargs, since_ns, stored)
         made.__name__, made.__qualname__ = self.__wrapped__.__name__, self.__wrapped__.__qualname__
         return made
+
+    def _consumer(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], since_ns: int, stored: Any) -> Any:
+        """The generator that a call returns."""
+        return items(Reader(self, args, kwargs, since_ns, stored))
 
     def source_for(self, reader: Reader, miss: Miss | None = None) -> Stored | Production | None:
         """Where a call's items come from, after a miss or a first look; None to call the function without the cache."""
@@ -168,7 +174,10 @@ class Streaming(_Function):
 
     def _source_for(self, reader: Reader, miss: Miss | None) -> Stored | Production | None:
         started = _clock()
-        call = self._calls.of(reader.args, reader.kwargs)
+        return self._source_of(self._calls.of(reader.args, reader.kwargs), reader, miss, started)
+
+    def _source_of(self, call: Call, reader: Reader, miss: Miss | None, started: int) -> Stored | Production | None:
+        """The source of a call whose key is known."""
         if miss is None and reader.since_ns:
             miss = Miss("refreshed")
         if miss is None:
@@ -183,7 +192,8 @@ class Streaming(_Function):
                 return found.value  # type: ignore[no-any-return]
         job = self._job(call, reader.since_ns, started)
         self._flow.misses.tell(job, miss)
-        source = produce(self._flow, job, miss, reader, self._is_unchanged, reader.damaged)
+        own = self.production(self._flow, job, miss, self._is_unchanged)
+        source = produce(own, self._flow, reader, reader.damaged)
         if isinstance(source, Loaded):
             self.hit(reader, source, 0)
             return source.value  # type: ignore[no-any-return]

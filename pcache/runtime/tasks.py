@@ -204,6 +204,25 @@ class Tasks:
         return result
 
 
+async def read_code(function: Any, tasks: Tasks) -> None:
+    """Find out which code a cached function runs, in a thread, as that may take as long as an import.
+
+    Its other calls wait meanwhile. `function._reading` is None once that was done.
+    """
+    reading = function._reading  # looked at once: a thread of another loop may have done it by now
+    if reading is None:
+        return
+    if reading.busy.acquire(blocking=False):
+        try:
+            await tasks.in_thread(function._calls.find_version)
+        finally:
+            function._reading = None
+            reading.busy.release()
+            reading.ring()
+    elif tasks.can_wait:
+        await tasks.join(reading, SELDOM)  # a forked child has no thread that reads
+
+
 def weigh(value: Any, unknown: int, depth: int = _DEPTH) -> int:
     """About how many bytes a value holds, without running its code; `unknown` for what cannot be looked into."""
     kind = type(value)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import io
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -171,6 +172,27 @@ def two_consumers(world: World) -> None:
     assert list(behind) == [*first, *ahead] == PARTS, "a wrong value of a stream"
 
 
+async def parts_later() -> AsyncIterator[bytes]:
+    for part in PARTS:
+        yield part
+
+
+async def _parts_awaited(cached: Any, most: int) -> list[bytes]:
+    """So many items of a stream, which is closed then."""
+    found: list[bytes] = []
+    async with contextlib.aclosing(cached()) as items:
+        while len(found) < most and (item := await anext(items, b"")):
+            found.append(item)
+    return found
+
+
+def awaited_stream(world: World) -> None:
+    """A stream that is stopped, computed and found."""
+    cached = world.cache.cached(code="none", version=1)(parts_later)
+    for most in (35, 99, 99):
+        assert asyncio.run(_parts_awaited(cached, most)) == PARTS[:most], "a wrong value of a stream"
+
+
 def streamed_before(world: World) -> None:
     world.open()
     stream(world)
@@ -261,6 +283,7 @@ STREAMS: Mapping[str, Operation] = {
     "stream with two consumers": Operation(two_consumers, "cleared", healed=stream),
     "stream that is not taken to its end": Operation(stopped_stream, healed=stream),
     "stream that is found": Operation(stream, before=streamed_before, healed=stream),
+    "awaited stream": Operation(awaited_stream, "cleared", healed=awaited_stream),
     "refreshed stream": Operation(lambda world: list(world.streamed.refresh()), healed=stream),
 }
 REPLACING: Mapping[str, Operation] = {

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,56 @@ def test_cancelled_at_any_moment(tmp_path: Path, evidence: Evidence) -> None:
         problems += sum(ran[n] for n in range(first, first + KEYS)) > KEYS + cancelled
     problems += len(claims_below(tmp_path))
     evidence("once", f"{TASKS} tasks for {KEYS} results, half of them cancelled at any moment", trials, problems)
+    assert problems == 0
+
+
+async def blocks(n: int, size: int) -> AsyncIterator[list[object]]:
+    for i in range(3):
+        await asyncio.sleep(0)
+        yield [n, i, "x" * size]
+
+
+async def streams(cached: Any, chance: random.Random, first: int) -> tuple[int, int]:
+    """Consume streams in tasks, and cancel some or leave early; return how many were cancelled, and what went wrong."""
+
+    async def consume(n: int, most: int) -> list[object]:
+        found: list[object] = []
+        async with contextlib.aclosing(cached(n, sizes[n])) as items:
+            while len(found) < most and (item := await anext(items, None)):
+                found.append(item)
+        return found
+
+    sizes = {n: chance.choice((10, 10, 400_000)) for n in range(first, first + KEYS)}
+    calls = [(chance.randrange(first, first + KEYS), chance.choice((1, 3, 9, 9))) for _ in range(TASKS)]
+    tasks = [asyncio.create_task(consume(*call)) for call in calls]
+    doomed = set(chance.sample(range(TASKS), TASKS // 2))
+    for number in doomed:
+        for _ in range(chance.randrange(9)):
+            await asyncio.sleep(0)
+        tasks[number].cancel()
+    cancelled, wrong = 0, 0
+    for number, outcome in enumerate(await asyncio.gather(*tasks, return_exceptions=True)):
+        n, most = calls[number]
+        if type(outcome) is asyncio.CancelledError:
+            cancelled += 1
+            wrong += number not in doomed
+        else:
+            wrong += outcome != [[n, i, "x" * sizes[n]] for i in range(min(most, 3))]
+    return cancelled, wrong
+
+
+def test_streams_that_are_cancelled_at_any_moment(tmp_path: Path, evidence: Evidence) -> None:
+    """Only who was cancelled is; all others get the beginning of the right stream, and nothing is left behind."""
+    chance, problems, trials = random.Random(8), 0, rounds(25, 2000)
+    cache = Cache(tmp_path / "cache", signing_key=KEY)
+    cached: Any = cache.cached(code="none")(blocks)
+    for number in range(trials):
+        _, wrong = asyncio.run(streams(cached, chance, number * KEYS))
+        problems += wrong + bool(flights.all())
+    problems += len(claims_below(tmp_path)) + len(cache.verify().problems)
+    evidence(
+        "never wrong", f"{TASKS} consumers of {KEYS} streams, cancelled or stopped at any moment", trials, problems
+    )
     assert problems == 0
 
 

@@ -408,18 +408,18 @@ def test_large_contents_are_hashed_once(made: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_never_stored(cache: Cache) -> None:
-    """Calls of asynchronous generators, and of those that are sent something, always compute, and are said to."""
+    """Calls of generators that are sent something always compute, and are said to."""
     with pytest.warns(pcache.PcacheWarning, match="sends to it"):
 
         @cache.cached
         def generator(n: int) -> Any:
             n = yield n
 
-    with pytest.warns(pcache.PcacheWarning, match="asynchronous generator"):
+    with pytest.warns(pcache.PcacheWarning, match="sends to it"):
 
         @cache.cached
         async def both(n: int) -> Any:
-            yield n
+            n = yield n
 
     for function in (generator, both):
         explanation = function.explain(1)

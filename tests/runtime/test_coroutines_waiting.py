@@ -487,3 +487,11 @@ parent = os.getpid()
 say(asyncio.run(f(1)), f.exists(1))
 """
     assert run(script, tmp_path / "cache") == ["True False", "1 True"]
+
+
+def test_who_comes_when_the_code_was_just_read(cache: Cache) -> None:
+    """A thread of another loop may have found out which code runs since a task looked whether that is to be done."""
+    cached: Any = cache.cached(code="none")(shared)
+    cached._reading = None
+    asyncio.run(tasks.read_code(cached, tasks.Tasks()))
+    assert asyncio.run(cached(4)) == 8
