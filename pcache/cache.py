@@ -29,12 +29,13 @@ if TYPE_CHECKING:
     from pcache.eviction.deletion import Removed
     from pcache.insight import listing
     from pcache.insight.records import EntryInfo, FunctionStats, Period, Stats, VersionInfo
-    from pcache.kinds import async_generator, conditional, coroutine, generator
+    from pcache.kinds import async_generator, conditional, conditional_async, coroutine, generator
     from pcache.maintenance import cleanup
     from pcache.maintenance.records import Recompressed, Verified
 else:
     async_generator = late("pcache.kinds.async_generator")
     conditional = late("pcache.kinds.conditional")
+    conditional_async = late("pcache.kinds.conditional_async")
     coroutine = late("pcache.kinds.coroutine")
     generator = late("pcache.kinds.generator")
     method = late("pcache.method")
@@ -193,6 +194,7 @@ class Cache:
         batch_function.check_batch(over, max_batch)
 
         def decorate(function: Callable[P, R]) -> batch_function.BatchFunction[P, R]:
+            batch_function.check_function(function)
             of_one = self._wrap(function, options, over)
             return batch_function.BatchFunction(of_one, over, max_batch)
 
@@ -210,7 +212,8 @@ class Cache:
             return staticmethod(self._wrap(function.__func__, options))
         made, kind = self.options_of(function, options)._replace(over=over), kind_of(function)
         if kind == "coroutine":
-            return coroutine.make(function, self.flow, made)
+            module: Any = coroutine if made.conditions is None else conditional_async
+            return module.make(function, self.flow, made)
         if kind == "generator":
             return generator.make(function, self.flow, made)
         if kind == "asynchronous generator":
@@ -225,7 +228,8 @@ class Cache:
             raise ConfigError(f"{text} cached(ttl='7d')", setting="function", value=function)
         settings = self.settings
         own = settings.of_function(shown_name(function, label_of(function))) if settings.functions else settings
-        return make_options(**options).completed(own, settings)
+        has_result = kind_of(function) in ("function", "coroutine")
+        return make_options(**options).completed(own, settings, has_result=has_result)
 
     # Maintenance and reports
 

@@ -106,6 +106,13 @@ def place_of(of_one: Cached, over: str) -> int:
     return list(inspect.signature(of_one.__wrapped__).parameters).index(over)
 
 
+def check_function(function: object) -> None:
+    """Raise `ConfigError` for what a class has in place of a function."""
+    if isinstance(function, (classmethod, staticmethod)):
+        text = f"batch takes a function: it belongs below @{type(function).__name__}, not above it"
+        raise ConfigError(text, setting="function", value=function)
+
+
 def check_batch(over: Any, max_batch: Any) -> None:
     """Raise `ConfigError` for options that cannot be used."""
     if type(over) is not str:

@@ -12,8 +12,11 @@ from pcache.cli.completion import complete_function
 from pcache.cli.explain import asking, import_it_option, parsed
 from pcache.cli.output import clean, say, say_json
 from pcache.errors import Miss, PcacheError
+from pcache.objects.lookup import kind_of
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from pcache.function import CachedFunction
 
 
@@ -55,7 +58,7 @@ def check(ctx: click.Context, target: str, import_it: bool, as_json: bool) -> No
 def _before(function: CachedFunction[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, bool]:
     """The result to compare with, and whether it was stored."""
     try:
-        return function.get(*args, **kwargs), True
+        return _whole(function, function.get(*args, **kwargs), is_stored=True), True
     except Miss:
         return _computed(function, args, kwargs), False
     except PcacheError:
@@ -69,4 +72,27 @@ def _computed(function: CachedFunction[..., Any], args: tuple[Any, ...], kwargs:
     from pcache.runtime.modes import disabled  # late for start-up time
 
     with disabled():
-        return function(*args, **kwargs)
+        return _whole(function, function(*args, **kwargs))
+
+
+def _whole(function: CachedFunction[..., Any], made: Any, *, is_stored: bool = False) -> Any:
+    """What a call gave, to its end: the result of a coroutine, or all items of a generator and what it returned."""
+    import asyncio  # late for start-up time
+
+    kind = kind_of(function.__wrapped__)
+    if kind == "coroutine" and not is_stored:
+        return asyncio.run(made)
+    if kind == "asynchronous generator":
+        return asyncio.run(_items(made))
+    if kind == "generator":
+        items: list[Any] = []
+        while True:
+            try:
+                items.append(next(made))
+            except StopIteration as stop:
+                return items, stop.value
+    return made
+
+
+async def _items(made: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in made]

@@ -91,8 +91,11 @@ class Options(NamedTuple):
         """All patterns of `module:NAME`; those of the settings are for many functions, and need not fit any global."""
         return (*self.named_globals, *self.ignore_globals)
 
-    def completed(self, own: Any, settings: Any) -> Options:
-        """What the decorator leaves open is for the settings of the function, and then for those of all."""
+    def completed(self, own: Any, settings: Any, *, has_result: bool = True) -> Options:
+        """What the decorator leaves open is for the settings of the function, and then for those of all.
+
+        The settings' share of hits to check is for functions that have one result, and not a stream of items.
+        """
         defaults: dict[str, Any] = {"ignore_globals": settings.ignore_globals}
         for name in ("ttl", "lock_timeout", "summaries", "files"):
             if getattr(self, name) is None:
@@ -100,7 +103,7 @@ class Options(NamedTuple):
                 defaults[name] = getattr(settings, name) if default is None else default
         share = settings.check if own.check is None else own.check
         made = self._replace(**defaults)
-        if share and (made.conditions is None or made.conditions.check is None):
+        if share and has_result and (made.conditions is None or made.conditions.check is None):
             made = made._replace(conditions=conditions.with_check(made.conditions, share, made.ttl))
         return made
 

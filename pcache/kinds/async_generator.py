@@ -8,10 +8,9 @@ from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_reducer
 from pcache.kinds.refusal import refuse
 from pcache.runtime.boundary import passes
-from pcache.runtime.singleflight import Busy
 from pcache.runtime.streaming import Streaming
-from pcache.runtime.task_streams import TaskProduction, TaskReader, are_large, items
-from pcache.runtime.tasks import Tasks, read_code
+from pcache.runtime.task_streams import TaskProduction, TaskReader, items
+from pcache.runtime.tasks import Reading, Tasks, are_large
 from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class CachedAsyncGenerator(Streaming, CachedFunction[Any, Any]):
 
     def __init__(self, function: Any, flow: Flow, options: Options) -> None:
         super().__init__(function, flow, options)
-        self._reading: Busy | None = Busy()  # the code; None once that was done
+        self._reading = Reading(self._calls.find_version)
 
     def put(self, result: Any, /, *args: Any, **kwargs: Any) -> bool:
         """Store the items of an ordinary iterable as those of this call; return whether they are stored."""
@@ -54,8 +53,8 @@ class CachedAsyncGenerator(Streaming, CachedFunction[Any, Any]):
         """As `source_for`, without blocking the event loop."""
         tasks = Tasks()
         try:
-            if self._reading is not None:
-                await read_code(self, tasks)
+            if not self._reading.done:
+                await self._reading.end(tasks)
             started = time.perf_counter_ns()
             if are_large(reader.args, reader.kwargs):
                 call = await tasks.in_thread(self._calls.of, reader.args, reader.kwargs)

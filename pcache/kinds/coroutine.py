@@ -18,8 +18,8 @@ from pcache.objects.lookup import code_of, look, qualname_of
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Answer, Call
 from pcache.runtime.modes import mode
-from pcache.runtime.singleflight import Busy, innermost
-from pcache.runtime.tasks import LARGE, SMALL, Tasks, read_code, weigh
+from pcache.runtime.singleflight import innermost
+from pcache.runtime.tasks import LARGE, SMALL, Reading, Tasks, weigh
 from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, late
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
         super().__init__(function, flow, options)
         self._shown = qualname_of(function) or "coroutine"
         vars(self).setdefault("__name__", self._shown)  # `inspect` asks nothing of what has no name: a partial object
-        self._reading: Busy | None = Busy()  # the code; None once that was done
+        self._reading = Reading(self._calls.find_version)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
         if self._flow.passive:
@@ -106,9 +106,9 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
                 if values is None:
                     values = self._bind(*args, **kwargs)  # fails as it did before, now inside of the guard
                 started, large = _clock(), dict[Any, Any]()
-                if self._reading is not None:
+                if not self._reading.done:
                     tasks = Tasks()
-                    await read_code(self, tasks)
+                    await self._reading.end(tasks)
                 for value in values:
                     if type(value) not in SMALL and weigh(value, 0) >= LARGE:
                         tasks = tasks or Tasks()
@@ -215,6 +215,6 @@ register_reducer(CachedCoroutine, lambda function, _encoder: function.__wrapped_
 
 
 def make(function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> CachedCoroutine[P, T]:
-    """Cache a coroutine function; raises `ConfigError` for options that are for ordinary functions."""
-    refuse(function, "coroutine", options, but=("store_if", "ttl", "min_cost"))
+    """Cache a coroutine function without conditions; raises `ConfigError` for a batch, which is for ordinary ones."""
+    refuse(function, "coroutine", options, over_alone=True)
     return CachedCoroutine(function, flow, options)

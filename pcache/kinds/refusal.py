@@ -7,16 +7,16 @@ from pcache.objects.lookup import qualname_of
 from pcache.startup import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
     from typing import Any
 
     from pcache.config.options import Options
 
 
-def refuse(function: Callable[..., Any], kind: str, options: Options, *, but: Collection[str] = ()) -> None:
-    """Raise `ConfigError` if a function was given options that look at results or items, but for some that it has."""
-    given = [*(["over"] if options.over else []), *(options.conditions.given() if options.conditions else [])]
+def refuse(function: Callable[..., Any], kind: str, options: Options, *, over_alone: bool = False) -> None:
+    """Raise `ConfigError` if a function was given options that look at results or, `over_alone` or not, at items."""
+    given = ["over"] if options.over else []
+    given += options.conditions.given() if options.conditions and not over_alone else []
     for name in given:
-        if name not in but:
-            text = f"{name}= is not for {kind} functions, and {qualname_of(function)} is one"
-            raise ConfigError(text, setting=name, value=function)
+        text = f"{name}= is not for {kind} functions, and {qualname_of(function)} is one"
+        raise ConfigError(text, setting=name, value=function)

@@ -13,23 +13,18 @@ import time
 from pcache.runtime.consuming import Reader
 from pcache.runtime.production import ALONE, ENDED, ITEM, Production
 from pcache.runtime.singleflight import computing, leave
-from pcache.runtime.tasks import LARGE, SMALL, Tasks, weigh
+from pcache.runtime.tasks import LARGE, Tasks, are_large, weigh
 from pcache.startup import TYPE_CHECKING, Any
 from pcache.storage.store import DURABLE
 from pcache.system.interrupts import uninterrupted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
     from pcache.errors import Miss
 
 _clock = time.perf_counter_ns
 _NOTHING = object()
-
-
-def are_large(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
-    """Whether hashing the arguments of a call is left to a thread."""
-    return any(type(value) not in SMALL and weigh(value, 0) >= LARGE for value in (*args, *kwargs.values()))
 
 
 class TaskProduction(Production):

@@ -23,7 +23,7 @@ from pcache.storage.store import DURABLE
 from pcache.system.interrupts import is_interrupt, try_call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 
     from pcache.runtime.deadlock import Wait
     from pcache.runtime.job import Job
@@ -43,6 +43,7 @@ _ITEMS = frozenset((list, tuple, set, frozenset, dict))
 _HEAVY = frozenset(("numpy", "pandas", "polars", "pyarrow", "scipy", "torch"))  # packages whose objects hold much
 
 _working: set[_Work] = set()
+_background: set[Any] = set()  # tasks of asyncio
 
 
 class _Work(Busy):
@@ -204,23 +205,51 @@ class Tasks:
         return result
 
 
-async def read_code(function: Any, tasks: Tasks) -> None:
-    """Find out which code a cached function runs, in a thread, as that may take as long as an import.
+def in_background(function: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> bool:
+    """Have the loop run a coroutine function in a task of its own; return whether there is a loop that is known.
 
-    Its other calls wait meanwhile. `function._reading` is None once that was done.
+    Nobody waits for it: a loop that ends cancels it. It has a copy of the context, and is part of no computation.
     """
-    reading = function._reading  # looked at once: a thread of another loop may have done it by now
-    if reading is None:
-        return
-    if reading.busy.acquire(blocking=False):
-        try:
-            await tasks.in_thread(function._calls.find_version)
-        finally:
-            function._reading = None
-            reading.busy.release()
-            reading.ring()
-    elif tasks.can_wait:
-        await tasks.join(reading, SELDOM)  # a forked child has no thread that reads
+    loop, context = current(), copy_context()
+    if loop is None:
+        return False
+    context.run(computing.set, {})
+    if loop.running is None:
+        loop.library.lowlevel.spawn_system_task(function, *args, context=context)
+    else:
+        task = context.run(loop.running.create_task, function(*args))
+        _background.add(task)  # asyncio keeps no task alive
+        task.add_done_callback(_background.discard)
+    return True
+
+
+class Reading(Busy):
+    """Finding out which code a function runs, in a thread, as that may take as long as an import; once."""
+
+    __slots__ = ("_find", "done")
+
+    def __init__(self, find: Callable[[], object]) -> None:
+        super().__init__()
+        self._find = find
+        self.done = False
+
+    async def end(self, tasks: Tasks) -> None:
+        """Do it, or wait for the task that does."""
+        if self.busy.acquire(blocking=False):
+            try:
+                if not self.done:  # by a thread of another loop, since its caller looked
+                    await tasks.in_thread(self._find)
+            finally:
+                self.done = True
+                self.busy.release()
+                self.ring()
+        elif tasks.can_wait:
+            await tasks.join(self, SELDOM)  # a forked child has no thread that reads
+
+
+def are_large(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether hashing the arguments of a call is left to a thread."""
+    return any(type(value) not in SMALL and weigh(value, 0) >= LARGE for value in (*args, *kwargs.values()))
 
 
 def weigh(value: Any, unknown: int, depth: int = _DEPTH) -> int:
@@ -253,3 +282,4 @@ def _weigh_items(items: Iterable[Any], count: int, unknown: int, depth: int) -> 
 
 if sys.platform != "win32":
     os.register_at_fork(after_in_child=_working.clear)
+    os.register_at_fork(after_in_child=_background.clear)

@@ -276,3 +276,29 @@ def test_wrong_options(cache: Cache, message: str) -> None:
 
     with pytest.raises(ConfigError, match=message):
         cache.batch(**WRONG[message])(lengths)
+
+
+@pytest.mark.parametrize("kind", [classmethod, staticmethod])
+def test_class_and_static_methods(cache: Cache, kind: Any) -> None:
+    """A batch stands below what makes them, and says so where it does not."""
+
+    def lengths(*arguments: Any) -> list[int]:
+        raise AssertionError("never called")
+
+    with pytest.raises(ConfigError, match=f"belongs below @{kind.__name__}, not above it"):
+        cache.batch(over="words")(kind(lengths))
+
+    class Words:
+        @staticmethod
+        @cache.batch(over="words")
+        def static(words: list[str]) -> list[int]:
+            return [len(word) for word in words]
+
+        @classmethod
+        @cache.batch(over="words")
+        def of_class(cls, words: list[str]) -> list[str]:
+            return [cls.__name__ + word for word in words]
+
+    for _ in range(2):
+        assert Words.static(["a", "bb"]) == [1, 2]
+        assert Words().of_class(["a"]) == ["Wordsa"]

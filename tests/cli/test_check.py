@@ -13,7 +13,7 @@ import pytest
 from tests.support.running import ROOT, run, write
 
 PROGRAM = """
-import itertools, os, sys
+import asyncio, os, sys
 from pcache import Cache
 cache = Cache(os.path.join(os.path.dirname(__file__), "cache"), signing_key=bytes(range(32)))
 
@@ -25,8 +25,25 @@ def steady(n):
 def chance(n):
     return {"n": n, "loss": [0.5, os.urandom(8)]}
 
+async def taken(items):
+    return [item async for item in items]
+
+@cache.cached
+def items(n, sure):
+    yield n
+    return 2 * n if sure else os.urandom(8)
+
+@cache.cached
+async def later(n, sure):
+    return n if sure else os.urandom(8)
+
+@cache.cached
+async def items_later(n, sure):
+    yield n if sure else os.urandom(8)
+
 if __name__ == "__main__":
-    steady(1), chance(1)
+    steady(1), chance(1), list(items(1, True)), list(items(1, False)), asyncio.run(later(2, True))
+    asyncio.run(taken(items_later(2, True)))
 """
 
 
@@ -74,3 +91,13 @@ def test_what_is_no_call(folder: Path) -> None:
     assert "give a call to compute, such as 'steady(1, x=2)'" in text
     code, text = check(folder, "steady(1, 2)")
     assert (code, "takes 1 positional argument" in text) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["items", "later", "items_later"])
+def test_other_kinds_of_functions(folder: Path, name: str) -> None:
+    """What is awaited is awaited, and streams are taken to their end, with what a generator returns."""
+    compared = "the stored one" if name == "items" else "that of a second run, as none is stored"
+    assert check(folder, f"{name}(1, True)") == (0, f"the result equals {compared}")
+    code, text = check(folder, f"{name}(1, False)")
+    part = {"items": "[1]", "later": "", "items_later": "[0]"}[name]
+    assert (code, text) == (1, f"result{part} differs from {compared}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import pickle
 import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -240,38 +240,6 @@ def test_wrong_options(cache: Cache, message: str) -> None:
         cache.cached(**WRONG[message])(abs)
 
 
-OF_RESULTS: list[dict[str, Any]] = [{"store_if": lambda n: n > 1}, {"ttl": lambda n: "1h"}, {"min_cost": 0}]
-AROUND: dict[str, dict[str, Any]] = {
-    "exceptions": {"exceptions": ValueError},
-    "valid_if": {"valid_if": bool},
-    "stale": {"stale": 1, "ttl": 1},
-    "check": {"check": 0.5},
-}
-
-
-@pytest.mark.parametrize("options", OF_RESULTS, ids=lambda options: next(iter(options)))
-def test_coroutine_functions_have_those_of_results(cache: Cache, options: dict[str, Any]) -> None:
-    """What decides over storing works for coroutine functions as for others."""
-
-    @cache.cached(**options)
-    async def double(n: int) -> int:
-        return 2 * n
-
-    assert [asyncio.run(double(n)) for n in (0, 1, 1)] == [0, 2, 2]
-    assert (double.exists(0), double.exists(1)) == ("store_if" not in options, True)
-
-
-@pytest.mark.parametrize("option", AROUND)
-def test_coroutine_functions_have_none_of_calls(cache: Cache, option: str) -> None:
-    """What acts around a call is refused at decoration, by name."""
-
-    async def double(n: int) -> int:
-        return 2 * n
-
-    with pytest.raises(ConfigError, match=f"{option}= is not for coroutine functions, and .*double is one"):
-        cache.cached(**AROUND[option])(double)
-
-
 # Checking what is stored
 
 
@@ -317,3 +285,20 @@ def test_a_share_that_is_none(cache: Cache, share: Any) -> None:
     """A share of hits is a number from 0 to 1."""
     with pytest.raises(ConfigError, match=r"check= cannot use .*; give a share from 0 to 1, such as 0\.01"):
         cache.cached(check=share)(abs)
+
+
+async def numbers_later(n: int) -> AsyncIterator[int]:
+    yield n
+
+
+def numbers(n: int) -> Iterator[int]:
+    yield n
+
+
+@pytest.mark.parametrize("function", [numbers, numbers_later])
+def test_the_settings_ask_for_no_checks_of_streams(tmp_path: Path, function: Any) -> None:
+    """A share of hits for all functions concerns those that have one result; given to a stream it is refused."""
+    cached = Cache(tmp_path / "cache", signing_key=KEY, check=1).cached(function)
+    assert cached.name.endswith(function.__name__)
+    with pytest.raises(ConfigError, match=f"check= is not for .*generator functions, and {function.__name__} is one"):
+        Cache(tmp_path / "cache", signing_key=KEY).cached(check=1)(function)

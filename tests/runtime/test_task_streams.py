@@ -20,6 +20,7 @@ import pytest
 import pcache
 from pcache import Cache, ConfigError, Miss, PcacheWarning, UnhashableArgument, disabled, refreshing
 from pcache.errors import UnpicklableResult, UnpicklableResultWarning
+from pcache.runtime.calls import Calls
 from pcache.runtime.singleflight import computing, flights
 from tests.runtime.test_coroutines import CancelAt
 from tests.runtime.test_streaming import blob, damage
@@ -319,12 +320,6 @@ def test_large_arguments_and_code_are_read_in_a_thread(cache: Cache, monkeypatch
     """The first call finds out which code runs; keys of large arguments are made by threads as well."""
     threads: dict[str, list[int]] = {"find_version": [], "of": []}
 
-    @cache.cached
-    async def count(data: bytes) -> AsyncIterator[int]:
-        yield len(data)
-
-    calls = type(count._calls)
-
     def spied(name: str, real: Callable[..., Any]) -> Any:
         def spy(*args: Any) -> Any:
             threads[name].append(threading.get_ident())
@@ -333,7 +328,12 @@ def test_large_arguments_and_code_are_read_in_a_thread(cache: Cache, monkeypatch
         return spy
 
     for name in threads:
-        monkeypatch.setattr(calls, name, spied(name, getattr(calls, name)))
+        monkeypatch.setattr(Calls, name, spied(name, getattr(Calls, name)))
+
+    @cache.cached
+    async def count(data: bytes) -> AsyncIterator[int]:
+        yield len(data)
+
     for data in (b"1", bytes(600_000)):
         assert finish(taken(count(data))) == [len(data)]
     here = threading.get_ident()
