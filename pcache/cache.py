@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Self, Unpack
 
     from pcache import method
+    from pcache.batch import awaited
     from pcache.batch import function as batch_function
     from pcache.config.options import CachedOptions, Options
     from pcache.eviction.deletion import Removed
@@ -39,6 +40,7 @@ else:
     coroutine = late("pcache.kinds.coroutine")
     generator = late("pcache.kinds.generator")
     method = late("pcache.method")
+    awaited = late("pcache.batch.awaited")
     batch_function = late("pcache.batch.function")
     listing = late("pcache.insight.listing")
     cleanup = late("pcache.maintenance.cleanup")
@@ -196,7 +198,8 @@ class Cache:
         def decorate(function: Callable[P, R]) -> batch_function.BatchFunction[P, R]:
             batch_function.check_function(function)
             of_one = self._wrap(function, options, over)
-            return batch_function.BatchFunction(of_one, over, max_batch)
+            is_awaited = kind_of(function) == "coroutine"
+            return (awaited.AwaitedBatch if is_awaited else batch_function.BatchFunction)(of_one, over, max_batch)
 
         return decorate
 

@@ -51,17 +51,27 @@ class BatchFunction(Generic[P, R]):
             return self.__wrapped__(*args, **kwargs)
         try:
             return compute(call, self._most)  # type: ignore[no-any-return]
-        except OddResult as odd:
-            returned, is_all = odd.args
-            self._say_odd(returned)
         except BaseException as error:
-            if error is call.error:
-                call.error = None  # avoids a cycle through the frames
+            if self._is_to_raise(error, call):
                 raise
-            if passes(error, self.of_one.name):
-                raise
-            returned, is_all = None, False
-        return returned if is_all else self.__wrapped__(*args, **kwargs)
+        return call.returned if call.has_returned else self.__wrapped__(*args, **kwargs)
+
+    def _is_to_raise(self, error: BaseException, call: Call) -> bool:
+        """Whether to raise what came of a call; else the function is called, or has returned something odd."""
+        if error is call.error:
+            call.error = None  # avoids a cycle through the frames
+            return True
+        if type(error) is not OddResult:
+            return passes(error, self.of_one.name)
+        returned, call.has_returned = error.args
+        call.returned = returned
+        warn_once(
+            (self.of_one.name, "odd batch"),
+            f"{self.of_one.name} returned {summarize_value(returned)}, and not {ITEMS} with a result for each item: the"
+            " caller gets it, and nothing is stored",
+            PcacheWarning,
+        )
+        return False
 
     def _call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """The call, if its items can be told apart and there are any."""
@@ -72,14 +82,6 @@ class BatchFunction(Generic[P, R]):
             text = f"calls of {self.of_one.name} are computed without the cache: {self._over} takes {ITEMS}, not"
             warn_once((self.of_one.name, "items"), f"{text} {summarize_value(call.whole)}", PcacheWarning)
         return call if call.items else None
-
-    def _say_odd(self, returned: object) -> None:
-        warn_once(
-            (self.of_one.name, "odd batch"),
-            f"{self.of_one.name} returned {summarize_value(returned)}, and not {ITEMS} with a result for each item: the"
-            " caller gets it, and nothing is stored",
-            PcacheWarning,
-        )
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else MethodType(self, instance)

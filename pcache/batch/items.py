@@ -3,21 +3,23 @@
 A call looks up each item, and passes on only what is missing, in batches. An item's entry is that of a call with this
 one item, in a container of this kind: it depends neither on what else was in a batch nor on the batches' size. Claims
 are taken without waiting: what others compute is waited for when everything of one's own is stored. Each batch is
-stored before the next one begins.
+stored before the next one begins. As `runtime/misses.py`, this is a generator: it runs without a pause for calls that
+block their thread, and yields to the event loop for tasks.
 """
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from pcache.batch.containers import KINDS, kind_of
 from pcache.errors import Miss, Uncached, without_tracebacks
 from pcache.runtime.boundary import passes
 from pcache.runtime.modes import mode
 from pcache.runtime.saving import CannotWrite
-from pcache.runtime.singleflight import Flight, computing, flights, innermost
-from pcache.startup import TYPE_CHECKING, Any
+from pcache.runtime.singleflight import Flight, computing, flights, innermost, leave
+from pcache.startup import TYPE_CHECKING, Any, late
 from pcache.system.interrupts import try_call, uninterrupted
 
 if TYPE_CHECKING:
@@ -26,11 +28,15 @@ if TYPE_CHECKING:
     from pcache.batch.calls import Cached
     from pcache.entry.reader import Loaded
     from pcache.keys.encoder import LargeContents
-    from pcache.runtime import calls
+    from pcache.runtime import calls, tasks
     from pcache.runtime.job import Job
+    from pcache.runtime.misses import Steps
     from pcache.storage.store import HeldClaim
+else:
+    tasks = late("pcache.runtime.tasks")
 
 _USUAL, _DICT = "builtins.list", "builtins.dict"
+_MANY = 32  # items that are looked up, or claimed, without giving other tasks a turn: a millisecond or two
 MOST = 256  # items in a batch at most: each holds a claim, which is a descriptor
 
 
@@ -47,6 +53,9 @@ class Call:
         self.kind = kind_of(self.whole)
         self.items: list[Any] = KINDS[self.kind].items(self.whole) if self.kind else []
         self.error: BaseException | None = None  # that the function raised
+        self.returned: Any = None  # by the function, for all items and in one call, where that is odd
+        self.has_returned = False
+        self.tasks: tasks.Tasks | None = None  # how it waits, if its function is a coroutine function
 
     def arguments(self, value: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """The arguments of the call with another value for its items."""
@@ -66,17 +75,24 @@ class Call:
         """The stored result of an item; raises `Miss`. Adopted versions have those of lists."""
         return self.function._found(one) if self.kind == _USUAL else self.function._flow.look_up(one.address)
 
-    def computed(self, places: Sequence[int]) -> tuple[str, list[Any]]:
-        """Call the function with the items at some places; return the kind of its container, and a result for each.
+    def computed(self, places: Sequence[int], own: Sequence[Flight] = ()) -> Steps:
+        """Call the function with the items at some places; return the kind of its container, and their results.
 
-        Raises what the function raises, and `OddResult`.
+        `own` are the computations that this is. Raises what the function raises, and `OddResult`.
         """
         args, kwargs = self.arguments(KINDS[self.kind].some(self.whole, places))
         try:
             returned = self.function.__wrapped__(*args, **kwargs)
+            if self.tasks is not None:
+                for flight in own:
+                    flight.awaited = returned
+                returned = yield from returned.__await__()
         except BaseException as error:
             self.error = error
             raise
+        finally:
+            for flight in own:
+                flight.awaited = None
         kind, results = kind_of(returned), None
         if kind and (kind == _DICT) == (self.kind == _DICT):
             results = try_call(KINDS[kind].results, returned, [self.items[place] for place in places])[0]
@@ -105,13 +121,36 @@ class OddResult(Exception):
 
 def compute(call: Call, max_batch: int) -> Any:
     """Return the results for the items of a call; raises what the function raises, and `OddResult`."""
+    try:
+        return finished(steps(call, max_batch))
+    except RuntimeError as error:
+        if call.error is None or error.__cause__ is not call.error:
+            raise
+        stopped = call.error  # a `StopIteration`, which Python lets no generator raise
+    raise stopped
+
+
+def finished(steps: Steps) -> Any:
+    """What a generator returns that does not wait."""
+    try:
+        steps.send(None)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("it waits")
+
+
+def steps(call: Call, max_batch: int) -> Steps:
+    """As `compute`, for tasks too."""
     found: list[tuple[str, Any] | None] = [None] * len(call.items)
-    wanted = _look(call, found)
+    if call.tasks is not None and len(call.items) > _MANY:
+        wanted = yield from call.tasks.in_thread(_look, call, found).__await__()
+    else:
+        wanted = _look(call, found)
     waiting: list[_Wanted] = []
     for start in range(0, len(wanted), max_batch):
-        _run_some(call, wanted[start : start + max_batch], waiting)
+        yield from _run_some(call, wanted[start : start + max_batch], waiting)
     for one in waiting:
-        _wait(call, one)
+        yield from _wait(call, one)
     for one in wanted:
         for place in one.places:
             found[place] = one.result if place == one.places[0] else _copy(call, one)
@@ -156,26 +195,52 @@ def _look(call: Call, found: list[tuple[str, Any] | None]) -> list[_Wanted]:
     return list(wanted.values())
 
 
-def _run_some(call: Call, wanted: list[_Wanted], waiting: list[_Wanted]) -> None:
+def _run_some(call: Call, wanted: list[_Wanted], waiting: list[_Wanted]) -> Steps:
     """Compute and store some missing items in one call of the function, but for those that others compute now."""
+    own: list[_Wanted] = []
     with ExitStack() as stack:
-        own = [one for one in wanted if _take(call, one, stack, waiting)]
+        for number, one in enumerate(wanted):
+            if _take(call, one, stack, waiting):
+                own.append(one)
+            if call.tasks is not None and number % _MANY == _MANY - 1:
+                yield from call.tasks.breathe().__await__()
         if not own:
             return
-        around = innermost()
+        innermost_before = innermost()
         started, began_ns = time.perf_counter_ns(), time.time_ns()
-        inside = {**computing.get(), **{one.flight.place: one.flight for one in own if one.flight is not None}}
-        token = uninterrupted(computing.set, inside)
-        try:
-            kind, results = call.computed([one.places[0] for one in own])
-        finally:
-            computing.reset(token)
+        kind, results = yield from _run(call, own)
         cost_ns = (time.perf_counter_ns() - started) // len(own)
-        for one, result in zip(own, results, strict=True):
-            one.result = kind, result
-            _store(call, one, cost_ns, began_ns + cost_ns)
-        if around is not None:
-            around.nested_ns += time.perf_counter_ns() - started
+        store = partial(_store_all, call, own, kind, results, cost_ns, began_ns + cost_ns)
+        if call.tasks is None:
+            store()
+        else:
+            yield from call.tasks.in_thread(store).__await__()
+        if innermost_before is not None:
+            innermost_before.nested_ns += time.perf_counter_ns() - started
+
+
+def _run(call: Call, own: list[_Wanted]) -> Steps:
+    """Call the function. Calls inside know that these items are being computed."""
+    around, under_way = computing.get(), [one.flight for one in own if one.flight is not None]
+    token = uninterrupted(computing.set, {**around, **{flight.place: flight for flight in under_way}})
+    try:
+        return (yield from call.computed([one.places[0] for one in own], under_way))
+    except BaseException as error:
+        for flight in under_way:  # the task was cancelled: other calls go on in its place
+            flight.cancelled = call.tasks is not None and not issubclass(type(error), Exception)
+        raise
+    finally:
+        if call.tasks is None:
+            computing.reset(token)
+        else:
+            for flight in under_way:
+                leave(flight, around)
+
+
+def _store_all(call: Call, own: list[_Wanted], kind: str, results: list[Any], cost_ns: int, created_ns: int) -> None:
+    for one, result in zip(own, results, strict=True):
+        one.result = kind, result
+        _store(call, one, cost_ns, created_ns)
 
 
 def _take(call: Call, one: _Wanted, stack: ExitStack, waiting: list[_Wanted]) -> bool:
@@ -186,8 +251,9 @@ def _take(call: Call, one: _Wanted, stack: ExitStack, waiting: list[_Wanted]) ->
     place = flow.store.place(job.address.name)
     if place in computing.get():
         return True  # it is computed around this call, which may not wait for itself
-    flight = Flight(place, job.address.function_id)
+    flight = Flight(place, job.address.function_id, call.tasks and call.tasks.task)
     with ExitStack() as taken:
+        taken.callback(flight.ring)
         taken.enter_context(flight.busy)
         if flights.enter(place, flight) is not flight:
             waiting.append(one)
@@ -228,14 +294,23 @@ def _store(call: Call, one: _Wanted, cost_ns: int, created_ns: int) -> None:
             raise
 
 
-def _wait(call: Call, one: _Wanted) -> None:
+def _wait(call: Call, one: _Wanted) -> Steps:
     """Wait for an item that another thread or process computes; compute it if that comes to nothing."""
-    place, job = one.places[0], one.job
+    place, job, misses = one.places[0], one.job, call.function._flow.misses
     if job is None:
         return
 
     def alone(*_: Any, **__: Any) -> tuple[str, Any]:
-        kind, results = call.computed([place])
+        kind, results = finished(call.computed([place]))
         return kind, results[0]
 
-    one.result = call.function._flow.misses.compute(job._replace(function=alone), one.miss)
+    async def alone_awaited(*_: Any, **__: Any) -> tuple[str, Any]:
+        kind, results = await tasks.Awaited(call.computed([place]))
+        return kind, results[0]
+
+    if call.tasks is None:
+        one.result = misses.compute(job._replace(function=alone), one.miss)
+    else:
+        function: Any = call.function
+        waits = function._computed(misses, job._replace(function=alone_awaited), one.miss, call.tasks)
+        one.result = yield from waits.__await__()

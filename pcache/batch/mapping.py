@@ -37,7 +37,7 @@ def map_calls(
     """The results of calls with an item of each input, as `map` makes them; raises `ConfigError` for odd options."""
     _check(chunk, on_error, progress)
     if (kind := kind_of(function.__wrapped__)) != "function":
-        text = f"map makes calls that return results, and this is a {kind} function"
+        text = f"map makes calls that return results, and this is {'an' if kind[0] in 'aeiou' else 'a'} {kind} function"
         text += "; await asyncio.gather(*map(f, items))" if kind == "coroutine" else "; call it for each item"
         raise ConfigError(text, setting="map", value=function)
     total = min((hint for one in inputs if (hint := length_hint(one, -1)) >= 0), default=None)

@@ -8,7 +8,6 @@ from pcache.config.conditions import Raised
 from pcache.keys.dispatch import register_reducer
 from pcache.kinds.conditional import Conditional, result_of
 from pcache.kinds.coroutine import CachedCoroutine
-from pcache.kinds.refusal import refuse
 from pcache.runtime import answers
 from pcache.runtime.modes import mode
 from pcache.runtime.tasks import Tasks, are_large, in_background
@@ -90,6 +89,5 @@ register_reducer(ConditionalCoroutine, lambda function, _encoder: function.__wra
 
 
 def make(function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> ConditionalCoroutine[P, T]:
-    """Cache a coroutine function with conditions; raises `ConfigError` for a batch, which is for ordinary functions."""
-    refuse(function, "coroutine", options, over_alone=True)
+    """Cache a coroutine function with conditions."""
     return ConditionalCoroutine(function, flow, options)

@@ -13,18 +13,17 @@ from pcache.entry.reader import Loaded
 from pcache.errors import LoadingItself, Miss, UnhashableArgument, without_tracebacks
 from pcache.function import CachedFunction
 from pcache.keys.dispatch import register_reducer
-from pcache.kinds.refusal import refuse
-from pcache.objects.lookup import code_of, look, qualname_of
+from pcache.objects.lookup import qualname_of
 from pcache.runtime.boundary import passes
 from pcache.runtime.calls import Answer, Call
+from pcache.runtime.likeness import CoroutineLikeness
 from pcache.runtime.modes import mode
 from pcache.runtime.singleflight import innermost
-from pcache.runtime.tasks import LARGE, SMALL, Reading, Tasks, weigh
+from pcache.runtime.tasks import LARGE, SMALL, Awaited, Reading, Tasks, weigh
 from pcache.startup import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, TypeVar, late
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
-    from types import CodeType
+    from collections.abc import Callable, Coroutine
 
     from pcache.config.options import Options
     from pcache.runtime import answers
@@ -49,7 +48,7 @@ class _Missed(NamedTuple):
     deep: Deep | None
 
 
-class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]):
+class CachedCoroutine(CoroutineLikeness, CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]):
     """A coroutine function whose results are stored on disk.
 
     Safe for tasks, threads and processes: if several need the same missing result, one computes it and the others wait,
@@ -168,7 +167,7 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
         run, around = job.run, innermost()
         try:
             try:
-                return await _Steps(misses.steps(job, miss, tasks))  # type: ignore[no-any-return]
+                return await Awaited(misses.steps(job, miss, tasks))  # type: ignore[no-any-return]
             finally:
                 misses.count_time(job, around)
                 misses.ledger.look(time.time_ns())
@@ -177,44 +176,17 @@ class CachedCoroutine(CachedFunction[P, "Coroutine[Any, Any, T]"], Generic[P, T]
                 raise
         if run.done or run.error is not None:
             return run.end()  # type: ignore[no-any-return]
-        return await self.__wrapped__(*job.args, **job.kwargs)
+        return await job.function(*job.args, **job.kwargs)  # type: ignore[no-any-return]
 
     if TYPE_CHECKING:
 
         def get(self, /, *args: P.args, **kwargs: P.kwargs) -> T: ...  # type: ignore[override]
         def put(self, result: T, /, *args: P.args, **kwargs: P.kwargs) -> bool: ...  # type: ignore[override]
 
-    # Being a coroutine function, as `inspect` and `asyncio` find out
-
-    @property
-    def __code__(self) -> CodeType:
-        return code_of(self.__wrapped__)  # type: ignore[return-value]  # else it would not be a coroutine function
-
-    @property
-    def __defaults__(self) -> tuple[Any, ...] | None:
-        return look(self.__wrapped__, "__defaults__")  # type: ignore[no-any-return]
-
-    @property
-    def __kwdefaults__(self) -> dict[str, Any] | None:
-        return look(self.__wrapped__, "__kwdefaults__")  # type: ignore[no-any-return]
-
-
-class _Steps:
-    """A generator that is awaited."""
-
-    __slots__ = ("_steps",)
-
-    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
-        self._steps = steps
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        return self._steps
-
 
 register_reducer(CachedCoroutine, lambda function, _encoder: function.__wrapped__)
 
 
 def make(function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> CachedCoroutine[P, T]:
-    """Cache a coroutine function without conditions; raises `ConfigError` for a batch, which is for ordinary ones."""
-    refuse(function, "coroutine", options, over_alone=True)
+    """Cache a coroutine function without conditions."""
     return CachedCoroutine(function, flow, options)

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from pcache.config.options import Options
 
 
-def refuse(function: Callable[..., Any], kind: str, options: Options, *, over_alone: bool = False) -> None:
-    """Raise `ConfigError` if a function was given options that look at results or, `over_alone` or not, at items."""
+def refuse(function: Callable[..., Any], kind: str, options: Options) -> None:
+    """Raise `ConfigError` if a function was given options that look at results or at items."""
     given = ["over"] if options.over else []
-    given += options.conditions.given() if options.conditions and not over_alone else []
+    given += options.conditions.given() if options.conditions else []
     for name in given:
         text = f"{name}= is not for {kind} functions, and {qualname_of(function)} is one"
         raise ConfigError(text, setting=name, value=function)

@@ -11,7 +11,7 @@ import functools
 from operator import attrgetter
 from types import FunctionType
 
-from pcache.objects.lookup import attributes_of, look
+from pcache.objects.lookup import attributes_of, code_of, look
 from pcache.startup import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -59,6 +59,24 @@ class Likeness(Generic[P, R]):
 
     def __deepcopy__(self, _memo: Any) -> Self:
         return self
+
+
+class CoroutineLikeness:
+    """Shows that a wrapper is a coroutine function, as `inspect` and `asyncio` find out, also when it is bound."""
+
+    __slots__ = ()
+
+    @property
+    def __code__(self: Any) -> CodeType:
+        return code_of(self.__wrapped__)  # type: ignore[return-value]  # else it would not be a coroutine function
+
+    @property
+    def __defaults__(self: Any) -> tuple[Any, ...] | None:
+        return look(self.__wrapped__, "__defaults__")  # type: ignore[no-any-return]
+
+    @property
+    def __kwdefaults__(self: Any) -> dict[str, Any] | None:
+        return look(self.__wrapped__, "__kwdefaults__")  # type: ignore[no-any-return]
 
 
 def take_after(wrapper: Any, function: Callable[..., Any]) -> None:

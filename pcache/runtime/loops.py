@@ -88,6 +88,10 @@ class Loop(NamedTuple):
         """A bell for this task."""
         return _TrioBell(self.library) if self.running is None else _AsyncioBell(self.running)
 
+    async def give_way(self) -> None:
+        """Let other tasks run; raises a cancellation."""
+        await (self.library.sleep(0) if self.running is not None else self.library.lowlevel.checkpoint())
+
     async def cancel_now(self) -> None:
         """Raise a cancellation that came while it was held off, where the loop has not raised it."""
         if self.running is None:

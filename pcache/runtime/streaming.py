@@ -11,7 +11,15 @@ import time
 from opcode import opmap, opname
 
 from pcache.entry.reader import Loaded, own_cost_of
-from pcache.errors import LoadingItself, Miss, PcacheWarning, Uncached, UnhashableArgument, without_tracebacks
+from pcache.errors import (
+    ConfigError,
+    LoadingItself,
+    Miss,
+    PcacheWarning,
+    Uncached,
+    UnhashableArgument,
+    without_tracebacks,
+)
 from pcache.objects.lookup import code_of
 from pcache.runtime.boundary import passes
 from pcache.runtime.consuming import Reader, items
@@ -140,6 +148,11 @@ class Streaming(_Function):
     def get(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return an iterator of the stored items of this call, or raise `Miss` with the reason; never computes."""
         return self._items(args, kwargs, 0, super().get(*args, **kwargs))
+
+    def call(self, /, *_args: Any, **_kwargs: Any) -> Any:
+        """Raises `ConfigError`: how a stream is got shows when it is consumed."""
+        text = f"call says how one result was got, and {self._calls.label} gives a stream of items: iterate over a call"
+        raise ConfigError(text, setting="call", value=self)
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Return an iterator that computes this call anew and, taken to its end, replaces what is stored."""

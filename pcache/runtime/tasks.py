@@ -23,7 +23,7 @@ from pcache.storage.store import DURABLE
 from pcache.system.interrupts import is_interrupt, try_call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 
     from pcache.runtime.deadlock import Wait
     from pcache.runtime.job import Job
@@ -140,6 +140,11 @@ class Tasks:
         await self._hear(self._loop.bell().wait(seconds))  # type: ignore[union-attr]  # only where calls can wait
         wait.slept(seconds)
 
+    async def breathe(self) -> None:
+        """Give other tasks a turn."""
+        if self._loop is not None:
+            await self._hear(self._loop.give_way())
+
     async def join(self, busy: Busy, seconds: float | None) -> bool:
         """Wait for the end of something, at most so long; return whether it ended."""
         bell = self._loop.bell()  # type: ignore[union-attr]  # only where calls can wait
@@ -221,6 +226,18 @@ def in_background(function: Callable[..., Coroutine[Any, Any, None]], *args: Any
         _background.add(task)  # asyncio keeps no task alive
         task.add_done_callback(_background.discard)
     return True
+
+
+class Awaited:
+    """A generator that is awaited."""
+
+    __slots__ = ("_steps",)
+
+    def __init__(self, steps: Generator[Any, Any, Any]) -> None:
+        self._steps = steps
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self._steps
 
 
 class Reading(Busy):
