@@ -83,7 +83,14 @@ def test_only_one_module_unpickles() -> None:
             broad.add(path.name)
     assert loading == {"pickling.py"}
     edges = {"function.py", "misses.py", "boundary.py", "calls.py", "items.py"}
-    kinds = {"coroutine.py", "consuming.py", "async_generator.py", "task_streams.py", "conditional_async.py"}
+    kinds = {
+        "coroutine.py",
+        "consuming.py",
+        "async_generator.py",
+        "task_streams.py",
+        "conditional_async.py",
+        "awaited.py",
+    }
     assert broad == {"interrupts.py", *edges, *kinds}
 
 

@@ -14,7 +14,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 SVG = "{http://www.w3.org/2000/svg}"
 HITS = ("small-hit", "fresh-hit", "keyword-hit", "text-hit", "objects-hit", "checks", "two-processes", "system-calls")
-TASKS = ("coroutine-hit", "loop-stalls", "awaited-stream")
+TASKS = ("coroutine-hit", "loop-stalls", "awaited-stream", "map-hits", "long-map")
 LARGE = ("array-hit", "packable-array-hit", "frame-hit", "mixed-frame-hit", "first-array-hit", "array-key", "frame-key")
 STORES = ("miss", "stream", "store-array", "store-frame", "start-up", "frames-job", "embeddings-job")
 

@@ -7,6 +7,8 @@ import inspect
 import os
 import pickle
 import pydoc
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pcache
 from pcache import Cache, ConfigError, DirectoryError, SigningKeyError, StoreWarning, cached
 from pcache.config.options import GIVEN, make_options
 from pcache.system import notices
+from tests.support.running import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -249,3 +252,24 @@ def test_help_shows_every_option_with_its_type(function: Any) -> None:
     defaults = {name: value.default for name, value in shown.items()}
     assert make_options(**defaults) == make_options()
     assert """unhashable: "Literal['raise', 'compute']" = 'raise'""" in pydoc.plain(pydoc.render_doc(function))
+
+
+TEMPORARY = """
+import tempfile
+from pcache import Cache
+with tempfile.TemporaryDirectory() as folder:
+    cache = Cache(folder + "/cache")
+    @cache.cached
+    def double(n):
+        return 2 * n
+    print([double(n) for n in range(5)], cache.stats().entries)
+"""
+
+
+def test_a_directory_that_is_gone_before_the_process_ends(tmp_path: Path) -> None:
+    """A program that removes its cache, as tests do, hears nothing of what was still to be written there."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CONFIG_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TEMPORARY], capture_output=True, text=True, env=environment, cwd=tmp_path, check=True
+    )
+    assert (done.stdout, done.stderr) == ("[0, 2, 4, 6, 8] 5\n", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sections.arguments import array_key, frame_key
+from sections.batches import long_map, map_hits
 from sections.calls import system_calls
 from sections.checks import cost_of_checks
 from sections.coroutines import coroutine_hit, loop_stalls
@@ -48,6 +49,8 @@ SECTIONS: dict[str, Callable[[str], Section | list[Section]]] = {
     "system-calls": system_calls,
     "coroutine-hit": coroutine_hit,
     "loop-stalls": loop_stalls,
+    "map-hits": map_hits,
+    "long-map": long_map,
 }
 # Others delete what they made, which makes creating files expensive for a while.
 EARLY = ("small-hit", "keyword-hit", "checks", "miss", "fresh-hit", "embeddings-job")

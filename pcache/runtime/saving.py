@@ -248,7 +248,8 @@ class Saving(Unfinished):
             path = registry.write(folder, facts, keyring, summaries=summaries, access=self._directory.access)
         except OSError as error:
             raise_if_interrupt(error)
-            self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
+            if os.path.exists(self._directory.location):  # else the program has removed it, with all results
+                self._say(error, f"the names of functions cannot be stored in {folder}", "Results are stored.")
             return
         self._registered[function_id] = path
         registry.is_there(path)
