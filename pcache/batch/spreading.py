@@ -87,25 +87,28 @@ class _Spread:
         try:
             if held is not None:
                 self._proof = held[1]
-            is_over = False
-            while not is_over or self._slots:
-                while not is_over and self._has_room():
-                    args = next(arguments, None)
-                    if args is None:
-                        is_over = True
-                    else:
-                        self._add(args)
-                        if self._slots[-1 if not ordered else 0].outcome is not None:
-                            break
-                if self._batch and (is_over or len(self._batch) >= self._size or not self._sent):
-                    self._hand_out()
-                yield from self._take(ordered=ordered)
-                if self._slots and self._sent and (is_over or not self._has_room()):
-                    self._receive()
+            yield from self._outcomes(arguments, ordered=ordered)
         finally:
             self._workers.let_go()
             if held is not None:
                 held[0].abandon()
+
+    def _outcomes(self, arguments: Iterator[tuple[Any, ...]], *, ordered: bool) -> Iterator[Outcome]:
+        is_over = False
+        while not is_over or self._slots:
+            while not is_over and self._has_room():
+                args = next(arguments, None)
+                if args is None:
+                    is_over = True
+                else:
+                    self._add(args)
+                    if self._slots[-1 if not ordered else 0].outcome is not None:
+                        break
+            if self._batch and (is_over or len(self._batch) >= self._size or not self._sent):
+                self._hand_out()
+            yield from self._take(ordered=ordered)
+            if self._slots and self._sent and (is_over or not self._has_room()):
+                self._receive()
 
     def _has_room(self) -> bool:
         """Whether another call may be looked at."""

@@ -127,14 +127,18 @@ class Ledger(Unfinished):
             try:
                 if os.fstat(fd).st_size > MAX_SIZE:
                     os.ftruncate(fd, 0)  # it is no longer read
-                left = len(self._more)  # counts that are added meanwhile are for the next time
-                while left > 0 and self._more:
-                    left -= self._write_some(fd, keyring)
+                self._write(fd, keyring)
                 return os.fstat(fd).st_size
             finally:
                 os.closerange(fd, fd + 1)
         finally:
             os.closerange(folder.fd, folder.fd + 1)
+
+    def _write(self, fd: int, keyring: Keyring) -> None:
+        """Append all counts; those that are added meanwhile are for the next time."""
+        left = len(self._more)
+        while left > 0 and self._more:
+            left -= self._write_some(fd, keyring)
 
     def _write_some(self, fd: int, keyring: Keyring) -> int:
         """Append one block, and return the number of functions in it; a signal handler may count meanwhile."""

@@ -184,16 +184,23 @@ def try_lock(
     """
     lock = Lock(path, access=access)
     try:
-        clock = Stopwatch()
-        while not (by or locking())(lock.fd, blocking=False):
-            if clock.passed() >= wait:
-                lock.release()
-                return None
-            clock.pause(_PAUSE)
+        if _took(lock, by or locking(), wait):
+            return lock
+        lock.release()
     except BaseException:
         lock.close()
         raise
-    return lock
+    return None
+
+
+def _took(lock: Lock, by: Callable[..., bool], wait: float) -> bool:
+    """Whether a lock was free within so many seconds."""
+    clock = Stopwatch()
+    while not by(lock.fd, blocking=False):
+        if clock.passed() >= wait:
+            return False
+        clock.pause(_PAUSE)
+    return True
 
 
 def is_crowded() -> bool:

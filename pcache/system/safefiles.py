@@ -65,20 +65,26 @@ def read_plain(
     `believe` the first bytes, and the size, decide whether the rest is read.
     """
     fd = uninterrupted(os.open, path, os.O_RDONLY | SAFE_FLAGS)
+    # No loop here: an interrupt in one that goes back would pass by the `finally` around it (CPython 3.13).
     try:
         status = os.fstat(fd)
         is_file = stat.S_ISREG(status.st_mode) if linked else is_plain(status)
         if not is_file or status.st_size > limit:
             raise OSError(errno.EFBIG, "not a file of ours", path)
-        size, data = status.st_size, b""
-        for end in (size,) if believe is None else (min(size, _GLANCE), size):
-            while len(data) < end and len(more := os.read(fd, end - len(data))):
-                data += more  # one read may end early
-            if believe is not None and not believe(data, size):
-                raise OSError(errno.EFBIG, "not a file of ours", path)
-        return data
+        return _content(fd, status.st_size, path, believe)
     finally:
         os.closerange(fd, fd + 1)
+
+
+def _content(fd: int, size: int, path: str, believe: Callable[[bytes, int], bool] | None) -> bytes:
+    """The content of an open file of so many bytes, of which the first are to be believed."""
+    data = b""
+    for end in (size,) if believe is None else (min(size, _GLANCE), size):
+        while len(data) < end and len(more := os.read(fd, end - len(data))):
+            data += more  # one read may end early
+        if believe is not None and not believe(data, size):
+            raise OSError(errno.EFBIG, "not a file of ours", path)
+    return data
 
 
 def write_all(fd: int, data: bytes) -> None:
