@@ -16,7 +16,7 @@ import pytest
 
 from pcache import Cache, ConfigError, Miss, disabled, max_age, refreshing
 from pcache.objects.lookup import kind_of
-from tests.support.kinds import KINDS, Kind, doors, ran, result
+from tests.support.each_kind import KINDS, Kind, doors, ran, result
 from tests.support.processes import KEY, ROOT, Talker
 
 
@@ -50,10 +50,10 @@ def once_in_threads(kind: Kind, cache: Cache) -> bool:
 
 OTHER = """
 import threading
-from tests.support import kinds
-kinds.doors[5] = begun, go_on = threading.Event(), threading.Event()
-made = kinds.KINDS[sys.argv[2]].cached(cache)
-thread = threading.Thread(target=lambda: kinds.result(made(5)))
+from tests.support import each_kind
+each_kind.doors[5] = begun, go_on = threading.Event(), threading.Event()
+made = each_kind.KINDS[sys.argv[2]].cached(cache)
+thread = threading.Thread(target=lambda: each_kind.result(made(5)))
 thread.start()
 begun.wait(30)
 say("begun")
