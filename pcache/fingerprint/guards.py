@@ -20,6 +20,7 @@ from blake3 import blake3
 from pcache.fingerprint.anatomy import Anatomy, is_of_c, shown_of
 from pcache.fingerprint.findings import registered_with
 from pcache.fingerprint.parts import BY_REFERENCE
+from pcache.fingerprint.reflection import OF_CLASSES
 from pcache.keys.encoder import Nesting, encode
 from pcache.keys.nesting import hashed_bytes
 from pcache.objects.lookup import (
@@ -209,8 +210,8 @@ class Guards:
         # Defaults that a function gets later do not matter: no earlier call omitted an argument.
         self._defaults = [(get, *_with(get, functions)) for get in _DEFAULTS if any(map(get, functions))]
         classes = [found for found, _, _ in walk.queue if is_a(found, type)]
-        # Attributes that code on the way sets come and go.
-        self._classes = [_names_of(members_of(found), walk.state.fields(found)) for found in classes]
+        # Attributes that code on the way sets come and go, and Python sets some when an instance is first pickled.
+        self._classes = [_names_of(members_of(found), walk.state.fields(found) | OF_CLASSES) for found in classes]
         self._often, self._seldom = _by_cost(walk.watched.values())
         self._abstract = list(walk.abstract.values())
         self._registrations = get_cache_token()  # the number of registrations in this process
