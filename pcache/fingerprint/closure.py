@@ -29,10 +29,11 @@ class Captured:
     never mixed up. `itself` is the function's own name for recursion, and does not count.
     """
 
-    def __init__(self, function: Callable[..., Any], itself: object, label: str) -> None:
+    def __init__(self, function: Callable[..., Any], itself: object, label: str, ignored: tuple[str, ...] = ()) -> None:
         self._function = function
         self._itself = itself
         self._label = label
+        self._ignored = ignored
         # Values are in the order of their names, which may differ in another version of the code.
         self._names = b"".join(encode(look(look(function, "__code__"), "co_freevars", ())))
         self._known: tuple[bytes, Fingerprint] | None = None
@@ -67,7 +68,7 @@ class Captured:
         with whole:
             from pcache.fingerprint.fingerprint import fingerprint_of_captured  # late for start-up time
 
-        found = fingerprint_of_captured(self._function, self._itself)
+        found = fingerprint_of_captured(self._function, self._itself, self._ignored)
         if found.uncached:
             raise Uncached(found.uncached)
         for value in found.unknown:

@@ -164,7 +164,7 @@ def of_callable(
     return Fingerprint(_strict, follow, [function], ignored)
 
 
-def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fingerprint:
+def fingerprint_of_captured(function: Callable[..., Any], itself: object, ignored: tuple[str, ...] = ()) -> Fingerprint:
     """The fingerprint of a function's captured values, without its own name for recursion (`itself`)."""
     code = look(function, "__code__")
     cells = list(zip(look(code, "co_freevars", ()), look(function, "__closure__") or (), strict=False))
@@ -178,7 +178,7 @@ def fingerprint_of_captured(function: Callable[..., Any], itself: object) -> Fin
         ]
         return digest_of((tokens, walk.run(None)))
 
-    return Fingerprint(_strict, follow, [function])
+    return Fingerprint(_strict, follow, [function], ignored)
 
 
 def _strict(state: State) -> Walk:

@@ -79,7 +79,7 @@ def _reduce_class(cls: type, encoder: Writer) -> object:
 # Digests are written as text: bytes might look like the opcode of a set, and cause a second pass.
 def _noted(code: Any, encoder: Writer) -> Fingerprint:
     """The fingerprint of a part of a value; noted with its files, so that both are checked again."""
-    found = shown_by(code)
+    found = shown_by(code, encoder.nesting.ignored)
     encoder.nesting.found[id(code), FINGERPRINT] = code, found
     if found.files:
         encoder.once(code, lambda: tuple(found.files), FILES)

@@ -168,14 +168,14 @@ class ShownFingerprint(Fingerprint):
 
     __slots__ = ("_annotated", "_dicts", "_functions")
 
-    def __init__(self, code: FunctionType | type) -> None:
+    def __init__(self, code: FunctionType | type, ignored: tuple[str, ...] = ()) -> None:
         walks: list[Shown] = []  # of which the last one counts
 
         def make(state: State) -> Shown:
             walks.append(Shown(state))
             return walks[-1]
 
-        super().__init__(make, lambda walk: walk.run(code))
+        super().__init__(make, lambda walk: walk.run(code), ignored=ignored)
         walk = walks[-1]
         self._functions = walk.functions, list(map(_texts, walk.functions))
         self._annotated = walk.annotated, list(map(_annotations, walk.annotated))
@@ -194,10 +194,11 @@ class ShownFingerprint(Fingerprint):
         )
 
 
-_known: OfCode[ShownFingerprint] = OfCode()
+_known: dict[tuple[str, ...], OfCode[ShownFingerprint]] = {}  # by the patterns of globals that do not count
 
 
-def shown_by(code: FunctionType | type) -> ShownFingerprint:
+def shown_by(code: FunctionType | type, ignored: tuple[str, ...] = ()) -> ShownFingerprint:
     """The fingerprint of a function or class that is an argument, computed anew when a dependency changed."""
-    known = _known.get(code)
-    return known if known is not None and known.holds() else _known.keep(code, ShownFingerprint(code))
+    memo = _known.get(ignored) or _known.setdefault(ignored, OfCode())
+    known = memo.get(code)
+    return known if known is not None and known.holds() else memo.keep(code, ShownFingerprint(code, ignored))

@@ -40,21 +40,23 @@ _SHARE = 32  # later checks may take 1/32 of the time of the run and the miss
 _MISS_NS = 200_000
 
 
-def digests_of(arguments: Iterable[tuple[str, Any]], large: LargeContents) -> dict[str, bytes]:
+def digests_of(
+    arguments: Iterable[tuple[str, Any]], large: LargeContents, ignored: tuple[str, ...] = ()
+) -> dict[str, bytes]:
     """Digest each named value that has a key. What was hashed for the key, in `large`, is not hashed again.
 
     Text and other values that would need it, with an encoding of more than 256 KiB, get empty bytes.
     """
-    return {name: _digest(value, large) for name, value in arguments}
+    return {name: _digest(value, large, ignored) for name, value in arguments}
 
 
-def _digest(value: Any, large: LargeContents) -> bytes:
+def _digest(value: Any, large: LargeContents, ignored: tuple[str, ...]) -> bytes:
     cls = type(value)
     # Faster, with the same result.
     if is_exactly(value, _PLAIN) or ((cls is str or cls is bytes) and len(value) < _LIMIT):
         chunks: Sequence[Any] | None = encode(value)
     else:
-        chunks = encode_short(value, large, _LIMIT)
+        chunks = encode_short(value, large, _LIMIT, ignored)
     return b"" if chunks is None else blake3(b"".join(chunks)).digest()
 
 
@@ -74,8 +76,9 @@ class Watch:
     not checked: code that caches them, such as scikit-learn's pipelines, allows for this.
     """
 
-    def __init__(self, name: str, binder: Binder, *, is_users: bool) -> None:
+    def __init__(self, name: str, binder: Binder, ignored: tuple[str, ...] = (), *, is_users: bool) -> None:
         self._is_users = is_users
+        self._ignored = ignored
         self._name = name
         self._names = binder.names
         self._collected = [form.startswith("**") for form in binder.form]
@@ -93,7 +96,7 @@ class Watch:
         for name, value, collected in zip(self._names, values, self._collected, strict=True):
             if digests[name] and _may_change(tuple(value) if collected else value):
                 encoded = True
-                now, error = try_call(_digest_again, value, large, limit)
+                now, error = try_call(_digest_again, value, large, limit, self._ignored)
                 if error is None and now != digests[name]:
                     self._say(name, value)
         self._took_ns = time.perf_counter_ns() - started
@@ -117,9 +120,9 @@ def _may_change(value: Any) -> bool:
     return cls not in _FIXED
 
 
-def _digest_again(value: Any, before: LargeContents, limit: int) -> bytes:
+def _digest_again(value: Any, before: LargeContents, limit: int, ignored: tuple[str, ...]) -> bytes:
     """The current digest of a value; raises for one that would take long to hash."""
-    nesting = nesting_with(_Again(before, limit))
+    nesting = nesting_with(_Again(before, limit), ignored)
     nesting.limit, nesting.straight = limit, True
     return blake3(b"".join(encode(value, nesting))).digest()
 

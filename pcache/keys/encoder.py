@@ -164,16 +164,18 @@ class _SetEncoder(Encoder):
 _spare: list[Encoder] = []  # making a pickler costs 1 us, using one again 0.4 us; list.pop and append are atomic
 
 
-def nesting_with(large: LargeContents) -> Nesting:
-    """For `encode`: reuse what an earlier encoding has hashed."""
+def nesting_with(large: LargeContents, ignored: tuple[str, ...] = ()) -> Nesting:
+    """For `encode`: reuse what an earlier encoding has hashed; leave globals out that match the patterns `ignored`."""
     nesting = Nesting()
-    nesting.found = large
+    nesting.found, nesting.ignored = large, ignored
     return nesting
 
 
-def encode_short(value: object, large: LargeContents, limit: int) -> Sequence[Any] | None:
+def encode_short(
+    value: object, large: LargeContents, limit: int, ignored: tuple[str, ...] = ()
+) -> Sequence[Any] | None:
     """As `encode`, but None if the stream exceeds `limit` bytes; `large` is what an earlier encoding has hashed."""
-    nesting = nesting_with(large)
+    nesting = nesting_with(large, ignored)
     nesting.limit = limit
     try:
         return encode(value, nesting)

@@ -32,17 +32,20 @@ class Nesting:
     `contents` and `found` keep results about a set, function or array, by its id. `limit` is that of the stream, in
     bytes. `sets` says how many of `ids` are sets, `given_up` how many bytes were written in sets in vain, or with a
     memo. `follow` represents a function or class that a fingerprint is already following: a fingerprint inside itself
-    would not end. If `straight`, values that contain themselves are refused.
+    would not end. If `straight`, values that contain themselves are refused. `ignored` are patterns of the globals that
+    do not count in code.
     """
 
     __slots__ = (
-        *("contents", "count", "cycles", "follow", "found", "given_up", "ids", "limit", "sets", "straight", "written"),
+        *("contents", "count", "cycles", "follow", "found", "given_up", "ids", "ignored", "limit", "sets", "straight"),
+        "written",
     )
 
     def __init__(self, follow: Callable[[Any], object] | None = None, *, straight: bool = False) -> None:
         self.follow = follow
         self.straight = straight
         self.ids: list[int] = []
+        self.ignored: tuple[str, ...] = ()
         self.contents: dict[int, tuple[object, Any]] = {}
         self.found: LargeContents = {}
         self.written: dict[int, None] = {}  # in the order of their first meeting

@@ -95,7 +95,8 @@ class Calls:
         self._flow = flow
         self._options = options
         self._ttl_ns = None if options.ttl is None else int(options.ttl * 1e9)
-        self._captured = Captured(function, itself, self.label) if look(function, "__closure__") else None
+        self._ignored = ignored = options.ignored_globals
+        self._captured = Captured(function, itself, self.label, ignored) if look(function, "__closure__") else None
         self._token = b"%d " % next(_numbers)  # time to live and home belong to this object and are in its addresses
         self._version: Version | None = None
         self._jobs: Jobs | None = None  # made by the first miss
@@ -123,7 +124,7 @@ class Calls:
         keyring, directory = self._flow.keys.keyring or try_call(self._flow.keys.look)[0], self._flow.directory
         if os.path.exists(code_folder(directory.location)):  # few programs are so large that anything is kept
             kept_code.load(directory.location, self._function, keyring)
-        found = versions.find(self._function, self.label, self._options, self.binder)
+        found = versions.find(self._function, self.label, self._options, self.binder, self._captured)
         if found.fingerprint.uncached:
             raise Uncached(found.fingerprint.uncached)
         if len(known_code.new) >= known_code.MOST_NEW and not directory.settings.read_only:
@@ -156,7 +157,8 @@ class Calls:
             spelling = self._token + prefix + plain
             if (known := spelled.get(spelling)) is not None:
                 return known
-        chunks, error = try_call(encode, values, None, large)
+        nesting = nesting_with(large, self._ignored) if self._ignored else None
+        chunks, error = try_call(encode, values, nesting, large)
         if error is not None:
             if type(error) is Uncached:
                 raise error
@@ -187,7 +189,7 @@ class Calls:
             values = versions.values_before(call.values, earlier, keyring)  # type: ignore[arg-type]
             if values is not None:
                 prefix = earlier.prefix + self._captured.digest() if self._captured else earlier.prefix
-                key = digest(prefix, encode(values, nesting_with(call.large)))
+                key = digest(prefix, encode(values, nesting_with(call.large, self._ignored)))
                 name = f"{earlier.hex_id}-{key.hex()}"
                 yield Address(name, key, earlier.function_id, self._ttl_ns, self.version.home)
 

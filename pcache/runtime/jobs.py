@@ -37,9 +37,10 @@ class Jobs:
         self._binder = binder
         self._runs = runs
         self._options = options
+        self._ignored = ignored = options.ignored_globals
         self._captured = captured
         self.waits = Waits()
-        self._watch = Watch(name, binder, is_users=is_user_code(function))
+        self._watch = Watch(name, binder, ignored, is_users=is_user_code(function))
 
     def make(
         self,
@@ -60,7 +61,7 @@ class Jobs:
                 shown[CAPTURED] = captured
             return shown
 
-        digests = digests_of(zip(self._binder.names, values, strict=True), large)
+        digests = digests_of(zip(self._binder.names, values, strict=True), large, self._ignored)
         if self._captured:
             digests[CAPTURED] = self._captured.digest()
         rests_on = [version.fingerprint, *([self._captured.fingerprint] if self._captured else [])]

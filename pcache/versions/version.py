@@ -23,9 +23,10 @@ from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, try_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pcache.config.options import Options
+    from pcache.fingerprint.closure import Captured
     from pcache.fingerprint.fingerprint import Fingerprint
     from pcache.keys import named_files
     from pcache.keys.binder import Binder
@@ -87,13 +88,16 @@ def label_of(function: Callable[..., Any]) -> str:
     return qualname_of(function) or text(look(function, "__name__")) or qualname_of(type(function))
 
 
-def find(function: Callable[..., Any], label: str, options: Options, binder: Binder) -> Version:
+def find(
+    function: Callable[..., Any], label: str, options: Options, binder: Binder, captured: Captured | None = None
+) -> Version:
     """Find out which code runs; once per function and process. Adopted versions are not looked up."""
     with whole:
         from pcache.fingerprint.fingerprint import of_callable  # late for start-up time: decorating needs no version
 
     found = of_callable(function, options.code, options.depends_on, options.ignored_globals)
-    _check_ignored(found, options.named_globals, label)
+    if options.named_globals:
+        _check_ignored([found, *([captured.fingerprint] if captured else [])], options.named_globals, label)
     chosen, error = try_call(_digest_and_files, options)
     if type(error) is Uncached:
         raise error
@@ -125,9 +129,9 @@ def find(function: Callable[..., Any], label: str, options: Options, binder: Bin
     return Version(function_id, function_id.hex(), _KEY_CONTEXT + function_id, shown, facts, found, home, ())
 
 
-def _check_ignored(found: Fingerprint, patterns: tuple[str, ...], label: str) -> None:
+def _check_ignored(found: Iterable[Fingerprint], patterns: tuple[str, ...], label: str) -> None:
     """Raise `ConfigError` for a global in `ignore=` that nothing on the way uses."""
-    names = [name.partition(" ") for name in found.parts]
+    names = [name.partition(" ") for fingerprint in found for name in fingerprint.parts]
     ignored = [name for kind, _, name in names if kind == "ignored"]
     for pattern in patterns:
         from fnmatch import fnmatchcase  # late for start-up time: few decorators ignore globals

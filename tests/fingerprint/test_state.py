@@ -514,6 +514,46 @@ def test_a_global_that_is_ignored(tmp_path: Path) -> None:
     assert not warned[0]
 
 
+ELSEWHERE = """
+import sys, uuid
+from pcache import Cache
+cache = Cache(sys.argv[1], ignore_globals=IGNORE)
+RUN_ID = str(uuid.uuid4())
+class Model:
+    def __init__(self, size):
+        self.size = size
+    def run(self, x):
+        return self.size * x, bool(RUN_ID)
+def report(x):
+    return x, bool(RUN_ID)
+def main():
+    @cache.cached(ignore=OWN)
+    def captures(x):
+        return report_here(x)
+    def report_here(x):
+        return x, bool(RUN_ID)
+    return captures
+@cache.cached
+def takes(x, what):
+    return what.run(x) if isinstance(what, Model) else what(x)
+captures = main()
+for call in (lambda: captures(1), lambda: takes(1, Model(2)), lambda: takes(1, report), lambda: takes(1, Model(3).run)):
+    call()
+print(captures.cache_info().hits + takes.cache_info().hits)
+"""
+
+
+@pytest.mark.parametrize(
+    ("ignored", "own", "hits"), [(["job:RUN_ID"], [], 4), ([], ["job:RUN_ID"], 1), (["*:RUN_*"], [], 4), ([], [], 0)]
+)
+def test_an_ignored_global_of_what_is_captured_or_passed(
+    tmp_path: Path, ignored: list[str], own: list[str], hits: int
+) -> None:
+    """It does not count in helpers that a function captures, nor in the classes and functions of its arguments."""
+    script = write(tmp_path / "job.py", f"IGNORE = {ignored}; OWN = {own}\n{ELSEWHERE}")
+    assert [run(script, tmp_path / "cache") for _ in range(2)] == [["0"], [str(hits)]]
+
+
 def test_a_global_that_nothing_uses(tmp_path: Path) -> None:
     """Naming one is an error of the first call, which lists what there is."""
     script = write(
