@@ -34,6 +34,7 @@ _KINDS = {
     "impure": "another result than the stored one: check= found that chance or time plays a part",
     "cheap": "not stored, as it took less than min_cost=",
     "unwanted": "not stored, as store_if= did not want it",
+    "changed": "not stored, as code or a file that it uses changed meanwhile",
     "too_large": "computed at every call: max_size is too small",
     "ENOSPC": "the disk is full: lower max_size, or raise min_free",
     "EDQUOT": "your quota is used up: lower max_size",

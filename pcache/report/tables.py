@@ -38,6 +38,7 @@ KINDS = {
     "impure": "check= found another result than the stored one",
     "cheap": "it took less than min_cost=",
     "unwanted": "store_if= did not want it",
+    "changed": "code or a file that it uses changed meanwhile",
     "too_large": "the result is larger than the cache takes",
 }
 

@@ -101,6 +101,7 @@ class Job(NamedTuple):
     run: Run  # its outcome so far
     look_again: Callable[[int], None]  # checks its arguments after a run of so many nanoseconds
     conditions: Conditions | None = None  # what the options say of its result
+    changes: Callable[[], list[str]] = list  # files and parts of the code that changed since the key was made
 
     @property
     def name(self) -> str:

@@ -92,6 +92,10 @@ class Jobs:
                 return False
             return version.fingerprint.imports_hold()
 
+        def changes() -> list[str]:
+            touched = [str(file.path) for file in files if not file.is_untouched()]
+            return touched + [name for fingerprint in rests_on for name in fingerprint.changed_parts()]
+
         return Job(
             address,
             self._runs,
@@ -108,6 +112,7 @@ class Jobs:
             Run(began_ns, self.waits),
             look_again,
             self._options.conditions,
+            changes,
         )
 
 

@@ -30,14 +30,14 @@ from pcache.storage.store import DURABLE
 from pcache.system.exit import Unfinished
 from pcache.system.fork import whole
 from pcache.system.interrupts import raise_if_interrupt, stands, try_call
-from pcache.system.notices import log, warn_once
+from pcache.system.notices import warn_once
 from pcache.text.phrases import a_thing
 from pcache.versions import kept_code, registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pcache.runtime import invalidation
+    from pcache.runtime import changed, invalidation
     from pcache.runtime.job import Job
     from pcache.runtime.spooling import Spool
     from pcache.signing.keyring import Keyring
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from pcache.versions import moments, source_records
     from pcache.versions.registry import FunctionVersion
 else:
+    changed = late("pcache.runtime.changed")
     invalidation = late("pcache.runtime.invalidation")
     moments = late("pcache.versions.moments")
     source_records = late("pcache.versions.source_records")
@@ -154,7 +155,7 @@ class Saving(Unfinished):
     def publish(self, claim: HeldClaim, job: Job, result: object, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a result under a held claim; return whether it is stored."""
         if not job.inputs_hold():
-            return self._changed(job)
+            return changed.refuse_changed(self._directory.ledger, job, cost_ns)
         if (timed := job if job.conditions is None else self._allowed(job, result, cost_ns)) is None:
             return False
         payload, error = try_call(dump, result)
@@ -173,16 +174,12 @@ class Saving(Unfinished):
     def publish_stream(self, spool: Spool, job: Job, cost_ns: int, miss: Miss, created_ns: int) -> bool:
         """Store a stream that was spooled to its end; return whether it is stored."""
         if not job.inputs_hold():
-            return self._changed(job)
+            return changed.refuse_changed(self._directory.ledger, job, cost_ns)
         keyring = self._keys.ensure()
         head, footer, mtime_ns = pack_stream(spool.rows, spool.flags, job, created_ns, cost_ns, keyring)
         length = len(head) + spool.length + len(footer)
         write = partial(spool.publish, head, footer, **_how(cost_ns, miss, mtime_ns))
         return self._write(job, length, cost_ns, keyring, write)
-
-    def _changed(self, job: Job) -> bool:
-        log("%s: a result is not stored, as code or a file that it uses changed meanwhile", job.name, level="info")
-        return False
 
     def _write(self, job: Job, length: int, cost_ns: int, keyring: Keyring, write: Callable[[], int]) -> bool:
         """Make an entry of so many bytes by a function that returns its size; return whether it is stored."""

@@ -7,14 +7,16 @@ import collections
 import dataclasses
 import enum
 import functools
+import sys
 import typing
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from pcache import Cache
+from pcache import Cache, StoreWarning
 from tests.support.processes import KEY
 
 T = typing.TypeVar("T")
@@ -119,3 +121,50 @@ def test_the_first_call_is_stored(tmp_path: Path, kind: str, does: str) -> None:
     value = 1 if does == "made" else namespace["make"]()
     cached(value)
     assert cached.exists(value)
+
+
+class Rebinding:
+    """What is written to rebinds a global of a module."""
+
+    def __init__(self, module: ModuleType, value: object) -> None:
+        self._module, self._value = module, value
+
+    def write(self, text: str) -> int:
+        vars(self._module)["TABLE"] = self._value
+        return len(text)
+
+
+@pytest.mark.parametrize(("value", "stored"), [({"a": [1, 2]}, True), ({"a": [1, 3]}, False), (None, False)])
+def test_what_says_the_same_after_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: object, stored: bool
+) -> None:
+    """Where another object stands than before, a new look decides whether it is the code that the key is of."""
+    module = ModuleType("rebinding")
+    exec(
+        "TABLE = {'a': [1, 2]}\ndef first(n):\n    found = TABLE['a'][0]\n    print(n)\n    return found", vars(module)
+    )
+    cached = Cache(tmp_path / "cache", signing_key=KEY).cached(vars(module)["first"])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Rebinding(module, value))
+        cached(1)
+    assert len(list(cached._flow.store.scan())) == stored
+    assert cached.exists(1) == stored
+
+
+def test_a_dear_result_that_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning names what changed meanwhile, and `stats` counts each; what is cheap is told in the log alone."""
+    module = ModuleType("rebinding")
+    source = "TABLE = {'a': 1}\ndef first(seconds):\n    time.sleep(seconds)\n    print(TABLE['a'])\n    return 1"
+    exec(f"import time\n{source}", vars(module))
+    cache = Cache(tmp_path / "cache", signing_key=KEY)
+    cached = cache.cached(vars(module)["first"])
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Rebinding(module, {"a": 2}))
+        cached(0.0)
+        patch.setattr(sys, "stdout", Rebinding(module, {"a": 3}))
+        with pytest.warns(
+            StoreWarning, match=r"first, which took 1.* s, is not stored: constant rebinding:TABLE changed"
+        ):
+            cached(1.0)
+    assert cache.stats().errors_by_kind == {"changed": 2}
+    assert cache.stats().entries == 0
