@@ -16,7 +16,7 @@ help:
 	@echo "make house     which package imports which, held to the rule in docs/design.md"
 	@echo "make types     mypy and pyright, strict"
 	@echo "make test-all  the tests under every CPython >= 3.11 on this machine"
-	@echo "make bench     the benchmarks beside bare files and peers; writes benchmarks/results.md and .svg; three minutes"
+	@echo "make bench     the benchmarks beside bare files and peers; writes benchmarks/results.md and .svg; four minutes"
 	@echo "make eviction  eviction policies on recorded and generated traces; writes docs/eviction.md; five minutes"
 	@echo "make compression  rules for compressing on the same traces; writes docs/compression.md; five minutes"
 	@echo "make scale     a million entries, and peers at 100,000; writes benchmarks/scale.md; ten minutes"
