@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import random
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -23,6 +24,7 @@ from pcache.layout import ledger_folder
 from pcache.runtime import saving
 from pcache.signing.keyring import write_key_file
 from pcache.system import exit
+from pcache.system.interrupts import try_call
 from tests.support.processes import KEY, Block, place_of
 
 LONG_AGO = 2 * 24 * 3600  # seconds; older than anything that may still be in use
@@ -43,6 +45,18 @@ def answer(name: str) -> Any:
 
 async def answer_later(name: str) -> Any:
     return VALUES[name]
+
+
+def answers(names: list[str]) -> list[Any]:
+    return [VALUES[name] for name in names]
+
+
+async def answers_later(names: list[str]) -> list[Any]:
+    return answers(names)
+
+
+def refuse(name: str) -> Any:
+    raise LookupError(name)
 
 
 PARTS = [_CHANCE.randbytes(5000) for _ in range(40)]  # too many to be stored at once
@@ -109,6 +123,36 @@ def awaiting(*names: str) -> Callable[[World], object]:
             assert is_right(name, asyncio.run(cached(name))), f"a wrong value of {name}"
 
     return call
+
+
+def batch(world: World, *, awaited: bool = False) -> None:
+    """Calls of a batch function, of which the second one finds some items."""
+    cached: Any = world.cache.batch(over="names", code="none")(answers_later if awaited else answers)
+    for names in (["small", "text"], ["array", "small", "text"]):
+        found = asyncio.run(cached(names)) if awaited else cached(names)
+        assert all(map(is_right, names, found)), "a wrong value of an item"
+
+
+def mapped(world: World) -> None:
+    names = ["small", "other", "text", "small"]
+    assert all(map(is_right, names, world.cached.map(names))), "a wrong value of a map"
+
+
+def kept_exception(world: World) -> None:
+    cached: Any = world.cache.cached(code="none", exceptions=LookupError)(refuse)
+    for _ in range(2):
+        _, error = try_call(cached, "small")
+        assert (type(error), getattr(error, "args", None)) == (LookupError, ("small",)), "a wrong exception"
+
+
+def renewed(world: World) -> None:
+    """A result that is always stale, and the thread that renews it."""
+    cached: Any = world.cache.cached(code="none", ttl="1us", stale="1h")(answer)
+    for _ in range(2):
+        assert is_right("small", cached("small")), "a wrong value while it is renewed"
+    for thread in threading.enumerate():
+        if thread.name.startswith("renew "):
+            thread.join()
 
 
 def opened_and_called(world: World) -> None:
@@ -278,6 +322,13 @@ STORING: Mapping[str, Operation] = {
     "awaited miss and hit": Operation(awaiting("small", "small"), "cleared"),
     "awaited miss and hit of a large result": Operation(awaiting("text", "text"), "cleared"),
 }
+MANY: Mapping[str, Operation] = {
+    "batch": Operation(batch, "cleared", healed=batch),
+    "awaited batch": Operation(lambda world: batch(world, awaited=True), "cleared", healed=batch),
+    "map": Operation(mapped, "cleared", healed=mapped),
+    "stored exception": Operation(kept_exception, "cleared", healed=kept_exception),
+    "stale result": Operation(renewed, "cleared", healed=renewed),
+}
 STREAMS: Mapping[str, Operation] = {
     "stream": Operation(stream, "cleared", healed=stream),
     "stream with two consumers": Operation(two_consumers, "cleared", healed=stream),
@@ -323,6 +374,7 @@ KEYS: Mapping[str, Operation] = {
 GROUPS = {
     "reading": READING,
     "storing": STORING,
+    "many": MANY,
     "streams": STREAMS,
     "replacing": REPLACING,
     "removing": REMOVING,
