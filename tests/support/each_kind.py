@@ -108,17 +108,24 @@ class Kind:
         self._makes = makes
 
     def cached(self, cache: Cache, **options: Any) -> Any:
-        return self._made(cache.cached(**{"code": "none", **options}), self.plain)
+        decorate = cache.cached(**{"code": "none", **options})
+        return (
+            decorate(self.plain)
+            if self._makes is None
+            else self._member(decorate(self._makes(self._named(self.plain))))
+        )
 
     def batch(self, cache: Cache) -> Any:
-        return self._made(cache.batch(over="n", code="none"), self._many or self.plain)
+        decorate, plain = cache.batch(over="n", code="none"), self._many or self.plain
+        return decorate(plain) if self._makes is None else self._member(self._makes(decorate(self._named(plain))))
 
-    def _made(self, decorate: Any, plain: Any) -> Any:
-        if self._makes is None:
-            return decorate(plain)
-        global Owner
+    def _named(self, plain: Any) -> Any:
         plain.__name__, plain.__qualname__ = "call", "Owner.call"
-        Owner = type("Owner", (), {"call": self._makes(decorate(plain)), "__module__": __name__})
+        return plain
+
+    def _member(self, made: Any) -> Any:
+        global Owner
+        Owner = type("Owner", (), {"call": made, "__module__": __name__})
         return Owner().call
 
 
