@@ -215,8 +215,10 @@ class Cache:
             return staticmethod(self._wrap(function.__func__, options))
         made, kind = self.options_of(function, options)._replace(over=over), kind_of(function)
         if kind == "coroutine":
-            module: Any = coroutine if made.conditions is None else conditional_async
-            return module.make(function, self.flow, made)
+            of_coroutines = (
+                coroutine.CachedCoroutine if made.conditions is None else conditional_async.ConditionalCoroutine
+            )
+            return of_coroutines(function, self.flow, made)
         if kind == "generator":
             return generator.make(function, self.flow, made)
         if kind == "asynchronous generator":

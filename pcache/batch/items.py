@@ -233,8 +233,7 @@ def _run(call: Call, own: list[_Wanted]) -> Steps:
         if call.tasks is None:
             computing.reset(token)
         else:
-            for flight in under_way:
-                leave(flight, around)
+            leave(around, *under_way)
 
 
 def _store_all(call: Call, own: list[_Wanted], kind: str, results: list[Any], cost_ns: int, created_ns: int) -> None:

@@ -83,12 +83,17 @@ class Fingerprint:
 
     def absorb(self) -> bool:
         """Accept changes made by running the code itself; return whether all else is unchanged."""
-        if self._stale or self.uncached or not (self._guards.absorb() or self._is_the_same_anew()):
+        if self._stale or self.uncached or not self._guards.absorb():
             return False
         return not self.files or self._files_hold()
 
-    def _is_the_same_anew(self) -> bool:
-        """Whether a new walk finds the same: another object may say the same, and classes note what was asked."""
+    def held_anew(self) -> bool:
+        """Whether a new walk finds the same: another object may say the same, and classes note what was asked.
+
+        After a run, where `absorb` is false: before a call, a new version is looked for instead.
+        """
+        if self._stale or self.uncached or not (not self.files or self._files_hold()):
+            return False
         anew, is_made = attempt(lambda: Fingerprint(*self._made_of))
         if not is_made or anew.digest != self.digest:
             return False

@@ -10,7 +10,7 @@ from pcache.kinds.refusal import refuse
 from pcache.runtime.boundary import passes
 from pcache.runtime.streaming import Streaming
 from pcache.runtime.task_streams import TaskProduction, TaskReader, items
-from pcache.runtime.tasks import Reading, Tasks, are_large
+from pcache.runtime.tasks import Reading, Tasks
 from pcache.startup import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,10 +56,7 @@ class CachedAsyncGenerator(Streaming, CachedFunction[Any, Any]):
             if not self._reading.done:
                 await self._reading.end(tasks)
             started = time.perf_counter_ns()
-            if are_large(reader.args, reader.kwargs):
-                call = await tasks.in_thread(self._calls.of, reader.args, reader.kwargs)
-            else:
-                call = self._calls.of(reader.args, reader.kwargs)
+            call = await tasks.of_arguments(self._calls.of, reader.args, reader.kwargs)
             return self._source_of(call, reader, miss, started)
         except BaseException as error:
             if tasks.threw(error) or passes(error, self._calls.label, self._options.unhashable):

@@ -10,14 +10,11 @@ from pcache.kinds.conditional import Conditional, result_of
 from pcache.kinds.coroutine import CachedCoroutine
 from pcache.runtime import answers
 from pcache.runtime.modes import mode
-from pcache.runtime.tasks import Tasks, are_large, in_background
+from pcache.runtime.tasks import Tasks, in_background
 from pcache.startup import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    from pcache.config.options import Options
-    from pcache.runtime.flow import Flow
+    from collections.abc import Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,10 +63,7 @@ class ConditionalCoroutine(Conditional, CachedCoroutine[P, T]):
 
     async def _renew(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Compute a call anew in another task, if its result is late and no other one does."""
-        if are_large(args, kwargs):
-            this = await Tasks().in_thread(self._to_renew, args, kwargs)
-        else:
-            this = self._to_renew(args, kwargs)
+        this = await Tasks().of_arguments(self._to_renew, args, kwargs)
         if this is not None and not in_background(self._run, this, args, kwargs):
             self._renewing.discard(this)
 
@@ -86,8 +80,3 @@ class ConditionalCoroutine(Conditional, CachedCoroutine[P, T]):
 
 
 register_reducer(ConditionalCoroutine, lambda function, _encoder: function.__wrapped__)
-
-
-def make(function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> ConditionalCoroutine[P, T]:
-    """Cache a coroutine function with conditions."""
-    return ConditionalCoroutine(function, flow, options)

@@ -185,8 +185,3 @@ class CachedCoroutine(CoroutineLikeness, CachedFunction[P, "Coroutine[Any, Any, 
 
 
 register_reducer(CachedCoroutine, lambda function, _encoder: function.__wrapped__)
-
-
-def make(function: Callable[P, Coroutine[Any, Any, T]], flow: Flow, options: Options) -> CachedCoroutine[P, T]:
-    """Cache a coroutine function without conditions."""
-    return CachedCoroutine(function, flow, options)

@@ -77,7 +77,7 @@ class Jobs:
         held: bool | None = None  # whether the code held after the run, unless other code may have run since then
 
         def code_holds() -> bool:
-            return same_before and all(fingerprint.absorb() for fingerprint in rests_on)
+            return same_before and all(fingerprint.absorb() or fingerprint.held_anew() for fingerprint in rests_on)
 
         def look_again(cost_ns: int) -> None:
             nonlocal held

@@ -335,7 +335,7 @@ class Misses:
             self.ledger.count(job.name, **{f"misses.{miss.reason}": 1}, **failed)
             raise
         finally:
-            computing.reset(token) if tasks is None else leave(flight, around)
+            computing.reset(token) if tasks is None else leave(around, flight)
             flight.awaited = awaited
         cost_ns = time.perf_counter_ns() - started
         run.took(cost_ns, flight.nested_ns - nested_ns)

@@ -154,15 +154,16 @@ def innermost() -> Flight | None:
     return around[-1] if around else None
 
 
-def leave(flight: Flight, around: Mapping[str, Flight]) -> None:
-    """Note that what follows is not part of a computation of a task, unless that was among those around it before.
+def leave(around: Mapping[str, Flight], *ended: Flight) -> None:
+    """Note that what follows is not part of computations of a task, unless they were among those around it before.
 
     Not by a token: coroutines that are driven by hand in one context end in any order, and one that is thrown away is
     closed in any context.
     """
     inside = computing.get()
-    if inside.get(flight.place) is flight and around.get(flight.place) is not flight:
-        computing.set({place: one for place, one in inside.items() if one is not flight})
+    gone = {one.place for one in ended if inside.get(one.place) is one and around.get(one.place) is not one}
+    if gone:
+        computing.set({place: one for place, one in inside.items() if place not in gone})
 
 
 if sys.platform != "win32":

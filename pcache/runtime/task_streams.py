@@ -57,7 +57,7 @@ class TaskProduction(Production):
             self._failed(_clock() - started)
             raise
         finally:
-            leave(self, around)
+            leave(around, self)
             self.awaited = None
         took_ns = _clock() - started
         self._took_ns += took_ns
@@ -92,7 +92,7 @@ class TaskProduction(Production):
         try:
             await generator.aclose()
         finally:
-            leave(self, around)
+            leave(around, self)
 
 
 class TaskReader(Reader):

@@ -121,6 +121,10 @@ class Tasks:
         """Look for a result: in a thread if the entry of that name is large."""
         return await self.in_thread(look, what) if store.is_large(name, LARGE) else look(what)
 
+    async def of_arguments(self, function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+        """Call a function that hashes the arguments of a call: in a thread if these are large."""
+        return await self.in_thread(function, args, kwargs) if are_large(args, kwargs) else function(args, kwargs)
+
     async def store(self, publish: Callable[[], None], job: Job, result: object, cost_ns: int) -> None:
         """Store a result: in a thread if that takes long, as it is large, not known to be small, or written through."""
 

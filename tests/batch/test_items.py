@@ -19,6 +19,15 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache", signing_key=KEY)
 
 
+def squared(numbers: Any, times: int) -> Any:
+    """A result for each number, in a container of the same kind."""
+    if isinstance(numbers, dict):
+        return {name: times * n * n for name, n in numbers.items()}
+    if isinstance(numbers, np.ndarray):
+        return times * numbers * numbers
+    return type(numbers)(times * n * n for n in numbers)
+
+
 class Squares:
     """A batch function of each kind of container, and the calls that reached it."""
 
@@ -28,11 +37,7 @@ class Squares:
         @cache.batch(over="numbers", ignore=["calls"], **options)
         def squares(numbers: Any, calls: list[Any], times: int = 1) -> Any:
             calls.append(list(numbers.items() if isinstance(numbers, dict) else numbers))
-            if isinstance(numbers, dict):
-                return {name: times * n * n for name, n in numbers.items()}
-            if isinstance(numbers, np.ndarray):
-                return times * numbers * numbers
-            return type(numbers)(times * n * n for n in numbers)
+            return squared(numbers, times)
 
         self.function = squares
 

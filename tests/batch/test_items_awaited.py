@@ -15,6 +15,7 @@ import pytest
 
 from pcache import Cache, PcacheWarning, disabled, refreshing
 from pcache.runtime.singleflight import computing, flights
+from tests.batch.test_items import squared
 from tests.runtime.test_coroutines import CancelAt, cancel, finish
 from tests.support.processes import KEY, Talker, claims_below
 
@@ -38,11 +39,7 @@ class Squares:
         async def squares(numbers: Any, self: Squares, times: int = 1) -> Any:
             self.calls.append(list(numbers.items() if isinstance(numbers, dict) else numbers))
             await (asyncio.sleep(0) if self.go_on is None else self.go_on.wait())
-            if isinstance(numbers, dict):
-                return {name: times * n * n for name, n in numbers.items()}
-            if isinstance(numbers, np.ndarray):
-                return times * numbers * numbers
-            return type(numbers)(times * n * n for n in numbers)
+            return squared(numbers, times)
 
         self.function = squares
 
